@@ -1,0 +1,1 @@
+"""busmon counts the messages of a message bus, and by whether its listener handles them."""

@@ -1,0 +1,132 @@
+"""Sources: one client library each, one file each.
+
+A source hands over what it has received so far as one batch, and acknowledges it only
+after `handle` has returned, that is when every message of the batch is on disk. So a
+crash at any instant loses nothing and, since the ledger knows the ids, counts nothing
+twice. Where `handle` raises, nothing is acknowledged: the source drops its connection
+and takes the batch again from the broker.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from busmon.message import Message, Verdict
+
+Handle = Callable[[Sequence[Message]], None]
+
+log = logging.getLogger(__name__)
+
+
+class Cause(StrEnum):
+    """Why a source is not receiving: a fixed set, the `reason` label of its metrics."""
+
+    NETWORK = "network"  # refused, reset, unknown host, closed by the broker
+    SILENT = "silent"  # no byte within the heartbeat or the time-out
+    LOGIN = "login"  # user, password or client certificate not accepted
+    TLS = "tls"  # the handshake failed
+    DENIED = "denied"  # logged in, but may not declare, bind or subscribe
+    CANCELLED = "cancelled"  # the broker ended the subscription: queue deleted, consumer cancelled
+    LEDGER = "ledger"  # the batch could not be recorded, so it was not acknowledged
+    ERROR = "error"  # anything else: a bug, the log has the traceback
+
+
+class Disconnected(Exception):
+    """The source lost its connection or never had it; `detail` says what to check."""
+
+    def __init__(self, cause: Cause, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+        self.detail = detail
+
+
+class NotRecorded(Exception):
+    """Raised by `handle`: the batch is not on disk and must not be acknowledged."""
+
+
+class Link:
+    """The state of one bus's connection: written by its source, read by /metrics and /ready."""
+
+    def __init__(self) -> None:
+        self.connects = 0
+        self.disconnects: Counter[Cause] = Counter()
+        self.failures: Counter[Cause] = Counter()  # connections that never came to be
+        self._problem: str | None = "not connected yet"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the source is connected and subscribed."""
+        return self._problem is None
+
+    def problem(self) -> str | None:
+        """Return why the source is not receiving, or None where it is."""
+        return self._problem
+
+    def up(self) -> None:
+        """Note that the source is connected and subscribed."""
+        self.connects += 1
+        self._problem = None
+
+    def down(self, cause: Cause, detail: str) -> None:
+        """Note that the connection was lost or could not be made."""
+        (self.disconnects if self.connected else self.failures)[cause] += 1
+        self._problem = f"{cause}: {detail}"
+
+    def stopped(self) -> None:
+        """Note that the source has come to its end by request, or has no more to read."""
+        self._problem = "stopped"
+
+
+class Source(Protocol):
+    """One bus: receives its messages until stopped, whatever its broker does."""
+
+    name: str
+    link: Link
+    rejections: Iterable[Verdict]  # what it can itself say of a message that has no body
+
+    def run(self, handle: Handle) -> None:
+        """Receive until stopped; blocks, and raises nothing that a broker can cause."""
+
+    def stop(self) -> None:
+        """Ask `run` to acknowledge the batch in hand and return; any thread may call it."""
+
+
+FIRST_DELAY = 0.5  # seconds
+LONGEST_DELAY = 30.0
+
+
+def keep_connected(
+    name: str, link: Link, stopping: threading.Event, session: Callable[[], None]
+) -> None:
+    """Run `session` again and again until `stopping`, with backoff and jitter between.
+
+    `session` connects, calls `link.up()`, receives, and returns only when stopping; it
+    raises Disconnected, or NotRecorded out of `handle`, when it can't go on. A session
+    that held for longer than the longest delay starts the backoff anew.
+    """
+    delay = FIRST_DELAY
+    while not stopping.is_set():
+        started = time.monotonic()
+        try:
+            session()
+        except Disconnected as error:
+            link.down(error.cause, error.detail)
+        except NotRecorded as error:
+            link.down(Cause.LEDGER, str(error))
+        except Exception as error:  # noqa: BLE001 - one bus's bug must not end the others
+            link.down(Cause.ERROR, repr(error))
+            log.exception("%s: unexpected error", name)
+        if stopping.is_set():
+            break
+        if time.monotonic() - started > LONGEST_DELAY:
+            delay = FIRST_DELAY
+        pause = delay * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+        log.warning("%s: %s; trying again in %.1f s", name, link.problem(), pause)
+        stopping.wait(pause)
+        delay = min(delay * 2, LONGEST_DELAY)
+    link.stopped()
