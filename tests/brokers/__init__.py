@@ -1,0 +1,145 @@
+"""Real brokers, private to the test session: child processes on loopback."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Tell whether something listens on this port of 127.0.0.1."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], T], seconds: float = 30, what: str = "the condition") -> T:
+    """Return the condition's value as soon as it is true; AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+        time.sleep(0.02)
+    return value
+
+
+class Server:
+    """A child process with a process group of its own, its output in a log file.
+
+    `env` is added to this process's environment. `ready` is asked again and again after
+    the start; it may look at ports or at `logged`. The kernel kills the process when the
+    thread that started it ends, so it never outlives the tests, however they end: start
+    it from the main thread.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        *,
+        ready: Callable[["Server"], bool] = lambda server: True,
+        seconds: float = 60,
+    ) -> None:
+        self.argv = [str(word) for word in argv]
+        self.log = log
+        self._env = dict(env or {})
+        self._cwd = cwd
+        self._ready = ready
+        self._seconds = seconds
+        self._log_start = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it, and wait until it is ready."""
+        assert not self.running, f"{self.argv[0]} runs already"
+        with self.log.open("ab") as output:
+            self._log_start = output.tell()
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._ready_or_ended, self._seconds, f"{self.argv[0]} to be ready")
+            assert self.running, f"{self.argv[0]} ended with status {self._process.returncode}"
+        except BaseException as error:
+            self.kill()
+            error.add_note(self.output()[-3000:])
+            raise
+        return self
+
+    def _ready_or_ended(self) -> bool:
+        return not self.running or self._ready(self)
+
+    @property
+    def pid(self) -> int:
+        """The process's id; what was asked for runs under it, with no shell between."""
+        assert self._process, f"{self.argv[0]} was never started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def output(self) -> str:
+        """Return what it has printed since its last start."""
+        if not self.log.exists():
+            return ""
+        return self.log.read_bytes()[self._log_start :].decode(errors="replace")
+
+    def logged(self, text: str) -> bool:
+        """Tell whether it has printed this text since its last start."""
+        return text in self.output()
+
+    def wait(self, seconds: float = 30) -> int:
+        """Wait for its end by itself, and return its exit status."""
+        assert self._process, f"{self.argv[0]} was never started"
+        return self._process.wait(seconds)
+
+    def terminate(self, seconds: float = 15) -> int:
+        """Ask it to end (SIGTERM), kill it after `seconds`, and return its exit status."""
+        if self.running:
+            os.kill(self.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(seconds)
+        return self.kill()
+
+    def kill(self) -> int:
+        """Kill it and all its children (SIGKILL), and return its exit status."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def restart(self) -> None:
+        """End it in order, and start it again."""
+        self.terminate()
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.running:
+            self.kill()

@@ -1,0 +1,42 @@
+"""Certificates for the test brokers and their clients, made anew for each session."""
+
+from pathlib import Path
+
+import trustme
+
+
+class Certificates:
+    """PEM files in one directory: two authorities, of which the brokers trust only one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._ca = trustme.CA(key_type=trustme.KeyType.ECDSA)
+        self._other_ca = trustme.CA(
+            organization_name="Somebody else", key_type=trustme.KeyType.ECDSA
+        )
+        self.ca = directory / "ca.pem"
+        self.other_ca = directory / "other-ca.pem"
+        self._ca.cert_pem.write_to_path(str(self.ca))
+        self._other_ca.cert_pem.write_to_path(str(self.other_ca))
+        self.server = self._write("server", self._ca.issue_cert("localhost", "127.0.0.1"))
+
+    def client(self, common_name: str) -> tuple[Path, Path]:
+        """Return the certificate and key of a client that the brokers trust."""
+        return self._client(self._ca, common_name, common_name)
+
+    def untrusted_client(self, common_name: str) -> tuple[Path, Path]:
+        """Return the certificate and key of a client whose authority nobody trusts."""
+        return self._client(self._other_ca, common_name, f"untrusted-{common_name}")
+
+    def _client(self, ca: trustme.CA, common_name: str, name: str) -> tuple[Path, Path]:
+        # Not only the common name: a certificate must have a subject alternative name.
+        cert = ca.issue_cert(f"{common_name}@example.org", common_name=common_name)
+        return self._write(f"client-{name}", cert)
+
+    def _write(self, name: str, cert: trustme.LeafCert) -> tuple[Path, Path]:
+        certificate = self._directory / f"{name}.pem"
+        key = self._directory / f"{name}.key"
+        certificate.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
+        cert.private_key_pem.write_to_path(str(key))
+        return certificate, key
