@@ -5,32 +5,28 @@ one message that returns None where the listener passes the message on, else a f
 slug that says why not. A new book is one file here and one line in `BOOKS`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
-from busmon.message import Message, Outcome, Verdict
+from busmon.rules import centos, foreign, packit
+from busmon.rules.book import HANDLED, RAISES, UNMAPPED, Book, Rule, RuleBook, always, ignored
+from busmon.settings import Rules
 
-Rule = Callable[[Message], str | None]
+__all__ = ["BOOKS", "HANDLED", "RAISES", "UNMAPPED", "Rule", "RuleBook", "ignored", "rule_book"]
 
-HANDLED = Verdict(Outcome.HANDLED)
-UNMAPPED = Verdict(Outcome.UNMAPPED)
-RAISES = Verdict(Outcome.ERROR, "rule-raises")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A topic's rule and every reason that it can give."""
-
-    rule: Rule
-    reasons: tuple[str, ...] = ()
+BOOKS: dict[str, Callable[[Rules], RuleBook]] = {
+    "packit": lambda rules: packit.book(rules.packit),
+    "centos": lambda _rules: centos.book(),
+    "all": lambda _rules: Book(find=lambda _topic: always),  # for a bus without a listener
+}
 
 
-class RuleBook(Protocol):
-    """Judges messages of one bus as its listener would."""
+def rule_book(name: str, rules: Rules) -> RuleBook:
+    """Return the book of that name, or the one around the listener's own `module:callable`.
 
-    def judge(self, message: Message) -> Verdict:
-        """Return the verdict; never raises."""
-
-    def known(self) -> Iterator[tuple[str, Verdict]]:
-        """Yield each topic with each verdict that the rules can give on it."""
+    ValueError says what is wrong with the name, or why it can't be imported.
+    """
+    if name in BOOKS:
+        return BOOKS[name](rules)
+    if ":" in name:
+        return foreign.book(name, rules.packit.user)
+    raise ValueError(f"should be {', '.join(BOOKS)} or module:callable, not {name!r}")

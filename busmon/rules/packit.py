@@ -1,0 +1,205 @@
+"""Packit's listener on the Fedora bus: the filters of packit-service-fedmsg.
+
+One table of its 25 topics, one function per family. Each rule looks at what the real
+filter looks at, in the same order, and raises where that would raise: the listener
+formats its log line before it passes a message on, so a key missing there is deadly too.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from busmon.message import Message, Verdict
+from busmon.rules.book import HANDLED, RAISES, Book, ignored
+from busmon.settings import PackitRules
+
+DIST_GIT_HOSTS = (
+    "src.fedoraproject.org",
+    "pkgs.fedoraproject.org",
+    "src.stg.fedoraproject.org",
+    "pkgs.stg.fedoraproject.org",
+)
+
+
+def copr(listener: PackitRules, message: Message) -> str | None:
+    """Copr: only builds by Packit."""
+    if message.get("user") != listener.user:
+        return "not-packit-user"
+    return None
+
+
+def koji_tag(_listener: PackitRules, message: Message) -> str | None:
+    """Koji: only tagging into a side tag; raises without a tag."""
+    if "-side-" not in message.get("tag"):
+        return "not-sidetag"
+    return None
+
+
+def koji_build(_listener: PackitRules, message: Message) -> str | None:
+    """Koji: builds from dist-git by anyone but the mass rebuild."""
+    if message.get("task", "method") != "build":
+        return "not-build-method"
+    if message.get("owner") == "releng":
+        return "releng"
+    return None
+
+
+def koji_task(listener: PackitRules, message: Message) -> str | None:
+    """Koji: only scratch builds by Packit."""
+    if message.get("owner") != listener.user:
+        return "not-packit-user"
+    return None
+
+
+def pagure_push(listener: PackitRules, message: Message) -> str | None:
+    """Dist-git on Pagure: pushes that touch a spec file, where the project asks for that."""
+    if not _wants_specfile(listener):
+        return None
+    files = message.get("changed_files") or {}
+    return _specfile_among(files.keys())
+
+
+def pagure_comment(_listener: PackitRules, message: Message) -> None:
+    """Dist-git on Pagure: every comment; raises where the last one is not all there."""
+    last = message.get("pullrequest", "comments")[-1]
+    _logged = last["comment"], last["user"]["name"]
+
+
+def pagure_flag(listener: PackitRules, message: Message) -> str | None:
+    """Dist-git on Pagure: flags of Packit's own pull requests."""
+    if message.get("pullrequest", "user", "name") != listener.user:
+        return "not-packit-user"
+    return None
+
+
+def pagure_closed(_listener: PackitRules, message: Message) -> str | None:
+    """Dist-git on Pagure: pull requests that were closed by merging them."""
+    if not message.get("pullrequest", "merged"):
+        return "not-merged"
+    return None
+
+
+def anitya(_listener: PackitRules, message: Message) -> str | None:
+    """Release monitoring: the first CentOS package decides, even where it has no name."""
+    names = (
+        package.get("package_name")
+        for package in message.get("message", "packages")
+        if package.get("distro") == "CentOS"
+    )
+    if next(names, None) is None:
+        return "no-centos-mapping"
+    _logged = ", ".join(message.get("message", "upstream_versions"))
+    return None
+
+
+def forgejo_push(listener: PackitRules, message: Message) -> str | None:
+    """Forgejo: pushes to dist-git that touch a spec file, where the project asks for that."""
+    if reason := forgejo_repository(listener, message):
+        return reason
+    if not _wants_specfile(listener):
+        return None
+    commit = message.get("body", "head_commit") or {}
+    modified, added, removed = (commit.get(key) or [] for key in ("modified", "added", "removed"))
+    return _specfile_among(modified + added + removed)
+
+
+def forgejo_repository(_listener: PackitRules, message: Message) -> str | None:
+    """Forgejo: only what happens on dist-git."""
+    return _on_dist_git(message.get("body", "repository", "html_url"))
+
+
+def forgejo_comment(listener: PackitRules, message: Message) -> str | None:
+    """Forgejo: only comments on dist-git; raises without a comment."""
+    if reason := forgejo_repository(listener, message):
+        return reason
+    _logged = message.get("body", "comment").get("body")
+    return None
+
+
+def forgejo_run(_listener: PackitRules, message: Message) -> str | None:
+    """Forgejo: only action runs on dist-git."""
+    return _on_dist_git(message.get("body", "run", "repository", "html_url"))
+
+
+def always(_listener: PackitRules, _message: Message) -> None:
+    """Whatever comes, the listener passes it on."""
+
+
+def _wants_specfile(listener: PackitRules) -> bool:
+    return listener.project.startswith("packit")
+
+
+def _specfile_among(names: Any) -> str | None:
+    if any(name.endswith(".spec") for name in names):
+        return None
+    return "no-specfile-change"
+
+
+def _on_dist_git(url: Any) -> str | None:
+    if url and urlsplit(url).hostname in DIST_GIT_HOSTS:
+        return None
+    return "not-dist-git"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A topic's rule, every reason that it can give, and whether it can raise."""
+
+    rule: Callable[[PackitRules, Message], str | None]
+    reasons: tuple[str, ...] = ()
+    raises: bool = False
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Yield every verdict that the rule can come to."""
+        yield HANDLED
+        yield from map(ignored, self.reasons)
+        if self.raises:
+            yield RAISES
+
+
+FEDORA = "org.fedoraproject.prod."
+ANITYA = "org.release-monitoring.prod.anitya.project.version.update.v2"
+
+COPR = Entry(copr, ("not-packit-user",))
+FLAG = Entry(pagure_flag, ("not-packit-user",))
+RUN = Entry(forgejo_run, ("not-dist-git",), raises=True)
+ALWAYS = Entry(always)
+
+TABLE = {
+    FEDORA + "copr.build.start": COPR,
+    FEDORA + "copr.build.end": COPR,
+    FEDORA + "buildsys.tag": Entry(koji_tag, ("not-sidetag",), raises=True),
+    FEDORA + "buildsys.build.state.change": Entry(koji_build, ("not-build-method", "releng")),
+    FEDORA + "buildsys.task.state.change": Entry(koji_task, ("not-packit-user",)),
+    FEDORA + "pagure.git.receive": Entry(pagure_push, ("no-specfile-change",), raises=True),
+    FEDORA + "pagure.pull-request.new": ALWAYS,
+    FEDORA + "pagure.pull-request.updated": ALWAYS,
+    FEDORA + "pagure.pull-request.rebased": ALWAYS,
+    FEDORA + "pagure.pull-request.comment.added": Entry(pagure_comment, raises=True),
+    FEDORA + "pagure.pull-request.flag.added": FLAG,
+    FEDORA + "pagure.pull-request.flag.updated": FLAG,
+    FEDORA + "pagure.pull-request.closed": Entry(pagure_closed, ("not-merged",)),
+    FEDORA + "hotness.update.bug.file": ALWAYS,
+    ANITYA: Entry(anitya, ("no-centos-mapping",), raises=True),
+    FEDORA + "openscanhub.task.started": ALWAYS,
+    FEDORA + "openscanhub.task.finished": ALWAYS,
+    FEDORA + "logdetective.analysis": ALWAYS,
+    FEDORA + "forgejo.push": Entry(
+        forgejo_push, ("not-dist-git", "no-specfile-change"), raises=True
+    ),
+    FEDORA + "forgejo.pull_request": Entry(forgejo_repository, ("not-dist-git",), raises=True),
+    FEDORA + "forgejo.issue_comment": Entry(forgejo_comment, ("not-dist-git",), raises=True),
+    FEDORA + "forgejo.action_run_success": RUN,
+    FEDORA + "forgejo.action_run_failure": RUN,
+    FEDORA + "forgejo.action_run_recover": RUN,
+    FEDORA + "forgejo.action_run_cancelled": RUN,
+}
+
+
+def book(listener: PackitRules) -> Book:
+    """Return the book of a listener with these settings."""
+    rules = {topic: partial(entry.rule, listener) for topic, entry in TABLE.items()}
+    known = ((topic, verdict) for topic, entry in TABLE.items() for verdict in entry.verdicts())
+    return Book(find=rules.get, verdicts=tuple(known))
