@@ -118,7 +118,7 @@ def keep_connected(
             link.down(error.cause, error.detail)
         except NotRecorded as error:
             link.down(Cause.LEDGER, str(error))
-        except Exception as error:  # noqa: BLE001 - one bus's bug must not end the others
+        except Exception as error:  # one bus's bug must not end the others
             link.down(Cause.ERROR, repr(error))
             log.exception("%s: unexpected error", name)
         if stopping.is_set():

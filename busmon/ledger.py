@@ -1,0 +1,283 @@
+"""The ledger: what was seen, and the tallies, on disk before anything is acknowledged.
+
+One SQLite file in WAL mode with `synchronous=FULL`. A message is known by its bus and id:
+a second one with both is a duplicate and is counted as such, not again. Rows of `seen`
+are pruned by age and size; the tallies are kept for ever and the hourly sums for 13 months.
+"""
+
+import secrets
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+from uuid import uuid4
+
+from busmon.message import Message, Verdict
+from busmon.storage import milliseconds, open_ledger, seconds, stored_id
+
+HOURS_KEPT = 24 * 31 * 13
+PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
+
+
+class NotRecorded(Exception):
+    """The batch is not on disk, so it must not be acknowledged."""
+
+
+class Series(NamedTuple):
+    """The labels of one counter."""
+
+    bus: str
+    topic: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A counter, and the Unix times of its newest message: received, and sent if it says."""
+
+    messages: int = 0
+    last_received: float | None = None
+    last_sent: float | None = None
+
+
+Judged = tuple[Message, Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch: the messages counted, the rest being duplicates."""
+
+    new: Sequence[Judged]
+    duplicates: int
+    seconds: float  # that writing and committing took
+
+
+class Ledger:
+    """Open the ledger at `path`, made if missing; ":memory:" keeps nothing. Thread-safe."""
+
+    def __init__(self, path: str) -> None:
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._tallies: dict[Series, Tally] = {}
+        self._duplicates: Counter[str] = Counter()
+        self._buses: dict[str, int] = {}
+        self._ids: dict[Series, int] = {}
+        self._problem: str | None = None
+        self.pruned = Counter(age=0, size=0)
+        self._db, self._lock = open_ledger(path)
+        self._load()
+
+    def close(self) -> None:
+        """Close the file; a batch being written is finished first."""
+        with self._writing:
+            self._db.close()
+            if self._lock:
+                self._lock.close()
+
+    def record(self, judged: Sequence[Judged]) -> Recorded:
+        """Write a batch in one transaction. Raises NotRecorded, and then none of it counts."""
+        started = time.perf_counter()
+        with self._writing:
+            batch = _Batch(self._db, dict(self._buses), dict(self._ids))
+            try:
+                with self._transaction():
+                    for message, verdict in judged:
+                        batch.add(message, verdict)
+                    batch.sum_up()
+            except NotRecorded as error:
+                self._problem = f"ledger: {error}"
+                raise
+            self._problem = None
+            self._publish(batch)
+        return Recorded(batch.new, len(judged) - len(batch.new), time.perf_counter() - started)
+
+    def know(self, series: Iterable[Series]) -> None:
+        """Let these counters exist, at zero where nothing was counted yet."""
+        with self._reading:
+            self._tallies = dict.fromkeys(series, Tally()) | self._tallies
+
+    def tallies(self) -> dict[Series, Tally]:
+        """Return every counter; never waits for a batch being written."""
+        with self._reading:
+            return dict(self._tallies)
+
+    def duplicates(self) -> Counter[str]:
+        """Return the number of duplicates by bus; never waits for a batch being written."""
+        with self._reading:
+            return Counter(self._duplicates)
+
+    def problem(self) -> str | None:
+        """Return why the last batch could not be written, or None where it was."""
+        return self._problem
+
+    def own_queue(self, bus: str) -> str:
+        """Return the name of busmon's queue on this bus: a UUID, made once."""
+        with self._writing, self._transaction():
+            self._db.execute(
+                "INSERT INTO buses (name, queue) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET queue = coalesce(queue, excluded.queue)",
+                (bus, str(uuid4())),
+            )
+            found = self._db.execute("SELECT id, queue FROM buses WHERE name = ?", (bus,))
+            self._buses[bus], queue = found.fetchone()
+        return str(queue)
+
+    def size(self) -> tuple[int, int]:
+        """Return the number of messages on record, and the bytes that it takes."""
+        return self._size
+
+    def prune(self, now: float, retention: float, size_limit: int) -> bool:
+        """Forget up to `PRUNED_AT_ONCE` messages and tell whether there are more to forget.
+
+        Forgotten are messages older than `retention` seconds, and the oldest while the
+        file uses more than `size_limit` bytes. Raises NotRecorded where it can't.
+        """
+        with self._writing:
+            with self._transaction():
+                oldest_hour = now // 3600 - HOURS_KEPT
+                self._db.execute("DELETE FROM hours WHERE hour < ?", (oldest_hour,))
+                removed, reason = self._forget(now - retention, size_limit)
+            self.pruned[reason] += removed
+            self._size = self._measure()
+        return removed == PRUNED_AT_ONCE
+
+    def _forget(self, horizon: float, size_limit: int) -> tuple[int, str]:
+        (first,) = self._db.execute("SELECT min(seq) FROM seen").fetchone()
+        if first is None:
+            return 0, "age"
+        end, reason = first + PRUNED_AT_ONCE, "size"
+        if self._bytes() <= size_limit:
+            end, reason = self._first_since(horizon, first, end), "age"
+        return self._db.execute("DELETE FROM seen WHERE seq < ?", (end,)).rowcount, reason
+
+    def _first_since(self, moment: float, first: int, end: int) -> int:
+        """Return the first row from `first` on and before `end` that is not older."""
+        (found,) = self._db.execute(
+            "SELECT min(seq) FROM seen WHERE seq >= ? AND seq < ? AND received_at >= ?",
+            (first, end, milliseconds(moment)),
+        ).fetchone()
+        return end if found is None else int(found)
+
+    def _measure(self) -> tuple[int, int]:
+        first, last = self._db.execute(
+            "SELECT (SELECT min(seq) FROM seen), (SELECT max(seq) FROM seen)"
+        ).fetchone()
+        return 0 if first is None else last - first + 1, self._bytes()
+
+    def _bytes(self) -> int:
+        pragmas = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas)
+        return int((pages - free) * size)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing is on disk afterwards; raises NotRecorded where it is nothing."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise NotRecorded(str(error)) from error
+        finally:
+            if self._db.in_transaction:  # SQLite itself rolls back after some errors
+                self._db.execute("ROLLBACK")
+
+    def _load(self) -> None:
+        for number, name, duplicates in self._db.execute("SELECT id, name, duplicates FROM buses"):
+            self._buses[name] = number
+            self._duplicates[name] = duplicates
+        for number, *labels, messages, received, sent in self._db.execute(
+            "SELECT series.id, name, topic, outcome, reason, messages, last_received, last_sent"
+            " FROM series JOIN buses ON buses.id = series.bus"
+        ):
+            series = Series(*labels)
+            self._ids[series] = number
+            self._tallies[series] = Tally(messages, seconds(received), seconds(sent))
+        self._size = self._measure()
+
+    def _publish(self, batch: "_Batch") -> None:
+        with self._reading:
+            for series, tally in batch.tallies.items():
+                old = self._tallies.get(series, Tally())
+                self._tallies[series] = replace(tally, messages=old.messages + tally.messages)
+            self._duplicates.update(batch.duplicates)
+        self._buses, self._ids = batch.buses, batch.ids
+        self._size = self._measure()
+
+
+class _Batch:
+    """One batch inside its transaction: what it will add once that is committed."""
+
+    def __init__(self, db: sqlite3.Connection, buses: dict[str, int], ids: dict[Series, int]):
+        self.db, self.buses, self.ids = db, buses, ids
+        self.new: list[Judged] = []
+        self.tallies: dict[Series, Tally] = {}
+        self.duplicates: Counter[str] = Counter()
+        self.hours: Counter[tuple[int, int]] = Counter()
+
+    def add(self, message: Message, verdict: Verdict) -> None:
+        series = Series(message.bus, message.topic, verdict.outcome, verdict.reason)
+        number = self.ids.get(series) or self._make(series)
+        key = stored_id(message.id)
+        added = self._see(message, key, number)
+        if not added and message.digest_id and not message.redelivered:
+            key = stored_id(f"{message.id}~{secrets.token_hex(8)}")
+            added = self._see(message, key, number)
+        if not added:
+            self.duplicates[message.bus] += 1
+            return
+        self.new.append((message, verdict))
+        self.hours[int(message.received_at // 3600), number] += 1
+        old = self.tallies.get(series, Tally())
+        self.tallies[series] = Tally(
+            old.messages + 1, message.received_at, message.sent_at or old.last_sent
+        )
+
+    def sum_up(self) -> None:
+        for series, tally in self.tallies.items():
+            received, sent = milliseconds(tally.last_received), milliseconds(tally.last_sent)
+            self.db.execute(
+                "UPDATE series SET messages = messages + ?, last_received = ?,"
+                " last_sent = coalesce(?, last_sent) WHERE id = ?",
+                (tally.messages, received, sent, self.ids[series]),
+            )
+        self.db.executemany(
+            "INSERT INTO hours VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET messages = messages + excluded.messages",
+            [(hour, number, messages) for (hour, number), messages in self.hours.items()],
+        )
+        self.db.executemany(
+            "UPDATE buses SET duplicates = duplicates + ? WHERE id = ?",
+            [(messages, self.buses[bus]) for bus, messages in self.duplicates.items()],
+        )
+
+    def _see(self, message: Message, key: str | bytes, series: int) -> bool:
+        times = milliseconds(message.received_at), milliseconds(message.sent_at)
+        return bool(
+            self.db.execute(
+                "INSERT OR IGNORE INTO seen (bus, id, series, received_at, sent_at)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (self.buses[message.bus], key, series, *times),
+            ).rowcount
+        )
+
+    def _make(self, series: Series) -> int:
+        bus = self.buses.get(series.bus)
+        if bus is None:
+            bus = self._insert("INSERT INTO buses (name) VALUES (?)", series.bus)
+            self.buses[series.bus] = bus
+        self.ids[series] = self._insert(
+            "INSERT INTO series (bus, topic, outcome, reason, messages, last_received)"
+            " VALUES (?, ?, ?, ?, 0, 0)",
+            bus,
+            *series[1:],
+        )
+        return self.ids[series]
+
+    def _insert(self, statement: str, *values: str | int) -> int:
+        return self.db.execute(statement, values).lastrowid or 0

@@ -1,0 +1,67 @@
+"""The way of a message: judge, record. When `handle` returns, the batch is on disk."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from busmon.ledger import Ledger, Recorded, Series
+from busmon.message import Message, Verdict
+from busmon.rules import RAISES, RuleBook
+
+OTHER = "__other__"  # the topic under which unknown ones beyond the limit are counted
+
+
+class Monitor:
+    """Judges each message by its bus's rule book and records the batch.
+
+    `rejections` are what each bus's source can say of a message that has no body.
+    Beyond `unknown_topics` distinct topics of a bus that its rules do not know, further
+    ones are counted under one name, so that a publisher can't flood /metrics with series.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        books: Mapping[str, RuleBook],
+        rejections: Mapping[str, Iterable[Verdict]],
+        unknown_topics: int,
+        observe: Callable[[Recorded], None],
+    ) -> None:
+        self._ledger = ledger
+        self._books = books
+        self._observe = observe
+        self._unknown_topics = unknown_topics
+        self._known = {bus: {topic for topic, _ in book.known()} for bus, book in books.items()}
+        self._unknown = {bus: set[str]() for bus in books}
+        for series in ledger.tallies():
+            if series.bus in books and series.topic not in {OTHER, *self._known[series.bus]}:
+                self._unknown[series.bus].add(series.topic)
+        for bus, book in books.items():
+            ledger.know(Series(bus, *labels) for labels in _labels(book, rejections[bus]))
+
+    def handle(self, messages: Sequence[Message]) -> None:
+        """Judge and record a batch; raises NotRecorded where it is not on disk."""
+        judged = []
+        for received in messages:
+            message = self._fold(received)
+            judged.append((message, self._books[message.bus].judge(message)))
+        self._observe(self._ledger.record(judged))
+
+    def _fold(self, message: Message) -> Message:
+        topic = message.topic
+        unknown = self._unknown[message.bus]
+        if topic in self._known[message.bus] or topic in unknown:
+            return message
+        if len(unknown) < self._unknown_topics:
+            unknown.add(topic)
+            return message
+        return replace(message, topic=OTHER)
+
+
+def _labels(book: RuleBook, rejections: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:
+    """Yield topic, outcome and reason of every series that must exist from the start."""
+    always = (*rejections, RAISES)
+    known = dict.fromkeys(book.known())
+    for topic in dict.fromkeys(topic for topic, _ in known):
+        known |= dict.fromkeys((topic, verdict) for verdict in always)
+    for topic, verdict in known:
+        yield topic, verdict.outcome, verdict.reason

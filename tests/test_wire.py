@@ -1,0 +1,171 @@
+"""What fedora-messaging's get_message() refuses, busmon's decoder refuses, and nothing else."""
+
+import copy
+import json
+from typing import ClassVar
+
+import fedora_messaging.message
+import pika
+import pytest
+from fedora_messaging.exceptions import ValidationError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from busmon.message import Outcome, Verdict
+from busmon.sources import wire
+
+COPR = {
+    "build": 1, "chroot": "fedora-42-x86_64", "copr": "demo", "ip": "192.0.2.1", "owner": "packit",
+    "pid": 1, "pkg": "hello", "status": 1, "user": "packit", "version": "1-1", "what": "x",
+    "who": "backend",
+}  # fmt: skip
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+json_values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+copr_like = st.fixed_dictionaries(
+    {key: st.just(value) | scalars for key, value in COPR.items()}
+) | st.sets(st.sampled_from(sorted(COPR))).map(lambda keys: {k: COPR[k] for k in keys})
+bodies = st.one_of(
+    json_values.map(lambda value: json.dumps(value).encode()),
+    copr_like.map(lambda value: json.dumps(value).encode()),
+    json_values.map(lambda value: json.dumps(value, ensure_ascii=False).encode("utf-16")),
+    st.binary(max_size=30),
+    st.text(max_size=30).map(str.encode),
+    st.sampled_from([b"", b"NaN", b"[]", b"null", b"0", b'""', b"false", b"\xef\xbb\xbf{}",
+                     b'{"a":"\\ud800"}', b'{"a":1,"a":2}', b"1" * 5000, b"[" * 100_000,
+                     b'{"a":' * 100_000]),
+)  # fmt: skip
+encodings = st.one_of(
+    st.sampled_from(["utf-8", "UTF8", None, "latin-1", "utf-16", "ascii", "idna", "punycode",
+                     "base64", "rot13", "zlib", "undefined", "unknown", "", "utf-8\0", b"\xff"]),
+    st.text(max_size=8),
+)  # fmt: skip
+amqp_values = json_values | st.binary(max_size=4) | st.decimals() | st.datetimes()
+headers = st.none() | st.fixed_dictionaries(
+    {},
+    optional={
+        "fedora_messaging_schema": st.sampled_from(
+            ["base.message", "copr.build.start", "copr.chroot.start", "copr.unused.chroot.start",
+             "none.such", "tests.broken", "tests.dynamic", "tests.own", "tests.init"]
+        ) | amqp_values,
+        "fedora_messaging_severity": st.sampled_from([0, 10, 20.0, 40, 50, True]) | amqp_values,
+        "fedora_messaging_schema_package": st.just("a-package") | amqp_values,
+        "sent-at": st.just("2026-01-05T08:00:00+00:00") | amqp_values,
+        "priority": amqp_values,
+    },
+)  # fmt: skip
+
+
+class Broken(fedora_messaging.message.Message):
+    body_schema: ClassVar = {"type": "no such type"}
+
+
+class Dynamic(fedora_messaging.message.Message):
+    @property
+    def body_schema(self):
+        return {"type": "object", "required": ["build"]}
+
+
+class OwnValidation(fedora_messaging.message.Message):
+    def validate(self):
+        if "build" not in self.body:
+            raise KeyError("build")
+        super().validate()
+
+
+class OwnInit(fedora_messaging.message.Message):
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.build = self.body["build"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def schemas():
+    """Install, as a schema package would, message classes that misbehave in every way."""
+    fedora_messaging.message.load_message_classes()
+    own = {"broken": Broken, "dynamic": Dynamic, "own": OwnValidation, "init": OwnInit}
+    registry = fedora_messaging.message._schema_name_to_class  # noqa: SLF001 - entry points' place
+    registry.update({f"tests.{name}": schema for name, schema in own.items()})
+    yield
+    for name in own:
+        del registry[f"tests.{name}"]
+
+
+def oracle(topic, header, encoding, body):
+    properties = pika.BasicProperties(headers=copy.deepcopy(header), content_encoding=encoding)
+    try:
+        message = fedora_messaging.message.get_message(topic, properties, body)
+    except ValidationError:
+        return Outcome.INVALID, None
+    except Exception:  # noqa: BLE001 - the oracle's other half
+        return Outcome.ERROR, None
+    return None, message.body
+
+
+@settings(max_examples=600, deadline=None)
+@given(headers, encodings, bodies)
+@example({"fedora_messaging_schema": []}, "utf-8", b"{}")
+@example({"fedora_messaging_schema": "copr.build.start"}, "utf-8", json.dumps(COPR).encode())
+@example({"fedora_messaging_schema": "copr.build.start"}, "utf-8", b'{"build": "x"}')
+@example({"fedora_messaging_schema": "tests.broken"}, "utf-8", b"{}")
+@example({"fedora_messaging_schema": "tests.broken", "fedora_messaging_severity": 5}, None, b"{}")
+@example({"fedora_messaging_schema": "tests.dynamic"}, "utf-8", b"{}")
+@example({"fedora_messaging_schema": "tests.own"}, "utf-8", b"{}")
+@example({"fedora_messaging_schema": "tests.init"}, "utf-8", b'{"build": 1}')
+def test_refuses_exactly_what_get_message_refuses(header, encoding, body):
+    outcome, wanted = oracle("a.topic", header, encoding, body)
+    parsed, verdict = wire.decode("a.topic", header, encoding, body)
+    assert (verdict and verdict.outcome) == outcome
+    assert repr(parsed) == repr(wanted)  # repr: NaN is not equal to itself
+    assert verdict is None or verdict in wire.REJECTIONS
+
+
+def invalid(reason):
+    return Verdict(Outcome.INVALID, reason)
+
+
+@pytest.mark.parametrize(
+    ("header", "encoding", "body", "verdict"),
+    [
+        ({}, "utf-8", b"\xff", invalid("not-utf8")),
+        ({}, "utf-8", b"{", invalid("not-json")),
+        ({}, "utf-8", b"", invalid("not-json")),
+        ({}, "utf-8", b"[1]", invalid("not-object")),
+        ({}, "utf-8", b"[]", None),
+        ({}, "utf-8", b"null", None),
+        ({}, "utf-8", b'{"a": NaN}', None),
+        ({"fedora_messaging_schema": "copr.build.start"}, "utf-8", b"{}", invalid("schema")),
+        ({"fedora_messaging_schema": "copr.build.start"}, "utf-8", b"[1]", invalid("not-object")),
+        ({"fedora_messaging_severity": 15}, "utf-8", b"{}", invalid("headers")),
+        ({"fedora_messaging_schema": 5}, "utf-8", b"{}", invalid("headers")),
+        ({"fedora_messaging_schema": {}}, "utf-8", b"{}", wire.KILLS_CONSUMER),
+        ({}, "no-such-encoding", b"{}", wire.KILLS_CONSUMER),
+        ({}, "utf-8", b"[" * 100_000, wire.KILLS_CONSUMER),
+        (None, None, b"{}", None),
+    ],
+)
+def test_each_refusal_has_its_reason(header, encoding, body, verdict):
+    assert wire.decode("a.topic", header, encoding, body)[1] == verdict
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ({}, None),
+        ({"sent-at": "2026-01-05T08:00:00+00:00"}, 1767600000.0),
+        ({"sent-at": "2026-01-05T09:00:00+01:00"}, 1767600000.0),
+        ({"sent-at": "2026-01-05T08:00:00"}, 1767600000.0),
+        ({"sent-at": "yesterday"}, None),
+        ({"sent-at": 5}, None),
+        ({"sent-at": None}, None),
+    ],
+)
+def test_sent_at_is_read_from_its_header(header, seconds):
+    assert wire.sent_at(header) == seconds
