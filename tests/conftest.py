@@ -1,0 +1,24 @@
+"""Fixtures: the brokers, one of each for the whole session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.brokers.certificates import Certificates
+from tests.brokers.rabbitmq import RabbitMQ
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[RabbitMQ]:
+    broker = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"), certificates)
+    try:
+        yield broker.start()
+    finally:
+        broker.close()
