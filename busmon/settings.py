@@ -1,11 +1,14 @@
 """The shape of the configuration: frozen sections, unknown keys refused, secrets hidden."""
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+
+from busmon.section import File, Section, from_directory, together
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -24,41 +27,104 @@ def _quantity(units: dict[str, int]) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+def host_port(text: str) -> tuple[str, int]:
+    """Split `host:port`, with an IPv6 address in brackets; ValueError if it is anything else."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]]+)):([0-9]{1,5})", text)
+    if not match or int(match[3]) > 65535:
+        raise ValueError("should be host:port, an IPv6 address in brackets")
+    return match[1] or match[2], int(match[3])
+
+
+MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+def mqtt_broker(url: str) -> tuple[str, int]:
+    """Return host and port of an `mqtt://` or `mqtts://` URL; ValueError if it is anything else."""
+    scheme, _, rest = url.partition("://")
+    if "@" in rest:
+        raise ValueError("should hold no user and no password: they are username and password")
+    if scheme not in MQTT_PORTS:
+        raise ValueError("should begin with mqtt:// or mqtts://")
+    try:
+        return host_port(rest if re.search(r":[0-9]+$", rest) else f"{rest}:{MQTT_PORTS[scheme]}")
+    except ValueError:
+        raise ValueError(f"should be {scheme}://host or {scheme}://host:port") from None
+
+
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    """Refuse a text on which `check` raises ValueError, and keep it as it is."""
+
+    def validate(text: str) -> str:
+        check(text)
+        return text
+
+    return AfterValidator(validate)
+
+
+def _topic_filter(text: str) -> None:
+    levels = text.split("/")
+    if not text or "\0" in text:
+        raise ValueError("a topic filter should not be empty")
+    if "#" in "".join(levels[:-1]) or ("#" in levels[-1] and levels[-1] != "#"):
+        raise ValueError(f"{text}: # should stand alone after the last /")
+    if any("+" in level and level != "+" for level in levels):
+        raise ValueError(f"{text}: + should stand alone between two /")
+
+
+def _rules(text: str) -> None:
+    name = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+    if not re.fullmatch(rf"packit|centos|all|{name}:{name}", text):
+        raise ValueError("should be packit, centos, all or module:callable")
+
+
+# From the environment a list comes as one string, its items separated by commas.
+_split = BeforeValidator(
+    lambda value: (
+        [item.strip() for item in value.split(",") if item.strip()]
+        if isinstance(value, str)
+        else value
+    )
+)
+
 Seconds = Annotated[int, _quantity(UNITS), Field(gt=0)]
 Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]
-# From the environment a list comes as one string, its items separated by commas.
-Strings = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
-]
-Paths = Annotated[
-    tuple[Path, ...],
-    BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
-]
-
-
-class Section(BaseModel):
-    """A table of the configuration file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+Strings = Annotated[tuple[str, ...], _split]
+TopicFilters = Annotated[tuple[Annotated[str, _checked(_topic_filter)], ...], _split]
+Files = Annotated[tuple[File, ...], _split]
 
 
 class Web(Section):
     """`[web]`: where /metrics and the health checks are served, and to whom."""
 
-    listen: str = "127.0.0.1:9810"
-    certificate: Path | None = None
-    key: Path | None = None
-    client_ca: Path | None = None
+    listen: Annotated[str, _checked(host_port)] = "127.0.0.1:9810"
+    certificate: File | None = None
+    key: File | None = None
+    client_ca: File | None = None
     token: SecretStr | None = None
     username: str | None = None
     password: SecretStr | None = None
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        yield from together(given, "certificate", "key")
+        yield from together(given, "username", "password")
+        if "client_ca" in given and not given.keys() & {"certificate", "key"}:
+            yield "client_ca", "needs certificate and key too"
+        if "token" in given and given.keys() & {"username", "password"}:
+            yield "token", "should not be given together with username and password"
+
+
+def _ledger_path(path: str, info: ValidationInfo) -> str:
+    return path if path == ":memory:" else str(from_directory(Path(path), info))
 
 
 class LedgerSettings(Section):
     """`[ledger]`: where it is kept, how long and how large."""
 
-    path: str = "/var/lib/busmon/ledger.sqlite"
+    path: Annotated[str, Field(min_length=1), AfterValidator(_ledger_path)] = (
+        "/var/lib/busmon/ledger.sqlite"
+    )
     retention: Seconds = 7 * UNITS["d"]
     size_limit: Bytes = SIZES["GiB"]
 
@@ -92,14 +158,14 @@ class Log(Section):
 class Bus(Section):
     """What every `[buses.NAME]` has."""
 
-    rules: str
+    rules: Annotated[str, _checked(_rules)]
 
 
 class AmqpBus(Bus):
     """A bus read with fedora-messaging."""
 
     type: Literal["amqp"]
-    config: Path
+    config: File  # of fedora-messaging
     routing_keys: Strings | None = None  # instead of the bindings
     extra_routing_keys: Strings = ()  # beside the bindings
     queue: UUID | None = None
@@ -110,24 +176,40 @@ class AmqpBus(Bus):
 class Tls(Section):
     """Certificates of a client."""
 
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    ca: File | None = None
+    certificate: File | None = None
+    key: File | None = None
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        yield from together(given, "certificate", "key")
 
 
 class MqttBus(Bus, Tls):
     """A bus read with MQTT."""
 
     type: Literal["mqtt"]
-    url: str  # mqtt://host[:1883] or mqtts://host[:8883]
-    topics: Annotated[Strings, Field(min_length=1)]
+    url: Annotated[str, _checked(mqtt_broker)]  # mqtt://host[:1883] or mqtts://host[:8883]
+    topics: Annotated[TopicFilters, Field(min_length=1)]
     subtopics: Strings = ()  # prefixes of what follows the topic's first "/"; none: all
-    qos: Literal[0, 1] = 1
+    qos: Annotated[int, Field(ge=0, le=1)] = 1
     client_id: Annotated[str, Field(min_length=1)]
     version: Literal["3.1.1", "5"] = "5"
     username: str | None = None
     password: SecretStr | None = None
-    keepalive: Seconds = 30
+    keepalive: Annotated[Seconds, Field(le=65535)] = 30
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        yield from super().conflicts(given)
+        if str(given.get("url")).startswith("mqtt://"):
+            yield from (
+                (key, "needs a url of mqtts://") for key in Tls.model_fields if key in given
+            )
+        if "password" in given and "username" not in given:
+            yield "password", "needs username too"
 
 
 class StompBus(Bus, Tls):
@@ -153,11 +235,13 @@ class ReplayBus(Bus):
     """Recorded messages in place of a bus."""
 
     type: Literal["replay"]
-    files: Annotated[Paths, Field(min_length=1)]
+    files: Annotated[Files, Field(min_length=1)]
     rate: Annotated[float, Field(gt=0)] | None = None  # messages a second; none: all at once
 
 
 AnyBus = Annotated[AmqpBus | MqttBus | StompBus | ReplayBus, Field(discriminator="type")]
+
+BusName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
 class Config(Section):
@@ -168,4 +252,4 @@ class Config(Section):
     rules: Rules = Rules()
     limits: Limits = Limits()
     log: Log = Log()
-    buses: Annotated[dict[str, AnyBus], Field(min_length=1)]
+    buses: Annotated[dict[BusName, AnyBus], Field(min_length=1)]

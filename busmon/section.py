@@ -1,0 +1,125 @@
+"""What every section of the configuration has: problems told at once, files, secrets from files."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+
+def from_directory(path: Path, info: ValidationInfo) -> Path:
+    """Take a relative path from the directory of the configuration file."""
+    return Path((info.context or {}).get("directory", ""), path)
+
+
+def _readable(path: Path, info: ValidationInfo) -> Path:
+    path = from_directory(path, info)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    return path
+
+
+def _secret(path: object, info: ValidationInfo) -> str:
+    """Return what the file at `path` holds, but for one newline at its end."""
+    if not isinstance(path, str | Path):
+        raise ValueError("should be a path")  # pydantic collects ValueError only
+    path = _readable(Path(path), info)
+    try:
+        text = path.read_text("utf-8").removesuffix("\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8 text") from None
+    if not text:
+        raise ValueError(f"{path}: is empty")
+    return text
+
+
+File = Annotated[Path, AfterValidator(_readable)]  # exists and may be read
+
+
+def _details(problems: ValidationError) -> Iterator[InitErrorDetails]:
+    """Yield what pydantic found in a form in which it can be raised again, without its input."""
+    for error in problems.errors(include_url=False, include_context=False, include_input=False):
+        yield _detail(error["loc"], error["msg"], error["type"])
+
+
+def _detail(place: tuple[int | str, ...], text: str, kind: str = "value_error") -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError(kind, text), loc=place, input=None)
+
+
+class Section(BaseModel):
+    """A table of the configuration file. Each secret `x` can be given as a file `x_file`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def secrets(cls) -> list[str]:
+        """Return the names of the settings that are secret."""
+        fields = cls.model_fields.items()
+        return [
+            name
+            for name, field in fields
+            if SecretStr in (field.annotation, *get_args(field.annotation))
+        ]
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield setting and problem where the settings given do not go together."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        # Around the fields' own validation and not after it, where one wrong field would
+        # keep what is wrong between the others from being told.
+        if not isinstance(data, Mapping):
+            return handler(data)
+        given = {key: value for key, value in data.items() if value is not None}
+        problems = list(cls._read_secrets(given, info))
+        problems += [_detail((key,), text) for key, text in cls.conflicts(given)]
+        try:
+            section = handler(given)
+        except ValidationError as error:
+            problems += _details(error)
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=True)
+        return section
+
+    @classmethod
+    def _read_secrets(
+        cls, given: dict[str, Any], info: ValidationInfo
+    ) -> Iterator[InitErrorDetails]:
+        for name in cls.secrets():
+            if given.get(name) == "":
+                yield _detail((name,), "should not be empty")
+            path = given.pop(key := f"{name}_file", None)
+            if path is None:
+                continue
+            if name in given:
+                yield _detail((key,), f"should not be given together with {name}")
+                continue
+            try:
+                given[name] = _secret(path, info)
+            except ValueError as error:
+                given[name] = "unknown"  # given all the same: not to be told as missing too
+                yield _detail((key,), str(error))
+
+
+def together(given: Mapping[str, Any], one: str, other: str) -> Iterator[tuple[str, str]]:
+    """Yield a conflict where only one of two settings is given."""
+    if (one in given) != (other in given):
+        present, absent = (one, other) if one in given else (other, one)
+        yield present, f"needs {absent} too"
