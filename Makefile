@@ -1,0 +1,36 @@
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile
+
+demo: .venv/runtime ## watch made-up buses: no broker, no configuration
+	$(BIN)/busmon demo $(ARGS)
+
+test: .venv/development ## run the tests on real brokers, which it installs if missing
+	tests/install-brokers
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/development ## check style, types and the Containerfile
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/hadolint Containerfile
+
+clean: ## remove all that was made here
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made again when pyproject.toml changes; the package itself is used where it lies.
+.venv/runtime: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' # the first to know --group
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/development: .venv/runtime
+	$(BIN)/python -m pip install --quiet --group test --group lint
+	touch $@
