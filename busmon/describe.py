@@ -1,0 +1,133 @@
+"""What a configuration would watch and serve, in a few lines without secrets."""
+
+from collections.abc import Iterator, Sequence
+
+from busmon import fedora_toml
+from busmon.settings import (
+    SIZES,
+    UNITS,
+    AmqpBus,
+    AnyBus,
+    Config,
+    LedgerSettings,
+    MqttBus,
+    ReplayBus,
+    StompBus,
+    Tls,
+    Web,
+    mqtt_broker,
+)
+
+SHOWN = 3  # of a list, the first few
+
+Row = tuple[str, str]
+
+
+def describe(config: Config) -> str:
+    """Return what `busmon check-config` prints; reads fedora-messaging's files again."""
+    lines = []
+    for name, bus in sorted(config.buses.items()):
+        lines += [f"{name}: {bus.type}, rules {bus.rules}", *_aligned(_bus(bus))]
+    lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
+    return "\n".join(lines)
+
+
+def _aligned(rows: Iterator[Row]) -> Iterator[str]:
+    return (f"  {label:<11} {text}" for label, text in rows)
+
+
+def _bus(bus: AnyBus) -> Iterator[Row]:
+    match bus:
+        case AmqpBus():
+            return _amqp(bus)
+        case MqttBus():
+            return _mqtt(bus)
+        case StompBus():
+            return _stomp(bus)
+        case ReplayBus():
+            return _replay(bus)
+
+
+def _amqp(bus: AmqpBus) -> Iterator[Row]:
+    toml = fedora_toml.read(bus.config)
+    keys = [binding.routing_key for binding in fedora_toml.bindings(bus, toml)]
+    tls = _tls(toml.tls, toml.certificate is not None)
+    yield "broker", f"{toml.broker}, vhost {toml.vhost}, {tls}, as {toml.path} says"
+    yield "subscribes", _counted(keys, "routing key")
+    yield "queue", str(bus.queue or "its own, made at the first start")
+
+
+def _mqtt(bus: MqttBus) -> Iterator[Row]:
+    host, port = mqtt_broker(bus.url)
+    security = _security(bus.url.startswith("mqtts:"), bus, bus.username is not None)
+    yield "broker", f"{_address(host, port)}, MQTT {bus.version}, {security}"
+    yield "subscribes", _counted(bus.topics, "topic")
+    if bus.subtopics:
+        yield (
+            "counts",
+            _counted(bus.subtopics, "prefix", "prefixes") + " of what follows the first /",
+        )
+    yield "session", f"persistent, of client {bus.client_id}, QoS {bus.qos}"
+
+
+def _stomp(bus: StompBus) -> Iterator[Row]:
+    yield "broker", f"{' or '.join(bus.brokers)}, {_security(bus.tls, bus, bus.login is not None)}"
+    yield "subscribes", _counted(bus.destinations, "destination")
+    durable = f"durable, of client {bus.client_id}" if bus.client_id else "not durable"
+    yield "session", f"{durable}, ack {bus.ack}"
+
+
+def _replay(bus: ReplayBus) -> Iterator[Row]:
+    yield "reads", _counted([str(file) for file in bus.files], "file")
+    yield "rate", f"{bus.rate:g} messages a second" if bus.rate else "as fast as it can"
+
+
+def _web(web: Web) -> Iterator[Row]:
+    scheme = "https" if web.certificate else "http"
+    asked = [
+        "a client certificate" if web.client_ca else "",
+        "the bearer token" if web.token else "",
+        "user and password" if web.username else "",
+    ]
+    needed = " and ".join(thing for thing in asked if thing)
+    yield "address", f"{scheme}://{web.listen}/metrics"
+    yield "access", f"with {needed}" if needed else "open to all who reach it"
+
+
+def _ledger(ledger: LedgerSettings) -> Iterator[Row]:
+    yield "path", ledger.path
+    yield (
+        "keeps",
+        f"{_quantity(ledger.retention, UNITS)}, at most {_quantity(ledger.size_limit, SIZES)}",
+    )
+
+
+def _security(tls: bool, bus: Tls, login: bool) -> str:
+    return f"{_tls(tls, bus.certificate is not None)}, {'password' if login else 'no password'}"
+
+
+def _tls(tls: bool, certificate: bool) -> str:
+    if not tls:
+        return "no TLS"
+    return "TLS with client certificate" if certificate else "TLS"
+
+
+def _counted(items: Sequence[str], noun: str, nouns: str | None = None) -> str:
+    """Return `5 topics: a, b, c and 2 more`."""
+    count = f"1 {noun}" if len(items) == 1 else f"{len(items)} {nouns or noun + 's'}"
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return f"{count}: {', '.join(items[:SHOWN])}{more}"
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _quantity(number: int, units: dict[str, int]) -> str:
+    """Return the number as the configuration file has it, in the largest unit that fits."""
+    unit = max(
+        (unit for unit in units if number % units[unit] == 0),
+        key=lambda unit: units[unit],
+        default="",
+    )
+    return f"{number // units[unit]}{unit}"
