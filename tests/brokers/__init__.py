@@ -76,7 +76,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | self._env,
+                # Debian has some servers out of a user's path.
+                env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"} | self._env,
                 cwd=self._cwd,
                 start_new_session=True,
             )
