@@ -11,13 +11,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 from uuid import uuid4
 
 from busmon.message import Message, Verdict
-from busmon.storage import milliseconds, open_ledger, seconds, stored_id
+from busmon.storage import milliseconds, opened, seconds, stored_id
 
 HOURS_KEPT = 24 * 31 * 13
 PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
@@ -44,6 +44,11 @@ class Tally:
     last_received: float | None = None
     last_sent: float | None = None
 
+    def plus(self, newer: Self) -> "Tally":
+        """Return both as one, with the newer one's times where it has them."""
+        last_sent = self.last_sent if newer.last_sent is None else newer.last_sent
+        return Tally(self.messages + newer.messages, newer.last_received, last_sent)
+
 
 Judged = tuple[Message, Verdict]
 
@@ -69,20 +74,20 @@ class Ledger:
         self._ids: dict[Series, int] = {}
         self._problem: str | None = None
         self.pruned = Counter(age=0, size=0)
-        self._db, self._lock = open_ledger(path)
-        self._load()
+        with ExitStack() as file:
+            self._db = file.enter_context(opened(path))
+            self._load()
+            self._file = file.pop_all()
 
     def close(self) -> None:
         """Close the file; a batch being written is finished first."""
         with self._writing:
-            self._db.close()
-            if self._lock:
-                self._lock.close()
+            self._file.close()
 
     def record(self, judged: Sequence[Judged]) -> Recorded:
         """Write a batch in one transaction. Raises NotRecorded, and then none of it counts."""
-        started = time.perf_counter()
         with self._writing:
+            started = time.perf_counter()
             batch = _Batch(self._db, dict(self._buses), dict(self._ids))
             try:
                 with self._transaction():
@@ -93,8 +98,9 @@ class Ledger:
                 self._problem = f"ledger: {error}"
                 raise
             self._problem = None
+            took = time.perf_counter() - started
             self._publish(batch)
-        return Recorded(batch.new, len(judged) - len(batch.new), time.perf_counter() - started)
+        return Recorded(batch.new, len(judged) - len(batch.new), took)
 
     def know(self, series: Iterable[Series]) -> None:
         """Let these counters exist, at zero where nothing was counted yet."""
@@ -117,14 +123,16 @@ class Ledger:
 
     def own_queue(self, bus: str) -> str:
         """Return the name of busmon's queue on this bus: a UUID, made once."""
-        with self._writing, self._transaction():
-            self._db.execute(
-                "INSERT INTO buses (name, queue) VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET queue = coalesce(queue, excluded.queue)",
-                (bus, str(uuid4())),
-            )
-            found = self._db.execute("SELECT id, queue FROM buses WHERE name = ?", (bus,))
-            self._buses[bus], queue = found.fetchone()
+        with self._writing:
+            with self._transaction():
+                self._db.execute(
+                    "INSERT INTO buses (name, queue) VALUES (?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET queue = coalesce(queue, excluded.queue)",
+                    (bus, str(uuid4())),
+                )
+                found = self._db.execute("SELECT id, queue FROM buses WHERE name = ?", (bus,))
+                number, queue = found.fetchone()
+            self._buses[bus] = number
         return str(queue)
 
     def size(self) -> tuple[int, int]:
@@ -143,7 +151,6 @@ class Ledger:
                 self._db.execute("DELETE FROM hours WHERE hour < ?", (oldest_hour,))
                 removed, reason = self._forget(now - retention, size_limit)
             self.pruned[reason] += removed
-            self._size = self._measure()
         return removed == PRUNED_AT_ONCE
 
     def _forget(self, horizon: float, size_limit: int) -> tuple[int, str]:
@@ -178,14 +185,13 @@ class Ledger:
     def _transaction(self) -> Iterator[None]:
         """All or nothing is on disk afterwards; raises NotRecorded where it is nothing."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
+            with self._db:  # commits, or rolls back
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                size = self._measure()
         except sqlite3.Error as error:
             raise NotRecorded(str(error)) from error
-        finally:
-            if self._db.in_transaction:  # SQLite itself rolls back after some errors
-                self._db.execute("ROLLBACK")
+        self._size = size
 
     def _load(self) -> None:
         for number, name, duplicates in self._db.execute("SELECT id, name, duplicates FROM buses"):
@@ -203,11 +209,9 @@ class Ledger:
     def _publish(self, batch: "_Batch") -> None:
         with self._reading:
             for series, tally in batch.tallies.items():
-                old = self._tallies.get(series, Tally())
-                self._tallies[series] = replace(tally, messages=old.messages + tally.messages)
+                self._tallies[series] = self._tallies.get(series, Tally()).plus(tally)
             self._duplicates.update(batch.duplicates)
         self._buses, self._ids = batch.buses, batch.ids
-        self._size = self._measure()
 
 
 class _Batch:
@@ -223,20 +227,18 @@ class _Batch:
     def add(self, message: Message, verdict: Verdict) -> None:
         series = Series(message.bus, message.topic, verdict.outcome, verdict.reason)
         number = self.ids.get(series) or self._make(series)
-        key = stored_id(message.id)
-        added = self._see(message, key, number)
+        received, sent = milliseconds(message.received_at), milliseconds(message.sent_at)
+        row = number, received, sent
+        added = self._see(message.bus, message.id, *row)
         if not added and message.digest_id and not message.redelivered:
-            key = stored_id(f"{message.id}~{secrets.token_hex(8)}")
-            added = self._see(message, key, number)
+            added = self._see(message.bus, f"{message.id}~{secrets.token_hex(8)}", *row)
         if not added:
             self.duplicates[message.bus] += 1
             return
         self.new.append((message, verdict))
         self.hours[int(message.received_at // 3600), number] += 1
-        old = self.tallies.get(series, Tally())
-        self.tallies[series] = Tally(
-            old.messages + 1, message.received_at, message.sent_at or old.last_sent
-        )
+        one = Tally(1, seconds(received), seconds(sent))
+        self.tallies[series] = self.tallies.get(series, Tally()).plus(one)
 
     def sum_up(self) -> None:
         for series, tally in self.tallies.items():
@@ -248,7 +250,7 @@ class _Batch:
             )
         self.db.executemany(
             "INSERT INTO hours VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET messages = messages + excluded.messages",
+            " ON CONFLICT (hour, series) DO UPDATE SET messages = messages + excluded.messages",
             [(hour, number, messages) for (hour, number), messages in self.hours.items()],
         )
         self.db.executemany(
@@ -256,13 +258,12 @@ class _Batch:
             [(messages, self.buses[bus]) for bus, messages in self.duplicates.items()],
         )
 
-    def _see(self, message: Message, key: str | bytes, series: int) -> bool:
-        times = milliseconds(message.received_at), milliseconds(message.sent_at)
+    def _see(self, bus: str, identity: str, *row: int | None) -> bool:
         return bool(
             self.db.execute(
-                "INSERT OR IGNORE INTO seen (bus, id, series, received_at, sent_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (self.buses[message.bus], key, series, *times),
+                "INSERT INTO seen (bus, id, series, received_at, sent_at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (id, bus) DO NOTHING",
+                (self.buses[bus], stored_id(identity), *row),
             ).rowcount
         )
 
@@ -272,10 +273,7 @@ class _Batch:
             bus = self._insert("INSERT INTO buses (name) VALUES (?)", series.bus)
             self.buses[series.bus] = bus
         self.ids[series] = self._insert(
-            "INSERT INTO series (bus, topic, outcome, reason, messages, last_received)"
-            " VALUES (?, ?, ?, ?, 0, 0)",
-            bus,
-            *series[1:],
+            "INSERT INTO series (bus, topic, outcome, reason) VALUES (?, ?, ?, ?)", bus, *series[1:]
         )
         return self.ids[series]
 

@@ -8,6 +8,7 @@ from busmon.message import Message, Verdict
 from busmon.rules import RAISES, RuleBook
 
 OTHER = "__other__"  # the topic under which unknown ones beyond the limit are counted
+LONGEST_TOPIC = 255  # characters; AMQP allows 255 bytes, MQTT and STOMP far more
 
 
 class Monitor:
@@ -40,21 +41,19 @@ class Monitor:
 
     def handle(self, messages: Sequence[Message]) -> None:
         """Judge and record a batch; raises NotRecorded where it is not on disk."""
-        judged = []
-        for received in messages:
-            message = self._fold(received)
-            judged.append((message, self._books[message.bus].judge(message)))
+        judged = [(self._fold(m), self._books[m.bus].judge(m)) for m in messages]
         self._observe(self._ledger.record(judged))
 
     def _fold(self, message: Message) -> Message:
-        topic = message.topic
         unknown = self._unknown[message.bus]
-        if topic in self._known[message.bus] or topic in unknown:
+        if message.topic in self._known[message.bus] or message.topic in unknown:
             return message
-        if len(unknown) < self._unknown_topics:
+        topic = message.topic.encode(errors="backslashreplace").decode()[:LONGEST_TOPIC]
+        if topic not in unknown and len(unknown) >= self._unknown_topics:
+            topic = OTHER
+        else:
             unknown.add(topic)
-            return message
-        return replace(message, topic=OTHER)
+        return replace(message, topic=topic)
 
 
 def _labels(book: RuleBook, rejections: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:

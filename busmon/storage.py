@@ -2,13 +2,15 @@
 
 import fcntl
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
-from typing import TextIO
 from uuid import UUID
 
 APPLICATION_ID = 0x6275736D  # "busm", in the file's header
 VERSION = 1
+BUSY = 2.0  # seconds to wait while another program writes; fewer than those in which busmon stops
 SCHEMA = """
 CREATE TABLE buses (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
@@ -18,7 +20,7 @@ CREATE TABLE buses (
 CREATE TABLE series (
     id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
     outcome TEXT NOT NULL, reason TEXT NOT NULL,
-    messages INTEGER NOT NULL, last_received INTEGER NOT NULL, last_sent INTEGER,  -- ms
+    messages INTEGER NOT NULL DEFAULT 0, last_received INTEGER, last_sent INTEGER,  -- ms
     UNIQUE (bus, topic, outcome, reason)
 );
 CREATE TABLE seen (                            -- oldest first, without a hole
@@ -37,71 +39,92 @@ class LedgerError(Exception):
     """The ledger can't be opened; the text says why and what to do."""
 
 
-def open_ledger(path: str) -> tuple[sqlite3.Connection, TextIO | None]:
-    """Open the file, made if missing, and its lock; ":memory:" has none. Raises LedgerError."""
-    lock = None if path == ":memory:" else _lock(Path(path))
-    try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        _check(db, path)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        if not db.execute("PRAGMA user_version").fetchone()[0]:
-            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(
-            f"{path}: {error}; if the file is damaged, move it away: busmon starts a new one,"
-            " with all counters at zero"
-        ) from error
-    return db, lock
+@contextmanager
+def opened(path: str) -> Iterator[sqlite3.Connection]:
+    """Hold the file, made if missing, and its lock; ":memory:" has none.
+
+    Raises LedgerError, and also for what SQLite raises inside the with statement.
+    """
+    with nullcontext() if path == ":memory:" else _locked(Path(path)), _explained(path):
+        db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        with closing(db):
+            version = _version(db, path)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            if not version:
+                db.executescript(
+                    f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+                    f" PRAGMA user_version = {VERSION}; COMMIT"
+                )
+            yield db
 
 
-def _check(db: sqlite3.Connection, path: str) -> None:
-    """Refuse a file that is not a ledger, or a newer one."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+def _version(db: sqlite3.Connection, path: str) -> int:
+    """Return the file's schema version, 0 where it is new; refuse one that is not a ledger."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application != APPLICATION_ID:
+    if application != APPLICATION_ID and (application or version or tables):
         raise LedgerError(f"{path}: an SQLite file, but not a ledger of busmon")
     if version > VERSION:
         raise LedgerError(
             f"{path}: written by a newer busmon (schema {version}, this one knows {VERSION})"
         )
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    return int(version)
 
 
-def _lock(path: Path) -> TextIO:
-    """Take the lock beside the file: two processes on one ledger would count twice."""
-    if not path.parent.is_dir():
-        raise LedgerError(f"{path.parent}: no such directory; make it, writable for busmon")
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Say what to do in place of SQLite's own errors."""
     try:
-        lock = Path(f"{path}.lock").open("w")  # noqa: SIM115 - held as long as the ledger
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LedgerError(f"{path}: in use by another busmon; each needs its own") from error
+        yield
+    except sqlite3.OperationalError as error:
+        raise LedgerError(f"{path}: can't be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(
+            f"{path}: damaged: {error}; move it away: busmon starts a new one,"
+            " with all counters at zero"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock beside the file: two processes on one ledger would count twice."""
+    try:
+        if not path.parent.is_dir():
+            raise LedgerError(f"{path.parent}: no such directory; make it, writable for busmon")
+        lock = Path(f"{path}.lock").open("w")  # noqa: SIM115 - what follows holds it
     except OSError as error:
         raise LedgerError(f"{path}: can't be written: {error.strerror}") from error
-    return lock
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LedgerError(f"{path}: in use by another busmon; each needs its own") from error
+        yield
 
 
 def stored_id(identity: str) -> str | bytes:
-    """Return the id as it is kept: 16 bytes for a UUID, else text, or a digest of a long one."""
-    if len(identity) == 36:
-        try:
-            uuid = UUID(identity)
-        except ValueError:
-            return identity
-        return uuid.bytes if str(uuid) == identity else identity
-    if not identity.isascii() or len(identity) > 255:  # neither long nor a lone surrogate
-        encoded = identity.encode(errors="backslashreplace")
-        return encoded.decode() if len(encoded) <= 255 else blake2b(encoded).hexdigest()
-    return identity
+    """Return the id as it is kept: 16 bytes for a UUID, text, or a digest of long or odd text."""
+    if identity.isascii() and len(identity) <= 255:
+        return _uuid(identity) or identity
+    return blake2b(identity.encode(errors="surrogatepass"), digest_size=32).digest()
+
+
+def _uuid(identity: str) -> bytes | None:
+    """Return the bytes of a UUID that can be written in no other way."""
+    try:
+        uuid = UUID(identity)
+    except ValueError:
+        return None
+    return uuid.bytes if str(uuid) == identity else None
 
 
 def milliseconds(seconds: float | None) -> int | None:
     """Return whole milliseconds, or None for a time that no clock shows."""
     if seconds is None or not abs(seconds) < 1e12:
         return None
-    return int(seconds * 1000)
+    return round(seconds * 1000)
 
 
 def seconds(milliseconds: int | None) -> float | None:

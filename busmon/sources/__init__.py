@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from busmon.ledger import NotRecorded
 from busmon.message import Message, Verdict
 
 Handle = Callable[[Sequence[Message]], None]
@@ -45,17 +46,14 @@ class Disconnected(Exception):
         self.detail = detail
 
 
-class NotRecorded(Exception):
-    """Raised by `handle`: the batch is not on disk and must not be acknowledged."""
-
-
 class Link:
     """The state of one bus's connection: written by its source, read by /metrics and /ready."""
 
     def __init__(self) -> None:
         self.connects = 0
-        self.disconnects: Counter[Cause] = Counter()
-        self.failures: Counter[Cause] = Counter()  # connections that never came to be
+        # Every cause from the start: another thread may read them while one is counted.
+        self.disconnects = Counter(dict.fromkeys(Cause, 0))
+        self.failures = Counter(dict.fromkeys(Cause, 0))  # connections that never came to be
         self._problem: str | None = "not connected yet"
 
     @property
