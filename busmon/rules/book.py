@@ -29,7 +29,7 @@ class RuleBook(Protocol):
         """Return the verdict; never raises."""
 
     def known(self) -> Iterator[tuple[str, Verdict]]:
-        """Yield each topic with each verdict that the rules can give on it."""
+        """Yield each topic with each verdict that its rule can give; any may also raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +53,5 @@ class Book:
         return HANDLED if reason is None else ignored(reason)
 
     def known(self) -> Iterator[tuple[str, Verdict]]:
-        """Yield each topic with each verdict that the rules can give on it."""
+        """Yield each topic with each verdict that its rule can give; any may also raise."""
         return iter(self.verdicts)

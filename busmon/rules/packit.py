@@ -5,14 +5,14 @@ filter looks at, in the same order, and raises where that would raise: the liste
 formats its log line before it passes a message on, so a key missing there is deadly too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from busmon.message import Message, Verdict
-from busmon.rules.book import HANDLED, RAISES, Book, ignored
+from busmon.message import Message
+from busmon.rules.book import HANDLED, Book, ignored
 from busmon.settings import PackitRules
 
 DIST_GIT_HOSTS = (
@@ -145,18 +145,10 @@ def _on_dist_git(url: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A topic's rule, every reason that it can give, and whether it can raise."""
+    """A topic's rule and every reason that it can give."""
 
     rule: Callable[[PackitRules, Message], str | None]
     reasons: tuple[str, ...] = ()
-    raises: bool = False
-
-    def verdicts(self) -> Iterator[Verdict]:
-        """Yield every verdict that the rule can come to."""
-        yield HANDLED
-        yield from map(ignored, self.reasons)
-        if self.raises:
-            yield RAISES
 
 
 FEDORA = "org.fedoraproject.prod."
@@ -164,33 +156,31 @@ ANITYA = "org.release-monitoring.prod.anitya.project.version.update.v2"
 
 COPR = Entry(copr, ("not-packit-user",))
 FLAG = Entry(pagure_flag, ("not-packit-user",))
-RUN = Entry(forgejo_run, ("not-dist-git",), raises=True)
+RUN = Entry(forgejo_run, ("not-dist-git",))
 ALWAYS = Entry(always)
 
 TABLE = {
     FEDORA + "copr.build.start": COPR,
     FEDORA + "copr.build.end": COPR,
-    FEDORA + "buildsys.tag": Entry(koji_tag, ("not-sidetag",), raises=True),
+    FEDORA + "buildsys.tag": Entry(koji_tag, ("not-sidetag",)),
     FEDORA + "buildsys.build.state.change": Entry(koji_build, ("not-build-method", "releng")),
     FEDORA + "buildsys.task.state.change": Entry(koji_task, ("not-packit-user",)),
-    FEDORA + "pagure.git.receive": Entry(pagure_push, ("no-specfile-change",), raises=True),
+    FEDORA + "pagure.git.receive": Entry(pagure_push, ("no-specfile-change",)),
     FEDORA + "pagure.pull-request.new": ALWAYS,
     FEDORA + "pagure.pull-request.updated": ALWAYS,
     FEDORA + "pagure.pull-request.rebased": ALWAYS,
-    FEDORA + "pagure.pull-request.comment.added": Entry(pagure_comment, raises=True),
+    FEDORA + "pagure.pull-request.comment.added": Entry(pagure_comment),
     FEDORA + "pagure.pull-request.flag.added": FLAG,
     FEDORA + "pagure.pull-request.flag.updated": FLAG,
     FEDORA + "pagure.pull-request.closed": Entry(pagure_closed, ("not-merged",)),
     FEDORA + "hotness.update.bug.file": ALWAYS,
-    ANITYA: Entry(anitya, ("no-centos-mapping",), raises=True),
+    ANITYA: Entry(anitya, ("no-centos-mapping",)),
     FEDORA + "openscanhub.task.started": ALWAYS,
     FEDORA + "openscanhub.task.finished": ALWAYS,
     FEDORA + "logdetective.analysis": ALWAYS,
-    FEDORA + "forgejo.push": Entry(
-        forgejo_push, ("not-dist-git", "no-specfile-change"), raises=True
-    ),
-    FEDORA + "forgejo.pull_request": Entry(forgejo_repository, ("not-dist-git",), raises=True),
-    FEDORA + "forgejo.issue_comment": Entry(forgejo_comment, ("not-dist-git",), raises=True),
+    FEDORA + "forgejo.push": Entry(forgejo_push, ("not-dist-git", "no-specfile-change")),
+    FEDORA + "forgejo.pull_request": Entry(forgejo_repository, ("not-dist-git",)),
+    FEDORA + "forgejo.issue_comment": Entry(forgejo_comment, ("not-dist-git",)),
     FEDORA + "forgejo.action_run_success": RUN,
     FEDORA + "forgejo.action_run_failure": RUN,
     FEDORA + "forgejo.action_run_recover": RUN,
@@ -201,5 +191,9 @@ TABLE = {
 def book(listener: PackitRules) -> Book:
     """Return the book of a listener with these settings."""
     rules = {topic: partial(entry.rule, listener) for topic, entry in TABLE.items()}
-    known = ((topic, verdict) for topic, entry in TABLE.items() for verdict in entry.verdicts())
+    known = (
+        (topic, verdict)
+        for topic, entry in TABLE.items()
+        for verdict in (HANDLED, *map(ignored, entry.reasons))
+    )
     return Book(find=rules.get, verdicts=tuple(known))

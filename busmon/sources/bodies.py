@@ -149,7 +149,7 @@ def log_detective(rng: Random) -> Body:
 
 
 def forgejo(rng: Random) -> Body:
-    """Return a webhook of Forgejo: enough for a push, a pull request, a comment and an action run."""
+    """Return a webhook of Forgejo with what a push, a comment and an action run need."""
     package = rng.choice(PACKAGES)
     repository = {
         "full_name": f"rpms/{package}",

@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterable
 from itertools import islice
 
+from busmon.ledger import NotRecorded
 from busmon.message import Message
-from busmon.sources import Cause, Handle, Link, NotRecorded
+from busmon.sources import Cause, Handle, Link
 
 BATCH = 500  # messages in a batch at most
 TICK = 0.1  # seconds that a batch spans at most, so that a slow rate shows progress too
