@@ -177,7 +177,7 @@ class RabbitMQ:
 
     def close_connections(self) -> None:
         """Have the broker close every client's connection."""
-        self.ctl("close_all_connections", "ended by the test")
+        self.ctl("close_all_connections", "--global", "ended by the test")
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl, which takes a second or two, and return what it prints."""

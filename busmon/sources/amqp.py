@@ -1,0 +1,173 @@
+"""AMQP as Fedora uses it, below fedora-messaging's get_message().
+
+So it sees what the listener never sees. The queue is busmon's own: durable, not exclusive
+and not auto-delete, so that it outlives a restart of busmon and of the broker.
+"""
+
+import logging
+import threading
+import time
+from hashlib import blake2b
+from typing import Any
+
+import crochet
+from pika.adapters.twisted_connection import ClosableDeferredQueue, ReceivedMessage, TwistedChannel
+from pika.exceptions import ConsumerCancelled
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import deferLater
+from twisted.internet.threads import blockingCallFromThread
+from twisted.python.failure import Failure
+
+from busmon.fedora_toml import FedoraToml, UnusableToml, bindings, read
+from busmon.message import Message
+from busmon.settings import AmqpBus
+from busmon.sources import Cause, Disconnected, Handle, Link, keep_connected, wire
+from busmon.sources.amqp_connection import ENDS, Connection
+
+OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
+
+log = logging.getLogger(__name__)
+
+
+class AmqpSource:
+    """One AMQP bus, read from `queue`, which is declared and bound at every connection."""
+
+    rejections = wire.REJECTIONS
+
+    def __init__(self, name: str, settings: AmqpBus, queue: str) -> None:
+        self.name = name
+        self.link = Link()
+        self._settings = settings
+        self._queue = queue
+        self._stopping = threading.Event()
+        self._running: Deferred[None] = succeed(None)  # touched in the reactor's thread only
+
+    def run(self, handle: Handle) -> None:
+        """Receive until stopped. Twisted's one reactor runs in a thread of its own."""
+        crochet.setup()
+
+        def session() -> None:
+            blockingCallFromThread(reactor, self._start, handle)
+
+        keep_connected(self.name, self.link, self._stopping, session)
+
+    def stop(self) -> None:
+        """Ask `run` to return; a batch in hand is recorded and acknowledged first."""
+        self._stopping.set()
+        reactor.callFromThread(lambda: self._running.cancel())
+
+    def _start(self, handle: Handle) -> Any:  # a Deferred; Twisted's hints refuse it
+        if not self._stopping.is_set():
+            self._running = Deferred.fromCoroutine(self._session(handle))
+        return self._running
+
+    async def _session(self, handle: Handle) -> None:
+        try:
+            toml = read(self._settings.config)
+        except UnusableToml as error:
+            raise Disconnected(Cause.ERROR, str(error)) from error
+        connection = Connection(toml, self._settings.heartbeat)
+        try:
+            opening = Deferred.fromCoroutine(self._subscribe(connection, toml))
+            channel, deliveries = await opening.addTimeout(OPENING, reactor)
+            self.link.up()
+            log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
+            await self._receive(channel, _Inbox(deliveries), handle)
+        except CancelledError:
+            return
+        except ENDS as error:
+            raise connection.ended(error) from error
+        finally:
+            await connection.close()
+
+    async def _subscribe(
+        self, connection: Connection, toml: FedoraToml
+    ) -> tuple[TwistedChannel, ClosableDeferredQueue]:
+        protocol = await connection.open()
+        channel = await protocol.channel()
+        await channel.basic_qos(prefetch_count=self._settings.prefetch)
+        await channel.queue_declare(
+            queue=self._queue, durable=True, exclusive=False, auto_delete=False
+        )
+        for binding in bindings(self._settings, toml):
+            await channel.queue_bind(
+                queue=self._queue, exchange=binding.exchange, routing_key=binding.routing_key
+            )
+        deliveries, _tag = await channel.basic_consume(queue=self._queue)
+        return channel, deliveries
+
+    async def _receive(self, channel: TwistedChannel, inbox: "_Inbox", handle: Handle) -> None:
+        while True:
+            deliveries = await inbox.take()
+            now = time.time()
+            handle([to_message(self.name, delivery, now) for delivery in deliveries])
+            channel.basic_ack(deliveries[-1].method.delivery_tag, multiple=True)
+
+
+class _Inbox:
+    """What was delivered and is not recorded yet; the prefetch bounds it.
+
+    It takes each delivery from pika's queue at once, since that one forgets what is left
+    in it when the consumer is cancelled, and a deleted queue brings nothing again.
+    """
+
+    def __init__(self, deliveries: ClosableDeferredQueue) -> None:
+        self._deliveries = deliveries
+        self._received: list[ReceivedMessage] = []
+        self._ended: BaseException | None = None
+        self._news: Deferred[None] = Deferred()
+        self._next()
+
+    async def take(self) -> list[ReceivedMessage]:
+        """Wait for deliveries and return all that came; raises the subscription's end."""
+        await self._news
+        await deferLater(reactor, 0)  # let pika read on what came in the same chunk of bytes
+        self._news = Deferred()
+        received, self._received = self._received, []
+        if self._ended:
+            self._news.callback(None)
+            if not received or not isinstance(self._ended, ConsumerCancelled):
+                raise self._ended
+        return received
+
+    def _next(self) -> None:
+        self._deliveries.get().addCallbacks(self._keep, self._end)
+
+    def _keep(self, delivery: ReceivedMessage) -> None:
+        self._received.append(delivery)
+        self._tell()
+        self._next()
+
+    def _end(self, failure: Failure) -> None:
+        self._ended = failure.value
+        self._tell()
+
+    def _tell(self) -> None:
+        if not self._news.called:
+            self._news.callback(None)
+
+
+def to_message(bus: str, delivery: ReceivedMessage, received_at: float) -> Message:
+    """Return what a delivery says; one without an id is told by a digest of its content."""
+    properties, body = delivery.properties, delivery.body
+    topic = _text(delivery.method.routing_key)
+    parsed, rejected = wire.decode(topic, properties.headers, properties.content_encoding, body)
+    identity = _text(properties.message_id)
+    return Message(
+        bus=bus,
+        id=identity or blake2b(topic.encode() + b"\0" + body, digest_size=16).hexdigest(),
+        topic=topic,
+        received_at=received_at,
+        sent_at=wire.sent_at(properties.headers),
+        body=parsed,
+        size=len(body),
+        redelivered=delivery.method.redelivered,
+        digest_id=not identity,
+        rejected=rejected,
+    )
+
+
+def _text(value: Any) -> str:
+    """Return a short string of AMQP, which pika leaves as bytes where it is not UTF-8."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value or ""
