@@ -144,7 +144,7 @@ def _listener_problems(bus: AmqpBus, toml: fedora_toml.FedoraToml) -> Iterator[t
         )
     if not fedora_toml.bindings(bus, toml):
         key = "config" if bus.routing_keys is None else "routing_keys"
-        yield key, "leaves nothing to receive: there is no binding and no routing key"
+        yield key, "leaves nothing to receive: no binding and no routing key"
 
 
 def _identity(bus: AnyBus, broker: object) -> tuple[str, tuple[object, ...] | None]:

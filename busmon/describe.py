@@ -1,6 +1,6 @@
 """What a configuration would watch and serve, in a few lines without secrets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from busmon import fedora_toml
 from busmon.settings import (
@@ -18,6 +18,7 @@ from busmon.settings import (
     mqtt_broker,
 )
 
+DURATIONS = {unit: size for unit, size in UNITS.items() if unit != "w"}  # 7d is plainer than 1w
 SHOWN = 3  # of a list, the first few
 
 Row = tuple[str, str]
@@ -26,7 +27,7 @@ Row = tuple[str, str]
 def describe(config: Config) -> str:
     """Return what `busmon check-config` prints; reads fedora-messaging's files again."""
     lines = []
-    for name, bus in sorted(config.buses.items()):
+    for name, bus in config.buses.items():
         lines += [f"{name}: {bus.type}, rules {bus.rules}", *_aligned(_bus(bus))]
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
     return "\n".join(lines)
@@ -50,7 +51,7 @@ def _bus(bus: AnyBus) -> Iterator[Row]:
 
 def _amqp(bus: AmqpBus) -> Iterator[Row]:
     toml = fedora_toml.read(bus.config)
-    keys = [binding.routing_key for binding in fedora_toml.bindings(bus, toml)]
+    keys = list(dict.fromkeys(key for _, key in fedora_toml.bindings(bus, toml)))
     tls = _tls(toml.tls, toml.certificate is not None)
     yield "broker", f"{toml.broker}, vhost {toml.vhost}, {tls}, as {toml.path} says"
     yield "subscribes", _counted(keys, "routing key")
@@ -63,10 +64,7 @@ def _mqtt(bus: MqttBus) -> Iterator[Row]:
     yield "broker", f"{_address(host, port)}, MQTT {bus.version}, {security}"
     yield "subscribes", _counted(bus.topics, "topic")
     if bus.subtopics:
-        yield (
-            "counts",
-            _counted(bus.subtopics, "prefix", "prefixes") + " of what follows the first /",
-        )
+        yield "counts", f"what begins with {' or '.join(bus.subtopics)} after the first /"
     yield "session", f"persistent, of client {bus.client_id}, QoS {bus.qos}"
 
 
@@ -95,11 +93,9 @@ def _web(web: Web) -> Iterator[Row]:
 
 
 def _ledger(ledger: LedgerSettings) -> Iterator[Row]:
+    retention, size = _quantity(ledger.retention, DURATIONS), _quantity(ledger.size_limit, SIZES)
     yield "path", ledger.path
-    yield (
-        "keeps",
-        f"{_quantity(ledger.retention, UNITS)}, at most {_quantity(ledger.size_limit, SIZES)}",
-    )
+    yield "keeps", f"messages for {retention}, at most {size}"
 
 
 def _security(tls: bool, bus: Tls, login: bool) -> str:
@@ -112,9 +108,9 @@ def _tls(tls: bool, certificate: bool) -> str:
     return "TLS with client certificate" if certificate else "TLS"
 
 
-def _counted(items: Sequence[str], noun: str, nouns: str | None = None) -> str:
+def _counted(items: Sequence[str], noun: str) -> str:
     """Return `5 topics: a, b, c and 2 more`."""
-    count = f"1 {noun}" if len(items) == 1 else f"{len(items)} {nouns or noun + 's'}"
+    count = f"1 {noun}" if len(items) == 1 else f"{len(items)} {noun}s"
     more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return f"{count}: {', '.join(items[:SHOWN])}{more}"
 
@@ -123,11 +119,7 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _quantity(number: int, units: dict[str, int]) -> str:
+def _quantity(number: int, units: Mapping[str, int]) -> str:
     """Return the number as the configuration file has it, in the largest unit that fits."""
-    unit = max(
-        (unit for unit in units if number % units[unit] == 0),
-        key=lambda unit: units[unit],
-        default="",
-    )
-    return f"{number // units[unit]}{unit}"
+    unit = max((unit for unit in units if number % units[unit] == 0), key=units.__getitem__)
+    return f"{number // units[unit]}{unit or ' bytes'}"

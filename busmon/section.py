@@ -89,7 +89,8 @@ class Section(BaseModel):
             return handler(data)
         given = {key: value for key, value in data.items() if value is not None}
         problems = list(cls._read_secrets(given, info))
-        problems += [_detail((key,), text) for key, text in cls.conflicts(given)]
+        for key, text in cls.conflicts(given):
+            problems.append(_detail((key if key in data else f"{key}_file",), text))
         try:
             section = handler(given)
         except ValidationError as error:

@@ -29,7 +29,7 @@ def _quantity(units: dict[str, int]) -> BeforeValidator:
 
 def host_port(text: str) -> tuple[str, int]:
     """Split `host:port`, with an IPv6 address in brackets; ValueError if it is anything else."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]]+)):([0-9]{1,5})", text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+)):([0-9]{1,5})", text)
     if not match or int(match[3]) > 65535:
         raise ValueError("should be host:port, an IPv6 address in brackets")
     return match[1] or match[2], int(match[3])
@@ -71,6 +71,26 @@ def _topic_filter(text: str) -> None:
         raise ValueError(f"{text}: + should stand alone between two /")
 
 
+def _destination(text: str) -> None:
+    if not re.fullmatch(r"/[^/]+/.+", text):
+        raise ValueError("should be /topic/NAME, /queue/NAME or the like")
+
+
+def _topic_pattern(text: str) -> None:
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise ValueError(f"should be a regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError(f"should have exactly one group, which is the topic, not {groups}")
+
+
+def _different(items: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(items)) < len(items):
+        raise ValueError("should all be different")
+    return items
+
+
 def _rules(text: str) -> None:
     name = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
     if not re.fullmatch(rf"packit|centos|all|{name}:{name}", text):
@@ -90,6 +110,10 @@ Seconds = Annotated[int, _quantity(UNITS), Field(gt=0)]
 Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]
 Strings = Annotated[tuple[str, ...], _split]
 TopicFilters = Annotated[tuple[Annotated[str, _checked(_topic_filter)], ...], _split]
+Addresses = Annotated[tuple[Annotated[str, _checked(host_port)], ...], _split]
+Destinations = Annotated[
+    tuple[Annotated[str, _checked(_destination)], ...], AfterValidator(_different), _split
+]
 Files = Annotated[tuple[File, ...], _split]
 
 
@@ -213,22 +237,38 @@ class MqttBus(Bus, Tls):
 
 
 class StompBus(Bus, Tls):
-    """A bus read with STOMP."""
+    """A bus read with STOMP, from ActiveMQ or RabbitMQ.
+
+    RabbitMQ makes a new `message-id` for each delivery, so there the content and
+    `redelivered` tell a message that comes again, unless the publisher gives it an
+    identity of its own, in `amqp-message-id` for one: name that header in `id_header`.
+    """
 
     type: Literal["stomp"]
-    brokers: Annotated[Strings, Field(min_length=1)]  # host:port; the next where one fails
+    brokers: Annotated[Addresses, Field(min_length=1)]  # the next where one fails
     tls: bool = False
-    vhost: str | None = None
+    vhost: str | None = None  # RabbitMQ's is "/" where nobody made another
     login: str | None = None
     passcode: SecretStr | None = None
-    destinations: Annotated[Strings, Field(min_length=1)]
-    client_id: str | None = None  # with it, subscriptions to topics are durable
+    destinations: Annotated[Destinations, Field(min_length=1)]
+    client_id: Annotated[str, Field(min_length=1)] | None = None  # makes subscriptions durable
     ack: Literal["client", "client-individual"] = "client"
-    prefetch: Annotated[int, Field(gt=0)] = 200
+    prefetch: Annotated[int, Field(gt=0, le=32767)] = 200  # ActiveMQ's largest
     heartbeat: Seconds = 10
-    id_header: str = "message-id"
-    topic_header: str = "destination"
-    topic_pattern: str = r"^/(?:topic|queue)/(.+)$"  # its group is the topic
+    id_header: Annotated[str, Field(min_length=1)] = "message-id"
+    topic_header: Annotated[str, Field(min_length=1)] = "destination"
+    # Its one group is the topic; a VirtualTopic's is the same whichever way it is read.
+    topic_pattern: Annotated[str, _checked(_topic_pattern)] = (
+        r"^/(?:topic|queue|exchange/[^/]+)/(?:Consumer\..+?\.(?=VirtualTopic\.))?(.+)$"
+    )
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        yield from super().conflicts(given)
+        yield from together(given, "login", "passcode")
+        if str(given.get("tls", False)).lower() == "false":
+            yield from ((key, "needs tls = true") for key in Tls.model_fields if key in given)
 
 
 class ReplayBus(Bus):
