@@ -9,7 +9,6 @@ import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -18,7 +17,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from busmon.settings import MqttBus
+from busmon.settings import MqttBus, mqtt_broker
 from busmon.sources import Cause, Disconnected
 
 BATCH = 500  # messages at most
@@ -31,6 +30,7 @@ IDLE = 0.25  # seconds to wait for something to read
 GOODBYE = 1.0  # seconds to send what is still to be sent
 
 # Reason codes of MQTT 5 (table 2-6); paho translates those of 3.1.1.
+PROTOCOL_ERROR = 130
 KEEPALIVE_TIMEOUT = 141
 TAKEN_OVER = 142
 
@@ -55,7 +55,7 @@ class Connection:
         """Connect, but don't wait for CONNACK; raises Disconnected."""
         self._settings = settings
         self._heard = _Heard()
-        self._tls = urlsplit(settings.url).scheme == "mqtts"
+        self._tls = settings.url.startswith("mqtts:")
         self._client = _client(settings, self._heard)
         if self._tls:
             self._client.tls_set_context(_tls_context(settings))
@@ -111,20 +111,25 @@ class Connection:
 
     def lost(self) -> Disconnected:
         """Return why the connection has ended."""
-        heard = self._heard
+        heard, client_id = self._heard, self._settings.client_id
         code = heard.disconnect.value if heard.disconnect else None
         if heard.by_broker and code == TAKEN_OVER:
-            hint = f"is there another client with client_id {self._settings.client_id}?"
+            hint = f"is there another client with client_id {client_id}?"
             return Disconnected(Cause.CANCELLED, f"{heard.disconnect}: {hint}")
         if heard.by_broker:
             return Disconnected(Cause.NETWORK, f"closed by the broker: {heard.disconnect}")
         if code == KEEPALIVE_TIMEOUT:
             return Disconnected(Cause.SILENT, "the broker does not answer a ping")
-        if self._tls and not heard.connack:
+        if code == PROTOCOL_ERROR:
+            return Disconnected(Cause.ERROR, "the broker breaks the protocol: check version")
+        if heard.connack:
+            hint = f"if it happens often, is there another client with client_id {client_id}?"
+            return Disconnected(Cause.NETWORK, f"connection closed; {hint}")
+        said = heard.error or "closed before an answer"
+        if self._tls:
             # With TLS 1.3 a broker tells only after the handshake that it rejects the client.
-            said = heard.error or "closed after the handshake"
             return Disconnected(Cause.TLS, f"{said}: check certificate and key")
-        return Disconnected(Cause.NETWORK, heard.error or "connection closed")
+        return Disconnected(Cause.NETWORK, f"{said}: does the port want TLS?")
 
     def close(self) -> None:
         """Send what is left, then a DISCONNECT, which keeps the session; close in any case."""
@@ -136,8 +141,7 @@ class Connection:
             sock.close()
 
     def _connect(self) -> None:
-        url = urlsplit(self._settings.url)
-        host, port = url.hostname or "", url.port or (8883 if self._tls else 1883)
+        host, port = mqtt_broker(self._settings.url)
         five = self._settings.version == "5"
         try:
             self._client.connect(
@@ -157,9 +161,10 @@ class Connection:
             silence = f"{host}:{port} does not answer within {CONNECT_TIMEOUT:g} s"
             raise Disconnected(Cause.SILENT, silence) from error
         except OSError as error:
-            raise Disconnected(
-                Cause.NETWORK, f"{host}:{port}: {error.strerror or error}"
-            ) from error
+            reset = self._tls and isinstance(error, ConnectionResetError)
+            said = f"{host}:{port}: {error.strerror or error}"
+            said += "; does the port speak TLS?" if reset else ""
+            raise Disconnected(Cause.NETWORK, said) from error
 
 
 class _TlsSocket(ssl.SSLSocket):
@@ -253,4 +258,5 @@ def _on_disconnect(
 
 def _on_log(_client: paho.Client, heard: _Heard, level: int, text: str) -> None:
     if level == paho.MQTT_LOG_ERR:
-        heard.error = text  # the only place where paho tells what the socket said
+        # The only place where paho tells what the socket said; what follows is of no use.
+        heard.error = heard.error or text.removeprefix("failed to receive on socket: ")

@@ -1,0 +1,557 @@
+"""The MQTT source against a real Mosquitto."""
+
+import contextlib
+import json
+import shutil
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from uuid import uuid4
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from busmon.message import Message, Verdict
+from busmon.settings import MqttBus
+from busmon.sources import Cause, NotRecorded
+from busmon.sources.mqtt import OTHER_SUBTOPIC, MqttSource, to_message
+from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
+from tests.brokers import free_port, wait_until
+from tests.brokers.certificates import Certificates
+from tests.brokers.mosquitto import USER, Mosquitto
+from tests.brokers.proxy import Proxy
+
+VERSIONS = ("3.1.1", "5")
+
+
+class Recorder:
+    """Counts as the ledger does: a known id is a duplicate, unless only its digest is the same."""
+
+    def __init__(self) -> None:
+        self.counted: list[Message] = []
+        self.duplicates = 0
+        self.failing = False  # records nothing
+        self.crashing = False  # records, but the source never learns of it
+        self._known: set[str] = set()
+
+    def __call__(self, batch: Sequence[Message]) -> None:
+        if self.failing:
+            raise NotRecorded("disk full")
+        for message in batch:
+            if message.id in self._known and (message.redelivered or not message.digest_id):
+                self.duplicates += 1
+            else:
+                self._known.add(message.id)
+                self.counted.append(message)
+        if self.crashing:
+            raise NotRecorded("crash")
+
+    def numbers(self) -> Counter[int]:
+        return Counter(message.get("n") for message in self.counted)
+
+
+@pytest.fixture
+def root() -> str:
+    """The first level of this test's topics, and the client's id."""
+    return f"bus-{uuid4().hex[:8]}"
+
+
+def settings(broker: Mosquitto, root: str, **changes: object) -> MqttBus:
+    return settings_of(**{"url": broker.url, "root": root} | changes)
+
+
+def settings_of(url: str, root: str, **changes: object) -> MqttBus:
+    values = {"url": url, "topics": (f"{root}/#",), "client_id": root, "version": "5"}
+    return MqttBus.model_validate({"type": "mqtt", "rules": "all"} | values | changes)
+
+
+@contextmanager
+def running(
+    settings: MqttBus, recorder: Callable[[Sequence[Message]], None], *, connected: bool = True
+) -> Iterator[MqttSource]:
+    source = MqttSource("centos", settings)
+    thread = threading.Thread(target=source.run, args=(recorder,))
+    thread.start()
+    try:
+        if connected:
+            wait_until(lambda: source.link.connected, what="the source to be connected")
+        yield source
+    finally:
+        source.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert source.link.problem() == "stopped"
+
+
+def numbered(root: str, numbers: Iterable[int]) -> Iterator[tuple[str, bytes]]:
+    return ((f"{root}/pull-request.{n % 7}", b'{"n": %d}' % n) for n in numbers)
+
+
+def wait_for(recorder: Recorder, total: int) -> None:
+    """Wait for a number of messages; more are shown by what the test compares next."""
+    wait_until(lambda: len(recorder.counted) >= total, what=f"{total} messages")
+
+
+def wait_for_problem(source: MqttSource, expected: str) -> None:
+    """Wait until the source tells it; `*` is for the words that are not busmon's own."""
+    wait_until(lambda: fnmatchcase(source.link.problem() or "", expected), 20, expected)
+
+
+def once(total: int) -> Counter[int]:
+    return Counter(range(total))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_message_is_received_once(mosquitto: Mosquitto, root: str, version: str) -> None:
+    recorder = Recorder()
+    with running(settings(mosquitto, root, version=version), recorder) as source:
+        mosquitto.publish(numbered(root, range(5000)))
+        wait_for(recorder, 5000)
+        assert (source.link.connects, source.link.problem()) == (1, None)
+    assert recorder.numbers() == once(5000)
+    assert recorder.duplicates == 0
+    for message in recorder.counted:
+        n = message.get("n")
+        assert (message.bus, message.topic) == ("centos", f"{root}/pull-request.{n % 7}")
+        assert message.size == len(f'{{"n": {n}}}')
+        assert (message.sent_at, message.rejected, message.redelivered) == (None, None, False)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_nothing_is_lost_while_nothing_can_be_recorded(
+    mosquitto: Mosquitto, root: str, version: str
+) -> None:
+    recorder = Recorder()
+    with running(settings(mosquitto, root, version=version), recorder) as source:
+        recorder.failing = True
+        mosquitto.publish(numbered(root, [0]), qos=0)  # no broker will send it again
+        wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the disconnection")
+        mosquitto.publish(numbered(root, range(1, 1000)))
+        wait_until(lambda: source.link.failures[Cause.LEDGER], what="another try")
+        wait_for_problem(source, "ledger: disk full")
+        recorder.failing = False
+        wait_for(recorder, 1000)
+    assert recorder.numbers() == once(1000)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(
+    mosquitto: Mosquitto, root: str, version: str
+) -> None:
+    recorder = Recorder()
+    bus = settings(mosquitto, root, version=version)
+    with running(bus, recorder) as source:
+        recorder.crashing = True
+        mosquitto.publish(numbered(root, range(1000)))
+        wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the crash")
+    recorder.crashing = False
+    known = len(recorder.counted)
+    assert known
+    with running(bus, recorder):
+        wait_until(lambda: len(recorder.counted) + recorder.duplicates >= 1000 + known)
+    assert recorder.numbers() == once(1000)
+    assert recorder.duplicates == known
+
+
+def test_stopped_in_the_middle_of_a_stream_it_goes_on_where_it_stopped(
+    mosquitto: Mosquitto, root: str
+) -> None:
+    recorder = Recorder()
+    bus = settings(mosquitto, root)
+    with running(bus, recorder):
+        pass
+    mosquitto.publish(numbered(root, range(5000)))
+    runs = 0
+    while len(recorder.counted) < 5000:
+        with running(bus, recorder, connected=False):
+            wait_for(recorder, len(recorder.counted) + 1)
+        runs += 1
+    assert recorder.numbers() == once(5000)
+    assert runs > 1
+
+
+def test_the_same_content_sent_twice_is_two_messages(mosquitto: Mosquitto, root: str) -> None:
+    recorder = Recorder()
+    with running(settings(mosquitto, root), recorder):
+        mosquitto.publish([(f"{root}/a", b'{"n": 0}')] * 100)
+        mosquitto.publish([(f"{root}/a", b'{"n": 0}')] * 100, qos=0)
+        wait_for(recorder, 200)
+    assert recorder.numbers() == Counter({0: 200})
+
+
+@pytest.mark.parametrize(("version", "duplicates"), [("3.1.1", 2), ("5", 0)])
+def test_a_retained_message_is_counted_once(
+    mosquitto: Mosquitto, root: str, version: str, duplicates: int
+) -> None:
+    """With MQTT 5 it does not even come again where the broker kept the session."""
+    recorder = Recorder()
+    mosquitto.publish(numbered(root, range(2)), retain=True)
+    for expected in (2, 3):
+        with running(settings(mosquitto, root, version=version), recorder):
+            mosquitto.publish(numbered(root, [expected]))
+            wait_for(recorder, expected)
+    mosquitto.publish([(f"{root}/pull-request.{n}", b"") for n in range(2)], retain=True)
+    assert len(recorder.counted) == 4
+    assert recorder.duplicates == duplicates
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_broker_down_at_start_and_restarted_in_mid_stream(
+    tmp_path: Path, certificates: Certificates, root: str, version: str
+) -> None:
+    """With Mosquitto's default of 20 messages in flight."""
+    recorder = Recorder()
+    broker = Mosquitto(tmp_path, certificates, inflight=20)
+    bus = settings(broker, root, version=version)
+    with running(bus, recorder, connected=False) as source:
+        where = broker.url.removeprefix("mqtt://")
+        wait_for_problem(source, f"network: {where}: Connection refused")
+        with broker:
+            wait_until(lambda: source.link.connected, what="the connection")
+            broker.publish(numbered(root, range(2000)))
+            wait_for(recorder, 100)
+            broker.restart()
+            broker.publish(numbered(root, range(2000, 4000)))
+            wait_for(recorder, 4000)
+            assert source.link.connects == 2
+    assert recorder.numbers() == once(4000)
+
+
+@pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
+def test_a_network_gone_silent_is_noticed_and_heals(
+    mosquitto: Mosquitto, certificates: Certificates, root: str, scheme: str
+) -> None:
+    recorder = Recorder()
+    tls = scheme == "mqtts"
+    with Proxy(mosquitto.tls_port if tls else mosquitto.port) as proxy:
+        changes = login(certificates) if tls else {}
+        url = f"{scheme}://127.0.0.1:{proxy.port}"
+        with running(
+            settings(mosquitto, root, url=url, keepalive=1, **changes), recorder
+        ) as source:
+            proxy.cut()
+            wait_until(lambda: source.link.disconnects[Cause.NETWORK], what="the reset")
+            wait_until(lambda: source.link.connected, what="the connection")
+            proxy.swallow()
+            mosquitto.publish(numbered(root, range(1000)))
+            wait_until(lambda: source.link.disconnects[Cause.SILENT], what="the silence")
+            proxy.heal()
+            wait_for(recorder, 1000)
+    assert recorder.numbers() == once(1000)
+
+
+def login(certificates: Certificates) -> dict[str, Path]:
+    certificate, key = certificates.client("busmon")
+    return {"ca": certificates.ca, "certificate": certificate, "key": key}
+
+
+def refusals(
+    mosquitto: Mosquitto, certificates: Certificates
+) -> Iterator[tuple[dict[str, object], str]]:
+    """Yield settings with which no connection is made, and how the problem told ends."""
+    good = {"url": mosquitto.tls_url} | login(certificates)
+    other, other_key = certificates.untrusted_client("busmon")
+    closed = f"127.0.0.1:{free_port()}"
+    yield (
+        {"username": USER[0], "password": "wrong-horse"},
+        "login: the broker refuses: Not authorized; check username, password and certificate",
+    )
+    yield (
+        good | {"ca": certificates.other_ca},
+        "tls: self-signed certificate in certificate chain: "
+        "check ca, and that url has the name in the broker's certificate",
+    )
+    yield good | {"certificate": other, "key": other_key}, "tls: *: check certificate and key"
+    yield good | {"certificate": None, "key": None}, "tls: *: check certificate and key"
+    yield (
+        good | {"key": other_key},
+        f"tls: *: check ca {certificates.ca}, certificate {good['certificate']}, key {other_key}",
+    )
+    yield (
+        good | {"url": f"mqtts://127.0.0.1:{mosquitto.port}"},
+        "network: *: Connection reset by peer; does the port speak TLS?",
+    )
+    yield (
+        {"url": f"mqtt://127.0.0.1:{mosquitto.tls_port}"},
+        "network: *: does the port want TLS?",
+    )
+    yield {"url": f"mqtt://{closed}"}, f"network: {closed}: Connection refused"
+    yield (
+        {"url": "mqtt://nowhere.invalid"},
+        "network: nowhere.invalid:1883: Name or service not known",
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_tells_why_it_cannot_connect(
+    mosquitto: Mosquitto,
+    certificates: Certificates,
+    root: str,
+    version: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for changes, expected in refusals(mosquitto, certificates):
+        bus = settings(mosquitto, root, version=version, **changes)
+        with running(bus, Recorder(), connected=False) as source:
+            wait_for_problem(source, expected)
+    assert "wrong-horse" not in caplog.text
+
+
+def test_a_certificate_renewed_on_disk_is_used_at_the_next_connection(
+    mosquitto: Mosquitto, certificates: Certificates, root: str, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
+    install(certificates.untrusted_client("busmon"), certificate, key)
+    changes = {"ca": certificates.ca, "certificate": certificate, "key": key}
+    bus = settings(mosquitto, root, url=mosquitto.tls_url, **changes)
+    with running(bus, recorder, connected=False) as source:
+        wait_until(lambda: source.link.failures[Cause.TLS], what="the refusal")
+        install(certificates.client("busmon"), certificate, key)
+        wait_until(lambda: source.link.connected, what="the connection")
+        mosquitto.publish(numbered(root, range(1000)))
+        wait_for(recorder, 1000)
+    assert recorder.numbers() == once(1000)
+
+
+def install(pair: tuple[Path, Path], certificate: Path, key: Path) -> None:
+    shutil.copy(pair[0], certificate)
+    shutil.copy(pair[1], key)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_subscription_denied_is_not_a_connection(
+    tmp_path: Path, certificates: Certificates, root: str, version: str
+) -> None:
+    with Mosquitto(tmp_path, certificates, options=deny_subscriptions(tmp_path)) as broker:
+        bus = settings(broker, root, version=version)
+        with running(bus, Recorder(), connected=False) as source:
+            wait_for_problem(source, f"denied: may not subscribe to {root}/#: *")
+            assert source.link.connects == 0
+
+
+def deny_subscriptions(directory: Path) -> list[str]:
+    """Mosquitto's ACL file does not concern subscriptions; its plugin does."""
+    rules = directory / "dynamic-security.json"
+    allowed = {"publishClientSend": True, "publishClientReceive": True, "subscribe": False}
+    rules.write_text(json.dumps({"defaultACLAccess": allowed}))
+    (library,) = Path("/usr/lib").glob("**/mosquitto_dynamic_security.so")
+    return [f"plugin {library}", f"plugin_opt_config_file {rules}"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_taken_over_is_taken_back(
+    mosquitto: Mosquitto, root: str, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """This Mosquitto just closes the connection; what others say is in the table below."""
+    recorder = Recorder()
+    with running(settings(mosquitto, root, version=version), recorder) as source:
+        thief = paho.Client(CallbackAPIVersion.VERSION2, client_id=root, clean_session=False)
+        thief.connect("127.0.0.1", mosquitto.port)
+        wait_until(lambda: source.link.disconnects[Cause.NETWORK], what="the take-over")
+        wait_until(lambda: f"is there another client with client_id {root}?" in caplog.text)
+        mosquitto.publish(numbered(root, range(10)))
+        wait_for(recorder, 10)
+        thief.disconnect()
+    assert recorder.numbers() == once(10)
+
+
+ACCEPTED = b"\x20\x03\x00\x00\x00"
+SUBSCRIBED = b"\x90\x04\x00\x01\x00\x01"
+
+
+@pytest.mark.parametrize(
+    ("version", "says", "expected"),
+    [
+        ("5", [], "network: closed before an answer: does the port want TLS?"),
+        (
+            "5",
+            [b"\x20\x03\x00\x84\x00"],
+            "error: the broker refuses: Unsupported protocol version; check version",
+        ),
+        ("3.1.1", [b"\x20\x02\x00\x01"], "error: the broker breaks the protocol: check version"),
+        (
+            "5",
+            [b"\x20\x03\x00\x85\x00"],
+            "login: the broker refuses: Client identifier not valid; check client_id",
+        ),
+        (
+            "3.1.1",
+            [b"\x20\x02\x00\x04"],
+            "login: the broker refuses: Bad user name or password; check username and password",
+        ),
+        (
+            "3.1.1",
+            [b"\x20\x02\x00\x03"],
+            "network: the broker refuses: Server unavailable; trying again",
+        ),
+        (
+            "5",
+            [b"HTTP/1.1 400\r\n\r\n" * 10],
+            "error: the broker breaks the protocol: check version",
+        ),
+        (
+            "5",
+            [ACCEPTED, SUBSCRIBED + b"\xe0\x01\x8e"],
+            "cancelled: Session taken over: is there another client with client_id busmon?",
+        ),
+        (
+            "5",
+            [ACCEPTED, SUBSCRIBED + b"\xe0\x01\x8b"],
+            "network: closed by the broker: Server shutting down",
+        ),
+        ("5", [ACCEPTED, b"\xe0\x01\x98"], "network: closed by the broker: Administrative action"),
+    ],
+)
+def test_what_a_broker_says_is_told(version: str, says: list[bytes], expected: str) -> None:
+    with scripted(says) as url:
+        bus = settings_of(url, "busmon", version=version)
+        with running(bus, Recorder(), connected=False) as source:
+            wait_for_problem(source, expected)
+
+
+def test_a_broker_that_does_not_answer_is_told() -> None:
+    answers = {"CONNACK": [], "SUBACK": [ACCEPTED]}  # at the same time, for each takes 10 s
+    with contextlib.ExitStack() as stack:
+        sources = {}
+        for missing, says in answers.items():
+            url = stack.enter_context(scripted(says, then_close=False))
+            source = running(settings_of(url, "busmon"), Recorder(), connected=False)
+            sources[missing] = stack.enter_context(source)
+        for missing, source in sources.items():
+            wait_for_problem(source, f"silent: no {missing} within 10 s")
+
+
+def test_a_lower_quality_of_service_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        scripted([ACCEPTED, b"\x90\x04\x00\x01\x00\x00"], then_close=False) as url,
+        running(settings_of(url, "busmon"), Recorder()),
+    ):
+        assert "centos: busmon/# is subscribed with QoS 0 only" in caplog.text
+
+
+@contextmanager
+def scripted(says: Sequence[bytes], *, then_close: bool = True) -> Iterator[str]:
+    """Stand in for a broker: answer each packet of a client with the next of these bytes."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listener is closed at the end
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.recv(1000)
+                    for said in says:
+                        client.sendall(said)
+                        client.recv(1000)
+                    while not then_close and client.recv(1000):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"mqtt://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_bad_payloads_are_rejected_one_by_one(mosquitto: Mosquitto, root: str) -> None:
+    bad = [(f"{root}/a", payload) for payload, _ in BAD]
+    recorder = Recorder()
+    with running(settings(mosquitto, root), recorder) as source:
+        mosquitto.publish([*numbered(root, [0]), *bad, *numbered(root, [1])])
+        wait_for(recorder, len(bad) + 2)
+        assert source.link.connects == 1
+    assert [message.rejected for message in recorder.counted] == [
+        None,
+        *(rejected for _, rejected in BAD),
+        None,
+    ]
+    assert [message.body for message in recorder.counted] == [
+        {"n": 0},
+        *(None for _ in BAD),
+        {"n": 1},
+    ]
+
+
+BAD = [
+    (b"\xff{}", NOT_UTF8),
+    (b"", NOT_JSON),
+    (b"{", NOT_JSON),
+    (b"[" * 100_000, NOT_JSON),
+    (b"9" * 5000, NOT_JSON),
+    (b"[]", NOT_OBJECT),
+    (b"null", NOT_OBJECT),
+    (b'"text"', NOT_OBJECT),
+]
+
+
+@pytest.mark.parametrize(
+    ("topic", "subtopics", "rejected"),
+    [
+        ("git.centos.org/pull-request.new", (), None),
+        ("git.centos.org/pull-request.new", ("pull-request",), None),
+        ("git.centos.org/git.receive", ("pull-request", "git."), None),
+        ("git.centos.org/git.receive", ("pull-request",), OTHER_SUBTOPIC),
+        ("pull-request.new", ("pull-request",), OTHER_SUBTOPIC),
+        ("a/b/pull-request.new", ("pull-request",), OTHER_SUBTOPIC),
+    ],
+)
+def test_other_subtopics_are_not_read(
+    topic: str, subtopics: tuple[str, ...], rejected: Verdict | None
+) -> None:
+    message = to_message("centos", packet(topic.encode()), subtopics, 1.0)
+    assert (message.topic, message.rejected) == (topic, rejected)
+    assert message.body == (None if rejected else {})
+
+
+def test_a_topic_that_is_not_utf8_is_shown_escaped() -> None:
+    assert to_message("centos", packet(b"a/\xff"), (), 1.0).topic == r"a/\xff"
+
+
+FIRST = {"mid": 1, "qos": 1}
+QOS0 = {"mid": 0, "qos": 0}
+RETAINED = {"mid": 1, "qos": 1, "retain": True}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (FIRST, FIRST | {"dup": True}, True),
+        (FIRST, FIRST, False),  # the packet id is free again once acknowledged
+        (FIRST, {"mid": 2, "qos": 1}, False),
+        (FIRST, FIRST | {"dup": True, "payload": b"{ }"}, False),
+        (FIRST, FIRST | {"dup": True, "topic": b"a/c"}, False),
+        (QOS0, QOS0, False),
+        (RETAINED, RETAINED | {"mid": 2}, True),
+        (RETAINED, QOS0 | {"retain": True}, True),
+        (RETAINED, RETAINED | {"payload": b"{ }"}, False),
+        (FIRST, RETAINED, False),
+    ],
+)
+def test_which_packets_are_one_message(
+    one: dict[str, object], other: dict[str, object], same: bool
+) -> None:
+    recorder = Recorder()
+    recorder([to_message("centos", packet(**fields), (), 1.0) for fields in (one, other)])
+    assert recorder.duplicates == int(same)
+
+
+def packet(
+    topic: bytes = b"a/b",
+    payload: bytes = b"{}",
+    mid: int = 1,
+    qos: int = 1,
+    *,
+    dup: bool = False,
+    retain: bool = False,
+) -> paho.MQTTMessage:
+    made = paho.MQTTMessage(mid, topic)
+    made.payload, made.qos, made.dup, made.retain = payload, qos, dup, retain
+    return made
