@@ -5,14 +5,15 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
 from busmon.settings import AmqpBus
 
-PORTS = {"amqp": 5672, "amqps": 5671}
+if TYPE_CHECKING:
+    from pika import URLParameters
+
 EXCHANGE = "amq.topic"
 
 
@@ -53,14 +54,15 @@ def read(path: Path) -> FedoraToml:
     conf = _load(path)
     if problems := [f"{path}: {problem}" for problem in _problems(conf)]:
         raise UnusableToml(problems)
-    url = urlsplit(conf["amqp_url"])
-    tls = conf["tls"] if url.scheme == "amqps" else {}  # without TLS it is not looked at
+    url = _parameters(conf["amqp_url"])
+    secure = conf["amqp_url"].startswith("amqps://")
+    tls = conf["tls"] if secure else {}  # without TLS it is not looked at
     return FedoraToml(
         path=path,
         amqp_url=SecretStr(conf["amqp_url"]),
-        broker=_broker(conf["amqp_url"]),
-        vhost=unquote(url.path[1:]) or "/",
-        tls=url.scheme == "amqps",
+        broker=f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}",
+        vhost=url.virtual_host,
+        tls=secure,
         ca=_path(tls.get("ca_cert")),
         certificate=_path(tls.get("certfile")),
         key=_path(tls.get("keyfile")),
@@ -112,7 +114,7 @@ def _problems(conf: dict[str, Any]) -> Iterator[str]:
     yield from refused or _binding_problems(conf["bindings"])
     yield from _refused("client_properties", fedora.validate_client_properties, conf)
     try:
-        _broker(conf["amqp_url"])
+        _parameters(conf["amqp_url"])
     except ValueError as error:
         yield f"amqp_url: {error}"
     yield from _tls_problems(conf)
@@ -144,7 +146,7 @@ def _tls_problems(conf: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(tls, dict):
         yield "tls: should be a table"
         return
-    if not str(conf["amqp_url"]).startswith("amqps"):
+    if not str(conf["amqp_url"]).startswith("amqps://"):
         return
     for key in ("ca_cert", "certfile", "keyfile"):
         if key not in tls:
@@ -160,16 +162,16 @@ def _tls_problems(conf: Mapping[str, Any]) -> Iterator[str]:
         yield "tls: certfile and keyfile need each other; fedora-messaging ignores one alone"
 
 
-def _broker(url: object) -> str:
-    """Return host:port; the defaults are pika's."""
+def _parameters(url: object) -> "URLParameters":
+    from pika import URLParameters
+
+    if not isinstance(url, str) or not url.startswith(("amqp://", "amqps://")):
+        raise ValueError("should begin with amqp:// or amqps://")
     try:
-        parts = urlsplit(url if isinstance(url, str) else "")
-        port = parts.port or PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        # Not the reason itself: it can hold a part of a password.
-        raise ValueError("should be amqp://… or amqps://…") from None
-    host = parts.hostname or "localhost"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return URLParameters(url)
+    except (ValueError, TypeError, SyntaxError):
+        # Not the reason itself, which can hold a part of the password.
+        raise ValueError("is refused by pika: check its port and what follows the ?") from None
 
 
 def _path(name: str | None) -> Path | None:

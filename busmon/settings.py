@@ -194,7 +194,7 @@ class AmqpBus(Bus):
     extra_routing_keys: Strings = ()  # beside the bindings
     queue: UUID | None = None
     prefetch: Annotated[int, Field(gt=0, le=65535)] = 200
-    heartbeat: Seconds = 30
+    heartbeat: Annotated[Seconds, Field(le=65535)] = 30
 
 
 class Tls(Section):
