@@ -32,16 +32,20 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
 
 
 def _secret(path: object, info: ValidationInfo) -> str:
-    """Return what the file at `path` holds, but for one newline at its end."""
+    """Return what the file at `path` holds, but for one newline at its end.
+
+    Errors don't name the path: it may be the secret itself, put there by mistake.
+    """
     if not isinstance(path, str | Path):
         raise ValueError("should be a path")  # pydantic collects ValueError only
-    path = _readable(Path(path), info)
     try:
-        text = path.read_text("utf-8").removesuffix("\n")
+        text = from_directory(Path(path), info).read_text("utf-8").removesuffix("\n")
+    except OSError as error:
+        raise ValueError(f"can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not UTF-8 text") from None
+        raise ValueError("names a file that is not UTF-8 text") from None
     if not text:
-        raise ValueError(f"{path}: is empty")
+        raise ValueError("names an empty file")
     return text
 
 

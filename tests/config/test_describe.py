@@ -1,0 +1,61 @@
+"""The summary of a configuration."""
+
+from pathlib import Path
+
+from busmon.describe import describe
+from tests.config import AMQP, MQTT, OWN, SECRET, STOMP, in_bus, read
+
+
+def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> None:
+    text = f"""
+    [web]
+    listen = "[::1]:9810"
+    certificate = "exists"
+    key = "exists"
+    client_ca = "exists"
+    token = "{SECRET}"
+    [ledger]
+    path = "/srv/ledger.sqlite"
+    size_limit = 1500
+    """
+    text += in_bus(AMQP, "extra_routing_keys = ['d']")
+    text += in_bus(AMQP.replace("fedora]", "f2]"), "routing_keys = 'x'", f"queue = '{OWN}'")
+    text += in_bus(
+        MQTT.replace("mqtt://localhost", "mqtts://[::1]"),
+        "certificate = 'exists'\nkey = 'exists'\nusername = 'u'\nsubtopics = 'pull-request,git'",
+    )
+    text += STOMP + in_bus(STOMP.replace("umb]", "umb2]"), "client_id = 'b'", "tls = true")
+    text += "\n[buses.old]\ntype = 'replay'\nrules = 'a.b:c'\nfiles = ['exists']\nrate = 10\n"
+    assert describe(read(directory, text)) == (
+        """\
+fedora: amqp, rules packit
+  broker      localhost:5672, vhost /public_pubsub, no TLS, as fedora.toml says
+  subscribes  4 routing keys: a, b, c and 1 more
+  queue       its own, made at the first start
+f2: amqp, rules packit
+  broker      localhost:5672, vhost /public_pubsub, no TLS, as fedora.toml says
+  subscribes  1 routing key: x
+  queue       4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e
+centos: mqtt, rules centos
+  broker      [::1]:8883, MQTT 5, TLS with client certificate, password
+  subscribes  1 topic: git.centos.org/#
+  counts      what begins with pull-request or git after the first /
+  session     persistent, of client busmon, QoS 1
+umb: stomp, rules all
+  broker      localhost:61613, no TLS, no password
+  subscribes  1 destination: /topic/a
+  session     not durable, ack client
+umb2: stomp, rules all
+  broker      localhost:61613, TLS, no password
+  subscribes  1 destination: /topic/a
+  session     durable, of client b, ack client
+old: replay, rules a.b:c
+  reads       1 file: exists
+  rate        10 messages a second
+web
+  address     https://[::1]:9810/metrics
+  access      with a client certificate and the bearer token
+ledger
+  path        /srv/ledger.sqlite
+  keeps       messages for 7d, at most 1500 bytes"""
+    )

@@ -1,0 +1,52 @@
+"""The configurations that busmon ships: accepted, and complete."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+from busmon import fedora_toml
+from busmon.config import load
+from busmon.section import Section
+from busmon.settings import AnyBus, Config, Rules
+
+EXAMPLES = Path(__file__).parents[2] / "config"
+
+
+def test_the_examples_are_accepted_from_a_clean_clone() -> None:
+    config = load(EXAMPLES / "busmon.toml", {})
+    assert list(config.buses) == ["fedora", "centos"]
+    assert len(fedora_toml.read(EXAMPLES / "fedora.toml").bindings) == 15
+
+
+def uncommented(*, examples: bool) -> str:
+    """The example as it is with every setting on, with or without those that have no default."""
+    lines = (EXAMPLES / "busmon.toml").read_text().splitlines()
+    kept = [line for line in lines if examples or "# e.g." not in line]
+    return re.sub(r"(?m)^# (?=\w+ = |\[)", "", "\n".join(kept))
+
+
+def test_the_example_is_accepted_with_every_default_and_every_bus_in_it(tmp_path: Path) -> None:
+    (tmp_path / "busmon.toml").write_text(uncommented(examples=False))
+    (tmp_path / "fedora.toml").write_bytes((EXAMPLES / "fedora.toml").read_bytes())
+    (tmp_path / "recorded.jsonl").touch()
+    config = load(tmp_path / "busmon.toml", {})
+    sections = [config.web, config.ledger, config.rules.packit, config.limits, config.log]
+    for section in [*sections, *config.buses.values()]:
+        for name, field in type(section).model_fields.items():
+            assert field.is_required() or getattr(section, name) == field.default, name
+
+
+def test_the_example_shows_every_setting_that_exists() -> None:
+    shown = tomllib.loads(uncommented(examples=True))
+    buses = {bus["type"]: bus.keys() for bus in shown.pop("buses").values()}
+    models: tuple[type[Section], ...] = get_args(get_args(AnyBus)[0])
+    types = {get_args(model.model_fields["type"].annotation)[0]: model for model in models}
+    assert buses == {kind: model.model_fields.keys() for kind, model in types.items()}
+    assert {*shown, "buses"} == Config.model_fields.keys()
+    books = shown.pop("rules")
+    assert books.keys() == Rules.model_fields.keys()
+    for name, table in [*shown.items(), *books.items()]:
+        section = (Rules if name in books else Config).model_fields[name].annotation
+        assert section is not None
+        assert table.keys() == section.model_fields.keys()

@@ -1,0 +1,120 @@
+"""What is taken from a configuration file of fedora-messaging."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fedora_messaging.config import LazyConfig
+
+from busmon import fedora_toml
+from busmon.fedora_toml import Binding
+from busmon.settings import AmqpBus
+from tests.config import AMQP, SECRET, in_bus, problems, read
+
+LISTENERS = {
+    "no TOML": ("x", ["Expected '=' after a key in a key/value pair (at end of document)"]),
+    "unknown keys and wrong types": (
+        "bogus = 1\nqueues = 1\nbindings = [1]\nexchanges = []\nclient_properties = 1\ntls = 1",
+        [
+            "bogus: no such setting",
+            "queues: 'queues' must be a dictionary mapping queue names to settings.",
+            "bindings: has a value of the wrong type",
+            "client_properties: has a value of the wrong type",
+            "tls: should be a table",
+            "exchanges: should be a table of tables",
+        ],
+    ),
+    "a binding to numbers": (
+        "[[bindings]]\nexchange = 1\nrouting_keys = [2]",
+        ["bindings: exchange, queue and routing_keys should be strings"],
+    ),
+    "a password that breaks the URL": (
+        f"amqp_url = 'amqps://u:{SECRET}#@localhost'",
+        ["amqp_url: is refused by pika: check its port and what follows the ?"],
+    ),
+    "another protocol": (
+        f"amqp_url = 'https://u:{SECRET}@localhost'",
+        ["amqp_url: should begin with amqp:// or amqps://"],
+    ),
+    "half of [tls]": (
+        "amqp_url = 'amqps://localhost'\n[tls]\nca_cert = 'nowhere'\ncertfile = 3",
+        [
+            "tls.ca_cert: nowhere: No such file or directory",
+            "tls.certfile: should be a string",
+            "tls.keyfile: is missing; where [tls] is given, fedora-messaging needs all three",
+        ],
+    ),
+    "a certificate without a key": (
+        "amqp_url = 'amqps://localhost'\n[tls]\nca_cert = ''\ncertfile = 'exists'\nkeyfile = ''",
+        ["tls: certfile and keyfile need each other; fedora-messaging ignores one alone"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("listener", "expected"), LISTENERS.values(), ids=LISTENERS)
+def test_what_is_wrong_with_the_file_of_fedora_messaging_is_told_with_the_rest(
+    directory: Path, listener: str, expected: list[str]
+) -> None:
+    (directory / "fedora.toml").write_text(listener)
+    told = [f"buses.fedora.config: fedora.toml: {problem}" for problem in expected]
+    assert problems(directory, in_bus(AMQP, "prefetch = 'x'")) == [
+        *told,
+        "buses.fedora.prefetch: should be a whole number",
+    ]
+
+
+def test_the_file_of_fedora_messaging_has_its_own_defaults(directory: Path) -> None:
+    path = directory / "fedora.toml"
+    path.write_text("[client_properties]\napp = 'x'")
+    theirs, ours = LazyConfig().load_config(str(path)), fedora_toml.read(path)
+    assert ours.amqp_url.get_secret_value() == theirs["amqp_url"]
+    assert ours.exchanges == theirs["exchanges"]
+    assert ours.bindings == (Binding("amq.topic", "#"),)
+    assert ours.queues == frozenset()
+    assert (ours.broker, ours.vhost, ours.tls) == ("localhost:5672", "/", False)
+
+
+def test_without_tls_its_files_are_not_asked_for_just_as_fedora_messaging_ignores_them(
+    directory: Path,
+) -> None:
+    (directory / "fedora.toml").write_text("[tls]\nca_cert = 'nowhere'\ncertfile = 'nowhere'")
+    read(directory, AMQP)
+
+
+def test_reading_the_file_of_fedora_messaging_logs_nothing(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    read(directory, AMQP)
+    assert caplog.records == []
+
+
+BINDINGS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "the file's": ({}, [("amq.topic", "a"), ("amq.topic", "b"), ("zmq.topic", "c")]),
+    "replaced": ({"routing_keys": "x"}, [("amq.topic", "x"), ("zmq.topic", "x")]),
+    "more": (
+        {"extra_routing_keys": "a"},
+        [("amq.topic", "a"), ("amq.topic", "b"), ("zmq.topic", "c"), ("zmq.topic", "a")],
+    ),
+    "replaced, and more": (
+        {"routing_keys": [], "extra_routing_keys": ["y"]},
+        [("amq.topic", "y"), ("zmq.topic", "y")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "expected"), BINDINGS.values(), ids=BINDINGS)
+def test_routing_keys_replace_the_bindings_and_extra_ones_add_to_them(
+    directory: Path, settings: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    toml = fedora_toml.read(directory / "fedora.toml")
+    bus = AmqpBus(type="amqp", rules="all", config=toml.path, **settings)
+    assert list(fedora_toml.bindings(bus, toml)) == expected
+
+
+def test_routing_keys_need_no_binding_in_the_file(directory: Path) -> None:
+    (directory / "fedora.toml").write_text("bindings = []")
+    toml = fedora_toml.read(directory / "fedora.toml")
+    bus = AmqpBus(type="amqp", rules="all", config=toml.path, routing_keys=("a",))
+    assert fedora_toml.bindings(bus, toml) == (Binding("amq.topic", "a"),)

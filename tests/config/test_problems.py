@@ -1,0 +1,239 @@
+"""Every way in which a configuration file can be wrong, with the exact words."""
+
+from pathlib import Path
+
+import pytest
+
+from busmon.settings import host_port
+from tests.config import AMQP, MQTT, OWN, QUEUE, SECRET, STOMP, in_bus, problems
+
+INVALID: dict[str, tuple[str, list[str]]] = {
+    "nothing": ("", ["buses: is missing"]),
+    "no bus": ("[buses]", ["buses: should not be empty"]),
+    "no TOML": (
+        "[web]\nlisten = ",
+        ["busmon.toml: Invalid value (at end of document)"],
+    ),
+    "a syntax error in a line": (
+        "[web\n",
+        ["busmon.toml: Expected ']' at the end of a table declaration (at line 1, column 5)"],
+    ),
+    "unknown keys at every depth": (
+        "colour = 1\n[web]\ncolor = 1\n[rules.packit]\nx = 1\n" + in_bus(MQTT, "topic = 'a'"),
+        [
+            "colour: no such setting",
+            "web.color: no such setting",
+            "rules.packit.x: no such setting",
+            "buses.centos.topic: no such setting",
+        ],
+    ),
+    "no tables": (
+        "web = 1\nlog = []\n[buses]\ncentos = 'x'",
+        ["web: should be a table", "log: should be a table", "buses.centos: should be a table"],
+    ),
+    "buses that are no table": ("buses = 3", ["buses: should be a table"]),
+    "types and limits": (
+        """
+        [limits]
+        unknown_topics = -1
+        [log]
+        level = "loud"
+        format = 1
+        [ledger]
+        path = ""
+        retention = "7"
+        size_limit = "1GB"
+        [web]
+        username = 1
+        password = 2
+        """
+        + in_bus(MQTT, "qos = 3", "version = 5", "keepalive = 0", "subtopics = 7"),
+        [
+            "limits.unknown_topics: should be greater than or equal to 0",
+            "log.level: should be 'debug', 'info', 'warning' or 'error'",
+            "log.format: should be 'text' or 'json'",
+            "ledger.path: should not be empty",
+            "ledger.retention: should be a number and a unit (s, m, h, d, w)",
+            "ledger.size_limit: should be a number and a unit (KiB, MiB, GiB)",
+            "web.username: should be a string",
+            "web.password: should be a string",
+            "buses.centos.qos: should be less than or equal to 1",
+            "buses.centos.version: should be '3.1.1' or '5'",
+            "buses.centos.keepalive: should be greater than 0",
+            "buses.centos.subtopics: should be a list",
+        ],
+    ),
+    "the web server's settings that do not go together": (
+        "[web]\nlisten = '9810'\n"
+        "key = 'exists'\nclient_ca = 'nowhere'\ntoken = 'x'\nusername = 'u'\n" + MQTT,
+        [
+            "web.listen: should be host:port, an IPv6 address in brackets",
+            "web.key: needs certificate too",
+            "web.client_ca: nowhere: No such file or directory",
+            "web.token: should not be given together with username and password",
+            "web.username: needs password too",
+        ],
+    ),
+    "a client CA without a certificate": (
+        "[web]\nclient_ca = 'exists'\n" + MQTT,
+        ["web.client_ca: needs certificate and key too"],
+    ),
+    "files that cannot be read": (
+        "[web]\ncertificate = '.'\nkey = 'nowhere'\n" + MQTT,
+        ["web.certificate: .: Is a directory", "web.key: nowhere: No such file or directory"],
+    ),
+    "names of buses and rules": (
+        MQTT.replace("centos]", "CentOS]").replace('rules = "centos"', 'rules = "fedora"')
+        + STOMP.replace('"umb"', "").replace("buses.umb", 'buses."u.m.b"'),
+        [
+            "buses.CentOS: a bus name should be of a-z, 0-9, _ and -, a letter first",
+            "buses.CentOS.rules: should be packit, centos, all or module:callable",
+            'buses."u.m.b": a bus name should be of a-z, 0-9, _ and -, a letter first',
+        ],
+    ),
+    "types of buses": (
+        "[buses.a]\nrules = 'all'\n[buses.b]\ntype = 'kafka'\n[buses.c]\ntype = 'mqtt'",
+        [
+            "buses.a.type: is missing; it should be amqp, mqtt, stomp or replay",
+            "buses.b.type: should be amqp, mqtt, stomp or replay",
+            "buses.c.rules: is missing",
+            "buses.c.url: is missing",
+            "buses.c.topics: is missing",
+            "buses.c.client_id: is missing",
+        ],
+    ),
+    "topic filters": (
+        MQTT.replace('["git.centos.org/#"]', '["a", "#/b", "a#", "+/b+", "", "+/a/#", "#", 1]'),
+        [
+            "buses.centos.topics, item 2: #/b: # should stand alone after the last /",
+            "buses.centos.topics, item 3: a#: # should stand alone after the last /",
+            "buses.centos.topics, item 4: +/b+: + should stand alone between two /",
+            "buses.centos.topics, item 5: a topic filter should not be empty",
+            "buses.centos.topics, item 8: should be a string",
+        ],
+    ),
+    "no topics and no client id": (
+        MQTT.replace('["git.centos.org/#"]', "[]").replace('"busmon"', '""'),
+        ["buses.centos.client_id: should not be empty", "buses.centos.topics: should not be empty"],
+    ),
+    "MQTT with the settings of TLS but without it": (
+        in_bus(MQTT, "password = 'x'", "ca = 'exists'", "certificate = 'nowhere'"),
+        [
+            "buses.centos.password: needs username too",
+            "buses.centos.ca: needs a url of mqtts://",
+            "buses.centos.certificate: needs key too",
+            "buses.centos.certificate: needs a url of mqtts://",
+            "buses.centos.certificate: nowhere: No such file or directory",
+        ],
+    ),
+    "secrets in files": (
+        "[web]\ntoken_file = 'nowhere'\nusername = 'u'\npassword_file = 'empty'\n"
+        + in_bus(MQTT, "username = 'u'", "password = 'x'", "password_file = 'exists'")
+        + in_bus(STOMP, "login = 'u'", "passcode_file = 'latin1'"),
+        [
+            "web.token_file: can't be read: No such file or directory",
+            "web.token_file: should not be given together with username and password",
+            "web.password_file: names an empty file",
+            "buses.centos.password_file: should not be given together with password",
+            "buses.umb.passcode_file: names a file that is not UTF-8 text",
+        ],
+    ),
+    "empty secrets": (
+        "[web]\ntoken = ''\n" + in_bus(MQTT, "username = 'u'", "password_file = 3"),
+        ["web.token: should not be empty", "buses.centos.password_file: should be a path"],
+    ),
+    "two MQTT buses with one client id at one broker": (
+        MQTT + MQTT.replace("centos]", "stg]").replace("localhost", "LOCALHOST:1883"),
+        ["buses.stg.client_id: is that of buses.centos on the same broker; each needs its own"],
+    ),
+    "two STOMP buses with one client id, and something else": (
+        in_bus(STOMP, "client_id = 'x'", "prefetch = 0")
+        + in_bus(STOMP, "client_id = 'x'").replace("umb]", "other]"),
+        [
+            "buses.umb.prefetch: should be greater than 0",
+            "buses.other.client_id: is that of buses.umb on the same broker; each needs its own",
+        ],
+    ),
+    "two AMQP buses with one queue": (
+        in_bus(AMQP, f"queue = '{OWN}'")
+        + in_bus(AMQP, f"queue = '{OWN.upper().replace('-', '')}'").replace("fedora]", "f2]"),
+        ["buses.f2.queue: is that of buses.fedora on the same broker; each needs its own"],
+    ),
+    "the listener's queue": (
+        in_bus(AMQP, f"queue = '{QUEUE.upper()}'", "prefetch = 70000", "heartbeat = 'x'"),
+        [
+            f"buses.fedora.queue: {QUEUE} is the listener's queue in fedora.toml; "
+            "consuming from it would steal the listener's messages",
+            "buses.fedora.prefetch: should be less than or equal to 65535",
+            "buses.fedora.heartbeat: should be a number and a unit (s, m, h, d, w)",
+        ],
+    ),
+    "a queue that is no UUID": (
+        in_bus(AMQP, "queue = 'packit-listener'"),
+        ["buses.fedora.queue: should be a UUID"],
+    ),
+    "nothing to receive": (
+        in_bus(AMQP, "routing_keys = []"),
+        ["buses.fedora.routing_keys: leaves nothing to receive: no binding and no routing key"],
+    ),
+    "no file of fedora-messaging": (
+        AMQP.replace("fedora.toml", "nowhere.toml"),
+        ["buses.fedora.config: nowhere.toml: No such file or directory"],
+    ),
+    "a replay of nothing": (
+        "[buses.old]\ntype = 'replay'\nrules = 'all'\nfiles = ['exists', 'nowhere']\nrate = 0",
+        [
+            "buses.old.files, item 2: nowhere: No such file or directory",
+            "buses.old.rate: should be greater than 0",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), INVALID.values(), ids=INVALID)
+def test_every_problem_is_told_with_its_place_in_the_order_of_the_file(
+    directory: Path, text: str, expected: list[str]
+) -> None:
+    assert problems(directory, text) == expected
+
+
+URLS = {
+    "localhost": "should begin with mqtt:// or mqtts://",
+    "http://localhost": "should begin with mqtt:// or mqtts://",
+    "mqtt://": "should be mqtt://host or mqtt://host:port",
+    "mqtts://localhost/": "should be mqtts://host or mqtts://host:port",
+    "mqtts://localhost?x=1": "should be mqtts://host or mqtts://host:port",
+    "mqtts://localhost:": "should be mqtts://host or mqtts://host:port",
+    "mqtts://localhost:99999": "should be mqtts://host or mqtts://host:port",
+    "mqtts://::1": "should be mqtts://host or mqtts://host:port",
+    f"mqtts://u:{SECRET}@localhost": "should hold no user and no password: "
+    "they are username and password",
+}
+
+
+@pytest.mark.parametrize(("url", "expected"), URLS.items())
+def test_an_mqtt_url_is_scheme_host_and_port_and_nothing_else(
+    directory: Path, url: str, expected: str
+) -> None:
+    text = MQTT.replace("mqtt://localhost", url)
+    assert problems(directory, text) == [f"buses.centos.url: {expected}"]
+
+
+ADDRESSES = {
+    "127.0.0.1:0": ("127.0.0.1", 0),
+    "[::1]:80": ("::1", 80),
+    "a.b-c:65535": ("a.b-c", 65535),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), ADDRESSES.items())
+def test_an_address_is_host_and_port(text: str, expected: tuple[str, int]) -> None:
+    assert host_port(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "80", ":80", "a:", "a:b", "::1:80", "a:65536", "u@a:80", "a b:1"]
+)
+def test_an_address_is_nothing_else(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^should be host:port"):
+        host_port(text)
