@@ -139,6 +139,17 @@ def test_nothing_is_lost_while_nothing_can_be_recorded(
     assert recorder.numbers() == once(1000)
 
 
+def test_what_is_lost_because_it_was_never_recorded_is_told(
+    mosquitto: Mosquitto, root: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder()
+    with running(settings(mosquitto, root), recorder) as source:
+        recorder.failing = True
+        mosquitto.publish(numbered(root, [0]), qos=0)
+        wait_for_problem(source, "ledger: disk full")
+    assert "centos: messages of QoS 0 that are lost: 1" in caplog.messages
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(
     mosquitto: Mosquitto, root: str, version: str
@@ -506,6 +517,8 @@ BAD = [
 def test_other_subtopics_are_not_read(
     topic: str, subtopics: tuple[str, ...], rejected: Verdict | None
 ) -> None:
+    bus = settings_of("mqtt://localhost", "busmon", subtopics=subtopics)
+    assert (OTHER_SUBTOPIC in MqttSource("centos", bus).rejections) == bool(subtopics)
     message = to_message("centos", packet(topic.encode()), subtopics, 1.0)
     assert (message.topic, message.rejected) == (topic, rejected)
     assert message.body == (None if rejected else {})

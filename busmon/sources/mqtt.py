@@ -52,7 +52,7 @@ class MqttSource:
         """Receive until stopped."""
         keep_connected(self.name, self.link, self._stopping, lambda: self._session(handle))
         if self._kept:
-            log.error("%s: %d messages of QoS 0 were not recorded", self.name, len(self._kept))
+            log.error("%s: messages of QoS 0 that are lost: %d", self.name, len(self._kept))
 
     def stop(self) -> None:
         """Ask `run` to acknowledge the batch in hand and return.
