@@ -256,7 +256,8 @@ class StompBus(Bus, Tls):
     prefetch: Annotated[int, Field(gt=0, le=32767)] = 200  # ActiveMQ's largest
     heartbeat: Seconds = 10
     id_header: Annotated[str, Field(min_length=1)] = "message-id"
-    topic_header: Annotated[str, Field(min_length=1)] = "destination"
+    # ActiveMQ's, on a VirtualTopic's copy; `destination` where a message has no such header.
+    topic_header: Annotated[str, Field(min_length=1)] = "original-destination"
     # Its one group is the topic; a VirtualTopic's is the same whichever way it is read.
     topic_pattern: Annotated[str, _checked(_topic_pattern)] = (
         r"^/(?:topic|queue|exchange/[^/]+)/(?:Consumer\..+?\.(?=VirtualTopic\.))?(.+)$"

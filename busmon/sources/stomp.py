@@ -1,0 +1,121 @@
+"""STOMP 1.2: ActiveMQ's buses, and RabbitMQ's by its STOMP plugin.
+
+stomp.py's thread only puts what comes into an `Inbox`. The source's own thread takes
+everything received so far as one batch, hands it over, and only then acknowledges it.
+So the inbox acknowledges nothing, and the broker's prefetch bounds it.
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from busmon.message import Message, Verdict
+from busmon.settings import StompBus, host_port
+from busmon.sources import Disconnected, Handle, Link, keep_connected
+from busmon.sources.payload import REJECTIONS, parse
+from busmon.sources.stomp_session import Session, Stopped
+
+
+class StompSource:
+    """A bus read with STOMP."""
+
+    rejections: Iterable[Verdict] = REJECTIONS
+
+    def __init__(self, name: str, settings: StompBus) -> None:
+        self.name = name
+        self.link = Link()
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._attempts = 0
+
+    def run(self, handle: Handle) -> None:
+        """Receive until stopped; where one broker fails, the next is tried."""
+        # stomp.py would log bodies and the passcode at level debug, and each of its
+        # warnings comes again as a cause of ours.
+        logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
+        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handle))
+
+    def stop(self) -> None:
+        """Ask `run` to acknowledge the batch in hand and return."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _session(self, handle: Handle) -> None:
+        brokers = self._settings.brokers
+        broker = brokers[self._attempts % len(brokers)]
+        self._attempts += 1
+        try:
+            session = Session(self._settings, host_port(broker), self._changed, self._stopping)
+            self._receive(session, handle)
+        except Disconnected as error:
+            raise Disconnected(error.cause, f"{broker}: {error.detail}") from error
+
+    def _receive(self, session: Session, handle: Handle) -> None:
+        try:
+            message = partial(
+                message_of, bus=self.name, settings=self._settings, server=session.log_in()
+            )
+            session.subscribe()
+            self.link.up()
+            while True:
+                frames = session.take()
+                handle([message(frame, received_at=time.time()) for frame in frames])
+                session.acknowledge(frames)
+        except Stopped:
+            session.leave()
+        finally:
+            session.close()
+
+
+def message_of(
+    frame: Any, bus: str, settings: StompBus, *, server: str, received_at: float
+) -> Message:
+    """Return a MESSAGE frame as the bus's message; `server` is the broker's name for itself."""
+    headers: dict[str, str] = frame.headers
+    payload: bytes = frame.body or b""
+    identity = headers.get(settings.id_header)
+    if server.startswith("RabbitMQ") and settings.id_header == "message-id":
+        identity = None  # it is another one when the message comes again
+    body, rejected = parse(payload)
+    return Message(
+        bus=bus,
+        id=identity or digest(headers, payload),
+        digest_id=not identity,
+        topic=topic_of(headers, settings),
+        received_at=received_at,
+        sent_at=sent_at(headers.get("timestamp")),
+        body=body,
+        size=len(payload),
+        redelivered=headers.get("redelivered") == "true",
+        rejected=rejected,
+    )
+
+
+def topic_of(headers: dict[str, str], settings: StompBus) -> str:
+    """Return the part of a header that is the topic, or all of it where none matches."""
+    # A subscription's id is its destination, see Session.
+    place = headers.get("destination") or headers["subscription"]
+    value = headers.get(settings.topic_header) or place
+    match = re.search(settings.topic_pattern, value)
+    return (match and match[1]) or value
+
+
+def digest(headers: dict[str, str], payload: bytes) -> str:
+    """Return an identity for a message that has none: what it says, where and when."""
+    where_and_when = f"{headers.get('destination')}\n{headers.get('timestamp')}\n"
+    return blake2b(where_and_when.encode() + payload, digest_size=16).hexdigest()
+
+
+def sent_at(timestamp: str | None) -> float | None:
+    """Return a header in milliseconds as seconds; None where it says nothing."""
+    try:
+        return int(timestamp or 0) / 1000 or None
+    except ValueError:
+        return None
