@@ -1,0 +1,89 @@
+"""Who may import whom: read from the modules' text, wherever in them an import stands."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "busmon"
+
+# A module or package imports only from those before it.
+ORDER = [
+    "message", "section", "settings", "rules", "storage", "ledger", "monitor", "fedora_toml",
+    "sources", "families", "metrics", "overrides", "config", "describe", "explain", "replay",
+    "logs", "web_page", "web_server", "web", "service", "demo", "cli", "__main__",
+]  # fmt: skip
+
+# Where a library may be imported: in modules whose names begin so.
+LIBRARIES = {
+    "fedora_messaging": ("sources.amqp", "sources.wire", "fedora_toml"),
+    "pika": ("sources.amqp", "sources.wire", "fedora_toml"),
+    "twisted": ("sources.amqp",),
+    "jsonschema": ("sources.wire",),
+    "paho": ("sources.mqtt",),
+    "stomp": ("sources.stomp",),
+    "prometheus_client": ("families", "metrics", "web", "replay"),
+    "click": ("cli",),
+}
+
+
+def name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name(path): path for path in sorted(PACKAGE.rglob("*.py")) if name(path)}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full name of whatever is imported."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_is_below_it(module: str):
+    own = module.partition(".")[0]
+    below = {*ORDER[: ORDER.index(own)], own, "__version__"}
+    used = {i.split(".")[1] for i in imports(MODULES[module]) if i.startswith("busmon.")}
+    assert used <= below
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_imported_only_where_it_belongs(library: str):
+    users = [m for m, p in MODULES.items() if library in {i.split(".")[0] for i in imports(p)}]
+    assert [user for user in users if not user.startswith(LIBRARIES[library])] == []
+
+
+def test_the_core_loads_no_client_library_not_even_through_others():
+    script = "import sys, busmon.monitor; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, check=True
+    )
+    assert set(done.stdout.decode().split()) & LIBRARIES.keys() == set()
+
+
+def names(path: Path) -> Iterator[str]:
+    """Yield what is imported, and each attribute that is used, as it is written."""
+    yield from imports(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+
+
+def test_the_environment_is_read_by_the_command_line_alone():
+    environment = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
+    readers = {module for module, path in MODULES.items() if environment & set(names(path))}
+    assert readers <= {"cli", "config"}
+
+
+def test_no_module_is_longer_than_300_lines():
+    lengths = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+    assert {module: length for module, length in lengths.items() if length > 300} == {}

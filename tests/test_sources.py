@@ -1,0 +1,144 @@
+"""What every source has: the state of its link, and the loop that keeps it connected."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from busmon.ledger import NotRecorded
+from busmon.sources import Cause, Disconnected, Link, keep_connected
+
+
+def test_a_link_is_down_until_it_is_up():
+    link = Link()
+    assert (link.connected, link.problem()) == (False, "not connected yet")
+    link.up()
+    assert (link.connected, link.problem(), link.connects) == (True, None, 1)
+
+
+def test_a_link_that_is_lost_counts_as_disconnected_and_one_that_never_came_as_failed():
+    link = Link()
+    link.down(Cause.LOGIN, "check the password")
+    link.up()
+    link.down(Cause.SILENT, "nothing for 30 s")
+    link.down(Cause.NETWORK, "refused")
+    assert link.problem() == "network: refused"
+    assert +link.failures == {Cause.LOGIN: 1, Cause.NETWORK: 1}
+    assert +link.disconnects == {Cause.SILENT: 1}
+
+
+def test_every_cause_is_there_at_zero():
+    link = Link()
+    assert set(link.failures) == set(link.disconnects) == set(Cause)
+
+
+def test_a_stopped_link_is_not_connected_and_not_disconnected_by_anything():
+    link = Link()
+    link.up()
+    link.stopped()
+    assert (link.connected, link.problem()) == (False, "stopped")
+    assert link.failures.total() + link.disconnects.total() == 0
+
+
+class Waits(threading.Event):
+    """An event that takes no time to wait for, and is set once that was done `times` times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+        self._times = times
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout or 0)
+        if len(self.pauses) == self._times:
+            self.set()
+        return self.is_set()
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    def session() -> None:
+        raise error
+
+    return session
+
+
+def test_pauses_double_from_half_a_second_to_thirty_with_up_to_half_taken_off():
+    stopping = Waits(300)
+    keep_connected("fedora", Link(), stopping, failing(Disconnected(Cause.NETWORK, "refused")))
+    longest = [min(0.5 * 2**n, 30) for n in range(300)]
+    assert all(most / 2 <= p <= most for p, most in zip(stopping.pauses, longest, strict=True))
+    steady = stopping.pauses[6:]
+    assert min(steady) < 18 < 27 < max(steady)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "problem"),
+    [
+        (Disconnected(Cause.TLS, "check the CA"), Cause.TLS, "tls: check the CA"),
+        (NotRecorded("database or disk is full"), Cause.LEDGER, "ledger: database or disk is full"),
+        (OSError(5, "odd"), Cause.ERROR, "error: OSError(5, 'odd')"),
+        (KeyError("bug"), Cause.ERROR, "error: KeyError('bug')"),
+        (RecursionError(), Cause.ERROR, "error: RecursionError()"),
+    ],
+)
+def test_whatever_a_session_raises_is_a_problem_told_and_the_next_one_mends_it(
+    caplog: pytest.LogCaptureFixture, error: Exception, cause: Cause, problem: str
+):
+    link, stopping = Link(), Waits(2)
+    problems = []
+
+    def session() -> None:
+        problems.append(link.problem())
+        link.up()
+        if len(problems) == 2:
+            stopping.set()
+            return
+        raise error
+
+    keep_connected("fedora", link, stopping, session)
+    assert problems == ["not connected yet", problem]
+    assert (link.connects, +link.disconnects) == (2, {cause: 1})
+    assert f"fedora: {problem}; trying again in " in caplog.text
+    assert ("Traceback" in caplog.text) == (cause is Cause.ERROR)
+
+
+def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptureFixture):
+    link, stopping = Link(), Waits(1)
+
+    def session() -> None:
+        stopping.set()
+        raise Disconnected(Cause.NETWORK, "closed")
+
+    keep_connected("fedora", link, stopping, session)
+    assert (stopping.pauses, link.problem()) == ([], "stopped")
+    assert not caplog.get_records("call")
+
+
+def test_no_session_is_begun_once_stopping():
+    link, stopping = Link(), threading.Event()
+    stopping.set()
+    keep_connected("fedora", link, stopping, failing(AssertionError("begun")))
+    assert link.problem() == "stopped"
+
+
+class LongWaits(threading.Event):
+    """An event for which one waits an hour, whatever time was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.begun.set()
+        return super().wait(3600)
+
+
+def test_stopping_ends_a_pause_at_once():
+    link, stopping = Link(), LongWaits()
+    session = failing(Disconnected(Cause.NETWORK, "refused"))
+    thread = threading.Thread(target=keep_connected, args=("fedora", link, stopping, session))
+    thread.start()
+    assert stopping.begun.wait(10)
+    stopping.set()
+    thread.join(10)
+    assert (thread.is_alive(), link.problem()) == (False, "stopped")
