@@ -85,7 +85,10 @@ class Source(Protocol):
 
     name: str
     link: Link
-    rejections: Iterable[Verdict]  # what it can itself say of a message that has no body
+
+    @property
+    def rejections(self) -> Iterable[Verdict]:
+        """What it can itself say of a message that no rule is to judge."""
 
     def run(self, handle: Handle) -> None:
         """Receive until stopped; blocks, and raises nothing that a broker can cause."""

@@ -1,0 +1,5 @@
+"""`python -m busmon`."""
+
+from busmon.cli import main
+
+main()

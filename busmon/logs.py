@@ -1,0 +1,39 @@
+"""Logging: one line an event on standard error, as text or as JSON."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+from busmon.settings import Log
+
+# What the libraries say of connections, busmon says itself, with what to check.
+QUIET = {"fedora_messaging": "ERROR", "pika": "CRITICAL", "stomp": "CRITICAL", "twisted": "ERROR"}
+
+
+def setup(settings: Log) -> None:
+    """Send every logger's records to standard error, from the configured level on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        _Json()
+        if settings.format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
+    )
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    if settings.level != "debug":
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
+
+
+class _Json(logging.Formatter):
+    """One JSON object a record, on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)

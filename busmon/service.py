@@ -1,0 +1,148 @@
+"""The service: everything built from a configuration, its threads, its end."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from busmon.ledger import Ledger, NotRecorded
+from busmon.metrics import Metrics, make_registry
+from busmon.monitor import Monitor
+from busmon.rules import RuleBook, rule_book
+from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
+from busmon.sources import Source
+from busmon.web import make_app, problems
+from busmon.web_page import render
+from busmon.web_server import WebServer
+
+STOPPING = 4.0  # seconds for all sources together to finish their batches
+PRUNING = 60.0  # seconds between looks at what is to be forgotten
+BREATH = 0.02  # seconds between two steps of forgetting, for counting to go on
+
+log = logging.getLogger(__name__)
+
+
+def open_service(config: Config) -> "Service":
+    """Return the service that a configuration describes; raises LedgerError and OSError."""
+    ledger = Ledger(config.ledger.path)
+    if config.ledger.path == ":memory:":
+        log.warning(
+            "the ledger is in memory: a restart sets all counters to zero, and counts again"
+            " what was counted but not yet acknowledged"
+        )
+    sources = [make_source(name, bus, ledger) for name, bus in config.buses.items()]
+    books = {name: rule_book(bus.rules, config.rules) for name, bus in config.buses.items()}
+    return Service(config, ledger, books, sources)
+
+
+class SourceDied(Exception):
+    """A source raised what no broker can cause, so that its bus is watched no longer."""
+
+
+def make_source(name: str, bus: AnyBus, ledger: Ledger) -> Source:
+    """Return the source of a bus. Each client library is imported where it is wanted only."""
+    match bus:
+        case AmqpBus():
+            from busmon.sources.amqp import AmqpSource
+
+            return AmqpSource(name, bus, str(bus.queue or ledger.own_queue(name)))
+        case MqttBus():
+            from busmon.sources.mqtt import MqttSource
+
+            return MqttSource(name, bus)
+        case StompBus():
+            from busmon.sources.stomp import StompSource
+
+            return StompSource(name, bus)
+        case ReplayBus():
+            from busmon.sources.replay import ReplaySource
+
+            return ReplaySource(name, bus)
+
+
+class Service:
+    """Counts what `sources` receive, by the rule book of each bus, and serves the counters.
+
+    Listens from the start; raises OSError where it can't.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        books: Mapping[str, RuleBook],
+        sources: Sequence[Source],
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._sources = sources
+        links = {source.name: source.link for source in sources}
+        metrics = Metrics(ledger, links, version("busmon"))
+        self._monitor = Monitor(
+            ledger,
+            books,
+            {source.name: source.rejections for source in sources},
+            config.limits.unknown_topics,
+            metrics.observe,
+        )
+        app = make_app(
+            config.web,
+            make_registry(metrics),
+            lambda: problems(links, ledger),
+            lambda: render(
+                links,
+                ledger.tallies(),
+                filter(None, [ledger.problem()]),
+                version("busmon"),
+                time.time(),
+            ),
+        )
+        self._web = WebServer(config.web, app)
+        self.url = self._web.url
+        self._died = ""
+
+    def run(self, stopping: threading.Event) -> None:
+        """Receive, count and serve until `stopping`, then finish the batches in hand.
+
+        Raises SourceDied where a source came to an end that it should not have.
+        """
+        self._web.start()
+        log.info("listening on %s", self.url)
+        threads = [self._thread(source, stopping) for source in self._sources]
+        threads.append(threading.Thread(target=self._prune, args=(stopping,), daemon=True))
+        for thread in threads:
+            thread.start()
+        stopping.wait()
+        log.info("stopping")
+        for source in self._sources:
+            source.stop()
+        deadline = time.monotonic() + STOPPING
+        for thread in threads:
+            thread.join(max(0, deadline - time.monotonic()))
+        self._web.stop()
+        self._ledger.close()
+        if self._died:
+            raise SourceDied(f"{self._died} ended by a bug; the log says more")
+
+    def _thread(self, source: Source, stopping: threading.Event) -> threading.Thread:
+        def run() -> None:
+            try:
+                source.run(self._monitor.handle)
+            except Exception:
+                # A bus that nobody watches is worse than a restart.
+                log.exception("%s: unexpected error", source.name)
+                self._died = source.name
+                stopping.set()
+
+        return threading.Thread(target=run, name=source.name, daemon=True)
+
+    def _prune(self, stopping: threading.Event) -> None:
+        settings = self._config.ledger
+        while not stopping.wait(PRUNING):
+            try:
+                while self._ledger.prune(time.time(), settings.retention, settings.size_limit):
+                    if stopping.wait(BREATH):
+                        return
+            except NotRecorded as error:
+                log.warning("ledger: can't forget old messages: %s", error)
