@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 
 from busmon import fedora_toml
 from busmon.overrides import Place, Tables, override, subtables
-from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, StompBus, mqtt_broker
+from busmon.rules import rule_book
+from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, Rules, StompBus, mqtt_broker
 
 DEFAULT_PATH = "/etc/busmon/busmon.toml"
 
@@ -120,6 +121,10 @@ def _sound_buses(
 def _bus_problems(buses: Mapping[str, AnyBus]) -> Iterator[Problem]:
     taken: dict[object, str] = {}
     for name, bus in buses.items():
+        try:
+            rule_book(bus.rules, Rules())
+        except ValueError as error:  # the listener's own code, which can't be imported
+            yield (name, "rules"), str(error)
         broker: object = None
         if isinstance(bus, AmqpBus):
             try:
