@@ -87,6 +87,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     wrong = {place[:3] for place, _ in problems}
     sound = dict(_sound_buses(subtables(tables, "buses"), wrong, context))
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
+    problems += _rule_problems(subtables(tables, "buses"), wrong)
     return config, problems
 
 
@@ -118,13 +119,21 @@ def _sound_buses(
             continue
 
 
+def _rule_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
+    """Yield the rule books that can't be had: the listener's own code can't be imported."""
+    for name, table in tables.items():
+        place = ("buses", name, "rules")
+        rules = table.get("rules") if isinstance(table, dict) else None
+        if isinstance(rules, str) and place not in wrong:
+            try:
+                rule_book(rules, Rules())
+            except ValueError as error:
+                yield place, str(error)
+
+
 def _bus_problems(buses: Mapping[str, AnyBus]) -> Iterator[Problem]:
     taken: dict[object, str] = {}
     for name, bus in buses.items():
-        try:
-            rule_book(bus.rules, Rules())
-        except ValueError as error:  # the listener's own code, which can't be imported
-            yield (name, "rules"), str(error)
         broker: object = None
         if isinstance(bus, AmqpBus):
             try:

@@ -25,7 +25,7 @@ def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> N
         "certificate = 'exists'\nkey = 'exists'\nusername = 'u'\nsubtopics = 'pull-request,git'",
     )
     text += STOMP + in_bus(STOMP.replace("umb]", "umb2]"), "client_id = 'b'", "tls = true")
-    text += "\n[buses.old]\ntype = 'replay'\nrules = 'a.b:c'\nfiles = ['exists']\nrate = 10\n"
+    text += "\n[buses.old]\ntype = 'replay'\nrules = 'tests.listener:get_callback'\nfiles = ['exists']\nrate = 10\n"
     assert describe(read(directory, text)) == (
         """\
 fedora: amqp, rules packit
@@ -49,7 +49,7 @@ umb2: stomp, rules all
   broker      localhost:61613, TLS, no password
   subscribes  1 destination: /topic/a
   session     durable, of client b, ack client
-old: replay, rules a.b:c
+old: replay, rules tests.listener:get_callback
   reads       1 file: exists
   rate        10 messages a second
 web
