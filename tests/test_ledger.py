@@ -96,7 +96,8 @@ def test_redelivered_alone_makes_no_duplicate(ledger: Ledger):
 
 UUID_TEXT = "0123abcd-0123-abcd-ef01-0123456789ab"
 ODD_IDS = [
-    "", " ", "\n", "a\0b", "a\0c", "é", "\ud800", "\\ud800", "\ud801", "\ud800" * 36, "x" * 36,
+    "", " ", "\n", "a\0b", "a\0c",
+    "é", "é\ud800", "é\\ud800", "\ud800", "\\ud800", "\ud801", "\ud800" * 36, "x" * 36,
     UUID_TEXT, UUID_TEXT.upper(), UUID_TEXT.replace("-", ""), f"{{{UUID_TEXT}}}",
     f"urn:uuid:{UUID_TEXT}", UUID_TEXT.replace("0", "\u0660"), UUID_TEXT.replace("0", "_", 1),
     UUID(UUID_TEXT).bytes.decode("latin-1"), "y" * 255, "y" * 256, "y" * 10_000, "y" * 9_999 + "z",
@@ -119,7 +120,8 @@ def test_odd_ids_are_all_told_apart_and_all_known_again(path: str):
         (math.nan, None),
         (1e300, None),
         (0.0, 0.0),
-        (NOW + 0.57, NOW + 0.57),
+        (1.001, 1.001),
+        (NOW + 0.001, NOW + 0.001),
         (253402300799.0, 253402300799.0),  # the end of the year 9999
         (-62135596800.0, -62135596800.0),  # the start of the year 1
     ],
@@ -332,11 +334,11 @@ def test_a_file_that_may_not_grow_stops_recording_until_it_may(path: str):
         assert counted(ledger) == ledger.size()[0] == start + 500
 
 
-def test_a_queue_that_could_not_be_written_leaves_no_trace(path: str):
+@pytest.mark.parametrize("first", [("queue", "fedora"), ("record", 1)])
+def test_what_could_not_be_written_leaves_no_trace(path: str, first: tuple):
     with recorder(path) as process:
         process.send("limit", 0)
-        answer = process.ask("queue", "fedora")
-        assert answer == "not recorded: disk I/O error | None | counted 0"
+        assert process.ask(*first).startswith("not recorded: disk I/O error")
         process.send("limit", -1)
         assert process.ask("record", 1) == "recorded 1, problem None"
     with closing(Ledger(path)) as ledger:
