@@ -147,7 +147,6 @@ PROMETHEUS = (
         ("text/plain;version=0.0.4", TEXT, parse_text),
         ("text/plain;version=none", TEXT, parse_text),
         ("application/openmetrics-text", OPENMETRICS, parse_openmetrics),
-        ("application/openmetrics-text;version=x", TEXT, parse_text),
         (PROMETHEUS, OPENMETRICS, parse_openmetrics),
     ],
 )
