@@ -127,7 +127,7 @@ class Ledger:
             with self._transaction():
                 self._db.execute(
                     "INSERT INTO buses (name, queue) VALUES (?, ?)"
-                    " ON CONFLICT (name) DO UPDATE SET queue = coalesce(queue, excluded.queue)",
+                    " ON CONFLICT (name) DO UPDATE SET queue = excluded.queue WHERE queue IS NULL",
                     (bus, str(uuid4())),
                 )
                 found = self._db.execute("SELECT id, queue FROM buses WHERE name = ?", (bus,))

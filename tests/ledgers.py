@@ -1,0 +1,62 @@
+"""What the tests of the ledger share, and a process with a ledger of its own.
+
+`python -m tests.ledgers LEDGER` is there to be killed or starved. Each line of its input is
+`record ID…`, a batch; `queue BUS`; or `limit BYTES`, the size that its files may have from
+now on (-1: any). The first two are answered by one line.
+"""
+
+import resource
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from busmon.ledger import Judged, Ledger, NotRecorded, Series
+from busmon.message import Message, Outcome, Verdict
+
+NOW = 1_790_000_000.0
+HANDLED = Series("fedora", "a.topic", "handled", "")
+
+
+def judged(*ids: object, at: float = NOW, bus: str = "fedora", **fields: object) -> list[Judged]:
+    """One message each, all handled."""
+    verdict = Verdict(Outcome.HANDLED)
+    return [
+        (Message(bus=bus, id=str(i), topic="a.topic", received_at=at, **fields), verdict)
+        for i in ids
+    ]
+
+
+def counted(ledger: Ledger) -> int:
+    return sum(tally.messages for tally in ledger.tallies().values())
+
+
+@contextmanager
+def foreign(path: str) -> Iterator[sqlite3.Connection]:
+    """Somebody else's connection to the ledger's file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        yield db
+
+
+def main() -> None:
+    ledger = Ledger(sys.argv[1])
+    for line in sys.stdin:
+        command, *words = line.split()
+        if command == "limit":
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(words[0]), hard))
+            continue
+        try:
+            print(ledger.own_queue(*words) if command == "queue" else record(ledger, words))
+        except NotRecorded as error:
+            print(f"not recorded: {error} | {ledger.problem()} | counted {counted(ledger)}")
+        sys.stdout.flush()
+
+
+def record(ledger: Ledger, ids: Sequence[str]) -> str:
+    recorded = ledger.record(judged(*ids))
+    return f"recorded {len(recorded.new)}, problem {ledger.problem()}"
+
+
+if __name__ == "__main__":
+    main()
