@@ -2,4 +2,4 @@
 
 from busmon.cli import main
 
-main()
+main(prog_name="busmon")

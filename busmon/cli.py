@@ -1,22 +1,39 @@
 """The command line. Each command imports what it needs, so that `--help` is quick."""
 
+import math
 import os
-import signal
+import re
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import click
 
+from busmon.signals import stopping_on_signals
+
 if TYPE_CHECKING:
     from busmon.settings import Config, Log
-    from busmon.sources.recorded import Line
 
 FATAL = 1  # exit statuses
 CONFIGURATION = 2
+
+
+def _not_empty(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    if text == "":
+        raise click.BadParameter("should not be empty")
+    return text
+
+
+def _http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(
+        r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text
+    ):
+        raise click.BadParameter("should be http://HOST:PORT or https://HOST:PORT")
+    return text
+
 
 config_option = click.option(
     "-c",
@@ -39,6 +56,11 @@ def main() -> None:
 
     Exit status: 0 well, 2 the command line or the configuration is wrong, 1 anything else.
     """
+    # Topics may hold what the terminal's character set lacks, and a pipe may want each
+    # line as it comes.
+    output = cast(TextIOWrapper | None, sys.stdout)
+    if output:
+        output.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 @main.command()
@@ -48,14 +70,20 @@ def main() -> None:
     metavar="PATH",
     help="Instead of the configured [ledger] path. `:memory:` needs no disk, but forgets all "
     "counts when it ends, and may count twice what comes again then.",
+    callback=_not_empty,
 )
 def run(path: Path | None, ledger: str | None) -> None:
-    """Run the service: receive from every bus, count, serve /metrics.
+    """Run the service: receive, count, serve /metrics.
 
-    SIGTERM and SIGINT end it: it takes nothing more, records and acknowledges what it
-    has in hand, and exits with 0 within 5 seconds.
+    A bus that is down is tried again until it is there; /ready says which and why.
+
+    SIGTERM and SIGINT end the service: it takes nothing more, records and acknowledges
+    what it has in hand, and exits with 0 within 5 seconds.
+
+    Any setting may come from the environment instead, with two underscores between its
+    keys: BUSMON__WEB__LISTEN, BUSMON__BUSES__CENTOS__PASSWORD.
     """
-    stopping = _stopping_on_signals()
+    stopping = stopping_on_signals()
     config = _load(path)
     if ledger is not None:
         with_path = config.ledger.model_copy(update={"path": ledger})
@@ -71,9 +99,11 @@ def run(path: Path | None, ledger: str | None) -> None:
 @main.command("check-config")
 @config_option
 def check_config(path: Path | None) -> None:
-    """Check a configuration: name every problem with its place, or say what would be done.
+    """Check a configuration, and say what it would do.
 
-    Connects to nothing, and prints no secret.
+    Names every problem at once, each with its place, and exits with 2; or prints what
+    would be watched and served. Takes the settings in the environment into account as
+    `busmon run` does. Connects to nothing, and prints no secret.
     """
     from busmon.describe import describe
 
@@ -83,20 +113,46 @@ def check_config(path: Path | None) -> None:
 @main.command()
 @click.argument("files", nargs=-1, type=Recorded, metavar="[FILE...|-]")
 @click.option(
-    "--rules", metavar="NAME", help="packit, centos, all or module:callable; else by the format."
+    "--rules",
+    metavar="NAME",
+    help="packit, centos, all, or a listener's own module:callable, found by $PYTHONPATH. "
+    "Without it, the format of a message decides: packit for Fedora's, centos for CentOS's.",
 )
-@click.option("--user", default="packit", show_default=True, help="The listener's Packit user.")
-@click.option("--project", default="packit", show_default=True, help="The listener's PROJECT.")
+@click.option(
+    "--user",
+    default="packit",
+    show_default=True,
+    metavar="NAME",
+    help="The listener's Packit user.",
+)
+@click.option(
+    "--project",
+    default="packit",
+    show_default=True,
+    metavar="NAME",
+    help="The listener's PROJECT setting.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each message.")
 def explain(
     files: tuple[Path, ...], rules: str | None, user: str, project: str, as_json: bool
 ) -> None:
-    """Tell whether the listener would handle each recorded message, and if not, why.
+    """Tell if and why not the listener handles a message.
 
     FILEs hold a JSON object a line: what `fedora-messaging record` writes, or
-    {"topic", "payload"} as on CentOS's bus; without any, or for `-`, standard input does.
-    Prints a line for each message: topic, id, outcome, reason.
-    """
+    {"topic", "payload"} as on CentOS's bus; those named .gz are unpacked. Without any,
+    or for `-`, standard input is read. Prints a line for each message: its topic, id,
+    outcome and reason.
+
+    \b
+    handled   the listener passes it on to the worker
+    ignored   the listener's filter drops it; the reason says which
+    unmapped  the listener has no rule for its topic
+    invalid   rejected before the listener sees it, or a line that is no message
+    error     the listener would die of it
+
+    Example: fedora-messaging record --limit 10 messages.jsonl; busmon explain messages.jsonl
+    """  # noqa: D301 - click's mark of lines to be kept, and no backslash
+    from busmon.cli_files import STDIN, Inputs
     from busmon.explain import as_json as to_json
     from busmon.explain import as_text, books, explain_files
     from busmon.settings import Log, PackitRules, Rules
@@ -106,8 +162,10 @@ def explain(
         book_for = books(rules, Rules(packit=PackitRules(user=user, project=project)))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--rules") from error
-    opened = ((str(file), _open(file)) for file in files or (Path("-"),))
-    explain_files(opened, sys.stdout, book_for, to_json if as_json else as_text)
+    inputs = Inputs(files or (STDIN,))
+    with _fatal(OSError):
+        explain_files(inputs, sys.stdout, book_for, to_json if as_json else as_text)
+    sys.exit(0 if inputs.complete else FATAL)
 
 
 @main.command()
@@ -118,7 +176,8 @@ def explain(
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Take the names of the buses, their rules and limits from this configuration.",
+    help="Take the names and rules of the buses, and the limits, from this configuration: its "
+    "first amqp bus is that of Fedora's messages, its first mqtt or stomp bus of CentOS's.",
 )
 @click.option(
     "--format",
@@ -126,38 +185,45 @@ def explain(
     type=click.Choice(["table", "json", "prometheus"]),
     default="table",
     show_default=True,
+    help="How to print the counts.",
 )
-@click.option("--push", metavar="URL", help="Send the counts to this Prometheus Pushgateway, too.")
+@click.option(
+    "--push",
+    metavar="URL",
+    help="Send the counts to this Prometheus Pushgateway, too, in place of what it has of an "
+    "earlier replay (job busmon-replay).",
+    callback=_http_url,
+)
 def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | None) -> None:
-    """Count recorded messages as the service would, and print the counts.
+    """Count recorded messages, and print the counts.
 
-    FILEs are as for `busmon explain`. A line that is no message is counted as invalid and
-    named on standard error; the rest goes on. No ledger is touched.
+    FILEs are as for `busmon explain`. They are counted as the service would, a message
+    that comes twice as a duplicate, but in memory: no ledger is touched. A line that is no
+    message is counted as invalid and named on standard error; the rest goes on. So it
+    does after a file that can't be read to its end, but then the exit status is 1, and
+    nothing is pushed.
     """
-    from busmon.replay import Buses, Replay, buses_of
+    from busmon.cli_files import Inputs, complain, progress, size
+    from busmon.replay import Buses, NotPushed, Replay, buses_of
     from busmon.settings import Config, Log
 
     _log(Log(level="error"))
     config = _load(path) if path else Config.model_construct(buses={})
     counted = Replay(config, buses_of(config) if path else Buses())
-    size = sum(file.stat().st_size for file in files if file != Path("-"))
-    with click.progressbar(
-        length=size,
-        label="Counting",
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-        update_min_steps=size // 1000,
-    ) as bar:
-        for file in files:
-            counted.count(str(file), _shown(_open(file), bar.update), _complain)
-    render = {
-        "table": counted.as_table,
-        "json": counted.as_json,
-        "prometheus": counted.as_prometheus,
-    }
-    click.echo(render[form]().rstrip())
-    if push:
-        with _fatal(OSError, what="can't push: "):
+    with _fatal(OSError, NotPushed):
+        with progress(size(files)) as advance:
+            inputs = Inputs(files, advance)
+            for place, lines in inputs:
+                counted.count(place, lines, complain)
+        render = {
+            "table": counted.as_table,
+            "json": counted.as_json,
+            "prometheus": counted.as_prometheus,
+        }
+        click.echo(render[form]().rstrip())
+        if not inputs.complete:
+            sys.exit(FATAL)
+        if push:
             counted.push(push)
 
 
@@ -177,21 +243,26 @@ def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | No
     help="Messages a second, on both buses together.",
 )
 def demo(listen: str, rate: float) -> None:
-    """Show busmon at work on made-up traffic: no broker, no configuration, no root.
+    """Show busmon at work on made-up traffic.
 
-    Messages of Fedora's and CentOS's bus, all outcomes among them, go through the real
-    path into a temporary ledger. Serves until interrupted.
+    Needs no broker, no configuration and no root. Messages as on Fedora's and CentOS's
+    bus, all outcomes among them, go through the real path into a temporary ledger.
+    Prints the URL at which it serves the counts, and goes on until interrupted.
     """
-    stopping = _stopping_on_signals()
+    stopping = stopping_on_signals()
     from busmon import demo
+    from busmon.service import SourceDied
     from busmon.settings import Log, host_port
+    from busmon.storage import LedgerError
 
     _log(Log(level="warning"))
+    if not math.isfinite(rate):
+        raise click.BadParameter("should be a number", param_hint="--rate")
     try:
         host_port(listen)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--listen") from error
-    with _fatal(OSError):
+    with _fatal(LedgerError, OSError, SourceDied):
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/metrics (Ctrl-C ends it)"))
 
 
@@ -212,38 +283,17 @@ def _fail(status: int, *lines: str) -> NoReturn:
 
 
 @contextmanager
-def _fatal(*errors: type[Exception], what: str = "") -> Iterator[None]:
+def _fatal(*errors: type[Exception]) -> Iterator[None]:
+    """Let these errors end the program with one line of what is wrong."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # whoever reads the output wants no more: click ends without a word
     except errors as error:
-        _fail(FATAL, f"{what}{error}")
+        _fail(FATAL, str(error))
 
 
 def _log(settings: "Log") -> None:
     from busmon import logs
 
     logs.setup(settings)
-
-
-def _stopping_on_signals() -> threading.Event:
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping
-
-
-def _open(file: Path) -> BinaryIO:
-    from busmon.sources.recorded import open_file
-
-    return cast(BinaryIO, sys.stdin.buffer) if file == Path("-") else open_file(file)
-
-
-def _shown(file: BinaryIO, update: Callable[[int], None]) -> Iterator[bytes]:
-    for line in file:
-        yield line
-        update(len(line))
-
-
-def _complain(line: "Line") -> None:
-    reason = line.message.rejected.reason if line.message.rejected else ""
-    click.echo(f"{line.place}:{line.number}: {reason}", err=True)

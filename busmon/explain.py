@@ -48,10 +48,12 @@ def explain(lines: Iterable[Line], book_for: BookFor) -> Iterator[Row]:
 
 def as_text(row: Row) -> str:
     """Return the row as columns: topic, id, outcome, reason; always one printable line."""
-    line = COLUMNS.format_map(row._asdict()).rstrip()
-    if line.isprintable():
-        return line
-    return line.encode("unicode_escape").decode("ascii")
+    return printable(COLUMNS.format_map(row._asdict()).rstrip())
+
+
+def printable(text: str) -> str:
+    """Return text that came over a bus so that it can do nothing to a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def as_json(row: Row) -> str:

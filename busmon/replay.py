@@ -3,13 +3,16 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from http.client import HTTPException
 from importlib.metadata import version
 from itertools import islice
 from typing import NamedTuple
+from urllib.error import HTTPError
 
 from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway
 from prometheus_client.core import Metric
 
+from busmon.explain import printable
 from busmon.ledger import Ledger
 from busmon.message import Message
 from busmon.metrics import Metrics
@@ -17,7 +20,7 @@ from busmon.monitor import Monitor
 from busmon.rules import rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, StompBus
 from busmon.sources import payload, wire
-from busmon.sources.recorded import NOT_RECORD, Format, Line, read
+from busmon.sources.recorded import NOT_RECORD, Format, read
 
 BATCH = 500  # messages
 JOB = "busmon-replay"
@@ -29,6 +32,10 @@ PUBLISHED = {  # the rest of /metrics is about connections and the time of recei
     "busmon_last_message_sent_timestamp_seconds",
     "busmon_message_size_bytes",
 }
+
+
+class NotPushed(Exception):
+    """The Pushgateway did not take the counts; the text says why."""
 
 
 class Buses(NamedTuple):
@@ -72,21 +79,21 @@ class Replay:
             metrics.observe,
         )
 
-    def count(self, place: str, file: Iterable[bytes], complain: Callable[[Line], None]) -> None:
+    def count(self, place: str, file: Iterable[bytes], complain: Callable[[str], None]) -> None:
         """Count every line of one file; `complain` is told of those that are no message."""
         messages = self._messages(place, file, complain)
         while batch := list(islice(messages, BATCH)):
             self._monitor.handle(batch)
 
     def _messages(
-        self, place: str, file: Iterable[bytes], complain: Callable[[Line], None]
+        self, place: str, file: Iterable[bytes], complain: Callable[[str], None]
     ) -> Iterator[Message]:
         bus = self._buses.fedora  # of a bad line: that of the good one before it
         for line in read(file, place, bus=""):
-            if line.format is Format.BAD:
-                complain(line)
-            else:
+            if line.format is not Format.BAD:
                 bus = getattr(self._buses, line.format)
+            elif line.message.rejected:
+                complain(f"{place}:{line.number}: {line.message.rejected.reason}")
             yield replace(line.message, bus=bus[0])
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -99,7 +106,7 @@ class Replay:
 
     def as_table(self) -> str:
         """Return the counts as aligned columns under a heading."""
-        rows = [COLUMNS, *self.rows()]
+        rows = [COLUMNS, *(tuple(map(printable, row)) for row in self.rows())]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join([*map(str.ljust, row[:-1], widths), row[-1].rjust(widths[-1])])
@@ -116,8 +123,12 @@ class Replay:
         return generate_latest(self._registry).decode()
 
     def push(self, url: str) -> None:
-        """Replace what the Pushgateway has of an earlier replay; raises OSError."""
-        push_to_gateway(url, JOB, self._registry)
+        """Replace what the Pushgateway has of an earlier replay; raises NotPushed."""
+        try:
+            push_to_gateway(url, JOB, self._registry)
+        except (OSError, HTTPException, ValueError) as error:
+            why = str(error) if isinstance(error, HTTPError) else getattr(error, "reason", error)
+            raise NotPushed(f"can't push to {url}: {why}") from error
 
 
 class _Published:

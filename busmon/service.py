@@ -12,6 +12,7 @@ from busmon.monitor import Monitor
 from busmon.rules import RuleBook, rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
 from busmon.sources import Source
+from busmon.storage import LedgerError
 from busmon.web import make_app, problems
 from busmon.web_page import render
 from busmon.web_server import WebServer
@@ -31,7 +32,10 @@ def open_service(config: Config) -> "Service":
             "the ledger is in memory: a restart sets all counters to zero, and counts again"
             " what was counted but not yet acknowledged"
         )
-    sources = [make_source(name, bus, ledger) for name, bus in config.buses.items()]
+    try:
+        sources = [make_source(name, bus, ledger) for name, bus in config.buses.items()]
+    except NotRecorded as error:  # the name of a queue
+        raise LedgerError(f"{config.ledger.path}: can't be written: {error}") from error
     books = {name: rule_book(bus.rules, config.rules) for name, bus in config.buses.items()}
     return Service(config, ledger, books, sources)
 

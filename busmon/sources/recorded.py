@@ -8,6 +8,7 @@ its place, counts as invalid, and the rest goes on.
 import gzip
 import json
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from busmon.message import Message, Outcome, Verdict
 from busmon.sources import payload
 
 NOT_RECORD = Verdict(Outcome.INVALID, "not-record")  # an object, but in neither format
+UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of a file that is not quite gzip
 NO_TOPIC = "__none__"  # the topic of a line that names none
 
 

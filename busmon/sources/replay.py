@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,7 @@ from busmon.message import Message
 from busmon.settings import ReplayBus
 from busmon.sources import Cause, Handle, Link, wire
 from busmon.sources.feed import feed
-from busmon.sources.recorded import NOT_RECORD, Format, open_file, read
-
-UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of a file that is not quite gzip
+from busmon.sources.recorded import NOT_RECORD, UNREADABLE, Format, open_file, read
 
 log = logging.getLogger(__name__)
 
