@@ -239,9 +239,8 @@ class MqttBus(Bus, Tls):
 class StompBus(Bus, Tls):
     """A bus read with STOMP, from ActiveMQ or RabbitMQ.
 
-    RabbitMQ makes a new `message-id` for each delivery, so there the content and
-    `redelivered` tell a message that comes again, unless the publisher gives it an
-    identity of its own, in `amqp-message-id` for one: name that header in `id_header`.
+    RabbitMQ makes a new `message-id` for each delivery, so there `amqp-message-id`
+    stands in, and where the publisher gave none, the content and `redelivered`.
     """
 
     type: Literal["stomp"]

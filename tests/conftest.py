@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.brokers.activemq import activemq  # noqa: F401 - a fixture
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import mosquitto  # noqa: F401 - a fixture
 from tests.brokers.rabbitmq import RabbitMQ

@@ -80,9 +80,7 @@ def message_of(
     """Return a MESSAGE frame as the bus's message; `server` is the broker's name for itself."""
     headers: dict[str, str] = frame.headers
     payload: bytes = frame.body or b""
-    identity = headers.get(settings.id_header)
-    if server.startswith("RabbitMQ") and settings.id_header == "message-id":
-        identity = None  # it is another one when the message comes again
+    identity = headers.get(identifying_header(settings, server))
     body, rejected = parse(payload)
     return Message(
         bus=bus,
@@ -96,6 +94,13 @@ def message_of(
         redelivered=headers.get("redelivered") == "true",
         rejected=rejected,
     )
+
+
+def identifying_header(settings: StompBus, server: str) -> str:
+    """Return the header that is the same when a message comes again."""
+    if server.startswith("RabbitMQ") and settings.id_header == "message-id":
+        return "amqp-message-id"  # RabbitMQ makes another message-id for each delivery
+    return settings.id_header
 
 
 def topic_of(headers: dict[str, str], settings: StompBus) -> str:

@@ -3,8 +3,8 @@
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import stomp
@@ -17,6 +17,9 @@ BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as
 FAREWELL = 2.0  # seconds for the broker to confirm the end
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name", re.I)
+
+# What sending on a lost connection raises; the last where it is lost at that very moment.
+LOST = (OSError, stomp.exception.StompException, AttributeError)
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +108,13 @@ class Session:
     def log_in(self) -> str:
         """Log in, settle the heart-beats, and return the broker's name for itself."""
         passcode = self._settings.passcode
-        self._connection.connect(
-            self._settings.login,
-            passcode.get_secret_value() if passcode else None,
-            headers={"client-id": self._settings.client_id} if self._settings.client_id else None,
-        )
+        client_id = self._settings.client_id
+        with self._sending(Cause.LOGIN):
+            self._connection.connect(
+                self._settings.login,
+                passcode.get_secret_value() if passcode else None,
+                headers={"client-id": client_id} if client_id else None,
+            )
         self._wait_for(lambda: self._inbox.connected, "the login", Cause.LOGIN)
         answer = self._inbox.connected.headers
         if (version := answer.get("version", "1.0")) != "1.2":
@@ -132,13 +137,14 @@ class Session:
 
     def subscribe(self) -> None:
         """Subscribe to every destination, and wait until the broker has confirmed all."""
-        for destination in self._settings.destinations:
-            self._connection.subscribe(
-                destination,
-                id=destination,
-                ack=self._settings.ack,
-                headers=subscription_headers(self._settings, destination),
-            )
+        with self._sending(Cause.DENIED):
+            for destination in self._settings.destinations:
+                self._connection.subscribe(
+                    destination,
+                    id=destination,
+                    ack=self._settings.ack,
+                    headers=subscription_headers(self._settings, destination),
+                )
         wanted = set(self._settings.destinations)
         self._wait_for(lambda: wanted <= self._inbox.receipts, "the subscription", Cause.DENIED)
 
@@ -160,17 +166,15 @@ class Session:
                 last.pop(frame.headers["subscription"], None)
                 last[frame.headers["subscription"]] = frame
             frames = last.values()
-        try:
+        with self._sending(Cause.NETWORK):
             for frame in frames:
                 self._connection.ack(frame.headers["ack"])
-        except (OSError, stomp.exception.StompException):
-            self._check(Cause.NETWORK, over=True)
 
     def leave(self) -> None:
         """Say goodbye; the broker's receipt tells that it has taken every acknowledgement."""
         if not self._connection.is_connected():
             return
-        with suppress(OSError, stomp.exception.StompException):
+        with suppress(*LOST):
             self._connection.disconnect()
             with self._changed:
                 self._changed.wait_for(lambda: self._inbox.closed, FAREWELL)
@@ -184,6 +188,15 @@ class Session:
 
     def _over(self) -> bool:
         return bool(self._stopping.is_set() or self._inbox.error or self._inbox.closed)
+
+    @contextmanager
+    def _sending(self, refusal: Cause) -> Iterator[None]:
+        try:
+            yield
+        except LOST:
+            with self._changed:  # the thread that reads knows better why
+                self._changed.wait_for(lambda: self._inbox.closed, FAREWELL)
+            self._check(refusal, over=True)
 
     def _wait_for(self, met: Callable[[], Any], what: str, refusal: Cause) -> None:
         with self._changed:
@@ -201,7 +214,8 @@ class Session:
         if (over or self._inbox.closed) and self._socket.failure:
             raise disconnected(self._socket.failure)
         if over or self._inbox.closed:
-            raise Disconnected(Cause.NETWORK, "closed by the broker")
+            check = " before it answered the login; check tls" if refusal is Cause.LOGIN else ""
+            raise Disconnected(Cause.NETWORK, f"closed by the broker{check}")
 
 
 def refused(frame: Any, refusal: Cause) -> Disconnected:
@@ -217,6 +231,8 @@ def refused(frame: Any, refusal: Cause) -> Disconnected:
         return Disconnected(Cause.DENIED, f"the broker refused the subscription: {words}")
     if refusal is Cause.LOGIN and BAD_LOGIN.search(everything):
         return Disconnected(Cause.LOGIN, f"check login, passcode or certificate: {words}")
+    if refusal is Cause.LOGIN and "virtual host" in everything.lower():
+        return Disconnected(Cause.DENIED, f"check vhost: {words}")
     if "cancel" in everything.lower():
         return Disconnected(Cause.CANCELLED, f"the broker ended the subscription: {words}")
     return Disconnected(Cause.NETWORK, f"closed by the broker: {words}")

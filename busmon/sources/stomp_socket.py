@@ -14,6 +14,7 @@ from busmon.settings import Tls
 from busmon.sources import Cause, Disconnected
 
 PATIENCE = 4.0  # seconds for each step until subscribed; less than a stop may take
+WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class StompSocket:
@@ -39,27 +40,31 @@ class StompSocket:
                 try:
                     with self._lock:
                         return b"" if self._closed else self._sock.recv(size)
-                except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                except WAIT:
                     self._wait(select.POLLIN)
         except OSError as error:
-            self.failure = self.failure or error
+            self.failure = error
         return b""
 
     def sendall(self, data: bytes) -> None:
         """Send all of it; OSError where that can't be done."""
         rest = memoryview(data)
-        while rest:
-            try:
-                with self._lock:
-                    rest = rest[self._sock.send(rest) :]
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                self._wait(select.POLLOUT)
+        try:
+            while rest:
+                try:
+                    with self._lock:
+                        rest = rest[self._sock.send(rest) :]
+                except WAIT:
+                    self._wait(select.POLLOUT)
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
 
     def _wait(self, event: int) -> None:
         poll = select.poll()
         poll.register(self._sock, event)
         if not poll.poll(None if self.patience is None else self.patience * 1000):
-            raise TimeoutError("no byte within the time-out")
+            raise TimeoutError
 
     def getsockname(self) -> tuple[str, int]:
         """Return the own address; stomp.py asks for it to see whether the socket lives."""
@@ -121,7 +126,12 @@ def open_socket(host: str, port: int, context: ssl.SSLContext | None) -> StompSo
         return StompSocket(context.wrap_socket(sock, server_hostname=host))
     except OSError as error:
         sock.close()
-        raise disconnected(error) from error
+        failure = disconnected(error)
+        if failure.cause is Cause.TLS:
+            raise failure from error
+        cause = Cause.SILENT if failure.cause is Cause.SILENT else Cause.TLS
+        check = "in the TLS handshake; check that the port speaks TLS"
+        raise Disconnected(cause, f"{failure.detail} {check}") from error
 
 
 def disconnected(error: OSError) -> Disconnected:
@@ -129,12 +139,12 @@ def disconnected(error: OSError) -> Disconnected:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"the broker's certificate is not accepted ({error.verify_message})"
         return Disconnected(Cause.TLS, f"{why}; check ca and the host's name in brokers")
-    if isinstance(error, ssl.SSLEOFError):
-        return Disconnected(Cause.NETWORK, "closed by the broker without a word")
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return Disconnected(Cause.NETWORK, "closed by the broker")
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).lower().replace("_", " ")
         check = "certificate and key" if "alert" in reason else "that the port speaks TLS"
         return Disconnected(Cause.TLS, f"TLS failed ({reason}); check {check}")
     if isinstance(error, TimeoutError):
-        return Disconnected(Cause.SILENT, str(error))
+        return Disconnected(Cause.SILENT, "no answer")
     return Disconnected(Cause.NETWORK, error.strerror or str(error))

@@ -1,0 +1,540 @@
+"""STOMP against a real ActiveMQ and a real RabbitMQ."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+from stomp.utils import Frame
+
+from busmon.message import Message
+from busmon.settings import StompBus
+from busmon.sources import Cause, NotRecorded
+from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
+from busmon.sources.stomp import StompSource, message_of
+from busmon.sources.stomp_session import subscription_headers
+from tests.brokers import free_port, wait_until
+from tests.brokers.activemq import PASSCODE, USER, ActiveMQ, Publisher
+from tests.brokers.certificates import Certificates
+from tests.brokers.proxy import Proxy
+from tests.brokers.rabbitmq import USER as RABBIT_USER
+from tests.brokers.rabbitmq import VHOST, RabbitMQ
+
+BEAT = 1  # seconds
+
+
+@dataclass
+class Broker:
+    """What a test needs to know of either broker."""
+
+    port: int
+    settings: dict[str, Any]
+    publisher: Callable[[], Publisher]
+    stop: Callable[[], Any]
+    kill: Callable[[], Any]
+    start: Callable[[], Any]
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Broker:
+    server = request.getfixturevalue(request.param)
+    if isinstance(server, ActiveMQ):
+        return Broker(
+            server.port,
+            {},
+            lambda: Publisher(server.port),
+            server.terminate,
+            server.kill,
+            server.start,
+        )
+    assert isinstance(server, RabbitMQ)
+    name, passcode = RABBIT_USER
+    return Broker(
+        server.stomp_port,
+        {"vhost": VHOST, "login": name, "passcode": passcode},
+        lambda: Publisher(server.stomp_port, VHOST, username=name, passcode=passcode),
+        server.stop,
+        server.kill,
+        server.start,
+    )
+
+
+both_brokers = pytest.mark.parametrize("broker", ["activemq", "rabbitmq"], indirect=True)
+
+
+class Book:
+    """Keeps messages by the ledger's rule: a known id is a duplicate, if it is a real one."""
+
+    def __init__(self) -> None:
+        self.counted: list[Message] = []
+        self.duplicates = 0
+        self.full = threading.Event()  # while set, nothing can be recorded
+        self._known: set[str] = set()
+
+    def handle(self, batch: Sequence[Message]) -> None:
+        if self.full.is_set():
+            raise NotRecorded("the disk is full")
+        assert batch
+        for message in batch:
+            if message.id in self._known and (message.redelivered or not message.digest_id):
+                self.duplicates += 1
+                continue
+            self._known.add(message.id)
+            self.counted.append(message)
+
+    def numbers(self) -> list[int]:
+        return sorted(message.get("n") for message in self.counted)
+
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: len(self.counted) >= count, what=f"{count} messages")
+
+
+def bus(port: int, destination: str = "/topic/test.none", **settings: Any) -> StompBus:
+    given = {"brokers": [f"127.0.0.1:{port}"], "destinations": [destination], "heartbeat": BEAT}
+    return StompBus(type="stomp", rules="all", **given | settings)
+
+
+def numbered(numbers: Sequence[int]) -> list[dict[str, int]]:
+    return [{"n": number} for number in numbers]
+
+
+@contextmanager
+def running(
+    settings: StompBus, handle: Callable[[Sequence[Message]], None], *, connected: bool = True
+) -> Iterator[StompSource]:
+    source = StompSource("bus", settings)
+    thread = threading.Thread(target=source.run, args=(handle,), name="source")
+    thread.start()
+    try:
+        if connected:
+            wait_until(lambda: source.link.connected, what="the source to be connected")
+        yield source
+    finally:
+        source.stop()
+        thread.join(10)
+    assert not thread.is_alive()
+    assert source.link.problem() == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("broker", "published", "subscribed", "settings"),
+    [
+        ("activemq", "/topic/test.durable", None, {"client_id": "exact"}),
+        (
+            "activemq",
+            "/topic/VirtualTopic.eng.brew",
+            "/queue/Consumer.busmon.1234.VirtualTopic.eng.>",
+            {"ack": "client-individual"},
+        ),
+        ("rabbitmq", "/topic/test.durable", None, {"client_id": "exact"}),
+        ("rabbitmq", "/queue/test.exact", None, {"ack": "client-individual"}),
+    ],
+    indirect=["broker"],
+)
+def test_5000_messages_are_counted_exactly_those_sent_while_the_source_is_down_too(
+    broker: Broker, published: str, subscribed: str | None, settings: dict[str, Any]
+) -> None:
+    settings = broker.settings | settings
+    watched = bus(broker.port, subscribed or published, **settings)
+    book = Book()
+    with broker.publisher() as publisher:
+        with running(watched, book.handle):
+            publisher.send(published, *numbered(range(2000)))
+            book.wait_for(1000)
+        assert len(book.counted) < 5000
+        publisher.send(published, *numbered(range(2000, 5000)))
+        with running(watched, book.handle):
+            book.wait_for(5000)
+    assert book.numbers() == list(range(5000))
+    assert book.duplicates == 0  # all that was counted had been acknowledged before the end
+    assert {message.topic for message in book.counted} == {re.sub("^/[^/]+/", "", published)}
+    with running(watched, book.handle), broker.publisher() as publisher:
+        publisher.send(published, {"n": 5000})
+        book.wait_for(5001)
+    assert book.numbers() == list(range(5001))
+    assert book.duplicates == 0
+
+
+@both_brokers
+@pytest.mark.parametrize("ack", ["client", "client-individual"])
+def test_every_subscription_of_a_session_is_acknowledged(broker: Broker, ack: str) -> None:
+    destinations = ["/queue/test.one", "/topic/test.two", "/queue/test.three"]
+    settings = broker.settings | {"destinations": destinations, "client_id": "all", "prefetch": 7}
+    watched = bus(broker.port, ack=ack, **settings)
+    book = Book()
+    for start in (0, 300, 600):
+        with running(watched, book.handle) as source, broker.publisher() as publisher:
+            for number in range(start, start + 300):
+                publisher.send(destinations[number % 3], {"n": number})
+            book.wait_for(start + 300)
+        assert +source.link.disconnects == {}
+    assert book.numbers() == list(range(900))
+    assert book.duplicates == 0
+
+
+@pytest.mark.parametrize(
+    ("broker", "how"),
+    [("activemq", "stop"), ("activemq", "kill"), ("rabbitmq", "kill")],
+    indirect=["broker"],
+)
+def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
+    broker: Broker, how: str
+) -> None:
+    topic = f"/topic/test.restarted.{how}"
+    book, halfway, ended = Book(), threading.Event(), threading.Event()
+
+    def handle(batch: Sequence[Message]) -> None:
+        book.handle(batch)
+        if len(book.counted) > 1000:
+            halfway.set()
+            ended.wait(30)  # so that this batch can't be acknowledged
+
+    watched = bus(broker.port, topic, client_id=f"restarted-{how}", prefetch=50, **broker.settings)
+    with running(watched, handle) as source:
+        with broker.publisher() as publisher:
+            publisher.send(topic, *numbered(range(3000)))
+            assert halfway.wait(30)
+            getattr(broker, how)()
+        ended.set()
+        wait_until(lambda: not source.link.connected, what="the source to notice")
+        broker.start()
+        book.wait_for(3000)
+        with broker.publisher() as publisher:
+            publisher.send(topic, {"n": 3000})
+        book.wait_for(3001)
+    assert book.numbers() == list(range(3001))
+    assert book.duplicates > 0
+    assert +source.link.disconnects == {Cause.NETWORK: 1}
+
+
+def test_a_source_that_starts_before_its_broker_connects_when_it_comes(
+    activemq: ActiveMQ,
+) -> None:
+    activemq.terminate()
+    try:
+        with running(bus(activemq.port), Book().handle, connected=False) as source:
+            wait_until(lambda: source.link.failures[Cause.NETWORK])
+            assert "refused" in str(source.link.problem())
+            activemq.start()
+            wait_until(lambda: source.link.connected)
+    finally:
+        if not activemq.running:
+            activemq.start()
+
+
+def test_where_a_broker_fails_the_next_one_is_taken(activemq: ActiveMQ) -> None:
+    book = Book()
+    with Proxy(activemq.port) as first, Proxy(activemq.port) as second:
+        ports = (free_port(), first.port, second.port)
+        brokers = [f"127.0.0.1:{port}" for port in ports]
+        settings = bus(0, "/topic/test.failover", brokers=brokers, client_id="failover")
+        with running(settings, book.handle) as source, Publisher(activemq.port) as publisher:
+            publisher.send("/topic/test.failover", {"n": 1})
+            book.wait_for(1)
+            first.close()
+            wait_until(lambda: source.link.connects == 2)
+            assert second.accepted == 1
+            publisher.send("/topic/test.failover", {"n": 2})
+            book.wait_for(2)
+    assert +source.link.failures == {Cause.NETWORK: 1}
+    assert +source.link.disconnects == {Cause.NETWORK: 1}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_broker_gone_silent_is_noticed_within_its_heartbeats(
+    activemq: ActiveMQ, certificates: Certificates, tls: bool
+) -> None:
+    topic = f"/topic/test.silent.{tls}"
+    settings = {"client_id": f"silent-{tls}"} | (with_tls(certificates) if tls else {})
+    book = Book()
+    proxy = Proxy(activemq.tls_port if tls else activemq.port)
+    with proxy, running(bus(proxy.port, topic, **settings), book.handle) as source:
+        proxy.swallow()
+        wait_until(lambda: source.link.disconnects[Cause.SILENT], 10)
+        assert str(source.link.problem()).startswith("silent: 127.0.0.1:")
+        proxy.heal()
+        wait_until(lambda: source.link.connected)
+        with Publisher(activemq.port) as publisher:
+            publisher.send(topic, {"n": 1})
+        book.wait_for(1)
+        proxy.cut()
+        wait_until(lambda: source.link.disconnects[Cause.NETWORK])
+        wait_until(lambda: source.link.connected)
+
+
+def with_tls(certificates: Certificates, **changes: Path) -> dict[str, Any]:
+    certificate, key = certificates.client("busmon")
+    names = {"ca": certificates.ca, "certificate": certificate, "key": key}
+    return {"tls": True} | names | changes
+
+
+def test_a_client_certificate_is_a_login(rabbitmq: RabbitMQ, certificates: Certificates) -> None:
+    certificate, key = certificates.client("fedora")
+    settings = with_tls(certificates, certificate=certificate, key=key)
+    queue = str(uuid4())
+    rabbitmq.declare_queue(queue, ["test.by-certificate"])
+    port, topic = rabbitmq.stomps_port, "/exchange/amq.topic/test.by-certificate"
+    book = Book()
+    with running(bus(port, f"/amq/queue/{queue}", vhost=VHOST, **settings), book.handle):
+        name, passcode = RABBIT_USER
+        with Publisher(rabbitmq.stomp_port, VHOST, username=name, passcode=passcode) as publisher:
+            publisher.send(topic, *numbered(range(100)))
+        book.wait_for(100)
+    assert book.numbers() == list(range(100))
+    rabbitmq.delete_queue(queue)
+
+
+def test_what_keeps_a_source_from_its_broker_is_told_with_what_to_check(
+    activemq: ActiveMQ, rabbitmq: RabbitMQ, certificates: Certificates
+) -> None:
+    plain, tls, rabbit = activemq.port, activemq.tls_port, rabbitmq.stomp_port
+    trusted = with_tls(certificates)
+    stranger, key = certificates.untrusted_client("busmon")
+    anonymous = {"tls": True, "ca": certificates.ca}
+    user, passcode = RABBIT_USER
+    at_rabbit = {"vhost": VHOST, "login": user, "passcode": passcode}
+    elsewhere = {"brokers": ["nowhere.invalid:61613"]}
+    misnamed = trusted | {"brokers": [f"127.1:{tls}"]}  # another name of 127.0.0.1
+    bad_ca = with_tls(certificates, ca=certificates.client("busmon")[1])
+    wrong_key = with_tls(certificates, key=certificates.client("somebody")[1])
+    cases: list[tuple[int, dict[str, Any], Cause, str]] = [
+        (tls, with_tls(certificates, ca=certificates.other_ca), Cause.TLS, "check ca and"),
+        (tls, misnamed, Cause.TLS, "IP address mismatch|Hostname mismatch"),
+        (tls, with_tls(certificates, certificate=stranger, key=key), Cause.TLS, "certificate"),
+        (tls, anonymous, Cause.TLS, "check certificate and key"),
+        (tls, bad_ca, Cause.TLS, "can't use ca .*key"),
+        (tls, wrong_key, Cause.TLS, "can't use certificate .* with key .*mismatch"),
+        (rabbit, trusted, Cause.TLS, "check that the port speaks TLS"),
+        (tls, {}, Cause.NETWORK, "check tls"),
+        (plain, {"login": USER, "passcode": "wrong"}, Cause.LOGIN, "check login, passcode"),
+        (plain, {"login": "nobody", "passcode": PASSCODE}, Cause.LOGIN, "check login"),
+        (rabbit, at_rabbit | {"passcode": "wrong"}, Cause.LOGIN, "check login, passcode"),
+        (rabbit, at_rabbit | {"vhost": "/none"}, Cause.DENIED, "check vhost"),
+        (rabbit, at_rabbit | {"destinations": ["/no/such"]}, Cause.DENIED, "Unknown destination"),
+        (plain, {"destinations": ["/topic/private.x"]}, Cause.DENIED, "not authorized to read"),
+        (plain, elsewhere, Cause.NETWORK, "nowhere.invalid:61613: "),
+        (free_port(), {}, Cause.NETWORK, "refused"),
+    ]
+    told = []
+    for port, settings, cause, text in cases:
+        with running(bus(port, **settings), Book().handle, connected=False) as source:
+            problem = str(wait_until(lambda: +source.link.failures and source.link.problem()))
+        if set(+source.link.failures) != {cause} or not re.search(text, problem):
+            told.append(f"{problem!r} instead of {cause} {text!r}")
+        assert "wrong" not in problem
+    assert not told
+
+
+def test_a_broker_that_never_answers_is_silent(activemq: ActiveMQ) -> None:
+    with Proxy(activemq.port) as proxy:
+        proxy.swallow()
+        with running(bus(proxy.port), Book().handle, connected=False) as source:
+            wait_until(lambda: source.link.failures[Cause.SILENT])
+
+
+@both_brokers
+def test_what_could_not_be_recorded_comes_again(broker: Broker) -> None:
+    book = Book()
+    book.full.set()
+    topic = "/topic/test.full"
+    settings = bus(broker.port, topic, client_id="full", **broker.settings)
+    with running(settings, book.handle) as source, broker.publisher() as publisher:
+        publisher.send(topic, *numbered(range(100)))
+        wait_until(lambda: source.link.disconnects[Cause.LEDGER])
+        assert source.link.problem() == "ledger: the disk is full"
+        book.full.clear()
+        book.wait_for(100)
+    assert book.numbers() == list(range(100))
+
+
+def test_a_deleted_queue_is_told_and_made_anew(rabbitmq: RabbitMQ) -> None:
+    user, passcode = RABBIT_USER
+    login = {"vhost": VHOST, "login": user, "passcode": passcode}
+    topic = "/topic/test.deleted"
+    book = Book()
+    with running(bus(rabbitmq.stomp_port, topic, client_id="deleted", **login), book.handle) as (
+        source
+    ):
+        rabbitmq.delete_queue(f"deleted:{topic}")
+        wait_until(lambda: source.link.disconnects[Cause.CANCELLED])
+        wait_until(lambda: source.link.connected)
+        with Publisher(rabbitmq.stomp_port, VHOST, username=user, passcode=passcode) as publisher:
+            publisher.send(topic, {"n": 1})
+        book.wait_for(1)
+
+
+@both_brokers
+def test_bodies_that_are_no_json_object_are_counted_with_the_reason(broker: Broker) -> None:
+    bodies = [b"\xff\xfe", b"not json", b"[1]", b"\0", b"", b'{"n": 1}', b'{"n": 1}']
+    book = Book()
+    queue = "/queue/test.bodies"
+    with running(bus(broker.port, queue, **broker.settings), book.handle):
+        with broker.publisher() as publisher:
+            publisher.send(queue, *bodies)
+        book.wait_for(len(bodies))
+    assert [message.rejected for message in book.counted] == [
+        NOT_UTF8,
+        NOT_JSON,
+        NOT_OBJECT,
+        NOT_JSON,
+        NOT_JSON,
+        None,
+        None,
+    ]
+    assert [message.size for message in book.counted] == [len(body) for body in bodies]
+    assert [message.body for message in book.counted[-2:]] == [{"n": 1}, {"n": 1}]
+
+
+@both_brokers
+def test_a_stopped_source_leaves_no_thread_and_no_connection_behind(broker: Broker) -> None:
+    before = set(threading.enumerate())
+    with running(bus(broker.port, **broker.settings), Book().handle):
+        assert set(threading.enumerate()) > before
+    wait_until(lambda: set(threading.enumerate()) <= before, what="all threads to end")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("version:1.2", None),
+        ("version:1.2\nheart-beat:0,0", None),
+        ("version:1.1\nheart-beat:1000,1000", "network: .*the broker speaks STOMP 1.1, not 1.2"),
+    ],
+)
+def test_a_broker_without_heartbeats_is_warned_of_and_an_old_one_refused(
+    answer: str, problem: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        settings = bus(port, "/queue/x", heartbeat=BEAT)
+        with running(settings, Book().handle, connected=False) as source:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(f"CONNECTED\n{answer}\n\n\0".encode())
+                if problem:
+                    wait_until(lambda: source.link.failures[Cause.NETWORK])
+                    assert re.match(problem, str(source.link.problem()))
+                    return
+                client.recv(4096)
+                client.sendall(b"RECEIPT\nreceipt-id:/queue/x\n\n\0")
+                wait_until(lambda: source.link.connected)
+    assert f"127.0.0.1:{port} sends no heart-beats" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "settings", "topic"),
+    [
+        ({"destination": "/topic/a.b"}, {}, "a.b"),
+        ({"destination": "/queue/a.b"}, {}, "a.b"),
+        ({"destination": "/exchange/amq.topic/a.b"}, {}, "a.b"),
+        ({"destination": "/topic/VirtualTopic.eng.x"}, {}, "VirtualTopic.eng.x"),
+        ({"destination": "/queue/Consumer.c.u.VirtualTopic.eng.x"}, {}, "VirtualTopic.eng.x"),
+        ({"destination": "/queue/Consumer.c.other"}, {}, "Consumer.c.other"),
+        (
+            {
+                "destination": "/queue/Consumer.c.u.VirtualTopic.>",
+                "original-destination": "/topic/VirtualTopic.eng.x",
+            },
+            {},
+            "VirtualTopic.eng.x",
+        ),
+        ({"destination": "/topic/a", "event": "b"}, {"topic_header": "event"}, "b"),
+        ({"destination": "/topic/a"}, {"topic_header": "event"}, "a"),
+        ({"destination": "/topic/a.b"}, {"topic_pattern": r"\.(\w+)$"}, "b"),
+        ({"destination": "/topic/ab"}, {"topic_pattern": r"\.(\w+)$"}, "/topic/ab"),
+        ({}, {}, "subscribed"),
+    ],
+)
+def test_the_topic_is_part_of_a_header(
+    headers: dict[str, str], settings: dict[str, Any], topic: str
+) -> None:
+    assert made(headers, settings).topic == topic
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "sent_at"),
+    [("1574000000123", 1574000000.123), ("0", None), ("", None), ("soon", None), (None, None)],
+)
+def test_the_time_of_sending_is_a_header_in_milliseconds(
+    timestamp: str | None, sent_at: float | None
+) -> None:
+    headers = {"destination": "/topic/a"} | ({"timestamp": timestamp} if timestamp else {})
+    assert made(headers).sent_at == sent_at
+
+
+def test_a_message_is_known_again_by_a_header_or_by_what_it_says() -> None:
+    headers = {"destination": "/topic/a", "message-id": "m1", "redelivered": "true"}
+    at_activemq = made(headers)
+    assert (at_activemq.id, at_activemq.digest_id, at_activemq.redelivered) == ("m1", False, True)
+    at_rabbit = made(headers, server="RabbitMQ/3.10.8")
+    assert at_rabbit.digest_id
+    assert at_rabbit.id == made(headers | {"message-id": "m2"}, server="RabbitMQ/3.10.8").id
+    assert at_rabbit.id != made(headers | {"destination": "/b/c"}, server="RabbitMQ/3.10.8").id
+    named = headers | {"amqp-message-id": "uuid"}
+    assert made(named, server="RabbitMQ/3.10.8").id == "uuid"
+    assert made(headers | {"key": "k"}, {"id_header": "key"}, server="RabbitMQ/4").id == "k"
+    assert made(headers, {"id_header": "key"}).digest_id
+
+
+def made(
+    headers: dict[str, str], settings: dict[str, Any] | None = None, server: str = "ActiveMQ/5"
+) -> Message:
+    frame = Frame("MESSAGE", {"subscription": "/topic/subscribed"} | headers, b"{}")
+    return message_of(frame, "bus", bus(1, **settings or {}), server=server, received_at=0.0)
+
+
+def test_only_topics_are_made_durable_and_only_for_a_client_with_a_name() -> None:
+    nameless = subscription_headers(bus(1), "/topic/a")
+    assert nameless == {
+        "receipt": "/topic/a",
+        "activemq.prefetchSize": "200",
+        "prefetch-count": "200",
+    }
+    named = bus(1, client_id="me")
+    assert subscription_headers(named, "/topic/a") == nameless | {
+        "activemq.subscriptionName": "me:/topic/a",
+        "durable": "true",
+        "auto-delete": "false",
+        "x-queue-name": "me:/topic/a",
+    }
+    assert "durable" not in subscription_headers(named, "/queue/a")
+
+
+@pytest.mark.parametrize(
+    ("settings", "place", "text"),
+    [
+        ({"brokers": ["localhost"]}, "brokers.0", "should be host:port"),
+        ({"brokers": []}, "brokers", "at least 1 item"),
+        ({"destinations": ["a.b"]}, "destinations.0", "should be /topic/NAME, /queue/NAME"),
+        ({"destinations": ["/queue/a", "/queue/a"]}, "destinations", "should all be different"),
+        ({"login": "me"}, "login", "needs passcode too"),
+        ({"passcode": "secret"}, "passcode", "needs login too"),
+        ({"ca": __file__}, "ca", "needs tls = true"),
+        ({"topic_pattern": "("}, "topic_pattern", "should be a regular expression: missing"),
+        ({"topic_pattern": "a"}, "topic_pattern", "exactly one group, which is the topic, not 0"),
+        ({"topic_pattern": "(a)(b)"}, "topic_pattern", "exactly one group"),
+        ({"heartbeat": 0}, "heartbeat", "greater than 0"),
+        ({"client_id": ""}, "client_id", "at least 1 character"),
+    ],
+)
+def test_settings_that_can_not_work_are_refused(
+    settings: dict[str, Any], place: str, text: str
+) -> None:
+    with pytest.raises(ValidationError) as error:
+        bus(1, **settings)
+    (problem,) = error.value.errors()
+    assert ".".join(map(str, problem["loc"])) == place
+    assert text in problem["msg"]
+    assert "secret" not in str(error.value)
+
+
+def test_a_broker_may_be_an_ipv6_address() -> None:
+    assert bus(1, brokers=["[::1]:61613"]).brokers == ("[::1]:61613",)
