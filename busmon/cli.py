@@ -21,12 +21,6 @@ FATAL = 1  # exit statuses
 CONFIGURATION = 2
 
 
-def _not_empty(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    if text == "":
-        raise click.BadParameter("should not be empty")
-    return text
-
-
 def _http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     if text is not None and not re.fullmatch(
         r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text
@@ -70,7 +64,6 @@ def main() -> None:
     metavar="PATH",
     help="Instead of the configured [ledger] path. `:memory:` needs no disk, but forgets all "
     "counts when it ends, and may count twice what comes again then.",
-    callback=_not_empty,
 )
 def run(path: Path | None, ledger: str | None) -> None:
     """Run the service: receive, count, serve /metrics.
@@ -83,6 +76,8 @@ def run(path: Path | None, ledger: str | None) -> None:
     Any setting may come from the environment instead, with two underscores between its
     keys: BUSMON__WEB__LISTEN, BUSMON__BUSES__CENTOS__PASSWORD.
     """
+    if ledger == "":  # SQLite would take it for a temporary file
+        raise click.BadParameter("should not be empty", param_hint="--ledger")
     stopping = stopping_on_signals()
     config = _load(path)
     if ledger is not None:
@@ -150,7 +145,10 @@ def explain(
     invalid   rejected before the listener sees it, or a line that is no message
     error     the listener would die of it
 
-    Example: fedora-messaging record --limit 10 messages.jsonl; busmon explain messages.jsonl
+    \b
+    Example:
+      fedora-messaging record --limit 10 messages.jsonl
+      busmon explain messages.jsonl
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
     from busmon.cli_files import STDIN, Inputs
     from busmon.explain import as_json as to_json
