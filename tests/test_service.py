@@ -1,0 +1,387 @@
+"""`busmon run` as a process: what it counts over restarts, what stops it, what it never tells."""
+
+import base64
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pika.frame
+import pika.spec
+import pytest
+
+from tests.brokers import Server, free_port, wait_until
+from tests.brokers.mosquitto import Mosquitto
+from tests.busmon_process import Busmon
+from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
+
+PROJECT = Path(__file__).parent.parent
+SAMPLES = {
+    "fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]},
+    "centos": {"type": "replay", "rules": "centos", "files": [str(CENTOS_FILE)]},
+}
+COUNTED = Counter([("fedora", *row) for row in FEDORA] + [("centos", *row) for row in CENTOS])
+BUILDS = "org.fedoraproject.prod.copr.build.end"
+
+
+def settings(directory: Path, text: str) -> None:
+    """Add to the configuration that a `Busmon` in this directory has."""
+    with (directory / "busmon.toml").open("a") as file:
+        file.write(f"\n{text}\n")
+
+
+def stream(directory: Path, messages: int, rate: float) -> dict[str, object]:
+    """Return the settings of a bus that replays so many messages, every other one handled."""
+    file = directory / "stream.jsonl"
+    users = ("packit", "alice")
+    record = '{{"topic": "{}", "headers": {{}}, "id": "{}", "body": {{"user": "{}"}}}}\n'
+    file.write_text("".join(record.format(BUILDS, n, users[n % 2]) for n in range(messages)))
+    return {"type": "replay", "rules": "packit", "files": [str(file)], "rate": rate}
+
+
+def streamed(messages: int) -> Counter[tuple[str, ...]]:
+    return Counter(
+        {
+            ("fedora", BUILDS, "handled", ""): messages // 2,
+            ("fedora", BUILDS, "ignored", "not-packit-user"): messages // 2,
+        }
+    )
+
+
+def failed(process: Server, status: int, seconds: float = 30) -> list[str]:
+    """Run what is to fail, and return the lines that it leaves."""
+    ready = Server(process.argv, process.log, cwd=PROJECT)
+    with suppress(AssertionError):  # it may have ended before it was seen to run
+        ready.start()
+    assert ready.wait(seconds) == status, ready.output()
+    assert "Traceback" not in ready.output()
+    return ready.output().splitlines()
+
+
+# Counting
+
+
+def test_counters_are_exact_and_go_on_over_a_restart(tmp_path: Path):
+    with Busmon(tmp_path, SAMPLES) as busmon:
+        wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
+        assert busmon.duplicates() == {}
+        assert busmon.ask("/ready") == (200, ["ready"])
+        assert busmon.terminate(5) == 0
+        busmon.start()
+        again = {("fedora",): len(FEDORA), ("centos",): len(CENTOS)}
+        wait_until(lambda: busmon.duplicates() == again, what="the same messages again")
+        assert busmon.counts() == COUNTED
+
+
+def test_kill_9_in_the_middle_of_a_stream_leaves_exact_counters(tmp_path: Path):
+    messages = 6000
+    with Busmon(tmp_path, {"fedora": stream(tmp_path, messages, rate=6000)}) as busmon:
+        for part in (1000, 2500, 4000):
+            wait_until(lambda part=part: busmon.counts().total() > part, what=f"{part} messages")
+            assert busmon.kill() == -9
+            busmon.start()
+        wait_until(lambda: busmon.counts() == streamed(messages), what="all messages")
+
+
+def test_a_ledger_in_memory_is_warned_of_and_leaves_no_file(tmp_path: Path):
+    busmon = Busmon(tmp_path, SAMPLES)
+    busmon.argv += ["--ledger", ":memory:"]
+    with busmon:
+        wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
+        assert "WARNING the ledger is in memory: a restart sets all" in busmon.output()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["busmon.log", "busmon.toml"]
+
+
+def test_the_environment_names_the_configuration_and_overrides_its_settings(tmp_path: Path):
+    busmon = Busmon(tmp_path, SAMPLES)
+    variables = {
+        "BUSMON_CONFIG": tmp_path / "busmon.toml",
+        "BUSMON__BUSES__CENTOS__RULES": "all",
+        "BUSMON__LIMITS__UNKNOWN_TOPICS": 1,
+    }
+    words = [f"{name}={value}" for name, value in variables.items()]
+    busmon.argv = ["env", *words, sys.executable, "-m", "busmon", "run"]
+    with busmon:
+        wait_until(lambda: busmon.counts().total() == COUNTED.total(), what="every message")
+        centos = {key[1:3]: n for key, n in busmon.counts().items() if key[0] == "centos"}
+    assert centos == {
+        ("git.centos.org/pull-request.new", "handled"): 1,
+        ("git.centos.org/pull-request.new", "invalid"): 1,
+        ("__other__", "handled"): len(CENTOS) - 2,
+    }
+
+
+# What keeps it from starting
+
+
+def test_a_ledger_in_use_is_told_in_one_line(tmp_path: Path):
+    with Busmon(tmp_path, SAMPLES) as busmon:
+        other = Server([*busmon.argv], tmp_path / "other.log")
+        ledger = tmp_path / "ledger.sqlite"
+        assert failed(other, 1) == [
+            f"busmon: {ledger}: in use by another busmon; each needs its own"
+        ]
+        assert busmon.running
+
+
+def test_a_missing_directory_of_the_ledger_is_told_in_one_line(tmp_path: Path):
+    busmon = Busmon(tmp_path, SAMPLES)
+    busmon.argv += ["--ledger", str(tmp_path / "none" / "ledger.sqlite")]
+    assert failed(busmon, 1) == [
+        f"busmon: {tmp_path / 'none'}: no such directory; make it, writable for busmon"
+    ]
+
+
+def test_a_damaged_ledger_is_told_in_one_line(tmp_path: Path):
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    (line,) = failed(Busmon(tmp_path, SAMPLES), 1)
+    assert line.startswith(f"busmon: {tmp_path / 'ledger.sqlite'}: damaged: ")
+
+
+def test_a_full_disk_at_the_first_start_is_told_in_one_line(tmp_path: Path):
+    (tmp_path / "fedora.toml").write_text(FEDORA_TOML.format(password="", port=free_port()))
+    bus = {"type": "amqp", "rules": "packit", "config": "fedora.toml"}
+    busmon = Busmon(tmp_path, {"fedora": bus})
+    busmon.argv = ["prlimit", "--fsize=4096", *busmon.argv]
+    (line,) = failed(busmon, 1)
+    assert line.startswith(f"busmon: {tmp_path / 'ledger.sqlite'}: can't be ")
+
+
+def test_a_port_in_use_is_told_in_one_line(tmp_path: Path):
+    busmon = Busmon(tmp_path, SAMPLES)
+    with socket.create_server(("127.0.0.1", busmon.port)):
+        assert failed(busmon, 1) == [
+            f"busmon: can't listen on 127.0.0.1:{busmon.port}: Address already in use"
+        ]
+
+
+def test_a_wrong_configuration_is_told_before_anything_is_opened(tmp_path: Path):
+    busmon = Busmon(tmp_path, SAMPLES)
+    settings(tmp_path, '[log]\nlevel = "loud"\n[web]\ncolour = "blue"')
+    text = (tmp_path / "busmon.toml").read_text()
+    assert failed(busmon, 2)[0].startswith(f"busmon: {tmp_path / 'busmon.toml'}: ")  # [web] twice
+    (tmp_path / "busmon.toml").write_text(text.replace("[web]\ncolour", "[limits]\ncolour"))
+    with socket.create_server(("127.0.0.1", busmon.port)):  # status 1, if it listened
+        lines = failed(busmon, 2)
+    assert [line.split(": ")[1] for line in lines] == ["log.level", "limits.colour"]
+    assert not (tmp_path / "ledger.sqlite").exists()
+
+
+# While it runs
+
+
+def test_log_lines_in_json_are_objects(tmp_path: Path):
+    busmon = Busmon(tmp_path, SAMPLES)
+    settings(tmp_path, '[log]\nformat = "json"\nlevel = "debug"')
+    with busmon:
+        wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
+        assert busmon.terminate(5) == 0
+    entries = [json.loads(line) for line in busmon.output().splitlines()]
+    assert {"time", "level", "logger", "message"} == set.union(*map(set, entries))
+    told = {entry["message"] for entry in entries if entry["logger"].startswith("busmon")}
+    assert {f"listening on {busmon.url}", "stopping"} <= told
+
+
+def limit(busmon: Busmon, size: int | str) -> None:
+    """Let no file of the process grow beyond so many bytes: to it, the disk is full."""
+    subprocess.run(["prlimit", "--pid", str(busmon.pid), f"--fsize={size}:unlimited"], check=True)
+
+
+def test_a_full_disk_stops_acknowledging_is_told_and_heals(tmp_path: Path, mosquitto: Mosquitto):
+    topic, client = f"{tmp_path.name}/pull-request.new", tmp_path.name
+    bus = {
+        "type": "mqtt",
+        "rules": "all",
+        "url": mosquitto.url,
+        "client_id": client,
+        "topics": [f"{tmp_path.name}/#"],
+    }
+
+    def publish(*numbers: int) -> None:
+        mosquitto.publish((topic, json.dumps({"number": n}).encode()) for n in numbers)
+
+    with Busmon(tmp_path, {"centos": bus}) as busmon:
+        busmon.wait_until_ready()
+        publish(*range(100))
+        wait_until(lambda: busmon.counts().total() == 100, what="the first messages")
+        limit(busmon, 4096)
+        publish(*range(100, 150))
+        _, lines = wait_until(
+            lambda: (
+                (answer := busmon.ask("/ready"))[0] == 503
+                and any(line.startswith("ledger: ") for line in answer[1])
+                and answer
+            ),
+            what="/ready to tell of the ledger",
+        )
+        assert all(line.startswith(("ledger: ", "centos: ledger: ")) for line in lines), lines
+        assert busmon.counts().total() == 100
+        assert busmon.ask("/live") == (200, ["live"])
+        busmon.kill()  # nothing was acknowledged, so nothing is lost even so
+        busmon.start()
+        wait_until(lambda: busmon.counts().total() == 150, 60, "what came meanwhile")
+        busmon.wait_until_ready()
+        limit(busmon, 4096)
+        publish(*range(150, 200))
+        wait_until(lambda: busmon.ask("/ready")[0] == 503, what="/ready to tell of the ledger")
+        limit(busmon, "unlimited")
+        wait_until(lambda: busmon.counts().total() == 200, 60, "what came meanwhile")
+        busmon.wait_until_ready()
+        assert busmon.counts() == {("centos", topic, "handled", ""): 200}
+
+
+# Brokers that are none: they accept, hear the login, and hang or close
+
+FEDORA_TOML = """
+amqp_url = "amqp://listener:{password}@127.0.0.1:{port}"
+[[bindings]]
+exchange = "amq.topic"
+routing_keys = ["#"]
+"""
+AMQP_START = pika.frame.Method(
+    0, pika.spec.Connection.Start(server_properties={}, mechanisms="PLAIN", locales="en_US")
+).marshal()
+
+
+class Pretender:
+    """A listener that answers the first bytes with `greeting`, and keeps all that it hears."""
+
+    def __init__(self, greeting: bytes = b"", *, hang: bool = False) -> None:
+        self.heard = b""
+        self._greeting, self._hang = greeting, hang
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with suppress(OSError):  # the listener was closed
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            self.heard += connection.recv(65536)
+            connection.sendall(self._greeting)
+            while self._hang or self._greeting:
+                part = connection.recv(65536)
+                self.heard += part
+                if not part or not self._hang:
+                    return
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@contextmanager
+def pretenders(*, hang: bool) -> Iterator[dict[str, Pretender]]:
+    named = {
+        "amqp": Pretender(AMQP_START, hang=hang),
+        "mqtt": Pretender(hang=hang),
+        "stomp": Pretender(hang=hang),
+    }
+    try:
+        yield named
+    finally:
+        for pretender in named.values():
+            pretender.close()
+
+
+def buses(directory: Path, suffix: str, **ports: int) -> dict[str, dict[str, object]]:
+    """Return the settings of a bus of each protocol, without their secrets."""
+    toml = directory / f"fedora-{suffix}.toml"
+    toml.write_text(FEDORA_TOML.format(password=f"amqp-{suffix}-c4nary", port=ports["amqp"]))
+    amqp = {"type": "amqp", "rules": "packit", "config": toml.name}
+    mqtt = {
+        "type": "mqtt",
+        "rules": "centos",
+        "url": f"mqtt://127.0.0.1:{ports['mqtt']}",
+        "topics": ["#"],
+        "client_id": "busmon",
+        "username": "busmon",
+    }
+    stomp = {
+        "type": "stomp",
+        "rules": "all",
+        "brokers": [f"127.0.0.1:{ports['stomp']}"],
+        "destinations": ["/topic/a"],
+        "login": "busmon",
+    }
+    return {f"amqp{suffix}": amqp, f"mqtt{suffix}": mqtt, f"stomp{suffix}": stomp}
+
+
+def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path):
+    with pretenders(hang=True) as named:
+        ports = {name: pretender.port for name, pretender in named.items()}
+        configured = buses(tmp_path, "", **ports)
+        configured["mqtt"]["password"] = configured["stomp"]["passcode"] = "secret"
+        with Busmon(tmp_path, configured) as busmon:
+            wait_until(lambda: all(p.heard for p in named.values()), what="every bus to connect")
+            assert busmon.troubled() == {"amqp", "mqtt", "stomp"}
+            assert busmon.terminate(5) == 0
+
+
+LOGIN = base64.b64encode(b"me:web-c4nary").decode()
+
+
+@pytest.mark.parametrize(
+    ("web", "authorization"),
+    [
+        ({"token": "web-c4nary"}, "Bearer web-c4nary"),
+        ({"username": "me", "password": "web-c4nary"}, f"Basic {LOGIN}"),
+    ],
+    ids=["token", "password"],
+)
+def test_no_secret_shows_anywhere(tmp_path: Path, web: dict[str, str], authorization: str):
+    """Whether brokers refuse connections or hear the login, at log level debug."""
+    closed = {name: free_port() for name in ("amqp", "mqtt", "stomp")}
+    with pretenders(hang=False) as named:
+        ports = {name: pretender.port for name, pretender in named.items()}
+        configured = buses(tmp_path, "1", **ports) | buses(tmp_path, "2", **closed)
+        configured["mqtt2"]["password"] = "mqtt-2-c4nary"
+        configured["stomp2"]["passcode"] = "stomp-2-c4nary"
+        (tmp_path / "passcode").write_text("stomp-1-c4nary\n")
+        configured["stomp1"]["passcode_file"] = "passcode"
+        busmon = Busmon(tmp_path, configured)
+        settings(tmp_path, '[log]\nlevel = "debug"')
+        words = [f"BUSMON__WEB__{key.upper()}={value}" for key, value in web.items()]
+        words.append("BUSMON__BUSES__MQTT1__PASSWORD=mqtt-1-c4nary")
+        busmon.argv = ["env", *words, *busmon.argv]
+        with busmon:
+            wait_until(lambda: tried(busmon, configured), what="every bus to fail")
+            paths = ("/metrics", "/", "/ready", "/nonsense")
+            shown = {path: get(busmon, path, authorization) for path in paths}
+            assert "busmon_bus_connect_failures_total" in shown["/metrics"]
+            shown["command line"] = Path(f"/proc/{busmon.pid}/cmdline").read_text()
+            assert busmon.terminate(5) == 0
+        for name, pretender in named.items():  # or nothing would be at stake
+            assert f"{name}-1-c4nary".encode() in pretender.heard
+    shown["log"] = busmon.log.read_text()
+    files = tmp_path.glob("ledger*")
+    shown |= {path.name: path.read_bytes().decode("latin-1") for path in files}
+    assert "ledger.sqlite" in shown
+    leaks = {where for where, text in shown.items() if "c4nary" in text or LOGIN in text}
+    assert leaks == set()
+
+
+def tried(busmon: Busmon, names: dict[str, dict[str, object]]) -> bool:
+    """Tell whether every bus has failed twice."""
+    output = busmon.output()
+    return all(len(re.findall(rf" {name}: .*trying again", output)) > 1 for name in names)
+
+
+def get(busmon: Busmon, path: str, authorization: str) -> str:
+    request = Request(f"{busmon.url}{path}", headers={"Authorization": authorization})
+    try:
+        with urlopen(request, timeout=10) as answer:
+            return answer.read().decode()
+    except OSError as error:  # /ready is not well, and says why
+        return getattr(error, "fp", error).read().decode()
