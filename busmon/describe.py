@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from busmon import fedora_toml
+from busmon.quantities import SIZES, UNITS
 from busmon.settings import (
-    SIZES,
-    UNITS,
     AmqpBus,
     AnyBus,
     Config,

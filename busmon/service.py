@@ -90,18 +90,14 @@ class Service:
             config.limits.unknown_topics,
             metrics.observe,
         )
-        app = make_app(
-            config.web,
-            make_registry(metrics),
-            lambda: problems(links, ledger),
-            lambda: render(
-                links,
-                ledger.tallies(),
-                filter(None, [ledger.problem()]),
-                version("busmon"),
-                time.time(),
-            ),
-        )
+
+        def wrong() -> list[str]:
+            return problems(links, ledger)
+
+        def page() -> str:
+            return render(links, ledger.tallies(), wrong(), version("busmon"), time.time())
+
+        app = make_app(config.web, make_registry(metrics), wrong, page)
         self._web = WebServer(config.web, app)
         self.url = self._web.url
         self._died = ""

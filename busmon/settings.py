@@ -8,23 +8,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
+from busmon.quantities import SIZES, UNITS, Bytes, Seconds, at_least
 from busmon.section import File, Section, from_directory, together
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-def _quantity(units: dict[str, int]) -> BeforeValidator:
-    def parse(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(rf"(\d+) ?({'|'.join(units)})", value)
-        if not match:
-            named = ", ".join(unit for unit in units if unit)
-            raise ValueError(f"should be a number and a unit ({named})")
-        return int(match[1]) * units[match[2]]
-
-    return BeforeValidator(parse)
 
 
 def host_port(text: str) -> tuple[str, int]:
@@ -106,8 +91,6 @@ _split = BeforeValidator(
     )
 )
 
-Seconds = Annotated[int, _quantity(UNITS), Field(gt=0)]
-Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]
 Strings = Annotated[tuple[str, ...], _split]
 TopicFilters = Annotated[tuple[Annotated[str, _checked(_topic_filter)], ...], _split]
 Addresses = Annotated[tuple[Annotated[str, _checked(host_port)], ...], _split]
@@ -149,8 +132,9 @@ class LedgerSettings(Section):
     path: Annotated[str, Field(min_length=1), AfterValidator(_ledger_path)] = (
         "/var/lib/busmon/ledger.sqlite"
     )
-    retention: Seconds = 7 * UNITS["d"]
-    size_limit: Bytes = SIZES["GiB"]
+    # Less could forget messages that a broker has yet to send again.
+    retention: Annotated[Seconds, at_least(1, "h")] = 7 * UNITS["d"]
+    size_limit: Annotated[Bytes, at_least(16, "MiB")] = SIZES["GiB"]
 
 
 class PackitRules(Section):

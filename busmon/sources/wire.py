@@ -103,7 +103,7 @@ def _validators(*schemas: dict[str, Any]) -> tuple[Validator, ...]:
     return tuple(validator_for(schema)(schema) for schema in distinct)
 
 
-def _valid(instance: object, validator: Validator) -> bool:
+def _valid(instance: Any, validator: Validator) -> bool:
     if validator.is_valid(instance):
         return True
     # get_message() looks for the best of all errors, and may stumble over one on the way.

@@ -16,7 +16,7 @@ def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> N
     token = "{SECRET}"
     [ledger]
     path = "/srv/ledger.sqlite"
-    size_limit = 1500
+    size_limit = 20000000
     """
     text += in_bus(AMQP, "extra_routing_keys = ['d']")
     text += in_bus(AMQP.replace("fedora]", "f2]"), "routing_keys = 'x'", f"queue = '{OWN}'")
@@ -25,7 +25,8 @@ def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> N
         "certificate = 'exists'\nkey = 'exists'\nusername = 'u'\nsubtopics = 'pull-request,git'",
     )
     text += STOMP + in_bus(STOMP.replace("umb]", "umb2]"), "client_id = 'b'", "tls = true")
-    text += "\n[buses.old]\ntype = 'replay'\nrules = 'tests.listener:get_callback'\nfiles = ['exists']\nrate = 10\n"
+    text += "\n[buses.old]\ntype = 'replay'\nrules = 'tests.listener:get_callback'\n"
+    text += "files = ['exists']\nrate = 10\n"
     assert describe(read(directory, text)) == (
         """\
 fedora: amqp, rules packit
@@ -57,5 +58,5 @@ web
   access      with a client certificate and the bearer token
 ledger
   path        /srv/ledger.sqlite
-  keeps       messages for 7d, at most 1500 bytes"""
+  keeps       messages for 7d, at most 20000000 bytes"""
     )

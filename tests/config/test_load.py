@@ -17,7 +17,7 @@ def test_the_environment_overrides_every_kind_of_setting(directory: Path) -> Non
         directory,
         MQTT.replace("centos]", "centos-stg]") + in_bus(STOMP, "tls = true") + AMQP,
         BUSMON__WEB__TOKEN=SECRET,
-        BUSMON__LEDGER__SIZE_LIMIT="1000",
+        BUSMON__LEDGER__SIZE_LIMIT="20000000",
         BUSMON__LEDGER__RETENTION="2 h",
         BUSMON__RULES__PACKIT__USER="packit-stg",
         BUSMON__BUSES__CENTOS_STG__TOPICS="a/#, b",
@@ -32,7 +32,7 @@ def test_the_environment_overrides_every_kind_of_setting(directory: Path) -> Non
     assert isinstance(umb, StompBus)
     assert isinstance(fedora, AmqpBus)
     assert config.web.token == SecretStr(SECRET)
-    assert (config.ledger.size_limit, config.ledger.retention) == (1000, 7200)
+    assert (config.ledger.size_limit, config.ledger.retention) == (20000000, 7200)
     assert config.rules.packit.user == "packit-stg"
     assert (centos.topics, centos.qos) == (("a/#", "b"), 0)
     assert umb.tls is False

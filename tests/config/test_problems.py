@@ -63,6 +63,13 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             "buses.centos.subtopics: should be a list",
         ],
     ),
+    "a ledger too small to tell redeliveries": (
+        "[ledger]\nretention = '59m'\nsize_limit = '15MiB'\n" + MQTT,
+        [
+            "ledger.retention: should be at least 1h",
+            "ledger.size_limit: should be at least 16MiB",
+        ],
+    ),
     "the web server's settings that do not go together": (
         "[web]\nlisten = '9810'\n"
         "key = 'exists'\nclient_ca = 'nowhere'\ntoken = 'x'\nusername = 'u'\n" + MQTT,

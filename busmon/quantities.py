@@ -1,0 +1,37 @@
+"""Durations and sizes as people write them: "7d", "16MiB"."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _quantity(units: dict[str, int]) -> BeforeValidator:
+    def parse(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(rf"(\d+) ?({'|'.join(units)})", value)
+        if not match:
+            named = ", ".join(unit for unit in units if unit)
+            raise ValueError(f"should be a number and a unit ({named})")
+        return int(match[1]) * units[match[2]]
+
+    return BeforeValidator(parse)
+
+
+def at_least(number: int, unit: str) -> AfterValidator:
+    """Refuse a smaller duration or size, in the words in which it is written."""
+
+    def check(value: int) -> int:
+        if value < number * (UNITS | SIZES)[unit]:
+            raise ValueError(f"should be at least {number}{unit}")
+        return value
+
+    return AfterValidator(check)
+
+
+Seconds = Annotated[int, _quantity(UNITS), Field(gt=0)]
+Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]
