@@ -153,6 +153,16 @@ class Ledger:
             self.pruned[reason] += removed
         return removed == PRUNED_AT_ONCE
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the file for reading and writing; all or nothing is on disk afterwards.
+
+        Counting waits meanwhile, so be short: some milliseconds. Raises NotRecorded where
+        nothing could be written.
+        """
+        with self._writing, self._transaction():
+            yield self._db
+
     def _forget(self, horizon: float, size_limit: int) -> tuple[int, str]:
         (first,) = self._db.execute("SELECT min(seq) FROM seen").fetchone()
         if first is None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
+from busmon.gap_settings import Audit, Silence
 from busmon.quantities import SIZES, UNITS, Bytes, Seconds, at_least
 from busmon.section import File, Section, from_directory, together
 
@@ -276,4 +277,6 @@ class Config(Section):
     rules: Rules = Rules()
     limits: Limits = Limits()
     log: Log = Log()
+    silence: Silence = Silence()
+    audit: Audit = Audit()
     buses: Annotated[dict[BusName, AnyBus], Field(min_length=1)]

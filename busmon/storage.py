@@ -32,6 +32,41 @@ CREATE TABLE hours (                           -- by Unix time / 3600
     hour INTEGER NOT NULL, series INTEGER NOT NULL, messages INTEGER NOT NULL,
     PRIMARY KEY (hour, series)
 ) WITHOUT ROWID;
+CREATE INDEX seen_at ON seen (received_at);
+CREATE TABLE blind (                           -- when busmon did not receive from a bus
+    bus INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,          -- ms
+    PRIMARY KEY (bus, since)
+) WITHOUT ROWID;
+CREATE TABLE observed (                        -- when an observer (tap, ready, celery) did see
+    observer TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,        -- ms
+    PRIMARY KEY (observer, since)
+) WITHOUT ROWID;
+CREATE TABLE reports (                         -- what the listener did, by its tap
+    bus INTEGER NOT NULL, id NOT NULL, topic TEXT NOT NULL,
+    state TEXT NOT NULL,                       -- passed, dropped or raised
+    task TEXT, reported_at INTEGER NOT NULL,                                       -- ms
+    PRIMARY KEY (id, bus)
+) WITHOUT ROWID;
+CREATE INDEX reports_task ON reports (task) WHERE task IS NOT NULL;
+CREATE INDEX reports_at ON reports (reported_at);
+CREATE TABLE tasks (                           -- what the workers did, by Celery's events
+    id TEXT PRIMARY KEY, name TEXT NOT NULL,
+    state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed
+    received_at INTEGER, started_at INTEGER, finished_at INTEGER, retries INTEGER NOT NULL  -- ms
+) WITHOUT ROWID;
+CREATE TABLE windows (                         -- the closed books, by Unix time of their start
+    start INTEGER NOT NULL, bus INTEGER NOT NULL, topic TEXT NOT NULL,
+    hop TEXT NOT NULL,                         -- bus, listener or worker
+    messages INTEGER,                          -- NULL: no data, the observer was down
+    missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
+    exact INTEGER NOT NULL,                    -- 1: by ids, 0: by counts
+    PRIMARY KEY (start, bus, topic, hop)
+) WITHOUT ROWID;
+CREATE TABLE missing (                         -- the messages behind windows.missing
+    bus INTEGER NOT NULL, id NOT NULL, hop TEXT NOT NULL, start INTEGER NOT NULL,
+    recovered_at INTEGER,                                                          -- ms
+    PRIMARY KEY (id, bus, hop)
+) WITHOUT ROWID;
 """
 
 
