@@ -1,0 +1,50 @@
+"""The intervals in which an observer saw."""
+
+import pytest
+
+from busmon.ledger import Ledger
+from busmon.observed import HOLE, Observed
+
+TAP = "tap:fedora"
+T = 1_790_000_000.0
+
+
+def observed(*signs: tuple[float, ...]) -> Observed:
+    """Signs of life: when, and since when all is known, in seconds after T."""
+    book = Observed(Ledger(":memory:"))
+    for sign in signs:
+        book.alive(TAP, *(T + seconds for seconds in sign))
+    return book
+
+
+EVERY_10_S = [(float(second),) for second in range(0, 301, 10)]
+
+
+@pytest.mark.parametrize(
+    ("signs", "start", "end", "covered"),
+    [
+        ([], 0, 0, False),
+        ([(0,)], 0, 0, True),
+        ([(0,)], 0, 1, False),
+        (EVERY_10_S, 0, 300, True),
+        (EVERY_10_S, -1, 300, False),
+        (EVERY_10_S, 0, 301, False),
+        ([(0,), (HOLE - 1,)], 0, HOLE - 1, True),
+        ([(0,), (HOLE,)], 0, HOLE, False),
+        ([(0,), (60,), (80,)], 60, 80, True),
+        ([(0,), (60,), (80,)], 0, 20, False),
+        ([(0,), (600, 1)], 0, 600, True),  # seen all the time, told late
+        ([(0,), (600, 500)], 0, 600, False),
+        ([(0,), (600, 500)], 500, 600, True),
+        ([(0,), (10,), (5,)], 0, 10, True),  # a clock set back
+        ([(0,), (60,), (60,)], 60, 60, True),
+        ([(100, -500)], -500, 100, True),
+    ],
+)
+def test_an_interval_is_covered_where_no_hole_is_in_it(signs, start, end, covered):
+    assert observed(*signs).covered(TAP, T + start, T + end) is covered
+
+
+def test_observers_do_not_cover_each_other():
+    book = observed(*EVERY_10_S)
+    assert not book.covered("tap:centos", T, T + 10)
