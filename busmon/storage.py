@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
+from urllib.parse import quote
 from uuid import UUID
 
 APPLICATION_ID = 0x6275736D  # "busm", in the file's header
@@ -54,8 +55,9 @@ CREATE TABLE tasks (                           -- what the workers did, by Celer
     state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed
     received_at INTEGER, started_at INTEGER, finished_at INTEGER, retries INTEGER NOT NULL  -- ms
 ) WITHOUT ROWID;
-CREATE TABLE windows (                         -- the closed books, by Unix time of their start
-    start INTEGER NOT NULL, bus INTEGER NOT NULL, topic TEXT NOT NULL,
+CREATE TABLE windows (                         -- the closed books; without a row: nothing was
+    start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,          -- ms
+    topic TEXT NOT NULL,                       -- empty where there is no data: for the whole bus
     hop TEXT NOT NULL,                         -- bus, listener or worker
     messages INTEGER,                          -- NULL: no data, the observer was down
     missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
@@ -67,6 +69,20 @@ CREATE TABLE missing (                         -- the messages behind windows.mi
     recovered_at INTEGER,                                                          -- ms
     PRIMARY KEY (id, bus, hop)
 ) WITHOUT ROWID;
+CREATE INDEX missing_at ON missing (start);
+CREATE TABLE running (                         -- of closed windows, what workers still have
+    bus INTEGER NOT NULL, id NOT NULL, start INTEGER NOT NULL,
+    due INTEGER NOT NULL,                      -- ms, from when on it is missing
+    PRIMARY KEY (id, bus)
+) WITHOUT ROWID;
+CREATE TABLE audited (                         -- all windows ever closed, summed up
+    bus INTEGER NOT NULL, topic TEXT NOT NULL, hop TEXT NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
+    unexpected INTEGER NOT NULL DEFAULT 0, recovered INTEGER NOT NULL DEFAULT 0,
+    no_data INTEGER NOT NULL DEFAULT 0,        -- windows, under an empty topic
+    PRIMARY KEY (bus, topic, hop)
+) WITHOUT ROWID;
+CREATE TABLE closed (until INTEGER NOT NULL);  -- ms, one row: where the next window starts
 """
 
 
@@ -91,6 +107,22 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
                     f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
                     f" PRAGMA user_version = {VERSION}; COMMIT"
                 )
+            yield db
+
+
+@contextmanager
+def read_only(path: str) -> Iterator[sqlite3.Connection]:
+    """Open a ledger for reading beside the busmon that writes it, or without one.
+
+    Raises LedgerError, and also for what SQLite raises inside the with statement.
+    """
+    if not Path(path).is_file():
+        raise LedgerError(f"{path}: no such ledger")
+    with _explained(path):
+        name = f"file:{quote(path)}?mode=ro"
+        with closing(sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None)) as db:
+            if not _version(db, path):
+                raise LedgerError(f"{path}: not a ledger of busmon")
             yield db
 
 
