@@ -13,6 +13,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from busmon.families import Buckets, by_bus, counter, gauge, histogram
 from busmon.ledger import Ledger, Recorded, Series, Tally
@@ -100,10 +101,11 @@ class Metrics:
         ]
 
 
-def make_registry(metrics: Metrics) -> CollectorRegistry:
+def make_registry(*collectors: Collector) -> CollectorRegistry:
     """Return a registry of busmon's own metrics and those of its process."""
     registry = CollectorRegistry(auto_describe=True)  # so that name[] finds every metric
-    registry.register(metrics)
+    for collector in collectors:
+        registry.register(collector)
     ProcessCollector(registry=registry)
     registry.register(_Threads())
     return registry

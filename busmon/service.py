@@ -9,6 +9,7 @@ from importlib.metadata import version
 from busmon.ledger import Ledger, NotRecorded
 from busmon.metrics import Metrics, make_registry
 from busmon.monitor import Monitor
+from busmon.observers import Observer, Observers
 from busmon.rules import RuleBook, rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
 from busmon.sources import Source
@@ -37,7 +38,7 @@ def open_service(config: Config) -> "Service":
     except NotRecorded as error:  # the name of a queue
         raise LedgerError(f"{config.ledger.path}: can't be written: {error}") from error
     books = {name: rule_book(bus.rules, config.rules) for name, bus in config.buses.items()}
-    return Service(config, ledger, books, sources)
+    return Service(config, ledger, books, sources, make_observers(config, ledger))
 
 
 class SourceDied(Exception):
@@ -65,6 +66,11 @@ def make_source(name: str, bus: AnyBus, ledger: Ledger) -> Source:
             return ReplaySource(name, bus)
 
 
+def make_observers(config: Config, ledger: Ledger) -> list[Observer]:
+    """Return the observers that `[audit]` asks for."""
+    return []
+
+
 class Service:
     """Counts what `sources` receive, by the rule book of each bus, and serves the counters.
 
@@ -77,10 +83,12 @@ class Service:
         ledger: Ledger,
         books: Mapping[str, RuleBook],
         sources: Sequence[Source],
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._sources = sources
+        self._observers = Observers(observers)
         links = {source.name: source.link for source in sources}
         metrics = Metrics(ledger, links, version("busmon"))
         self._monitor = Monitor(
@@ -97,7 +105,8 @@ class Service:
         def page() -> str:
             return render(links, ledger.tallies(), wrong(), version("busmon"), time.time())
 
-        app = make_app(config.web, make_registry(metrics), wrong, page)
+        registry = make_registry(metrics, self._observers)
+        app = make_app(config.web, registry, wrong, page)
         self._web = WebServer(config.web, app)
         self.url = self._web.url
         self._died = ""
@@ -110,6 +119,7 @@ class Service:
         self._web.start()
         log.info("listening on %s", self.url)
         threads = [self._thread(source, stopping) for source in self._sources]
+        threads += self._observers.threads()
         threads.append(threading.Thread(target=self._prune, args=(stopping,), daemon=True))
         for thread in threads:
             thread.start()
@@ -117,6 +127,7 @@ class Service:
         log.info("stopping")
         for source in self._sources:
             source.stop()
+        self._observers.stop()
         deadline = time.monotonic() + STOPPING
         for thread in threads:
             thread.join(max(0, deadline - time.monotonic()))

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 # A module or package imports only from those before it.
 ORDER = [
     "message", "quantities", "section", "gap_settings", "settings", "rules", "storage", "ledger", "observed", "monitor",
-    "fedora_toml", "sources", "families", "metrics", "overrides", "config", "describe", "explain",
+    "fedora_toml", "sources", "families", "observers", "metrics", "overrides", "config", "describe", "explain",
     "replay", "logs", "web_page", "web_server", "web", "service", "demo", "signals", "cli_files",
     "cli", "__main__",
 ]  # fmt: skip
@@ -26,7 +26,7 @@ LIBRARIES = {
     "jsonschema": ("sources.wire",),
     "paho": ("sources.mqtt",),
     "stomp": ("sources.stomp",),
-    "prometheus_client": ("families", "metrics", "web", "replay"),
+    "prometheus_client": ("families", "observers", "metrics", "web", "replay"),
     "click": ("cli",),
 }
 
