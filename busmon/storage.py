@@ -50,6 +50,12 @@ CREATE TABLE reports (                         -- what the listener did, by its 
 ) WITHOUT ROWID;
 CREATE INDEX reports_task ON reports (task) WHERE task IS NOT NULL;
 CREATE INDEX reports_at ON reports (reported_at);
+CREATE TABLE listener (                        -- the totals of the listener's own monitor
+    bus TEXT NOT NULL, state TEXT NOT NULL,
+    last INTEGER NOT NULL,                     -- as it said, since its last start
+    total INTEGER NOT NULL,                    -- over its restarts
+    PRIMARY KEY (bus, state)
+) WITHOUT ROWID;
 CREATE TABLE tasks (                           -- what the workers did, by Celery's events
     id TEXT PRIMARY KEY, name TEXT NOT NULL,
     state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed
@@ -65,13 +71,13 @@ CREATE TABLE windows (                         -- the closed books; without a ro
     PRIMARY KEY (start, bus, topic, hop)
 ) WITHOUT ROWID;
 CREATE TABLE missing (                         -- the messages behind windows.missing
-    bus INTEGER NOT NULL, id NOT NULL, hop TEXT NOT NULL, start INTEGER NOT NULL,
-    recovered_at INTEGER,                                                          -- ms
+    bus INTEGER NOT NULL, id NOT NULL, hop TEXT NOT NULL,
+    topic TEXT NOT NULL, start INTEGER NOT NULL, recovered_at INTEGER,             -- ms
     PRIMARY KEY (id, bus, hop)
 ) WITHOUT ROWID;
 CREATE INDEX missing_at ON missing (start);
 CREATE TABLE running (                         -- of closed windows, what workers still have
-    bus INTEGER NOT NULL, id NOT NULL, start INTEGER NOT NULL,
+    bus INTEGER NOT NULL, id NOT NULL, topic TEXT NOT NULL, start INTEGER NOT NULL,
     due INTEGER NOT NULL,                      -- ms, from when on it is missing
     PRIMARY KEY (id, bus)
 ) WITHOUT ROWID;
