@@ -121,18 +121,23 @@ class Ledger:
         """Return why the last batch could not be written, or None where it was."""
         return self._problem
 
-    def own_queue(self, bus: str) -> str:
-        """Return the name of busmon's queue on this bus: a UUID, made once."""
+    def bus_number(self, bus: str) -> int:
+        """Return the number by which the tables know a bus, made where it has none."""
         with self._writing:
             with self._transaction():
-                self._db.execute(
-                    "INSERT INTO buses (name, queue) VALUES (?, ?)"
-                    " ON CONFLICT (name) DO UPDATE SET queue = excluded.queue WHERE queue IS NULL",
-                    (bus, str(uuid4())),
-                )
-                found = self._db.execute("SELECT id, queue FROM buses WHERE name = ?", (bus,))
-                number, queue = found.fetchone()
+                self._db.execute("INSERT OR IGNORE INTO buses (name) VALUES (?)", (bus,))
+                found = self._db.execute("SELECT id FROM buses WHERE name = ?", (bus,))
+                (number,) = found.fetchone()
             self._buses[bus] = number
+        return int(number)
+
+    def own_queue(self, bus: str) -> str:
+        """Return the name of busmon's queue on this bus: a UUID, made once."""
+        number = self.bus_number(bus)
+        with self.transaction() as db:
+            new = "UPDATE buses SET queue = ? WHERE id = ? AND queue IS NULL"
+            db.execute(new, (str(uuid4()), number))
+            (queue,) = db.execute("SELECT queue FROM buses WHERE id = ?", (number,)).fetchone()
         return str(queue)
 
     def size(self) -> tuple[int, int]:
