@@ -1,11 +1,33 @@
 """The shape of `[silence]` and `[audit]`: what is expected of the buses and of the listener."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from busmon.quantities import Seconds
-from busmon.section import Section
+from busmon.section import Section, Strings
+
+
+def _monitor_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return text
+    except ValueError:  # of a port, or of brackets
+        pass
+    raise ValueError("should be http://HOST:PORT/ready of the listener's fedora-messaging")
+
+
+def _redis_url(secret: SecretStr) -> SecretStr:
+    """Refuse what is no Redis; the error must not repeat it, since it may hold a password."""
+    try:
+        parts = urlsplit(secret.get_secret_value())
+        if parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0:
+            return secret
+    except ValueError:
+        pass
+    raise ValueError("should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://")
 
 
 class Silence(Section):
@@ -27,17 +49,17 @@ class ReadyPoll(Section):
     """`[audit.ready]`: the listener's own monitor is asked."""
 
     bus: str
-    url: str
+    url: Annotated[str, AfterValidator(_monitor_url)]
     interval: Seconds = 15
 
 
 class Celery(Section):
     """`[audit.celery]`: the workers' events and queues are watched."""
 
-    broker: SecretStr  # redis://… with its password
     bus: str
-    tasks: tuple[str, ...] = ("task.steve_jobs.process_message",)
-    queues: tuple[str, ...] = ("short-running",)
+    broker: Annotated[SecretStr, AfterValidator(_redis_url)]  # with its password
+    tasks: Annotated[Strings, Field(min_length=1)] = ("task.steve_jobs.process_message",)
+    queues: Strings = ("short-running",)
     interval: Seconds = 15
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ModelWrapValidatorHandler,
     SecretStr,
@@ -50,6 +51,16 @@ def _secret(path: object, info: ValidationInfo) -> str:
 
 
 File = Annotated[Path, AfterValidator(_readable)]  # exists and may be read
+
+# From the environment a list comes as one string, its items separated by commas.
+split = BeforeValidator(
+    lambda value: (
+        [item.strip() for item in value.split(",") if item.strip()]
+        if isinstance(value, str)
+        else value
+    )
+)
+Strings = Annotated[tuple[str, ...], split]
 
 
 def _details(problems: ValidationError) -> Iterator[InitErrorDetails]:

@@ -10,6 +10,7 @@ from busmon.ledger import Ledger, NotRecorded
 from busmon.metrics import Metrics, make_registry
 from busmon.monitor import Monitor
 from busmon.observers import Observer, Observers
+from busmon.observers.ready import ReadyObserver
 from busmon.rules import RuleBook, rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
 from busmon.sources import Source
@@ -68,7 +69,10 @@ def make_source(name: str, bus: AnyBus, ledger: Ledger) -> Source:
 
 def make_observers(config: Config, ledger: Ledger) -> list[Observer]:
     """Return the observers that `[audit]` asks for."""
-    return []
+    observers: list[Observer] = []
+    if config.audit.ready:
+        observers.append(ReadyObserver(config.audit.ready, ledger))
+    return observers
 
 
 class Service:

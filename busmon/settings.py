@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 
 from busmon.gap_settings import Audit, Silence
 from busmon.quantities import SIZES, UNITS, Bytes, Seconds, at_least
-from busmon.section import File, Section, from_directory, together
+from busmon.section import File, Section, Strings, from_directory, split, together
 
 
 def host_port(text: str) -> tuple[str, int]:
@@ -83,22 +83,12 @@ def _rules(text: str) -> None:
         raise ValueError("should be packit, centos, all or module:callable")
 
 
-# From the environment a list comes as one string, its items separated by commas.
-_split = BeforeValidator(
-    lambda value: (
-        [item.strip() for item in value.split(",") if item.strip()]
-        if isinstance(value, str)
-        else value
-    )
-)
-
-Strings = Annotated[tuple[str, ...], _split]
-TopicFilters = Annotated[tuple[Annotated[str, _checked(_topic_filter)], ...], _split]
-Addresses = Annotated[tuple[Annotated[str, _checked(host_port)], ...], _split]
+TopicFilters = Annotated[tuple[Annotated[str, _checked(_topic_filter)], ...], split]
+Addresses = Annotated[tuple[Annotated[str, _checked(host_port)], ...], split]
 Destinations = Annotated[
-    tuple[Annotated[str, _checked(_destination)], ...], AfterValidator(_different), _split
+    tuple[Annotated[str, _checked(_destination)], ...], AfterValidator(_different), split
 ]
-Files = Annotated[tuple[File, ...], _split]
+Files = Annotated[tuple[File, ...], split]
 
 
 class Web(Section):

@@ -1,0 +1,168 @@
+"""Asks the listener's own monitor: fedora-messaging's `/ready`, which counts its messages.
+
+It answers 200 with `{"consuming": bool, "published": n, "consumed": {"received": n, …}}`,
+whether consuming or not (fedora-messaging 3.6 and later, `[monitoring]` in its TOML).
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+from prometheus_client.core import Metric
+
+from busmon.families import counter, gauge
+from busmon.gap_settings import ReadyPoll
+from busmon.ledger import Ledger, NotRecorded
+from busmon.observed import note_alive
+from busmon.observers.sight import Sight
+
+STATES = ("received", "processed", "dropped", "rejected", "failed")
+TIMEOUT = 5.0  # seconds for connecting, and for each part of the answer
+LARGEST = 64 * 1024  # bytes of an answer; it has about 150
+RESTARTS = "restarts"  # kept as if it were a state
+
+
+class Unanswered(Exception):
+    """The listener's monitor did not answer as one; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the monitor says: whether it is subscribed, and its totals since its start."""
+
+    consuming: bool
+    totals: Mapping[str, int]
+
+
+class ReadyObserver:
+    """Polls the monitor of one bus's listener, and keeps count over restarts of both."""
+
+    kind = "ready"
+
+    def __init__(self, settings: ReadyPoll, ledger: Ledger) -> None:
+        self.bus = settings.bus
+        self._name = f"{self.kind}:{self.bus}"
+        self._sight = Sight(self._name)
+        self._settings = settings
+        self._ledger = ledger
+        self._stopping = threading.Event()
+        self._consuming = False
+        self._last_look: float | None = None  # the last good one, without a bad one since
+        with ledger.transaction() as db:
+            self._totals = _totals(db, self.bus)
+
+    def run(self) -> None:
+        """Ask every `interval` seconds until stopped."""
+        while not self._stopping.is_set():
+            self._look()
+            self._stopping.wait(self._settings.interval)
+
+    def stop(self) -> None:
+        """Ask `run` to return."""
+        self._stopping.set()
+
+    def up(self) -> bool:
+        """Tell whether the monitor answers."""
+        return self._sight.problem() is None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what the listener says of itself."""
+        totals = self._totals
+        yield gauge(
+            "busmon_listener_up",
+            "1 while the listener's monitor answers that it is consuming, else 0.",
+            ["bus"],
+            [((self.bus,), self._consuming and self.up())],
+        )
+        yield counter(
+            "busmon_listener_messages_total",
+            "Messages by what the listener did with them, by its own count since busmon first"
+            " asked for it.",
+            ["bus", "state"],
+            (((self.bus, state), totals.get(state, 0)) for state in STATES),
+        )
+        yield counter(
+            "busmon_listener_restarts_total",
+            "Times that the listener's own counts began anew.",
+            ["bus"],
+            [((self.bus,), totals.get(RESTARTS, 0))],
+        )
+
+    def _look(self) -> None:
+        try:
+            answer = ask(self._settings.url)
+            self._record(answer, time.time())
+        except (Unanswered, NotRecorded) as error:
+            self._last_look = None
+            self._sight.blind(f"{self._settings.url}: {error}")
+            return
+        self._consuming = answer.consuming
+        self._sight.clear(self._settings.interval + 2 * TIMEOUT)
+
+    def _record(self, answer: Answer, now: float) -> None:
+        with self._ledger.transaction() as db:
+            note_totals(db, self.bus, answer.totals)
+            note_alive(db, self._name, now, self._last_look)
+            totals = _totals(db, self.bus)
+        self._totals, self._last_look = totals, now
+
+
+def ask(url: str) -> Answer:
+    """Return what the monitor at `url` says; raises Unanswered."""
+    try:
+        # By no proxy: the monitor is the listener's, in the same network.
+        with build_opener(ProxyHandler({})).open(url, timeout=TIMEOUT) as response:
+            body = response.read(LARGEST + 1)
+    except HTTPError as error:
+        with error:
+            raise Unanswered(f"answers with status {error.code}") from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise Unanswered(f"no answer: {getattr(error, 'reason', None) or error}") from error
+    return parse(body)
+
+
+def parse(body: bytes) -> Answer:
+    """Return the answer as what it says; raises Unanswered where it is no monitor's."""
+    try:
+        given: Any = json.loads(body) if len(body) <= LARGEST else None
+        consuming, consumed = given["consuming"], given["consumed"]
+        totals = {state: consumed[state] for state in STATES}
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise Unanswered("does not answer as fedora-messaging's monitor does") from error
+    if type(consuming) is not bool or not all(map(_is_total, totals.values())):
+        raise Unanswered("does not answer as fedora-messaging's monitor does")
+    return Answer(consuming, totals)
+
+
+def _is_total(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def note_totals(db: sqlite3.Connection, bus: str, given: Mapping[str, int]) -> None:
+    """Add what the totals have grown by, or all of them where the listener began anew.
+
+    What it had counted before it was first asked is not added: it would look like a rush.
+    """
+    last = dict(db.execute("SELECT state, last FROM listener WHERE bus = ?", (bus,)).fetchall())
+    restarted = any(given[state] < last.get(state, 0) for state in given)
+    grown = {
+        state: value if restarted else value - last.get(state, value)
+        for state, value in given.items()
+    }
+    rows = [(bus, state, given[state], number) for state, number in grown.items()]
+    db.executemany(
+        "INSERT INTO listener (bus, state, last, total) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET last = excluded.last, total = total + excluded.total",
+        [*rows, (bus, RESTARTS, 0, int(restarted))],
+    )
+
+
+def _totals(db: sqlite3.Connection, bus: str) -> dict[str, int]:
+    return dict(db.execute("SELECT state, total FROM listener WHERE bus = ?", (bus,)).fetchall())
