@@ -30,6 +30,13 @@ def _redis_url(secret: SecretStr) -> SecretStr:
     raise ValueError("should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://")
 
 
+def _ascii(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if text.isascii() and text.isprintable():
+        return secret
+    raise ValueError("should be of printable ASCII characters")
+
+
 class Silence(Section):
     """`[silence]`: when a topic has been silent for too long."""
 
@@ -42,7 +49,7 @@ class Reports(Section):
     """`[audit.reports]`: the tap in the listener's process reports to /v1/reports."""
 
     bus: str
-    token: SecretStr
+    token: Annotated[SecretStr, AfterValidator(_ascii)]
 
 
 class ReadyPoll(Section):

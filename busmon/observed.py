@@ -34,16 +34,27 @@ class Observed:
 
 
 def note_alive(
-    db: sqlite3.Connection, observer: str, now: float, since: float | None = None
+    db: sqlite3.Connection,
+    observer: str,
+    now: float,
+    since: float | None = None,
+    *,
+    anew: bool = False,
 ) -> None:
-    """Do what Observed.alive says, inside a transaction of the caller's."""
+    """Do what Observed.alive says, inside a transaction of the caller's.
+
+    `anew` begins a new interval in any case: something before `since` is known to be missed.
+    """
     until = milliseconds(now)
     first = until if since is None else milliseconds(min(since, now))
-    extended = db.execute(
-        "UPDATE observed SET until = max(until, ?) WHERE observer = ?"
-        " AND since = (SELECT max(since) FROM observed WHERE observer = ?) AND until > ?",
-        (until, observer, observer, (first or 0) - int(HOLE * 1000)),
-    ).rowcount
+    extended = (
+        not anew
+        and db.execute(
+            "UPDATE observed SET until = max(until, ?) WHERE observer = ?"
+            " AND since = (SELECT max(since) FROM observed WHERE observer = ?) AND until > ?",
+            (until, observer, observer, (first or 0) - int(HOLE * 1000)),
+        ).rowcount
+    )
     if not extended:
         db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?)", (observer, first, until))
 

@@ -11,12 +11,14 @@ from busmon.metrics import Metrics, make_registry
 from busmon.monitor import Monitor
 from busmon.observers import Observer, Observers
 from busmon.observers.ready import ReadyObserver
+from busmon.reports import Inbox
 from busmon.rules import RuleBook, rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
 from busmon.sources import Source
 from busmon.storage import LedgerError
-from busmon.web import make_app, problems
+from busmon.web import Endpoint, make_app, problems
 from busmon.web_page import render
+from busmon.web_reports import reports_endpoint
 from busmon.web_server import WebServer
 
 STOPPING = 4.0  # seconds for all sources together to finish their batches
@@ -36,10 +38,20 @@ def open_service(config: Config) -> "Service":
         )
     try:
         sources = [make_source(name, bus, ledger) for name, bus in config.buses.items()]
+        observers = make_observers(config, ledger)
+        inbox = Inbox(ledger, config.audit.reports.bus) if config.audit.reports else None
     except NotRecorded as error:  # the name of a queue
         raise LedgerError(f"{config.ledger.path}: can't be written: {error}") from error
     books = {name: rule_book(bus.rules, config.rules) for name, bus in config.buses.items()}
-    return Service(config, ledger, books, sources, make_observers(config, ledger))
+    return Service(config, ledger, books, sources, observers, inbox)
+
+
+def _own_endpoints(config: Config, inbox: Inbox | None) -> dict[str, Endpoint]:
+    """Return the endpoints that see to method and credentials themselves."""
+    if not inbox or not config.audit.reports:
+        return {}
+    token = config.audit.reports.token.get_secret_value()
+    return {"/v1/reports": reports_endpoint(inbox, token)}
 
 
 class SourceDied(Exception):
@@ -88,11 +100,12 @@ class Service:
         books: Mapping[str, RuleBook],
         sources: Sequence[Source],
         observers: Sequence[Observer] = (),
+        inbox: Inbox | None = None,
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._sources = sources
-        self._observers = Observers(observers)
+        self._observers = Observers([*observers, *([inbox] if inbox else [])])
         links = {source.name: source.link for source in sources}
         metrics = Metrics(ledger, links, version("busmon"))
         self._monitor = Monitor(
@@ -110,7 +123,7 @@ class Service:
             return render(links, ledger.tallies(), wrong(), version("busmon"), time.time())
 
         registry = make_registry(metrics, self._observers)
-        app = make_app(config.web, registry, wrong, page)
+        app = make_app(config.web, registry, wrong, page, _own_endpoints(config, inbox))
         self._web = WebServer(config.web, app)
         self.url = self._web.url
         self._died = ""

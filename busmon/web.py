@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -61,8 +62,12 @@ def make_app(
     registry: CollectorRegistry,
     problems: Callable[[], list[str]],
     page: Callable[[], str],
+    own: Mapping[str, Endpoint] = MappingProxyType({}),
 ) -> WSGIApplication:
-    """Return the application. Whoever may connect may ask for the health checks."""
+    """Return the application. Whoever may connect may ask for the health checks.
+
+    The endpoints in `own` see to methods and credentials themselves.
+    """
     ready = _ready(problems)
     public: dict[str, Endpoint] = {
         "/live": _live,
@@ -75,6 +80,8 @@ def make_app(
 
     def respond(environ: WSGIEnvironment) -> Response:
         path = environ.get("PATH_INFO", "")
+        if path in own:
+            return own[path](environ)
         endpoint = public.get(path) or private.get(path)
         if endpoint is None:
             return _text(HTTPStatus.NOT_FOUND)

@@ -12,22 +12,23 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 
 # A module or package imports only from those before it.
 ORDER = [
-    "message", "quantities", "section", "gap_settings", "settings", "rules", "storage", "ledger", "observed", "monitor",
-    "fedora_toml", "sources", "families", "observers", "metrics", "overrides", "config", "describe", "explain",
-    "replay", "logs", "web_page", "web_server", "web", "service", "demo", "signals", "cli_files",
+    "tap_sender", "tap", "message", "quantities", "section", "gap_settings", "settings", "rules", "storage", "ledger", "observed", "monitor",
+    "fedora_toml", "sources", "families", "observers", "reports", "metrics", "overrides", "config", "describe", "explain",
+    "replay", "logs", "web_page", "web_server", "web", "web_reports", "service", "demo", "signals", "cli_files",
     "cli", "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.
 LIBRARIES = {
-    "fedora_messaging": ("sources.amqp", "sources.wire", "fedora_toml"),
+    "fedora_messaging": ("tap", "sources.amqp", "sources.wire", "fedora_toml"),
     "pika": ("sources.amqp", "sources.wire", "fedora_toml"),
     "twisted": ("sources.amqp",),
     "jsonschema": ("sources.wire",),
     "paho": ("sources.mqtt",),
     "stomp": ("sources.stomp",),
-    "prometheus_client": ("families", "observers", "metrics", "web", "replay"),
-    "click": ("cli",),
+    "prometheus_client": ("families", "observers", "reports", "metrics", "web", "replay"),
+    "click": ("cli", "tap"),
+    "celery": ("tap", "observers.celery"),
 }
 
 
