@@ -8,6 +8,7 @@ from tests.brokers.activemq import activemq  # noqa: F401 - a fixture
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import mosquitto  # noqa: F401 - a fixture
 from tests.brokers.rabbitmq import RabbitMQ
+from tests.brokers.redis import redis  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")
