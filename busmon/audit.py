@@ -6,7 +6,7 @@ should pass it on, and a worker should finish the task that was made of it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -49,6 +49,10 @@ class Line:
     messages: int = 0
     missing: int = 0
     unexpected: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Return the numbers by their names."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,9 @@ class Celery(Section):
 class Audit(Section):
     """`[audit]`: the books, balanced window by window."""
 
-    window: Annotated[Seconds, Field(ge=10)] = 300
-    grace: Seconds = 120
+    window: Seconds = 300  # of the time of receipt
+    grace: Seconds = 120  # after a window, for the listener and the workers to get there
+    longest_task: Seconds = 3600  # after a window, for the workers to finish what they took
     reports: Reports | None = None
     ready: ReadyPoll | None = None
     celery: Celery | None = None

@@ -66,6 +66,7 @@ class Ledger:
     """Open the ledger at `path`, made if missing; ":memory:" keeps nothing. Thread-safe."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._tallies: dict[Series, Tally] = {}

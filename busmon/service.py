@@ -6,11 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
+from busmon.auditor import Auditor
 from busmon.ledger import Ledger, NotRecorded
 from busmon.metrics import Metrics, make_registry
 from busmon.monitor import Monitor
 from busmon.observers import Observer, Observers
+from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
+from busmon.pruning import forget
 from busmon.reports import Inbox
 from busmon.rules import RuleBook, rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
@@ -84,6 +87,8 @@ def make_observers(config: Config, ledger: Ledger) -> list[Observer]:
     observers: list[Observer] = []
     if config.audit.ready:
         observers.append(ReadyObserver(config.audit.ready, ledger))
+    if config.audit.celery:
+        observers.append(CeleryObserver(config.audit.celery, ledger, config.ledger.retention))
     return observers
 
 
@@ -105,6 +110,7 @@ class Service:
         self._config = config
         self._ledger = ledger
         self._sources = sources
+        self._auditor = Auditor(config, ledger, [source.name for source in sources])
         self._observers = Observers([*observers, *([inbox] if inbox else [])])
         links = {source.name: source.link for source in sources}
         metrics = Metrics(ledger, links, version("busmon"))
@@ -122,7 +128,7 @@ class Service:
         def page() -> str:
             return render(links, ledger.tallies(), wrong(), version("busmon"), time.time())
 
-        registry = make_registry(metrics, self._observers)
+        registry = make_registry(metrics, self._observers, self._auditor)
         app = make_app(config.web, registry, wrong, page, _own_endpoints(config, inbox))
         self._web = WebServer(config.web, app)
         self.url = self._web.url
@@ -137,6 +143,7 @@ class Service:
         log.info("listening on %s", self.url)
         threads = [self._thread(source, stopping) for source in self._sources]
         threads += self._observers.threads()
+        threads.append(threading.Thread(target=self._auditor.run, name="audit", daemon=True))
         threads.append(threading.Thread(target=self._prune, args=(stopping,), daemon=True))
         for thread in threads:
             thread.start()
@@ -145,6 +152,7 @@ class Service:
         for source in self._sources:
             source.stop()
         self._observers.stop()
+        self._auditor.stop()
         deadline = time.monotonic() + STOPPING
         for thread in threads:
             thread.join(max(0, deadline - time.monotonic()))
@@ -166,11 +174,15 @@ class Service:
         return threading.Thread(target=run, name=source.name, daemon=True)
 
     def _prune(self, stopping: threading.Event) -> None:
-        settings = self._config.ledger
         while not stopping.wait(PRUNING):
             try:
-                while self._ledger.prune(time.time(), settings.retention, settings.size_limit):
+                while self._forget():
                     if stopping.wait(BREATH):
                         return
             except NotRecorded as error:
                 log.warning("ledger: can't forget old messages: %s", error)
+
+    def _forget(self) -> bool:
+        limits = self._config.ledger.retention, self._config.ledger.size_limit
+        more = self._ledger.prune(time.time(), *limits)
+        return forget(self._ledger, time.time(), *limits) or more

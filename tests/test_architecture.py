@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 
 # A module or package imports only from those before it.
 ORDER = [
-    "tap_sender", "tap", "message", "quantities", "section", "gap_settings", "settings", "rules", "storage", "ledger", "observed", "monitor",
-    "fedora_toml", "sources", "families", "observers", "reports", "metrics", "overrides", "config", "describe", "explain",
+    "tap_sender", "tap", "message", "quantities", "section", "gap_settings", "settings", "rules", "storage", "ledger", "observed", "audit", "late", "books", "monitor",
+    "fedora_toml", "sources", "families", "auditor", "observers", "reports", "metrics", "overrides", "config", "describe", "explain",
     "replay", "logs", "web_page", "web_server", "web", "web_reports", "service", "demo", "signals", "cli_files",
     "cli", "__main__",
 ]  # fmt: skip
@@ -26,7 +26,7 @@ LIBRARIES = {
     "jsonschema": ("sources.wire",),
     "paho": ("sources.mqtt",),
     "stomp": ("sources.stomp",),
-    "prometheus_client": ("families", "observers", "reports", "metrics", "web", "replay"),
+    "prometheus_client": ("families", "auditor", "observers", "reports", "metrics", "web", "replay"),
     "click": ("cli", "tap"),
     "celery": ("tap", "observers.celery"),
 }

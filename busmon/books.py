@@ -1,0 +1,209 @@
+"""The books in the ledger: each window is closed once, and corrected upwards only.
+
+A window is read beside the writer, balanced by busmon.audit, and written with all sums in
+one transaction, which also moves the time up to which the books are closed. So a crash
+neither loses a window nor counts it twice.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from busmon import late
+from busmon.audit import Balance, Fate, Hop, balance, next_window
+from busmon.gap_settings import Audit
+from busmon.ledger import Ledger
+from busmon.observed import HOLE, is_covered
+from busmon.storage import milliseconds, read_only, seconds
+
+OBSERVERS = {Hop.LISTENER: "tap", Hop.WORKER: "celery"}
+
+FATES = """
+SELECT seen.id, series.topic, series.outcome = 'handled', reports.state, reports.task, tasks.state
+FROM seen JOIN series ON series.id = seen.series
+LEFT JOIN reports ON reports.id = seen.id AND reports.bus = seen.bus
+LEFT JOIN tasks ON tasks.id = reports.task
+WHERE seen.received_at >= ? AND seen.received_at < ? AND seen.bus = ?
+AND (series.outcome = 'handled' OR reports.state = 'passed')
+"""
+BLIND = "SELECT EXISTS (SELECT 1 FROM blind WHERE bus = ? AND since < ? AND until > ?)"
+SEES = "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)"
+CLOSE = "UPDATE closed SET until = ? WHERE until = ?"
+WINDOW = """
+INSERT INTO windows VALUES
+(:start, :until, :bus, :topic, :hop, :messages, :missing, :unexpected, 0, 1)
+"""
+SUMS = """
+SELECT name, topic, hop, messages, missing, unexpected, recovered, no_data
+FROM audited JOIN buses ON buses.id = audited.bus
+"""
+
+Key = tuple[str, str, str]  # bus, topic, hop
+
+
+class Sums(NamedTuple):
+    """What all closed windows come to, for one bus, topic and hop."""
+
+    messages: int = 0
+    missing: int = 0
+    unexpected: int = 0
+    recovered: int = 0
+    no_data: int = 0  # windows; under an empty topic
+
+
+class Window(NamedTuple):
+    """One window of one bus, balanced; Unix times."""
+
+    bus: str
+    start: float
+    end: float
+    books: Balance
+    no_data: Sequence[Hop]  # where not everything was observed
+
+
+def audited_hops(settings: Audit, bus: str) -> tuple[Hop, ...]:
+    """Return the hops that can be audited on this bus, by the observers configured for it."""
+    if settings.reports is None or settings.reports.bus != bus:
+        return (Hop.BUS,)
+    if settings.celery is None or settings.celery.bus != bus:
+        return (Hop.BUS, Hop.LISTENER)
+    return (Hop.BUS, Hop.LISTENER, Hop.WORKER)
+
+
+class Books:
+    """The books of these buses, in the ledger. One thread writes, any may ask.
+
+    Raises NotRecorded and LedgerError where the ledger can't be written or read; then
+    nothing has happened, and the same call may be made again.
+    """
+
+    def __init__(self, ledger: Ledger, settings: Audit, buses: Sequence[str]) -> None:
+        self.hops = {bus: audited_hops(settings, bus) for bus in buses}
+        self._ledger = ledger
+        self._settings = settings
+        self._numbers = {bus: ledger.bus_number(bus) for bus in buses}
+        self._cursor = late.START
+        self._publish()
+
+    def sums(self) -> Mapping[Key, Sums]:
+        """Return what the closed windows come to, from memory."""
+        return self._sums
+
+    def last_closed(self) -> float | None:
+        """Return the Unix time at which the last closed window ended, from memory."""
+        return seconds(self._closed)
+
+    def open(self, now: float) -> None:
+        """Let the first window begin `now`, where there never was one."""
+        with self._ledger.transaction() as db:
+            new = "INSERT INTO closed SELECT ? WHERE NOT EXISTS (SELECT 1 FROM closed)"
+            db.execute(new, (milliseconds(now),))
+        self._publish()
+
+    def close_next(self, now: float, oldest: float = 0) -> bool:
+        """Close the next window, on all buses, and tell whether its time had come.
+
+        What was before `oldest` is left out: it is no longer on record.
+        """
+        if self._closed is None:
+            return False
+        start = max(self._closed / 1000, oldest)
+        end = next_window(start, self._settings.window)
+        told = end + self._settings.grace
+        if now < told:
+            return False
+        with self._reading() as db:
+            # An observer gives its signs of life now and then: wait for the next one.
+            if now < told + HOLE and not self._all_see(db, told):
+                return False
+            windows = [self._balance(db, bus, start, end) for bus in self.hops]
+        with self._ledger.transaction() as db:
+            if db.execute(CLOSE, (milliseconds(end), self._closed)).rowcount:
+                for window in windows:
+                    self._enter(db, window)
+        self._publish()
+        return True
+
+    def correct(self, now: float) -> bool:
+        """Add what was told later of some messages, and tell whether there are more.
+
+        The next call goes on where this one ended, and begins anew at the end.
+        """
+        worked = {self._numbers[bus]: bus for bus, hops in self.hops.items() if Hop.WORKER in hops}
+        with self._reading() as db:
+            observers = {number: f"celery:{bus}" for number, bus in worked.items()}
+            found, cursor = late.find(db, now, self._cursor, observers)
+        if found:
+            due = dict.fromkeys(worked, now + self._settings.longest_task)
+            with self._ledger.transaction() as db:
+                late.apply(db, found, now, due)
+            self._publish()
+        self._cursor = cursor
+        return cursor != late.START
+
+    def forget(self, now: float, retention: float) -> bool:
+        """Forget some windows older than `retention`, a day at least; tell if there are more."""
+        with self._ledger.transaction() as db:
+            return late.forget(db, now - max(retention, late.LATE))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection that does not hold up the writer, where there is a file."""
+        in_memory = self._ledger.path == ":memory:"
+        with self._ledger.transaction() if in_memory else read_only(self._ledger.path) as db:
+            yield db
+
+    def _publish(self) -> None:
+        with self._reading() as db:
+            rows = db.execute(SUMS).fetchall()
+            found = db.execute("SELECT until FROM closed").fetchone()
+        self._sums = {(bus, topic, hop): Sums(*sums) for bus, topic, hop, *sums in rows}
+        self._closed: int | None = found[0] if found else None
+
+    def _all_see(self, db: sqlite3.Connection, moment: float) -> bool:
+        observers = (
+            f"{OBSERVERS[hop]}:{bus}"
+            for bus, hops in self.hops.items()
+            for hop in hops
+            if hop in OBSERVERS
+        )
+        until = milliseconds(moment)
+        return all(db.execute(SEES, (observer, until)).fetchone()[0] for observer in observers)
+
+    def _balance(self, db: sqlite3.Connection, bus: str, start: float, end: float) -> Window:
+        no_data = list(self._unobserved(db, bus, start, end))
+        span = milliseconds(start), milliseconds(end), self._numbers[bus]
+        fates = (Fate(*row) for row in db.execute(FATES, span))
+        observed = [hop for hop in self.hops[bus] if hop not in no_data]
+        return Window(bus, start, end, balance(fates, observed), no_data)
+
+    def _unobserved(
+        self, db: sqlite3.Connection, bus: str, start: float, end: float
+    ) -> Iterator[Hop]:
+        """Yield the hops of which not all was seen; what is behind one can't be told either."""
+        grace = self._settings.grace
+        # After a blind time comes what the broker kept meanwhile, and the listener had long ago.
+        span = milliseconds(end), milliseconds(start - grace)
+        (lost,) = db.execute(BLIND, (self._numbers[bus], *span)).fetchone()
+        for hop in self.hops[bus]:
+            if hop in OBSERVERS:
+                lost |= not is_covered(db, f"{OBSERVERS[hop]}:{bus}", start, end + grace)
+            if lost:
+                yield hop
+
+    def _enter(self, db: sqlite3.Connection, window: Window) -> None:
+        bus, start = self._numbers[window.bus], milliseconds(window.start) or 0
+        place = {"start": start, "until": milliseconds(window.end), "bus": bus}
+        for (topic, hop), line in window.books.lines.items():
+            row = late.NOTHING | place | {"topic": topic, "hop": hop} | line.counts()
+            db.execute(WINDOW, row)
+            db.execute(late.SUM, row)
+        for hop in window.no_data:
+            row = late.NOTHING | place | {"topic": "", "hop": hop}
+            db.execute(WINDOW, row | {"messages": None})
+            db.execute(late.SUM, row | {"no_data": 1})
+        for hop, fate in window.books.missing:
+            late.miss(db, bus, start, hop, fate)
+        for fate in window.books.running:
+            late.run(db, bus, start, fate, window.end + self._settings.longest_task)
