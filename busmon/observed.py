@@ -59,6 +59,12 @@ def note_alive(
         db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?)", (observer, first, until))
 
 
+def note_start(db: sqlite3.Connection, observer: str, now: float) -> None:
+    """Note that the observer sees from `now` on, and missed what was before, however short."""
+    at = milliseconds(now)
+    db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?)", (observer, at, at))
+
+
 def is_covered(db: sqlite3.Connection, observer: str, start: float, end: float) -> bool:
     """Do what Observed.covered says, over any connection that may read."""
     (found,) = db.execute(

@@ -88,7 +88,7 @@ def make_observers(config: Config, ledger: Ledger) -> list[Observer]:
     if config.audit.ready:
         observers.append(ReadyObserver(config.audit.ready, ledger))
     if config.audit.celery:
-        observers.append(CeleryObserver(config.audit.celery, ledger, config.ledger.retention))
+        observers.append(CeleryObserver(config.audit.celery, ledger))
     return observers
 
 

@@ -16,7 +16,9 @@ SCHEMA = """
 CREATE TABLE buses (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
     queue TEXT,                                -- busmon's own, made once
-    duplicates INTEGER NOT NULL DEFAULT 0
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    watched INTEGER,                           -- ms, until when it is known to have been received
+    blind INTEGER NOT NULL DEFAULT 0           -- ms in all
 );
 CREATE TABLE series (
     id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
@@ -37,6 +39,11 @@ CREATE INDEX seen_at ON seen (received_at);
 CREATE TABLE blind (                           -- when busmon did not receive from a bus
     bus INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,          -- ms
     PRIMARY KEY (bus, since)
+) WITHOUT ROWID;
+CREATE TABLE pauses (                          -- the longest of a topic that ended on a day,
+    bus INTEGER NOT NULL, topic TEXT NOT NULL, -- by Unix time / 86400
+    day INTEGER NOT NULL, expected REAL NOT NULL,  -- messages that should have come meanwhile
+    PRIMARY KEY (bus, topic, day)
 ) WITHOUT ROWID;
 CREATE TABLE observed (                        -- when an observer (tap, ready, celery) did see
     observer TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,        -- ms
@@ -61,6 +68,7 @@ CREATE TABLE tasks (                           -- what the workers did, by Celer
     state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed
     received_at INTEGER, started_at INTEGER, finished_at INTEGER, retries INTEGER NOT NULL  -- ms
 ) WITHOUT ROWID;
+CREATE INDEX tasks_received ON tasks (received_at);
 CREATE TABLE windows (                         -- the closed books; without a row: nothing was
     start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,          -- ms
     topic TEXT NOT NULL,                       -- empty where there is no data: for the whole bus

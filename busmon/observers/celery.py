@@ -1,0 +1,193 @@
+"""Watches Celery's workers: the events that they send, and the queues that they work on.
+
+Events come by the broker's publish and subscribe (Redis or Valkey), which keeps nothing
+for those who are away: with each new connection begins a new interval of `observed`.
+Nothing is consumed from a queue of tasks, and nothing is said to the workers.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from busmon.families import counter, gauge
+from busmon.gap_settings import Celery as CelerySettings
+from busmon.ledger import Ledger, NotRecorded
+from busmon.observed import note_alive, note_start
+from busmon.observers.sight import Sight
+from busmon.observers.tasks import STATES, TaskEvents
+from busmon.observers.workers import Workers
+
+TIMEOUT = 5.0  # seconds for connecting and for an answer
+PING = 5  # seconds of silence after which the broker is asked for a sign of life
+UNANSWERED = 5  # such questions, one a second
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between attempts to connect
+WRITING = 1.0  # seconds between two writes of events
+ALIVE = 5.0  # seconds between two writes without any
+FRESH = 3 * TIMEOUT  # seconds within which the next look is done
+# Kombu keeps the tasks of each priority in a list of its own, and those of the first in
+# one that is named as the queue is; which priorities there are is for the workers to set.
+LISTS = ("", *(f"\x06\x16{priority}" for priority in range(1, 10)))
+
+log = logging.getLogger(__name__)
+
+
+class Silent(Exception):
+    """The broker gives no sign of life."""
+
+
+class CeleryObserver:
+    """The workers behind one bus's listener."""
+
+    kind = "celery"
+
+    def __init__(self, settings: CelerySettings, ledger: Ledger) -> None:
+        self.bus = settings.bus
+        self._name = f"{self.kind}:{self.bus}"
+        self._sight = Sight(self._name)
+        self._settings = settings
+        self._ledger = ledger
+        self._stopping = threading.Event()
+        self._events = TaskEvents(settings.tasks)
+        self._lengths: Mapping[str, int] = {}
+        self._next_write = self._next_lengths = 0.0
+        self._unbroken = False  # whether no event was lost since the last write
+        with ledger.transaction() as db:
+            (spoken,) = db.execute("SELECT EXISTS (SELECT 1 FROM tasks)").fetchone()
+        self._workers = Workers(bool(spoken))
+
+    def run(self) -> None:
+        """Watch until stopped, with backoff and jitter between two connections."""
+        # Kombu's warnings may show what is in an event, and come again as a problem of ours.
+        logging.getLogger("kombu").setLevel(logging.CRITICAL)
+        delay = FIRST_DELAY
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            self._unbroken = False
+            try:
+                self._session()
+            except Exception as error:  # Redis, Kombu and Celery raise what they like
+                self._sight.blind(f"{type(error).__name__}: {error}")
+                log.debug("%s: the connection ended", self._name, exc_info=True)
+            self._lengths = {}
+            if time.monotonic() - started > LONGEST_DELAY:
+                delay = FIRST_DELAY
+            self._stopping.wait(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    def stop(self) -> None:
+        """Ask `run` to write what it has and return."""
+        self._stopping.set()
+
+    def up(self) -> bool:
+        """Tell whether the broker is connected, and no worker keeps its tasks to itself."""
+        return self._sight.problem() is None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the events of the configured tasks, and the lengths of the queues."""
+        yield counter(
+            "busmon_celery_task_events_total",
+            "Events of the workers by what happened to the task.",
+            ["event", "task"],
+            self._events.counts.items(),
+        )
+        yield gauge(
+            "busmon_celery_queue_tasks",
+            "Tasks that wait in the queue, those excepted that a worker has fetched already.",
+            ["queue"],
+            (((queue,), length) for queue, length in self._lengths.items()),
+        )
+
+    def _session(self) -> None:
+        from celery import Celery
+
+        app = Celery("busmon", set_as_current=False, fixups=[])
+        app.conf.broker_transport_options = {
+            "socket_timeout": TIMEOUT,
+            "socket_connect_timeout": TIMEOUT,
+            "socket_keepalive": True,
+            "health_check_interval": PING,
+        }
+        # The URL is given here, since in the app's settings the environment would override it.
+        with app.connection_for_read(self._settings.broker.get_secret_value()) as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": self._note})
+            receiver.on_connection_error = _give_up
+            receiver.on_decode_error = _ignore
+
+            def ready(_connection: Any, channel: Any, _consumers: Any, **_options: Any) -> None:
+                def look() -> None:
+                    receiver.should_stop = self._stopping.is_set()
+                    self._look(channel)
+
+                receiver.on_iteration = look  # once a second, and after each event
+
+            receiver.on_consume_ready = ready
+            try:
+                receiver.capture(limit=None, timeout=None, wakeup=False)
+            finally:
+                self._write(time.monotonic(), proven=False)
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        self._workers.note(event, time.monotonic())
+        if event["type"] in STATES and not self._events.add(event, time.time()):
+            self._unbroken = False
+
+    def _look(self, channel: Any) -> None:
+        subscription = channel.subclient
+        if subscription.connection is None:
+            return  # it comes with the first wait for events
+        now = time.monotonic()
+        subscription.check_health()
+        unanswered = subscription.health_check_response_counter
+        if unanswered >= UNANSWERED:
+            raise Silent("the broker does not answer")
+        if now >= self._next_lengths:
+            self._next_lengths = now + self._settings.interval
+            self._lengths = queue_lengths(channel.client, self._settings.queues)
+        if now >= self._next_write:
+            self._write(now, proven=not unanswered)
+
+    def _write(self, now: float, *, proven: bool) -> None:
+        """Write the events, and where it is `proven` that they come, that they do."""
+        silent = self._workers.silent(now)
+        sees = proven and self._workers.spoken and not silent
+        self._next_write = now + (WRITING if self._events else ALIVE)
+        try:
+            with self._ledger.transaction() as db:
+                numbers = self._events.write(db)
+                if sees:
+                    note = note_alive if self._unbroken else note_start
+                    note(db, self._name, time.time())
+        except NotRecorded as error:
+            self._sight.blind(f"ledger: {error}")
+            return
+        self._events.written(numbers)
+        self._unbroken = sees
+        if silent:
+            self._sight.blind(f"{silent[0]} sends no events of tasks: start it with -E")
+        elif proven:
+            self._sight.clear(FRESH)
+
+
+def queue_lengths(client: Any, queues: Sequence[str]) -> dict[str, int]:
+    """Return the number of tasks waiting in each queue, of all priorities."""
+    with client.pipeline(transaction=False) as pipeline:
+        for queue in queues:
+            for suffix in LISTS:
+                pipeline.llen(f"{queue}{suffix}")
+        answers = iter(pipeline.execute(raise_on_error=False))
+    sizes = {queue: [next(answers) for _ in LISTS] for queue in queues}
+    return {queue: sum(s for s in found if isinstance(s, int)) for queue, found in sizes.items()}
+
+
+def _give_up(error: Exception, _interval: float) -> None:
+    """Leave it to `run` to try again."""
+    raise error
+
+
+def _ignore(_message: Any, _error: Exception) -> None:
+    """Pass over an event that can't be read; Kombu would log what is in it."""
