@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -88,6 +89,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     sound = dict(_sound_buses(subtables(tables, "buses"), wrong, context))
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
     problems += _rule_problems(subtables(tables, "buses"), wrong)
+    problems += _audit_problems(tables, wrong)
     return config, problems
 
 
@@ -129,6 +131,17 @@ def _rule_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
                 rule_book(rules, Rules())
             except ValueError as error:
                 yield place, str(error)
+
+
+def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
+    """Yield what an observer does not have: the bus that it is named after, its library."""
+    buses, audit = subtables(tables, "buses"), subtables(tables, "audit")
+    for name, table in audit.items():
+        bus = table.get("bus") if isinstance(table, dict) else None
+        if isinstance(bus, str) and bus not in buses and ("audit", name, "bus") not in wrong:
+            yield ("audit", name, "bus"), f"no such bus: {bus}"
+    if "celery" in audit and not (find_spec("celery") and find_spec("redis")):
+        yield ("audit", "celery"), "needs Celery: pip install 'busmon[celery]'"
 
 
 def _bus_problems(buses: Mapping[str, AnyBus]) -> Iterator[Problem]:
