@@ -1,0 +1,510 @@
+"""The books in the ledger: closing, late reports, restarts, what nobody saw."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from busmon.audit import FINISHED, Hop
+from busmon.auditor import Auditor
+from busmon.books import Books, Sums, audited_hops
+from busmon.gap_settings import Audit
+from busmon.late import AT_ONCE, LATE
+from busmon.ledger import Ledger, NotRecorded
+from busmon.message import Message, Outcome, Verdict
+from busmon.observed import HOLE
+from busmon.settings import Config
+from busmon.storage import read_only, stored_id
+
+BUS = "fedora"
+NOW = 1_790_000_000.0  # a multiple of 10
+AUDIT = Audit.model_validate(
+    {
+        "window": 10,
+        "grace": 2,
+        "longest_task": 30,
+        "reports": {"bus": BUS, "token": "t"},
+        "celery": {"bus": BUS, "broker": "redis://localhost"},
+    }
+)
+ALL = (Hop.BUS, Hop.LISTENER, Hop.WORKER)
+
+
+class Bench:
+    """A ledger, the facts put into it as busmon's own parts do, and the books."""
+
+    def __init__(self, path: str = ":memory:", audit: Audit = AUDIT) -> None:
+        self.path, self.audit = path, audit
+        self.ledger = Ledger(path)
+        self.restart()
+        self.books.open(NOW)
+
+    def restart(self) -> None:
+        self.books = Books(self.ledger, self.audit, [BUS])
+
+    def see(self, identity: str, at: float = NOW, topic: str = "a", handled: bool = True) -> None:
+        verdict = Verdict(Outcome.HANDLED) if handled else Verdict(Outcome.IGNORED, "no")
+        message = Message(bus=BUS, id=identity, topic=topic, received_at=at)
+        self.ledger.record([(message, verdict)])
+
+    def report(self, identity: str, state: str = "passed", at: float = NOW) -> None:
+        task = f"task-{identity}" if state == "passed" else None
+        with self.ledger.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO reports SELECT id, ?, 'a', ?, ?, ? FROM buses",
+                (stored_id(identity), state, task, int(at * 1000)),
+            )
+
+    def work(self, identity: str, state: str = "succeeded") -> None:
+        with self.ledger.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO tasks (id, name, state, retries) VALUES (?, 'task', ?, 0)",
+                (f"task-{identity}", state),
+            )
+
+    def observe(self, observer: str, *spans: tuple[float, float]) -> None:
+        """Let an observer have seen in these spans, and in no other."""
+        with self.ledger.transaction() as db:
+            db.execute("DELETE FROM observed WHERE observer = ?", (f"{observer}:{BUS}",))
+            db.executemany(
+                "INSERT INTO observed VALUES (?, ?, ?)",
+                [(f"{observer}:{BUS}", int(s * 1000), int(e * 1000)) for s, e in spans],
+            )
+
+    def blind(self, since: float, until: float) -> None:
+        with self.ledger.transaction() as db:
+            db.execute(
+                "INSERT INTO blind SELECT id, ?, ? FROM buses",
+                (int(since * 1000), int(until * 1000)),
+            )
+
+    def close(self, now: float) -> int:
+        """Close what is due and correct what can be; returns how many windows were closed."""
+        closed = 0
+        while self.books.close_next(now):
+            closed += 1
+        while self.books.correct(now):
+            pass
+        return closed
+
+    def sums(self, topic: str = "a") -> dict[Hop, Sums]:
+        found = self.books.sums()
+        return {hop: found.get((BUS, topic, hop), Sums()) for hop in ALL}
+
+    def rows(self, statement: str) -> list[tuple[object, ...]]:
+        with self.ledger.transaction() as db:
+            return db.execute(statement).fetchall()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    for observer in ("tap", "celery"):
+        bench.observe(observer, (NOW - 100, NOW + 10_000))
+    yield bench
+    bench.ledger.close()
+
+
+def test_a_window_is_closed_after_its_grace_and_says_what_came_where(bench: Bench):
+    for n, (state, done) in enumerate(
+        [("passed", "succeeded"), ("passed", "failed"), ("passed", None), ("dropped", None)]
+    ):
+        bench.see(str(n))
+        bench.report(str(n), state)
+        if done:
+            bench.work(str(n), done)
+    bench.see("ignored", handled=False)
+    bench.report("ignored")
+    assert bench.close(NOW + 11.9) == 0
+    assert bench.close(NOW + 12) == 1
+    assert bench.sums() == {
+        Hop.BUS: Sums(messages=4),
+        Hop.LISTENER: Sums(messages=3, missing=1, unexpected=1),
+        Hop.WORKER: Sums(messages=2, missing=1),
+    }
+    assert bench.books.last_closed() == NOW + 10
+
+
+def test_a_late_report_is_recovered_and_no_counter_goes_down(bench: Bench):
+    bench.see("1")
+    bench.close(NOW + 12)
+    bench.report("1", at=NOW + 5000)
+    bench.work("1")
+    bench.close(NOW + 5000)
+    bench.close(NOW + 5015)
+    assert bench.sums() == {
+        Hop.BUS: Sums(messages=1),
+        Hop.LISTENER: Sums(missing=1, recovered=1),
+        Hop.WORKER: Sums(messages=1),  # what was passed late is followed all the same
+    }
+    assert bench.rows("SELECT hop, recovered_at FROM missing") == [
+        ("listener", int((NOW + 5000) * 1000))
+    ]
+
+
+def test_a_report_after_more_than_a_day_corrects_nothing(bench: Bench):
+    bench.see("1")
+    bench.close(NOW + 12)
+    bench.report("1")
+    bench.close(NOW + LATE + 1)
+    assert bench.sums()[Hop.LISTENER] == Sums(missing=1)
+
+
+def test_a_task_that_runs_long_is_neither_done_nor_missing_until_it_ends(bench: Bench):
+    for identity, state in (("1", "started"), ("2", "received")):
+        bench.see(identity)
+        bench.report(identity)
+        bench.work(identity, state)
+    bench.close(NOW + 12)
+    assert bench.sums()[Hop.WORKER] == Sums()
+    bench.work("1")
+    bench.close(NOW + 20)
+    assert bench.sums()[Hop.WORKER] == Sums(messages=1)
+    bench.close(NOW + 39 + HOLE)
+    assert bench.sums()[Hop.WORKER] == Sums(messages=1)
+    bench.close(NOW + 40 + HOLE)
+    assert bench.sums()[Hop.WORKER] == Sums(messages=1, missing=1)
+    bench.work("2", "failed")
+    bench.close(NOW + 100)
+    assert bench.sums()[Hop.WORKER] == Sums(messages=1, missing=1, recovered=1)
+
+
+def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench):
+    bench.see("1")
+    bench.report("1")
+    bench.work("1", "started")
+    bench.close(NOW + 12)
+    bench.observe("celery", (NOW - 100, NOW + 20))
+    bench.close(NOW + 40 + HOLE)
+    assert bench.sums()[Hop.WORKER] == Sums()
+    assert bench.sums("")[Hop.WORKER].no_data >= 1
+    assert bench.rows("SELECT * FROM running") == bench.rows("SELECT * FROM missing") == []
+
+
+@pytest.mark.parametrize(
+    ("tap", "celery", "told"),
+    [
+        ((-100, 100), (-100, 100), ALL),
+        ((0, 12), (0, 12), ALL),
+        ((1, 100), (-100, 100), (Hop.BUS,)),
+        ((-100, 11), (-100, 100), (Hop.BUS,)),
+        ((-100, 100), (5, 100), (Hop.BUS, Hop.LISTENER)),
+    ],
+)
+def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
+    bench: Bench, tap: tuple[int, int], celery: tuple[int, int], told: tuple[Hop, ...]
+):
+    bench.observe("tap", (NOW + tap[0], NOW + tap[1]))
+    bench.observe("celery", (NOW + celery[0], NOW + celery[1]))
+    bench.see("1")
+    bench.see("2")
+    bench.report("2")
+    bench.close(NOW + 12 + HOLE)
+    missing = {hop for hop, sums in bench.sums().items() if sums.missing}
+    no_data = {hop for hop, sums in bench.sums("").items() if sums.no_data}
+    assert missing == set(told) - {Hop.BUS}
+    assert no_data == set(ALL) - set(told)
+    assert bench.sums()[Hop.BUS] == Sums(messages=2)
+    rows = bench.rows("SELECT hop FROM windows WHERE messages IS NULL AND start < 1790000010000")
+    assert {hop for (hop,) in rows} == no_data
+
+
+def test_a_window_waits_a_while_for_an_observers_next_sign_of_life(bench: Bench):
+    bench.see("1")
+    bench.observe("tap", (NOW - 100, NOW + 11))
+    assert bench.close(NOW + 15) == 0
+    bench.observe("tap", (NOW - 100, NOW + 16))
+    assert bench.close(NOW + 16) == 1
+    assert bench.sums()[Hop.LISTENER] == Sums(missing=1)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "told"), [(-9, -2, True), (-9, -1, False), (9, 99, False)]
+)
+def test_while_busmon_was_blind_nothing_is_missing(
+    bench: Bench, since: int, until: int, told: bool
+):
+    """And for a grace after it, when the broker sends what it kept."""
+    bench.blind(NOW + since, NOW + until)
+    bench.see("1")
+    bench.close(NOW + 12)
+    assert bench.sums()[Hop.LISTENER].missing == told
+    assert bench.sums()[Hop.BUS].messages == 1
+    assert [sums.no_data for sums in bench.sums("").values()] == [not told] * 3
+
+
+def test_without_observers_only_the_bus_is_in_the_books():
+    assert audited_hops(Audit(), BUS) == (Hop.BUS,)
+    assert audited_hops(AUDIT, "centos") == (Hop.BUS,)
+    assert audited_hops(AUDIT.model_copy(update={"celery": None}), BUS) == ALL[:2]
+    assert audited_hops(AUDIT.model_copy(update={"reports": None}), BUS) == ALL[:1]
+
+
+def test_after_a_long_absence_windows_are_closed_one_by_one_from_what_is_on_record(bench: Bench):
+    now = NOW + 1000
+    assert bench.books.close_next(now, oldest=now - 35)
+    assert bench.books.last_closed() == NOW + 970
+    assert bench.close(now) == 2
+
+
+def test_a_window_of_another_length_goes_on_where_the_last_one_ended(bench: Bench):
+    bench.see("1", NOW + 9)
+    bench.see("2", NOW + 11)
+    bench.close(NOW + 12)
+    bench.audit = AUDIT.model_copy(update={"window": 100})
+    bench.restart()
+    assert bench.close(NOW + 102) == 1
+    assert bench.sums()[Hop.BUS] == Sums(messages=2)
+    assert bench.rows("SELECT start, until FROM windows WHERE hop = 'bus' ORDER BY start") == [
+        (1_790_000_000_000, 1_790_000_010_000),
+        (1_790_000_010_000, 1_790_000_100_000),
+    ]
+
+
+def test_a_failure_in_the_middle_of_closing_leaves_nothing_of_the_window(bench: Bench):
+    bench.see("1")
+    with bench.ledger.transaction() as db:
+        db.execute("ALTER TABLE missing RENAME TO away")
+    with pytest.raises(NotRecorded):
+        bench.books.close_next(NOW + 12)
+    bench.restart()
+    assert (bench.books.last_closed(), bench.sums()[Hop.BUS]) == (NOW, Sums())
+    with bench.ledger.transaction() as db:
+        db.execute("ALTER TABLE away RENAME TO missing")
+    bench.close(NOW + 12)
+    assert bench.sums()[Hop.BUS] == Sums(messages=1)
+
+
+def test_a_great_many_missing_messages_are_recovered_step_by_step(bench: Bench):
+    ids = [str(n) for n in range(AT_ONCE + 10)]
+    for identity in ids:
+        bench.see(identity)
+    bench.close(NOW + 12)
+    bench.report(ids[0])
+    bench.report(ids[-1])
+    assert bench.books.correct(NOW + 13)
+    assert not bench.books.correct(NOW + 13)
+    assert bench.sums()[Hop.LISTENER] == Sums(missing=len(ids), recovered=2)
+
+
+def test_old_windows_are_forgotten_and_the_sums_stay(bench: Bench):
+    bench.see("1")
+    bench.close(NOW + 12)
+    sums = bench.books.sums()
+    assert not bench.books.forget(NOW + LATE + 1, retention=3600)
+    assert bench.rows("SELECT * FROM windows") == bench.rows("SELECT * FROM missing") == []
+    bench.restart()
+    assert bench.books.sums() == sums
+
+
+def test_books_on_disk_are_read_beside_the_writer(tmp_path: Path):
+    bench = Bench(str(tmp_path / "ledger.sqlite"))
+    bench.observe("tap", (NOW, NOW + 100))
+    bench.observe("celery", (NOW, NOW + 100))
+    with closing(bench.ledger):
+        bench.see("1")
+        bench.close(NOW + 12)
+        with read_only(bench.path) as db:
+            assert db.execute("SELECT count(*) FROM missing").fetchone() == (1,)
+
+
+def test_every_series_of_a_known_topic_is_there_at_zero_and_beyond_the_last_restart(bench: Bench):
+    bench.see("1", NOW - 3000)
+    bench.see("2", NOW - 3000, topic="b", handled=False)
+    auditor = Auditor(Config.model_construct(audit=AUDIT), bench.ledger, [BUS])
+    samples = {
+        (sample.name.removeprefix("busmon_audit_"), *sample.labels.values()): sample.value
+        for family in auditor.collect()
+        for sample in family.samples
+    }
+    every = {("messages_total", BUS, "a", hop) for hop in ALL}
+    for name in ("missing_total", "recovered_total"):
+        every |= {(name, BUS, "a", hop) for hop in ALL[1:]}
+    every |= {("unexpected_total", BUS, topic, "listener") for topic in ("a", "b")}
+    every |= {("no_data_windows_total", BUS, hop) for hop in ALL}
+    assert {key for key, value in samples.items() if not value} == every
+    assert {key for key in samples if key[0] == "exact"} == {("exact", BUS, hop) for hop in ALL}
+    assert samples["last_closed_timestamp_seconds",] == NOW
+
+
+# A model that knows nothing of SQL
+
+
+class Model:
+    """The same facts in sets, and what the books should come to."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, tuple[str, bool, float]] = {}  # topic, handled, received
+        self.passed: set[str] = set()
+        self.states: dict[str, str] = {}
+        self.spans: dict[str, list[tuple[float, float]]] = {"tap": [], "celery": []}
+        self.closed = NOW
+        self.counts: Counter[tuple[str, Hop, str]] = Counter()
+        self.missing: set[tuple[Hop, str]] = set()
+        self.running: dict[str, tuple[float, float]] = {}  # start, due
+        self.unknown: set[float] = set()
+        self.starts: dict[str, float] = {}
+
+    def finished(self, identity: str) -> bool:
+        return self.states.get(identity) in FINISHED
+
+    def covered(self, observer: str, start: float, end: float) -> bool:
+        return any(s <= start and e >= end for s, e in self.spans[observer])
+
+    def count(self, identity: str, hop: Hop, what: str) -> None:
+        self.counts[self.seen[identity][0], hop, what] += 1
+
+    def settle(self, now: float) -> None:
+        while self.close(now):
+            pass
+        came = [
+            (hop, i)
+            for hop, i in self.missing
+            if (i in self.passed if hop is Hop.LISTENER else self.finished(i))
+        ]
+        ended = [i for i, (_, due) in self.running.items() if self.finished(i) or due <= now - HOLE]
+        for hop, i in came:
+            self.missing.remove((hop, i))
+            self.count(i, hop, "recovered")
+            if hop is Hop.LISTENER:
+                self.running[i] = self.starts[i], now + 30
+        for i in ended:
+            start, due = self.running.pop(i)
+            if self.finished(i):
+                self.count(i, Hop.WORKER, "messages")
+            elif self.covered("celery", start, due):
+                self.count(i, Hop.WORKER, "missing")
+                self.missing.add((Hop.WORKER, i))
+            elif start not in self.unknown:
+                self.unknown.add(start)
+                self.counts["", Hop.WORKER, "no_data"] += 1
+
+    def close(self, now: float) -> bool:
+        start, told = self.closed, self.closed + 12
+        alive = all(any(e >= told for _, e in spans) for spans in self.spans.values())
+        if now < told or (now < told + HOLE and not alive):
+            return False
+        self.closed += 10
+        tap = self.covered("tap", start, told)
+        celery = tap and self.covered("celery", start, told)
+        self.counts["", Hop.LISTENER, "no_data"] += not tap
+        self.counts["", Hop.WORKER, "no_data"] += not celery
+        if not celery:
+            self.unknown.add(start)
+        for i, (_, handled, at) in self.seen.items():
+            if start <= at < start + 10:
+                self.starts[i] = start
+                self.enter(i, handled, tap, celery)
+        return True
+
+    def enter(self, i: str, handled: bool, tap: bool, celery: bool) -> None:
+        if handled:
+            self.count(i, Hop.BUS, "messages")
+        if not tap:
+            return
+        if not handled:
+            if i in self.passed:
+                self.count(i, Hop.LISTENER, "unexpected")
+            return
+        if i not in self.passed:
+            self.count(i, Hop.LISTENER, "missing")
+            self.missing.add((Hop.LISTENER, i))
+            return
+        self.count(i, Hop.LISTENER, "messages")
+        if not celery:
+            return
+        if self.finished(i):
+            self.count(i, Hop.WORKER, "messages")
+        elif i in self.states:
+            self.running[i] = self.starts[i], self.starts[i] + 40
+        else:
+            self.count(i, Hop.WORKER, "missing")
+            self.missing.add((Hop.WORKER, i))
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("see"), st.sampled_from("ab"), st.booleans()),
+        st.tuples(st.just("see"), st.just("a"), st.just(True)),
+        st.tuples(st.just("pass"), st.integers(0, 9)),
+        st.tuples(st.just("drop"), st.integers(0, 9)),
+        st.tuples(
+            st.just("work"), st.integers(0, 9), st.sampled_from(["started", "succeeded", "failed"])
+        ),
+        st.tuples(st.just("wait"), st.integers(1, 25)),
+        st.tuples(st.just("away"), st.sampled_from(["tap", "celery"]), st.integers(1, 60)),
+        st.tuples(st.just("restart")),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(EVENTS)
+def test_over_late_reports_absences_and_restarts_the_books_are_the_models(events):
+    bench, model, now = Bench(), Model(), NOW
+    since = {"tap": NOW, "celery": NOW}
+    up = {"tap": NOW, "celery": NOW}  # from when on it sees again
+
+    def settle() -> None:
+        for observer, spans in model.spans.items():
+            if now >= up[observer]:
+                if spans and spans[-1][0] == since[observer]:
+                    spans.pop()
+                spans.append((since[observer], now))
+            bench.observe(observer, *spans)
+        bench.close(now)
+        model.settle(now)
+
+    def wait(seconds: float) -> None:
+        nonlocal now
+        for _ in range(int(seconds)):
+            now += 1
+            settle()
+
+    with closing(bench.ledger):
+        for event in events:
+            match event:
+                case "see", topic, handled:
+                    identity = str(len(model.seen))
+                    model.seen[identity] = topic, handled, now
+                    bench.see(identity, now, topic, handled)
+                case "pass", n if str(n) in model.seen:
+                    model.passed.add(str(n))
+                    bench.report(str(n))
+                case "drop", n if str(n) in model.seen and str(n) not in model.passed:
+                    bench.report(str(n), "dropped")
+                case "work", n, state if str(n) in model.passed and not model.finished(str(n)):
+                    model.states[str(n)] = state
+                    bench.work(str(n), state)
+                case "wait", seconds:
+                    wait(seconds)
+                case "away", observer, seconds:
+                    up[observer] = since[observer] = now + seconds
+                case ("restart",):
+                    bench.restart()
+        wait(30)
+        found = Counter()
+        for (_, topic, hop), sums in bench.books.sums().items():
+            for name, number in sums._asdict().items():
+                found[topic, Hop(hop), name] += number
+        assert +found == +model.counts
+        stored = {
+            (Hop(h), i)
+            for h, i in bench.rows("SELECT hop, id FROM missing WHERE recovered_at IS NULL")
+        }
+        assert stored == model.missing
+        names = ("messages", "missing", "unexpected", "recovered")
+        added = ", ".join(f"sum({name})" for name in names)
+        windows = Counter()
+        for topic, hop, *numbers in bench.rows(
+            f"SELECT topic, hop, {added} FROM windows WHERE topic != '' GROUP BY topic, hop"
+        ):
+            windows.update(
+                {(topic, Hop(hop), name): n for name, n in zip(names, numbers, strict=True)}
+            )
+        assert +windows == Counter({key: n for key, n in found.items() if n and key[0]})
