@@ -1,24 +1,16 @@
 """The command line. Each command imports what it needs, so that `--help` is quick."""
 
 import math
-import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import cast
 
 import click
 
+from busmon.cli_common import FATAL, config_option, fatal, load_config, set_up_log
 from busmon.signals import stopping_on_signals
-
-if TYPE_CHECKING:
-    from busmon.settings import Config, Log
-
-FATAL = 1  # exit statuses
-CONFIGURATION = 2
 
 
 def _http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -29,14 +21,6 @@ def _http_url(_context: click.Context, _option: click.Parameter, text: str | Non
     return text
 
 
-config_option = click.option(
-    "-c",
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Configuration; else $BUSMON_CONFIG, else /etc/busmon/busmon.toml.",
-)
 Recorded = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -79,15 +63,15 @@ def run(path: Path | None, ledger: str | None) -> None:
     if ledger == "":  # SQLite would take it for a temporary file
         raise click.BadParameter("should not be empty", param_hint="--ledger")
     stopping = stopping_on_signals()
-    config = _load(path)
+    config = load_config(path)
     if ledger is not None:
         with_path = config.ledger.model_copy(update={"path": ledger})
         config = config.model_copy(update={"ledger": with_path})
-    _log(config.log)
+    set_up_log(config.log)
     from busmon.service import SourceDied, open_service
     from busmon.storage import LedgerError
 
-    with _fatal(LedgerError, OSError, SourceDied):
+    with fatal(LedgerError, OSError, SourceDied):
         open_service(config).run(stopping)
 
 
@@ -102,7 +86,7 @@ def check_config(path: Path | None) -> None:
     """
     from busmon.describe import describe
 
-    click.echo(describe(_load(path)))
+    click.echo(describe(load_config(path)))
 
 
 @main.command()
@@ -155,13 +139,13 @@ def explain(
     from busmon.explain import as_text, books, explain_files
     from busmon.settings import Log, PackitRules, Rules
 
-    _log(Log(level="error"))
+    set_up_log(Log(level="error"))
     try:
         book_for = books(rules, Rules(packit=PackitRules(user=user, project=project)))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--rules") from error
     inputs = Inputs(files or (STDIN,))
-    with _fatal(OSError):
+    with fatal(OSError):
         explain_files(inputs, sys.stdout, book_for, to_json if as_json else as_text)
     sys.exit(0 if inputs.complete else FATAL)
 
@@ -205,10 +189,10 @@ def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | No
     from busmon.replay import Buses, NotPushed, Replay, buses_of
     from busmon.settings import Config, Log
 
-    _log(Log(level="error"))
-    config = _load(path) if path else Config.model_construct(buses={})
+    set_up_log(Log(level="error"))
+    config = load_config(path) if path else Config.model_construct(buses={})
     counted = Replay(config, buses_of(config) if path else Buses())
-    with _fatal(OSError, NotPushed):
+    with fatal(OSError, NotPushed):
         with progress(size(files)) as advance:
             inputs = Inputs(files, advance)
             for place, lines in inputs:
@@ -253,45 +237,12 @@ def demo(listen: str, rate: float) -> None:
     from busmon.settings import Log, host_port
     from busmon.storage import LedgerError
 
-    _log(Log(level="warning"))
+    set_up_log(Log(level="warning"))
     if not math.isfinite(rate):
         raise click.BadParameter("should be a number", param_hint="--rate")
     try:
         host_port(listen)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--listen") from error
-    with _fatal(LedgerError, OSError, SourceDied):
+    with fatal(LedgerError, OSError, SourceDied):
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/metrics (Ctrl-C ends it)"))
-
-
-def _load(path: Path | None) -> "Config":
-    """Return the configuration, or print every problem and exit with 2."""
-    from busmon.config import ConfigError, load
-
-    try:
-        return load(path, os.environ)
-    except ConfigError as error:
-        _fail(CONFIGURATION, *error.problems)
-
-
-def _fail(status: int, *lines: str) -> NoReturn:
-    for line in lines:
-        click.echo(f"busmon: {line}", err=True)
-    sys.exit(status)
-
-
-@contextmanager
-def _fatal(*errors: type[Exception]) -> Iterator[None]:
-    """Let these errors end the program with one line of what is wrong."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # whoever reads the output wants no more: click ends without a word
-    except errors as error:
-        _fail(FATAL, str(error))
-
-
-def _log(settings: "Log") -> None:
-    from busmon import logs
-
-    logs.setup(settings)
