@@ -8,6 +8,7 @@ neither loses a window nor counts it twice.
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import NamedTuple
 
 from busmon import late
@@ -28,6 +29,8 @@ WHERE seen.received_at >= ? AND seen.received_at < ? AND seen.bus = ?
 AND (series.outcome = 'handled' OR reports.state = 'passed')
 """
 BLIND = "SELECT EXISTS (SELECT 1 FROM blind WHERE bus = ? AND since < ? AND until > ?)"
+# A blind time is noted when it ends; until then the bus was watched up to its beginning.
+WATCHED = "SELECT NOT EXISTS (SELECT 1 FROM buses WHERE id = ? AND watched < ?)"
 SEES = "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)"
 CLOSE = "UPDATE closed SET until = ? WHERE until = ?"
 WINDOW = """
@@ -114,8 +117,8 @@ class Books:
         if now < told:
             return False
         with self._reading() as db:
-            # An observer gives its signs of life now and then: wait for the next one.
-            if now < told + HOLE and not self._all_see(db, told):
+            # Signs of life come now and then: wait for the next ones.
+            if now < told + HOLE and not self._all_see(db, end, told):
                 return False
             windows = [self._balance(db, bus, start, end) for bus in self.hops]
         with self._ledger.transaction() as db:
@@ -161,15 +164,19 @@ class Books:
         self._sums = {(bus, topic, hop): Sums(*sums) for bus, topic, hop, *sums in rows}
         self._closed: int | None = found[0] if found else None
 
-    def _all_see(self, db: sqlite3.Connection, moment: float) -> bool:
-        observers = (
-            f"{OBSERVERS[hop]}:{bus}"
+    def _all_see(self, db: sqlite3.Connection, end: float, told: float) -> bool:
+        """Tell whether the buses were watched up to `end`, and the observers saw up to `told`."""
+        watched = ((WATCHED, number, end) for number in self._numbers.values())
+        seen = (
+            (SEES, f"{OBSERVERS[hop]}:{bus}", told)
             for bus, hops in self.hops.items()
             for hop in hops
             if hop in OBSERVERS
         )
-        until = milliseconds(moment)
-        return all(db.execute(SEES, (observer, until)).fetchone()[0] for observer in observers)
+        return all(
+            db.execute(question, (who, milliseconds(until))).fetchone()[0]
+            for question, who, until in chain(watched, seen)
+        )
 
     def _balance(self, db: sqlite3.Connection, bus: str, start: float, end: float) -> Window:
         no_data = list(self._unobserved(db, bus, start, end))
@@ -184,8 +191,9 @@ class Books:
         """Yield the hops of which not all was seen; what is behind one can't be told either."""
         grace = self._settings.grace
         # After a blind time comes what the broker kept meanwhile, and the listener had long ago.
-        span = milliseconds(end), milliseconds(start - grace)
-        (lost,) = db.execute(BLIND, (self._numbers[bus], *span)).fetchone()
+        number, until = self._numbers[bus], milliseconds(end)
+        (lost,) = db.execute(BLIND, (number, until, milliseconds(start - grace))).fetchone()
+        lost |= not db.execute(WATCHED, (number, until)).fetchone()[0]
         for hop in self.hops[bus]:
             if hop in OBSERVERS:
                 lost |= not is_covered(db, f"{OBSERVERS[hop]}:{bus}", start, end + grace)

@@ -237,6 +237,16 @@ def test_while_busmon_was_blind_nothing_is_missing(
     assert [sums.no_data for sums in bench.sums("").values()] == [not told] * 3
 
 
+def test_while_busmon_is_blind_nothing_is_missing_before_it_sees_again(bench: Bench):
+    with bench.ledger.transaction() as db:
+        db.execute("UPDATE buses SET watched = ?", (int((NOW + 9) * 1000),))
+    bench.see("1")
+    assert bench.close(NOW + 12) == 0  # it may be seen yet that it was watched
+    assert bench.close(NOW + 12 + HOLE) == 1
+    assert bench.sums() == {Hop.BUS: Sums(messages=1)} | dict.fromkeys(ALL[1:], Sums())
+    assert [sums.no_data for sums in bench.sums("").values()] == [1, 1, 1]
+
+
 def test_without_observers_only_the_bus_is_in_the_books():
     assert audited_hops(Audit(), BUS) == (Hop.BUS,)
     assert audited_hops(AUDIT, "centos") == (Hop.BUS,)
