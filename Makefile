@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test silence-report lint clean
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile
 
 demo: .venv/runtime ## watch made-up buses: no broker, no configuration
 	$(BIN)/busmon demo $(ARGS)
@@ -13,6 +13,9 @@ demo: .venv/runtime ## watch made-up buses: no broker, no configuration
 test: .venv/development ## run the tests on real brokers, which it installs if missing
 	tests/install-brokers
 	$(BIN)/python -m pytest $(ARGS)
+
+silence-report: .venv/development ## simulate a year: who finds an outage when, with how many false alarms
+	$(BIN)/python -m tests.simulation.report $(ARGS)
 
 lint: .venv/development ## check style, types and the Containerfile
 	$(BIN)/ruff check

@@ -40,9 +40,8 @@ def _ascii(secret: SecretStr) -> SecretStr:
 class Silence(Section):
     """`[silence]`: when a topic has been silent for too long."""
 
-    max_silence: Annotated[
-        dict[str, Seconds], Field(default_factory=dict)
-    ]  # by topic or pattern, instead of what is learned
+    # By topic or pattern, in place of what is learned.
+    max_silence: dict[Annotated[str, Field(min_length=1)], Seconds] = Field(default_factory=dict)
 
 
 class Reports(Section):

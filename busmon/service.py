@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from busmon.auditor import Auditor
+from busmon.blind import Blind
 from busmon.ledger import Ledger, NotRecorded
 from busmon.metrics import Metrics, make_registry
+from busmon.metrics_silence import SilenceMetrics
 from busmon.monitor import Monitor
 from busmon.observers import Observer, Observers
 from busmon.observers.celery import CeleryObserver
@@ -17,6 +19,7 @@ from busmon.pruning import forget
 from busmon.reports import Inbox
 from busmon.rules import RuleBook, rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
+from busmon.silence_watch import SilenceWatch
 from busmon.sources import Source
 from busmon.storage import LedgerError
 from busmon.web import Endpoint, make_app, problems
@@ -43,10 +46,10 @@ def open_service(config: Config) -> "Service":
         sources = [make_source(name, bus, ledger) for name, bus in config.buses.items()]
         observers = make_observers(config, ledger)
         inbox = Inbox(ledger, config.audit.reports.bus) if config.audit.reports else None
-    except NotRecorded as error:  # the name of a queue
+        books = {name: rule_book(bus.rules, config.rules) for name, bus in config.buses.items()}
+        return Service(config, ledger, books, sources, observers, inbox)
+    except NotRecorded as error:  # the name of a queue, say
         raise LedgerError(f"{config.ledger.path}: can't be written: {error}") from error
-    books = {name: rule_book(bus.rules, config.rules) for name, bus in config.buses.items()}
-    return Service(config, ledger, books, sources, observers, inbox)
 
 
 def _own_endpoints(config: Config, inbox: Inbox | None) -> dict[str, Endpoint]:
@@ -113,6 +116,8 @@ class Service:
         self._auditor = Auditor(config, ledger, [source.name for source in sources])
         self._observers = Observers([*observers, *([inbox] if inbox else [])])
         links = {source.name: source.link for source in sources}
+        self._blind = Blind(ledger, links, time.time())
+        self._silence = SilenceWatch(config.silence, ledger, books, self._blind)
         metrics = Metrics(ledger, links, version("busmon"))
         self._monitor = Monitor(
             ledger,
@@ -128,7 +133,8 @@ class Service:
         def page() -> str:
             return render(links, ledger.tallies(), wrong(), version("busmon"), time.time())
 
-        registry = make_registry(metrics, self._observers, self._auditor)
+        silence = SilenceMetrics(self._silence, self._blind)
+        registry = make_registry(metrics, silence, self._observers, self._auditor)
         app = make_app(config.web, registry, wrong, page, _own_endpoints(config, inbox))
         self._web = WebServer(config.web, app)
         self.url = self._web.url
@@ -144,6 +150,8 @@ class Service:
         threads = [self._thread(source, stopping) for source in self._sources]
         threads += self._observers.threads()
         threads.append(threading.Thread(target=self._auditor.run, name="audit", daemon=True))
+        for watch in (self._blind.run, self._silence.run):
+            threads.append(threading.Thread(target=watch, args=(stopping,), daemon=True))
         threads.append(threading.Thread(target=self._prune, args=(stopping,), daemon=True))
         for thread in threads:
             thread.start()

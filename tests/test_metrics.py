@@ -14,13 +14,19 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from busmon.ledger import Judged, Ledger, NotRecorded, Recorded
+from busmon.blind import Blind
+from busmon.gap_settings import Silence
+from busmon.ledger import Judged, Ledger, NotRecorded, Recorded, Series
 from busmon.message import Message, Outcome, Verdict
 from busmon.metrics import Metrics, make_registry
+from busmon.metrics_silence import SilenceMetrics
 from busmon.monitor import OTHER, Monitor
+from busmon.rates import WEEK
 from busmon.rules import HANDLED, rule_book
 from busmon.settings import Rules
+from busmon.silence_watch import SilenceWatch
 from busmon.sources import Cause, Link
+from tests.ledgers import past
 
 DOCUMENTED = Path(__file__).parents[1] / "README.md"
 COPR = "org.fedoraproject.prod.copr.build.end"
@@ -35,8 +41,10 @@ class Bench:
         self.ledger = Ledger(path)
         self.links = {"fedora": Link(), "centos": Link()}
         metrics = Metrics(self.ledger, self.links, "1.2.3")
-        self.registry = make_registry(metrics)
         books = {"fedora": rule_book("packit", Rules()), "centos": rule_book("centos", Rules())}
+        blind = Blind(self.ledger, self.links, NOW)
+        self.silence = SilenceWatch(Silence(), self.ledger, books, blind)
+        self.registry = make_registry(metrics, SilenceMetrics(self.silence, blind, lambda: NOW))
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.monitor = Monitor(self.ledger, books, rejections, 1, metrics.observe)
 
@@ -75,11 +83,20 @@ def busy(bench: Bench) -> Bench:
     return bench
 
 
+def learned(bench: Bench) -> Bench:
+    """Let there be a past from which a baseline was learned, too."""
+    hours = range(int(NOW // 3600) - 5 * WEEK, int(NOW // 3600))
+    past(bench.ledger, Series("fedora", COPR, "handled", ""), dict.fromkeys(hours, 2))
+    busy(bench)
+    bench.silence.learn(NOW)
+    return bench
+
+
 def idle(bench: Bench) -> Bench:
     return bench
 
 
-@pytest.mark.parametrize("state", [idle, busy])
+@pytest.mark.parametrize("state", [idle, busy, learned])
 def test_promtool_has_nothing_to_say(bench, state):
     text = generate_latest(state(bench).registry)
     promtool = subprocess.run(
@@ -91,11 +108,13 @@ def test_promtool_has_nothing_to_say(bench, state):
 def test_the_documentation_names_exactly_what_is_exposed(bench):
     exposed = {
         (family.name, family.type, frozenset(sample.labels) - {"le"})
-        for family in parse_text(generate_latest(busy(bench).registry).decode())
+        for family in parse_text(generate_latest(learned(bench).registry).decode())
         for sample in family.samples
     }
     rows = re.findall(
-        r"^\| `(\w+?)(?:\{(.*)\})?` \| (counter|gauge|histogram) \|", DOCUMENTED.read_text(), re.MULTILINE
+        r"^\| `(\w+?)(?:\{(.*)\})?` \| (counter|gauge|histogram) \|",
+        DOCUMENTED.read_text(),
+        re.MULTILINE,
     )
     documented = {
         (name.removesuffix("_total"), kind, frozenset(labels.split(",") if labels else ()))
