@@ -22,6 +22,8 @@ from busmon.metrics import Metrics, make_registry
 from busmon.metrics_silence import SilenceMetrics
 from busmon.monitor import OTHER, Monitor
 from busmon.rates import WEEK
+from busmon.observers import Observers
+from busmon.reports import Inbox
 from busmon.rules import HANDLED, rule_book
 from busmon.settings import Rules
 from busmon.silence_watch import SilenceWatch
@@ -44,7 +46,9 @@ class Bench:
         books = {"fedora": rule_book("packit", Rules()), "centos": rule_book("centos", Rules())}
         blind = Blind(self.ledger, self.links, NOW)
         self.silence = SilenceWatch(Silence(), self.ledger, books, blind)
-        self.registry = make_registry(metrics, SilenceMetrics(self.silence, blind, lambda: NOW))
+        observers = Observers([Inbox(self.ledger, "fedora")])
+        silence = SilenceMetrics(self.silence, blind, lambda: NOW)
+        self.registry = make_registry(metrics, silence, observers)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.monitor = Monitor(self.ledger, books, rejections, 1, metrics.observe)
 
