@@ -21,8 +21,8 @@ from busmon.message import Message, Outcome, Verdict
 from busmon.metrics import Metrics, make_registry
 from busmon.metrics_silence import SilenceMetrics
 from busmon.monitor import OTHER, Monitor
-from busmon.rates import WEEK
 from busmon.observers import Observers
+from busmon.rates import WEEK
 from busmon.reports import Inbox
 from busmon.rules import HANDLED, rule_book
 from busmon.settings import Rules
