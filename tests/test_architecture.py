@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 # A module or package imports only from those before it.
 ORDER = [
     "tap_sender", "tap", "message", "quantities", "section", "gap_settings", "settings", "rules", "storage", "ledger", "rates", "silence", "observed", "audit", "late", "books", "monitor",
-    "fedora_toml", "sources", "blind", "silence_watch", "families", "auditor", "observers", "reports", "pruning", "metrics", "metrics_silence", "overrides", "config", "describe", "explain",
-    "replay", "logs", "web_page", "web_server", "web", "web_reports", "service", "demo", "signals", "cli_files", "cli_common",
+    "fedora_toml", "sources", "blind", "silence_watch", "families", "auditor", "observers", "reports", "pruning", "metrics", "metrics_silence", "overrides", "config", "describe", "explain", "gaps", "trace", "lint",
+    "replay", "logs", "web_page", "web_server", "web", "web_reports", "service", "demo", "signals", "cli_files", "cli_common", "cli_lint", "cli_audit",
     "cli", "__main__",
 ]  # fmt: skip
 
