@@ -9,7 +9,9 @@ from typing import cast
 
 import click
 
+from busmon.cli_audit import gaps, trace
 from busmon.cli_common import FATAL, config_option, fatal, load_config, set_up_log
+from busmon.cli_lint import lint
 from busmon.signals import stopping_on_signals
 
 
@@ -246,3 +248,8 @@ def demo(listen: str, rate: float) -> None:
         raise click.BadParameter(str(error), param_hint="--listen") from error
     with fatal(LedgerError, OSError, SourceDied):
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/metrics (Ctrl-C ends it)"))
+
+
+main.add_command(lint)
+main.add_command(gaps)
+main.add_command(trace)

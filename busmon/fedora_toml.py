@@ -78,6 +78,15 @@ def read(path: Path) -> FedoraToml:
     )
 
 
+def routing_keys(path: Path) -> Iterator[str]:
+    """Yield those of all bindings; raises UnusableToml. What else is in the file is not checked."""
+    conf = _load(path)
+    if problems := [f"{path}: {problem}" for problem in _bindings_refused(conf)]:
+        raise UnusableToml(problems)
+    for binding in conf["bindings"]:
+        yield from binding["routing_keys"]
+
+
 def bindings(bus: AmqpBus, toml: FedoraToml) -> tuple[Binding, ...]:
     """Return what the bus's queue is bound to, in order and each once."""
     exchanges = dict.fromkeys(binding.exchange for binding in toml.bindings) or [EXCHANGE]
@@ -110,8 +119,7 @@ def _problems(conf: dict[str, Any]) -> Iterator[str]:
 
     yield from (f"{key}: no such setting" for key in conf if key not in fedora.DEFAULTS)
     yield from _refused("queues", fedora.validate_queues, conf)
-    refused = list(_refused("bindings", fedora.validate_bindings, conf))
-    yield from refused or _binding_problems(conf["bindings"])
+    yield from _bindings_refused(conf)
     yield from _refused("client_properties", fedora.validate_client_properties, conf)
     try:
         _parameters(conf["amqp_url"])
@@ -132,6 +140,13 @@ def _refused(key: str, validate: Callable[[Any], None], conf: dict[str, Any]) ->
         yield f"{key}: {error.message}"
     except (TypeError, AttributeError):  # what comes of a value of the wrong type
         yield f"{key}: has a value of the wrong type"
+
+
+def _bindings_refused(conf: dict[str, Any]) -> Iterator[str]:
+    from fedora_messaging.config import validate_bindings
+
+    refused = list(_refused("bindings", validate_bindings, conf))
+    yield from refused or _binding_problems(conf["bindings"])
 
 
 def _binding_problems(bindings: Iterable[Mapping[str, Any]]) -> Iterator[str]:
