@@ -7,10 +7,12 @@ Nothing is consumed from a queue of tasks, and nothing is said to the workers.
 
 import logging
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
@@ -22,6 +24,7 @@ from busmon.observers.sight import Sight
 from busmon.observers.tasks import STATES, TaskEvents
 from busmon.observers.workers import Workers
 
+PORT = 6379  # of Redis, where the URL has none
 TIMEOUT = 5.0  # seconds for connecting and for an answer
 PING = 5  # seconds of silence after which the broker is asked for a sign of life
 UNANSWERED = 5  # such questions, one a second
@@ -105,6 +108,8 @@ class CeleryObserver:
     def _session(self) -> None:
         from celery import Celery
 
+        url = self._settings.broker.get_secret_value()
+        _reach(url)
         app = Celery("busmon", set_as_current=False, fixups=[])
         app.conf.broker_transport_options = {
             "socket_timeout": TIMEOUT,
@@ -113,7 +118,7 @@ class CeleryObserver:
             "health_check_interval": PING,
         }
         # The URL is given here, since in the app's settings the environment would override it.
-        with app.connection_for_read(self._settings.broker.get_secret_value()) as connection:
+        with app.connection_for_read(url) as connection:
             receiver = app.events.Receiver(connection, handlers={"*": self._note})
             receiver.on_connection_error = _give_up
             receiver.on_decode_error = _ignore
@@ -155,7 +160,7 @@ class CeleryObserver:
         """Write the events, and where it is `proven` that they come, that they do."""
         silent = self._workers.silent(now)
         sees = proven and self._workers.spoken and not silent
-        self._next_write = now + (WRITING if self._events else ALIVE)
+        self._next_write = now + (WRITING if self._events else min(ALIVE, self._settings.interval))
         try:
             with self._ledger.transaction() as db:
                 numbers = self._events.write(db)
@@ -182,6 +187,12 @@ def queue_lengths(client: Any, queues: Sequence[str]) -> dict[str, int]:
         answers = iter(pipeline.execute(raise_on_error=False))
     sizes = {queue: [next(answers) for _ in LISTS] for queue in queues}
     return {queue: sum(s for s in found if isinstance(s, int)) for queue, found in sizes.items()}
+
+
+def _reach(url: str) -> None:
+    """Raise OSError where nothing listens: Redis's client would try for many seconds."""
+    parts = urlsplit(url)
+    socket.create_connection((parts.hostname or "", parts.port or PORT), TIMEOUT).close()
 
 
 def _give_up(error: Exception, _interval: float) -> None:

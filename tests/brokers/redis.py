@@ -15,11 +15,13 @@ from tests.brokers import Server, free_port
 class Redis:
     """The broker between the listener and its workers; a restart forgets everything."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, password: str = "") -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        login = f":{password}@" if password else ""
+        self.url = f"redis://{login}127.0.0.1:{self.port}/0"
         program = shutil.which("redis-server") or shutil.which("valkey-server") or "redis-server"
         options = {"bind": "127.0.0.1", "port": self.port, "save": "", "dir": directory}
+        options |= {"requirepass": password} if password else {}
         self.server = Server(
             [
                 program,
