@@ -34,29 +34,34 @@ class Observed:
 
 
 def note_alive(
-    db: sqlite3.Connection,
-    observer: str,
-    now: float,
-    since: float | None = None,
-    *,
-    anew: bool = False,
+    db: sqlite3.Connection, observer: str, now: float, since: float | None = None
 ) -> None:
-    """Do what Observed.alive says, inside a transaction of the caller's.
-
-    `anew` begins a new interval in any case: something before `since` is known to be missed.
-    """
+    """Do what Observed.alive says, inside a transaction of the caller's."""
     until = milliseconds(now)
     first = until if since is None else milliseconds(min(since, now))
-    extended = (
-        not anew
-        and db.execute(
-            "UPDATE observed SET until = max(until, ?) WHERE observer = ?"
-            " AND since = (SELECT max(since) FROM observed WHERE observer = ?) AND until > ?",
-            (until, observer, observer, (first or 0) - int(HOLE * 1000)),
-        ).rowcount
-    )
+    extended = db.execute(
+        "UPDATE observed SET until = max(until, ?) WHERE observer = ?"
+        " AND since = (SELECT max(since) FROM observed WHERE observer = ?) AND until > ?",
+        (until, observer, observer, (first or 0) - int(HOLE * 1000)),
+    ).rowcount
     if not extended:
         db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?)", (observer, first, until))
+
+
+def note_span(
+    db: sqlite3.Connection, observer: str, since: float, until: float, hole: float
+) -> None:
+    """Note that the observer saw from `since` to `until`, told in any order.
+
+    What was noted before and is less than `hole` seconds away becomes one interval with it.
+    """
+    first, last, away = (milliseconds(time) or 0 for time in (since, until, hole))
+    near = "FROM observed WHERE observer = ? AND until >= ? AND since <= ?"
+    bounds = (observer, first - away, last + away)
+    for noted in db.execute(f"SELECT since, until {near}", bounds):
+        first, last = min(first, noted[0]), max(last, noted[1])
+    db.execute(f"DELETE {near}", bounds)
+    db.execute("INSERT INTO observed VALUES (?, ?, ?)", (observer, first, last))
 
 
 def note_start(db: sqlite3.Connection, observer: str, now: float) -> None:

@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from busmon.families import counter
 from busmon.ledger import Ledger
-from busmon.observed import HOLE, note_alive
+from busmon.observed import HOLE, note_span
 from busmon.storage import milliseconds, stored_id
 
 STATES = ("passed", "dropped", "raised")
 REFUSALS = ("method", "token", "type", "length", "size", "malformed", "bus", "ledger")
+DELAY = 1.0  # seconds by which two batches of a tap may take differently long to arrive
 REMEMBERED = 100  # processes of the listener; more than that restart in no minute
 
 _FIELDS = attrgetter("id", "topic", "state", "task")
@@ -110,9 +111,10 @@ class Inbox:
         with self._taking:
             tap = self._taps.get(batch.tap)
             again = tap is not None and batch.seq <= tap.seq
-            # A process that came to no proper end took with it what it had not reported yet.
-            gone = tap is None and not all(other.ended for other in self._taps.values())
-            anew = gone or (batch.lost > 0 and not again)
+            newest = next(reversed(self._taps.values()), None)
+            # After a process that told everything before its end, its successor misses
+            # nothing: there was no listener. One that was killed had more to tell.
+            succeeds = tap is None and newest is not None and newest.ended
             with self._ledger.transaction() as db:
                 # In the alphabet "dropped" is before "raised", too.
                 db.executemany(
@@ -125,9 +127,10 @@ class Inbox:
                         for id_, topic, state, task in map(_FIELDS, batch.reports)
                     ],
                 )
-                until, since = now - batch.until, now - batch.since
-                note_alive(db, f"tap:{self.bus}", until, since, anew=anew)
-            self._remember(batch, gone)
+                since, until = now - batch.since, now - batch.until
+                hole = HOLE if succeeds else 0 if batch.lost else DELAY
+                note_span(db, f"tap:{self.bus}", min(since, until), until, hole)
+            self._remember(batch)
             self._heard = self._clock()
             if not again:
                 self._states.update(one.state for one in batch.reports)
@@ -178,10 +181,7 @@ class Inbox:
             (((reason,), number) for reason, number in refusals.items()),
         )
 
-    def _remember(self, batch: Batch, gone: bool) -> None:
-        if gone:  # told once
-            for other in self._taps.values():
-                other.ended = True
+    def _remember(self, batch: Batch) -> None:
         tap = self._taps.pop(batch.tap, None) or _Tap()  # back in as the newest
         tap.seq, tap.ended = max(tap.seq, batch.seq), batch.last
         self._taps[batch.tap] = tap
