@@ -35,7 +35,7 @@ UNCONFIRMED = """
 SELECT count(*) FROM seen JOIN series ON series.id = seen.series
 LEFT JOIN reports ON reports.id = seen.id AND reports.bus = seen.bus
 LEFT JOIN tasks ON tasks.id = reports.task
-WHERE received_at >= ? AND received_at < ? AND seen.bus = ? AND outcome = 'handled'
+WHERE seen.received_at >= ? AND seen.received_at < ? AND seen.bus = ? AND outcome = 'handled'
 AND (? IS NULL OR series.topic = ?)
 """
 NOT_PASSED = " AND reports.state IS NOT 'passed'"
