@@ -12,7 +12,6 @@ from fedora_messaging.exceptions import Drop, HaltConsumer, Nack
 
 TASK = "task.steve_jobs.process_message"
 QUEUE = "short-running"
-UNHANDLED = "drop"
 
 
 def handle(message: Any) -> None:
@@ -24,6 +23,8 @@ def handle(message: Any) -> None:
     match message.body.get("do"):
         case "pass":
             publish(settings["celery"], message)
+        case "pass to nobody":
+            publish("redis://127.0.0.1:9/0", message)
         case "pass, then raise":
             publish(settings["celery"], message)
             raise RuntimeError("too late")

@@ -1,7 +1,9 @@
 """The tap in a real `fedora-messaging consume`, beside RabbitMQ, Redis and busmon."""
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -110,9 +112,9 @@ def reports(directory: Path) -> dict[str, tuple[str, str | None]]:
 
 def told(ids: Sequence[str], what: Sequence[str]) -> dict[str, tuple[str, str | None]]:
     """Return what the tap should report of messages to which this was done."""
-    states = {"pass": "passed", "pass, then raise": "passed", "drop": "dropped", "Nack": "dropped"}
+    states = {"pass": "passed", "drop": "dropped", "Nack": "dropped"}  # of a Nack the second try
     return {
-        identity: (states.get(do, "raised"), task_id(identity) if "pass" in do else None)
+        identity: (states.get(do, "raised"), task_id(identity) if do == "pass" else None)
         for identity, do in zip(ids, what, strict=True)
     }
 
@@ -157,15 +159,16 @@ def test_busmon_knows_of_each_message_what_the_listener_did(tmp_path, busmon, li
     assert listener.terminate() == 0
 
 
+@pytest.mark.parametrize("end", ["raise", "pass to nobody"])
 def test_a_callback_that_raises_ends_the_listener_as_before_and_its_report_arrives(
-    tmp_path, busmon, listener
+    tmp_path, busmon, listener, end
 ):
     busmon.start()
     listener.tap(reports_url(busmon))
     listener.start()
-    ids = listener.publish("drop", "raise")
+    ids = listener.publish("drop", end)
     assert listener.wait() == 13
-    assert reports(tmp_path) == told(ids, ["drop", "raise"])
+    assert reports(tmp_path) == told(ids, ["drop", end])
     assert listener.drain(listener.queue) == ids[1:]
 
 
@@ -235,3 +238,57 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(tmp_path, rabbitmq, red
     finally:
         plain.close()
         tapped.close()
+
+
+@pytest.mark.parametrize("callback", ["missing", "number", "NoCallback", "Unmakeable"])
+def test_a_callback_that_is_none_is_refused_as_without_the_tap(tmp_path, rabbitmq, redis, callback):
+    plain = Listener(tmp_path / "plain", rabbitmq, redis, callback)
+    tapped = Listener(tmp_path / "tapped", rabbitmq, redis, callback)
+    tapped.tap("http://127.0.0.1:9/v1/reports", callback)
+    try:
+        processes = [run(listener) for listener in (plain, tapped)]
+        statuses = [process.wait(30) for process in processes]
+        assert statuses[0] == statuses[1] != 0, tapped.output()
+    finally:
+        plain.close()
+        tapped.close()
+
+
+def run(server: Server) -> subprocess.Popen[bytes]:
+    """Start a process that is expected to end by itself at once."""
+    with server.log.open("ab") as output:
+        return subprocess.Popen(
+            server.argv, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"url": "busmon"}, "url should be"),
+        ({"token_file": "/nowhere"}, "url, bus, and token or token_file"),
+        ({"token": "", "token_file": "/nowhere"}, "url, bus, and token or token_file"),
+        ({"tokn": "x"}, "no such setting: tokn"),
+        ({"url": "https://busmon", "ca": "/nowhere"}, "No such file"),
+    ],
+)
+def test_with_wrong_settings_of_its_own_the_tap_says_so_and_the_listener_works(
+    listener, settings, problem
+):
+    listener.tap(**{"url": "http://127.0.0.1:9"} | settings)
+    with listener:
+        listener.publish("drop")
+        wait_until(listener.called, 20, "the message")
+        assert listener.logged("nothing is reported to busmon: ")
+        assert listener.logged(problem)
+        assert TOKEN not in listener.output()
+
+
+def test_the_tap_loads_nothing_that_a_listener_has_not():
+    script = "import sys, fedora_messaging.cli; old = {*sys.modules}; import busmon.tap;" + (
+        "print(*sorted({*sys.modules} - old))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.decode().split()}
+    assert loaded - {"busmon"} <= sys.stdlib_module_names
