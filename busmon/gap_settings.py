@@ -10,6 +10,8 @@ from busmon.section import Section, Strings
 
 
 def _monitor_url(text: str) -> str:
+    if "@" in text:  # the URL is logged
+        raise ValueError("should hold no user and no password")
     try:
         parts = urlsplit(text)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:

@@ -1,0 +1,78 @@
+"""`[audit.ready]` and `[audit.celery]`: what they default to, and every way to get them wrong."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.config import MQTT, SECRET, problems, read
+
+READY = '[audit.ready]\nbus = "centos"\nurl = "http://localhost:8080/ready"\n'
+CELERY = f'[audit.celery]\nbus = "centos"\nbroker = "redis://:{SECRET}@localhost:6379/0"\n'
+
+
+def test_observers_need_little_and_show_no_secret(directory: Path) -> None:
+    config = read(
+        directory, MQTT + READY + CELERY, BUSMON__AUDIT__CELERY__QUEUES="short-running,long"
+    )
+    assert config.audit.ready
+    assert config.audit.ready.interval == 15
+    assert config.audit.celery
+    assert config.audit.celery.tasks == ("task.steve_jobs.process_message",)
+    assert config.audit.celery.queues == ("short-running", "long")
+    assert SECRET not in repr(config)
+
+
+def test_the_brokers_url_may_be_in_a_file(directory: Path) -> None:
+    (directory / "broker").write_text("redis://localhost\n")
+    text = MQTT + '[audit.celery]\nbus = "centos"\nbroker_file = "broker"\n'
+    celery = read(directory, text).audit.celery
+    assert celery
+    assert celery.broker.get_secret_value() == "redis://localhost"
+
+
+def test_an_observer_of_no_bus_is_told(directory: Path) -> None:
+    text = MQTT + READY.replace("centos", "fedora") + CELERY.replace("centos", "umb")
+    assert problems(directory, text) == [
+        "audit.ready.bus: no such bus: fedora",
+        "audit.celery.bus: no such bus: umb",
+    ]
+
+
+@pytest.mark.parametrize("library", ["celery", "redis"])
+def test_celery_that_is_not_installed_is_told(
+    directory: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    assert problems(directory, MQTT + CELERY) == [
+        "audit.celery: needs Celery: pip install 'busmon[celery]'"
+    ]
+    assert read(directory, MQTT + READY).audit.celery is None
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8080", "ftp://localhost/", "http://", "http://a:b/", "http://[::1/"]
+)
+def test_a_monitors_url_is_one_of_http(directory: Path, url: str) -> None:
+    text = MQTT + READY.replace("http://localhost:8080/ready", url)
+    assert problems(directory, text) == [
+        "audit.ready.url: should be http://HOST:PORT/ready of the listener's fedora-messaging"
+    ]
+
+
+def test_a_monitors_url_holds_no_password(directory: Path) -> None:
+    text = MQTT + READY.replace("localhost", f"me:{SECRET}@localhost")
+    (problem,) = problems(directory, text)
+    assert problem == "audit.ready.url: should hold no user and no password"
+
+
+@pytest.mark.parametrize(
+    "url", [SECRET, f"amqp://:{SECRET}@localhost", f"redis://:{SECRET}@", "redis://a:b"]
+)
+def test_a_broker_is_redis_and_what_is_not_is_not_repeated(directory: Path, url: str) -> None:
+    text = MQTT + f'[audit.celery]\nbus = "centos"\nbroker = "{url}"\ntasks = []\n'
+    assert problems(directory, text) == [
+        "audit.celery.broker: should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE],"
+        " or rediss://",
+        "audit.celery.tasks: should not be empty",
+    ]
