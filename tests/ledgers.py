@@ -31,11 +31,11 @@ def counted(ledger: Ledger) -> int:
     return sum(tally.messages for tally in ledger.tallies().values())
 
 
-def past(ledger: Ledger, series: Series, hours: Mapping[int, int]) -> None:
-    """Let so many messages have come in each hour (of Unix time), as if counted then."""
+def past(ledger: Ledger, series: Series, hours: Mapping[int, int], last: float) -> None:
+    """Let so many messages have come in each hour (of Unix time), the last at `last`."""
     verdict = Verdict(Outcome(series.outcome), series.reason)
-    first = Message(bus=series.bus, id="the first", topic=series.topic, received_at=0.0)
-    ledger.record([(first, verdict)])
+    message = Message(bus=series.bus, id=series.topic, topic=series.topic, received_at=last)
+    ledger.record([(message, verdict)])
     with ledger.transaction() as db:
         (number,) = db.execute(
             "SELECT series.id FROM series JOIN buses ON buses.id = bus"
@@ -43,7 +43,7 @@ def past(ledger: Ledger, series: Series, hours: Mapping[int, int]) -> None:
             series,
         ).fetchone()
         db.executemany(
-            "INSERT INTO hours VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO hours VALUES (?, ?, ?)",
             [(hour, number, messages) for hour, messages in hours.items() if messages],
         )
 

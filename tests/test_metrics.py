@@ -90,7 +90,7 @@ def busy(bench: Bench) -> Bench:
 def learned(bench: Bench) -> Bench:
     """Let there be a past from which a baseline was learned, too."""
     hours = range(int(NOW // 3600) - 5 * WEEK, int(NOW // 3600))
-    past(bench.ledger, Series("fedora", COPR, "handled", ""), dict.fromkeys(hours, 2))
+    past(bench.ledger, Series("fedora", COPR, "handled", ""), dict.fromkeys(hours, 2), NOW - 9)
     busy(bench)
     bench.silence.learn(NOW)
     return bench

@@ -12,6 +12,7 @@ from tests.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
 HOUR = 60  # minutes
 FIRST_HOUR = START // 3600
+CANDIDATES = 3  # pauses of an hour that may be its longest
 LONGEST = 60 * DAY  # an outage, in minutes: who has not called by then never will
 Alarm = tuple[int, int]  # the first and the last minute of it
 
@@ -65,8 +66,8 @@ class Busmon:
         pace = min(self._pace.factor(), common)
         baseline = self._baselines[hour] = replace(self._baseline, pace=pace)
         lengths = np.diff(ends, prepend=before)
-        # One less than half as long can't be the hour's longest in messages.
-        for index in np.flatnonzero(lengths * 2 >= lengths.max(initial=1)):
+        # Within an hour the longest in minutes is the longest in messages, or nearly.
+        for index in np.argsort(lengths)[-CANDIDATES:]:
             since, until = int(ends[index] - lengths[index]), int(ends[index])
             expected = min(self._pause(baseline, since, until), baseline.limit)
             day = (FIRST_HOUR + hour) // 24

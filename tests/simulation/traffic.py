@@ -34,6 +34,11 @@ class Topic:
     nagios: int
     rebuilt: bool = False  # takes part in mass rebuilds
 
+    @property
+    def in_nagios(self) -> bool:
+        """Whether Fedora's Nagios has a threshold for it; else there is one made up here."""
+        return not self.name.startswith((FEDORA + "openscanhub", FEDORA + "logdetective"))
+
 
 COPR, KOJI, GIT, RARE = DAY, DAY, 7 * DAY, 21 * DAY
 # Nagios knows nothing of OpenScanHub and Log Detective: as patient as with git and Bodhi.
