@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from busmon import fedora_toml
+from busmon.gap_settings import Audit
 from busmon.quantities import SIZES, UNITS
 from busmon.settings import (
     AmqpBus,
@@ -29,6 +30,8 @@ def describe(config: Config) -> str:
     for name, bus in config.buses.items():
         lines += [f"{name}: {bus.type}, rules {bus.rules}", *_aligned(_bus(bus))]
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
+    if observers := list(_aligned(_audit(config.audit))):
+        lines += ["audit", *observers]
     return "\n".join(lines)
 
 
@@ -95,6 +98,17 @@ def _ledger(ledger: LedgerSettings) -> Iterator[Row]:
     retention, size = _quantity(ledger.retention, DURATIONS), _quantity(ledger.size_limit, SIZES)
     yield "path", ledger.path
     yield "keeps", f"messages for {retention}, at most {size}"
+
+
+def _audit(audit: Audit) -> Iterator[Row]:
+    if reports := audit.reports:
+        yield "reports", f"of the tap of {reports.bus}, at /v1/reports with a bearer token"
+    if ready := audit.ready:
+        every = _quantity(ready.interval, DURATIONS)
+        yield "ready", f"of the listener of {ready.bus}, every {every}"
+    if celery := audit.celery:
+        tasks, queues = _counted(celery.tasks, "task"), _counted(celery.queues, "queue")
+        yield "celery", f"behind {celery.bus}, {tasks}; {queues}"
 
 
 def _security(tls: bool, bus: Tls, login: bool) -> str:

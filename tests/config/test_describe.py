@@ -60,3 +60,24 @@ ledger
   path        /srv/ledger.sqlite
   keeps       messages for 7d, at most 20000000 bytes"""
     )
+
+
+def test_the_summary_says_who_observes_the_listener_and_its_workers(directory: Path) -> None:
+    text = f"""
+    [audit.reports]
+    bus = "centos"
+    token = "{SECRET}"
+    [audit.ready]
+    bus = "centos"
+    url = "http://localhost/ready"
+    [audit.celery]
+    bus = "centos"
+    broker = "redis://:{SECRET}@localhost"
+    """
+    _, _, audit = describe(read(directory, MQTT + text)).partition("audit\n")
+    assert audit == (
+        """\
+  reports     of the tap of centos, at /v1/reports with a bearer token
+  ready       of the listener of centos, every 15s
+  celery      behind centos, 1 task: task.steve_jobs.process_message; 1 queue: short-running"""
+    )
