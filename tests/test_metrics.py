@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,23 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from pydantic import SecretStr
 
+from busmon.auditor import Auditor
 from busmon.blind import Blind
-from busmon.gap_settings import Silence
+from busmon.gap_settings import Celery, ReadyPoll, Silence
 from busmon.ledger import Judged, Ledger, NotRecorded, Recorded, Series
 from busmon.message import Message, Outcome, Verdict
 from busmon.metrics import Metrics, make_registry
 from busmon.metrics_silence import SilenceMetrics
 from busmon.monitor import OTHER, Monitor
-from busmon.observers import Observers
+from busmon.observers import Observer, Observers
+from busmon.observers.celery import CeleryObserver
+from busmon.observers.ready import ReadyObserver
 from busmon.rates import WEEK
 from busmon.reports import Inbox
 from busmon.rules import HANDLED, rule_book
-from busmon.settings import Rules
+from busmon.settings import Config, Rules
 from busmon.silence_watch import SilenceWatch
 from busmon.sources import Cause, Link
 from tests.ledgers import past
@@ -39,16 +44,21 @@ NOW = 1_700_000_000.0
 class Bench:
     """All that counts, without a broker: one bus `fedora` and one `centos`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, broker: str = "redis://localhost") -> None:
         self.ledger = Ledger(path)
         self.links = {"fedora": Link(), "centos": Link()}
         metrics = Metrics(self.ledger, self.links, "1.2.3")
         books = {"fedora": rule_book("packit", Rules()), "centos": rule_book("centos", Rules())}
         blind = Blind(self.ledger, self.links, NOW)
         self.silence = SilenceWatch(Silence(), self.ledger, books, blind)
-        observers = Observers([Inbox(self.ledger, "fedora")])
+        ready = ReadyObserver(ReadyPoll(bus="fedora", url="http://localhost"), self.ledger)
+        self.celery = CeleryObserver(Celery(bus="fedora", broker=broker), self.ledger)
+        observers = Observers([Inbox(self.ledger, "fedora"), ready, self.celery])
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
-        self.registry = make_registry(metrics, silence, observers)
+        reports = Reports(bus="fedora", token=SecretStr("token"))
+        config = Config.model_construct(audit=Audit(reports=reports))
+        audit = Auditor(config, self.ledger, list(self.links))
+        self.registry = make_registry(metrics, silence, observers, audit)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.monitor = Monitor(self.ledger, books, rejections, 1, metrics.observe)
 
@@ -109,12 +119,27 @@ def test_promtool_has_nothing_to_say(bench, state):
     assert (promtool.returncode, promtool.stdout, promtool.stderr) == (0, b"", b"")
 
 
-def test_the_documentation_names_exactly_what_is_exposed(bench):
-    exposed = {
-        (family.name, family.type, frozenset(sample.labels) - {"le"})
-        for family in parse_text(generate_latest(learned(bench).registry).decode())
-        for sample in family.samples
-    }
+@contextmanager
+def running(observer: Observer) -> Iterator[None]:
+    """Let an observer see meanwhile."""
+    thread = threading.Thread(target=observer.run)
+    thread.start()
+    try:
+        wait_until(observer.up, what="the observer to see")
+        yield
+    finally:
+        observer.stop()
+        thread.join()
+
+
+def test_the_documentation_names_exactly_what_is_exposed(redis):
+    bench = learned(Bench(":memory:", redis.url))
+    with running(bench.celery):
+        exposed = {
+            (family.name, family.type, frozenset(sample.labels) - {"le"})
+            for family in parse_text(generate_latest(bench.registry).decode())
+            for sample in family.samples
+        }
     rows = re.findall(
         r"^\| `(\w+?)(?:\{(.*)\})?` \| (counter|gauge|histogram) \|",
         DOCUMENTED.read_text(),
