@@ -30,6 +30,7 @@ class Auditor:
     def __init__(self, config: Config, ledger: Ledger, buses: Sequence[str]) -> None:
         try:
             self._books = Books(ledger, config.audit, buses)
+            self._books.open(time.time())
         except NotRecorded as error:  # the number of a new bus
             raise LedgerError(f"{ledger.path}: can't be written: {error}") from error
         self._ledger = ledger
@@ -107,7 +108,6 @@ class Auditor:
 
     def _work(self) -> None:
         now = time.time()
-        self._books.open(now)
         while self._books.close_next(now, now - self._retention) and not self._pausing():
             pass
         for _ in range(STEPS):
