@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from busmon.auditor import Auditor
 from busmon.blind import Blind
-from busmon.gap_settings import Celery, ReadyPoll, Silence
+from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
 from busmon.ledger import Judged, Ledger, NotRecorded, Recorded, Series
 from busmon.message import Message, Outcome, Verdict
 from busmon.metrics import Metrics, make_registry
@@ -33,6 +33,7 @@ from busmon.rules import HANDLED, rule_book
 from busmon.settings import Config, Rules
 from busmon.silence_watch import SilenceWatch
 from busmon.sources import Cause, Link
+from tests.brokers import wait_until
 from tests.ledgers import past
 
 DOCUMENTED = Path(__file__).parents[1] / "README.md"
