@@ -1,0 +1,204 @@
+"""Whose fault it is: the verdict by what is known, from one layer to the next."""
+
+from dataclasses import replace
+
+import pytest
+
+from busmon.fault import BusFacts, Facts, Fault, Hop, Kind, Queue, Sign, Silent, duration, judge
+
+HOUR, DAY = 3600.0, 86400.0
+UP, DOWN, UNKNOWN = Sign(True), Sign(False, "no answer"), Sign(None)
+COPR = Silent("copr.build.end", 2 * HOUR, 40.0, 8.0)
+HOTNESS = Silent("hotness.update.bug.file", 5 * DAY, 60.3, 9.5)
+WELL = BusFacts(
+    name="fedora",
+    last=2.0,
+    flowing=15,
+    owed=0.5,
+    monitor=UP,
+    tap=UP,
+    listener=Hop(100, 0),
+    celery=UP,
+    workers=Hop(100, 0),
+    queues=(Queue("short-running", 3, 0),),
+)
+
+
+def fedora(**facts: object) -> BusFacts:
+    return replace(WELL, **facts)
+
+
+# What is known, the verdict, and what of the evidence matters to whoever is called for it.
+SCENARIOS = {
+    "all is well": (WELL, Kind.NONE, ["fedora: connected; the newest message came 2 s ago"]),
+    "nothing was ever received": (BusFacts(name="fedora"), Kind.NONE, ["fedora: connected; 0"]),
+    "no baseline yet": (
+        BusFacts(name="fedora", last=1.0, unlearned=15),
+        Kind.NONE,
+        ["15 of which it is not known yet what is usual"],
+    ),
+    # packit-service #2434: one publisher stopped, and nobody noticed for days.
+    "the-new-hotness stopped publishing": (
+        fedora(silent=(HOTNESS,), flowing=14),
+        Kind.PUBLISHER,
+        [
+            "hotness.update.bug.file has been silent for 5 d: 60 messages should have come"
+            " since, and up to 9.5 would be by chance",
+            "14 other topics as usual; the newest message came 2 s ago",
+        ],
+    ),
+    "a topic is silent for longer than configured": (
+        fedora(silent=(Silent("anitya", 2 * DAY),)),
+        Kind.PUBLISHER,
+        ["anitya has been silent for 2 d, longer than it may be"],
+    ),
+    # packit-service #221: no messages for four days; "was the problem on our side?"
+    "the whole bus is silent, and every topic by now": (
+        fedora(silent=(COPR, HOTNESS), flowing=0, last=2 * HOUR),
+        Kind.BUS,
+        ["connected, but no message of any topic has come for 2 h", "already 2 topics"],
+    ),
+    "the whole bus is silent, and the rare topics can't tell yet": (
+        fedora(silent=(COPR,), flowing=14, last=2 * HOUR, owed=12.0),
+        Kind.BUS,
+        ["no message of any topic has come for 2 h"],
+    ),
+    "one topic is silent on a bus whose other topics are rare": (
+        fedora(silent=(COPR,), flowing=2, last=1.5 * HOUR, owed=1.2),
+        Kind.PUBLISHER,
+        ["2 other topics as usual"],
+    ),
+    "messages of topics without a baseline show that the bus is alive": (
+        fedora(silent=(COPR,), flowing=0, unlearned=4, last=5.0),
+        Kind.PUBLISHER,
+        ["the newest message came 5 s ago"],
+    ),
+    # fedora-messaging #208, at busmon's own connection: the heartbeat finds it out.
+    "a zombie connection": (
+        fedora(problem="silent: no heartbeat for 60 s", last=9 * DAY),
+        Kind.CONNECTION,
+        ["fedora: the connection is down: silent: no heartbeat for 60 s"],
+    ),
+    "the connection is down, and silence is its consequence": (
+        fedora(problem="network: refused", silent=(COPR, HOTNESS), flowing=0, last=2 * HOUR),
+        Kind.CONNECTION,
+        ["network: refused"],
+    ),
+    "busmon has a bug on one bus": (
+        fedora(problem="error: KeyError()", own_problem=True),
+        Kind.BUSMON,
+        ["busmon does not receive, by its own fault: error: KeyError()"],
+    ),
+    # fedora-messaging #208, at the listener: connected, and it received nothing for ten days.
+    "the listener is a zombie": (
+        fedora(stalled=37),
+        Kind.LISTENER,
+        ["received nothing while the bus brought 37 messages for it"],
+    ),
+    # fedora-messaging #574: not restarted after a 404; also the queue deleted.
+    "the listener does not consume": (
+        fedora(monitor=Sign(False, "answers that it is not consuming")),
+        Kind.LISTENER,
+        ["does not consume, by its own monitor: answers that it is not consuming"],
+    ),
+    "the listener is killed": (
+        fedora(monitor=DOWN, tap=DOWN, listener=Hop(100, 60), fatal=("copr.build.end",)),
+        Kind.LISTENER,
+        [
+            "the listener is down",
+            "the tap in the listener's process is silent",
+            "the listener did not pass on 60 of 100 messages",
+            "messages that kill a listener came of late: copr.build.end",
+        ],
+    ),
+    # Its queue is deleted at every disconnection: what the bus sends meanwhile is lost.
+    "the listener was away for a moment": (
+        fedora(listener=Hop(100, 3)),
+        Kind.LISTENER,
+        ["the listener did not pass on 3 of 100 messages of the last windows (busmon gaps)"],
+    ),
+    # A message that fails fedora-messaging's validation vanishes: no fault of the listener's.
+    "messages that would kill a listener, and it lives": (
+        fedora(fatal=("copr.build.end",)),
+        Kind.NONE,
+        ["it passed on what it should"],
+    ),
+    "the workers died": (
+        fedora(workers=Hop(50, 50), queues=(Queue("short-running", 60, 55),)),
+        Kind.WORKERS,
+        [
+            "the workers did not finish 50 of 50 messages",
+            "the queue short-running grows: 60 tasks waiting, 55 more than some minutes ago",
+        ],
+    ),
+    "the workers are too slow": (
+        fedora(queues=(Queue("short-running", 400, 100),)),
+        Kind.WORKERS,
+        ["grows: 400 tasks waiting"],
+    ),
+    "a long queue that does not grow": (
+        fedora(queues=(Queue("short-running", 400, 9),)),
+        Kind.NONE,
+        ["the workers keep up"],
+    ),
+    # Three lists of topics kept by hand: they drift.
+    "the rules have drifted": (
+        fedora(listener=Hop(100, 0, unexpected=4)),
+        Kind.NONE,
+        ["passed on 4 messages that busmon's rules ignore: the rules have drifted (busmon lint)"],
+    ),
+    "no observer sees yet": (
+        BusFacts(name="fedora", monitor=UNKNOWN, tap=UNKNOWN, celery=UNKNOWN),
+        Kind.NONE,
+        ["not yet known: what the listener's monitor says", "what the tap", "of the workers"],
+    ),
+    "the workers can't be seen": (
+        fedora(celery=Sign(False, "Redis refuses"), workers=None),
+        Kind.NONE,
+        ["nothing is known of the workers: Redis refuses"],
+    ),
+    # The most upstream cause wins, and what else is wrong is told beside it.
+    "a publisher stopped, and the listener is down": (
+        fedora(silent=(HOTNESS,), flowing=14, monitor=DOWN),
+        Kind.PUBLISHER,
+        ["beside that (listener): fedora: the listener is down"],
+    ),
+    "the listener is down, and the workers, too": (
+        fedora(listener=Hop(9, 9), workers=Hop(3, 3)),
+        Kind.LISTENER,
+        ["beside that (workers): fedora: the workers did not finish 3 of 3"],
+    ),
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_verdict_names_who_is_at_fault_and_why(scenario: str):
+    facts, kind, words = SCENARIOS[scenario]
+    fault = judge(Facts(buses=(facts,)))
+    assert (fault.kind, fault.bus) == (kind, "" if kind is Kind.NONE else "fedora")
+    assert [word for word in words if word not in "\n".join(fault.evidence)] == []
+
+
+def test_where_busmon_is_blind_nothing_else_is_believed():
+    facts = Facts(problem="ledger: disk full", buses=(fedora(monitor=DOWN, problem="network: x"),))
+    assert judge(facts) == Fault(Kind.BUSMON, "", ("busmon itself is blind: ledger: disk full",))
+
+
+def test_of_several_buses_the_most_upstream_fault_is_the_verdict():
+    centos = BusFacts(name="centos", problem="network: refused")
+    fault = judge(Facts(buses=(fedora(workers=Hop(5, 5)), centos)))
+    assert (fault.kind, fault.bus) == (Kind.CONNECTION, "centos")
+    assert fault.evidence[1].startswith("beside that (workers): fedora: ")
+    assert judge(Facts(buses=(WELL, replace(WELL, name="other")))).kind is Kind.NONE
+
+
+def test_without_any_bus_all_is_well():
+    assert judge(Facts()) == Fault(Kind.NONE, "", ())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")],
+)
+def test_a_duration_is_told_in_the_unit_that_fits(seconds: float, text: str):
+    assert duration(seconds) == text
