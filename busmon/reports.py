@@ -48,7 +48,7 @@ class Batch(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
     tap: Text  # one process of the listener
-    seq: Whole  # the same when sent again
+    seq: Annotated[int, Field(ge=1, le=2**53)]  # the same when sent again
     bus: Text
     since: Ago  # seconds before it was sent
     until: Ago
@@ -114,7 +114,8 @@ class Inbox:
             newest = next(reversed(self._taps.values()), None)
             # After a process that told everything before its end, its successor misses
             # nothing: there was no listener. One that was killed had more to tell.
-            succeeds = tap is None and newest is not None and newest.ended
+            first = batch.seq == 1
+            succeeds = first and tap is None and newest is not None and newest.ended
             with self._ledger.transaction() as db:
                 # In the alphabet "dropped" is before "raised", too.
                 db.executemany(
@@ -128,7 +129,7 @@ class Inbox:
                     ],
                 )
                 since, until = now - batch.since, now - batch.until
-                hole = HOLE if succeeds else 0 if batch.lost else DELAY
+                hole = HOLE if succeeds else 0 if first or batch.lost else DELAY
                 note_span(db, f"tap:{self.bus}", min(since, until), until, hole)
             self._remember(batch)
             self._heard = self._clock()

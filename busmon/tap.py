@@ -45,11 +45,11 @@ class Tap:
         try:
             address = _address(table)
             _listen_to_celery()
-        except (ValueError, OSError, ImportError) as error:
+            buffer = Buffer()
+            Sender(address, buffer).start()
+        except (ValueError, OSError, ImportError, RuntimeError) as error:  # the last: of a thread
             log.error("nothing is reported to busmon: %s", error)
             return callback
-        buffer = Buffer()
-        Sender(address, buffer).start()
         return _tapped(callback, buffer)
 
 

@@ -13,12 +13,12 @@ from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-MOST = 10_000  # reports that wait while busmon is away, some 5 MB
+MOST = 10_000  # reports that wait while busmon is away, some 4 MB
 BATCH = 200  # reports; 200 of the longest ids and topics are still less than busmon takes
 EVERY = 1.0  # seconds
 ALIVE = 10.0  # seconds after which busmon is told that the tap lives, with or without reports
 PATIENCE = 5.0  # seconds for busmon to connect or to answer
-LONGEST_PAUSE = 30.0  # seconds between two tries
+LONGEST_PAUSE = 15.0  # seconds between two tries: busmon waits for 30 s before it calls it blind
 FLUSH = 2.0  # seconds at the end of the process
 HOPELESS = {400, 413}  # what busmon would refuse for ever
 
@@ -182,13 +182,14 @@ class Sender:
         try:
             status = self._address.post(self._encoded(batch), timeout)
         except (OSError, HTTPException, UnicodeError) as error:
-            return self._note(f"can't be reached: {error}")
+            return self._note(f"can't be reached: {error}; reports wait")
+        if status not in HOPELESS and status // 100 != 2:
+            return self._note(f"answers with status {status}; reports wait")
+        self._pending = None
         if status in HOPELESS:
             self._buffer.add_lost(batch)
-        elif status // 100 != 2:
-            return self._note(f"refuses them: status {status}")
-        self._pending = None
-        return self._note(f"refused a batch: status {status}" if status in HOPELESS else None)
+            return self._note(f"answers with status {status}; these reports are lost")
+        return self._note(None)
 
     def _encoded(self, batch: Batch) -> bytes:
         now = time.monotonic()
@@ -209,8 +210,8 @@ class Sender:
     def _note(self, problem: str | None) -> bool:
         """Log a change between well and not, once; tell whether it is well."""
         if problem and problem != self._problem:
-            log.error("reports wait, since busmon at %s %s", self._address.host, problem)
+            log.error("busmon at %s %s", self._address.host, problem)
         elif self._problem and not problem:
-            log.info("reports reach busmon again")
+            log.info("busmon at %s takes reports again", self._address.host)
         self._problem = problem
         return problem is None

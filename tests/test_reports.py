@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
@@ -169,7 +170,7 @@ def test_a_batch_sent_again_counts_once(bench):
         (b"{}", {}, 400, "malformed"),
         (b"\xff", {}, 400, "malformed"),
         (b"[" * 100_000, {}, 400, "malformed"),
-        (batch(seq=-1), {}, 400, "malformed"),
+        (batch(seq=0), {}, 400, "malformed"),
         (batch(seq="1"), {}, 400, "malformed"),
         (batch(seq=10**30), {}, 400, "malformed"),
         (batch(since=float("nan")), {}, 400, "malformed"),
@@ -253,12 +254,12 @@ class Lives:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self.seq = 0
+        self.batches: Counter[str] = Counter()
 
     def tells(self, at: float, since: float, *, tap: str = "a", **changes: object) -> None:
-        self.seq += 1
+        self.batches[tap] += 1
         self.bench.now = NOW + at
-        sent = batch(since=at - since, tap=tap, seq=self.seq, **changes)
+        sent = batch(since=at - since, tap=tap, seq=self.batches[tap], **changes)
         assert self.bench.post(sent)[0] == 200
 
     def covered(self, start: float, end: float) -> bool:
@@ -311,17 +312,18 @@ def test_a_message_healed_by_a_process_of_its_own_uncovers_nothing(bench):
 def test_batches_that_took_differently_long_to_arrive_leave_no_hole(bench):
     tap = Lives(bench)
     tap.tells(10, since=0)
-    tap.tells(20.5, since=10.5)
+    tap.tells(20.5, since=10.9)
     assert tap.covered(0, 20.5)
 
 
 def test_after_a_restart_of_busmon_the_tap_goes_on_where_it_was(tmp_path):
     path = str(tmp_path / "ledger.sqlite")
     first = Bench(path)
-    Lives(first).tells(10, since=0)
+    tap = Lives(first)
+    tap.tells(10, since=0)
     first.ledger.close()
     second = Bench(path)
-    tap = Lives(second)
+    tap.bench = second
     tap.tells(600, since=10)
     assert tap.covered(0, 600)
     second.ledger.close()
@@ -343,7 +345,7 @@ def test_the_tap_is_up_while_it_was_heard_in_the_last_half_minute(bench):
 
 def test_reports_are_forgotten_with_age_in_small_steps(bench):
     for n in range(1200):
-        bench.post(batch(report(str(n)), seq=n))
+        bench.post(batch(report(str(n)), seq=n + 1))
     bench.now += 3600
     bench.post(batch(report("new"), seq=1201))
     steps = [forget(bench.ledger, NOW + 7200, 7000, 2**40) for _ in range(3)]

@@ -187,6 +187,24 @@ def test_while_busmon_is_away_the_tap_keeps_its_reports(tmp_path, busmon, listen
     assert reports(tmp_path) == told(first, ["pass", "drop"]) | told(second, ["drop", "pass"])
 
 
+def test_a_killed_listener_leaves_a_time_without_data(tmp_path, busmon, listener):
+    """What it had not reported yet is nowhere, so nothing may be called missing."""
+    busmon.start()
+    listener.tap(reports_url(busmon))
+    for known in (1, 2):
+        with listener:  # killed at its end
+            listener.publish("drop")
+            wait_until(lambda: len(reports(tmp_path)) == known, 20, "the report")  # noqa: B023 - at once
+    first, second = covered(tmp_path)
+    assert first[1] < second[0]
+
+
+def covered(directory: Path) -> list[tuple[int, int]]:
+    """Return the intervals, in ms, in which busmon knows all that the tap saw."""
+    with closing(sqlite3.connect(directory / "ledger.sqlite")) as db:
+        return db.execute("SELECT since, until FROM observed ORDER BY since").fetchall()
+
+
 def test_a_wrong_token_is_told_once_and_the_listener_goes_on(tmp_path, busmon, listener):
     busmon.start()
     listener.tap(reports_url(busmon), token="s3cret-but-wrong")
