@@ -1,12 +1,13 @@
 """The shape of `[silence]` and `[audit]`: what is expected of the buses and of the listener."""
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from busmon.quantities import Seconds
-from busmon.section import Section, Strings
+from busmon.section import File, Section, Strings
 
 
 def _monitor_url(text: str) -> str:
@@ -25,7 +26,8 @@ def _redis_url(secret: SecretStr) -> SecretStr:
     """Refuse what is no Redis; the error must not repeat it, since it may hold a password."""
     try:
         parts = urlsplit(secret.get_secret_value())
-        if parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0:
+        known = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+        if known and not parts.query and not parts.fragment:
             return secret
     except ValueError:
         pass
@@ -66,9 +68,16 @@ class Celery(Section):
 
     bus: str
     broker: Annotated[SecretStr, AfterValidator(_redis_url)]  # with its password
+    ca: File | None = None  # who signed the certificate of a rediss:// broker
     tasks: Annotated[Strings, Field(min_length=1)] = ("task.steve_jobs.process_message",)
     queues: Strings = ("short-running",)
     interval: Seconds = 15
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        if "ca" in given and not str(given.get("broker")).startswith("rediss:"):
+            yield "ca", "needs a broker of rediss://"
 
 
 class Audit(Section):

@@ -18,6 +18,7 @@ from busmon.observers.celery import CeleryObserver
 from busmon.observers.tasks import TaskEvents
 from busmon.observers.workers import Workers
 from tests.brokers import Server, wait_until
+from tests.brokers.certificates import Certificates
 from tests.brokers.redis import Redis
 from tests.busmon_process import PROJECT, Busmon
 from tests.celery_worker import OTHER, PROCESS_MESSAGE, QUEUE, make_app
@@ -28,9 +29,9 @@ NAME = "celery:fedora"
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Redis]:
     """A Redis of these tests alone, with a password, that may be restarted."""
-    redis = Redis(tmp_path_factory.mktemp("redis"), PASSWORD)
+    redis = Redis(tmp_path_factory.mktemp("redis"), PASSWORD, certificates)
     with redis.server:
         yield redis
 
@@ -246,17 +247,27 @@ def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
     assert "c4nary" not in "\n".join(shown)
 
 
-def test_a_wrong_password_is_told_without_it(
-    tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
+def test_what_is_wrong_with_a_login_or_a_certificate_is_told_without_the_password(
+    tmp_path: Path, broker: Redis, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ):
-    watch = Watch(tmp_path / "l", broker.url.replace(PASSWORD, "wr0ng"))
+    wrong = broker.url.replace(PASSWORD, "wr0ng-c4nary")
+    watches = [
+        Watch(tmp_path / "good", broker.tls_url, ca=certificates.ca),
+        Watch(tmp_path / "unknown", broker.tls_url),
+        Watch(tmp_path / "wrong", wrong),
+    ]
     try:
-        wait_until(lambda: caplog.text, what="the log to tell")
+        wait_until(watches[0].observer.up, what="a connection with TLS")
+        wait_until(lambda: len(caplog.records) == 2, what="the log to tell")
+        assert [watch.observer.up() for watch in watches] == [True, False, False]
     finally:
-        watch.stop()
+        for watch in watches:
+            watch.observer.stop()
+        for watch in watches:
+            watch.stop()
+    assert "certificate verify failed" in caplog.text
     assert "invalid username-password pair" in caplog.text
-    assert "wr0ng" not in caplog.text
-    assert not watch.observer.up()
+    assert "c4nary" not in caplog.text
 
 
 # Events as they may come

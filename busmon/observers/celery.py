@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,6 +91,14 @@ class CeleryObserver:
         """Tell whether the broker is connected, and no worker keeps its tasks to itself."""
         return self._sight.problem() is None
 
+    def problem(self) -> str | None:
+        """Return why it does not see, or None where it does."""
+        return self._sight.problem()
+
+    def lengths(self) -> Mapping[str, int]:
+        """Return how many tasks wait in each queue; none while that is not known."""
+        return self._lengths
+
     def collect(self) -> Iterator[Metric]:
         """Yield the events of the configured tasks, and the lengths of the queues."""
         yield counter(
@@ -118,7 +127,7 @@ class CeleryObserver:
             "health_check_interval": PING,
         }
         # The URL is given here, since in the app's settings the environment would override it.
-        with app.connection_for_read(url) as connection:
+        with app.connection_for_read(url, ssl=_tls(url, self._settings.ca)) as connection:
             receiver = app.events.Receiver(connection, handlers={"*": self._note})
             receiver.on_connection_error = _give_up
             receiver.on_decode_error = _ignore
@@ -193,6 +202,13 @@ def _reach(url: str) -> None:
     """Raise OSError where nothing listens: Redis's client would try for many seconds."""
     parts = urlsplit(url)
     socket.create_connection((parts.hostname or "", parts.port or PORT), TIMEOUT).close()
+
+
+def _tls(url: str, ca: Path | None) -> dict[str, str] | None:
+    """Return that the certificate is to be checked, since Kombu's own default takes any."""
+    if not url.startswith("rediss:"):
+        return None
+    return {"ssl_cert_reqs": "required"} | ({"ssl_ca_certs": str(ca)} if ca else {})
 
 
 def _give_up(error: Exception, _interval: float) -> None:

@@ -72,6 +72,18 @@ class ReadyObserver:
         """Tell whether the monitor answers."""
         return self._sight.problem() is None
 
+    def problem(self) -> str | None:
+        """Return why the monitor does not answer, or None where it does."""
+        return self._sight.problem()
+
+    def consuming(self) -> bool:
+        """Tell whether the listener was consuming, by its last answer."""
+        return self._consuming
+
+    def received(self) -> int:
+        """Return how many messages the listener received, by its own count."""
+        return self._totals.get("received", 0)
+
     def collect(self) -> Iterator[Metric]:
         """Yield what the listener says of itself."""
         totals = self._totals

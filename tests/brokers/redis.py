@@ -10,18 +10,32 @@ from redis import Redis as Client
 from redis.exceptions import ConnectionError as NoConnection
 
 from tests.brokers import Server, free_port
+from tests.brokers.certificates import Certificates
 
 
 class Redis:
     """The broker between the listener and its workers; a restart forgets everything."""
 
-    def __init__(self, directory: Path, password: str = "") -> None:
+    def __init__(
+        self, directory: Path, password: str = "", certificates: Certificates | None = None
+    ) -> None:
         self.port = free_port()
         login = f":{password}@" if password else ""
         self.url = f"redis://{login}127.0.0.1:{self.port}/0"
         program = shutil.which("redis-server") or shutil.which("valkey-server") or "redis-server"
         options = {"bind": "127.0.0.1", "port": self.port, "save": "", "dir": directory}
         options |= {"requirepass": password} if password else {}
+        if certificates:
+            self.tls_port = free_port()
+            self.tls_url = f"rediss://{login}localhost:{self.tls_port}/0"
+            certificate, key = certificates.server
+            options |= {
+                "tls-port": self.tls_port,
+                "tls-cert-file": certificate,
+                "tls-key-file": key,
+                "tls-ca-cert-file": certificates.ca,
+                "tls-auth-clients": "no",
+            }
         self.server = Server(
             [
                 program,

@@ -67,7 +67,14 @@ def test_a_monitors_url_holds_no_password(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", [SECRET, f"amqp://:{SECRET}@localhost", f"redis://:{SECRET}@", "redis://a:b"]
+    "url",
+    [
+        SECRET,
+        f"amqp://:{SECRET}@localhost",
+        f"redis://:{SECRET}@",
+        "redis://a:b",
+        f"redis://a?{SECRET}",
+    ],
 )
 def test_a_broker_is_redis_and_what_is_not_is_not_repeated(directory: Path, url: str) -> None:
     text = MQTT + f'[audit.celery]\nbus = "centos"\nbroker = "{url}"\ntasks = []\n'
@@ -76,3 +83,11 @@ def test_a_broker_is_redis_and_what_is_not_is_not_repeated(directory: Path, url:
         " or rediss://",
         "audit.celery.tasks: should not be empty",
     ]
+
+
+def test_a_ca_needs_a_broker_with_tls(directory: Path) -> None:
+    text = MQTT + CELERY + 'ca = "exists"\n'
+    assert problems(directory, text) == ["audit.celery.ca: needs a broker of rediss://"]
+    celery = read(directory, text.replace("redis:", "rediss:")).audit.celery
+    assert celery
+    assert celery.ca == directory / "exists"
