@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -221,6 +222,15 @@ def test_a_wrong_token_is_told_once_and_the_listener_goes_on(tmp_path, busmon, l
     assert "s3cret" not in listener.output()
     assert reports(tmp_path) == {}
     assert listener.terminate() == 0
+
+
+def test_a_busmon_that_never_answers_holds_up_neither_the_listener_nor_its_end(listener):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        listener.tap(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/reports")
+        with listener:
+            listener.publish(*["drop"] * 300)
+            wait_until(lambda: len(listener.called()) == 300, 20, "the messages")
+            assert listener.terminate() == 0  # killed after 15 s, it would be -9
 
 
 CALLBACKS = [
