@@ -102,7 +102,7 @@ class Blind:
         """Look at the connections until `stopping`, and note how it was at the end."""
         while not stopping.wait(TICK):
             self.tick(time.time())
-        self._write(self._links)
+        self._write(self._links)  # not a tick: the links are being stopped
 
     def tick(self, now: float) -> None:
         """Look at the connections, and write down what can't wait."""

@@ -9,6 +9,7 @@ import threading
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -71,14 +72,17 @@ class SilenceWatch:
 
     def run(self, stopping: threading.Event) -> None:
         """Learn and look until `stopping`."""
-        learned = 0.0
+        due = time.monotonic()
         while not stopping.is_set():
-            if time.monotonic() - learned >= LEARNING or not learned:
-                self._try_to_learn(stopping)
-                learned = time.monotonic()
-            self.look()
+            with self._told():
+                self.look()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + LEARNING
+                    self.learn(time.time(), stopping)
+                    self._problem = False
             stopping.wait(LOOKING)
-        self._try_to_write()
+        with self._told():
+            self._write(time.time())
 
     def states(self, now: float) -> dict[Topic, State]:
         """Return the state of every topic, computed from memory."""
@@ -181,24 +185,19 @@ class SilenceWatch:
             db.execute("DELETE FROM pauses WHERE day < ?", (now // DAY - HOURS_KEPT // 24,))
         self._pauses = {}
 
-    def _try_to_learn(self, stopping: threading.Event) -> None:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell of an error once, and go on: counting does not depend on it."""
         try:
-            self.learn(time.time(), stopping)
+            yield
         except NotRecorded as error:
-            self._complain(error)
-        else:
-            self._problem = False
-
-    def _try_to_write(self) -> None:
-        try:
-            self._write(time.time())
-        except NotRecorded as error:
-            self._complain(error)
-
-    def _complain(self, error: NotRecorded) -> None:
-        if not self._problem:
-            log.warning("ledger: can't learn what is usual: %s", error)
-        self._problem = True
+            if not self._problem:
+                log.warning("ledger: can't learn what is usual: %s", error)
+            self._problem = True
+        except Exception:
+            if not self._problem:
+                log.exception("silence: unexpected error")
+            self._problem = True
 
 
 def _hours(
