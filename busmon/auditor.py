@@ -56,6 +56,10 @@ class Auditor:
         """Ask `run` to return after the step in hand."""
         self._stopping.set()
 
+    def sums(self) -> Mapping[Labels, Sums]:
+        """Return what the closed windows come to, from memory."""
+        return self._books.sums()
+
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, from memory."""
         sums, hops, topics = self._books.sums(), self._books.hops, self._topics()

@@ -1,7 +1,6 @@
 """The command line. Each command imports what it needs, so that `--help` is quick."""
 
 import math
-import re
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -10,18 +9,10 @@ from typing import cast
 import click
 
 from busmon.cli_audit import gaps, trace
-from busmon.cli_common import FATAL, config_option, fatal, load_config, set_up_log
+from busmon.cli_common import FATAL, config_option, fatal, http_url, load_config, set_up_log
 from busmon.cli_lint import lint
+from busmon.cli_status import status
 from busmon.signals import stopping_on_signals
-
-
-def _http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(
-        r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text
-    ):
-        raise click.BadParameter("should be http://HOST:PORT or https://HOST:PORT")
-    return text
-
 
 Recorded = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
@@ -176,7 +167,7 @@ def explain(
     metavar="URL",
     help="Send the counts to this Prometheus Pushgateway, too, in place of what it has of an "
     "earlier replay (job busmon-replay).",
-    callback=_http_url,
+    callback=http_url,
 )
 def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | None) -> None:
     """Count recorded messages, and print the counts.
@@ -251,5 +242,6 @@ def demo(listen: str, rate: float) -> None:
 
 
 main.add_command(lint)
+main.add_command(status)
 main.add_command(gaps)
 main.add_command(trace)

@@ -1,6 +1,7 @@
 """What the commands share: their configuration, their log, their errors and exit statuses."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,15 @@ config_option = click.option(
     metavar="FILE",
     help="Configuration; else $BUSMON_CONFIG, else /etc/busmon/busmon.toml.",
 )
+
+
+def http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """Return what an option was given, where it is a URL without credentials."""
+    if text is not None and not re.fullmatch(
+        r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text
+    ):
+        raise click.BadParameter("should be http://HOST:PORT or https://HOST:PORT")
+    return text
 
 
 def load_config(path: Path | None) -> "Config":

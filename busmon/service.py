@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from busmon.auditor import Auditor
 from busmon.blind import Blind
+from busmon.fault_watch import FaultWatch
 from busmon.ledger import Ledger, NotRecorded
 from busmon.metrics import Metrics, make_registry
 from busmon.metrics_silence import SilenceMetrics
@@ -114,7 +115,8 @@ class Service:
         self._ledger = ledger
         self._sources = sources
         self._auditor = Auditor(config, ledger, [source.name for source in sources])
-        self._observers = Observers([*observers, *([inbox] if inbox else [])])
+        watching = [*observers, *([inbox] if inbox else [])]
+        self._observers = Observers(watching)
         links = {source.name: source.link for source in sources}
         self._blind = Blind(ledger, links, time.time())
         self._silence = SilenceWatch(config.silence, ledger, books, self._blind)
@@ -131,11 +133,18 @@ class Service:
             return problems(links, ledger)
 
         def page() -> str:
-            return render(links, ledger.tallies(), wrong(), version("busmon"), time.time())
+            found = self._fault.fault()
+            return render(links, ledger.tallies(), wrong(), version("busmon"), time.time(), found)
 
         silence = SilenceMetrics(self._silence, self._blind)
-        registry = make_registry(metrics, silence, self._observers, self._auditor)
-        app = make_app(config.web, registry, wrong, page, _own_endpoints(config, inbox))
+        self._fault = FaultWatch(
+            config, ledger, links, self._blind, self._silence, watching, self._auditor
+        )
+        registry = make_registry(metrics, silence, self._observers, self._auditor, self._fault)
+        own = _own_endpoints(config, inbox)
+        app = make_app(
+            config.web, registry, wrong, page, own, lambda: self._fault.fault()._asdict()
+        )
         self._web = WebServer(config.web, app)
         self.url = self._web.url
         self._died = ""
@@ -150,7 +159,7 @@ class Service:
         threads = [self._thread(source, stopping) for source in self._sources]
         threads += self._observers.threads()
         threads.append(threading.Thread(target=self._auditor.run, name="audit", daemon=True))
-        for watch in (self._blind.run, self._silence.run):
+        for watch in (self._blind.run, self._silence.run, self._fault.run):
             threads.append(threading.Thread(target=watch, args=(stopping,), daemon=True))
         threads.append(threading.Thread(target=self._prune, args=(stopping,), daemon=True))
         for thread in threads:

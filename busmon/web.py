@@ -1,4 +1,4 @@
-"""What is served over HTTP, and to whom: /metrics, the health checks and a landing page.
+"""What is served over HTTP, and to whom: /metrics, health checks, the status, a landing page.
 
 A plain WSGI application; busmon.web_server puts it on a socket. It reads what others hold
 in memory and calls nothing that waits for a broker or the disk.
@@ -6,6 +6,7 @@ in memory and calls nothing that waits for a broker or the disk.
 
 import gzip
 import hmac
+import json
 import logging
 import re
 from base64 import b64encode
@@ -63,10 +64,12 @@ def make_app(
     problems: Callable[[], list[str]],
     page: Callable[[], str],
     own: Mapping[str, Endpoint] = MappingProxyType({}),
+    status: Callable[[], Mapping[str, object]] = dict,
 ) -> WSGIApplication:
     """Return the application. Whoever may connect may ask for the health checks.
 
-    The endpoints in `own` see to methods and credentials themselves.
+    The endpoints in `own` see to methods and credentials themselves. `status` is what
+    /v1/status answers, as JSON.
     """
     ready = _ready(problems)
     public: dict[str, Endpoint] = {
@@ -75,7 +78,11 @@ def make_app(
         "/ready": ready,
         "/-/ready": ready,
     }
-    private: dict[str, Endpoint] = {"/metrics": _metrics(registry), "/": _landing(page)}
+    private: dict[str, Endpoint] = {
+        "/metrics": _metrics(registry),
+        "/v1/status": _status(status),
+        "/": _landing(page),
+    }
     refusal = _guard(settings)
 
     def respond(environ: WSGIEnvironment) -> Response:
@@ -129,6 +136,12 @@ def _ready(problems: Callable[[], list[str]]) -> Endpoint:
 
 def _landing(page: Callable[[], str]) -> Endpoint:
     return lambda _environ: Response(HTTPStatus.OK, _encode(page()), "text/html; charset=utf-8")
+
+
+def _status(status: Callable[[], Mapping[str, object]]) -> Endpoint:
+    return lambda _environ: Response(
+        HTTPStatus.OK, f"{json.dumps(status())}\n".encode(), "application/json"
+    )
 
 
 def _encode(text: str) -> bytes:

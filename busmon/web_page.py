@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 
+from busmon.fault import Fault, Kind
 from busmon.ledger import Series, Tally
 from busmon.message import Outcome
 from busmon.sources import Link
@@ -38,16 +39,32 @@ th {{ font-weight: 600 }}
 <h1>busmon <small>{version}</small></h1>
 <p>Counts every message of these buses, and by what becomes of it at their listener.</p>
 {problems}
+<p class="{kind}">{verdict}</p>
+<ul>
+{evidence}
+</ul>
 <div class="scroll"><table>
 <thead><tr><th>Bus</th><th>State</th>{outcomes}<th class="number">Newest</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
 </table></div>
-<p><a href="/metrics">/metrics</a> · <a href="/ready">/ready</a> · <a href="/live">/live</a></p>
+<p><a href="/metrics">/metrics</a> · <a href="/v1/status">/v1/status</a> ·
+<a href="/ready">/ready</a> · <a href="/live">/live</a></p>
 </body>
 </html>
 """
+
+
+VERDICTS = {
+    Kind.NONE: "All is well",
+    Kind.BUSMON: "Fault: busmon itself",
+    Kind.CONNECTION: "Fault: the connection to the bus",
+    Kind.BUS: "Fault: the whole bus",
+    Kind.PUBLISHER: "Fault: a publisher",
+    Kind.LISTENER: "Fault: the listener",
+    Kind.WORKERS: "Fault: the workers",
+}
 
 
 def render(
@@ -56,6 +73,7 @@ def render(
     problems: Iterable[str],
     version: str,
     now: float,
+    fault: Fault,
 ) -> str:
     """Return the page as HTML. `problems` are the lines of /ready; `now` is Unix time."""
     counts: Counter[tuple[str, str]] = Counter()
@@ -73,6 +91,9 @@ def render(
         title="not ready" if wrong else "ready",
         version=escape(version),
         problems=wrong,
+        kind="good" if fault.kind is Kind.NONE else "bad",
+        verdict=VERDICTS[fault.kind],
+        evidence="\n".join(f"<li>{escape(line)}</li>" for line in fault.evidence),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
         rows="\n".join(rows),
     )

@@ -23,7 +23,7 @@ from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 
 PROJECT = Path(__file__).parent.parent
 SCRIPT = Path(sys.executable).with_name("busmon")
-COMMANDS = ("run", "check-config", "explain", "replay", "demo", "lint", "gaps", "trace")
+COMMANDS = ("run", "check-config", "explain", "replay", "demo", "lint", "gaps", "trace", "status")
 SECRET = "tr0ub4dor"
 OUTCOMES = {"handled", "ignored", "unmapped", "invalid", "error"}
 CENTOS_OUTCOMES = {"handled", "unmapped", "invalid"}  # its filter is its list of topics
@@ -115,6 +115,7 @@ def test_help_names_every_command_with_a_whole_sentence():
         ("demo", ["--listen", "127.0.0.1:9810", "--rate", "until interrupted"]),
         ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 nothing is missing"]),
         ("trace", ["--json", "1 it is not", "--ledger"]),
+        ("status", ["--url", "whose fault", "publisher", "0 all is well, 1 it is not"]),
         ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "nothing of it is run"]),
     ],
 )

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from busmon.auditor import Auditor
 from busmon.blind import Blind
+from busmon.fault_watch import FaultWatch
 from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
 from busmon.ledger import Judged, Ledger, NotRecorded, Recorded, Series
 from busmon.message import Message, Outcome, Verdict
@@ -54,12 +55,16 @@ class Bench:
         self.silence = SilenceWatch(Silence(), self.ledger, books, blind)
         ready = ReadyObserver(ReadyPoll(bus="fedora", url="http://localhost"), self.ledger)
         self.celery = CeleryObserver(Celery(bus="fedora", broker=broker), self.ledger)
-        observers = Observers([Inbox(self.ledger, "fedora"), ready, self.celery])
+        watching = [Inbox(self.ledger, "fedora"), ready, self.celery]
+        observers = Observers(watching)
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         reports = Reports(bus="fedora", token=SecretStr("token"))
         config = Config.model_construct(audit=Audit(reports=reports))
         audit = Auditor(config, self.ledger, list(self.links))
-        self.registry = make_registry(metrics, silence, observers, audit)
+        fault = FaultWatch(
+            config, self.ledger, self.links, blind, self.silence, watching, audit, lambda: NOW
+        )
+        self.registry = make_registry(metrics, silence, observers, audit, fault)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.monitor = Monitor(self.ledger, books, rejections, 1, metrics.observe)
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from busmon.fault import Fault, Kind
 from busmon.ledger import Ledger, Series, Tally
 from busmon.message import Message
 from busmon.metrics import Metrics, make_registry
@@ -21,6 +22,7 @@ from busmon.web import make_app, problems
 from busmon.web_page import render
 
 NOW = 1_700_000_000.0
+WELL = Fault(Kind.NONE, "", ("fedora: connected",))
 
 
 @dataclass
@@ -51,7 +53,9 @@ def ask(app, path, method="GET", query="", **environ) -> Answer:
     return Answer(status, dict(headers), body)
 
 
-@pytest.mark.parametrize("path", ["/live", "/-/healthy", "/ready", "/-/ready", "/metrics", "/"])
+@pytest.mark.parametrize(
+    "path", ["/live", "/-/healthy", "/ready", "/-/ready", "/metrics", "/v1/status", "/"]
+)
 def test_head_is_get_without_the_body(path):
     app = make(page=lambda: "<p>café</p>")
     get, head = ask(app, path), ask(app, path, "HEAD")
@@ -64,7 +68,7 @@ def test_head_is_get_without_the_body(path):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
-@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/"])
+@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/v1/status", "/"])
 def test_only_get_and_head_are_allowed(path, method):
     answer = ask(make(), path, method)
     assert (answer.status, answer.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
@@ -199,7 +203,7 @@ LOGIN = Web(username="prometheus", password="pass:wörd")
 WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/"])
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/"])
 @pytest.mark.parametrize(
     ("settings", "authorization", "status"),
     [
@@ -261,12 +265,22 @@ def test_the_page_shows_each_bus_with_its_counts():
         Series("fedora", "b", "handled", ""): Tally(1000, NOW - 7300),
         Series("fedora", "b", "ignored", "x"): Tally(0, None),
     }
-    page = render(links, tallies, ["centos: not connected yet"], "1.2.3", NOW)
+    page = render(links, tallies, ["centos: not connected yet"], "1.2.3", NOW, WELL)
     assert "<title>busmon: not ready</title>" in page
     for expected in ("1.2.3", "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
         assert expected in page
     links["centos"].up()
-    assert "<title>busmon: ready</title>" in render(links, tallies, [], "1.2.3", NOW)
+    assert "<title>busmon: ready</title>" in render(links, tallies, [], "1.2.3", NOW, WELL)
+
+
+def test_the_page_shows_whose_fault_it_is_and_why():
+    page = render({"fedora": Link()}, {}, [], "1.2.3", NOW, WELL)
+    assert '<p class="good">All is well</p>' in page
+    assert "<li>fedora: connected</li>" in page
+    fault = Fault(Kind.LISTENER, "fedora", ("it is down", "beside that"))
+    page = render({"fedora": Link()}, {}, [], "1.2.3", NOW, fault)
+    assert '<p class="bad">Fault: the listener</p>' in page
+    assert "<li>it is down</li>\n<li>beside that</li>" in page
 
 
 @pytest.mark.parametrize(
@@ -274,20 +288,20 @@ def test_the_page_shows_each_bus_with_its_counts():
 )
 def test_the_page_tells_how_old_the_newest_message_is(age, told):
     tallies = {Series("fedora", "a", "handled", ""): Tally(1, NOW - age)}
-    assert f">{told} ago<" in render({"fedora": Link()}, tallies, [], "1.2.3", NOW)
+    assert f">{told} ago<" in render({"fedora": Link()}, tallies, [], "1.2.3", NOW, WELL)
 
 
 def test_the_page_escapes_whatever_it_shows():
     evil = "<script>alert('x')</script>{0}&\""
-    page = render({evil: Link()}, {}, [evil], evil, NOW)
+    page = render({evil: Link()}, {}, [evil], evil, NOW, Fault(Kind.BUS, "", (evil,)))
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 3
+    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 4
 
 
 def test_the_page_is_sent_as_html_that_loads_nothing():
     ledger = Ledger(":memory:")
     ledger.record([(Message(bus="fedora", id="1", topic="a", received_at=NOW), HANDLED)])
-    app = make(page=lambda: render({"fedora": Link()}, ledger.tallies(), [], "1.2.3", NOW))
+    app = make(page=lambda: render({"fedora": Link()}, ledger.tallies(), [], "1.2.3", NOW, WELL))
     answer = ask(app, "/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
