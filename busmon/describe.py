@@ -30,6 +30,9 @@ def describe(config: Config) -> str:
     for name, bus in config.buses.items():
         lines += [f"{name}: {bus.type}, rules {bus.rules}", *_aligned(_bus(bus))]
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
+    if silence := config.silence.max_silence:
+        times = ((pattern, _quantity(time, DURATIONS)) for pattern, time in silence.items())
+        lines += ["silence", *_aligned((f"after {time}", pattern) for pattern, time in times)]
     if observers := list(_aligned(_audit(config.audit))):
         lines += ["audit", *observers]
     return "\n".join(lines)

@@ -45,7 +45,7 @@ class Silence(Section):
     """`[silence]`: when a topic has been silent for too long."""
 
     # By topic or pattern, in place of what is learned.
-    max_silence: dict[Annotated[str, Field(min_length=1)], Seconds] = Field(default_factory=dict)
+    max_silence: dict[str, Seconds] = Field(default_factory=dict)
 
 
 class Reports(Section):

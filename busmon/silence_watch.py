@@ -22,6 +22,7 @@ from busmon.rules import RuleBook
 from busmon.silence import Baseline, State, bound, common_pace, judge, learn
 
 LEARNING = 3600.0  # seconds between two times of learning
+RETRYING = 60.0  # seconds, where it failed
 LOOKING = 10.0  # seconds between looks at the tallies; a pause is known no better
 BREATH = 0.01  # seconds between the topics, for counting to go on
 
@@ -77,8 +78,9 @@ class SilenceWatch:
             with self._told():
                 self.look()
                 if time.monotonic() >= due:
-                    due = time.monotonic() + LEARNING
+                    due = time.monotonic() + RETRYING
                     self.learn(time.time(), stopping)
+                    due = time.monotonic() + LEARNING
                     self._problem = False
             stopping.wait(LOOKING)
         with self._told():

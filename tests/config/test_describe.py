@@ -81,3 +81,10 @@ def test_the_summary_says_who_observes_the_listener_and_its_workers(directory: P
   ready       of the listener of centos, every 15s
   celery      behind centos, 1 task: task.steve_jobs.process_message; 1 queue: short-running"""
     )
+
+
+def test_the_summary_says_which_silence_is_too_long(directory: Path) -> None:
+    patterns = '"git.centos.org/*" = "3d"\n"org.*.hotness.*" = "36h"\n'
+    text = describe(read(directory, AMQP + f"\n[silence.max_silence]\n{patterns}"))
+    lines = ["silence", "  after 3d    git.centos.org/*", "  after 36h   org.*.hotness.*"]
+    assert text.splitlines()[-3:] == lines

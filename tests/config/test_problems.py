@@ -31,6 +31,13 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         "web = 1\nlog = []\n[buses]\ncentos = 'x'",
         ["web: should be a table", "log: should be a table", "buses.centos: should be a table"],
     ),
+    "silences that are no durations": (
+        AMQP + '[silence.max_silence]\n"org.*" = "soon"\ntopic = 0',
+        [
+            'silence.max_silence."org.*": should be a number and a unit (s, m, h, d, w)',
+            "silence.max_silence.topic: should be greater than 0",
+        ],
+    ),
     "buses that are no table": ("buses = 3", ["buses: should be a table"]),
     "types and limits": (
         """
