@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from busmon.rates import LEARNED, WEEK, Hour
-from busmon.silence import Baseline, Pace, common_pace, decay, learn, replay
+from busmon.silence import Baseline, Pace, State, common_pace, decay, judge, learn, replay
 from tests.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
 HOUR = 60  # minutes
@@ -27,6 +27,7 @@ class Busmon:
         self.alarms: list[Alarm] = []
         self.ready = MINUTES  # since when there is a baseline
         self._every = every
+        self._usual = 60.0 * year.topic.nagios  # what ships for Packit's topics
         self._blind = [(_unix(since), _unix(until)) for since, until in blind]
         self._ends = [until for _, until in self._blind]
         self._minutes = np.flatnonzero(year.received)
@@ -81,22 +82,23 @@ class Busmon:
         low, high = start, start + LONGEST
         while low < high:
             middle = (low + high) // 2
-            silent = self._expected(baseline, since, middle) > baseline.limit
+            silent = self._judge(baseline, since, middle).silent
             low, high = (low, middle) if silent else (middle + 1, high)
         return low - start
 
     def _pause(self, baseline: Baseline, since: int, until: int) -> float:
-        expected = self._expected(baseline, since, until)
-        if expected > baseline.limit:
+        state = self._judge(baseline, since, until)
+        if state.silent:
             if self.alarms and self.alarms[-1][0] == since:
                 self.alarms.pop()
             self.alarms.append((since, until))
-        return expected
+        return state.expected or 0.0
 
-    def _expected(self, baseline: Baseline, since: int, until: int) -> float:
+    def _judge(self, baseline: Baseline, since: int, until: int) -> State:
         first = bisect_right(self._ends, _unix(since))
         last = bisect_right(self._blind, (_unix(until), 0.0))
-        return baseline.expected(_unix(since), _unix(until), self._blind[first:last])
+        blind = self._blind[first:last]
+        return judge(baseline, _unix(since), _unix(until), blind, usual=self._usual)
 
 
 def watch(years: Sequence[Year], blind: Sequence[Span], every: int) -> list[Busmon]:
