@@ -35,11 +35,14 @@ class AmqpSource:
 
     rejections = wire.REJECTIONS
 
-    def __init__(self, name: str, settings: AmqpBus, queue: str) -> None:
+    def __init__(
+        self, name: str, settings: AmqpBus, queue: str, *, opening: float = OPENING
+    ) -> None:
         self.name = name
         self.link = Link()
         self._settings = settings
         self._queue = queue
+        self._opening = opening
         self._stopping = threading.Event()
         self._running: Deferred[None] = succeed(None)  # touched in the reactor's thread only
 
@@ -70,7 +73,7 @@ class AmqpSource:
         connection = Connection(toml, self._settings.heartbeat)
         try:
             opening = Deferred.fromCoroutine(self._subscribe(connection, toml))
-            channel, deliveries = await opening.addTimeout(OPENING, reactor)
+            channel, deliveries = await opening.addTimeout(self._opening, reactor)
             self.link.up()
             log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
             await self._receive(channel, _Inbox(deliveries), handle)
