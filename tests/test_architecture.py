@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 
 # A module or package imports only from those before it.
 ORDER = [
-    "message", "quantities", "section", "settings", "rules", "storage", "ledger", "monitor",
+    "message", "text", "quantities", "section", "settings", "rules", "storage", "ledger", "monitor",
     "fedora_toml", "sources", "families", "metrics", "overrides", "config", "describe", "explain",
     "replay", "logs", "web_page", "web_server", "web", "service", "demo", "signals", "cli_files",
     "cli", "__main__",

@@ -385,3 +385,21 @@ def get(busmon: Busmon, path: str, authorization: str) -> str:
             return answer.read().decode()
     except OSError as error:  # /ready is not well, and says why
         return getattr(error, "fp", error).read().decode()
+
+
+def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path):
+    error = b"ERROR\nmessage:full\\n2026-01-01 00:00:00,000 INFO all is well\x1b[31m\n\n\x00"
+    pretender = Pretender(error)
+    bus = {
+        "type": "stomp",
+        "rules": "all",
+        "brokers": [f"127.0.0.1:{pretender.port}"],
+        "destinations": ["/topic/a"],
+    }
+    with Busmon(tmp_path, {"umb": bus}) as busmon:
+        wait_until(lambda: busmon.logged("all is well"), what="the broker's words in the log")
+        assert busmon.terminate(5) == 0
+    pretender.close()
+    lines = busmon.output().splitlines()
+    assert not [line for line in lines if not re.match(r"[\d-]+ [\d:,]+ (INFO|WARNING) ", line)]
+    assert not [line for line in lines if line.startswith("2026-01-01") or not line.isprintable()]
