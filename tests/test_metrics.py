@@ -95,7 +95,9 @@ def test_the_documentation_names_exactly_what_is_exposed(bench):
         for sample in family.samples
     }
     rows = re.findall(
-        r"^\| `(\w+?)(?:\{(.*)\})?` \| (counter|gauge|histogram) \|", DOCUMENTED.read_text(), re.MULTILINE
+        r"^\| `(\w+?)(?:\{(.*)\})?` \| (counter|gauge|histogram) \|",
+        DOCUMENTED.read_text(),
+        re.MULTILINE,
     )
     documented = {
         (name.removesuffix("_total"), kind, frozenset(labels.split(",") if labels else ()))
