@@ -279,7 +279,7 @@ def in_mid_stream(
         now = by_bus(busmon.counts())
         return needed(now[stream.bus] > before[stream.bus] for stream in streams)
 
-    with publishing(streams, 600):
+    with publishing(streams, 300):
         try:
             wait_until(counting, what="messages to be counted")
         except AssertionError as error:
