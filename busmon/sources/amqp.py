@@ -125,7 +125,10 @@ class _Inbox:
     async def take(self) -> list[ReceivedMessage]:
         """Wait for deliveries and return all that came; raises the subscription's end."""
         await self._news
-        await deferLater(reactor, 0)  # let pika read on what came in the same chunk of bytes
+        # Two turns of the reactor, for the last acknowledgement to leave, which Twisted's TLS
+        # gathers for one, and for pika to read all that has come: larger batches.
+        for _ in range(2):
+            await deferLater(reactor, 0)
         self._news = Deferred()
         received, self._received = self._received, []
         if self._ended:
