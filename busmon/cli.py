@@ -215,6 +215,7 @@ def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | No
     type=click.FloatRange(min=0, min_open=True),
     default=20.0,
     show_default=True,
+    metavar="N",
     help="Messages a second, on both buses together.",
 )
 def demo(listen: str, rate: float) -> None:

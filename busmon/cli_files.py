@@ -54,7 +54,7 @@ class Inputs:
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on a terminal; yields what to call with each number of bytes."""
-    if not total or not sys.stderr.isatty():
+    if not total or not _on_terminal():
         yield lambda _bytes: None
         return
     with click.progressbar(
@@ -65,8 +65,12 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
 
 def complain(text: str) -> None:
     """Print a line on standard error, in place of a progress bar, which comes again below."""
-    erase = "\r\033[K" if sys.stderr.isatty() else ""
+    erase = "\r\033[K" if _on_terminal() else ""
     click.echo(f"{erase}{text}", err=True)
+
+
+def _on_terminal() -> bool:
+    return bool(sys.stderr) and sys.stderr.isatty()  # None where the caller closed it
 
 
 def size(files: Sequence[Path]) -> int:

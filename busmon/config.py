@@ -76,6 +76,8 @@ def _parse(path: Path) -> Tables:
         raise ConfigError([f"{path}: is not UTF-8 text"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: {error}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: is nested too deeply"]) from None
 
 
 def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Problem]]:

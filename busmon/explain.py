@@ -7,6 +7,7 @@ from typing import NamedTuple, TextIO
 from busmon.rules import RuleBook, rule_book
 from busmon.settings import Rules
 from busmon.sources.recorded import Format, Line, read
+from busmon.text import printable
 
 BookFor = Callable[[Format], RuleBook]
 
@@ -49,11 +50,6 @@ def explain(lines: Iterable[Line], book_for: BookFor) -> Iterator[Row]:
 def as_text(row: Row) -> str:
     """Return the row as columns: topic, id, outcome, reason; always one printable line."""
     return printable(COLUMNS.format_map(row._asdict()).rstrip())
-
-
-def printable(text: str) -> str:
-    """Return text that came over a bus so that it can do nothing to a terminal."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def as_json(row: Row) -> str:

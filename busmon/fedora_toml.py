@@ -36,7 +36,6 @@ class FedoraToml:
     ca: Path | None
     certificate: Path | None
     key: Path | None
-    exchanges: Mapping[str, Mapping[str, Any]]
     bindings: tuple[Binding, ...]
     queues: frozenset[str]
 
@@ -66,7 +65,6 @@ def read(path: Path) -> FedoraToml:
         ca=_path(tls.get("ca_cert")),
         certificate=_path(tls.get("certfile")),
         key=_path(tls.get("keyfile")),
-        exchanges=conf["exchanges"],
         bindings=tuple(
             Binding(binding["exchange"], routing_key)
             for binding in conf["bindings"]
@@ -126,9 +124,6 @@ def _problems(conf: dict[str, Any]) -> Iterator[str]:
     except ValueError as error:
         yield f"amqp_url: {error}"
     yield from _tls_problems(conf)
-    exchanges = conf["exchanges"]
-    if not (isinstance(exchanges, dict) and all(isinstance(e, dict) for e in exchanges.values())):
-        yield "exchanges: should be a table of tables"
 
 
 def _refused(key: str, validate: Callable[[Any], None], conf: dict[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime
 
 from busmon.settings import Log
+from busmon.text import printable
 
 # What the libraries say of connections, busmon says itself, with what to check.
 QUIET = {"fedora_messaging": "ERROR", "pika": "CRITICAL", "stomp": "CRITICAL", "twisted": "ERROR"}
@@ -14,14 +15,19 @@ def setup(settings: Log) -> None:
     """Send every logger's records to standard error, from the configured level on."""
     handler = logging.StreamHandler()
     handler.setFormatter(
-        _Json()
-        if settings.format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
+        _Json() if settings.format == "json" else _Text("%(asctime)s %(levelname)-7s %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     if settings.level != "debug":
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
+
+
+class _Text(logging.Formatter):
+    """One line a record, whatever a broker's words hold; a traceback comes below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name there
+        return printable(super().formatMessage(record))
 
 
 class _Json(logging.Formatter):

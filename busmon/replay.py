@@ -12,7 +12,6 @@ from urllib.error import HTTPError
 from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway
 from prometheus_client.core import Metric
 
-from busmon.explain import printable
 from busmon.ledger import Ledger
 from busmon.message import Message
 from busmon.metrics import Metrics
@@ -21,6 +20,7 @@ from busmon.rules import rule_book
 from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, StompBus
 from busmon.sources import payload, wire
 from busmon.sources.recorded import NOT_RECORD, Format, read
+from busmon.text import printable
 
 BATCH = 500  # messages
 JOB = "busmon-replay"

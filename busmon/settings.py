@@ -251,7 +251,8 @@ class ReplayBus(Bus):
 
     type: Literal["replay"]
     files: Annotated[Files, Field(min_length=1)]
-    rate: Annotated[float, Field(gt=0)] | None = None  # messages a second; none: all at once
+    # Messages a second; without it all at once.
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 AnyBus = Annotated[AmqpBus | MqttBus | StompBus | ReplayBus, Field(discriminator="type")]

@@ -24,6 +24,7 @@ from prometheus_client.exposition import choose_encoder
 from busmon.ledger import Ledger
 from busmon.settings import Web
 from busmon.sources import Link
+from busmon.text import printable
 
 HEADERS = (
     ("Server", "busmon"),
@@ -126,7 +127,7 @@ def _live(_environ: WSGIEnvironment) -> Response:
 
 def _ready(problems: Callable[[], list[str]]) -> Endpoint:
     def ready(_environ: WSGIEnvironment) -> Response:
-        lines = [" ".join(problem.split()) for problem in problems()]
+        lines = [printable(problem) for problem in problems()]
         if not lines:
             return Response(HTTPStatus.OK, b"ready\n")
         return Response(HTTPStatus.SERVICE_UNAVAILABLE, _encode("\n".join(lines) + "\n"))

@@ -61,16 +61,17 @@ class Busmon(Server):
             with error:
                 return error.code, error.read().decode().splitlines()
 
-    def troubled(self) -> set[str]:
-        """Return the buses that /ready names; none is the same as status 200."""
+    def troubles(self) -> dict[str, str]:
+        """Return each bus that /ready names, and the cause; none is the same as status 200."""
         status, lines = self.ask("/ready")
-        buses = {line.partition(": ")[0] for line in lines} if status == 503 else set()
-        assert buses or status == 200, (status, lines)
-        return buses
+        words = [line.split(": ") for line in lines]
+        troubles = {bus: cause for bus, cause, *_ in words} if status == 503 else {}
+        assert troubles or status == 200, (status, lines)
+        return troubles
 
-    def wait_until_ready(self, seconds: float = 60) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until every bus is subscribed."""
-        wait_until(lambda: not self.troubled(), seconds, "busmon to be ready")
+        wait_until(lambda: not self.troubles(), 60, "busmon to be ready")
 
     def wait_until_counted(self, expected: Counter[Series], last: Iterable[Series]) -> None:
         """Wait for as many messages as expected, and compare each series of their buses.

@@ -475,6 +475,17 @@ def _read_all(terminal: int) -> Iterator[bytes]:
             return
 
 
+def test_closed_standard_streams_do_no_harm():
+    for command, closed in [("replay", "2>&-"), ("explain", "2>&-"), ("replay", ">&-")]:
+        program = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "busmon"]
+        ended = busmon(command, FEDORA_FILE, program=program)
+        assert ended.stderr == ""
+        assert ("copr.build.start" in ended.stdout) == (closed == "2>&-")
+    program = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "busmon"]
+    ended = busmon("explain", program=program, status=1)
+    assert ended.stderr == "busmon: -: can't be read to its end: Bad file descriptor\n"
+
+
 # Pushgateway
 
 

@@ -81,9 +81,9 @@ def test_counters_are_exact_and_go_on_over_a_restart(tmp_path: Path):
 
 
 def test_kill_9_in_the_middle_of_a_stream_leaves_exact_counters(tmp_path: Path):
-    messages = 6000
-    with Busmon(tmp_path, {"fedora": stream(tmp_path, messages, rate=6000)}) as busmon:
-        for part in (1000, 2500, 4000):
+    messages = 4000
+    with Busmon(tmp_path, {"fedora": stream(tmp_path, messages, rate=8000)}) as busmon:
+        for part in (1000, 2500):
             wait_until(lambda part=part: busmon.counts().total() > part, what=f"{part} messages")
             assert busmon.kill() == -9
             busmon.start()
@@ -325,7 +325,9 @@ def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path):
         configured["mqtt"]["password"] = configured["stomp"]["passcode"] = "secret"
         with Busmon(tmp_path, configured) as busmon:
             wait_until(lambda: all(p.heard for p in named.values()), what="every bus to connect")
-            assert busmon.troubled() == {"amqp", "mqtt", "stomp"}
+            status, lines = busmon.ask("/ready")
+            assert status == 503
+            assert [line.partition(":")[0] for line in lines] == ["amqp", "mqtt", "stomp"]
             assert busmon.terminate(5) == 0
 
 
@@ -385,3 +387,21 @@ def get(busmon: Busmon, path: str, authorization: str) -> str:
             return answer.read().decode()
     except OSError as error:  # /ready is not well, and says why
         return getattr(error, "fp", error).read().decode()
+
+
+def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path):
+    error = b"ERROR\nmessage:full\\n2026-01-01 00:00:00,000 INFO all is well\x1b[31m\n\n\x00"
+    pretender = Pretender(error)
+    bus = {
+        "type": "stomp",
+        "rules": "all",
+        "brokers": [f"127.0.0.1:{pretender.port}"],
+        "destinations": ["/topic/a"],
+    }
+    with Busmon(tmp_path, {"umb": bus}) as busmon:
+        wait_until(lambda: busmon.logged("all is well"), what="the broker's words in the log")
+        assert busmon.terminate(5) == 0
+    pretender.close()
+    lines = busmon.output().splitlines()
+    assert not [line for line in lines if not re.match(r"[\d-]+ [\d:,]+ (INFO|WARNING) ", line)]
+    assert not [line for line in lines if line.startswith("2026-01-01") or not line.isprintable()]

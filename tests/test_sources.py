@@ -1,6 +1,7 @@
 """What every source has: the state of its link, and the loop that keeps it connected."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -100,6 +101,20 @@ def test_whatever_a_session_raises_is_a_problem_told_and_the_next_one_mends_it(
     assert (link.connects, +link.disconnects) == (2, {cause: 1})
     assert f"fedora: {problem}; trying again in " in caplog.text
     assert ("Traceback" in caplog.text) == (cause is Cause.ERROR)
+
+
+def test_a_session_that_held_begins_the_backoff_anew_and_one_that_only_lasted_does_not():
+    link, stopping = Link(), Waits(4)
+
+    def session() -> None:
+        if len(stopping.pauses) == 2:
+            link.up()
+        if len(stopping.pauses) in (2, 3):
+            time.sleep(2.1)  # longer than the pause of 2 s that would come next
+        raise Disconnected(Cause.NETWORK, "closed")
+
+    keep_connected("fedora", link, stopping, session)
+    assert [pause <= 0.5 for pause in stopping.pauses] == [True, False, True, False]
 
 
 def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptureFixture):

@@ -1,5 +1,6 @@
 """STOMP against a real ActiveMQ and a real RabbitMQ."""
 
+import logging
 import re
 import socket
 import threading
@@ -393,11 +394,26 @@ def test_bodies_that_are_no_json_object_are_counted_with_the_reason(broker: Brok
     assert [message.body for message in book.counted[-2:]] == [{"n": 1}, {"n": 1}]
 
 
+def test_neither_passcode_nor_body_is_logged_at_any_level(
+    activemq: ActiveMQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "stomp.py")
+    settings = bus(activemq.port, "/queue/test.logged", login=USER, passcode=PASSCODE)
+    book = Book()
+    with running(settings, book.handle):
+        with Publisher(activemq.port) as publisher:
+            publisher.send("/queue/test.logged", {"n": "secret"})
+        book.wait_for(1)
+    assert PASSCODE not in caplog.text
+    assert "secret" not in caplog.text
+
+
 @both_brokers
 def test_a_stopped_source_leaves_no_thread_and_no_connection_behind(broker: Broker) -> None:
     before = set(threading.enumerate())
     with running(bus(broker.port, **broker.settings), Book().handle):
-        assert set(threading.enumerate()) > before
+        assert set(threading.enumerate()) - before
     wait_until(lambda: set(threading.enumerate()) <= before, what="all threads to end")
 
 

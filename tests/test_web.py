@@ -114,7 +114,7 @@ def test_ready_says_what_is_wrong_line_by_line():
     for path in ("/ready", "/-/ready"):
         answer = ask(app, path)
         assert answer.status == "503 Service Unavailable"
-        assert answer.body == b"fedora: login: refused\nledger: disk full \\udc80\n"
+        assert answer.body == b"fedora: login: refused\nledger: disk\\nfull \\udc80\n"
     wrong.clear()
     answer = ask(app, "/ready")
     assert (answer.status, answer.body) == ("200 OK", b"ready\n")

@@ -40,7 +40,7 @@ class ForeignBook:
             if callback(message.topic, message.body, self.user).pass_to_service:
                 return HANDLED
             return UNMAPPED if callback is self._find(NO_TOPIC) else ignored("not-passed")
-        except Exception:  # noqa: BLE001 - the very point: whatever it raises is a verdict
+        except (Exception, SystemExit):  # noqa: BLE001 - the very point: whatever it raises
             return RAISES
 
     def _find(self, topic: str) -> Callback | None:

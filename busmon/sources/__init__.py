@@ -108,11 +108,11 @@ def keep_connected(
 
     `session` connects, calls `link.up()`, receives, and returns only when stopping; it
     raises Disconnected, or NotRecorded out of `handle`, when it can't go on. A session
-    that held for longer than the longest delay starts the backoff anew.
+    that was up, and held for longer than it would now wait, starts the backoff anew.
     """
     delay = FIRST_DELAY
     while not stopping.is_set():
-        started = time.monotonic()
+        started, connects = time.monotonic(), link.connects
         try:
             session()
         except Disconnected as error:
@@ -124,7 +124,7 @@ def keep_connected(
             log.exception("%s: unexpected error", name)
         if stopping.is_set():
             break
-        if time.monotonic() - started > LONGEST_DELAY:
+        if link.connects > connects and time.monotonic() - started > delay:
             delay = FIRST_DELAY
         pause = delay * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
         log.warning("%s: %s; trying again in %.1f s", name, link.problem(), pause)

@@ -35,11 +35,14 @@ class AmqpSource:
 
     rejections = wire.REJECTIONS
 
-    def __init__(self, name: str, settings: AmqpBus, queue: str) -> None:
+    def __init__(
+        self, name: str, settings: AmqpBus, queue: str, *, opening: float = OPENING
+    ) -> None:
         self.name = name
         self.link = Link()
         self._settings = settings
         self._queue = queue
+        self._opening = opening
         self._stopping = threading.Event()
         self._running: Deferred[None] = succeed(None)  # touched in the reactor's thread only
 
@@ -70,7 +73,7 @@ class AmqpSource:
         connection = Connection(toml, self._settings.heartbeat)
         try:
             opening = Deferred.fromCoroutine(self._subscribe(connection, toml))
-            channel, deliveries = await opening.addTimeout(OPENING, reactor)
+            channel, deliveries = await opening.addTimeout(self._opening, reactor)
             self.link.up()
             log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
             await self._receive(channel, _Inbox(deliveries), handle)
@@ -122,7 +125,10 @@ class _Inbox:
     async def take(self) -> list[ReceivedMessage]:
         """Wait for deliveries and return all that came; raises the subscription's end."""
         await self._news
-        await deferLater(reactor, 0)  # let pika read on what came in the same chunk of bytes
+        # Two turns of the reactor, for the last acknowledgement to leave, which Twisted's TLS
+        # gathers for one, and for pika to read all that has come: larger batches.
+        for _ in range(2):
+            await deferLater(reactor, 0)
         self._news = Deferred()
         received, self._received = self._received, []
         if self._ended:

@@ -5,7 +5,6 @@ only once, logs nothing while a broker is down, and says the same for a wrong pa
 certificate and CA. So each connection here is a service of its own, that tries once.
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -29,9 +28,10 @@ from twisted.python.failure import Failure
 
 from busmon.fedora_toml import FedoraToml
 from busmon.sources import Cause, Disconnected
+from busmon.sources.amqp_frames import read_frame
 
 CLOSING = 2.0  # seconds for the broker to say goodbye
-MISSED = 1.5  # heartbeats after which a connection counts as dead
+MISSED = 3  # half heartbeats without a byte after which a connection counts as dead
 
 # What ends a connection, or an attempt, without being anybody's bug.
 ENDS = (
@@ -41,8 +41,8 @@ ENDS = (
     VerificationError,
     ConnectError,
     ConnectionClosed,
+    DNSLookupError,
     defer.TimeoutError,
-    OSError,
 )
 
 # What it means when the broker ends a connection at that stage of opening it.
@@ -109,7 +109,7 @@ class Connection:
 
     async def close(self) -> None:
         """Send what waits to be sent, acknowledgements first, and close."""
-        if self._protocol and self._protocol.closed:
+        if self._protocol and self._protocol.is_open:
             await _within(CLOSING, self._protocol.close())
         if self._protocol:
             self._protocol.abort()
@@ -140,30 +140,36 @@ class _Protocol(FedoraMessagingProtocolV2):
         self, heartbeat: int, begin: Callable[["_Protocol"], None], *args: Any, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        impl: Any = self._impl
+        impl._read_frame = lambda: read_frame(impl._frame_buffer)  # noqa: SLF001 - the only way in
         self.silent = False
         self.reason: BaseException | None = None
         self._begin = begin
         self._alive = False
-        self._longest_silence = MISSED * heartbeat
-        self._last_heard = time.monotonic()
+        self._pause = heartbeat / 2
+        self._silence = 0  # pauses; not seconds, which pass while a batch is recorded, too
         self._watchdog = LoopingCall(self._listen)
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         self._alive = True
         self._begin(self)
         self._impl.callbacks.add(0, Methods.Close, self._on_close)
-        self._watchdog.start(self._longest_silence / 4)
+        self._watchdog.start(self._pause, now=False)
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self._last_heard = time.monotonic()
-        super().dataReceived(data)
+        self._silence = 0
+        try:
+            super().dataReceived(data)
+        except Exception as error:  # noqa: BLE001 - not AMQP; Twisted would log a traceback
+            self.reason = amqp.IncompatibleProtocolError(repr(error))
+            self.abort()
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         self._alive = False
         self._watchdog.stop()
         kind = STAGES.get(self._impl.connection_state)
-        if reason.check(SSL.Error, VerificationError):
+        if isinstance(reason.value, SSL.Error | VerificationError):
             self.reason = reason.value
         elif kind and not self.reason:
             self.reason = kind(reason.getErrorMessage())
@@ -178,7 +184,8 @@ class _Protocol(FedoraMessagingProtocolV2):
         self.reason = kind(frame.method.reply_text)
 
     def _listen(self) -> None:
-        if time.monotonic() - self._last_heard > self._longest_silence:
+        self._silence += 1
+        if self._silence > MISSED:
             self.silent = True
             self.abort()
 

@@ -1,5 +1,6 @@
 """Delivering messages that come from no broker, at a rate: recorded ones and made-up ones."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -12,6 +13,8 @@ from busmon.sources import Cause, Handle, Link
 BATCH = 500  # messages in a batch at most
 TICK = 0.1  # seconds that a batch spans at most, so that a slow rate shows progress too
 RETRY = 1.0  # seconds until a batch that could not be recorded is tried again
+
+log = logging.getLogger(__name__)
 
 
 def feed(
@@ -44,6 +47,7 @@ def _record(batch: list[Message], link: Link, stopping: threading.Event, handle:
             handle(batch)
         except NotRecorded as error:
             link.down(Cause.LEDGER, str(error))
+            log.warning("%s; trying again in %g s", link.problem(), RETRY)
             stopping.wait(RETRY)
             continue
         if not link.connected:

@@ -5,9 +5,12 @@ while the client goes on saying that it is connected; here the callbacks only no
 they are told, and whoever reads the connection drives it.
 """
 
+import os
+import socket
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import paho.mqtt.client as paho
@@ -27,7 +30,8 @@ RECEIVE_MAXIMUM = 2 * BATCH  # so that the broker sends the next batch while one
 SESSION_EXPIRY = 7 * 86400
 CONNECT_TIMEOUT = 10.0  # seconds
 IDLE = 0.25  # seconds to wait for something to read
-GOODBYE = 1.0  # seconds to send what is still to be sent
+GOODBYE = 1.0  # seconds to send what is still to be sent, and for the broker to hang up
+CHUNK = 65536  # bytes
 
 # Reason codes of MQTT 5 (table 2-6); paho translates those of 3.1.1.
 PROTOCOL_ERROR = 130
@@ -134,11 +138,15 @@ class Connection:
     def close(self) -> None:
         """Send what is left, then a DISCONNECT, which keeps the session; close in any case."""
         deadline = time.monotonic() + GOODBYE
+        sock = self._client.socket()
+        line = socket.socket(fileno=os.dup(sock.fileno())) if sock else None
         self._client.disconnect()
         while self._client.socket() and time.monotonic() < deadline:
             self._client.loop(IDLE)
         if sock := self._client.socket():
             sock.close()
+        if line:
+            _hang_up(line, deadline)
 
     def _connect(self) -> None:
         host, port = mqtt_broker(self._settings.url)
@@ -165,6 +173,20 @@ class Connection:
             said = f"{host}:{port}: {error.strerror or error}"
             said += "; does the port speak TLS?" if reset else ""
             raise Disconnected(Cause.NETWORK, said) from error
+
+
+def _hang_up(line: socket.socket, deadline: float) -> None:
+    """Let the broker end the connection, by a second handle of paho's socket.
+
+    paho closes its own at once. To close one with unread packets in it resets the
+    connection, and the broker never sees the last acknowledgements.
+    """
+    with line, suppress(OSError):
+        line.shutdown(socket.SHUT_WR)
+        while (left := deadline - time.monotonic()) > 0:
+            line.settimeout(left)
+            if not line.recv(CHUNK):
+                return
 
 
 class _TlsSocket(ssl.SSLSocket):

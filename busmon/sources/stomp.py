@@ -20,6 +20,8 @@ from busmon.sources import Disconnected, Handle, Link, keep_connected
 from busmon.sources.payload import REJECTIONS, parse
 from busmon.sources.stomp_session import Session, Stopped
 
+log = logging.getLogger(__name__)
+
 
 class StompSource:
     """A bus read with STOMP."""
@@ -53,17 +55,18 @@ class StompSource:
         self._attempts += 1
         try:
             session = Session(self._settings, host_port(broker), self._changed, self._stopping)
-            self._receive(session, handle)
+            self._receive(session, broker, handle)
         except Disconnected as error:
             raise Disconnected(error.cause, f"{broker}: {error.detail}") from error
 
-    def _receive(self, session: Session, handle: Handle) -> None:
+    def _receive(self, session: Session, broker: str, handle: Handle) -> None:
         try:
             message = partial(
                 message_of, bus=self.name, settings=self._settings, server=session.log_in()
             )
             session.subscribe()
             self.link.up()
+            log.info("%s: connected to %s", self.name, broker)
             while True:
                 frames = session.take()
                 handle([message(frame, received_at=time.time()) for frame in frames])

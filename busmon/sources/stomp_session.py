@@ -92,6 +92,8 @@ class Session:
         self._stopping = stopping
         self._inbox = Inbox(changed)
         self._socket = open_socket(*broker, tls_context(settings) if settings.tls else None)
+        self._patience = max(PATIENCE, BEATS_MISSED * settings.heartbeat)  # for an answer
+        self._socket.patience = self._patience
         beat = settings.heartbeat * 1000  # in milliseconds, as in the protocol
         self._connection = stomp.Connection12(
             [broker],
@@ -103,7 +105,15 @@ class Session:
         # With a socket that is there already, stomp.py does not make one itself.
         self._connection.transport.socket = self._socket
         self._connection.transport.current_host_and_port = broker
+        self._reader: threading.Thread | None = None
+        self._connection.transport.override_threading(self._start_reader)
         self._connection.set_listener("busmon", self._inbox)
+
+    def _start_reader(self, loop: Callable[[], None]) -> threading.Thread:
+        host, port = self._broker
+        self._reader = threading.Thread(target=loop, name=f"stomp-{host}:{port}", daemon=True)
+        self._reader.start()
+        return self._reader
 
     def log_in(self) -> str:
         """Log in, settle the heart-beats, and return the broker's name for itself."""
@@ -182,8 +192,8 @@ class Session:
     def close(self) -> None:
         """End the connection and its threads, whatever state they are in."""
         self._socket.close()
-        if thread := self._connection.transport.io_thread:
-            thread.join()
+        if self._reader:
+            self._reader.join()
         self._socket.release()
 
     def _over(self) -> bool:
@@ -200,10 +210,11 @@ class Session:
 
     def _wait_for(self, met: Callable[[], Any], what: str, refusal: Cause) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: met() or self._over(), PATIENCE)
+            self._changed.wait_for(lambda: met() or self._over(), self._patience)
             self._check(refusal)
             if not met():
-                raise Disconnected(Cause.SILENT, f"no answer to {what} within {PATIENCE:g} s")
+                silent = f"no answer to {what} within {self._patience:g} s"
+                raise Disconnected(Cause.SILENT, silent)
 
     def _check(self, refusal: Cause, *, over: bool = False) -> None:
         """Raise what ended the session, if anything did; `over`: something surely did."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from busmon.settings import Tls
 from busmon.sources import Cause, Disconnected
 
-PATIENCE = 4.0  # seconds for each step until subscribed; less than a stop may take
+PATIENCE = 4.0  # seconds to connect in, which nothing can interrupt; less than a stop may take
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -26,7 +26,7 @@ class StompSocket:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self.patience: float | None = PATIENCE
+        self.patience: float | None = None
         self.failure: OSError | None = None
         self._sock = sock
         self._lock = threading.Lock()

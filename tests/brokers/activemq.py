@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -142,7 +142,11 @@ class Publisher:
         self._receipts.add(frame.headers["receipt-id"])
 
     def send(self, destination: str, *bodies: Any, **headers: str) -> None:
-        """Publish each body, bytes as they are and anything else as JSON.
+        """Publish each body to one destination; see `send_all`."""
+        self.send_all([(destination, body) for body in bodies], **headers)
+
+    def send_all(self, messages: Sequence[tuple[str, Any]], **headers: str) -> None:
+        """Publish to each destination its body, bytes as they are and anything else as JSON.
 
         On return the broker has stored them: it takes frames in order, so the receipt
         of the last is good for all.
@@ -150,7 +154,9 @@ class Publisher:
         self._batches += 1
         receipt = str(self._batches)
         headers |= {"persistent": "true"}
-        for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
+        for left, (destination, body) in zip(
+            range(len(messages) - 1, -1, -1), messages, strict=True
+        ):
             content = body if isinstance(body, bytes) else json.dumps(body)
             last = {} if left else {"receipt": receipt}
             self._connection.send(destination, content, headers=headers | last)

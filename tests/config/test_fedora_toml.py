@@ -15,14 +15,13 @@ from tests.config import AMQP, SECRET, in_bus, problems, read
 LISTENERS = {
     "no TOML": ("x", ["Expected '=' after a key in a key/value pair (at end of document)"]),
     "unknown keys and wrong types": (
-        "bogus = 1\nqueues = 1\nbindings = [1]\nexchanges = []\nclient_properties = 1\ntls = 1",
+        "bogus = 1\nqueues = 1\nbindings = [1]\nclient_properties = 1\ntls = 1",
         [
             "bogus: no such setting",
             "queues: 'queues' must be a dictionary mapping queue names to settings.",
             "bindings: has a value of the wrong type",
             "client_properties: has a value of the wrong type",
             "tls: should be a table",
-            "exchanges: should be a table of tables",
         ],
     ),
     "a binding to numbers": (
@@ -69,7 +68,6 @@ def test_the_file_of_fedora_messaging_has_its_own_defaults(directory: Path) -> N
     path.write_text("[client_properties]\napp = 'x'")
     theirs, ours = LazyConfig().load_config(str(path)), fedora_toml.read(path)
     assert ours.amqp_url.get_secret_value() == theirs["amqp_url"]
-    assert ours.exchanges == theirs["exchanges"]
     assert ours.bindings == (Binding("amq.topic", "#"),)
     assert ours.queues == frozenset()
     assert (ours.broker, ours.vhost, ours.tls) == ("localhost:5672", "/", False)
