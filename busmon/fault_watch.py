@@ -37,7 +37,8 @@ FATAL = 900.0  # seconds for which a message that kills a listener explains that
 WINDOWS = 3  # so many windows of the audit are held against somebody
 STALLED = 300.0  # seconds without any message at the listener while the bus brings some
 DELAY = 60.0  # seconds within which what the bus brings may still be on its way to the listener
-GROWING = 300.0  # seconds in which a queue is longer than ever in as many seconds before
+GROWING = 200.0  # seconds: of three such spans a queue is longer in all of the third
+# than at any time in the first
 
 OWN = (f"{Cause.LEDGER}:", f"{Cause.ERROR}:")  # what busmon itself does to a connection
 
@@ -226,9 +227,9 @@ class FaultWatch:
     def _queues(self, lengths: Mapping[str, int], now: float) -> Iterator[Queue]:
         """Yield the queues, and by how much each is longer than it was at any time before."""
         for name, length in lengths.items():
-            recent = self._lengths.setdefault(name, Recent(2 * GROWING))
+            recent = self._lengths.setdefault(name, Recent(3 * GROWING))
             recent.add(now, length)
-            earlier = recent.between(now - 2 * GROWING, now - GROWING)
+            earlier = recent.between(now - 3 * GROWING, now - 2 * GROWING)
             later = recent.between(now - GROWING, now)
             grown = min(later) - max(earlier) if earlier and later else 0
             yield Queue(name, length, grown)
