@@ -1,6 +1,7 @@
 """Whose fault it is, from what the parts of a service know."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,13 +30,15 @@ from busmon.settings import Config, LedgerSettings, Rules
 from busmon.silence import WEEK
 from busmon.silence_watch import SilenceWatch
 from busmon.sources import Cause, Link
-from tests.brokers import wait_until
+from tests.brokers import Server, wait_until
 from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.redis import Redis
-from tests.busmon_process import Busmon
+from tests.busmon_process import PROJECT, Busmon
 from tests.ledgers import NOW, past
 from tests.test_ready_poll import Listener
+from tests.test_tap import TOKEN
+from tests.test_tap import Listener as TappedListener
 
 DAY = 86400.0
 
@@ -390,3 +393,51 @@ def test_one_publisher_that_stopped_is_told_apart_from_a_bus_that_did(
         told, others = wait_for(busmon, Kind.PUBLISHER)
         assert told.startswith("fedora: stopped has been silent for 2 d: ")
         assert others.startswith("fedora: 1 other topic as usual; the newest message came ")
+
+
+AUDIT = """
+[audit]
+window = "3s"
+grace = "1s"
+[audit.reports]
+bus = "fedora"
+token = "{token}"
+[audit.celery]
+bus = "fedora"
+broker = "{broker}"
+interval = "1s"
+"""
+
+
+def test_a_worker_that_is_killed_is_found_out_by_what_it_does_not_finish(
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
+):
+    listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
+    worker = Server(
+        [sys.executable, "-m", "tests.celery_worker", redis.url, "--concurrency=1", "-E", "-linfo"],
+        tmp_path / "worker.log",
+        cwd=PROJECT,
+        ready=lambda server: server.logged(" ready."),
+    )
+    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
+    busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": str(toml)}})
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write(AUDIT.format(token=TOKEN, broker=redis.url))
+    listener.tap(f"{busmon.url}/v1/reports")
+
+    def passed() -> bool:
+        """Publish one message more, and tell whether the books know that all were finished."""
+        listener.publish("pass")
+        return any("the workers keep up" in line for line in wait_for(busmon, Kind.NONE))
+
+    try:
+        with busmon, listener, worker:
+            wait_until(passed, what="a window of which all was seen")
+            worker.kill()
+            listener.publish("pass", "pass")
+            told = wait_for(busmon, Kind.WORKERS)
+            assert told[0].startswith("fedora: the workers did not finish ")
+    finally:
+        listener.close()
+        with Client.from_url(redis.url) as client:
+            client.flushdb()
