@@ -221,7 +221,7 @@ class FaultWatch:
                 unexpected=news[f"{place} unexpected"],
             )
             for place in (Place.LISTENER, Place.WORKER)
-            if news[f"{place} messages"] or news[f"{place} missing"]
+            if any(news[f"{place} {name}"] for name in ("messages", "missing", "unexpected"))
         }
 
     def _queues(self, lengths: Mapping[str, int], now: float) -> Iterator[Queue]:
