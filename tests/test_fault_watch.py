@@ -36,6 +36,7 @@ from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.redis import Redis
 from tests.busmon_process import PROJECT, Busmon
 from tests.ledgers import NOW, past
+from tests.test_cli import busmon as command
 from tests.test_ready_poll import Listener
 from tests.test_tap import TOKEN
 from tests.test_tap import Listener as TappedListener
@@ -393,6 +394,8 @@ def test_one_publisher_that_stopped_is_told_apart_from_a_bus_that_did(
         told, others = wait_for(busmon, Kind.PUBLISHER)
         assert told.startswith("fedora: stopped has been silent for 2 d: ")
         assert others.startswith("fedora: 1 other topic as usual; the newest message came ")
+        printed = command("status", "-c", tmp_path / "busmon.toml", status=1).stdout
+        assert printed.startswith(f"publisher\n  {told.partition(':')[0]}: stopped has been")
 
 
 AUDIT = """
