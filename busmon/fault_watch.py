@@ -8,9 +8,9 @@ hold it up.
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from prometheus_client.core import Metric
 
@@ -19,7 +19,7 @@ from busmon.auditor import Auditor
 from busmon.blind import Blind
 from busmon.families import gauge
 from busmon.fault import BusFacts, Facts, Fault, Hop, Kind, Queue, Sign, Silent, judge
-from busmon.ledger import Ledger
+from busmon.ledger import Ledger, Series, Tally
 from busmon.message import Outcome
 from busmon.observers import Observer
 from busmon.observers.celery import CeleryObserver
@@ -27,7 +27,7 @@ from busmon.observers.ready import ReadyObserver
 from busmon.recent import Recent
 from busmon.settings import Config
 from busmon.silence import State
-from busmon.silence_watch import SilenceWatch
+from busmon.silence_watch import SilenceWatch, Topic
 from busmon.sources import Cause, Link
 
 LOOKING = 2.0  # seconds between two looks
@@ -37,7 +37,8 @@ FATAL = 900.0  # seconds for which a message that kills a listener explains that
 WINDOWS = 3  # so many windows of the audit are held against somebody
 STALLED = 300.0  # seconds without any message at the listener while the bus brings some
 DELAY = 60.0  # seconds within which what the bus brings may still be on its way to the listener
-GROWING = 300.0  # seconds in which a queue is longer than ever in as many seconds before
+GROWING = 200.0  # seconds: of three such spans a queue is longer in all of the third
+# than at any time in the first
 
 OWN = (f"{Cause.LEDGER}:", f"{Cause.ERROR}:")  # what busmon itself does to a connection
 
@@ -111,40 +112,15 @@ class FaultWatch:
     def look(self) -> None:
         """Gather the facts and judge."""
         now = self._clock()
-        states = self._silence.states(now)
-        last: defaultdict[tuple[str, str], float] = defaultdict(float)
-        handled: Counter[str] = Counter()
-        fatal: dict[str, set[str]] = {bus: set() for bus in self._links}
-        for series, tally in self._ledger.tallies().items():
-            received = tally.last_received or 0.0
-            last[series.bus, series.topic] = max(last[series.bus, series.topic], received)
-            if series.outcome == Outcome.HANDLED:
-                handled[series.bus] += tally.messages
-            if series.outcome == Outcome.ERROR and received > now - FATAL and series.bus in fatal:
-                fatal[series.bus].add(series.topic)
-        for bus in self._links:
-            self._handled[bus].add(now, handled[bus])
-        buses = [
-            self._bus(
-                bus,
-                now,
-                {topic: at for (of, topic), at in last.items() if of == bus and at},
-                {topic: state for (of, topic), state in states.items() if of == bus},
-                tuple(sorted(fatal[bus])),
-            )
-            for bus in self._links
-        ]
-        self._fault = judge(Facts(problem=self._ledger.problem(), buses=tuple(buses)))
+        tallies, states = self._ledger.tallies(), self._silence.states(now)
+        buses = tuple(
+            self._bus(bus, now, _seen(bus, tallies, now), _of(bus, states)) for bus in self._links
+        )
+        self._fault = judge(Facts(problem=self._ledger.problem(), buses=buses))
         self._looked = now
 
-    def _bus(
-        self,
-        bus: str,
-        now: float,
-        last: Mapping[str, float],
-        states: Mapping[str, State],
-        fatal: tuple[str, ...],
-    ) -> BusFacts:
+    def _bus(self, bus: str, now: float, seen: "_Seen", states: Mapping[str, State]) -> BusFacts:
+        self._handled[bus].add(now, seen.handled)
         problem = self._links[bus].problem()
         usual = [state for state in states.values() if state.ready and not state.silent]
         owed = [state.expected for state in usual if state.expected is not None]
@@ -156,16 +132,19 @@ class FaultWatch:
             name=bus,
             problem=problem,
             own_problem=(problem or "").startswith(OWN),
-            last=now - max(last.values()) if last else None,
-            silent=tuple(_silent(states, last, now)),
+            last=now - max(seen.last.values()) if seen.last else None,
+            silent=tuple(_silent(states, seen.last, now)),
             flowing=len(usual),
             owed=sum(owed) if owed else None,
-            unlearned=sum(t in last and not s.ready and not s.silent for t, s in states.items()),
+            unlearned=sum(
+                topic in seen.last and not state.ready and not state.silent
+                for topic, state in states.items()
+            ),
             monitor=self._monitor(listener, now) if listener else None,
             stalled=self._stalled(bus, listener, now) if listener else None,
             tap=self._sign(tap, "no report for half a minute", now) if tap else None,
             listener=hops.get(Place.LISTENER),
-            fatal=fatal,
+            fatal=tuple(sorted(seen.fatal)),
             celery=self._sign(celery, celery.problem() or "", now) if celery else None,
             workers=hops.get(Place.WORKER),
             queues=tuple(self._queues(celery.lengths(), now)) if celery else (),
@@ -220,18 +199,44 @@ class FaultWatch:
                 unexpected=news[f"{place} unexpected"],
             )
             for place in (Place.LISTENER, Place.WORKER)
-            if news[f"{place} messages"] or news[f"{place} missing"]
+            if any(news[f"{place} {name}"] for name in ("messages", "missing", "unexpected"))
         }
 
     def _queues(self, lengths: Mapping[str, int], now: float) -> Iterator[Queue]:
         """Yield the queues, and by how much each is longer than it was at any time before."""
         for name, length in lengths.items():
-            recent = self._lengths.setdefault(name, Recent(2 * GROWING))
+            recent = self._lengths.setdefault(name, Recent(3 * GROWING))
             recent.add(now, length)
-            earlier = recent.between(now - 2 * GROWING, now - GROWING)
+            earlier = recent.between(now - 3 * GROWING, now - 2 * GROWING)
             later = recent.between(now - GROWING, now)
             grown = min(later) - max(earlier) if earlier and later else 0
             yield Queue(name, length, grown)
+
+
+class _Seen(NamedTuple):
+    """What the tallies say of one bus."""
+
+    last: dict[str, float]  # Unix time of the newest message, by topic
+    handled: int  # messages that are for the listener
+    fatal: set[str]  # topics of which came of late what the listener would die of
+
+
+def _seen(bus: str, tallies: Mapping[Series, Tally], now: float) -> _Seen:
+    last: dict[str, float] = {}
+    handled, fatal = 0, set()
+    for series, tally in tallies.items():
+        if series.bus != bus or tally.last_received is None:
+            continue
+        last[series.topic] = max(tally.last_received, last.get(series.topic, 0.0))
+        if series.outcome == Outcome.HANDLED:
+            handled += tally.messages
+        if series.outcome == Outcome.ERROR and tally.last_received > now - FATAL:
+            fatal.add(series.topic)
+    return _Seen(last, handled, fatal)
+
+
+def _of(bus: str, states: Mapping[Topic, State]) -> dict[str, State]:
+    return {topic.name: state for topic, state in states.items() if topic.bus == bus}
 
 
 def _silent(states: Mapping[str, State], last: Mapping[str, float], now: float) -> Iterator[Silent]:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from busmon.audit import Hop
-from busmon.explain import printable
 from busmon.settings import AmqpBus, Config, MqttBus, StompBus
 from busmon.storage import milliseconds
+from busmon.text import printable
 
 MISSING = """
 SELECT missing.start, coalesce(windows.until, missing.start), name, missing.hop, missing.topic,

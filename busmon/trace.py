@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from busmon.explain import printable
 from busmon.gaps import moment
 from busmon.observed import is_covered
 from busmon.storage import seconds, stored_id
+from busmon.text import printable
 
 MESSAGE = """
 SELECT buses.name AS bus, coalesce(series.topic, reports.topic) AS topic,

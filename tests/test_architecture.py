@@ -12,14 +12,13 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 
 # A module or package imports only from those before it.
 ORDER = [
-    "tap_sender", "tap", "message", "text", "quantities", "section", "gap_settings", "settings",
-    "rules", "storage", "ledger", "rates", "silence", "observed", "audit", "late", "books",
-    "fault", "recent", "monitor", "fedora_toml", "sources", "blind", "silence_watch", "families",
-    "auditor", "observers", "reports", "pruning", "metrics", "metrics_silence", "fault_watch",
-    "overrides", "config", "describe", "explain", "gaps", "trace", "lint", "status", "replay",
-    "logs", "web_page", "web_server", "web", "web_reports", "service", "demo", "signals",
-    "cli_files", "cli_common", "cli_lint", "cli_audit", "cli_status",
-    "cli", "__main__",
+    "tap_sender", "tap", "message", "text", "quantities", "section", "gap_settings", "settings", "rules",
+    "storage", "ledger", "rates", "silence", "observed", "audit", "late", "books", "fault",
+    "recent", "monitor", "fedora_toml", "sources", "blind", "silence_watch", "families", "auditor",
+    "observers", "reports", "pruning", "metrics", "metrics_silence", "fault_watch", "overrides",
+    "config", "describe", "explain", "gaps", "trace", "lint", "status", "replay", "logs",
+    "web_page", "web_server", "web", "web_reports", "service", "demo", "signals", "cli_files",
+    "cli_common", "cli_lint", "cli_audit", "cli_status", "cli", "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.
@@ -30,7 +29,17 @@ LIBRARIES = {
     "jsonschema": ("sources.wire",),
     "paho": ("sources.mqtt",),
     "stomp": ("sources.stomp",),
-    "prometheus_client": ("families", "auditor", "observers", "reports", "pruning", "metrics", "fault_watch", "web", "replay"),
+    "prometheus_client": (
+        "families",
+        "auditor",
+        "observers",
+        "reports",
+        "pruning",
+        "metrics",
+        "fault_watch",
+        "web",
+        "replay",
+    ),
     "click": ("cli", "tap"),
     "celery": ("tap", "observers.celery"),
 }
