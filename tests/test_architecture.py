@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 
 # A module or package imports only from those before it.
 ORDER = [
-    "tap_sender", "tap", "message", "text", "quantities", "section", "gap_settings", "settings", "rules",
+    "tap_sender", "tap",
+    "message", "text", "quantities", "section", "gap_settings", "settings", "rules",
     "storage", "ledger", "rates", "silence", "observed", "audit", "late", "books", "fault",
     "recent", "monitor", "fedora_toml", "sources", "blind", "silence_watch", "families", "auditor",
     "observers", "reports", "pruning", "metrics", "metrics_silence", "fault_watch", "overrides",
