@@ -146,7 +146,7 @@ def test_blind_time_grows_while_the_broker_is_down_and_after_kill_9(
             busmon.wait_until_ready()
             wait_until(lambda: blind_seconds(busmon) > 0, what="the start to be noted")
             broker.stop()
-            wait_until(busmon.troubled, what="the lost connection")
+            wait_until(busmon.troubles, what="the lost connection")
             lost = blind_seconds(busmon)
             wait_until(lambda: blind_seconds(busmon) > lost + 1, what="blind time to grow")
             broker.start()

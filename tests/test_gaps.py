@@ -98,7 +98,7 @@ def post(busmon: Busmon, *ids: str) -> None:
     reports = [
         {"id": one, "topic": TOPIC, "state": "passed", "task": f"task-of-{one}"} for one in ids
     ]
-    batch = {"tap": "t", "seq": 0, "bus": "fedora", "since": 1, "until": 0, "lost": 0}
+    batch = {"tap": "t", "seq": 1, "bus": "fedora", "since": 1, "until": 0, "lost": 0}
     request = Request(
         f"{busmon.url}/v1/reports",
         json.dumps(batch | {"reports": reports}).encode(),
