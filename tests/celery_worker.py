@@ -17,7 +17,8 @@ def make_app(broker: str) -> Celery:
     app.conf.broker_connection_retry_on_startup = True
 
     @app.task(name=PROCESS_MESSAGE, bind=True)
-    def process_message(self: Any, do: str) -> None:
+    def process_message(self: Any, do: str = "", event: Any = None, **_: Any) -> None:
+        do = do or (event or {}).get("work", "")
         if do == "fail":
             raise ValueError("c4nary")
         if do == "retry" and not self.request.retries:
