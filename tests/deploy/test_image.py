@@ -7,7 +7,9 @@ stands in for it, which the Containerfile's build argument allows.
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ pytestmark = [
 
 PROJECT = Path(__file__).parents[2]
 STORAGE = PROJECT / ".cache/images"
+DEBIAN = "http://deb.debian.org/debian"
 BASE, IMAGE = "localhost/stand-in", "localhost/busmon"
 NAMESPACE_USER = 1000770000  # such as OpenShift gives: no name, and in group 0
 
@@ -71,13 +74,19 @@ def buildah(command: str, *arguments: str | Path) -> str:
     return run("buildah", *storage, command, *arguments)
 
 
+def debian_mirror() -> str:
+    """Return where this machine's apt gets Debian from, or else where everybody may."""
+    if not shutil.which("apt-get"):
+        return DEBIAN
+    wanted = ["Created-By: Packages", "Codename: bookworm", "Component: main"]
+    mirrors = run("apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted).split()
+    return mirrors[0] if mirrors else DEBIAN
+
+
 def make_stand_in(directory: Path) -> None:
-    """Make the base image, from the mirror that this machine's apt uses."""
     root = directory / "root"
-    mirrors = ["Created-By: Packages", "Codename: bookworm", "Component: main"]
-    [mirror, *_] = run("apt-get", "indextargets", "--format", "$(REPO_URI)", *mirrors).split()
     packages = "--include=ca-certificates,python3,python3-venv,python3-pip"
-    run("debootstrap", "--variant=minbase", packages, "bookworm", root, mirror)
+    run("debootstrap", "--variant=minbase", packages, "bookworm", root, debian_mirror())
     archive = directory / "root.tar"
     run("tar", "-C", root, "--exclude=./dev", "--exclude=./var/cache/apt", "-cf", archive, ".")
     container = buildah("from", "scratch")
@@ -91,7 +100,8 @@ def pip_of_this_machine(directory: Path) -> Iterator[str]:
     They are for machines behind a proxy or with an index of their own; packages in a
     directory stay outside.
     """
-    settings = re.findall(r"(?m)^(?:global|:env:)\.([\w-]+)='(.*)'", run("pip", "config", "list"))
+    listed = run(sys.executable, "-m", "pip", "config", "list")
+    settings = re.findall(r"(?m)^(?:global|:env:)\.([\w-]+)='(.*)'", listed)
     lines = [
         f"{key} = {value}"
         for key, value in dict(settings).items()
