@@ -1,37 +1,51 @@
 """A real busmon with traffic, with observers that see, and with something wrong at each hop."""
 
 import json
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from random import Random
 from threading import Event, Thread
+from typing import NamedTuple
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
 from busmon.ledger import Ledger, Series
-from tests.brokers import free_port
-from tests.busmon_process import Busmon
+from tests.brokers import Server, free_port
+from tests.brokers.redis import Redis
+from tests.busmon_process import PROJECT, Busmon
+from tests.celery_worker import PROCESS_MESSAGE, make_app
 from tests.ledgers import past
 from tests.samples import FEDORA, FEDORA_FILE
 
 TOKEN = "t0ken-of-the-tap"
 BEAT = 0.3  # seconds between two reports of the tap
 RATE = 40  # messages a second
-ROUNDS = 60  # of the recorded messages, which is half a minute of traffic
-HOUR, DAY = 3600, 86400
+HOUR = 3600
 PREFIX = "org.fedoraproject.prod."
 SILENT = PREFIX + "openscanhub.task.started"  # came twice an hour, and then no more
 USUAL = PREFIX + "copr.build.end"
 
 
+class Handled(NamedTuple):
+    """A message that the listener is to pass on, so many seconds after the first one."""
+
+    due: float
+    id: str
+    topic: str
+
+
 @contextmanager
-def observed_busmon(directory: Path, redis: str, listener: str) -> Iterator[Busmon]:
-    """Run one on a bus that flows and one that is cut, beside a tap that leaves messages out."""
+def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[Busmon]:
+    """Run one on a bus that flows and one that is cut, with a listener that leaves messages out."""
+    redis = Redis(directory)
     now = time.time()
-    messages, handled = _traffic(directory / "recorded.jsonl", now)
+    messages, handled = _traffic(directory / "recorded.jsonl", now, int(seconds * RATE))
     _history(directory / "ledger.sqlite", now)
     buses = {
         "fedora": {
@@ -54,11 +68,18 @@ def observed_busmon(directory: Path, redis: str, listener: str) -> Iterator[Busm
             '\n[audit]\nwindow = "1s"\ngrace = "1s"\n'
             f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n'
             f'[audit.ready]\nbus = "fedora"\nurl = "{listener}"\ninterval = "1s"\n'
-            f'[audit.celery]\nbus = "fedora"\nbroker = "{redis}"\ninterval = "1s"\n'
+            f'[audit.celery]\nbus = "fedora"\nbroker = "{redis.url}"\ninterval = "1s"\n'
         )
+    words = ["--pool=solo", "--without-gossip", "--without-mingle", "-E", "-l", "info"]
+    worker = Server(
+        [sys.executable, "-m", "tests.celery_worker", redis.url, *words],
+        directory / "worker.log",
+        cwd=PROJECT,
+        ready=lambda server: server.logged(" ready."),
+    )
     stopping = Event()
-    with busmon:
-        tap = Thread(target=_tap, args=(busmon.url, handled, stopping))
+    with redis.server, worker, busmon:
+        tap = Thread(target=_tap, args=(busmon.url, redis.url, handled, stopping))
         tap.start()
         try:
             yield busmon
@@ -67,52 +88,67 @@ def observed_busmon(directory: Path, redis: str, listener: str) -> Iterator[Busm
             tap.join()
 
 
-def _traffic(path: Path, now: float) -> tuple[Path, Mapping[str, str]]:
-    """Write the recorded messages again and again, and return which of them are to be handled."""
+def _traffic(path: Path, now: float, number: int) -> tuple[Path, Sequence[Handled]]:
+    """Write recorded messages by chance, and return those that are to be handled."""
     records = [json.loads(line) for line in FEDORA_FILE.read_text().splitlines()]
-    sent = {"sent-at": datetime.fromtimestamp(now, UTC).isoformat()}
-    handled = {}
+    samples = [
+        (record, outcome)
+        for record, (topic, outcome, _) in zip(records, FEDORA, strict=True)
+        if topic != SILENT
+    ]
+    chance = Random(1)
+    weights = [1 / rank for rank in range(1, len(samples) + 1)]
+    handled = []
     with path.open("w") as file:
-        for _ in range(ROUNDS):
-            for record, (topic, outcome, _) in zip(records, FEDORA, strict=True):
-                identity = str(uuid4())
-                headers = record["headers"] | sent
-                if topic == SILENT:
-                    continue
-                if outcome == "handled":
-                    handled[identity] = topic
-                file.write(json.dumps(record | {"id": identity, "headers": headers}) + "\n")
+        for place, (record, outcome) in enumerate(chance.choices(samples, weights, k=number)):
+            at = now + place / RATE - chance.expovariate(1)
+            sent = {"sent-at": datetime.fromtimestamp(at, UTC).isoformat()}
+            new = {"id": str(uuid4()), "headers": record["headers"] | sent}
+            if outcome == "handled":
+                handled.append(Handled(place / RATE, new["id"], record["topic"]))
+            file.write(json.dumps(record | new) + "\n")
     return path, handled
 
 
 def _history(path: Path, now: float) -> None:
-    """Let both topics have come for eight weeks; one of them ended nine days ago."""
+    """Let both topics have come for eight weeks; one of them ended six hours ago."""
     ledger = Ledger(str(path))
     hour = int(now // HOUR)
-    for topic, last in ((SILENT, now - 9 * DAY), (USUAL, now - 60)):
+    for topic, last in ((SILENT, now - 6 * HOUR), (USUAL, now - 60)):
         hours = dict.fromkeys(range(hour - 8 * 7 * 24, int(last // HOUR)), 2)
         past(ledger, Series("fedora", topic, "handled", ""), hours, last)
     ledger.close()
 
 
-def _tap(url: str, handled: Mapping[str, str], stopping: Event) -> None:
-    """Report as the listener's tap does; of ten messages one is not passed on."""
-    reports = [
-        {"id": identity, "topic": topic, "state": "passed", "task": str(uuid4())}
-        for number, (identity, topic) in enumerate(handled.items())
-        if number % 10
-    ]
-    for number in count(1):
-        size = int(RATE * BEAT) + 1
-        part = reports[(number - 1) * size : number * size]
-        batch = {"tap": "the tap", "seq": number, "bus": "fedora", "lost": 0, "reports": part}
-        batch |= {"since": BEAT, "until": 0.0}
-        request = Request(
-            f"{url}/v1/reports",
-            json.dumps(batch).encode(),
-            {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
-        )
-        with urlopen(request, timeout=5) as answer:
-            answer.read()
-        if stopping.wait(BEAT):
-            return
+def _tap(url: str, broker: str, handled: Sequence[Handled], stopping: Event) -> None:
+    """Pass messages on and report that, as the listener with its tap does.
+
+    Of fifteen messages one is not passed on, and of another one the task gets lost.
+    """
+    app = make_app(broker)
+    begin = time.monotonic()
+    numbered = deque(enumerate(handled))
+    with app.connection_for_write() as connection:
+        for beat in count(1):
+            reports = []
+            while numbered and numbered[0][1].due < time.monotonic() - begin:
+                number, message = numbered.popleft()
+                task = str(uuid4())
+                if number % 15 == 0:
+                    continue
+                if number % 15 != 7:
+                    app.send_task(PROCESS_MESSAGE, ("do",), task_id=task, connection=connection)
+                report = {"id": message.id, "topic": message.topic, "state": "passed"}
+                reports.append(report | {"task": task})
+            batch = {"tap": "the tap", "seq": beat, "bus": "fedora", "lost": 0}
+            _post(
+                f"{url}/v1/reports", batch | {"since": 2 * BEAT, "until": 0.0, "reports": reports}
+            )
+            if stopping.wait(BEAT):
+                return
+
+
+def _post(url: str, batch: object) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    with urlopen(Request(url, json.dumps(batch).encode(), headers), timeout=5) as answer:
+        answer.read()

@@ -4,58 +4,21 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.error import HTTPError
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
 import yaml
 
-from tests.brokers import Server, free_port, wait_until
-from tests.brokers.redis import Redis
+from tests.brokers import wait_until
 from tests.busmon_process import PROJECT
-from tests.deploy.exporter_server import EXPORTERS, exporters
-from tests.deploy.observed_busmon import SILENT, USUAL, observed_busmon
+from tests.deploy.observed_busmon import SILENT, USUAL
+from tests.deploy.watched import NAMESPACE, Prometheus, Values, filled, watched
 
 GRAFANA = PROJECT / "config" / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
 BOARDS = {path.stem: json.loads(path.read_text()) for path in FILES}
-NAMESPACE = "packit--prod"
-# What Grafana itself knows; the scrapes are a second apart.
-SPANS = {"__rate_interval": "4s", "__range": "60s"}
-
-Values = Mapping[str, str]
-
-
-class Prometheus:
-    """A Prometheus, and what was there since it was started."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._started = time.time()
-
-    def ask(self, path: str, **parameters: object) -> Any:
-        """Return the data of an answer; fails with the error that Prometheus tells."""
-        try:
-            url = f"{self.url}/api/v1/{path}?{urlencode(parameters)}"
-            with urlopen(url, timeout=10) as answer:
-                return json.load(answer)["data"]
-        except HTTPError as error:
-            with error:
-                raise AssertionError(f"{parameters}: {json.load(error)['error']}") from error
-
-    def points(self, expr: str, *, instant: bool) -> int:
-        """Return how many values that are numbers an expression has."""
-        if instant:
-            found = self.ask("query", query=expr)["result"]
-            return sum(series["value"][1] != "NaN" for series in found)
-        span = {"start": self._started, "end": time.time(), "step": 1}
-        found = self.ask("query_range", query=expr, **span)["result"]
-        return sum(value != "NaN" for series in found for _, value in series["values"])
 
 
 class Asked(NamedTuple):
@@ -80,47 +43,10 @@ def queries() -> Iterator[Asked]:
             yield Asked(name, annotation["name"], annotation["expr"], instant=False)
 
 
-def filled(text: str, values: Values) -> str:
-    """Put the values of the variables in; what has none is left."""
-    known = {**SPANS, **values}
-    return re.sub(r"\$(\w+)", lambda found: known.get(found[1], found[0]), text)
-
-
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory, redis: Redis) -> Iterator[Prometheus]:
-    directory = tmp_path_factory.mktemp("dashboards")
-    port = free_port()
-    with (
-        exporters() as exporter,
-        observed_busmon(directory, redis.url, f"http://127.0.0.1:{exporter}/ready") as busmon,
-    ):
-        configuration = directory / "prometheus.json"  # which is YAML, too
-        jobs = [job("busmon", busmon.port, "/metrics")]
-        jobs += [job(name, exporter, f"/{name}") for name in EXPORTERS]
-        every = {"scrape_interval": "1s", "scrape_timeout": "1s"}
-        configuration.write_text(json.dumps({"global": every, "scrape_configs": jobs}))
-        server = Server(
-            [
-                "prometheus",
-                f"--config.file={configuration}",
-                f"--storage.tsdb.path={directory / 'prometheus'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            directory / "prometheus.log",
-            ready=lambda server: server.logged("Server is ready to receive web requests"),
-        )
-        with server:
-            yield Prometheus(f"http://127.0.0.1:{port}")
-
-
-def job(name: str, port: int, path: str) -> dict[str, Any]:
-    labels = {"namespace": NAMESPACE}
-    return {
-        "job_name": name,
-        "metrics_path": path,
-        "honor_labels": True,
-        "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": labels}],
-    }
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with watched(tmp_path_factory.mktemp("dashboards")) as prometheus:
+        yield prometheus
 
 
 def test_the_files_are_what_the_script_makes(tmp_path: Path):
@@ -154,7 +80,12 @@ def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus):
     for asked in queries():
         expr = filled(asked.expr, everything)
         told = f"data of {asked.board}, {asked.title}: {expr}"
-        wait_until(lambda e=expr, a=asked: prometheus.points(e, instant=a.instant), 40, told)
+        wait_until(lambda e=expr, a=asked: answered(prometheus, e, a), 40, told)
+
+
+def answered(prometheus: Prometheus, expr: str, asked: Asked) -> bool:
+    """Ask as the panel does; an error fails, and False is an empty panel."""
+    return bool(prometheus.now(expr) if asked.instant else prometheus.since_start(expr))
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -170,7 +101,7 @@ def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: s
         chosen[variable["name"]] = re.escape(values[0]).replace("\\", "\\\\")
     for asked in queries():
         if asked.board == name:
-            prometheus.points(filled(asked.expr, chosen), instant=asked.instant)
+            answered(prometheus, filled(asked.expr, chosen), asked)
 
 
 def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
@@ -194,6 +125,16 @@ def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus):
     assert shown(".*") == suffixes
     assert shown(f"{USUAL}|no.other") == suffixes[:1]
     assert shown(SILENT) == suffixes[1:]
+
+
+def test_gaps_are_shown_at_both_hops(prometheus: Prometheus):
+    (asked,) = (asked for asked in queries() if asked.title == "Gap by hop")
+    expr = filled(asked.expr, dict.fromkeys(("namespace", "bus", "topic"), ".*"))
+
+    def gaps() -> dict[str, float]:
+        return {one["metric"]["hop"]: one["values"][-1][1] for one in prometheus.now(expr)}
+
+    wait_until(lambda: all(gaps().get(hop) for hop in ("listener", "worker")), what="gaps")
 
 
 def test_grafana_is_told_where_the_dashboards_and_prometheus_are():
