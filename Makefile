@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test silence-report lint clean
+.PHONY: help demo test silence-report lint lock prometheusrule clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile
@@ -22,6 +22,19 @@ lint: .venv/development ## check style, types and the Containerfile
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/hadolint Containerfile
+
+lock: ## write down the versions that the image is built with, the newest that fit
+	rm -rf .cache/lock
+	$(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/python -m pip install --quiet '.[celery]' hatchling
+	{ echo '# Made by `make lock`: the versions in the image.'; \
+	    .cache/lock/bin/python -m pip freeze --exclude busmon; } >config/constraints.txt
+
+prometheusrule: ## wrap Prometheus's rules for its operator
+	{ cat config/openshift/prometheusrule.header; \
+	    for rules in config/prometheus/rules/*.yml; do \
+	        sed '1,/^groups:/d; s/^./  &/' $$rules; \
+	    done; } >config/openshift/prometheusrule.yaml
 
 clean: ## remove all that was made here
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

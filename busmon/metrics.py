@@ -28,10 +28,20 @@ COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class Metrics:
-    """A collector over the ledger, the links of the sources by bus, and what was observed."""
+    """A collector over the ledger, the links of the sources by bus, and what was observed.
 
-    def __init__(self, ledger: Ledger, links: Mapping[str, Link], version: str) -> None:
+    `size_limit` is that of the ledger in bytes; None where nothing is pruned by size.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        links: Mapping[str, Link],
+        version: str,
+        size_limit: int | None = None,
+    ) -> None:
         self._ledger = ledger
+        self._size_limit = size_limit
         self._links = links
         self._build = version, platform.python_version()
         self._observing = threading.Lock()  # held for a batch or a copy, never while waiting
@@ -64,6 +74,13 @@ class Metrics:
             yield from self._histograms()
         yield from _connections(self._links)
         yield from _ledger(self._ledger)
+        if self._size_limit is not None:
+            yield gauge(
+                "busmon_ledger_size_limit_bytes",
+                "Disk space above which the ledger takes the oldest messages off the record.",
+                [],
+                [((), self._size_limit)],
+            )
         yield gauge(
             "busmon_build_info",
             "Always 1; the labels say which busmon runs, and on which Python.",

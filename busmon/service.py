@@ -120,7 +120,7 @@ class Service:
         links = {source.name: source.link for source in sources}
         self._blind = Blind(ledger, links, time.time())
         self._silence = SilenceWatch(config.silence, ledger, books, self._blind)
-        metrics = Metrics(ledger, links, version("busmon"))
+        metrics = Metrics(ledger, links, version("busmon"), config.ledger.size_limit)
         self._monitor = Monitor(
             ledger,
             books,

@@ -49,7 +49,7 @@ class Bench:
     def __init__(self, path: str, broker: str = "redis://localhost") -> None:
         self.ledger = Ledger(path)
         self.links = {"fedora": Link(), "centos": Link()}
-        metrics = Metrics(self.ledger, self.links, "1.2.3")
+        metrics = Metrics(self.ledger, self.links, "1.2.3", 1024**3)
         books = {"fedora": rule_book("packit", Rules()), "centos": rule_book("centos", Rules())}
         blind = Blind(self.ledger, self.links, NOW)
         self.silence = SilenceWatch(Silence(), self.ledger, books, blind)

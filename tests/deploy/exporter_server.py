@@ -1,0 +1,59 @@
+"""Serves the recorded samples of other exporters; counters grow from one scrape to the next."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+FOLDER = Path(__file__).parent / "exporters"
+EXPORTERS = sorted(path.stem for path in FOLDER.glob("*.txt"))
+
+
+def grown(text: str, scrapes: int) -> str:
+    """Return a sample as so many scrapes later: each of its counters has grown by one a scrape."""
+    counters = set(re.findall(r"^# TYPE (\S+) counter$", text, re.MULTILINE))
+
+    def grow(line: str) -> str:
+        series, _, value = line.rpartition(" ")
+        return f"{series} {float(value) + scrapes}" if series.split("{")[0] in counters else line
+
+    return "".join(f"{grow(line)}\n" for line in text.splitlines())
+
+
+def monitor(scrapes: int) -> str:
+    """Return what the listener's monitor answers at /ready."""
+    states = ("received", "processed", "dropped", "rejected", "failed")
+    return json.dumps({"consuming": True, "consumed": dict.fromkeys(states, 10 * scrapes)})
+
+
+@contextmanager
+def exporters() -> Iterator[int]:
+    """Serve each sample at /NAME, and the listener's monitor at /ready; yield the port."""
+    scrapes: Counter[str] = Counter()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.removeprefix("/")
+            scrapes[name] += 1
+            is_monitor = name == "ready"
+            sample = "" if is_monitor else (FOLDER / f"{name}.txt").read_text()
+            text = monitor(scrapes[name]) if is_monitor else grown(sample, scrapes[name])
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json" if is_monitor else "text/plain")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        log_message: Callable[..., None] = lambda *_: None
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,151 @@
+"""The dashboards: built by the script, and each of their queries answered by a real Prometheus."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from tests.brokers import wait_until
+from tests.busmon_process import PROJECT
+from tests.deploy.observed_busmon import SILENT, USUAL
+from tests.deploy.watched import NAMESPACE, Prometheus, Values, filled, watched
+
+GRAFANA = PROJECT / "config" / "grafana"
+FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
+BOARDS = {path.stem: json.loads(path.read_text()) for path in FILES}
+
+
+class Asked(NamedTuple):
+    """A query of a dashboard."""
+
+    board: str
+    title: str  # of the panel, or the name of the annotation
+    expr: str
+    instant: bool
+
+
+def panels(board: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def queries() -> Iterator[Asked]:
+    for name, board in BOARDS.items():
+        for panel in panels(board):
+            for target in panel["targets"]:
+                yield Asked(name, panel["title"], target["expr"], target.get("instant", False))
+        for annotation in board["annotations"]["list"]:
+            yield Asked(name, annotation["name"], annotation["expr"], instant=False)
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with watched(tmp_path_factory.mktemp("dashboards")) as prometheus:
+        yield prometheus
+
+
+def test_the_files_are_what_the_script_makes(tmp_path: Path):
+    script = [sys.executable, GRAFANA / "build.py", tmp_path]
+    subprocess.run(script, check=True, timeout=60)
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_text() for path in FILES}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_panels_say_what_they_show_and_lie_side_by_side(name: str):
+    taken: set[tuple[int, int]] = set()
+    for panel in BOARDS[name]["panels"]:
+        place = panel["gridPos"]
+        left, top = place.get("x", 0), place.get("y", 0)
+        cells = {
+            (x, y) for x in range(left, left + place["w"]) for y in range(top, top + place["h"])
+        }
+        assert left + place["w"] <= 24, panel["title"]
+        assert not cells & taken, f"{panel['title']} lies on another panel"
+        taken |= cells
+    for panel in panels(BOARDS[name]):
+        assert panel["description"], panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}", panel["title"]
+    numbers = [panel["id"] for panel in BOARDS[name]["panels"]]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus):
+    everything = dict.fromkeys(("namespace", "bus", "topic", "pod"), ".*")
+    for asked in queries():
+        expr = filled(asked.expr, everything)
+        told = f"data of {asked.board}, {asked.title}: {expr}"
+        wait_until(lambda e=expr, a=asked: answered(prometheus, e, a), 40, told)
+
+
+def answered(prometheus: Prometheus, expr: str, asked: Asked) -> bool:
+    """Ask as the panel does; an error fails, and False is an empty panel."""
+    return bool(prometheus.now(expr) if asked.instant else prometheus.since_start(expr))
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: str):
+    chosen: dict[str, str] = {}
+    for variable in BOARDS[name]["templating"]["list"]:
+        if variable["type"] == "datasource":
+            assert variable["query"] == "prometheus"
+            continue
+        assert variable["allValue"] == ".*"  # also what has no such label
+        values = offered(prometheus, variable["query"]["query"], chosen)
+        assert values, variable["name"]
+        chosen[variable["name"]] = re.escape(values[0]).replace("\\", "\\\\")
+    for asked in queries():
+        if asked.board == name:
+            answered(prometheus, filled(asked.expr, chosen), asked)
+
+
+def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
+    """Return the values that Grafana would offer for a variable."""
+    found = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
+    assert found, query
+    match = {"match[]": filled(found[1], chosen)}
+    return wait_until(lambda: prometheus.ask(f"label/{found[2]}/values", **match), what=query)
+
+
+def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus):
+    (asked,) = (asked for asked in queries() if asked.title == "Silence against expectation")
+
+    def shown(topic: str) -> list[str]:
+        values = {"namespace": NAMESPACE, "bus": "fedora", "topic": topic}
+        found = prometheus.ask("query", query=filled(asked.expr, values))["result"]
+        return sorted(series["metric"]["name"] for series in found)
+
+    suffixes = ["copr.build.end", "openscanhub.task.started"]
+    wait_until(lambda: len(shown(".*")) == 2, what="both topics")
+    assert shown(".*") == suffixes
+    assert shown(f"{USUAL}|no.other") == suffixes[:1]
+    assert shown(SILENT) == suffixes[1:]
+
+
+def test_gaps_are_shown_at_both_hops(prometheus: Prometheus):
+    (asked,) = (asked for asked in queries() if asked.title == "Gap by hop")
+    expr = filled(asked.expr, dict.fromkeys(("namespace", "bus", "topic"), ".*"))
+
+    def gaps() -> dict[str, float]:
+        return {one["metric"]["hop"]: one["values"][-1][1] for one in prometheus.now(expr)}
+
+    wait_until(lambda: all(gaps().get(hop) for hop in ("listener", "worker")), what="gaps")
+
+
+def test_grafana_is_told_where_the_dashboards_and_prometheus_are():
+    (provider,) = provisioned("dashboards/busmon.yaml")["providers"]
+    assert provider["type"] == "file"
+    assert Path(provider["options"]["path"]).is_absolute()
+    (source,) = provisioned("datasources/prometheus.yaml")["datasources"]
+    assert source["type"] == "prometheus"
+
+
+def provisioned(name: str) -> dict[str, Any]:
+    content = yaml.safe_load((GRAFANA / "provisioning" / name).read_text())
+    assert content["apiVersion"] == 1
+    return content

@@ -1,0 +1,272 @@
+"""The manifests for OpenShift and Kubernetes, against the schemas of what reads them."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+PROJECT = Path(__file__).parents[2]
+MANIFESTS = PROJECT / "config/openshift"
+RULES = PROJECT / "config/prometheus/rules"
+PLAIN = sorted(path for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
+KUBERNETES = ("1.27", "1.37")  # OpenShift 4.14, and the newest that the validator knows
+
+# Variables that Packit's playbook gives its templates.
+PACKIT = {
+    "auto_import_images": "true",
+    "deployment": "prod",
+    "image_busmon": "quay.io/packit/busmon:prod",
+    "managed_platform": False,
+    "project": "packit",
+    "redis_hostname": "valkey",
+}
+MANAGED = {
+    "managed_platform": True,
+    "appcode": "PCKT-002",
+    "costcenter": "700",
+    "servicephase": "lab",
+}
+
+Manifest = dict[str, Any]
+
+
+def closed(**properties: Any) -> Manifest:
+    """Return the schema of an object with these properties, all of them, and no other."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+TEXT = {"type": "string"}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+DURATION = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
+SELECTOR = closed(matchLabels=TEXTS)
+ENDPOINT = {"type": "array", "items": closed(port=TEXT, path=TEXT, interval=DURATION)}
+RULE = {
+    "type": "object",
+    "properties": {
+        "record": TEXT,
+        "alert": TEXT,
+        "expr": {"type": ["string", "integer"]},
+        "for": DURATION,
+        "keep_firing_for": DURATION,
+        "labels": TEXTS,
+        "annotations": TEXTS,
+    },
+    "required": ["expr"],
+    "oneOf": [{"required": ["record"]}, {"required": ["alert"]}],
+    "additionalProperties": False,
+}
+GROUP = {
+    "type": "object",
+    "properties": {
+        "name": TEXT,
+        "interval": DURATION,
+        "limit": {"type": "integer"},
+        "rules": {"type": "array", "items": RULE},
+    },
+    "required": ["name", "rules"],
+    "additionalProperties": False,
+}
+IMAGE_TAG = closed(
+    **{"name": TEXT, "from": closed(kind={"const": "DockerImage"}, name=TEXT)},
+    importPolicy=closed(scheduled={"type": "boolean"}),
+)
+
+# What Kubernetes itself does not know: the parts that are used here, as the definitions of
+# Prometheus's operator and of OpenShift have them.
+EXTENSIONS = {
+    ("monitoring.coreos.com/v1", "PodMonitor"): closed(
+        selector=SELECTOR, podMetricsEndpoints=ENDPOINT
+    ),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): closed(selector=SELECTOR, endpoints=ENDPOINT),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): closed(
+        groups={"type": "array", "items": GROUP}
+    ),
+    ("image.openshift.io/v1", "ImageStream"): closed(
+        tags={"type": "array", "items": IMAGE_TAG},
+        lookupPolicy=closed(local={"type": "boolean"}),
+    ),
+}
+
+
+def load(path: Path) -> list[Manifest]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def render(**variables: Any) -> list[Manifest]:
+    """Return the manifests of Packit's style, as its playbook renders them."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((MANIFESTS / "busmon.yml.j2").read_text())
+    return list(yaml.safe_load_all(template.render(PACKIT | variables)))
+
+
+VARIANTS = {
+    **{path.stem: load(path) for path in PLAIN},
+    "packit": render(),
+    "packit-stage": render(deployment="stg"),
+    "packit-managed": render(**MANAGED),
+}
+
+
+def of_kind(kind: str) -> list[Any]:
+    return [
+        pytest.param(manifest, id=name)
+        for name, manifests in VARIANTS.items()
+        for manifest in manifests
+        if manifest["kind"] == kind
+    ]
+
+
+def the(kind: str, manifests: list[Manifest]) -> Manifest:
+    [found] = [manifest for manifest in manifests if manifest["kind"] == kind]
+    return found
+
+
+@pytest.mark.parametrize("manifests", VARIANTS.values(), ids=VARIANTS)
+def test_every_manifest_fits_its_schema(manifests: list[Manifest]) -> None:
+    for manifest in manifests:
+        extension = EXTENSIONS.get((manifest["apiVersion"], manifest["kind"]))
+        if extension:
+            described = {"apiVersion": TEXT, "kind": TEXT, "metadata": {"type": "object"}}
+            jsonschema.validate(manifest, closed(**described, spec=extension))
+            continue
+        for version in KUBERNETES:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_kustomization_names_what_is_there_and_one_way_to_scrape() -> None:
+    [kustomization] = load(MANIFESTS / "kustomization.yaml")
+    left_out = {"secret.example.yaml", "servicemonitor.yaml", "sidecar.yaml"}
+    assert {*kustomization["resources"]} == {path.name for path in PLAIN} - left_out
+    [image] = kustomization["images"]
+    [container] = the("Deployment", VARIANTS["deployment"])["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert image["name"] == container["image"]
+
+
+@pytest.mark.parametrize("deployment", of_kind("Deployment"))
+def test_a_pod_of_busmon_is_locked_down_and_small(deployment: Manifest) -> None:
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    [busmon] = [container for container in pod["containers"] if container["name"] == "busmon"]
+    assert busmon["resources"] == {
+        "requests": {"memory": "88Mi", "cpu": "5m"},
+        "limits": {"memory": "128Mi", "cpu": "50m"},
+    }
+    assert busmon["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert busmon["livenessProbe"]["httpGet"] == {"path": "/live", "port": "http"}
+    assert busmon["startupProbe"]["httpGet"] == {"path": "/live", "port": "http"}
+
+
+@pytest.mark.parametrize("deployment", of_kind("Deployment"))
+def test_every_mount_has_its_volume_and_the_selector_its_pods(deployment: Manifest) -> None:
+    template = deployment["spec"]["template"]
+    pod = template["spec"]
+    containers = [*pod["containers"], *pod.get("initContainers", [])]
+    mounted = {mount["name"] for c in containers for mount in c.get("volumeMounts", [])}
+    assert mounted == {volume["name"] for volume in pod["volumes"]}
+    selected = deployment["spec"]["selector"]["matchLabels"]
+    assert selected.items() <= template["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("service", of_kind("Service"))
+def test_a_service_keeps_a_pod_that_is_not_ready(service: Manifest) -> None:
+    """Else the metrics of an outage, and the tap's reports, would be lost with the broker."""
+    assert service["spec"]["publishNotReadyAddresses"] is True
+
+
+def test_service_monitors_and_network_policy_select_the_pod() -> None:
+    template = the("Deployment", VARIANTS["deployment"])["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    [service] = VARIANTS["service"]
+    assert service["spec"]["selector"] == labels
+    assert VARIANTS["podmonitor"][0]["spec"]["selector"]["matchLabels"] == labels
+    assert VARIANTS["networkpolicy"][0]["spec"]["podSelector"]["matchLabels"] == labels
+    selected = VARIANTS["servicemonitor"][0]["spec"]["selector"]["matchLabels"]
+    assert selected == service["metadata"]["labels"]
+    sidecar = the("Deployment", VARIANTS["sidecar"])["spec"]["template"]
+    assert labels.items() <= sidecar["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("config", of_kind("ConfigMap"))
+def test_busmon_accepts_the_configuration(config: Manifest, tmp_path: Path) -> None:
+    """With the files in place that Secrets bring."""
+    secrets = ["reports-token", *VARIANTS["secret.example"][0]["stringData"]]
+    files = dict.fromkeys(secrets, "a-token") | {
+        "fedora.toml": (PROJECT / "config/fedora.toml").read_text()
+    }
+    for directory in ("/etc/busmon", "/run/secrets/busmon", "/home/packit/.config"):
+        place = tmp_path / directory.lstrip("/")
+        place.mkdir(parents=True)
+        for name, text in (files | (config["data"] if "etc" in directory else {})).items():
+            found = re.sub(r'"(/(etc/busmon|run/secrets|home)/)', rf'"{tmp_path}\1', text)
+            (place / name).write_text(found)
+    done = subprocess.run(
+        [sys.executable, "-m", "busmon", "check-config", "-c", tmp_path / "etc/busmon/busmon.toml"],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        cwd=PROJECT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"http://0\.0\.0\.0:9810", done.stdout)
+
+
+def test_the_bindings_are_those_of_the_example() -> None:
+    """Written twice, since kustomize reads no file outside its directory."""
+    text = the("ConfigMap", VARIANTS["configmap"])["data"]["fedora.toml"]
+    example = tomllib.loads((PROJECT / "config/fedora.toml").read_text())
+    assert tomllib.loads(text)["bindings"] == example["bindings"]
+
+
+def test_the_image_stream_rolls_out_the_pod() -> None:
+    manifests = VARIANTS["packit"]
+    deployment, stream = the("Deployment", manifests), the("ImageStream", manifests)
+    [trigger] = yaml.safe_load(deployment["metadata"]["annotations"]["image.openshift.io/triggers"])
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    [tag] = stream["spec"]["tags"]
+    image = f"{stream['metadata']['name']}:{tag['name']}"
+    assert trigger["from"] == {"kind": "ImageStreamTag", "name": image}
+    assert container["image"] == image
+    assert f'@.name=="{container["name"]}"' in trigger["fieldPath"]
+
+
+def test_only_the_managed_platform_has_its_labels() -> None:
+    def labels(manifests: list[Manifest]) -> str:
+        return str([manifest["metadata"] for manifest in manifests])
+
+    assert "paas.redhat.com/appcode" in labels(VARIANTS["packit-managed"])
+    assert "appcode" not in str(VARIANTS["packit"])
+
+
+def test_the_prometheus_rule_is_made_from_the_rule_files() -> None:
+    """Where this fails, run `make prometheusrule`."""
+    [manifest] = VARIANTS["prometheusrule"]
+    files = sorted(RULES.glob("*.yml"))
+    groups = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
+    assert manifest["spec"]["groups"] == groups
+    assert groups

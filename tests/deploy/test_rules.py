@@ -1,0 +1,198 @@
+"""Prometheus's rules and Alertmanager's routes, by promtool and amtool themselves."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from busmon.settings import Web
+from tests.brokers.certificates import Certificates
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+PROMETHEUS = PROJECT / "config/prometheus"
+ALERTMANAGER = PROJECT / "config/alertmanager/alertmanager.yml"
+RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+UNIT_TESTS = sorted(HERE.glob("rules_*.yml"))
+README = PROJECT.joinpath("README.md").read_text()
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+ALERTS = [rule for rule in rules() if "alert" in rule]
+
+
+def named(alert: dict[str, Any]) -> str:
+    return f"{alert['alert']}-{alert['labels']['severity']}"
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_promtool_finds_nothing_wrong_with_the_rules(path):
+    run("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
+
+
+@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should_and_no_other_time(path):
+    run("promtool", "test", "rules", path)
+
+
+def test_each_alert_is_tested_both_firing_and_not_firing():
+    firing, quiet = set(), set()
+    for path in UNIT_TESTS:
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            for case in test.get("alert_rule_test", []):
+                (firing if case.get("exp_alerts") else quiet).add(case["alertname"])
+    names = {alert["alert"] for alert in ALERTS}
+    assert firing == names
+    assert quiet == names - {"Watchdog"}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_each_alert_says_how_bad_it_is_and_leads_to_its_entry_in_the_runbook(alert):
+    assert alert["labels"]["severity"] in {"critical", "warning", "none"}
+    assert alert["labels"]["service"] == "busmon"
+    assert alert["annotations"]["summary"].endswith(".")
+    url, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    assert url.endswith("/README.md")
+    assert anchor == alert["alert"].lower()
+    assert f"\n#### {alert['alert']}\n\n" in README
+
+
+def test_the_runbook_has_no_entry_for_an_alert_that_is_gone():
+    entries = re.findall(r"^#### (\w+)$", README, re.MULTILINE)
+    assert set(entries) == {alert["alert"] for alert in ALERTS}
+    assert len(entries) == len(set(entries))
+
+
+def test_the_rules_use_metrics_that_the_readme_documents():
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    table = {name for name in re.findall(r"^\| `(\w+)", README, re.MULTILINE) if "_" in name}
+    others = {"events_processed_total", "github_webhook_calls_total"}  # Packit's
+    for rule in rules():
+        expr = re.sub(r'"[^"]*"', "", rule["expr"])
+        assert set(re.findall(r"[a-z_]+(?::\w+)+", expr)) <= recorded
+        plain = set(re.findall(r"(?<![\w:])(?:busmon|process|events|github)_\w+(?![\w:])", expr))
+        assert {name.removesuffix("_bucket") for name in plain} <= table | others
+
+
+def test_recorded_series_are_named_level_metric_operations():
+    for rule in rules():
+        assert "alert" in rule or re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", rule["record"])
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, certificates: Certificates) -> Path:
+    """The example, beside the files that it names."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    secrets.joinpath("token").write_text("token")
+    secrets.joinpath("ca.pem").write_bytes(Path(certificates.ca).read_bytes())
+    (tmp_path / "rules").symlink_to(PROMETHEUS / "rules")
+    config = tmp_path / "prometheus.yml"
+    config.write_text(PROMETHEUS.joinpath("prometheus.yml").read_text())
+    return config
+
+
+def test_promtool_finds_nothing_wrong_with_the_example_and_the_files_it_names(prometheus):
+    assert f"{sum('record' in rule for rule in rules())} rules found" in run(
+        "promtool", "check", "config", prometheus
+    )
+
+
+def test_prometheus_without_an_address_asks_where_busmon_listens_by_default(prometheus):
+    jobs = {
+        job["job_name"]: job for job in yaml.safe_load(prometheus.read_text())["scrape_configs"]
+    }
+    port = Web().listen.rpartition(":")[2]
+    assert jobs["busmon"]["static_configs"] == [{"targets": [f"localhost:{port}"]}]
+
+
+POD = {
+    "__address__": "10.1.2.3:8080",
+    "__meta_kubernetes_namespace": "packit-prod",
+    "__meta_kubernetes_pod_name": "busmon-6d5f-x1",
+    "__meta_kubernetes_pod_label_component": "busmon",
+    "__meta_kubernetes_pod_annotation_prometheus_io_scrape": "true",
+    "__meta_kubernetes_pod_annotation_prometheus_io_port": "9810",
+    "__meta_kubernetes_pod_annotation_prometheus_io_path": "/metrics",
+    "__meta_kubernetes_pod_annotation_prometheus_io_scheme": "https",
+}
+
+
+def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
+    """Debian's promtool has no Kubernetes in it: the pods are given, the relabelling is real."""
+    (job,) = yaml.safe_load(PROMETHEUS.joinpath("prometheus-kubernetes.yml").read_text())[
+        "scrape_configs"
+    ]
+    (discovery,) = job.pop("kubernetes_sd_configs")
+    assert discovery == {"role": "pod", "namespaces": {"names": ["packit-prod", "packit-stg"]}}
+    others = [
+        POD | {"__meta_kubernetes_pod_label_component": "worker"},
+        POD | {"__meta_kubernetes_pod_annotation_prometheus_io_scrape": "false"},
+    ]
+    job["static_configs"] = [
+        {"targets": [pod["__address__"]], "labels": pod} for pod in (POD, *others)
+    ]
+    config = tmp_path / "prometheus.yml"
+    config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
+    found = yaml.safe_load(
+        run("promtool", "check", "service-discovery", "--timeout=1s", config, "busmon-pods")
+    )
+    labels = [target["labels"] for target in found if target.get("labels")]
+    assert [
+        {
+            name: value
+            for name, value in of.items()
+            if "interval" not in name and "timeout" not in name
+        }
+        for of in labels
+    ] == [
+        {
+            "__address__": "10.1.2.3:9810",
+            "__metrics_path__": "/metrics",
+            "__scheme__": "https",
+            "instance": "busmon",
+            "job": "busmon",
+            "namespace": "packit-prod",
+        }
+    ]
+
+
+def test_amtool_finds_nothing_wrong_with_the_routes():
+    run("amtool", "check-config", ALERTMANAGER)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_critical_alerts_wake_somebody_up_and_others_do_not(alert):
+    receiver = {"critical": "pager", "warning": "chat", "none": "heartbeat"}
+    labels = [f"{name}={value}" for name, value in alert["labels"].items()]
+    run(
+        "amtool",
+        "config",
+        "routes",
+        "test",
+        f"--config.file={ALERTMANAGER}",
+        f"--verify.receivers={receiver[alert['labels']['severity']]}",
+        f"alertname={alert['alert']}",
+        *labels,
+    )
+
+
+def test_inhibition_names_only_alerts_that_there_are():
+    config = yaml.safe_load(ALERTMANAGER.read_text())
+    text = " ".join(str(rule) for rule in config["inhibit_rules"])
+    assert set(re.findall(r"Busmon\w+|Watchdog", text)) <= {alert["alert"] for alert in ALERTS}
