@@ -1,0 +1,197 @@
+"""Who is woken up: a real broker, busmon, Prometheus and Alertmanager, with what ships.
+
+Only intervals and addresses are the test's own.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.brokers import Server, accepts, free_port, wait_until
+from tests.brokers.mosquitto import Mosquitto
+from tests.brokers.proxy import Proxy
+from tests.busmon_process import Busmon
+
+CONFIG = Path(__file__).parents[2] / "config"
+STOPS, FLOWS = "pages/stops", "pages/flows"  # topics
+
+
+class Receiver(ThreadingHTTPServer):
+    """Where Alertmanager sends its notifications; the path is the name of its receiver."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.notifications: list[tuple[str, dict[str, Any]]] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def pages(self) -> list[tuple[str, str]]:
+        """Return the status and the name of each page, in the order of their arrival."""
+        return [
+            (body["status"], body["commonLabels"]["alertname"])
+            for path, body in self.notifications
+            if path == "/pager"
+        ]
+
+    def page(self, name: str) -> list[dict[str, str]]:
+        """Return labels and annotations of the alerts in the first page of this name."""
+        return next(
+            [alert["labels"] | alert["annotations"] for alert in body["alerts"]]
+            for path, body in self.notifications
+            if path == "/pager" and body["commonLabels"]["alertname"] == name
+        )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, Receiver)
+        self.server.notifications.append((self.path, json.loads(body)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class Publisher:
+    """Publishes the topics of `topics` again and again."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self.topics = {STOPS, FLOWS}
+        self._broker = broker
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._ending.wait(0.5):
+            self._broker.publish((topic, b"{}") for topic in sorted(self.topics))
+
+    def __enter__(self) -> "Publisher":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+
+def alertmanager(directory: Path, receiver: Receiver) -> tuple[Server, int]:
+    config = yaml.safe_load((CONFIG / "alertmanager/alertmanager.yml").read_text())
+    for of in config["receivers"]:
+        of["webhook_configs"][0]["url"] = f"{receiver.url}/{of['name']}"
+    (route,) = config["route"]["routes"]
+    route |= {"group_wait": "3s", "group_interval": "1s"}
+    path = directory / "alertmanager.yml"
+    path.write_text(yaml.safe_dump(config))
+    port = free_port()
+    argv = [
+        next(
+            program
+            for program in ("/usr/bin/prometheus-alertmanager", "/usr/bin/alertmanager")
+            if Path(program).exists()
+        ),
+        f"--config.file={path}",
+        f"--storage.path={directory}/alertmanager",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    log = directory / "alertmanager.log"
+    return Server(argv, log, ready=lambda _: accepts(port)), port
+
+
+def prometheus(directory: Path, busmon: Busmon, alerts: int) -> Server:
+    config = yaml.safe_load((CONFIG / "prometheus/prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(CONFIG / "prometheus/rules/*.yml")]
+    config["alerting"]["alertmanagers"][0]["static_configs"] = [
+        {"targets": [f"127.0.0.1:{alerts}"]}
+    ]
+    (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "busmon")
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{busmon.port}"]}]
+    config["scrape_configs"] = [job]
+    path = directory / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config))
+    port = free_port()
+    argv = [
+        "prometheus",
+        f"--config.file={path}",
+        f"--storage.tsdb.path={directory}/prometheus",
+        "--rules.alert.resend-delay=5s",  # what came before Alertmanager was found is lost
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    return Server(argv, directory / "prometheus.log", ready=lambda _: accepts(port))
+
+
+def bus(url: str, client_id: str) -> dict[str, Any]:
+    return {
+        "type": "mqtt",
+        "rules": "all",
+        "url": url,
+        "topics": ["pages/#"],
+        "client_id": client_id,
+    }
+
+
+@pytest.mark.timeout(240)  # what ships waits for a minute before it wakes anybody up
+def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
+    tmp_path, mosquitto, receiver
+):
+    """And each is resolved when it heals."""
+    with Proxy(mosquitto.port) as proxy:
+        buses = {
+            "far": bus(f"mqtt://127.0.0.1:{proxy.port}", "pages-far"),
+            "near": bus(mosquitto.url, "pages-near"),
+        }
+        busmon = Busmon(tmp_path, buses)
+        with (tmp_path / "busmon.toml").open("a") as file:
+            file.write(f'\n[silence]\nmax_silence = {{ "{STOPS}" = "10s" }}\n')
+        alerts, port = alertmanager(tmp_path, receiver)
+        with busmon, alerts, prometheus(tmp_path, busmon, port), Publisher(mosquitto) as publisher:
+            busmon.wait_until_ready()
+            wait_until(lambda: receiver.notifications, 30, "the watchdog")
+            wait_until(
+                lambda: (
+                    {series[:2] for series in busmon.counts()}
+                    >= {(name, topic) for name in buses for topic in (STOPS, FLOWS)}
+                ),
+                30,
+                "all topics to be counted",
+            )
+
+            publisher.topics = {FLOWS}
+            proxy.swallow()
+            proxy.cut()
+            wait_until(lambda: len(receiver.pages()) >= 2, 120, "two pages")
+            (cut,) = receiver.page("BusmonBusDisconnected")
+            assert "not connected to the bus far" in cut["summary"]
+            (silent,) = receiver.page("BusmonTopicSilent")
+            assert (silent["bus"], silent["topic"]) == ("near", STOPS)
+            assert f"No message of {STOPS} has come" in silent["summary"]
+
+            publisher.topics = {FLOWS, STOPS}
+            proxy.heal()
+            wait_until(lambda: len(receiver.pages()) >= 4, 60, "the pages to be resolved")
+    assert sorted(receiver.pages()) == [
+        ("firing", "BusmonBusDisconnected"),
+        ("firing", "BusmonTopicSilent"),
+        ("resolved", "BusmonBusDisconnected"),
+        ("resolved", "BusmonTopicSilent"),
+    ]
