@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -140,6 +141,86 @@ def prometheus(directory: Path, busmon: Busmon, alerts: int) -> Server:
     return Server(argv, directory / "prometheus.log", ready=lambda _: accepts(port))
 
 
+# Of these alerts, each with its labels, only the first is to be told.
+CAUSES = {
+    "busmon down": [
+        {"alertname": "BusmonDown"},
+        {"alertname": "BusmonBusDisconnected", "bus": "fedora"},
+        {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr"},
+        {"alertname": "BusmonListenerDown", "bus": "fedora"},
+        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
+        {"alertname": "BusmonLedgerNearlyFull", "severity": "warning"},
+    ],
+    "the disk is full": [
+        {"alertname": "BusmonBlind"},
+        {"alertname": "BusmonBusDisconnected", "bus": "fedora"},
+        {"alertname": "BusmonTopicSilent", "bus": "centos", "topic": "git.receive"},
+    ],
+    "the bus is cut": [
+        {"alertname": "BusmonBusDisconnected", "bus": "fedora"},
+        {"alertname": "BusmonBlind", "bus": "fedora"},
+        {"alertname": "BusmonAllTopicsSilent", "bus": "fedora"},
+        {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr"},
+        {"alertname": "BusmonListenerDown", "bus": "fedora"},
+        {"alertname": "BusmonDeliveryDelayHigh", "bus": "fedora", "severity": "warning"},
+    ],
+    "the connection comes and goes": [
+        {"alertname": "BusmonBlind", "bus": "fedora"},
+        {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr"},
+        {"alertname": "BusmonDuplicatesHigh", "bus": "fedora", "severity": "warning"},
+    ],
+    "the bus is silent": [
+        {"alertname": "BusmonAllTopicsSilent", "bus": "fedora"},
+        {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr"},
+        {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "koji"},
+    ],
+    "the listener is down": [
+        {"alertname": "BusmonListenerDown", "bus": "fedora"},
+        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "hop": "listener"},
+        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "hop": "worker"},
+    ],
+    "the workers are down": [
+        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
+        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "hop": "worker"},
+    ],
+    "the listener loses much": [
+        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "hop": "listener"},
+        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "severity": "warning"},
+    ],
+}
+UNTOUCHED = [  # by any cause on the bus fedora in the namespace of the cause
+    {"alertname": "Watchdog", "severity": "none"},
+    {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr", "namespace": "another"},
+]
+
+
+def test_one_cause_silences_its_effects_and_nothing_else(tmp_path, receiver):
+    server, port = alertmanager(tmp_path, receiver)
+    url = f"http://127.0.0.1:{port}/api/v2/alerts"
+    alerts = [
+        {"service": "busmon", "severity": "critical", "namespace": cause} | labels
+        for cause, effects in CAUSES.items()
+        for labels in effects
+    ] + [{"service": "busmon", "severity": "critical"} | labels for labels in UNTOUCHED]
+    body = json.dumps([{"labels": labels} for labels in alerts]).encode()
+    told = [{"service": "busmon", "severity": "critical"} | labels for labels in UNTOUCHED]
+    told += [
+        {"service": "busmon", "severity": "critical", "namespace": cause} | effects[0]
+        for cause, effects in CAUSES.items()
+    ]
+    with server:
+        with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=5):
+            pass
+        wait_until(lambda: len(receiver.notifications) >= len(told), 30, "notifications")
+        with urlopen(url, timeout=5) as answer:
+            known = json.load(answer)
+    active = [alert["labels"] for alert in known if alert["status"]["state"] == "active"]
+    assert len(known) == len(alerts)
+    assert sorted(map(str, map(sorted, map(dict.items, active)))) == sorted(
+        map(str, map(sorted, map(dict.items, told)))
+    )
+
+
 def bus(url: str, client_id: str) -> dict[str, Any]:
     return {
         "type": "mqtt",
@@ -189,6 +270,7 @@ def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
             publisher.topics = {FLOWS, STOPS}
             proxy.heal()
             wait_until(lambda: len(receiver.pages()) >= 4, 60, "the pages to be resolved")
+    assert {path for path, _ in receiver.notifications} == {"/pager", "/heartbeat"}
     assert sorted(receiver.pages()) == [
         ("firing", "BusmonBusDisconnected"),
         ("firing", "BusmonTopicSilent"),
