@@ -10,17 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import pytest
 import yaml
 
 from tests.brokers import Server, accepts, free_port, wait_until
-from tests.brokers.mosquitto import Mosquitto
 from tests.brokers.proxy import Proxy
+from tests.brokers.rabbitmq import Publication, RabbitMQ
 from tests.busmon_process import Busmon
 
 CONFIG = Path(__file__).parents[2] / "config"
-STOPS, FLOWS = "pages/stops", "pages/flows"  # topics
+STOPS, FLOWS = "pages.stops", "pages.flows"  # topics
 
 
 class Receiver(ThreadingHTTPServer):
@@ -75,7 +76,7 @@ def receiver() -> Iterator[Receiver]:
 class Publisher:
     """Publishes the topics of `topics` again and again."""
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, broker: RabbitMQ) -> None:
         self.topics = {STOPS, FLOWS}
         self._broker = broker
         self._ending = threading.Event()
@@ -83,7 +84,7 @@ class Publisher:
 
     def _run(self) -> None:
         while not self._ending.wait(0.5):
-            self._broker.publish((topic, b"{}") for topic in sorted(self.topics))
+            self._broker.publish(Publication(topic=topic) for topic in sorted(self.topics))
 
     def __enter__(self) -> "Publisher":
         self._thread.start()
@@ -221,31 +222,25 @@ def test_one_cause_silences_its_effects_and_nothing_else(tmp_path, receiver):
     )
 
 
-def bus(url: str, client_id: str) -> dict[str, Any]:
-    return {
-        "type": "mqtt",
-        "rules": "all",
-        "url": url,
-        "topics": ["pages/#"],
-        "client_id": client_id,
-    }
+def bus(config: Path) -> dict[str, Any]:
+    return {"type": "amqp", "rules": "all", "config": config, "queue": str(uuid4())}
 
 
 @pytest.mark.timeout(240)  # what ships waits for a minute before it wakes anybody up
 def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
-    tmp_path, mosquitto, receiver
+    tmp_path, rabbitmq, receiver
 ):
     """And each is resolved when it heals."""
-    with Proxy(mosquitto.port) as proxy:
-        buses = {
-            "far": bus(f"mqtt://127.0.0.1:{proxy.port}", "pages-far"),
-            "near": bus(mosquitto.url, "pages-near"),
-        }
+    keys = ["pages.#"]
+    with Proxy(rabbitmq.amqps_port) as proxy:
+        far = rabbitmq.fedora_toml(tmp_path / "far.toml", bindings=keys, port=proxy.port)
+        near = rabbitmq.fedora_toml(tmp_path / "near.toml", bindings=keys)
+        buses = {"far": bus(far), "near": bus(near)}
         busmon = Busmon(tmp_path, buses)
         with (tmp_path / "busmon.toml").open("a") as file:
             file.write(f'\n[silence]\nmax_silence = {{ "{STOPS}" = "10s" }}\n')
         alerts, port = alertmanager(tmp_path, receiver)
-        with busmon, alerts, prometheus(tmp_path, busmon, port), Publisher(mosquitto) as publisher:
+        with busmon, alerts, prometheus(tmp_path, busmon, port), Publisher(rabbitmq) as publisher:
             busmon.wait_until_ready()
             wait_until(lambda: receiver.notifications, 30, "the watchdog")
             wait_until(
@@ -270,6 +265,8 @@ def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
             publisher.topics = {FLOWS, STOPS}
             proxy.heal()
             wait_until(lambda: len(receiver.pages()) >= 4, 60, "the pages to be resolved")
+    for settings in buses.values():
+        rabbitmq.delete_queue(settings["queue"])
     assert {path for path, _ in receiver.notifications} == {"/pager", "/heartbeat"}
     assert sorted(receiver.pages()) == [
         ("firing", "BusmonBusDisconnected"),
