@@ -133,6 +133,14 @@ POD = {
 }
 
 
+PLAIN_POD = {
+    name: value for name, value in POD.items() if name != "__meta_kubernetes_pod_label_component"
+} | {
+    "__meta_kubernetes_namespace": "packit-stg",
+    "__meta_kubernetes_pod_label_app_kubernetes_io_name": "busmon",
+}
+
+
 def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
     """Debian's promtool has no Kubernetes in it: the pods are given, the relabelling is real."""
     (job,) = yaml.safe_load(PROMETHEUS.joinpath("prometheus-kubernetes.yml").read_text())[
@@ -145,7 +153,7 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
         POD | {"__meta_kubernetes_pod_annotation_prometheus_io_scrape": "false"},
     ]
     job["static_configs"] = [
-        {"targets": [pod["__address__"]], "labels": pod} for pod in (POD, *others)
+        {"targets": [pod["__address__"]], "labels": pod} for pod in (POD, PLAIN_POD, *others)
     ]
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
@@ -153,22 +161,17 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
         run("promtool", "check", "service-discovery", "--timeout=1s", config, "busmon-pods")
     )
     labels = [target["labels"] for target in found if target.get("labels")]
-    assert [
-        {
-            name: value
-            for name, value in of.items()
-            if "interval" not in name and "timeout" not in name
-        }
-        for of in labels
-    ] == [
+    scraped = [{name: of[name] for name in of if not name.startswith("__scrape_")} for of in labels]
+    assert sorted(scraped, key=lambda of: of["namespace"]) == [
         {
             "__address__": "10.1.2.3:9810",
             "__metrics_path__": "/metrics",
             "__scheme__": "https",
             "instance": "busmon",
             "job": "busmon",
-            "namespace": "packit-prod",
+            "namespace": namespace,
         }
+        for namespace in ("packit-prod", "packit-stg")
     ]
 
 
