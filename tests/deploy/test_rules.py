@@ -199,3 +199,10 @@ def test_inhibition_names_only_alerts_that_there_are():
     config = yaml.safe_load(ALERTMANAGER.read_text())
     text = " ".join(str(rule) for rule in config["inhibit_rules"])
     assert set(re.findall(r"Busmon\w+|Watchdog", text)) <= {alert["alert"] for alert in ALERTS}
+
+
+@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
+def test_the_order_of_evaluation_in_the_tests_names_every_group_recording_first(path):
+    groups = [yaml.safe_load(rules.read_text())["groups"] for rules in reversed(RULES)]
+    names = [group["name"] for of in groups for group in of]
+    assert yaml.safe_load(path.read_text())["group_eval_order"] == names
