@@ -12,7 +12,7 @@ from busmon.books import Books, Sums
 from busmon.families import counter, gauge
 from busmon.ledger import Ledger, NotRecorded
 from busmon.message import Outcome
-from busmon.settings import Config
+from busmon.settings import AmqpBus, Config
 from busmon.storage import LedgerError
 
 TICK = 15.0  # seconds between two looks at what is due
@@ -29,7 +29,7 @@ class Auditor:
 
     def __init__(self, config: Config, ledger: Ledger, buses: Sequence[str]) -> None:
         try:
-            self._books = Books(ledger, config.audit, buses)
+            self._books = Books(ledger, config.audit, buses, _comparable(config))
             self._books.open(time.time())
         except NotRecorded as error:  # the number of a new bus
             raise LedgerError(f"{ledger.path}: can't be written: {error}") from error
@@ -65,27 +65,37 @@ class Auditor:
         sums, hops, topics = self._books.sums(), self._books.hops, self._topics()
         passed = {bus: [hop for hop in on if hop is not Hop.BUS] for bus, on in hops.items()}
         should = {place: on for place, on in topics.items() if on}
+        exact = self._books.exact
+        by_number = [(b, "", hop) for b, on in hops.items() for hop in on if not exact(b, hop)]
+
+        def by_topic(at: Mapping[str, Sequence[Hop]]) -> list[Labels]:
+            return [(b, t, hop) for b, t in should for hop in at[b] if exact(b, hop)]
+
         yield _counter(
             "messages",
             "Messages of closed windows that were to be handled and came by at the hop.",
-            _filled(sums, [(b, t, hop) for b, t in should for hop in hops[b]], "messages"),
+            _filled(sums, [*by_topic(hops), *by_number], "messages"),
         )
         yield _counter(
             "missing",
             "Messages of closed windows that came by at the hop before, but not at this one.",
-            _filled(sums, [(b, t, hop) for b, t in should for hop in passed[b]], "missing"),
+            _filled(sums, [*by_topic(passed), *by_number], "missing"),
         )
         yield _counter(
             "recovered",
             "Missing messages that came by at the hop after all, within a day.",
-            _filled(sums, [(b, t, hop) for b, t in should for hop in passed[b]], "recovered"),
+            _filled(sums, by_topic(passed), "recovered"),
         )
         yield _counter(
             "unexpected",
             "Messages of closed windows that the rules ignore, and the listener passed on.",
             _filled(
                 sums,
-                [(b, t, Hop.LISTENER) for b, t in topics if Hop.LISTENER in hops[b]],
+                [
+                    (b, t, Hop.LISTENER)
+                    for b, t in topics
+                    if Hop.LISTENER in hops[b] and b != self._books.counted
+                ],
                 "unexpected",
             ),
         )
@@ -100,7 +110,7 @@ class Auditor:
             "busmon_audit_exact",
             "1 where the books are balanced by the ids of messages, 0 where by their numbers.",
             ["bus", "hop"],
-            ((place, 1) for place in places),
+            ((place, self._books.exact(*place)) for place in places),
         )
         closed = self._books.last_closed()
         yield gauge(
@@ -131,6 +141,18 @@ class Auditor:
                 place = series.bus, series.topic
                 topics[place] = topics.get(place, False) or series.outcome == Outcome.HANDLED
         return topics
+
+
+def _comparable(config: Config) -> str | None:
+    """Return the bus whose listener says how many of just the messages that busmon gets it had.
+
+    Keys of busmon's own would bring it other ones than the listener.
+    """
+    ready = config.audit.ready
+    bus = config.buses.get(ready.bus) if ready else None
+    if ready and isinstance(bus, AmqpBus) and bus.routing_keys is None:
+        return None if bus.extra_routing_keys else ready.bus
+    return None
 
 
 def _filled(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from busmon import late
 from busmon.audit import Balance, Fate, Hop, balance, next_window
+from busmon.counted import count
 from busmon.gap_settings import Audit
 from busmon.ledger import Ledger
 from busmon.observed import HOLE, is_covered
@@ -35,7 +36,7 @@ SEES = "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)
 CLOSE = "UPDATE closed SET until = ? WHERE until = ?"
 WINDOW = """
 INSERT INTO windows VALUES
-(:start, :until, :bus, :topic, :hop, :messages, :missing, :unexpected, 0, 1)
+(:start, :until, :bus, :topic, :hop, :messages, :missing, :unexpected, 0, :exact)
 """
 SUMS = """
 SELECT name, topic, hop, messages, missing, unexpected, recovered, no_data
@@ -52,7 +53,7 @@ class Sums(NamedTuple):
     missing: int = 0
     unexpected: int = 0
     recovered: int = 0
-    no_data: int = 0  # windows; under an empty topic
+    no_data: int = 0  # windows; under an empty topic, as is what is balanced by numbers
 
 
 class Window(NamedTuple):
@@ -65,10 +66,13 @@ class Window(NamedTuple):
     no_data: Sequence[Hop]  # where not everything was observed
 
 
-def audited_hops(settings: Audit, bus: str) -> tuple[Hop, ...]:
-    """Return the hops that can be audited on this bus, by the observers configured for it."""
+def audited_hops(settings: Audit, bus: str, *, counted: bool = False) -> tuple[Hop, ...]:
+    """Return the hops that can be audited on this bus, by the observers configured for it.
+
+    `counted`: without a tap the listener is audited by numbers.
+    """
     if settings.reports is None or settings.reports.bus != bus:
-        return (Hop.BUS,)
+        return (Hop.BUS, Hop.LISTENER) if counted else (Hop.BUS,)
     if settings.celery is None or settings.celery.bus != bus:
         return (Hop.BUS, Hop.LISTENER)
     return (Hop.BUS, Hop.LISTENER, Hop.WORKER)
@@ -77,12 +81,19 @@ def audited_hops(settings: Audit, bus: str) -> tuple[Hop, ...]:
 class Books:
     """The books of these buses, in the ledger. One thread writes, any may ask.
 
+    Where a bus has no tap, its listener is balanced by numbers, if `comparable` is this bus:
+    then its monitor is asked, and it has the bindings that busmon has.
+
     Raises NotRecorded and LedgerError where the ledger can't be written or read; then
     nothing has happened, and the same call may be made again.
     """
 
-    def __init__(self, ledger: Ledger, settings: Audit, buses: Sequence[str]) -> None:
-        self.hops = {bus: audited_hops(settings, bus) for bus in buses}
+    def __init__(
+        self, ledger: Ledger, settings: Audit, buses: Sequence[str], comparable: str | None = None
+    ) -> None:
+        tapped = settings.reports.bus if settings.reports else None
+        self.counted = None if comparable == tapped else comparable
+        self.hops = {bus: audited_hops(settings, bus, counted=bus == self.counted) for bus in buses}
         self._ledger = ledger
         self._settings = settings
         self._numbers = {bus: ledger.bus_number(bus) for bus in buses}
@@ -168,7 +179,7 @@ class Books:
         """Tell whether the buses were watched up to `end`, and the observers saw up to `told`."""
         watched = ((WATCHED, number, end) for number in self._numbers.values())
         seen = (
-            (SEES, f"{OBSERVERS[hop]}:{bus}", told)
+            (SEES, self._observer(bus, hop), told)
             for bus, hops in self.hops.items()
             for hop in hops
             if hop in OBSERVERS
@@ -183,7 +194,23 @@ class Books:
         span = milliseconds(start), milliseconds(end), self._numbers[bus]
         fates = (Fate(*row) for row in db.execute(FATES, span))
         observed = [hop for hop in self.hops[bus] if hop not in no_data]
-        return Window(bus, start, end, balance(fates, observed), no_data)
+        if bus != self.counted:
+            return Window(bus, start, end, balance(fates, observed), no_data)
+        books = balance(fates, [Hop.BUS])
+        if Hop.LISTENER in observed:
+            line = count(db, bus, start, end, self._settings)
+            if line is None:
+                no_data.append(Hop.LISTENER)
+            else:
+                books.lines["", Hop.LISTENER] = line
+        return Window(bus, start, end, books, no_data)
+
+    def exact(self, bus: str, hop: str) -> bool:
+        """Tell whether the messages at a hop are matched by their ids, not by their number."""
+        return hop == Hop.BUS or bus != self.counted
+
+    def _observer(self, bus: str, hop: Hop) -> str:
+        return f"{'ready' if bus == self.counted else OBSERVERS[hop]}:{bus}"
 
     def _unobserved(
         self, db: sqlite3.Connection, bus: str, start: float, end: float
@@ -196,7 +223,7 @@ class Books:
         lost |= not db.execute(WATCHED, (number, until)).fetchone()[0]
         for hop in self.hops[bus]:
             if hop in OBSERVERS:
-                lost |= not is_covered(db, f"{OBSERVERS[hop]}:{bus}", start, end + grace)
+                lost |= not is_covered(db, self._observer(bus, hop), start, end + grace)
             if lost:
                 yield hop
 
@@ -205,11 +232,12 @@ class Books:
         place = {"start": start, "until": milliseconds(window.end), "bus": bus}
         for (topic, hop), line in window.books.lines.items():
             row = late.NOTHING | place | {"topic": topic, "hop": hop} | line.counts()
-            db.execute(WINDOW, row)
+            db.execute(WINDOW, row | {"exact": self.exact(window.bus, hop)})
             db.execute(late.SUM, row)
         for hop in window.no_data:
             row = late.NOTHING | place | {"topic": "", "hop": hop}
-            db.execute(WINDOW, row | {"messages": None})
+            exact = self.exact(window.bus, hop)
+            db.execute(WINDOW, row | {"messages": None, "exact": exact})
             db.execute(late.SUM, row | {"no_data": 1})
         for hop, fate in window.books.missing:
             late.miss(db, bus, start, hop, fate)

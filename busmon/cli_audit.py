@@ -62,7 +62,8 @@ def gaps(
     Reads the books that `busmon run` closes, also while it runs: for each window, hop and
     topic the ids of the messages that should have come by and did not, each with the
     command that lets the listener consume it again. That takes it from Datagrepper, which
-    has Fedora's messages; those of MQTT and STOMP are in no archive. Times without data,
+    has Fedora's messages; those of MQTT and STOMP are in no archive. Of a listener without
+    a tap it is only known how many messages are missing, not which. Times without data,
     because busmon or an observer did not see all, are told apart, and are no gaps.
 
     With --ledger no configuration is needed; with a configuration the commands name the

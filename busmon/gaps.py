@@ -25,6 +25,12 @@ WHERE recovered_at IS NULL AND coalesce(windows.until, missing.start) > :since
 AND (:bus IS NULL OR name = :bus) AND (:topic IS NULL OR missing.topic = :topic)
 ORDER BY missing.start, name, missing.hop, missing.topic, missing.id
 """
+# Of these nobody knows the ids.
+COUNTED = """
+SELECT start, until, name, hop, topic, missing FROM windows JOIN buses ON buses.id = windows.bus
+WHERE NOT exact AND missing AND until > :since
+AND (:bus IS NULL OR name = :bus) AND :topic IS NULL ORDER BY start, name, hop
+"""
 NO_DATA = """
 SELECT name, hop, bus, start, until FROM windows JOIN buses ON buses.id = windows.bus
 WHERE messages IS NULL AND until > :since AND (:bus IS NULL OR name = :bus)
@@ -42,6 +48,10 @@ NOT_PASSED = " AND reports.state IS NOT 'passed'"
 NOT_DONE = """ AND reports.state = 'passed'
 AND coalesce(tasks.state, '') NOT IN ('succeeded', 'failed')
 """
+WHICH = (
+    "which ones is not known without a tap: compare what Datagrepper has of that time, and some"
+    " minutes before, with the listener's log; `busmon trace ID` tells what busmon knows of one"
+)
 AUDITED = "SELECT DISTINCT name, hop FROM audited JOIN buses ON buses.id = audited.bus"
 
 
@@ -54,13 +64,19 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What is missing of one topic at one hop in one window; Unix times."""
+    """What is missing of one topic at one hop in one window; Unix times.
+
+    By numbers nobody knows of which topics and which messages: it is empty then, and so are
+    they.
+    """
 
     start: float
     until: float
     bus: str
     hop: str
     topic: str
+    missing: int
+    exact: bool
     messages: Sequence[Message]
 
 
@@ -116,7 +132,7 @@ def find(
     return Gaps(
         since,
         None if closed is None else closed / 1000,
-        list(_gaps(db, asked, config)),
+        sorted([*_gaps(db, asked, config), *_counted(db, asked)], key=_place),
         list(_no_data(db, asked)),
         [(name, hop) for name, hop in db.execute(AUDITED) if bus in {None, name}],
     )
@@ -130,7 +146,17 @@ def _gaps(
     ):
         ids = [shown_id(row[5]) for row in rows]
         messages = [Message(identity, heal(bus, identity, config)) for identity in ids]
-        yield Gap(start / 1000, until / 1000, bus, hop, topic, messages)
+        place = start / 1000, until / 1000, bus, hop, topic
+        yield Gap(*place, len(messages), True, messages)
+
+
+def _counted(db: sqlite3.Connection, asked: Mapping[str, object]) -> Iterator[Gap]:
+    for start, until, bus, hop, topic, missing in db.execute(COUNTED, asked):
+        yield Gap(start / 1000, until / 1000, bus, hop, topic, missing, False, [])
+
+
+def _place(gap: Gap) -> tuple[float, str, str, str]:
+    return gap.start, gap.bus, gap.hop, gap.topic
 
 
 def _no_data(db: sqlite3.Connection, asked: Mapping[str, object]) -> Iterator[NoData]:
@@ -175,12 +201,15 @@ def as_table(found: Gaps) -> str:
     """Return everything for people to read, each message with the command that heals it."""
     lines = []
     for gap in found.gaps:
-        place = f"{gap.bus}  {gap.hop}  {printable(gap.topic)}"
-        lines.append(f"{_span(gap)}  {place}  {len(gap.messages)} missing")
+        place = f"{_span(gap)}  {gap.bus}  {gap.hop}"
+        if not gap.exact:
+            lines += [f"{place}  at least {gap.missing} missing, by numbers", f"    {WHICH}"]
+            continue
+        lines.append(f"{place}  {printable(gap.topic)}  {gap.missing} missing")
         lines += (f"    {_healed(message)}" for message in gap.messages)
     for one in found.no_data:
         lines.append(f"{_span(one)}  {one.bus}  {one.hop}  no data: {_why(one)}")
-    missing = sum(len(gap.messages) for gap in found.gaps)
+    missing = sum(gap.missing for gap in found.gaps)
     since = moment(found.since)
     if missing:
         lines.append(f"{_messages(missing)} missing since {since}")

@@ -4,7 +4,11 @@ from busmon.ledger import PRUNED_AT_ONCE, Ledger
 from busmon.storage import milliseconds
 
 # By table: the time by which a row is old, and its key. Each has an index on the time.
-TABLES = {"reports": ("reported_at", "id, bus"), "tasks": ("received_at", "id")}
+TABLES = {
+    "reports": ("reported_at", "id, bus"),
+    "tasks": ("received_at", "id"),
+    "polls": ("polled_at", "polled_at, bus"),
+}
 
 
 def forget(ledger: Ledger, now: float, retention: float, size_limit: int) -> bool:

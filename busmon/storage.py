@@ -63,6 +63,12 @@ CREATE TABLE listener (                        -- the totals of the listener's o
     total INTEGER NOT NULL,                    -- over its restarts
     PRIMARY KEY (bus, state)
 ) WITHOUT ROWID;
+CREATE TABLE polls (                           -- each answer of that monitor
+    polled_at INTEGER NOT NULL, bus TEXT NOT NULL,                                 -- ms
+    received INTEGER NOT NULL,                 -- as it said, since its last start
+    restarts INTEGER NOT NULL,                 -- until then
+    PRIMARY KEY (polled_at, bus)
+) WITHOUT ROWID;
 CREATE TABLE tasks (                           -- what the workers did, by Celery's events
     id TEXT PRIMARY KEY, name TEXT NOT NULL,
     state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed

@@ -1,7 +1,7 @@
 """The books in the ledger: closing, late reports, restarts, what nobody saw."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from busmon.audit import FINISHED, Hop
 from busmon.auditor import Auditor
 from busmon.books import Books, Sums, audited_hops
-from busmon.gap_settings import Audit
+from busmon.gap_settings import Audit, ReadyPoll
 from busmon.late import AT_ONCE, LATE
 from busmon.ledger import Ledger, NotRecorded
 from busmon.message import Message, Outcome, Verdict
 from busmon.observed import HOLE
-from busmon.settings import Config
+from busmon.observers.ready import STATES, note_poll, note_totals
+from busmon.settings import AmqpBus, Config
 from busmon.storage import read_only, stored_id
 
 BUS = "fedora"
@@ -339,6 +340,110 @@ def test_every_series_of_a_known_topic_is_there_at_zero_and_beyond_the_last_rest
     assert {key for key, value in samples.items() if not value} == every
     assert {key for key in samples if key[0] == "exact"} == {("exact", BUS, hop) for hop in ALL}
     assert samples["last_closed_timestamp_seconds",] == NOW
+
+
+# By numbers: a monitor that is asked, and no tap
+
+READY = AUDIT.model_copy(
+    update={"reports": None, "ready": ReadyPoll(bus=BUS, url="http://localhost/ready")}
+)
+LONG = 200  # seconds
+
+
+class Counted(Bench):
+    """One message a second; the listener loses some, and its monitor is asked each second."""
+
+    def __init__(self, seconds: int = LONG, lost: Collection[int] = ()) -> None:
+        super().__init__(audit=READY)
+        verdict, received = Verdict(Outcome.HANDLED), 10_000
+        for n in range(seconds):
+            self.ledger.record(
+                [
+                    (Message(bus=BUS, id=f"{n}", topic="a", received_at=NOW + n), verdict),
+                    (
+                        Message(bus=BUS, id=f"{n}-bad", topic="a", received_at=NOW + n),
+                        Verdict(Outcome.INVALID, "schema"),
+                    ),
+                ]
+            )
+            received += n not in lost
+            self.answer(n + 0.5, received)
+        self.observe("ready", (NOW, NOW + seconds))
+
+    def restart(self) -> None:
+        self.books = Books(self.ledger, self.audit, [BUS], BUS)
+
+    def answer(self, after: float, received: int) -> None:
+        with self.ledger.transaction() as db:
+            note_totals(db, BUS, dict.fromkeys(STATES, received))
+            note_poll(db, BUS, NOW + after)
+
+    def listener(self) -> dict[int, tuple[object, ...]]:
+        """The listener's messages and missing, by the window's number."""
+        rows = self.rows(
+            "SELECT start, messages, missing, exact FROM windows"
+            " WHERE hop = 'listener' AND topic = ''"
+        )
+        return {int(start / 1000 - NOW) // 10: tuple(rest) for start, *rest in rows}
+
+
+def test_without_a_tap_the_listener_is_balanced_by_numbers():
+    bench = Counted(lost=range(100, 118, 2))
+    with closing(bench.ledger):
+        bench.close(NOW + LONG)
+        assert bench.sums()[Hop.BUS] == Sums(messages=190)
+        assert bench.sums()[Hop.LISTENER] == Sums()
+        told = bench.sums("")[Hop.LISTENER]
+        assert 0 < told.missing <= 9
+        assert (told.messages, told.no_data) == (160 - told.missing, 3)
+        windows = bench.listener()
+        assert [windows[n] for n in range(4)] == [(None, 0, 0)] * 3 + [(10, 0, 0)]
+        assert {n for n, (_, missing, _) in windows.items() if missing} <= {11, 12, 13}
+        assert bench.rows("SELECT * FROM missing") == []
+        assert bench.rows("SELECT DISTINCT exact FROM windows WHERE hop = 'bus'") == [(1,)]
+
+
+@pytest.mark.parametrize("what", ["a blind time", "a hole", "a restart"])
+def test_after_a_break_the_numbers_are_compared_anew(what: str):
+    bench = Counted(lost=range(102, 109))
+    with closing(bench.ledger):
+        if what == "a blind time":
+            bench.blind(NOW + 103, NOW + 104)
+        elif what == "a hole":
+            bench.observe("ready", (NOW, NOW + 103), (NOW + 104, NOW + LONG))
+        else:
+            with bench.ledger.transaction() as db:
+                polled = int((NOW + 104) * 1000)
+                db.execute("UPDATE polls SET restarts = 1 WHERE polled_at > ?", (polled,))
+        bench.close(NOW + LONG + HOLE)
+        windows = bench.listener()
+        assert [missing for _, missing, _ in windows.values()] == [0] * len(windows)
+        unknown = [n for n, (messages, *_) in windows.items() if messages is None]
+        assert unknown[:7] == [0, 1, 2, 10, 11, 12, 13]
+
+
+@pytest.mark.parametrize(
+    ("keys", "audit", "hops"),
+    [
+        ({}, READY, ALL[:2]),
+        ({"routing_keys": ["a"]}, READY, ALL[:1]),
+        ({"extra_routing_keys": ["a"]}, READY, ALL[:1]),
+        ({}, READY.model_copy(update={"reports": AUDIT.reports}), ALL),
+        ({}, READY.model_copy(update={"ready": None}), ALL[:1]),
+    ],
+)
+def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
+    bench: Bench, keys: dict[str, list[str]], audit: Audit, hops: tuple[Hop, ...]
+):
+    bus = AmqpBus.model_construct(type="amqp", **keys)
+    config = Config.model_construct(audit=audit, buses={BUS: bus})
+    exact = {
+        sample.labels["hop"]: sample.value
+        for family in Auditor(config, bench.ledger, [BUS]).collect()
+        for sample in family.samples
+        if sample.name == "busmon_audit_exact"
+    }
+    assert exact == {hop: hop is Hop.BUS or audit.reports is not None for hop in hops}
 
 
 # A model that knows nothing of SQL

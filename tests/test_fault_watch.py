@@ -57,7 +57,7 @@ class Bench:
         self.blind.tick(now)
         books = {"fedora": rule_book("all", Rules())}
         self.silence = SilenceWatch(Silence(), self.ledger, books, self.blind)
-        config = Config.model_construct(audit=audit, ledger=LedgerSettings())
+        config = Config.model_construct(buses={}, audit=audit, ledger=LedgerSettings())
         self.auditor = Auditor(config, self.ledger, ["fedora"])
         self.observers: list[Observer] = []
         if audit.ready:

@@ -214,6 +214,18 @@ def test_times_without_data_are_no_gaps_and_tell_what_is_not_confirmed(past: Pas
     assert "of 1 message it is not known that" in run("gaps", "--ledger", past.path)
 
 
+def test_what_is_missing_by_numbers_is_told_without_ids(past: Past):
+    past.insert("windows", past.start, past.start + 4, 1, "", "listener", 7, 3, 0, 0, 0)
+    past.insert("windows", past.start + 4, past.start + 8, 1, "", "listener", 9, 0, 0, 0, 0)
+    text = run("gaps", "--ledger", past.path, status=1)
+    assert "UTC  fedora  listener  at least 3 missing, by numbers\n    which ones is not" in text
+    assert "\n3 messages missing since " in text
+    (gap,) = json.loads(run("gaps", "--ledger", past.path, "--format", "json", status=1))["gaps"]
+    assert (gap["missing"], gap["exact"], gap["topic"], gap["messages"]) == (3, False, "", [])
+    assert run("gaps", "--ledger", past.path, "--format", "ids", status=1) == ""
+    assert "Nothing is known to be" in run("gaps", "--ledger", past.path, "--topic", TOPIC)
+
+
 def test_without_a_tap_gaps_says_that_nothing_is_known_of_the_listener(past: Past):
     past.audit = Audit(window=4, grace=1)
     past.books = Books(past.ledger, past.audit, ["fedora"])

@@ -22,6 +22,7 @@ from busmon.gap_settings import ReadyPoll
 from busmon.ledger import Ledger, NotRecorded
 from busmon.observed import note_alive
 from busmon.observers.sight import Sight
+from busmon.storage import milliseconds
 
 STATES = ("received", "processed", "dropped", "rejected", "failed")
 TIMEOUT = 5.0  # seconds for connecting, and for each part of the answer
@@ -109,8 +110,9 @@ class ReadyObserver:
 
     def _look(self) -> None:
         try:
+            asked = time.time()
             answer = ask(self._settings.url)
-            self._record(answer, time.time())
+            self._record(answer, asked, time.time())
         except (Unanswered, NotRecorded) as error:
             self._last_look = None
             self._sight.blind(f"{self._settings.url}: {error}")
@@ -118,9 +120,10 @@ class ReadyObserver:
         self._consuming = answer.consuming
         self._sight.clear(self._settings.interval + 2 * TIMEOUT)
 
-    def _record(self, answer: Answer, now: float) -> None:
+    def _record(self, answer: Answer, asked: float, now: float) -> None:
         with self._ledger.transaction() as db:
             note_totals(db, self.bus, answer.totals)
+            note_poll(db, self.bus, asked)
             note_alive(db, self._name, now, self._last_look)
             totals = _totals(db, self.bus)
         self._totals, self._last_look = totals, now
@@ -173,6 +176,19 @@ def note_totals(db: sqlite3.Connection, bus: str, given: Mapping[str, int]) -> N
         "INSERT INTO listener (bus, state, last, total) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
         " SET last = excluded.last, total = total + excluded.total",
         [*rows, (bus, RESTARTS, 0, int(restarted))],
+    )
+
+
+def note_poll(db: sqlite3.Connection, bus: str, asked: float) -> None:
+    """Note the last count of received messages as an answer of when it was asked for.
+
+    A slow answer is newer than that: so a message is counted too early, and none too late.
+    """
+    db.execute(
+        "INSERT OR REPLACE INTO polls SELECT ?, bus, last,"
+        " (SELECT total FROM listener WHERE bus = ? AND state = ?)"
+        " FROM listener WHERE bus = ? AND state = 'received'",
+        (milliseconds(asked), bus, RESTARTS, bus),
     )
 
 
