@@ -1,14 +1,25 @@
-"""Fixtures: the brokers, one of each for the whole session."""
+"""Fixtures: the brokers, one of each for the whole session, and the buses of one test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
-from tests.brokers.activemq import activemq  # noqa: F401 - a fixture
+from tests.brokers.activemq import ActiveMQ, activemq  # noqa: F401 - a fixture
 from tests.brokers.certificates import Certificates
-from tests.brokers.mosquitto import mosquitto  # noqa: F401 - a fixture
+from tests.brokers.mosquitto import Mosquitto, mosquitto  # noqa: F401 - a fixture
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.redis import redis  # noqa: F401 - a fixture
+from tests.busmon_process import Busmon
+from tests.streams import (
+    Bus,
+    Stream,
+    centos_bus,
+    durable_bus,
+    fedora_bus,
+    started,
+    virtual_bus,
+)
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +36,33 @@ def rabbitmq(
         yield broker.start()
     finally:
         broker.close()
+
+
+@pytest.fixture
+def fedora(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Bus]:
+    bus = fedora_bus(rabbitmq, tmp_path / "fedora.toml")
+    yield bus
+    rabbitmq.delete_queue(bus.settings["queue"])
+
+
+@pytest.fixture
+def buses(
+    fedora: Bus,
+    mosquitto: Mosquitto,  # noqa: F811 - the fixture
+    activemq: ActiveMQ,  # noqa: F811 - the fixture
+    certificates: Certificates,
+) -> list[Bus]:
+    centos = centos_bus(mosquitto, certificates)
+    return [fedora, centos, durable_bus(activemq), virtual_bus(activemq)]
+
+
+@pytest.fixture
+def streams(buses: Sequence[Bus]) -> list[Stream]:
+    return [bus.stream for bus in buses]
+
+
+@pytest.fixture
+def busmon(buses: Sequence[Bus], tmp_path: Path) -> Iterator[Busmon]:
+    """One busmon for all buses, which has subscribed to each of them."""
+    with started(tmp_path, buses) as busmon:
+        yield busmon

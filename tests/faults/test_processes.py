@@ -1,0 +1,87 @@
+"""Processes that are killed, stopped or stand still, busmon's and the brokers'."""
+
+import random
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from tests.brokers import wait_until
+from tests.brokers.activemq import ActiveMQ
+from tests.brokers.mosquitto import Mosquitto
+from tests.brokers.rabbitmq import RabbitMQ
+from tests.busmon_process import Busmon
+from tests.streams import Stream, assert_exact, in_mid_stream, publish, standing_still
+
+
+def test_killed_in_the_middle_of_a_stream_it_loses_nothing_and_counts_nothing_twice(
+    busmon: Busmon, streams: list[Stream]
+) -> None:
+    """Ten times with every bus at work, and ten times as soon as one is."""
+    rng = random.Random(20)
+    for _ in range(10):
+        busmon.wait_until_ready()
+        with in_mid_stream(busmon, streams, all):
+            time.sleep(rng.uniform(0, 0.1))  # any instant will do
+            busmon.kill()
+            busmon.start()
+        with in_mid_stream(busmon, streams, any):
+            time.sleep(rng.uniform(0, 0.1))
+            busmon.kill()
+            busmon.start()
+    assert_exact(busmon, streams)
+
+
+def test_asked_to_stop_in_the_middle_of_a_stream_it_has_acknowledged_what_it_recorded(
+    busmon: Busmon, streams: list[Stream]
+) -> None:
+    """Else the brokers would bring something again that the ledger has."""
+    for _ in range(3):
+        busmon.wait_until_ready()
+        with in_mid_stream(busmon, streams, all):
+            assert busmon.terminate(seconds=5) == 0
+            busmon.start()
+    assert_exact(busmon, streams)
+    assert busmon.duplicates() == {}
+
+
+@pytest.mark.timeout(240)  # RabbitMQ takes its time to start, twice
+def test_a_broker_that_is_down_loses_nothing_and_holds_up_no_other_bus(
+    busmon: Busmon,
+    streams: list[Stream],
+    rabbitmq: RabbitMQ,
+    mosquitto: Mosquitto,
+    activemq: ActiveMQ,
+) -> None:
+    outages: list[tuple[set[str], Callable[[], object], Callable[[], object]]] = [
+        ({"fedora"}, rabbitmq.stop, rabbitmq.start),
+        ({"fedora"}, rabbitmq.kill, rabbitmq.start),
+        ({"centos"}, mosquitto.stop, mosquitto.start),
+        ({"durable", "virtual"}, activemq.terminate, activemq.start),
+        ({"durable", "virtual"}, activemq.kill, activemq.start),
+    ]
+    for down, stop, start in outages:
+        others = [stream for stream in streams if stream.bus not in down]
+        with standing_still(busmon):
+            publish(streams, 1000)
+        stop()
+        try:
+            wait_until_told(busmon, down)
+            assert_exact(busmon, others)
+            assert busmon.terminate(seconds=5) == 0
+            busmon.start()
+            wait_until_told(busmon, down)
+            publish(others, 100)
+            assert_exact(busmon, others)
+        finally:
+            start()
+        busmon.wait_until_ready()
+    publish(streams, 100)
+    assert_exact(busmon, streams)
+
+
+def wait_until_told(busmon: Busmon, down: Iterable[str]) -> None:
+    """Wait until /ready names these buses and no other; /live is not about brokers."""
+    told = dict.fromkeys(down, "network")
+    wait_until(lambda: busmon.troubles() == told, what=f"{told} to be told")
+    assert busmon.ask("/live") == (200, ["live"])
