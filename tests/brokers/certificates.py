@@ -1,5 +1,6 @@
 """Certificates for the test brokers and their clients, made anew for each session."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
@@ -29,9 +30,26 @@ class Certificates:
         """Return the certificate and key of a client whose authority nobody trusts."""
         return self._client(self._other_ca, common_name, f"untrusted-{common_name}")
 
-    def _client(self, ca: trustme.CA, common_name: str, name: str) -> tuple[Path, Path]:
-        # Not only the common name: a certificate must have a subject alternative name.
-        cert = ca.issue_cert(f"{common_name}@example.org", common_name=common_name)
+    def expired_client(self, common_name: str) -> tuple[Path, Path]:
+        """Return the certificate and key of a client that the brokers trusted until a while ago."""
+        year = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+        return self._client(self._ca, common_name, f"expired-{common_name}", *year)
+
+    def _client(
+        self,
+        ca: trustme.CA,
+        common_name: str,
+        name: str,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> tuple[Path, Path]:
+        cert = ca.issue_cert(
+            # Not only the common name: a certificate must have a subject alternative name.
+            f"{common_name}@example.org",
+            common_name=common_name,
+            not_before=not_before,
+            not_after=not_after,
+        )
         return self._write(f"client-{name}", cert)
 
     def _write(self, name: str, cert: trustme.LeafCert) -> tuple[Path, Path]:

@@ -1,0 +1,151 @@
+"""Run busmon for an hour while everything goes wrong; each message is counted exactly once.
+
+First it is killed again and again in the middle of the streams of all buses, then come
+rounds of a minute with random faults. After each the publishers pause, and every series
+must be what was published. The first that is not ends the soak with status 1, and what
+all the processes left is kept.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.soak.faults import FAULTS, Fault
+from tests.soak.stage import Stage, staged
+from tests.streams import by_bus
+
+KEPT = Path(".cache/soak")
+ROUND = 45.0  # seconds of faults, before all has to be counted
+TOGETHER = 1 / 3  # of the faults have another one beside them
+AT_ONCE = 20  # kills, before all has to be counted
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make soak ARGS=…", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60, help="of random faults")
+    parser.add_argument("--kills", type=int, default=200, help="before them")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--fault", action="append", help="only this one, and others so given")
+    arguments = parser.parse_args()
+    started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    directory = KEPT.absolute() / started
+    directory.mkdir(parents=True)
+    table = [fault for fault in FAULTS if not arguments.fault or fault.name in arguments.fault]
+    summary: dict[str, Any] = {"seed": arguments.seed, "checks": []}
+    print(f"seed {arguments.seed}, everything is in {directory}", flush=True)
+    rng = random.Random(arguments.seed)
+    try:
+        with staged(directory, rng) as stage:
+            try:
+                for check in soak(stage, rng, arguments.kills, arguments.minutes, table):
+                    summary["checks"].append(check)
+                    print(line(check), flush=True)
+            except BaseException:
+                keep_evidence(stage)
+                raise
+        summary["exact"] = True
+        shutil.rmtree(directory)
+    finally:
+        file = KEPT / f"{started}.json"
+        file.write_text(json.dumps(summary, indent=1))
+        print(f"figures in {file}", flush=True)
+    return 0
+
+
+def soak(
+    stage: Stage, rng: random.Random, kills: int, minutes: float, table: list[Fault]
+) -> Iterator[dict[str, Any]]:
+    """Yield the figures of each check, with the faults so far by name."""
+    done: Counter[str] = Counter()
+    begun = time.monotonic()
+
+    def checked() -> dict[str, Any]:
+        return {
+            "minute": round((time.monotonic() - begun) / 60, 1),
+            **stage.check(),
+            "faults": dict(done),
+        }
+
+    while done["killed in a row"] < kills:
+        refresh(stage)
+        for _ in range(min(AT_ONCE, kills - done["killed in a row"])):
+            killed_at_random(stage, rng, done)
+        yield checked()
+    end = time.monotonic() + minutes * 60
+    while time.monotonic() < end:
+        refresh(stage)
+        until = time.monotonic() + ROUND
+        while time.monotonic() < until:
+            time.sleep(rng.uniform(0, 3))
+            suffer(stage, rng, chosen(rng, table), done)
+        yield checked()
+
+
+def refresh(stage: Stage) -> None:
+    for publisher in stage.publishers.values():
+        publisher.refresh()
+
+
+def killed_at_random(stage: Stage, rng: random.Random, done: Counter[str]) -> None:
+    """Kill busmon at any instant from its start on, and start it again."""
+    before = by_bus(stage.busmon.counts())
+    time.sleep(rng.uniform(0, 1.5))
+    done["killed in a row"] += 1
+    counted = by_bus(stage.busmon.counts()) - before
+    stage.busmon.kill()
+    done["killed in a row, counting on some bus"] += bool(counted)
+    done["killed in a row, counting on every bus"] += counted.keys() == stage.publishers.keys()
+    stage.busmon.start()
+
+
+def chosen(rng: random.Random, table: list[Fault]) -> list[Fault]:
+    first, second = rng.choice(table), rng.choice(table)
+    alone = first.alone or second.alone or first.place == second.place
+    return [first] if alone or rng.random() > TOGETHER else [first, second]
+
+
+def suffer(stage: Stage, rng: random.Random, faults: list[Fault], done: Counter[str]) -> None:
+    with ExitStack() as lasting:
+        for fault in faults:
+            done[fault.name] += 1
+            lasting.enter_context(fault.do(stage, rng))
+        time.sleep(max(rng.uniform(*fault.seconds) for fault in faults))
+
+
+def line(check: dict[str, Any]) -> str:
+    counters = ("messages", "duplicates", "faults")
+    figures = check | {key: named(check[key]) for key in counters}
+    return " | ".join(f"{key} {value}" for key, value in figures.items())
+
+
+def named(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) or "none"
+
+
+def keep_evidence(stage: Stage) -> None:
+    """Write down what the running busmon says; the rest is in the directory already."""
+    for path in ("/metrics", "/ready", "/"):
+        try:
+            said = "\n".join(stage.busmon.ask(path)[1])
+        except OSError as error:
+            said = repr(error)
+        (stage.directory / f"answer{path.replace('/', '-')}.txt").write_text(said)
+    expected = {
+        " ".join(series): number
+        for publisher in stage.publishers.values()
+        for series, number in publisher.stream.expected.items()
+    }
+    (stage.directory / "expected.json").write_text(json.dumps(expected, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""What goes wrong in a soak: each fault is done, lasts for a while, and is healed."""
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from typing import NamedTuple
+from urllib.request import urlopen
+
+from tests.brokers import wait_until
+from tests.brokers.proxy import Proxy
+from tests.brokers.rabbitmq import VHOST
+from tests.soak.stage import Stage
+from tests.streams import Sample, standing_still
+
+SCRAPERS = 20
+HUGE = 4 * 2**20  # bytes
+DEEP = 100_000  # brackets
+CRASH = """
+{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{name}">>)),
+exit(amqqueue:get_pid(Queue), kill).
+"""
+
+Do = Callable[[Stage, random.Random], AbstractContextManager[None]]
+
+
+class Fault(NamedTuple):
+    """Two faults go together where their places differ; one that is `alone` goes with none."""
+
+    name: str
+    place: str
+    do: Do
+    seconds: tuple[float, float]  # that it lasts, at least and at most
+    alone: bool = False
+
+
+# busmon itself
+
+
+@contextmanager
+def killed(stage: Stage, _: random.Random) -> Iterator[None]:
+    stage.busmon.kill()
+    yield
+    stage.busmon.start()
+
+
+@contextmanager
+def restarted(stage: Stage, _: random.Random) -> Iterator[None]:
+    assert stage.busmon.terminate(seconds=5) == 0
+    yield
+    stage.busmon.start()
+
+
+@contextmanager
+def suspended(stage: Stage, _: random.Random) -> Iterator[None]:
+    with standing_still(stage.busmon):
+        yield
+
+
+@contextmanager
+def disk_full(stage: Stage, _: random.Random) -> Iterator[None]:
+    """No file of the process may grow, the log included."""
+    limit(stage.busmon.pid, 4096)
+    yield
+    limit(stage.busmon.pid, "unlimited")
+
+
+def limit(pid: int, size: int | str) -> None:
+    subprocess.run(["prlimit", "--pid", str(pid), f"--fsize={size}:unlimited"], check=True)
+
+
+@contextmanager
+def foreign_writer(stage: Stage, _: random.Random) -> Iterator[None]:
+    with closing(sqlite3.connect(stage.ledger, isolation_level=None, timeout=60)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("ROLLBACK")
+
+
+@contextmanager
+def foreign_reader(stage: Stage, _: random.Random) -> Iterator[None]:
+    with closing(sqlite3.connect(stage.ledger, isolation_level=None, timeout=60)) as db:
+        db.execute("BEGIN")
+        db.execute("SELECT count(*) FROM seen").fetchone()
+        yield
+        db.execute("ROLLBACK")
+
+
+@contextmanager
+def scrape_storm(stage: Stage, _: random.Random) -> Iterator[None]:
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.is_set():
+            for path in ("/metrics", "/", "/ready"):
+                with suppress(OSError), urlopen(stage.busmon.url + path, timeout=5) as answer:
+                    answer.read()
+
+    threads = [threading.Thread(target=scrape, daemon=True) for _ in range(SCRAPERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+# Brokers
+
+
+@contextmanager
+def rabbitmq_killed(stage: Stage, _: random.Random) -> Iterator[None]:
+    with stage.quiet("fedora"):
+        stage.rabbitmq.kill()
+        yield
+        stage.rabbitmq.start()
+
+
+@contextmanager
+def rabbitmq_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
+    with stage.quiet("fedora"):
+        stage.rabbitmq.stop()
+        yield
+        stage.rabbitmq.start()
+
+
+@contextmanager
+def mosquitto_killed(stage: Stage, _: random.Random) -> Iterator[None]:
+    """It has on disk what was there when it last saved, so it saves when all is counted."""
+    saved = stage.directory / "mosquitto" / "mosquitto.db"
+    with stage.drained("centos"):
+        saved.unlink(missing_ok=True)
+        os.kill(stage.mosquitto.server.pid, signal.SIGUSR1)
+        wait_until(saved.exists, what="Mosquitto to save its sessions")
+        stage.mosquitto.close()
+        yield
+        stage.mosquitto.start()
+
+
+@contextmanager
+def mosquitto_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
+    with stage.quiet("centos"):
+        stage.mosquitto.stop()
+        yield
+        stage.mosquitto.start()
+
+
+@contextmanager
+def activemq_killed(stage: Stage, _: random.Random) -> Iterator[None]:
+    with stage.quiet("durable", "virtual"):
+        stage.activemq.kill()
+        yield
+        stage.activemq.start()
+
+
+@contextmanager
+def activemq_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
+    with stage.quiet("durable", "virtual"):
+        stage.activemq.terminate()
+        yield
+        stage.activemq.start()
+
+
+@contextmanager
+def queue_deleted(stage: Stage, _: random.Random) -> Iterator[None]:
+    """What is in a deleted queue is lost, so nothing is, and nothing comes until it is back."""
+    with stage.drained("fedora"):
+        stage.rabbitmq.delete_queue(stage.queue)
+        wait_until(lambda: stage.rabbitmq.consumer_count(stage.queue), 60, "the queue to be back")
+    yield
+
+
+@contextmanager
+def queue_crashed(stage: Stage, _: random.Random) -> Iterator[None]:
+    """RabbitMQ cancels the consumer, and starts the queue again with what is on disk."""
+    with stage.quiet("fedora"):
+        stage.rabbitmq.ctl("eval", CRASH.format(vhost=VHOST, name=stage.queue))
+    yield
+
+
+@contextmanager
+def connections_closed(stage: Stage, _: random.Random) -> Iterator[None]:
+    with stage.quiet("fedora"):
+        stage.rabbitmq.close_connections()
+    yield
+
+
+@contextmanager
+def permission_withdrawn(stage: Stage, _: random.Random) -> Iterator[None]:
+    user = ("set_permissions", "-p", VHOST, "fedora")
+    stage.rabbitmq.ctl(*user, "^$", "^$", "^$")
+    stage.proxies["fedora"].cut()
+    yield
+    stage.rabbitmq.ctl(*user, ".*", ".*", ".*")
+
+
+@contextmanager
+def certificate_expired(stage: Stage, _: random.Random) -> Iterator[None]:
+    """They are expired at a reconnection, and renewed in their files."""
+    names = {"fedora": "fedora", "centos": "busmon", "virtual": "stomp"}
+    for bus, name in names.items():
+        expired, valid = stage.certificates.expired_client(name), stage.certificates.client(name)
+        for source, target in zip(expired, valid, strict=True):
+            shutil.copy(source, target)
+        stage.proxies[bus].cut()
+    yield
+    for name in names.values():
+        stage.certificates.client(name)
+
+
+# The network between
+
+
+def by_some_proxies(break_it: Callable[[Proxy, random.Random], None]) -> Do:
+    @contextmanager
+    def do(stage: Stage, rng: random.Random) -> Iterator[None]:
+        for proxy in rng.sample(list(stage.proxies.values()), rng.randint(1, 4)):
+            break_it(proxy, rng)
+        yield
+        for proxy in stage.proxies.values():
+            proxy.heal()
+
+    return do
+
+
+# Messages
+
+
+@contextmanager
+def monsters(stage: Stage, _: random.Random) -> Iterator[None]:
+    """A huge body, and one nested so deeply that the listener's JSON parser gives up."""
+    for bus, publisher in stage.publishers.items():
+        verdict = ("error", "kills-consumer") if bus == "fedora" else ("invalid", "not-json")
+        end = publisher.stream.end
+        huge = end._replace(body={"huge": "x" * HUGE})
+        with stage.quiet(bus):
+            publisher.stream.publish_all([huge, Sample(end.topic, *verdict, b"[" * DEEP)])
+    yield
+
+
+FAULTS = [
+    Fault("busmon killed", "busmon", killed, (0, 10)),
+    Fault("busmon restarted", "busmon", restarted, (0, 10)),
+    Fault("busmon suspended", "busmon", suspended, (1, 20)),
+    Fault("busmon suspended for long", "busmon", suspended, (60, 120), alone=True),
+    Fault("disk full", "busmon", disk_full, (1, 15)),
+    Fault("foreign writer", "busmon", foreign_writer, (1, 15)),
+    Fault("foreign reader", "reader", foreign_reader, (1, 20)),
+    Fault("scrape storm", "web", scrape_storm, (5, 15)),
+    Fault("RabbitMQ killed", "broker", rabbitmq_killed, (0, 10)),
+    Fault("RabbitMQ restarted", "broker", rabbitmq_restarted, (0, 10)),
+    Fault("Mosquitto killed", "broker", mosquitto_killed, (0, 10), alone=True),
+    Fault("Mosquitto restarted", "broker", mosquitto_restarted, (0, 10)),
+    Fault("ActiveMQ killed", "broker", activemq_killed, (0, 10)),
+    Fault("ActiveMQ restarted", "broker", activemq_restarted, (0, 10)),
+    Fault("queue deleted", "broker", queue_deleted, (0, 1), alone=True),
+    Fault("queue crashed", "broker", queue_crashed, (0, 5)),
+    Fault("connections closed", "broker", connections_closed, (0, 5)),
+    Fault("permission withdrawn", "broker", permission_withdrawn, (1, 10)),
+    Fault("certificate expired", "broker", certificate_expired, (1, 10)),
+    Fault("network cut", "network", by_some_proxies(lambda p, _: p.cut()), (0, 3)),
+    Fault("black hole", "network", by_some_proxies(lambda p, _: p.swallow()), (1, 25)),
+    Fault("half-open", "network", by_some_proxies(lambda p, _: p.half_open()), (5, 25)),
+    Fault(
+        "network slow",
+        "network",
+        by_some_proxies(lambda p, rng: p.slow(rng.randint(5_000, 100_000))),
+        (5, 25),
+    ),
+    Fault("monsters", "messages", monsters, (0, 1)),
+]

@@ -1,0 +1,132 @@
+"""What a soak runs on: real brokers behind proxies, publishers, and one busmon for all buses."""
+
+import os
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.brokers.activemq import ActiveMQ
+from tests.brokers.certificates import Certificates
+from tests.brokers.mosquitto import Mosquitto
+from tests.brokers.proxy import Proxy
+from tests.brokers.rabbitmq import RabbitMQ
+from tests.busmon_process import Busmon
+from tests.soak.publisher import Publisher
+from tests.streams import (
+    assert_exact,
+    by_bus,
+    centos_bus,
+    durable_bus,
+    fedora_bus,
+    started,
+    virtual_bus,
+)
+
+BEAT = "5s"  # so that a dead connection is found out within a round
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """All that faults can happen to; proxies and publishers by the name of their bus."""
+
+    directory: Path
+    certificates: Certificates
+    rabbitmq: RabbitMQ
+    mosquitto: Mosquitto
+    activemq: ActiveMQ
+    queue: str  # of the AMQP bus
+    proxies: Mapping[str, Proxy]
+    publishers: Mapping[str, Publisher]
+    busmon: Busmon
+
+    @property
+    def ledger(self) -> Path:
+        """The SQLite file."""
+        return self.directory / "ledger.sqlite"
+
+    @contextmanager
+    def quiet(self, *buses: str) -> Iterator[None]:
+        """Let nothing be published to these buses, or to any."""
+        with ExitStack() as held:
+            for bus in buses or self.publishers:
+                held.enter_context(self.publishers[bus].still)
+                if failure := self.publishers[bus].failure:
+                    raise failure
+            yield
+
+    @contextmanager
+    def drained(self, *buses: str) -> Iterator[None]:
+        """Keep these buses, or all, quiet, with each message counted, and exactly once."""
+        with self.quiet(*buses):
+            self.busmon.wait_until_ready()
+            assert_exact(
+                self.busmon, [self.publishers[bus].stream for bus in buses or self.publishers]
+            )
+            yield
+
+    def check(self) -> dict[str, object]:
+        """See that each message is counted exactly once; return figures of the process."""
+        with self.drained():
+            assert "Traceback" not in self.busmon.output(), self.busmon.log
+            return {
+                "messages": by_bus(self.busmon.counts()),
+                "duplicates": by_bus(self.busmon.duplicates()),
+                "rss_mib": round(resident(self.busmon.pid) / 2**20, 1),
+                "fds": len(list(Path(f"/proc/{self.busmon.pid}/fd").iterdir())),
+                "ledger_mib": round(self.ledger.stat().st_size / 2**20, 1),
+            }
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory that a process uses."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def staged(directory: Path, rng: random.Random) -> Iterator[Stage]:
+    """Start everything, and end it."""
+    certificates = Certificates(directory / "certificates")
+    with ExitStack() as stack:
+        rabbitmq = RabbitMQ(directory / "rabbitmq", certificates)
+        stack.callback(rabbitmq.close)
+        rabbitmq.start()
+        mosquitto = stack.enter_context(Mosquitto(directory / "mosquitto", certificates))
+        activemq = stack.enter_context(ActiveMQ(directory / "activemq", certificates))
+        ports = {
+            "fedora": rabbitmq.amqps_port,
+            "centos": mosquitto.tls_port,
+            "durable": activemq.port,
+            "virtual": activemq.tls_port,
+        }
+        proxies = {bus: stack.enter_context(Proxy(port)) for bus, port in ports.items()}
+        through = {bus: proxy.port for bus, proxy in proxies.items()}
+        pair = dict(zip(("certificate", "key"), certificates.client("stomp"), strict=True))
+        tls = {"tls": True, "ca": certificates.ca, **pair}
+        toml = directory / "fedora.toml"
+        fedora = fedora_bus(rabbitmq, toml, through["fedora"], heartbeat=BEAT)
+        buses = [
+            fedora,
+            centos_bus(mosquitto, certificates, through["centos"], keepalive=BEAT),
+            durable_bus(activemq, through["durable"], heartbeat=BEAT),
+            virtual_bus(activemq, through["virtual"], heartbeat=BEAT, **tls),
+        ]
+        busmon = stack.enter_context(started(directory, buses))
+        publishers = {}
+        for stream in (bus.stream for bus in buses):
+            publishers[stream.bus] = Publisher(stream, random.Random(rng.random()))
+            publishers[stream.bus].start()
+            stack.callback(publishers[stream.bus].stop)
+        yield Stage(
+            directory=directory,
+            certificates=certificates,
+            rabbitmq=rabbitmq,
+            mosquitto=mosquitto,
+            activemq=activemq,
+            queue=fedora.settings["queue"],
+            proxies=proxies,
+            publishers=publishers,
+            busmon=busmon,
+        )
