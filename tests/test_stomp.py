@@ -446,6 +446,27 @@ def test_a_broker_without_heartbeats_is_warned_of_and_an_old_one_refused(
     assert f"127.0.0.1:{port} sends no heart-beats" in caplog.text
 
 
+def test_messages_are_acknowledged_one_by_one_where_the_broker_has_lost_count() -> None:
+    """ActiveMQ, restarted, can send some twice; then it refuses each cumulative acknowledgement."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
+        with running(settings, Book().handle, connected=False):
+            assert subscription(listener, "Unmatched acknowledge: MessageAck") == "client"
+            assert subscription(listener, "that is all") == "client-individual"
+
+
+def subscription(listener: socket.socket, error: str) -> str:
+    """Stand in for a broker: let a client in, end its connection, and return its mode of ack."""
+    client, _ = listener.accept()
+    with client:
+        client.recv(4096)
+        client.sendall(b"CONNECTED\nversion:1.2\nheart-beat:1000,1000\n\n\0")
+        subscribe = client.recv(4096).decode()
+        client.sendall(f"RECEIPT\nreceipt-id:/queue/x\n\n\0ERROR\nmessage:{error}\n\n\0".encode())
+    (ack,) = re.findall("^ack:(.+)$", subscribe, re.MULTILINE)
+    return str(ack)
+
+
 @pytest.mark.parametrize(
     ("headers", "settings", "topic"),
     [

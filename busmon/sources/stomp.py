@@ -20,6 +20,10 @@ from busmon.sources import Disconnected, Handle, Link, keep_connected
 from busmon.sources.payload import REJECTIONS, parse
 from busmon.sources.stomp_session import Session, Stopped
 
+# ActiveMQ says so where it has sent some messages of a durable subscription twice, as it does
+# after a restart: it takes no cumulative acknowledgement then, now and at any connection to come.
+MISCOUNTED = "Unmatched acknowledge"
+
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +61,8 @@ class StompSource:
             session = Session(self._settings, host_port(broker), self._changed, self._stopping)
             self._receive(session, broker, handle)
         except Disconnected as error:
+            if MISCOUNTED in error.detail:
+                self._settings = self._settings.model_copy(update={"ack": "client-individual"})
             raise Disconnected(error.cause, f"{broker}: {error.detail}") from error
 
     def _receive(self, session: Session, broker: str, handle: Handle) -> None:
