@@ -44,6 +44,11 @@ class Busmon(Server):
             ready=lambda _: accepts(self.port),
         )
 
+    def put_into_environment(self, **variables: object) -> None:
+        """Let busmon have these variables, and nothing else that is started."""
+        words = (f"{name}={value}" for name, value in variables.items())
+        self.argv = ["env", *words, *self.argv]
+
     def counts(self) -> Counter[Series]:
         """Return busmon_messages_total by bus, topic, outcome and reason, without the zeros."""
         return self._counters("busmon_messages_total", LABELS)

@@ -16,6 +16,7 @@ from tests.brokers import wait_until
 from tests.brokers.activemq import ActiveMQ, Publisher
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import Mosquitto
+from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import Publication, RabbitMQ
 from tests.busmon_process import Busmon, Series
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
@@ -203,6 +204,34 @@ def virtual_bus(activemq: ActiveMQ, port: int | None = None, **settings: Any) ->
     }
     send = stomp_sender(activemq, f"/topic/{place}.")
     return Bus(usual | settings, Stream("virtual", FOR_A_LISTENERS_OWN_CODE, END, send))
+
+
+@contextmanager
+def proxied(
+    rabbitmq: RabbitMQ,
+    mosquitto: Mosquitto,
+    activemq: ActiveMQ,
+    certificates: Certificates,
+    directory: Path,
+    beat: str,
+) -> Iterator[tuple[list[Bus], dict[str, Proxy]]]:
+    """Yield a bus of each kind, with heartbeats like this, and the proxies in between by bus."""
+    with (
+        Proxy(rabbitmq.amqps_port) as fedora,
+        Proxy(mosquitto.tls_port) as centos,
+        Proxy(activemq.port) as durable,
+        Proxy(activemq.tls_port) as virtual,
+    ):
+        certificate, key = certificates.client("stomp")
+        tls = {"tls": True, "ca": certificates.ca, "certificate": certificate, "key": key}
+        buses = [
+            fedora_bus(rabbitmq, directory / "fedora.toml", fedora.port, heartbeat=beat),
+            centos_bus(mosquitto, certificates, centos.port, keepalive=beat),
+            durable_bus(activemq, durable.port, heartbeat=beat),
+            virtual_bus(activemq, virtual.port, heartbeat=beat, **tls),
+        ]
+        proxies = fedora, centos, durable, virtual
+        yield buses, dict(zip((bus.stream.bus for bus in buses), proxies, strict=True))
 
 
 def stomp_sender(broker: ActiveMQ, prefix: str) -> Send:

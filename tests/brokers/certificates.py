@@ -5,6 +5,8 @@ from pathlib import Path
 
 import trustme
 
+HOSTS = ("localhost", "127.0.0.1", "broker.example")  # in the brokers' certificate
+
 
 class Certificates:
     """PEM files in one directory: two authorities, of which the brokers trust only one."""
@@ -20,29 +22,24 @@ class Certificates:
         self.other_ca = directory / "other-ca.pem"
         self._ca.cert_pem.write_to_path(str(self.ca))
         self._other_ca.cert_pem.write_to_path(str(self.other_ca))
-        self.server = self._write("server", self._ca.issue_cert("localhost", "127.0.0.1"))
+        self.server = self._write("server", self._ca.issue_cert(*HOSTS))
 
-    def client(self, common_name: str) -> tuple[Path, Path]:
-        """Return the certificate and key of a client that the brokers trust."""
-        return self._client(self._ca, common_name, common_name)
+    def client(self, common_name: str, *, expired: bool = False) -> tuple[Path, Path]:
+        """Return the certificate and key of a client that the brokers trust, or did until 2021.
+
+        They are new each time, in the same files.
+        """
+        return self._client(self._ca, common_name, common_name, expired=expired)
 
     def untrusted_client(self, common_name: str) -> tuple[Path, Path]:
         """Return the certificate and key of a client whose authority nobody trusts."""
         return self._client(self._other_ca, common_name, f"untrusted-{common_name}")
 
-    def expired_client(self, common_name: str) -> tuple[Path, Path]:
-        """Return the certificate and key of a client that the brokers trusted until a while ago."""
-        year = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
-        return self._client(self._ca, common_name, f"expired-{common_name}", *year)
-
     def _client(
-        self,
-        ca: trustme.CA,
-        common_name: str,
-        name: str,
-        not_before: datetime | None = None,
-        not_after: datetime | None = None,
+        self, ca: trustme.CA, common_name: str, name: str, *, expired: bool = False
     ) -> tuple[Path, Path]:
+        year = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
+        not_before, not_after = year if expired else (None, None)
         cert = ca.issue_cert(
             # Not only the common name: a certificate must have a subject alternative name.
             f"{common_name}@example.org",

@@ -24,6 +24,10 @@ ADMIN = ("admin", "admin")
 USER = ("busmon", "correct-horse")  # may do anything, in "/" (for STOMP) and in VHOST
 UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 COMMIT = 500  # messages
+CRASH = """
+{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{name}">>)),
+exit(amqqueue:get_pid(Queue), kill).
+"""
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 DEFINITIONS = {
@@ -156,6 +160,10 @@ class RabbitMQ:
         """Delete a queue, whoever uses it."""
         with self._channel() as channel:
             channel.queue_delete(name)
+
+    def crash_queue(self, name: str) -> None:
+        """End a queue's process: the broker starts it again, with what is on disk."""
+        self.ctl("eval", CRASH.format(vhost=VHOST, name=name))
 
     def declare_queue(self, name: str, routing_keys: Sequence[str] = ("#",)) -> None:
         """Make a durable queue that gets what these keys match."""

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,10 +20,6 @@ from tests.streams import Sample, standing_still
 SCRAPERS = 20
 HUGE = 4 * 2**20  # bytes
 DEEP = 100_000  # brackets
-CRASH = """
-{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{name}">>)),
-exit(amqqueue:get_pid(Queue), kill).
-"""
 
 Do = Callable[[Stage, random.Random], AbstractContextManager[None]]
 
@@ -179,9 +174,9 @@ def queue_deleted(stage: Stage, _: random.Random) -> Iterator[None]:
 
 @contextmanager
 def queue_crashed(stage: Stage, _: random.Random) -> Iterator[None]:
-    """RabbitMQ cancels the consumer, and starts the queue again with what is on disk."""
+    """The broker starts it again, with what is on disk and its consumer."""
     with stage.quiet("fedora"):
-        stage.rabbitmq.ctl("eval", CRASH.format(vhost=VHOST, name=stage.queue))
+        stage.rabbitmq.crash_queue(stage.queue)
     yield
 
 
@@ -206,9 +201,7 @@ def certificate_expired(stage: Stage, _: random.Random) -> Iterator[None]:
     """They are expired at a reconnection, and renewed in their files."""
     names = {"fedora": "fedora", "centos": "busmon", "virtual": "stomp"}
     for bus, name in names.items():
-        expired, valid = stage.certificates.expired_client(name), stage.certificates.client(name)
-        for source, target in zip(expired, valid, strict=True):
-            shutil.copy(source, target)
+        stage.certificates.client(name, expired=True)
         stage.proxies[bus].cut()
     yield
     for name in names.values():

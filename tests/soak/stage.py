@@ -14,15 +14,7 @@ from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.busmon_process import Busmon
 from tests.soak.publisher import Publisher
-from tests.streams import (
-    assert_exact,
-    by_bus,
-    centos_bus,
-    durable_bus,
-    fedora_bus,
-    started,
-    virtual_bus,
-)
+from tests.streams import assert_exact, by_bus, proxied, started
 
 BEAT = "5s"  # so that a dead connection is found out within a round
 
@@ -95,24 +87,8 @@ def staged(directory: Path, rng: random.Random) -> Iterator[Stage]:
         rabbitmq.start()
         mosquitto = stack.enter_context(Mosquitto(directory / "mosquitto", certificates))
         activemq = stack.enter_context(ActiveMQ(directory / "activemq", certificates))
-        ports = {
-            "fedora": rabbitmq.amqps_port,
-            "centos": mosquitto.tls_port,
-            "durable": activemq.port,
-            "virtual": activemq.tls_port,
-        }
-        proxies = {bus: stack.enter_context(Proxy(port)) for bus, port in ports.items()}
-        through = {bus: proxy.port for bus, proxy in proxies.items()}
-        pair = dict(zip(("certificate", "key"), certificates.client("stomp"), strict=True))
-        tls = {"tls": True, "ca": certificates.ca, **pair}
-        toml = directory / "fedora.toml"
-        fedora = fedora_bus(rabbitmq, toml, through["fedora"], heartbeat=BEAT)
-        buses = [
-            fedora,
-            centos_bus(mosquitto, certificates, through["centos"], keepalive=BEAT),
-            durable_bus(activemq, through["durable"], heartbeat=BEAT),
-            virtual_bus(activemq, through["virtual"], heartbeat=BEAT, **tls),
-        ]
+        brokers = rabbitmq, mosquitto, activemq
+        buses, proxies = stack.enter_context(proxied(*brokers, certificates, directory, BEAT))
         busmon = stack.enter_context(started(directory, buses))
         publishers = {}
         for stream in (bus.stream for bus in buses):
@@ -125,7 +101,7 @@ def staged(directory: Path, rng: random.Random) -> Iterator[Stage]:
             rabbitmq=rabbitmq,
             mosquitto=mosquitto,
             activemq=activemq,
-            queue=fedora.settings["queue"],
+            queue=buses[0].settings["queue"],
             proxies=proxies,
             publishers=publishers,
             busmon=busmon,

@@ -1,0 +1,141 @@
+"""Connections that fail in ways of their own: every bus through a proxy, with short heartbeats."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import wait_until
+from tests.brokers.activemq import ActiveMQ
+from tests.brokers.certificates import Certificates
+from tests.brokers.mosquitto import Mosquitto
+from tests.brokers.proxy import Proxy
+from tests.brokers.rabbitmq import RabbitMQ
+from tests.busmon_process import Busmon
+from tests.streams import (
+    Bus,
+    Stream,
+    assert_exact,
+    in_mid_stream,
+    proxied,
+    publish,
+    standing_still,
+)
+
+Proxies = dict[str, Proxy]
+
+
+@pytest.fixture
+def through(
+    rabbitmq: RabbitMQ,
+    mosquitto: Mosquitto,
+    activemq: ActiveMQ,
+    certificates: Certificates,
+    tmp_path: Path,
+) -> Iterator[tuple[list[Bus], Proxies]]:
+    with proxied(rabbitmq, mosquitto, activemq, certificates, tmp_path, "2s") as through:
+        yield through
+        rabbitmq.delete_queue(queue(through[0]))
+
+
+@pytest.fixture
+def buses(through: tuple[list[Bus], Proxies]) -> list[Bus]:
+    return through[0]
+
+
+@pytest.fixture
+def proxies(through: tuple[list[Bus], Proxies]) -> Proxies:
+    return through[1]
+
+
+def queue(buses: Sequence[Bus]) -> str:
+    """Return the name of the AMQP bus's queue."""
+    return str(buses[0].settings["queue"])
+
+
+def connections(proxies: Proxies) -> list[int]:
+    return [proxy.accepted for proxy in proxies.values()]
+
+
+def test_a_connection_of_which_only_busmon_thinks_that_it_is_open_is_given_up(
+    busmon: Busmon, streams: list[Stream], proxies: Proxies
+) -> None:
+    with in_mid_stream(busmon, streams, all):
+        for proxy in proxies.values():
+            proxy.half_open()
+    assert connections(proxies) == [1, 1, 1, 1]
+    assert_exact(busmon, streams)
+    assert min(connections(proxies)) > 1
+    silent = 'busmon_bus_disconnects_total{{bus="{}",reason="silent"}} 1.0'
+    _, lines = busmon.ask("/metrics")
+    assert [bus for bus in proxies if silent.format(bus) not in lines] == []
+
+
+def test_a_slow_connection_is_held_and_loses_nothing(
+    busmon: Busmon, streams: list[Stream], proxies: Proxies
+) -> None:
+    for proxy in proxies.values():
+        proxy.slow(50_000)
+    publish(streams, 100)
+    assert_exact(busmon, streams)
+    assert connections(proxies) == [1, 1, 1, 1]
+
+
+def test_suspended_until_the_brokers_gave_it_up_it_goes_on_where_it_stopped(
+    busmon: Busmon, streams: list[Stream], buses: list[Bus], rabbitmq: RabbitMQ
+) -> None:
+    with in_mid_stream(busmon, streams, all), standing_still(busmon):
+        wait_until(lambda: not rabbitmq.consumer_count(queue(buses)), what="its connection to end")
+    assert_exact(busmon, streams)
+
+
+def test_certificates_that_expire_are_told_and_new_ones_in_their_files_are_used(
+    busmon: Busmon, streams: list[Stream], proxies: Proxies, certificates: Certificates
+) -> None:
+    names = {"fedora": "fedora", "centos": "busmon", "virtual": "stomp"}
+    try:
+        for bus, name in names.items():
+            certificates.client(name, expired=True)
+            proxies[bus].cut()
+        told = dict.fromkeys(names, "tls")
+        wait_until(lambda: busmon.troubles() == told, what="the certificates to be told")
+        publish(streams, 100)
+    finally:
+        for name in names.values():
+            certificates.client(name)
+    assert_exact(busmon, streams)
+
+
+def test_brokers_whose_name_is_gone_are_told_and_found_again_when_it_is_back(
+    buses: list[Bus],
+    streams: list[Stream],
+    proxies: Proxies,
+    rabbitmq: RabbitMQ,
+    tmp_path: Path,
+) -> None:
+    known, hosts = "127.0.0.1 broker.example\n", tmp_path / "hosts"
+    hosts.write_text(known)
+    by_name(buses, rabbitmq.url_for_fedora(proxies["fedora"].port), rabbitmq, tmp_path)
+    busmon = Busmon(tmp_path, {bus.stream.bus: bus.settings for bus in buses})
+    busmon.put_into_environment(LD_PRELOAD="libnss_wrapper.so", NSS_WRAPPER_HOSTS=hosts)
+    with busmon:
+        busmon.wait_until_ready()
+        hosts.write_text("")
+        for proxy in proxies.values():
+            proxy.cut()
+        told = dict.fromkeys(proxies, "network")
+        wait_until(lambda: busmon.troubles() == told, what="the name to be missed")
+        publish(streams, 100)
+        hosts.write_text(known)
+        assert_exact(busmon, streams)
+    assert connections(proxies) == [2, 2, 2, 2]
+
+
+def by_name(buses: Sequence[Bus], url: str, rabbitmq: RabbitMQ, directory: Path) -> None:
+    """Let the buses' settings name the host in place of its address."""
+    fedora, centos, *stomp = (bus.settings for bus in buses)
+    url = url.replace("localhost", "broker.example")
+    fedora["config"] = rabbitmq.fedora_toml(directory / "named.toml", url=url)
+    centos["url"] = centos["url"].replace("localhost", "broker.example")
+    for bus in stomp:
+        bus["brokers"] = [place.replace("127.0.0.1", "broker.example") for place in bus["brokers"]]
