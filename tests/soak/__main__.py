@@ -35,12 +35,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60, help="of random faults")
     parser.add_argument("--kills", type=int, default=200, help="before them")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--fault", action="append", help="only this one, and others so given")
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--fault", action="append", choices=names, help="only those so given")
     arguments = parser.parse_args()
     started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     directory = KEPT.absolute() / started
     directory.mkdir(parents=True)
-    table = [fault for fault in FAULTS if not arguments.fault or fault.name in arguments.fault]
+    table = [fault for fault in FAULTS if fault.name in (arguments.fault or names)]
     summary: dict[str, Any] = {"seed": arguments.seed, "checks": []}
     print(f"seed {arguments.seed}, everything is in {directory}", flush=True)
     rng = random.Random(arguments.seed)
@@ -50,10 +51,10 @@ def main() -> int:
                 for check in soak(stage, rng, arguments.kills, arguments.minutes, table):
                     summary["checks"].append(check)
                     print(line(check), flush=True)
-            except BaseException:
+            except Exception:
                 keep_evidence(stage)
                 raise
-        summary["exact"] = True
+        print(total(summary["checks"]), flush=True)
         shutil.rmtree(directory)
     finally:
         file = KEPT / f"{started}.json"
@@ -141,24 +142,41 @@ def line(check: dict[str, Any]) -> str:
     return " | ".join(f"{key} {value}" for key, value in figures.items())
 
 
+def total(checks: list[dict[str, Any]]) -> str:
+    """Return what a soak comes to that went well; `messages` and so on are sums so far."""
+    last, rss, fds = checks[-1], *([c[key] for c in checks] for key in ("rss_mib", "fds"))
+    sums = (f"{sum(last[key].values()):,} {key}" for key in ("messages", "duplicates"))
+    return (
+        f"exact in each of {len(checks)} checks: {', '.join(sums)},"
+        f" RSS {min(rss)} to {max(rss)} MiB, {min(fds)} to {max(fds)} file descriptors"
+    )
+
+
 def named(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) or "none"
 
 
 def keep_evidence(stage: Stage) -> None:
-    """Write down what the running busmon says; the rest is in the directory already."""
-    for path in ("/metrics", "/ready", "/"):
-        try:
-            said = "\n".join(stage.busmon.ask(path)[1])
-        except OSError as error:
-            said = repr(error)
-        (stage.directory / f"answer{path.replace('/', '-')}.txt").write_text(said)
+    """Write down what should be counted, and what is, also after a restart: late, or lost?"""
     expected = {
         " ".join(series): number
         for publisher in stage.publishers.values()
         for series, number in publisher.stream.expected.items()
     }
     (stage.directory / "expected.json").write_text(json.dumps(expected, indent=1))
+    write_answers(stage, "at-failure")
+    stage.busmon.restart()
+    time.sleep(30)
+    write_answers(stage, "after-restart")
+
+
+def write_answers(stage: Stage, when: str) -> None:
+    for name in ("metrics", "ready"):
+        try:
+            said = "\n".join(stage.busmon.ask(f"/{name}")[1])
+        except OSError as error:
+            said = repr(error)
+        (stage.directory / f"{name}-{when}.txt").write_text(said)
 
 
 if __name__ == "__main__":
