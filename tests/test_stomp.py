@@ -451,20 +451,39 @@ def test_messages_are_acknowledged_one_by_one_where_the_broker_has_lost_count() 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
         with running(settings, Book().handle, connected=False):
-            assert subscription(listener, "Unmatched acknowledge: MessageAck") == "client"
-            assert subscription(listener, "that is all") == "client-individual"
+            for error, ack in ("Unmatched acknowledge: …", "client"), ("…", "client-individual"):
+                with subscribed(listener) as (client, asked):
+                    client.sendall(f"ERROR\nmessage:{error}\n\n\0".encode())
+                assert f"\nack:{ack}\n" in asked
 
 
-def subscription(listener: socket.socket, error: str) -> str:
-    """Stand in for a broker: let a client in, end its connection, and return its mode of ack."""
+def test_a_message_that_comes_with_heartbeats_before_it_is_received() -> None:
+    """As after a pause of the reader; line ends in a body, also after a NUL, stay."""
+    book = Book()
+    bodies = [b'{"n": 0}', b'{"n":\n\n1}', b"\0\n\n{}", b'{"n": 2}']
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
+        with running(settings, book.handle, connected=False), subscribed(listener) as (client, _):
+            for number, body in enumerate(bodies):
+                headers = f"subscription:/queue/x\nmessage-id:{number}\nack:{number}"
+                frame = f"MESSAGE\n{headers}\ncontent-length:{len(body)}\n\n".encode() + body
+                for piece in (b"\n\n\n" + frame + b"\0\n", b"\r\n\n"):
+                    client.sendall(piece)
+                book.wait_for(number + 1)
+    assert [message.get("n") for message in book.counted] == [0, 1, None, 2]
+    assert book.counted[2].rejected
+
+
+@contextmanager
+def subscribed(listener: socket.socket) -> Iterator[tuple[socket.socket, str]]:
+    """Stand in for a broker: let a client in, and yield its connection and what it asked for."""
     client, _ = listener.accept()
     with client:
         client.recv(4096)
         client.sendall(b"CONNECTED\nversion:1.2\nheart-beat:1000,1000\n\n\0")
-        subscribe = client.recv(4096).decode()
-        client.sendall(f"RECEIPT\nreceipt-id:/queue/x\n\n\0ERROR\nmessage:{error}\n\n\0".encode())
-    (ack,) = re.findall("^ack:(.+)$", subscribe, re.MULTILINE)
-    return str(ack)
+        asked = client.recv(4096).decode()
+        client.sendall(b"RECEIPT\nreceipt-id:/queue/x\n\n\0")
+        yield client, asked
 
 
 @pytest.mark.parametrize(

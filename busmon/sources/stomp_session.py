@@ -11,6 +11,7 @@ import stomp
 
 from busmon.settings import StompBus
 from busmon.sources import Cause, Disconnected
+from busmon.sources.stomp_frames import FrameReader
 from busmon.sources.stomp_socket import PATIENCE, disconnected, open_socket, tls_context
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
@@ -105,6 +106,8 @@ class Session:
         # With a socket that is there already, stomp.py does not make one itself.
         self._connection.transport.socket = self._socket
         self._connection.transport.current_host_and_port = broker
+        reader = FrameReader(self._connection.transport.receive)
+        self._connection.transport._BaseTransport__read = reader.read  # noqa: SLF001 - the only way in
         self._reader: threading.Thread | None = None
         self._connection.transport.override_threading(self._start_reader)
         self._connection.set_listener("busmon", self._inbox)
