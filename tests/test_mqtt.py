@@ -111,11 +111,12 @@ def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(
         wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the crash")
     recorder.crashing = False
     known = len(recorder.counted)
+    before = recorder.duplicates  # of a second crash, where it was not stopped soon enough
     assert known
     with running(bus, recorder):
-        wait_until(lambda: len(recorder.counted) + recorder.duplicates >= 1000 + known)
+        wait_until(lambda: len(recorder.counted) + recorder.duplicates >= 1000 + known + before)
     assert recorder.numbers() == once(1000)
-    assert recorder.duplicates == known
+    assert recorder.duplicates == known + before
 
 
 def test_stopped_in_the_middle_of_a_stream_it_goes_on_where_it_stopped(
