@@ -109,7 +109,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_port = False  # a second busmon on the same port is to be told
-    request_queue_size = 64
+    request_queue_size = 1024  # a crowd would have others wait a second for the next try
 
     def __init__(self, host: str, port: int, tls: _Tls | None, longest: float, most: int) -> None:
         self._tls, self._longest, self._most = tls, longest, most

@@ -51,7 +51,7 @@ def busmon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busmon]:
 
 
 def connected(busmon: Busmon) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", busmon.port), timeout=HANG)
+    return socket.create_connection(("127.0.0.1", busmon.port), timeout=30)
 
 
 def raw(busmon: Busmon, request: bytes) -> bytes:
