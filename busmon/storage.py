@@ -180,7 +180,10 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         if not path.parent.is_dir():
             raise LedgerError(f"{path.parent}: no such directory; make it, writable for busmon")
-        lock = Path(f"{path}.lock").open("w")  # noqa: SIM115 - what follows holds it
+        beside = Path(f"{path}.lock")
+        for file in (path, beside):  # SQLite gives its other files the mode of the first
+            file.touch(0o600)
+        lock = beside.open("a")
     except OSError as error:
         raise LedgerError(f"{path}: can't be written: {error.strerror}") from error
     with lock:

@@ -1,6 +1,5 @@
 """`busmon run` as a process: what it counts over restarts, what stops it, what it never tells."""
 
-import base64
 import json
 import re
 import socket
@@ -11,11 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pika.frame
 import pika.spec
-import pytest
 
 from tests.brokers import Server, free_port, wait_until
 from tests.brokers.mosquitto import Mosquitto
@@ -329,64 +326,6 @@ def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path):
             assert status == 503
             assert [line.partition(":")[0] for line in lines] == ["amqp", "mqtt", "stomp"]
             assert busmon.terminate(5) == 0
-
-
-LOGIN = base64.b64encode(b"me:web-c4nary").decode()
-
-
-@pytest.mark.parametrize(
-    ("web", "authorization"),
-    [
-        ({"token": "web-c4nary"}, "Bearer web-c4nary"),
-        ({"username": "me", "password": "web-c4nary"}, f"Basic {LOGIN}"),
-    ],
-    ids=["token", "password"],
-)
-def test_no_secret_shows_anywhere(tmp_path: Path, web: dict[str, str], authorization: str):
-    """Whether brokers refuse connections or hear the login, at log level debug."""
-    closed = {name: free_port() for name in ("amqp", "mqtt", "stomp")}
-    with pretenders(hang=False) as named:
-        ports = {name: pretender.port for name, pretender in named.items()}
-        configured = buses(tmp_path, "1", **ports) | buses(tmp_path, "2", **closed)
-        configured["mqtt2"]["password"] = "mqtt-2-c4nary"
-        configured["stomp2"]["passcode"] = "stomp-2-c4nary"
-        (tmp_path / "passcode").write_text("stomp-1-c4nary\n")
-        configured["stomp1"]["passcode_file"] = "passcode"
-        busmon = Busmon(tmp_path, configured)
-        settings(tmp_path, '[log]\nlevel = "debug"')
-        words = [f"BUSMON__WEB__{key.upper()}={value}" for key, value in web.items()]
-        words.append("BUSMON__BUSES__MQTT1__PASSWORD=mqtt-1-c4nary")
-        busmon.argv = ["env", *words, *busmon.argv]
-        with busmon:
-            wait_until(lambda: tried(busmon, configured), what="every bus to fail")
-            paths = ("/metrics", "/", "/ready", "/nonsense")
-            shown = {path: get(busmon, path, authorization) for path in paths}
-            assert "busmon_bus_connect_failures_total" in shown["/metrics"]
-            shown["command line"] = Path(f"/proc/{busmon.pid}/cmdline").read_text()
-            assert busmon.terminate(5) == 0
-        for name, pretender in named.items():  # or nothing would be at stake
-            assert f"{name}-1-c4nary".encode() in pretender.heard
-    shown["log"] = busmon.log.read_text()
-    files = tmp_path.glob("ledger*")
-    shown |= {path.name: path.read_bytes().decode("latin-1") for path in files}
-    assert "ledger.sqlite" in shown
-    leaks = {where for where, text in shown.items() if "c4nary" in text or LOGIN in text}
-    assert leaks == set()
-
-
-def tried(busmon: Busmon, names: dict[str, dict[str, object]]) -> bool:
-    """Tell whether every bus has failed twice."""
-    output = busmon.output()
-    return all(len(re.findall(rf" {name}: .*trying again", output)) > 1 for name in names)
-
-
-def get(busmon: Busmon, path: str, authorization: str) -> str:
-    request = Request(f"{busmon.url}{path}", headers={"Authorization": authorization})
-    try:
-        with urlopen(request, timeout=10) as answer:
-            return answer.read().decode()
-    except OSError as error:  # /ready is not well, and says why
-        return getattr(error, "fp", error).read().decode()
 
 
 def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path):
