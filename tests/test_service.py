@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -15,7 +14,6 @@ import pika.frame
 import pika.spec
 
 from tests.brokers import Server, free_port, wait_until
-from tests.brokers.mosquitto import Mosquitto
 from tests.busmon_process import Busmon
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 
@@ -184,54 +182,6 @@ def test_log_lines_in_json_are_objects(tmp_path: Path):
     assert {"time", "level", "logger", "message"} == set.union(*map(set, entries))
     told = {entry["message"] for entry in entries if entry["logger"].startswith("busmon")}
     assert {f"listening on {busmon.url}", "stopping"} <= told
-
-
-def limit(busmon: Busmon, size: int | str) -> None:
-    """Let no file of the process grow beyond so many bytes: to it, the disk is full."""
-    subprocess.run(["prlimit", "--pid", str(busmon.pid), f"--fsize={size}:unlimited"], check=True)
-
-
-def test_a_full_disk_stops_acknowledging_is_told_and_heals(tmp_path: Path, mosquitto: Mosquitto):
-    topic, client = f"{tmp_path.name}/pull-request.new", tmp_path.name
-    bus = {
-        "type": "mqtt",
-        "rules": "all",
-        "url": mosquitto.url,
-        "client_id": client,
-        "topics": [f"{tmp_path.name}/#"],
-    }
-
-    def publish(*numbers: int) -> None:
-        mosquitto.publish((topic, json.dumps({"number": n}).encode()) for n in numbers)
-
-    with Busmon(tmp_path, {"centos": bus}) as busmon:
-        busmon.wait_until_ready()
-        publish(*range(100))
-        wait_until(lambda: busmon.counts().total() == 100, what="the first messages")
-        limit(busmon, 4096)
-        publish(*range(100, 150))
-        _, lines = wait_until(
-            lambda: (
-                (answer := busmon.ask("/ready"))[0] == 503
-                and any(line.startswith("ledger: ") for line in answer[1])
-                and answer
-            ),
-            what="/ready to tell of the ledger",
-        )
-        assert all(line.startswith(("ledger: ", "centos: ledger: ")) for line in lines), lines
-        assert busmon.counts().total() == 100
-        assert busmon.ask("/live") == (200, ["live"])
-        busmon.kill()  # nothing was acknowledged, so nothing is lost even so
-        busmon.start()
-        wait_until(lambda: busmon.counts().total() == 150, 60, "what came meanwhile")
-        busmon.wait_until_ready()
-        limit(busmon, 4096)
-        publish(*range(150, 200))
-        wait_until(lambda: busmon.ask("/ready")[0] == 503, what="/ready to tell of the ledger")
-        limit(busmon, "unlimited")
-        wait_until(lambda: busmon.counts().total() == 200, 60, "what came meanwhile")
-        busmon.wait_until_ready()
-        assert busmon.counts() == {("centos", topic, "handled", ""): 200}
 
 
 # Brokers that are none: they accept, hear the login, and hang or close
