@@ -13,7 +13,7 @@ from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.redis import redis  # noqa: F401 - a fixture
 
 # HYPOTHESIS_PROFILE=soak looks longer where a test has no number of examples of its own.
-hypothesis.settings.register_profile("soak", max_examples=10_000)
+hypothesis.settings.register_profile("soak", max_examples=2_000)
 if profile := os.environ.get("HYPOTHESIS_PROFILE"):
     hypothesis.settings.load_profile(profile)
 
