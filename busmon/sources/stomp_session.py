@@ -54,6 +54,8 @@ class Inbox:
     def on_message(self, frame: Any) -> None:
         """Keep a message; with too much of them wait, and with that the broker does, too."""
         with self._changed:
+            if self.left:
+                return
             self.messages.append(frame)
             self.size += len(frame.body or b"")
             self._changed.notify_all()
@@ -66,7 +68,7 @@ class Inbox:
             self._changed.notify_all()
 
     def leave(self) -> None:
-        """Wait no more: there will be no more room."""
+        """Keep nothing more, and don't wait: there will be no more room."""
         with self._changed:
             self.left = True
             self._changed.notify_all()
