@@ -1,7 +1,9 @@
 """Fixtures: the brokers, one of each for the whole session."""
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.brokers.activemq import activemq  # noqa: F401 - a fixture
@@ -9,6 +11,11 @@ from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import mosquitto  # noqa: F401 - a fixture
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.redis import redis  # noqa: F401 - a fixture
+
+# HYPOTHESIS_PROFILE=soak looks longer where a test has no number of examples of its own.
+hypothesis.settings.register_profile("soak", max_examples=2_000)
+if profile := os.environ.get("HYPOTHESIS_PROFILE"):
+    hypothesis.settings.load_profile(profile)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from busmon.settings import StompBus
 from busmon.sources import Cause, Handle
 from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.stomp import StompSource, message_of
-from busmon.sources.stomp_session import subscription_headers
+from busmon.sources.stomp_session import ROOM, subscription_headers
 from tests.brokers import free_port, wait_until
 from tests.brokers.activemq import PASSCODE, USER, ActiveMQ, Publisher
 from tests.brokers.certificates import Certificates
@@ -317,6 +318,31 @@ def test_what_could_not_be_recorded_comes_again(broker: Broker) -> None:
         recorder.failing = False
         recorder.wait_for(100)
     assert recorder.numbers() == once(100)
+
+
+@both_brokers
+def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> None:
+    """Also asked to stop meanwhile it acknowledges what it has recorded, and no more."""
+    size, sizes = 1024**2, list[int]()
+    recorder = Recorder()
+
+    def slowly(batch: Sequence[Message]) -> None:
+        sizes.append(sum(message.size for message in batch))
+        time.sleep(0.3)  # in which the broker would send all the rest
+        recorder(batch)
+
+    queue = f"/queue/test.{uuid4()}"
+    watched = bus(broker.port, queue, **broker.settings)
+    with broker.publisher() as publisher:
+        publisher.send(queue, *({"n": n, "pad": "x" * size} for n in range(30)))
+    with running(watched, slowly):
+        recorder.wait_for(10)
+    assert len(recorder.numbers()) < 30
+    with running(watched, slowly) as source:
+        recorder.wait_for(30)
+        assert source.link.connects == 1
+    assert recorder.numbers() == once(30)
+    assert max(sizes) < ROOM + 2 * size
 
 
 def test_a_deleted_queue_is_told_and_made_anew(rabbitmq: RabbitMQ) -> None:
