@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import Options
+from tests.bench import Options, amqp
 from tests.bench.machine import describe
 from tests.bench.measure import Table
 
-BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {}
+BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
+    "amqp": amqp.run,
+}
 HELP = """\
 The C client of the AMQP benchmark is compiled here: it needs cc, pkg-config and librabbitmq
 (Debian's librabbitmq-dev, Fedora's librabbitmq-devel), and is left out where they are not.

@@ -29,7 +29,7 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        return f"{_rounded(self.median)} ({_rounded(self.minimum)}–{_rounded(self.maximum)})"
+        return f"{_rounded(self.median)} ({_rounded(self.minimum)} to {_rounded(self.maximum)})"
 
 
 Cell = str | int | float | Spread
@@ -92,14 +92,37 @@ def interleaved(
     return runs
 
 
-def drain(consumer: Server, fill: Callable[[], int], drained: Callable[[], bool]) -> Run:
-    """Time a consumer that is subscribed and idle on a queue that is filled meanwhile.
+def compared(
+    title: str, runs: Mapping[str, Sequence[Run]], subject: str, notes: Sequence[str]
+) -> Table:
+    """Tabulate contestants, each beside the subject, round by round."""
+    rows: list[list[Cell]] = [
+        [
+            name,
+            its[0].messages,
+            Spread.of([run.rate for run in its]),
+            Spread.of([run.milliseconds for run in its]),
+            Spread.of([run.peak / MIB for run in its]),
+            Spread.of([one.rate / run.rate for one, run in zip(runs[subject], its, strict=True)]),
+        ]
+        for name, its in runs.items()
+    ]
+    columns = ["consumer", "messages", "messages/s", "CPU ms for 1,000", "peak MiB"]
+    return Table(
+        title=title, columns=[*columns, f"{subject}'s speed by this one's"], rows=rows, notes=notes
+    )
 
-    It is stopped (SIGSTOP) while `fill` publishes, and goes on when all is there, so that
-    neither its start nor the publisher is in the figures. `fill` returns how many it was.
+
+def drain(
+    consumer: Server, fill: Callable[[], object], messages: int, drained: Callable[[], bool]
+) -> Run:
+    """Time a consumer that is subscribed to an empty queue, which `fill` fills.
+
+    It is stopped (SIGSTOP) meanwhile, and goes on when all is there, so that neither its
+    start nor the publisher is in the figures.
     """
     os.kill(consumer.pid, signal.SIGSTOP)
-    messages = fill()
+    fill()
     cpu, start = cpu_seconds(consumer.pid), time.perf_counter()
     os.kill(consumer.pid, signal.SIGCONT)
     wait_until(lambda: drained() or not consumer.running, PATIENCE, "the consumer to finish")

@@ -1,47 +1,69 @@
-"""The stream of all benchmarks: messages as recorded from Fedora's bus, in their real sizes."""
+"""The streams of all benchmarks: messages as recorded, in their real sizes."""
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from busmon.message import Outcome
 from tests.brokers.rabbitmq import Publication
-from tests.samples import FEDORA, FEDORA_FILE
+from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 
-SMALLEST, TYPICAL, LARGEST = 200, 2_500, 25_000  # bytes of a body
+SMALLEST, TYPICAL, LARGEST = 300, 2_500, 25_000  # bytes of a body
 HUGE, HUGE_EVERY = 100_000, 500
 SPREAD = 1.0  # of the logarithm of the sizes
 
 
-def publications(number: int, seed: int = 1) -> Iterator[Publication]:
+class _Recorded(NamedTuple):
+    """A recorded message, with its body as text."""
+
+    topic: str
+    body: str
+    headers: Mapping[str, Any]
+
+
+def from_fedora(number: int, seed: int = 1) -> Iterator[Publication]:
     """Yield so many messages, the same for the same seed, each with an id of its own.
 
-    Only those that `fedora-messaging consume` takes, since others would end it or cost it
-    a log entry.
+    Only those that `fedora-messaging consume` takes: others end it, or it logs them.
     """
     rng = Random(seed)
-    records = _taken_by_the_listener()
-    for position in range(number):
-        record = rng.choice(records)
-        size = HUGE if position % HUGE_EVERY == HUGE_EVERY - 1 else _size(rng)
+    for recorded, body in _messages(FEDORA_FILE, FEDORA, number, rng):
         yield Publication(
-            topic=record["topic"],
-            body=_body(record["body"], size, rng),
+            topic=recorded.topic,
+            body=body,
             message_id=str(UUID(bytes=rng.randbytes(16), version=4)),
-            headers=record["headers"],
+            headers=recorded.headers,
         )
 
 
-def _taken_by_the_listener() -> list[dict[str, Any]]:
-    lines = FEDORA_FILE.read_text().splitlines()
-    return [
-        json.loads(line)
-        for line, (_, outcome, reason) in zip(lines, FEDORA, strict=True)
+def from_centos(number: int, seed: int = 1) -> Iterator[tuple[str, bytes]]:
+    """Yield so many topics and payloads, the same for the same seed, none twice."""
+    for recorded, body in _messages(CENTOS_FILE, CENTOS, number, Random(seed)):
+        yield recorded.topic, body
+
+
+def _messages(
+    file: Path, expected: Sequence[tuple[str, str, str]], number: int, rng: Random
+) -> Iterator[tuple[_Recorded, bytes]]:
+    records = [
+        _Recorded(
+            record["topic"],
+            json.dumps(record.get("body", record.get("payload"))),
+            record.get("headers", {}),
+        )
+        for record, (_, outcome, reason) in zip(
+            map(json.loads, file.read_text().splitlines()), expected, strict=True
+        )
         if outcome != Outcome.INVALID and reason != "kills-consumer"
     ]
+    for position in range(number):
+        recorded = rng.choice(records)
+        huge = position % HUGE_EVERY == HUGE_EVERY - 1
+        yield recorded, _body(recorded.body, HUGE if huge else _size(rng), position)
 
 
 def _size(rng: Random) -> int:
@@ -49,9 +71,8 @@ def _size(rng: Random) -> int:
     return round(min(max(size, SMALLEST), LARGEST))
 
 
-def _body(recorded: dict[str, Any], size: int, rng: Random) -> bytes:
-    """Return a recorded body with more of its own kind in it, up to about this size."""
-    small = json.dumps(recorded | {"number": rng.getrandbits(32)})
-    part = json.dumps(recorded)
-    parts = ", ".join([part] * max(0, (size - len(small)) // (len(part) + 2)))
-    return f'{small[:-1]}, "more": [{parts}]}}'.encode()
+def _body(recorded: str, size: int, number: int) -> bytes:
+    """Return a recorded object with more of its own kind in it, up to about this size."""
+    copies = max(0, size // (len(recorded) + 2) - 1)
+    more = ", ".join([recorded] * copies)
+    return f'{recorded[:-1]}, "number": {number}, "more": [{more}]}}'.encode()
