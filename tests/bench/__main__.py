@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import Options, amqp
+from tests.bench import Options, amqp, mqtt, stomp
 from tests.bench.machine import describe
 from tests.bench.measure import Table
 
 BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "amqp": amqp.run,
+    "mqtt": mqtt.run,
+    "stomp": stomp.run,
 }
 HELP = """\
 The C client of the AMQP benchmark is compiled here: it needs cc, pkg-config and librabbitmq
