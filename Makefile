@@ -4,7 +4,7 @@ BIN := .venv/bin
 ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test silence-report lint lock prometheusrule clean
+.PHONY: help demo test bench silence-report lint lock prometheusrule clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile
@@ -15,6 +15,10 @@ demo: .venv/runtime ## watch made-up buses: no broker, no configuration
 test: .venv/development ## run the tests on real brokers, which it installs if missing
 	tests/install-brokers
 	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
+
+bench: .venv/development ## measure speed and memory beside other clients, on real brokers
+	tests/install-brokers
+	$(BIN)/python -m tests.bench $(ARGS)
 
 silence-report: .venv/development ## simulate a year: who finds an outage when, with how many false alarms
 	$(BIN)/python -m tests.simulation.report $(ARGS)
