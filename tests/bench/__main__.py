@@ -8,12 +8,17 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import Options, amqp
+from tests.bench import Options, amqp, growth, ledger, memory, scrape, start
 from tests.bench.machine import describe
 from tests.bench.measure import Table
 
 BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "amqp": amqp.run,
+    "memory": memory.run,
+    "start": start.run,
+    "scrape": scrape.run,
+    "ledger": ledger.run,
+    "growth": growth.run,
 }
 HELP = """\
 The C client of the AMQP benchmark is compiled here: it needs cc, pkg-config and librabbitmq

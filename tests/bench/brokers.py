@@ -1,0 +1,32 @@
+"""The brokers of the benchmarks, and busmon's settings beside them."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.brokers.certificates import Certificates
+from tests.brokers.rabbitmq import VHOST, RabbitMQ
+
+HEARTBEAT = 600  # seconds, since a consumer is stopped while its queue is filled
+
+
+@contextmanager
+def unlimited_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
+    """A RabbitMQ without the public broker's 50 MB a queue."""
+    certificates = Certificates(directory / "certificates")
+    with closing(RabbitMQ(directory / "rabbitmq", certificates)) as broker:
+        broker.start()
+        broker.ctl("clear_policy", "-p", VHOST, "as-on-the-public-broker")
+        yield broker
+
+
+def amqp_bus(broker: RabbitMQ, directory: Path, queue: str, *, tls: bool) -> dict[str, Any]:
+    """Return the settings of a bus on this broker, by a file in `directory`."""
+    return {
+        "type": "amqp",
+        "rules": "packit",
+        "config": broker.fedora_toml(directory / "fedora.toml", tls=tls),
+        "queue": queue,
+        "heartbeat": f"{HEARTBEAT}s",
+    }
