@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import Options, amqp, growth, ledger, memory, scrape, start
+from tests.bench import Options, amqp, growth, ledger, memory, mqtt, scrape, start, stomp
 from tests.bench.machine import describe
 from tests.bench.measure import Table
 
 BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "amqp": amqp.run,
+    "mqtt": mqtt.run,
+    "stomp": stomp.run,
     "memory": memory.run,
     "start": start.run,
     "scrape": scrape.run,
