@@ -40,23 +40,25 @@ def main() -> None:
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(BENCHMARKS)}")
     say = partial(print, flush=True)
-    machine = describe()
+    output = arguments.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    machine = describe(output)
     say("\n".join(f"{name}: {value}" for name, value in machine.items()))
     tables: list[Table] = []
     for name in arguments.names or BENCHMARKS:
         say(f"\n{name}")
-        with TemporaryDirectory(prefix=f"busmon-bench-{name}-") as directory:
+        # Not in /tmp, which may be memory: the ledger is to wait for a disk.
+        with TemporaryDirectory(prefix=f"{name}-", dir=output) as directory:
             options = Options(
                 directory=Path(directory), scale=arguments.scale, rounds=arguments.rounds, say=say
             )
             found = BENCHMARKS[name](options)
         say("\n" + "\n\n".join(table.markdown() for table in found))
         tables += found
-        _write(arguments.output, machine, tables)  # at once: a later one may fail
+        _write(output, machine, tables)  # at once: a later one may fail
 
 
 def _write(output: Path, machine: dict[str, str], tables: Sequence[Table]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     results = {"at": at, "machine": machine, "tables": [table.json() for table in tables]}
     (output / "results.json").write_text(json.dumps(results, indent=2) + "\n")

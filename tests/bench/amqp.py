@@ -1,6 +1,5 @@
 """AMQP: busmon's whole way beside consumers that do less, on a private RabbitMQ."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +55,7 @@ def compare(broker: RabbitMQ, options: Options) -> Table:
     if program := compiled(options.directory):
         contestants["C, librabbitmq"] = partial(bench.c, full, program)
     else:
-        notes.append("C was left out: no cc, or no librabbitmq to compile with.")
+        notes.append("C was left out: it wants cc, pkg-config and librabbitmq's headers.")
         options.say(notes[-1])
     runs = interleaved(contestants, options.rounds, options.say)
     return compared("AMQP, RabbitMQ", runs, "busmon", notes)
@@ -65,18 +64,9 @@ def compare(broker: RabbitMQ, options: Options) -> Table:
 def compiled(directory: Path) -> Path | None:
     """Compile the C client; None where that is not possible."""
     program = directory / "consume"
-    if not (shutil.which("cc") and shutil.which("pkg-config")):
-        return None
-    library = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "librabbitmq"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if library.returncode:
-        return None
-    subprocess.run(["cc", "-O2", SOURCE, "-o", program, *library.stdout.split()], check=True)
-    return program
+    script = 'cc -O2 "$0" -o "$1" $(pkg-config --cflags --libs librabbitmq)'
+    done = subprocess.run(["sh", "-c", script, SOURCE, program], capture_output=True, check=False)
+    return None if done.returncode else program
 
 
 class _Bench:

@@ -3,9 +3,12 @@
 import os
 import platform
 import sqlite3
+import statistics
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 from zipfile import ZipFile
 
 from tests.brokers.activemq import HOME
@@ -19,14 +22,16 @@ LIBRARIES = (
     "stomp.py",
     "prometheus-client",
 )
+FSYNCS = 50
 
 
-def describe() -> dict[str, str]:
-    """Return what the machine is, and which brokers and libraries there are."""
+def describe(directory: Path) -> dict[str, str]:
+    """Return what the machine is, with the disk that has this directory, and the versions."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "CPU": f"{_cpu()}, {os.cpu_count()} cores",
         "memory": f"{pages * size / (1 << 30):.1f} GiB",
+        "fsync": f"{_fsync(directory) * 1000:.2f} ms",
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
@@ -36,6 +41,18 @@ def describe() -> dict[str, str]:
         **{library: version(library) for library in LIBRARIES},
         "load at the start": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def _fsync(directory: Path) -> float:
+    """Return the median of the seconds that it takes to put a page more on disk."""
+    taken = []
+    with TemporaryFile(dir=directory, buffering=0) as file:
+        for _ in range(FSYNCS):
+            file.write(bytes(4096))
+            start = time.perf_counter()
+            os.fsync(file)
+            taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
 
 
 def _cpu() -> str:
