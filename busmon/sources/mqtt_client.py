@@ -23,7 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from busmon.settings import MqttBus, mqtt_broker
 from busmon.sources import Cause, Disconnected
 
-BATCH = 500  # messages at most
+BATCH = 200  # messages at most
 RECEIVE_MAXIMUM = 2 * BATCH  # so that the broker sends the next batch while one is recorded
 # Seconds that the broker keeps the session and its messages while busmon is away. "For
 # ever" (0xFFFFFFFF) is beyond what some brokers allow.
