@@ -35,7 +35,7 @@ from tests.ledgers import judged
 
 ROWS = (1_000_000, 10_000_000, 30_000_000)
 PROCESSES = (1, 2, 4)
-MESSAGES = 30_000
+MESSAGES = 20_000
 BATCH = 200  # messages; the prefetch, thus the most that AMQP brings at once
 DAYS = 6 * 86_400.0  # of the past, all within the retention
 
