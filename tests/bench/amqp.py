@@ -20,7 +20,7 @@ from tests.brokers.rabbitmq import USER, VHOST, RabbitMQ
 MESSAGES = 50_000
 MESSAGES_FOR_CONSUME = 10_000  # it is slow
 SOURCE = Path(__file__).with_name("consume.c")
-HEARTBEAT = 600  # seconds, since a consumer is stopped while its queue is filled
+PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
 
 NOTES = (
     "Bodies of 0.2 to 25 kB, one in 500 of 100 kB, no TLS unless said; each consumer had a full"
@@ -34,7 +34,10 @@ NOTES = (
 def run(options: Options) -> list[Table]:
     """Compare all that there are, on a broker of their own."""
     certificates = Certificates(options.directory / "certificates")
-    with closing(RabbitMQ(options.directory / "rabbitmq", certificates)) as broker:
+    directory = options.directory / "rabbitmq"
+    with closing(RabbitMQ(directory, certificates)) as broker:
+        with (directory / "rabbitmq.conf").open("a") as configuration:
+            configuration.write(f"tcp_listen_options.send_timeout = {PATIENCE * 1000}\n")
         broker.start()
         broker.ctl("clear_policy", "-p", VHOST, "as-on-the-public-broker")  # 50 MB a queue
         return [compare(broker, options)]
@@ -78,8 +81,7 @@ class _Bench:
         port = broker.amqp_port
         self._login = ("127.0.0.1", str(port), VHOST, *USER)
         self._url = (
-            f"amqp://{':'.join(USER)}@127.0.0.1:{port}/{quote(VHOST, safe='')}"
-            f"?heartbeat={HEARTBEAT}"
+            f"amqp://{':'.join(USER)}@127.0.0.1:{port}/{quote(VHOST, safe='')}?heartbeat={PATIENCE}"
         )
 
     def busmon(self, messages: int, *, tls: bool) -> Run:
@@ -89,7 +91,7 @@ class _Bench:
                 "rules": "packit",
                 "config": self._broker.fedora_toml(directory / "fedora.toml", tls=tls),
                 "queue": queue,
-                "heartbeat": f"{HEARTBEAT}s",
+                "heartbeat": f"{PATIENCE}s",
             }
             return drain_busmon(directory, settings, partial(self._publish, messages), messages)
 

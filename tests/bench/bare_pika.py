@@ -15,7 +15,9 @@ class Counter:
     def __init__(self, url: str, queue: str, number: int) -> None:
         self._queue, self._number, self._seen = queue, number, 0
         self.connection = pika.SelectConnection(
-            pika.URLParameters(url), on_open_callback=self._opened
+            pika.URLParameters(url),
+            on_open_callback=self._opened,
+            on_close_callback=lambda _connection, reason: sys.exit(str(reason)),
         )
 
     def _opened(self, connection: Any) -> None:

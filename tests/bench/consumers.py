@@ -23,6 +23,7 @@ def drain_busmon(
             run = drain(busmon, fill, messages, lambda: number() >= messages)
         counted = busmon.counts().total()
         assert counted == messages, f"busmon counted {counted} of {messages}"
+        assert busmon.output().count("connected to") == 1, busmon.output()
     return run
 
 

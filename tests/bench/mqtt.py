@@ -16,7 +16,7 @@ from tests.brokers.mosquitto import INFLIGHT, Mosquitto
 
 MESSAGES = 50_000
 CHUNK = 5_000  # messages that the publisher has in memory
-KEEPALIVE = 600  # seconds, since a consumer is stopped while its session is filled
+PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
 
 NOTES = (
     "Payloads of 0.2 to 25 kB, one in 500 of 100 kB, QoS 1, a persistent session each, no TLS;"
@@ -62,7 +62,7 @@ class _Bench:
             "url": self._broker.url,
             "client_id": name,
             "topics": [f"{name}/#"],
-            "keepalive": f"{KEEPALIVE}s",
+            "keepalive": f"{PATIENCE}s",
         }
         return drain_busmon(directory, settings, partial(self._publish, name), self._messages)
 
@@ -81,7 +81,7 @@ class _Bench:
         name, directory = self._new()
         # It does not say when it is subscribed, but prints what was retained.
         self._broker.publish([(f"{name}/retained", b"1")], retain=True)
-        options = f"-p {self._broker.port} -i {name} -c -q 1 -k {KEEPALIVE} -t {name}/#"
+        options = f"-p {self._broker.port} -i {name} -c -q 1 -k {PATIENCE} -t {name}/#"
         return drain_other(
             directory,
             ["mosquitto_sub", *options.split(), "-F", ""],  # an empty line a message

@@ -15,7 +15,7 @@ from tests.brokers.certificates import Certificates
 
 MESSAGES = 20_000
 CHUNK = 1_000  # messages before the publisher waits for a receipt
-HEARTBEAT = 600  # seconds, since a consumer is stopped while its queue is filled
+PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
 
 NOTES = (
     "Bodies of 0.2 to 25 kB, one in 500 of 100 kB, a VirtualTopic's queue each, no TLS;"
@@ -56,7 +56,7 @@ class _Bench:
             "brokers": [f"127.0.0.1:{self._broker.port}"],
             "destinations": [queue],
             "topic_pattern": rf"{place}\.(.+)$",
-            "heartbeat": f"{HEARTBEAT}s",
+            "heartbeat": f"{PATIENCE}s",
         }
         return drain_busmon(directory, settings, partial(self._publish, place), self._messages)
 
