@@ -8,14 +8,17 @@ from typing import Any
 from tests.brokers.certificates import Certificates
 from tests.brokers.rabbitmq import VHOST, RabbitMQ
 
-HEARTBEAT = 600  # seconds, since a consumer is stopped while its queue is filled
+PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
 
 
 @contextmanager
 def unlimited_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
-    """A RabbitMQ without the public broker's 50 MB a queue."""
+    """A RabbitMQ without the public broker's 50 MB a queue, which waits for a stopped client."""
     certificates = Certificates(directory / "certificates")
-    with closing(RabbitMQ(directory / "rabbitmq", certificates)) as broker:
+    place = directory / "rabbitmq"
+    with closing(RabbitMQ(place, certificates)) as broker:
+        with (place / "rabbitmq.conf").open("a") as configuration:
+            configuration.write(f"tcp_listen_options.send_timeout = {PATIENCE * 1000}\n")
         broker.start()
         broker.ctl("clear_policy", "-p", VHOST, "as-on-the-public-broker")
         yield broker
@@ -28,5 +31,5 @@ def amqp_bus(broker: RabbitMQ, directory: Path, queue: str, *, tls: bool) -> dic
         "rules": "packit",
         "config": broker.fedora_toml(directory / "fedora.toml", tls=tls),
         "queue": queue,
-        "heartbeat": f"{HEARTBEAT}s",
+        "heartbeat": f"{PATIENCE}s",
     }
