@@ -42,7 +42,8 @@ def _bytes_a_row(options: Options) -> Table:
 def _pruning(options: Options) -> Table:
     past = options.size(PAST)
     now = time.time()
-    path = with_past(options.directory / "pruned.sqlite", past, now - 9 * DAY, now - 8 * DAY)
+    path = options.directory / "pruned.sqlite"
+    with_past(path, past, now - 9 * DAY, now - 8 * DAY, scattered=True)
     ledger = Ledger(str(path))
     end = time.monotonic() + QUIET * min(1.0, options.scale)
     quiet = sorted(_waits(ledger, lambda: time.monotonic() < end))
