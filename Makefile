@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Most tests wait for brokers: four files at a time, begun in the order of their names.
+ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test bench silence-report lint lock prometheusrule clean
@@ -12,7 +14,7 @@ demo: .venv/runtime ## watch made-up buses: no broker, no configuration
 
 test: .venv/development ## run the tests on real brokers, which it installs if missing
 	tests/install-brokers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
 
 bench: .venv/development ## measure speed and memory beside other clients, on real brokers
 	tests/install-brokers
