@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import Options, amqp, mqtt, stomp
+from tests.bench import Options, amqp, growth, ledger, memory, mqtt, scrape, start, stomp
 from tests.bench.machine import describe
 from tests.bench.measure import Table
 
@@ -16,6 +16,11 @@ BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "amqp": amqp.run,
     "mqtt": mqtt.run,
     "stomp": stomp.run,
+    "memory": memory.run,
+    "start": start.run,
+    "scrape": scrape.run,
+    "ledger": ledger.run,
+    "growth": growth.run,
 }
 HELP = """\
 The C client of the AMQP benchmark is compiled here: it needs cc, pkg-config and librabbitmq

@@ -3,24 +3,23 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
 from tests.bench import Options
+from tests.bench.brokers import PATIENCE, amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_fedora
 from tests.brokers import Server
-from tests.brokers.certificates import Certificates
 from tests.brokers.rabbitmq import USER, VHOST, RabbitMQ
 
 MESSAGES = 50_000
 MESSAGES_FOR_CONSUME = 10_000  # it is slow
 SOURCE = Path(__file__).with_name("consume.c")
-PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
 
 NOTES = (
     "Bodies of 0.2 to 25 kB, one in 500 of 100 kB, no TLS unless said; each consumer had a full"
@@ -33,13 +32,7 @@ NOTES = (
 
 def run(options: Options) -> list[Table]:
     """Compare all that there are, on a broker of their own."""
-    certificates = Certificates(options.directory / "certificates")
-    directory = options.directory / "rabbitmq"
-    with closing(RabbitMQ(directory, certificates)) as broker:
-        with (directory / "rabbitmq.conf").open("a") as configuration:
-            configuration.write(f"tcp_listen_options.send_timeout = {PATIENCE * 1000}\n")
-        broker.start()
-        broker.ctl("clear_policy", "-p", VHOST, "as-on-the-public-broker")  # 50 MB a queue
+    with unlimited_rabbitmq(options.directory) as broker:
         return [compare(broker, options)]
 
 
@@ -86,13 +79,7 @@ class _Bench:
 
     def busmon(self, messages: int, *, tls: bool) -> Run:
         with self._queue() as (queue, directory):
-            settings = {
-                "type": "amqp",
-                "rules": "packit",
-                "config": self._broker.fedora_toml(directory / "fedora.toml", tls=tls),
-                "queue": queue,
-                "heartbeat": f"{PATIENCE}s",
-            }
+            settings = amqp_bus(self._broker, directory, queue, tls=tls)
             return drain_busmon(directory, settings, partial(self._publish, messages), messages)
 
     def consume(self, messages: int, *, prefetch: int) -> Run:

@@ -136,6 +136,11 @@ def drain(
     )
 
 
+def quantile(ordered: Sequence[float], part: float) -> float:
+    """Return the value below which this part of the ordered values is; 1 for the greatest."""
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used, user and system, of all its threads."""
     return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.bench import Options
+from tests.bench.brokers import PATIENCE
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_centos
@@ -16,7 +17,6 @@ from tests.brokers.mosquitto import INFLIGHT, Mosquitto
 
 MESSAGES = 50_000
 CHUNK = 5_000  # messages that the publisher has in memory
-PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
 
 NOTES = (
     "Payloads of 0.2 to 25 kB, one in 500 of 100 kB, QoS 1, a persistent session each, no TLS;"

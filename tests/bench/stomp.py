@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.bench import Options
+from tests.bench.brokers import PATIENCE
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_fedora
@@ -15,7 +16,6 @@ from tests.brokers.certificates import Certificates
 
 MESSAGES = 20_000
 CHUNK = 1_000  # messages before the publisher waits for a receipt
-PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
 
 NOTES = (
     "Bodies of 0.2 to 25 kB, one in 500 of 100 kB, a VirtualTopic's queue each, no TLS;"
