@@ -1,8 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Most tests wait for brokers: four files at a time, begun in the order of their names.
+ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test soak silence-report lint lock prometheusrule clean
+.PHONY: help demo test bench soak silence-report lint lock prometheusrule clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile
@@ -12,7 +14,11 @@ demo: .venv/runtime ## watch made-up buses: no broker, no configuration
 
 test: .venv/development ## run the tests on real brokers, which it installs if missing
 	tests/install-brokers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
+
+bench: .venv/development ## measure speed and memory beside other clients, on real brokers
+	tests/install-brokers
+	$(BIN)/python -m tests.bench $(ARGS)
 
 soak: .venv/development ## an hour of faults on all buses, each message counted (ARGS="--minutes 5 --kills 20")
 	tests/install-brokers

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 from uuid import uuid4
 
 from busmon.message import Message, Verdict
-from busmon.storage import milliseconds, opened, seconds, stored_id
+from busmon.storage import Files, milliseconds, opened, seconds, stored_id
 
 HOURS_KEPT = 24 * 31 * 13
 PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
@@ -78,6 +78,7 @@ class Ledger:
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
             self._load()
+            self._files = Files(path)
             self._file = file.pop_all()
 
     def close(self) -> None:
@@ -119,8 +120,8 @@ class Ledger:
             return Counter(self._duplicates)
 
     def problem(self) -> str | None:
-        """Return why the last batch could not be written, or None where it was."""
-        return self._problem
+        """Return why the last batch could not be written or the next can't be, or None."""
+        return f"ledger: {lost}" if (lost := self._files.problem()) else self._problem
 
     def bus_number(self, bus: str) -> int:
         """Return the number by which the tables know a bus, made where it has none."""
@@ -205,8 +206,10 @@ class Ledger:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 size = self._measure()
+                if lost := self._files.problem():
+                    raise NotRecorded(lost)
         except sqlite3.Error as error:
-            raise NotRecorded(str(error)) from error
+            raise NotRecorded(self._files.explain(error)) from error
         self._size = size
 
     def _load(self) -> None:

@@ -9,6 +9,7 @@ from busmon.text import printable
 
 # What the libraries say of connections, busmon says itself, with what to check.
 QUIET = {"fedora_messaging": "ERROR", "pika": "CRITICAL", "stomp": "CRITICAL", "twisted": "ERROR"}
+TELLTALE = "fedora_messaging.message"  # shows what is in a message
 
 
 def setup(settings: Log) -> None:
@@ -18,6 +19,7 @@ def setup(settings: Log) -> None:
         _Json() if settings.format == "json" else _Text("%(asctime)s %(levelname)-7s %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    logging.getLogger(TELLTALE).setLevel(logging.CRITICAL)
     if settings.level != "debug":
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)

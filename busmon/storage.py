@@ -12,6 +12,8 @@ from uuid import UUID
 APPLICATION_ID = 0x6275736D  # "busm", in the file's header
 VERSION = 1
 BUSY = 2.0  # seconds to wait while another program writes; fewer than those in which busmon stops
+DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+ANEW = "busmon starts a new one, with all counters at zero"
 SCHEMA = """
 CREATE TABLE buses (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
@@ -130,6 +132,40 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
             yield db
 
 
+class Files:
+    """The files of an open ledger, which others may remove or damage behind its back.
+
+    What is written to a file without a name, or beyond damage, is gone after the next start.
+    """
+
+    def __init__(self, path: str) -> None:
+        names = () if path == ":memory:" else (path, f"{path}-wal", f"{path}.lock")
+        self._files = {(file := Path(name)): _identity(file) for name in names}
+        self._damage: str | None = None
+
+    def problem(self) -> str | None:
+        """Return why nothing may be written, or None; costs some microseconds."""
+        for file, identity in self._files.items():
+            if _identity(file) != identity:
+                return f"{file} was removed or replaced; put it back, or restart busmon"
+        return self._damage
+
+    def explain(self, error: sqlite3.Error) -> str:
+        """Return what an error says; damage is remembered, since it does not heal."""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
+            self._damage = f"damaged: {error}; stop busmon and move its files away: {ANEW}"
+            return self._damage
+        return str(error)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
 def read_only(path: str) -> Iterator[sqlite3.Connection]:
     """Open a ledger for reading beside the busmon that writes it, or without one.
@@ -168,10 +204,7 @@ def _explained(path: str) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise LedgerError(f"{path}: can't be opened: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise LedgerError(
-            f"{path}: damaged: {error}; move it away: busmon starts a new one,"
-            " with all counters at zero"
-        ) from error
+        raise LedgerError(f"{path}: damaged: {error}; move it away: {ANEW}") from error
 
 
 @contextmanager
@@ -180,7 +213,10 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         if not path.parent.is_dir():
             raise LedgerError(f"{path.parent}: no such directory; make it, writable for busmon")
-        lock = Path(f"{path}.lock").open("w")  # noqa: SIM115 - what follows holds it
+        beside = Path(f"{path}.lock")
+        for file in (path, beside):  # SQLite gives its other files the mode of the first
+            file.touch(0o600)
+        lock = beside.open("a")
     except OSError as error:
         raise LedgerError(f"{path}: can't be written: {error.strerror}") from error
     with lock:

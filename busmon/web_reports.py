@@ -4,7 +4,7 @@ import hmac
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from wsgiref.types import WSGIEnvironment
+from wsgiref.types import InputStream, WSGIEnvironment
 
 from busmon.ledger import NotRecorded
 from busmon.reports import Inbox, Malformed, parse
@@ -47,18 +47,25 @@ def _content(environ: WSGIEnvironment, expected: bytes) -> bytes:
         raise _Refused("length", HTTPStatus.LENGTH_REQUIRED)
     if len(length) > 9 or int(length) > LARGEST:
         raise _Refused("size", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    # Read even where it is refused: a client that can't write on reads no answer.
-    content: bytes = environ["wsgi.input"].read(int(length))
+    body = environ["wsgi.input"]
     scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), expected)
     if not same or scheme.lower() != "bearer":
+        _pass_over(body, int(length))
         challenge = ("WWW-Authenticate", 'Bearer realm="busmon reports"')
         raise _Refused("token", HTTPStatus.UNAUTHORIZED, "", challenge)
+    content: bytes = body.read(int(length))
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
         raise _Refused("type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     if len(content) != int(length):
         raise _Refused("length", HTTPStatus.BAD_REQUEST, "shorter than its Content-Length")
     return content
+
+
+def _pass_over(body: InputStream, left: int) -> None:
+    """Read what is refused and keep none of it: a client that can't write on reads no answer."""
+    while left > 0 and (part := body.read(min(left, 65536))):
+        left -= len(part)
 
 
 def _accept(inbox: Inbox, content: bytes, now: float) -> None:

@@ -6,13 +6,17 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from io import StringIO
+from http import HTTPStatus
+from http.client import LineTooLong
+from io import BufferedReader, StringIO
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from busmon.settings import Web, host_port
+
+LARGEST_HEAD = 65536  # bytes of a request's first line and headers; a hundred of them at most
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +109,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_port = False  # a second busmon on the same port is to be told
-    request_queue_size = 64
+    request_queue_size = 1024  # a crowd would have others wait a second for the next try
 
     def __init__(self, host: str, port: int, tls: _Tls | None, longest: float, most: int) -> None:
         self._tls, self._longest, self._most = tls, longest, most
@@ -165,7 +169,34 @@ def _end(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
+class _Reader(BufferedReader):
+    """What a client sends. Its lines, which are the head of a request, have a limit together."""
+
+    _left = LARGEST_HEAD + 1
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if not self._left:
+            raise LineTooLong("head")
+        line = super().readline(self._left if size is None or size < 0 else min(size, self._left))
+        self._left -= len(line)
+        return line
+
+
 class _Handler(WSGIRequestHandler):
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = _Reader(self.rfile.detach())
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        names = ("Content-Length", "Transfer-Encoding")
+        if sum(len(self.headers.get_all(name, [])) for name in names) > 1:
+            # A proxy before us may take another end of the request for the right one.
+            self.send_error(HTTPStatus.BAD_REQUEST, "More than one length")
+            return False
+        return True
+
     def get_environ(self) -> WSGIEnvironment:
         certificate = isinstance(self.request, ssl.SSLSocket) and self.request.getpeercert()
         return super().get_environ() | {"SSL_CLIENT_VERIFY": "SUCCESS" if certificate else "NONE"}

@@ -1,8 +1,10 @@
 """Fixtures: the brokers, one of each for the whole session, and the buses of one test."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.brokers.activemq import ActiveMQ, activemq  # noqa: F401 - a fixture
@@ -20,6 +22,11 @@ from tests.streams import (
     started,
     virtual_bus,
 )
+
+# HYPOTHESIS_PROFILE=soak looks longer where a test has no number of examples of its own.
+hypothesis.settings.register_profile("soak", max_examples=2_000)
+if profile := os.environ.get("HYPOTHESIS_PROFILE"):
+    hypothesis.settings.load_profile(profile)
 
 
 @pytest.fixture(scope="session")

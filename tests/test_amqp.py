@@ -9,9 +9,8 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import EXCHANGE, USER, VHOST, Publication, RabbitMQ
 from tests.brokers.test_rabbitmq import listener
 from tests.samples import FEDORA_FILE
-from tests.test_mqtt import Recorder
+from tests.sources import Recorder, once, running, wait_for_problem
 
 # What Twisted does with pyOpenSSL, and fedora-messaging with Twisted.
 pytestmark = [
@@ -90,23 +89,6 @@ def bus(rabbitmq: RabbitMQ, tmp_path: Path) -> Bus:
     return Bus(rabbitmq, tmp_path, f"bus-{uuid4().hex[:8]}", str(uuid4()))
 
 
-@contextmanager
-def running(
-    source: AmqpSource, handle: Callable[[Sequence[Message]], None], *, connected: bool = True
-) -> Iterator[AmqpSource]:
-    thread = threading.Thread(target=source.run, args=(handle,))
-    thread.start()
-    try:
-        if connected:
-            wait_until(lambda: source.link.connected, what="the source to be connected")
-        yield source
-    finally:
-        source.stop()
-        thread.join(5)
-        assert not thread.is_alive()
-    assert source.link.problem() == "stopped"
-
-
 class Gate:
     """Hands batches on while it is open; before that, each waits."""
 
@@ -131,25 +113,6 @@ def slowly(recorder: Recorder) -> Callable[[Sequence[Message]], None]:
     return handle
 
 
-def wait_for(recorder: Recorder, total: int) -> None:
-    """Wait for a number of messages; more are shown by what the test compares next."""
-    wait_until(lambda: len(recorder.counted) >= total, what=f"{total} messages")
-
-
-def wait_for_problem(source: AmqpSource, expected: str) -> None:
-    """Wait until the source tells it; `*` is for the words that are not busmon's own."""
-    pattern = re.compile(".*".join(re.escape(part) for part in expected.split("*")))
-    try:
-        wait_until(lambda: pattern.fullmatch(source.link.problem() or ""), 20, expected)
-    except AssertionError as error:
-        error.add_note(f"it told: {source.link.problem()}")
-        raise
-
-
-def once(total: int) -> Counter[int]:
-    return Counter(range(total))
-
-
 # --- every message once -----------------------------------------------------------------
 
 
@@ -166,12 +129,12 @@ def test_every_message_is_received_once_and_acknowledged(bus: Bus) -> None:
     recorder = Recorder()
     with running(bus.source(), recorder) as source:
         bus.broker.publish(published[:3000])
-        wait_for(recorder, 3000)
+        recorder.wait_for(3000)
         assert (source.link.connects, source.link.problem()) == (1, None)
     assert bus.waiting() == 0
     bus.broker.publish(published[3000:])
     with running(bus.source(), recorder):
-        wait_for(recorder, 5000)
+        recorder.wait_for(5000)
     assert bus.waiting() == 0
     assert recorder.duplicates == 0
     assert [message.id for message in recorder.counted] == list(publications)  # in order
@@ -199,7 +162,7 @@ def test_the_listener_beside_it_still_gets_every_message(bus: Bus) -> None:
     ):
         wait_until(lambda: consumer.logged("Successfully registered"), what="the listener")
         bus.broker.publish(published)
-        wait_for(recorder, 200)
+        recorder.wait_for(200)
         last = f"(message id {published[-1].message_id})"
         wait_until(lambda: consumer.logged(last), what="the listener's last message")
         heard = set(re.findall(r"\(message id ([\w-]+)\)", consumer.output()))
@@ -218,8 +181,8 @@ def test_two_buses_with_different_logins_run_side_by_side(bus: Bus) -> None:
                 proxy.cut()
                 bus.numbered(range(round_ * 100, round_ * 100 + 100))
                 other.numbered(range(round_ * 200, round_ * 200 + 200))
-                wait_for(recorders[0], round_ * 100 + 100)
-                wait_for(recorders[1], round_ * 200 + 200)
+                recorders[0].wait_for(round_ * 100 + 100)
+                recorders[1].wait_for(round_ * 200 + 200)
         assert by_certificate.link.disconnects[Cause.NETWORK] == 3
         assert by_password.link.connects == 1
     assert recorders[0].numbers() == once(300)
@@ -255,7 +218,7 @@ def test_what_the_listener_never_sees_arrives_with_its_verdict(bus: Bus) -> None
         published += [bad, Publication(topic=f"{bus.root}.good", body=PLAIN)]
     with running(bus.source(), recorder) as source:
         bus.broker.publish(published)
-        wait_for(recorder, len(published))
+        recorder.wait_for(len(published))
         assert source.link.connects == 1
     assert [m.rejected for m in recorder.counted if m.topic.endswith(".bad")] == [
         verdict for *_, verdict in REFUSED
@@ -334,7 +297,7 @@ def test_headers_of_every_type_are_read_and_no_topic_and_no_header_stops_it(bus:
             for table in unreadable:
                 channel.basic_publish(EXCHANGE, f"{bus.root}.unread", PLAIN, RawHeaders(table))
             channel.basic_publish(EXCHANGE, f"{bus.root}.".encode() + b"\xff", PLAIN)
-            wait_for(recorder, len(tables) + len(unreadable) + 1)
+            recorder.wait_for(len(tables) + len(unreadable) + 1)
     told = {
         rejected: [m for m in recorder.counted if m.rejected == rejected]
         for rejected in (None, wire.KILLS_CONSUMER)
@@ -371,7 +334,7 @@ def test_nothing_is_acknowledged_while_nothing_can_be_recorded(bus: Bus) -> None
     assert bus.waiting() == 1000
     recorder.failing = False
     with running(bus.source(), recorder):
-        wait_for(recorder, 1000)
+        recorder.wait_for(1000)
     assert recorder.numbers() == once(1000)
     assert bus.waiting() == 0
 
@@ -383,7 +346,7 @@ def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(bus: Bus) -
         bus.numbered(range(1000))
         wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the crash")
         recorder.crashing = False
-        wait_for(recorder, 1000)
+        recorder.wait_for(1000)
     assert recorder.numbers() == once(1000)
     assert recorder.duplicates > 0
 
@@ -399,7 +362,7 @@ def test_a_bug_is_logged_and_survived(bus: Bus, caplog: pytest.LogCaptureFixture
 
     with running(bus.source(), handle) as source:
         bus.numbered(range(100))
-        wait_for(recorder, 100)
+        recorder.wait_for(100)
         assert source.link.disconnects[Cause.ERROR] == 1
     assert recorder.numbers() == once(100)
     logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -424,7 +387,7 @@ def test_stopped_with_a_batch_in_hand_it_records_and_acknowledges_it(bus: Bus) -
     assert 0 < len(recorder.counted) <= 200
     assert bus.waiting() == 1000 - len(recorder.counted)
     with running(bus.source(), recorder):
-        wait_for(recorder, 1000)
+        recorder.wait_for(1000)
     assert (recorder.numbers(), recorder.duplicates) == (once(1000), 0)
 
 
@@ -439,11 +402,11 @@ def test_a_broker_restarted_and_killed_in_mid_stream_and_down_at_start(bus: Bus)
     bus.numbered(range(3000))
     try:
         with running(bus.source(prefetch=5), slowly(recorder)) as source:
-            wait_for(recorder, 100)
+            recorder.wait_for(100)
             broker.stop()
             wait_for_problem(source, where + "Connection was refused *")
             broker.start()
-            wait_for(recorder, len(recorder.counted) + 100)
+            recorder.wait_for(len(recorder.counted) + 100)
             assert (source.link.connects, source.link.disconnects[Cause.NETWORK]) == (2, 1)
             broker.kill()
             assert len(recorder.counted) < 2900
@@ -451,7 +414,7 @@ def test_a_broker_restarted_and_killed_in_mid_stream_and_down_at_start(bus: Bus)
         with running(bus.source(), recorder, connected=False) as source:
             wait_for_problem(source, where + "Connection was refused *")
             broker.start()
-            wait_for(recorder, 3000)
+            recorder.wait_for(3000)
             assert (source.link.connects, source.link.disconnects.total()) == (1, 0)
     finally:
         if not broker.server.running:
@@ -467,7 +430,7 @@ def test_a_connection_cut_closed_or_gone_silent_in_mid_stream_heals(bus: Bus, tl
         source = bus.source(prefetch=5, heartbeat=1, tls=tls, port=proxy.port)
         with running(source, slowly(recorder)):
             bus.numbered(range(2000))
-            wait_for(recorder, 100)
+            recorder.wait_for(100)
             proxy.cut()
             wait_until(lambda: source.link.disconnects[Cause.NETWORK], what="the cut")
             wait_until(lambda: source.link.connected, what="the connection")
@@ -477,7 +440,7 @@ def test_a_connection_cut_closed_or_gone_silent_in_mid_stream_heals(bus: Bus, tl
             proxy.swallow()
             wait_for_problem(source, "silent: no sign of life from the broker")
             proxy.heal()
-            wait_for(recorder, 2000)
+            recorder.wait_for(2000)
             assert source.link.disconnects[Cause.SILENT] == 1
     assert recorder.numbers() == once(2000)
     assert bus.waiting() == 0
@@ -520,7 +483,7 @@ def test_a_deleted_queue_is_made_again_and_what_it_had_delivered_is_recorded(bus
         wait_until(lambda: source.link.disconnects[Cause.CANCELLED], what="the cancellation")
         wait_until(lambda: source.link.connected, what="the connection")
         bus.numbered(range(100, 200))
-        wait_for(recorder, 200)
+        recorder.wait_for(200)
         assert bus.broker.bindings(bus.queue) == {f"{bus.root}.#"}
     assert recorder.numbers() == once(200)
 
@@ -543,7 +506,7 @@ def test_a_permission_withdrawn_is_told_and_its_return_heals(bus: Bus) -> None:
                 bus.numbered(range(100))
             finally:
                 bus.broker.ctl(*user, ".*", ".*", ".*")
-            wait_for(recorder, 100)
+            recorder.wait_for(100)
     assert recorder.numbers() == once(100)
 
 
@@ -665,7 +628,7 @@ def test_a_certificate_renewed_on_disk_is_used_at_the_next_connection(
         install(certificates.client("fedora"), pair)
         wait_until(lambda: source.link.connected, what="the connection")
         bus.numbered(range(100))
-        wait_for(recorder, 100)
+        recorder.wait_for(100)
     assert recorder.numbers() == once(100)
 
 

@@ -28,7 +28,9 @@ LIBRARIES = {
     "fedora_messaging": ("tap", "sources.amqp", "sources.wire", "fedora_toml"),
     "pika": ("sources.amqp", "sources.wire", "fedora_toml"),
     "twisted": ("sources.amqp",),
+    "fastjsonschema": ("sources.wire",),
     "jsonschema": ("sources.wire",),
+    "msgspec": ("sources.payload",),
     "paho": ("sources.mqtt",),
     "stomp": ("sources.stomp",),
     "prometheus_client": (

@@ -14,7 +14,7 @@ from redis import Redis as Client
 from busmon.gap_settings import Celery as Settings
 from busmon.ledger import Ledger
 from busmon.observed import Observed
-from busmon.observers.celery import CeleryObserver
+from busmon.observers.celery import PING, CeleryObserver
 from busmon.observers.tasks import TaskEvents
 from busmon.observers.workers import Workers
 from tests.brokers import Server, wait_until
@@ -154,6 +154,17 @@ def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
             watch.wait_for("succeeded", *tasks)
             wait_until(lambda: watch.waiting() == 0, what="an empty queue")
         assert watch.state(hanging) == "started"
+
+
+def test_that_workers_are_silent_is_seen_without_a_hole(tmp_path: Path, broker: Redis):
+    """The broker is asked for a sign of life then: until it answers, nothing is missed."""
+    with watching(tmp_path / "ledger.sqlite", broker) as watch:
+        with worker(tmp_path, broker, "-E"):
+            watch.wait_for("succeeded", publish(broker, "succeed"))
+            wait_until(watch.intervals, what="the observer to have seen")
+        asked = (time.time() + PING + 3) * 1000
+        wait_until(lambda: watch.intervals()[-1][1] > asked, what="an observer that sees on")
+        assert len(watch.intervals()) == 1
 
 
 def test_it_goes_on_when_the_broker_was_away_and_says_what_it_missed(

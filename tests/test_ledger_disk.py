@@ -1,5 +1,6 @@
 """The ledger on its disk: killed, starved, locked, damaged, and never counting wrongly."""
 
+import os
 import random
 import subprocess
 import sys
@@ -25,6 +26,18 @@ def path(tmp_path: Path) -> str:
 def ledger(path: str) -> Iterator[Ledger]:
     with closing(Ledger(path)) as opened:
         yield opened
+
+
+def test_no_other_user_may_read_it(path: str):
+    before = os.umask(0)
+    try:
+        with closing(Ledger(path)) as ledger:
+            ledger.record(judged(1))
+            modes = {file.name: file.stat().st_mode & 0o777 for file in Path(path).parent.iterdir()}
+    finally:
+        os.umask(before)
+    names = [f"ledger.sqlite{suffix}" for suffix in ("", ".lock", "-wal", "-shm")]
+    assert modes == dict.fromkeys(names, 0o600)
 
 
 # --- another process --------------------------------------------------------------------

@@ -243,6 +243,7 @@ class Garbage(BaseHTTPRequestHandler):
         "/stopped": b"HTTP/1.0 200 OK\r\n\r\n" + GOOD.replace(b"true", b"false"),
         "/endless": b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 2**20,
         "/error": b"HTTP/1.0 500 Oops\r\n\r\n" + GOOD,
+        "/moved": b"HTTP/1.0 302 Found\r\nLocation: /good\r\n\r\n",
         "/nothing": b"",
         "/noise": b"\x00\xff" * 100,
         "/cut": b"HTTP/1.0 200 OK\r\nContent-Length: 999\r\n\r\n{",
@@ -269,6 +270,7 @@ def garbage() -> Iterator[str]:
     [
         ("/endless", "does not answer as"),
         ("/error", "answers with status 500"),
+        ("/moved", "answers with status 302"),
         ("/nothing", "no answer: Remote end closed"),
         ("/noise", "no answer: "),
         ("/cut", "(no|does not) answer"),

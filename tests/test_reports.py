@@ -183,7 +183,10 @@ def test_a_batch_sent_again_counts_once(bench):
         (batch(report(), report(state="lost")), {}, 400, "malformed"),
         (batch(report("\ud800")), {}, 400, "malformed"),
         (batch(*[report()] * 1001), {}, 400, "malformed"),
+        (batch([[[]]] * 1000), {}, 400, "malformed"),
+        (b'{"reports":' + b"[" * 100_000, {}, 400, "malformed"),
         (batch(report(), bus="centos"), {}, 403, "bus"),
+        (json.dumps(batch(report())).encode()[:-1] + b', "bus": "centos"}', {}, 403, "bus"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_counted_by_reason_and_nothing_of_it_is_kept(

@@ -1,24 +1,19 @@
 """`busmon run` as a process: what it counts over restarts, what stops it, what it never tells."""
 
-import base64
 import json
 import re
 import socket
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pika.frame
 import pika.spec
-import pytest
 
 from tests.brokers import Server, free_port, wait_until
-from tests.brokers.mosquitto import Mosquitto
 from tests.busmon_process import Busmon
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 
@@ -189,54 +184,6 @@ def test_log_lines_in_json_are_objects(tmp_path: Path):
     assert {f"listening on {busmon.url}", "stopping"} <= told
 
 
-def limit(busmon: Busmon, size: int | str) -> None:
-    """Let no file of the process grow beyond so many bytes: to it, the disk is full."""
-    subprocess.run(["prlimit", "--pid", str(busmon.pid), f"--fsize={size}:unlimited"], check=True)
-
-
-def test_a_full_disk_stops_acknowledging_is_told_and_heals(tmp_path: Path, mosquitto: Mosquitto):
-    topic, client = f"{tmp_path.name}/pull-request.new", tmp_path.name
-    bus = {
-        "type": "mqtt",
-        "rules": "all",
-        "url": mosquitto.url,
-        "client_id": client,
-        "topics": [f"{tmp_path.name}/#"],
-    }
-
-    def publish(*numbers: int) -> None:
-        mosquitto.publish((topic, json.dumps({"number": n}).encode()) for n in numbers)
-
-    with Busmon(tmp_path, {"centos": bus}) as busmon:
-        busmon.wait_until_ready()
-        publish(*range(100))
-        wait_until(lambda: busmon.counts().total() == 100, what="the first messages")
-        limit(busmon, 4096)
-        publish(*range(100, 150))
-        _, lines = wait_until(
-            lambda: (
-                (answer := busmon.ask("/ready"))[0] == 503
-                and any(line.startswith("ledger: ") for line in answer[1])
-                and answer
-            ),
-            what="/ready to tell of the ledger",
-        )
-        assert all(line.startswith(("ledger: ", "centos: ledger: ")) for line in lines), lines
-        assert busmon.counts().total() == 100
-        assert busmon.ask("/live") == (200, ["live"])
-        busmon.kill()  # nothing was acknowledged, so nothing is lost even so
-        busmon.start()
-        wait_until(lambda: busmon.counts().total() == 150, 60, "what came meanwhile")
-        busmon.wait_until_ready()
-        limit(busmon, 4096)
-        publish(*range(150, 200))
-        wait_until(lambda: busmon.ask("/ready")[0] == 503, what="/ready to tell of the ledger")
-        limit(busmon, "unlimited")
-        wait_until(lambda: busmon.counts().total() == 200, 60, "what came meanwhile")
-        busmon.wait_until_ready()
-        assert busmon.counts() == {("centos", topic, "handled", ""): 200}
-
-
 # Brokers that are none: they accept, hear the login, and hang or close
 
 FEDORA_TOML = """
@@ -329,64 +276,6 @@ def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path):
             assert status == 503
             assert [line.partition(":")[0] for line in lines] == ["amqp", "mqtt", "stomp"]
             assert busmon.terminate(5) == 0
-
-
-LOGIN = base64.b64encode(b"me:web-c4nary").decode()
-
-
-@pytest.mark.parametrize(
-    ("web", "authorization"),
-    [
-        ({"token": "web-c4nary"}, "Bearer web-c4nary"),
-        ({"username": "me", "password": "web-c4nary"}, f"Basic {LOGIN}"),
-    ],
-    ids=["token", "password"],
-)
-def test_no_secret_shows_anywhere(tmp_path: Path, web: dict[str, str], authorization: str):
-    """Whether brokers refuse connections or hear the login, at log level debug."""
-    closed = {name: free_port() for name in ("amqp", "mqtt", "stomp")}
-    with pretenders(hang=False) as named:
-        ports = {name: pretender.port for name, pretender in named.items()}
-        configured = buses(tmp_path, "1", **ports) | buses(tmp_path, "2", **closed)
-        configured["mqtt2"]["password"] = "mqtt-2-c4nary"
-        configured["stomp2"]["passcode"] = "stomp-2-c4nary"
-        (tmp_path / "passcode").write_text("stomp-1-c4nary\n")
-        configured["stomp1"]["passcode_file"] = "passcode"
-        busmon = Busmon(tmp_path, configured)
-        settings(tmp_path, '[log]\nlevel = "debug"')
-        words = [f"BUSMON__WEB__{key.upper()}={value}" for key, value in web.items()]
-        words.append("BUSMON__BUSES__MQTT1__PASSWORD=mqtt-1-c4nary")
-        busmon.argv = ["env", *words, *busmon.argv]
-        with busmon:
-            wait_until(lambda: tried(busmon, configured), what="every bus to fail")
-            paths = ("/metrics", "/", "/ready", "/nonsense")
-            shown = {path: get(busmon, path, authorization) for path in paths}
-            assert "busmon_bus_connect_failures_total" in shown["/metrics"]
-            shown["command line"] = Path(f"/proc/{busmon.pid}/cmdline").read_text()
-            assert busmon.terminate(5) == 0
-        for name, pretender in named.items():  # or nothing would be at stake
-            assert f"{name}-1-c4nary".encode() in pretender.heard
-    shown["log"] = busmon.log.read_text()
-    files = tmp_path.glob("ledger*")
-    shown |= {path.name: path.read_bytes().decode("latin-1") for path in files}
-    assert "ledger.sqlite" in shown
-    leaks = {where for where, text in shown.items() if "c4nary" in text or LOGIN in text}
-    assert leaks == set()
-
-
-def tried(busmon: Busmon, names: dict[str, dict[str, object]]) -> bool:
-    """Tell whether every bus has failed twice."""
-    output = busmon.output()
-    return all(len(re.findall(rf" {name}: .*trying again", output)) > 1 for name in names)
-
-
-def get(busmon: Busmon, path: str, authorization: str) -> str:
-    request = Request(f"{busmon.url}{path}", headers={"Authorization": authorization})
-    try:
-        with urlopen(request, timeout=10) as answer:
-            return answer.read().decode()
-    except OSError as error:  # /ready is not well, and says why
-        return getattr(error, "fp", error).read().decode()
 
 
 def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path):

@@ -4,8 +4,9 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,18 @@ from stomp.utils import Frame
 
 from busmon.message import Message
 from busmon.settings import StompBus
-from busmon.sources import Cause, NotRecorded
+from busmon.sources import Cause, Handle
 from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.stomp import StompSource, message_of
-from busmon.sources.stomp_session import subscription_headers
+from busmon.sources.stomp_session import ROOM, subscription_headers
 from tests.brokers import free_port, wait_until
 from tests.brokers.activemq import PASSCODE, USER, ActiveMQ, Publisher
 from tests.brokers.certificates import Certificates
 from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import USER as RABBIT_USER
 from tests.brokers.rabbitmq import VHOST, RabbitMQ
+from tests.sources import Recorder, once
+from tests.sources import running as running_source
 
 BEAT = 1  # seconds
 
@@ -70,33 +73,6 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 both_brokers = pytest.mark.parametrize("broker", ["activemq", "rabbitmq"], indirect=True)
 
 
-class Book:
-    """Keeps messages by the ledger's rule: a known id is a duplicate, if it is a real one."""
-
-    def __init__(self) -> None:
-        self.counted: list[Message] = []
-        self.duplicates = 0
-        self.full = threading.Event()  # while set, nothing can be recorded
-        self._known: set[str] = set()
-
-    def handle(self, batch: Sequence[Message]) -> None:
-        if self.full.is_set():
-            raise NotRecorded("the disk is full")
-        assert batch
-        for message in batch:
-            if message.id in self._known and (message.redelivered or not message.digest_id):
-                self.duplicates += 1
-                continue
-            self._known.add(message.id)
-            self.counted.append(message)
-
-    def numbers(self) -> list[int]:
-        return sorted(message.get("n") for message in self.counted)
-
-    def wait_for(self, count: int) -> None:
-        wait_until(lambda: len(self.counted) >= count, what=f"{count} messages")
-
-
 def bus(port: int, destination: str = "/topic/test.none", **settings: Any) -> StompBus:
     given = {"brokers": [f"127.0.0.1:{port}"], "destinations": [destination], "heartbeat": BEAT}
     return StompBus(type="stomp", rules="all", **given | settings)
@@ -106,22 +82,10 @@ def numbered(numbers: Sequence[int]) -> list[dict[str, int]]:
     return [{"n": number} for number in numbers]
 
 
-@contextmanager
 def running(
-    settings: StompBus, handle: Callable[[Sequence[Message]], None], *, connected: bool = True
-) -> Iterator[StompSource]:
-    source = StompSource("bus", settings)
-    thread = threading.Thread(target=source.run, args=(handle,), name="source")
-    thread.start()
-    try:
-        if connected:
-            wait_until(lambda: source.link.connected, what="the source to be connected")
-        yield source
-    finally:
-        source.stop()
-        thread.join(10)
-    assert not thread.is_alive()
-    assert source.link.problem() == "stopped"
+    settings: StompBus, handle: Handle, *, connected: bool = True
+) -> AbstractContextManager[StompSource]:
+    return running_source(StompSource("bus", settings), handle, connected=connected)
 
 
 @pytest.mark.parametrize(
@@ -144,23 +108,23 @@ def test_5000_messages_are_counted_exactly_those_sent_while_the_source_is_down_t
 ) -> None:
     settings = broker.settings | settings
     watched = bus(broker.port, subscribed or published, **settings)
-    book = Book()
+    recorder = Recorder()
     with broker.publisher() as publisher:
-        with running(watched, book.handle):
+        with running(watched, recorder):
             publisher.send(published, *numbered(range(2000)))
-            book.wait_for(1000)
-        assert len(book.counted) < 5000
+            recorder.wait_for(1000)
+        assert len(recorder.counted) < 5000
         publisher.send(published, *numbered(range(2000, 5000)))
-        with running(watched, book.handle):
-            book.wait_for(5000)
-    assert book.numbers() == list(range(5000))
-    assert book.duplicates == 0  # all that was counted had been acknowledged before the end
-    assert {message.topic for message in book.counted} == {re.sub("^/[^/]+/", "", published)}
-    with running(watched, book.handle), broker.publisher() as publisher:
+        with running(watched, recorder):
+            recorder.wait_for(5000)
+    assert recorder.numbers() == once(5000)
+    assert recorder.duplicates == 0  # all that was counted had been acknowledged before the end
+    assert {message.topic for message in recorder.counted} == {re.sub("^/[^/]+/", "", published)}
+    with running(watched, recorder), broker.publisher() as publisher:
         publisher.send(published, {"n": 5000})
-        book.wait_for(5001)
-    assert book.numbers() == list(range(5001))
-    assert book.duplicates == 0
+        recorder.wait_for(5001)
+    assert recorder.numbers() == once(5001)
+    assert recorder.duplicates == 0
 
 
 @both_brokers
@@ -169,16 +133,16 @@ def test_every_subscription_of_a_session_is_acknowledged(broker: Broker, ack: st
     destinations = ["/queue/test.one", "/topic/test.two", "/queue/test.three"]
     settings = broker.settings | {"destinations": destinations, "client_id": "all", "prefetch": 7}
     watched = bus(broker.port, ack=ack, **settings)
-    book = Book()
+    recorder = Recorder()
     for start in (0, 150):
-        with running(watched, book.handle) as source, broker.publisher() as publisher:
+        with running(watched, recorder) as source, broker.publisher() as publisher:
             for number in range(start, start + 150, 5):
                 destination = destinations[number // 5 % 3]
                 publisher.send(destination, *numbered(range(number, number + 5)))
-            book.wait_for(start + 150)
+            recorder.wait_for(start + 150)
         assert +source.link.disconnects == {}
-    assert book.numbers() == list(range(300))
-    assert book.duplicates == 0
+    assert recorder.numbers() == once(300)
+    assert recorder.duplicates == 0
 
 
 @pytest.mark.parametrize(
@@ -190,11 +154,11 @@ def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
     broker: Broker, how: str
 ) -> None:
     topic = f"/topic/test.restarted.{how}"
-    book, halfway, ended = Book(), threading.Event(), threading.Event()
+    recorder, halfway, ended = Recorder(), threading.Event(), threading.Event()
 
     def handle(batch: Sequence[Message]) -> None:
-        book.handle(batch)
-        if len(book.counted) > 1000:
+        recorder(batch)
+        if len(recorder.counted) > 1000:
             halfway.set()
             ended.wait(30)  # so that this batch can't be acknowledged
 
@@ -207,12 +171,12 @@ def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
         ended.set()
         wait_until(lambda: not source.link.connected, what="the source to notice")
         broker.start()
-        book.wait_for(3000)
+        recorder.wait_for(3000)
         with broker.publisher() as publisher:
             publisher.send(topic, {"n": 3000})
-        book.wait_for(3001)
-    assert book.numbers() == list(range(3001))
-    assert book.duplicates > 0
+        recorder.wait_for(3001)
+    assert recorder.numbers() == once(3001)
+    assert recorder.duplicates > 0
     assert +source.link.disconnects == {Cause.NETWORK: 1}
 
 
@@ -221,7 +185,7 @@ def test_a_source_that_starts_before_its_broker_connects_when_it_comes(
 ) -> None:
     activemq.terminate()
     try:
-        with running(bus(activemq.port), Book().handle, connected=False) as source:
+        with running(bus(activemq.port), Recorder(), connected=False) as source:
             wait_until(lambda: source.link.failures[Cause.NETWORK])
             assert "refused" in str(source.link.problem())
             activemq.start()
@@ -232,19 +196,19 @@ def test_a_source_that_starts_before_its_broker_connects_when_it_comes(
 
 
 def test_where_a_broker_fails_the_next_one_is_taken(activemq: ActiveMQ) -> None:
-    book = Book()
+    recorder = Recorder()
     with Proxy(activemq.port) as first, Proxy(activemq.port) as second:
         ports = (free_port(), first.port, second.port)
         brokers = [f"127.0.0.1:{port}" for port in ports]
         settings = bus(0, "/topic/test.failover", brokers=brokers, client_id="failover")
-        with running(settings, book.handle) as source, Publisher(activemq.port) as publisher:
+        with running(settings, recorder) as source, Publisher(activemq.port) as publisher:
             publisher.send("/topic/test.failover", {"n": 1})
-            book.wait_for(1)
+            recorder.wait_for(1)
             first.close()
             wait_until(lambda: source.link.connects == 2)
             assert second.accepted == 1
             publisher.send("/topic/test.failover", {"n": 2})
-            book.wait_for(2)
+            recorder.wait_for(2)
     assert +source.link.failures == {Cause.NETWORK: 1}
     assert +source.link.disconnects == {Cause.NETWORK: 1}
 
@@ -255,9 +219,9 @@ def test_a_broker_gone_silent_is_noticed_within_its_heartbeats(
 ) -> None:
     topic = f"/topic/test.silent.{tls}"
     settings = {"client_id": f"silent-{tls}"} | (with_tls(certificates) if tls else {})
-    book = Book()
+    recorder = Recorder()
     proxy = Proxy(activemq.tls_port if tls else activemq.port)
-    with proxy, running(bus(proxy.port, topic, **settings), book.handle) as source:
+    with proxy, running(bus(proxy.port, topic, **settings), recorder) as source:
         proxy.swallow()
         wait_until(lambda: source.link.disconnects[Cause.SILENT], 10)
         assert str(source.link.problem()).startswith("silent: 127.0.0.1:")
@@ -265,7 +229,7 @@ def test_a_broker_gone_silent_is_noticed_within_its_heartbeats(
         wait_until(lambda: source.link.connected)
         with Publisher(activemq.port) as publisher:
             publisher.send(topic, {"n": 1})
-        book.wait_for(1)
+        recorder.wait_for(1)
         proxy.cut()
         wait_until(lambda: source.link.disconnects[Cause.NETWORK])
         wait_until(lambda: source.link.connected)
@@ -283,13 +247,13 @@ def test_a_client_certificate_is_a_login(rabbitmq: RabbitMQ, certificates: Certi
     queue = str(uuid4())
     rabbitmq.declare_queue(queue, ["test.by-certificate"])
     port, topic = rabbitmq.stomps_port, "/exchange/amq.topic/test.by-certificate"
-    book = Book()
-    with running(bus(port, f"/amq/queue/{queue}", vhost=VHOST, **settings), book.handle):
+    recorder = Recorder()
+    with running(bus(port, f"/amq/queue/{queue}", vhost=VHOST, **settings), recorder):
         name, passcode = RABBIT_USER
         with Publisher(rabbitmq.stomp_port, VHOST, username=name, passcode=passcode) as publisher:
             publisher.send(topic, *numbered(range(100)))
-        book.wait_for(100)
-    assert book.numbers() == list(range(100))
+        recorder.wait_for(100)
+    assert recorder.numbers() == once(100)
     rabbitmq.delete_queue(queue)
 
 
@@ -326,7 +290,7 @@ def test_what_keeps_a_source_from_its_broker_is_told_with_what_to_check(
     ]
     told = []
     for port, settings, cause, text in cases:
-        with running(bus(port, **settings), Book().handle, connected=False) as source:
+        with running(bus(port, **settings), Recorder(), connected=False) as source:
             problem = str(wait_until(lambda: +source.link.failures and source.link.problem()))
         if set(+source.link.failures) != {cause} or not re.search(text, problem):
             told.append(f"{problem!r} instead of {cause} {text!r}")
@@ -337,31 +301,56 @@ def test_what_keeps_a_source_from_its_broker_is_told_with_what_to_check(
 def test_a_broker_that_never_answers_is_silent(activemq: ActiveMQ) -> None:
     with Proxy(activemq.port) as proxy:
         proxy.swallow()
-        with running(bus(proxy.port), Book().handle, connected=False) as source:
+        with running(bus(proxy.port), Recorder(), connected=False) as source:
             wait_until(lambda: source.link.failures[Cause.SILENT])
 
 
 @both_brokers
 def test_what_could_not_be_recorded_comes_again(broker: Broker) -> None:
-    book = Book()
-    book.full.set()
+    recorder = Recorder()
+    recorder.failing = True
     topic = "/topic/test.full"
     settings = bus(broker.port, topic, client_id="full", **broker.settings)
-    with running(settings, book.handle) as source, broker.publisher() as publisher:
+    with running(settings, recorder) as source, broker.publisher() as publisher:
         publisher.send(topic, *numbered(range(100)))
         wait_until(lambda: source.link.disconnects[Cause.LEDGER])
-        assert source.link.problem() == "ledger: the disk is full"
-        book.full.clear()
-        book.wait_for(100)
-    assert book.numbers() == list(range(100))
+        assert source.link.problem() == "ledger: disk full"
+        recorder.failing = False
+        recorder.wait_for(100)
+    assert recorder.numbers() == once(100)
+
+
+@both_brokers
+def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> None:
+    """Also asked to stop meanwhile it acknowledges what it has recorded, and no more."""
+    size, sizes = 1024**2, list[int]()
+    recorder = Recorder()
+
+    def slowly(batch: Sequence[Message]) -> None:
+        sizes.append(sum(message.size for message in batch))
+        time.sleep(0.3)  # in which the broker would send all the rest
+        recorder(batch)
+
+    queue = f"/queue/test.{uuid4()}"
+    watched = bus(broker.port, queue, **broker.settings)
+    with broker.publisher() as publisher:
+        publisher.send(queue, *({"n": n, "pad": "x" * size} for n in range(30)))
+    with running(watched, slowly):
+        recorder.wait_for(10)
+    assert len(recorder.numbers()) < 30
+    with running(watched, slowly) as source:
+        recorder.wait_for(30)
+        assert source.link.connects == 1
+    assert recorder.numbers() == once(30)
+    assert max(sizes) < ROOM + 2 * size
 
 
 def test_a_deleted_queue_is_told_and_made_anew(rabbitmq: RabbitMQ) -> None:
     user, passcode = RABBIT_USER
     login = {"vhost": VHOST, "login": user, "passcode": passcode}
     topic = "/topic/test.deleted"
-    book = Book()
-    with running(bus(rabbitmq.stomp_port, topic, client_id="deleted", **login), book.handle) as (
+    recorder = Recorder()
+    with running(bus(rabbitmq.stomp_port, topic, client_id="deleted", **login), recorder) as (
         source
     ):
         rabbitmq.delete_queue(f"deleted:{topic}")
@@ -369,19 +358,19 @@ def test_a_deleted_queue_is_told_and_made_anew(rabbitmq: RabbitMQ) -> None:
         wait_until(lambda: source.link.connected)
         with Publisher(rabbitmq.stomp_port, VHOST, username=user, passcode=passcode) as publisher:
             publisher.send(topic, {"n": 1})
-        book.wait_for(1)
+        recorder.wait_for(1)
 
 
 @both_brokers
 def test_bodies_that_are_no_json_object_are_counted_with_the_reason(broker: Broker) -> None:
     bodies = [b"\xff\xfe", b"not json", b"[1]", b"\0", b"", b'{"n": 1}', b'{"n": 1}']
-    book = Book()
+    recorder = Recorder()
     queue = "/queue/test.bodies"
-    with running(bus(broker.port, queue, **broker.settings), book.handle):
+    with running(bus(broker.port, queue, **broker.settings), recorder):
         with broker.publisher() as publisher:
             publisher.send(queue, *bodies)
-        book.wait_for(len(bodies))
-    assert [message.rejected for message in book.counted] == [
+        recorder.wait_for(len(bodies))
+    assert [message.rejected for message in recorder.counted] == [
         NOT_UTF8,
         NOT_JSON,
         NOT_OBJECT,
@@ -390,8 +379,8 @@ def test_bodies_that_are_no_json_object_are_counted_with_the_reason(broker: Brok
         None,
         None,
     ]
-    assert [message.size for message in book.counted] == [len(body) for body in bodies]
-    assert [message.body for message in book.counted[-2:]] == [{"n": 1}, {"n": 1}]
+    assert [message.size for message in recorder.counted] == [len(body) for body in bodies]
+    assert [message.body for message in recorder.counted[-2:]] == [{"n": 1}, {"n": 1}]
 
 
 def test_neither_passcode_nor_body_is_logged_at_any_level(
@@ -400,11 +389,11 @@ def test_neither_passcode_nor_body_is_logged_at_any_level(
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "stomp.py")
     settings = bus(activemq.port, "/queue/test.logged", login=USER, passcode=PASSCODE)
-    book = Book()
-    with running(settings, book.handle):
+    recorder = Recorder()
+    with running(settings, recorder):
         with Publisher(activemq.port) as publisher:
             publisher.send("/queue/test.logged", {"n": "secret"})
-        book.wait_for(1)
+        recorder.wait_for(1)
     assert PASSCODE not in caplog.text
     assert "secret" not in caplog.text
 
@@ -412,7 +401,7 @@ def test_neither_passcode_nor_body_is_logged_at_any_level(
 @both_brokers
 def test_a_stopped_source_leaves_no_thread_and_no_connection_behind(broker: Broker) -> None:
     before = set(threading.enumerate())
-    with running(bus(broker.port, **broker.settings), Book().handle):
+    with running(bus(broker.port, **broker.settings), Recorder()):
         assert set(threading.enumerate()) - before
     wait_until(lambda: set(threading.enumerate()) <= before, what="all threads to end")
 
@@ -431,7 +420,7 @@ def test_a_broker_without_heartbeats_is_warned_of_and_an_old_one_refused(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         settings = bus(port, "/queue/x", heartbeat=BEAT)
-        with running(settings, Book().handle, connected=False) as source:
+        with running(settings, Recorder(), connected=False) as source:
             client, _ = listener.accept()
             with client:
                 client.recv(4096)

@@ -98,25 +98,6 @@ def test_it_tells_no_versions(plain):
     assert b"Python" not in raw(plain, b"nonsense\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n", b"200"),
-        (b"GET /%6cive HTTP/1.0\r\n\r\n", b"200"),
-        (b"GET /metrics%00 HTTP/1.0\r\n\r\n", b"404"),
-        (b"GET /metrics%3fx HTTP/1.0\r\n\r\n", b"404"),
-        (b"GET http://x/metrics HTTP/1.0\r\n\r\n", b"404"),
-        (b"GET * HTTP/1.0\r\n\r\n", b"404"),
-        (b"FLY /live HTTP/1.0\r\n\r\n", b"405"),
-        (b"GET /live and more HTTP/1.0\r\n\r\n", b"400"),
-        (b"GET /live HTTP/1.0\r\n" + b"x: y\r\n" * 200 + b"\r\n", b"431"),
-        (b"GET /" + 65532 * b"x", b"414"),
-    ],
-)
-def test_whatever_is_asked_has_an_answer(plain, request_, status):
-    assert raw(plain, request_).split()[1] == status
-
-
 @pytest.mark.parametrize("settings", [Web(listen="127.0.0.1:0"), None])
 def test_a_client_that_says_nothing_stops_no_other_and_is_ended(settings, certificates):
     settings = settings or tls_settings(certificates)

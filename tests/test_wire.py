@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from busmon.message import Outcome, Verdict
 from busmon.sources import wire
+from busmon.sources.payload import load_json
 
 COPR = {
     "build": 1, "chroot": "fedora-42-x86_64", "copr": "demo", "ip": "192.0.2.1", "owner": "packit",
@@ -124,6 +125,26 @@ def test_refuses_exactly_what_get_message_refuses(header, encoding, body):
     assert (verdict and verdict.outcome) == outcome
     assert repr(parsed) == repr(wanted)  # repr: NaN is not equal to itself
     assert verdict is None or verdict in wire.REJECTIONS
+
+
+fragments = st.sampled_from(
+    [*'[]{}:,"-+.eE0123456789 \t\n', "null", "true", "NaN", "-Infinity", '"a"', '"\\ud800"',
+     "\\u0000", "\0", "\ud800", "\ufeff", "\xa0", "é", "1e400", "18446744073709551616", "9" * 5000,
+     "[" * 600, "]" * 600]
+)  # fmt: skip
+json_like = json_values.map(json.dumps) | st.lists(fragments, max_size=12).map("".join)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(json_like)
+def test_json_is_read_as_the_standard_library_reads_it(text):
+    def read(load):
+        try:
+            return repr(load(text))  # tells NaN, -0.0, 1 and 1.0 apart
+        except (ValueError, RecursionError) as error:
+            return type(error)
+
+    assert read(load_json) == read(json.loads)
 
 
 def invalid(reason):

@@ -162,8 +162,8 @@ class CeleryObserver:
         if now >= self._next_lengths:
             self._next_lengths = now + self._settings.interval
             self._lengths = queue_lengths(channel.client, self._settings.queues)
-        if now >= self._next_write:
-            self._write(now, proven=not unanswered)
+        if now >= self._next_write and not unanswered:
+            self._write(now, proven=True)
 
     def _write(self, now: float, *, proven: bool) -> None:
         """Write the events, and where it is `proven` that they come, that they do."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from prometheus_client.core import Metric
 
@@ -129,11 +129,18 @@ class ReadyObserver:
         self._totals, self._last_look = totals, now
 
 
+class _Unmoved(HTTPRedirectHandler):
+    """Goes where it is told, and nowhere else: the answer would be another server's."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 def ask(url: str) -> Answer:
     """Return what the monitor at `url` says; raises Unanswered."""
     try:
         # By no proxy: the monitor is the listener's, in the same network.
-        with build_opener(ProxyHandler({})).open(url, timeout=TIMEOUT) as response:
+        with build_opener(ProxyHandler({}), _Unmoved()).open(url, timeout=TIMEOUT) as response:
             body = response.read(LARGEST + 1)
     except HTTPError as error:
         with error:

@@ -24,6 +24,7 @@ from busmon.settings import MqttBus, mqtt_broker
 from busmon.sources import Cause, Disconnected
 
 BATCH = 500  # messages at most
+BATCH_SIZE = 4 * 1024**2  # bytes; what a batch has before its last message is less
 RECEIVE_MAXIMUM = 2 * BATCH  # so that the broker sends the next batch while one is recorded
 # Seconds that the broker keeps the session and its messages while busmon is away. "For
 # ever" (0xFFFFFFFF) is beyond what some brokers allow.
@@ -44,6 +45,7 @@ class _Heard:
     """What paho's callbacks were told. It knows no client, so that no cycle keeps one alive."""
 
     messages: list[paho.MQTTMessage] = field(default_factory=list)
+    size: int = 0  # bytes of the messages
     connack: ReasonCode | None = None
     session_present: bool = False
     suback: Sequence[ReasonCode] | None = None
@@ -98,7 +100,7 @@ class Connection:
         """
         alive = self._client.loop(IDLE) == paho.MQTT_ERR_SUCCESS
         seen = 0
-        while seen < len(self._heard.messages) < BATCH:
+        while seen < len(self._heard.messages) < BATCH and self._heard.size < BATCH_SIZE:
             seen = len(self._heard.messages)
             self._client.loop_read()
         return alive
@@ -106,6 +108,7 @@ class Connection:
     def take(self) -> Sequence[paho.MQTTMessage]:
         """Return the messages read since the last call."""
         messages, self._heard.messages = self._heard.messages, []
+        self._heard.size = 0
         return messages
 
     def acknowledge(self, packets: Sequence[paho.MQTTMessage]) -> None:
@@ -266,6 +269,7 @@ def _on_subscribe(
 
 def _on_message(_client: paho.Client, heard: _Heard, packet: paho.MQTTMessage) -> None:
     heard.messages.append(packet)
+    heard.size += len(packet.payload)
 
 
 def _on_disconnect(

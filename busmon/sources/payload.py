@@ -1,7 +1,9 @@
-"""The body of a message on the buses that carry plain JSON: MQTT and STOMP."""
+"""JSON, and the body of a message on the buses that carry plain JSON: MQTT and STOMP."""
 
 import json
 from typing import Any
+
+import msgspec
 
 from busmon.message import Outcome, Verdict
 
@@ -9,6 +11,19 @@ NOT_UTF8 = Verdict(Outcome.INVALID, "not-utf8")
 NOT_JSON = Verdict(Outcome.INVALID, "not-json")
 NOT_OBJECT = Verdict(Outcome.INVALID, "not-object")
 REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT)
+
+_quick: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+
+def load_json(text: str) -> Any:
+    """Return what json.loads() does, in half the time, and raise what it raises.
+
+    msgspec makes the same of what both take, and json decides on the rest, NaN for one.
+    """
+    try:
+        return _quick.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+        return json.loads(text)
 
 
 def parse(payload: bytes) -> tuple[Any, Verdict | None]:
@@ -18,7 +33,7 @@ def parse(payload: bytes) -> tuple[Any, Verdict | None]:
     except UnicodeDecodeError:
         return None, NOT_UTF8
     try:
-        body = json.loads(text)
+        body = load_json(text)
     except (ValueError, RecursionError):  # ValueError also of an integer of too many digits
         return None, NOT_JSON
     if not isinstance(body, dict):

@@ -2,7 +2,7 @@
 
 stomp.py's thread only puts what comes into an `Inbox`. The source's own thread takes
 everything received so far as one batch, hands it over, and only then acknowledges it.
-So the inbox acknowledges nothing, and the broker's prefetch bounds it.
+So the inbox acknowledges nothing; the broker's prefetch bounds it, and its size in bytes.
 """
 
 import logging

@@ -3,7 +3,7 @@
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from busmon.sources.stomp_socket import PATIENCE, disconnected, open_socket, tls
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
 FAREWELL = 2.0  # seconds for the broker to confirm the end
+ROOM = 4 * 1024**2  # bytes not recorded yet, above which nothing more is read
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name", re.I)
 
@@ -32,16 +33,18 @@ class Stopped(Exception):
 class Inbox:
     """stomp.py's listener: keeps what its thread reports for the source's own thread.
 
-    No method raises or waits, for an exception here would drop the connection.
+    No method raises, for an exception here would drop the connection.
     """
 
     def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed
         self.connected: Any = None
         self.messages: list[Any] = []
+        self.size = 0  # bytes of the messages that are not recorded
         self.receipts: set[str] = set()
         self.error: Any = None
         self.closed = False
+        self.left = False  # nobody takes anything more
 
     def on_connected(self, frame: Any) -> None:
         """Keep the broker's answer to the login."""
@@ -50,9 +53,25 @@ class Inbox:
             self._changed.notify_all()
 
     def on_message(self, frame: Any) -> None:
-        """Keep a message."""
+        """Keep a message; with too much of them wait, and with that the broker does, too."""
         with self._changed:
+            if self.left:
+                return
             self.messages.append(frame)
+            self.size += len(frame.body or b"")
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.size < ROOM or self.left)
+
+    def release(self, frames: Iterable[Any]) -> None:
+        """Make room: these messages are recorded."""
+        with self._changed:
+            self.size -= sum(len(frame.body or b"") for frame in frames)
+            self._changed.notify_all()
+
+    def leave(self) -> None:
+        """Keep nothing more, and don't wait: there will be no more room."""
+        with self._changed:
+            self.left = True
             self._changed.notify_all()
 
     def on_receipt(self, frame: Any) -> None:
@@ -169,8 +188,9 @@ class Session:
             frames, self._inbox.messages = self._inbox.messages, []
         return frames
 
-    def acknowledge(self, frames: Iterable[Any]) -> None:
+    def acknowledge(self, frames: Collection[Any]) -> None:
         """Acknowledge a batch: the last message of each subscription, or each message."""
+        self._inbox.release(frames)
         if self._settings.ack == "client":
             last: dict[str, Any] = {}
             for frame in frames:
@@ -185,6 +205,7 @@ class Session:
 
     def leave(self) -> None:
         """Say goodbye; the broker's receipt tells that it has taken every acknowledgement."""
+        self._inbox.leave()
         if not self._connection.is_connected():
             return
         with suppress(*LOST):
@@ -194,6 +215,7 @@ class Session:
 
     def close(self) -> None:
         """End the connection and its threads, whatever state they are in."""
+        self._inbox.leave()
         self._socket.close()
         if self._reader:
             self._reader.join()

@@ -14,6 +14,9 @@ from busmon.settings import Tls
 from busmon.sources import Cause, Disconnected
 
 PATIENCE = 4.0  # seconds to connect in, which nothing can interrupt; less than a stop may take
+# Bytes read at once. stomp.py asks for less, and copies all that it has of a message for each
+# read that holds a NUL: of a large one with many, for many seconds.
+CHUNK = 256 * 1024
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -33,13 +36,13 @@ class StompSocket:
         self._closed = False
         sock.setblocking(False)
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, _size: int) -> bytes:
         """Return what has come; nothing, at the end of the connection."""
         try:
             while not self._closed:
                 try:
                     with self._lock:
-                        return b"" if self._closed else self._sock.recv(size)
+                        return b"" if self._closed else self._sock.recv(CHUNK)
                 except WAIT:
                     self._wait(select.POLLIN)
         except OSError as error:

@@ -7,11 +7,13 @@ other exception ends the consumer with the message back in its queue, a crash lo
 outcome `error`. Unlike get_message(), it logs no body and builds each validator once.
 """
 
-import json
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
+import fastjsonschema
 import pika
 from fedora_messaging.message import Message, get_class
 from jsonschema.exceptions import ValidationError, best_match
@@ -19,15 +21,16 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from busmon.message import Outcome, Verdict
+from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8, load_json
 
-NOT_UTF8 = Verdict(Outcome.INVALID, "not-utf8")
-NOT_JSON = Verdict(Outcome.INVALID, "not-json")
-NOT_OBJECT = Verdict(Outcome.INVALID, "not-object")
 BAD_SCHEMA = Verdict(Outcome.INVALID, "schema")
 BAD_HEADERS = Verdict(Outcome.INVALID, "headers")
 KILLS_CONSUMER = Verdict(Outcome.ERROR, "kills-consumer")
 
 REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT, BAD_SCHEMA, BAD_HEADERS, KILLS_CONSUMER)
+
+# jsonschema takes twenty times as long to find the headers of nearly every message valid.
+_headers_of_every_message: Callable[[Any], Any] = fastjsonschema.compile(Message.headers_schema)
 
 
 def decode(
@@ -52,7 +55,7 @@ def _decode(
     except UnicodeDecodeError:
         return None, NOT_UTF8
     try:
-        parsed = json.loads(text)
+        parsed = load_json(text)
     except ValueError:
         return None, NOT_JSON
     message = schema.of(
@@ -104,6 +107,10 @@ def _validators(*schemas: dict[str, Any]) -> tuple[Validator, ...]:
 
 
 def _valid(instance: Any, validator: Validator) -> bool:
+    if validator.schema is Message.headers_schema:
+        with suppress(Exception):
+            _headers_of_every_message(instance)
+            return True
     if validator.is_valid(instance):
         return True
     # get_message() looks for the best of all errors, and may stumble over one on the way.

@@ -14,11 +14,17 @@ T = TypeVar("T")
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on just now."""
+    """Return a port of 127.0.0.1 that nothing listens on, and that nobody else is given.
+
+    It stays bound as long as the tests run: whoever names it can listen there, since servers
+    set SO_REUSEADDR, but the kernel gives it neither to a client nor to another test.
+    """
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-        return port
+        probe.detach()
+    return port
 
 
 def accepts(port: int) -> bool:

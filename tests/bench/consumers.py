@@ -1,0 +1,53 @@
+"""Consumers as processes, each drained of its full queue; see `measure.drain`."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench.measure import Run, drain
+from tests.brokers import Server
+from tests.busmon_process import PROJECT, Busmon
+
+DONE = "done"  # what a consumer prints when it has acknowledged its last message
+
+
+def drain_busmon(
+    directory: Path, settings: Mapping[str, Any], fill: Callable[[], object], messages: int
+) -> Run:
+    """Time busmon with one bus until all is on disk, and check that it has counted all."""
+    with Busmon(directory, {"bench": settings}) as busmon:
+        busmon.wait_until_ready()
+        with recorded(directory / "ledger.sqlite") as number:
+            run = drain(busmon, fill, messages, lambda: number() >= messages)
+        counted = busmon.counts().total()
+        assert counted == messages, f"busmon counted {counted} of {messages}"
+        assert busmon.output().count("connected to") == 1, busmon.output()
+    return run
+
+
+@contextmanager
+def recorded(ledger: Path) -> Iterator[Callable[[], int]]:
+    """Yield what tells how many messages a ledger holds, without asking its busmon."""
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+
+        def number() -> int:
+            [(total,)] = db.execute("SELECT total(messages) FROM series")
+            return int(total)
+
+        yield number
+
+
+def drain_other(
+    directory: Path,
+    command: Sequence[str | Path],
+    ready: Callable[[Server], bool],
+    fill: Callable[[], object],
+    messages: int,
+    drained: Callable[[Server], bool] = lambda server: server.logged(DONE),
+) -> Run:
+    """Time another consumer, which is told by $MESSAGES after how many it is done."""
+    env = {"PYTHONPATH": str(PROJECT), "MESSAGES": str(messages)}
+    with Server(command, directory / "consumer.log", env, directory, ready=ready) as server:
+        return drain(server, fill, messages, lambda: drained(server))

@@ -1,0 +1,195 @@
+"""Memory: all three buses on, with TLS, a ledger with a long past, and messages without end."""
+
+import sqlite3
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tests.bench import Options
+from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
+from tests.bench.installed import as_installed
+from tests.bench.measure import MIB, PATIENCE, Cell, Table, memory, peak_memory
+from tests.bench.rows import with_past
+from tests.bench.stream import from_centos, from_fedora
+from tests.brokers import wait_until
+from tests.brokers.activemq import ActiveMQ, Publisher
+from tests.brokers.certificates import Certificates
+from tests.brokers.mosquitto import Mosquitto
+from tests.brokers.rabbitmq import RabbitMQ
+from tests.busmon_process import Busmon
+
+ROWS = 1_000_000
+MESSAGES = 200_000  # of all buses; --scale 5 makes it a million
+CHUNK = 1_000  # messages published at once
+WINDOW = 5_000  # messages of a bus that wait at most
+DAYS = 6 * 86_400.0  # of the past, all within the retention
+LOOK = 0.05  # seconds between two looks at what is counted
+SAMPLE = 1.0  # seconds between two looks at the memory
+
+Publish = Callable[[Sequence[Any]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bus:
+    """A bus's settings, its messages, and how some of them are published."""
+
+    settings: Mapping[str, Any]
+    messages: Iterator[Any]
+    publish: Publish
+
+
+def run(options: Options) -> list[Table]:
+    """Watch the memory from the start to the last message."""
+    place = options.directory
+    rows, messages = min(ROWS, options.size(ROWS)), options.size(MESSAGES)
+    with_past(place / "ledger.sqlite", rows, time.time() - DAYS, time.time())
+    with (
+        unlimited_rabbitmq(place) as rabbitmq,
+        Mosquitto(place / "mosquitto", rabbitmq.certificates) as mosquitto,
+        ActiveMQ(place / "activemq", rabbitmq.certificates) as activemq,
+        _durable_topic(activemq, messages) as durable,
+    ):
+        buses = {
+            "fedora": _fedora(rabbitmq, place, messages),
+            "centos": _centos(mosquitto, rabbitmq.certificates, messages),
+            "durable": durable,
+        }
+        settings = {name: bus.settings for name, bus in buses.items()}
+        with as_installed(Busmon(place, settings)) as busmon:
+            busmon.wait_until_ready()
+            before = memory(busmon.pid)
+            samples = _flow(busmon, place / "ledger.sqlite", buses, messages, options.say)
+            peak = peak_memory(busmon.pid)
+    return [_table(rows, messages, before, samples, peak)]
+
+
+def _table(rows: int, messages: int, before: int, samples: Sequence[int], peak: int) -> Table:
+    tenth = -(-len(samples) // 10)
+    cells: list[Cell] = [
+        f"{messages:,}",
+        before / MIB,
+        statistics.median(samples[:tenth]) / MIB,
+        statistics.median(samples[-tenth:]) / MIB,
+        peak / MIB,
+    ]
+    return Table(
+        title="Memory",
+        columns=["messages", "before them", "first tenth", "last tenth", "peak"],
+        rows=[cells],
+        notes=[
+            "MiB resident, sampled each second; medians of the first and the last tenth of"
+            f" {len(samples)} samples. AMQP, MQTT and STOMP with TLS, a ledger of {rows:,} rows.",
+            "Without pytest, which fedora-messaging would import. Aim: below 80 MiB, and flat.",
+        ],
+    )
+
+
+def _fedora(broker: RabbitMQ, place: Path, messages: int) -> _Bus:
+    return _Bus(
+        amqp_bus(broker, place, str(uuid4()), tls=True), from_fedora(messages, 1), broker.publish
+    )
+
+
+def _centos(broker: Mosquitto, certificates: Certificates, messages: int) -> _Bus:
+    settings = {
+        "type": "mqtt",
+        "rules": "centos",
+        "url": broker.tls_url,
+        "client_id": str(uuid4()),
+        "topics": ["git.centos.org/#"],
+    }
+    return _Bus(settings | _tls(certificates), from_centos(messages), broker.publish)
+
+
+@contextmanager
+def _durable_topic(broker: ActiveMQ, messages: int) -> Iterator[_Bus]:
+    place = f"test.{uuid4().hex}"
+    settings = {
+        "type": "stomp",
+        "rules": "packit",
+        "tls": True,
+        "brokers": [f"localhost:{broker.tls_port}"],
+        "destinations": [f"/topic/{place}.>"],
+        "client_id": place,
+        "topic_pattern": rf"{place}\.(.+)$",
+    }
+    sent = ((f"/topic/{place}.{one.topic}", one.body) for one in from_fedora(messages, 2))
+    with Publisher(broker.port) as publisher:
+        yield _Bus(settings | _tls(broker.certificates), sent, publisher.send_all)
+
+
+def _tls(certificates: Certificates) -> dict[str, Any]:
+    certificate, key = certificates.client("busmon")
+    return {"ca": certificates.ca, "certificate": certificate, "key": key}
+
+
+def _flow(
+    busmon: Busmon,
+    ledger: Path,
+    buses: Mapping[str, _Bus],
+    messages: int,
+    say: Callable[[str], None],
+) -> list[int]:
+    """Publish to all buses until all is counted, and return the memory meanwhile in bytes."""
+    samples: list[int] = []
+    counted: Counter[str] = Counter()
+    stopping = threading.Event()
+    shares = {name: messages // len(buses) for name in buses}
+    with (
+        closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db,
+        ThreadPoolExecutor(len(buses)) as pool,
+    ):
+        publishers = [
+            pool.submit(_publish, bus, shares[name], partial(counted.get, name, 0), stopping)
+            for name, bus in buses.items()
+        ]
+        try:
+            started = time.monotonic()
+            while any(counted[name] < share for name, share in shares.items()):
+                time.sleep(LOOK)
+                counted.update(_counted(db) - counted)
+                for publisher in publishers:
+                    assert busmon.running, busmon.output()[-3000:]
+                    if publisher.done():
+                        publisher.result()
+                if time.monotonic() - started >= SAMPLE * (len(samples) + 1):
+                    samples.append(memory(busmon.pid))
+                    if len(samples) % 20 == 0:
+                        say(f"  {counted.total():,}: {samples[-1] / MIB:.1f} MiB")
+        finally:
+            stopping.set()
+    samples.append(memory(busmon.pid))
+    return samples
+
+
+def _publish(bus: _Bus, share: int, counted: Callable[[], int], stopping: threading.Event) -> None:
+    """Publish a bus's share, so that only WINDOW messages wait to be counted."""
+    for start in range(0, share, CHUNK):
+
+        def wanted(start: int = start) -> bool:
+            return stopping.is_set() or start - counted() < WINDOW
+
+        wait_until(wanted, PATIENCE, "messages to be counted")
+        if stopping.is_set():
+            return
+        bus.publish(list(islice(bus.messages, min(CHUNK, share - start))))
+
+
+def _counted(db: sqlite3.Connection) -> Counter[str]:
+    return Counter(
+        dict(
+            db.execute(
+                "SELECT name, sum(messages) FROM series JOIN buses ON buses.id = bus GROUP BY name"
+            )
+        )
+    )

@@ -1,0 +1,41 @@
+"""A ledger with a long past: rows by the million, made without counting a message."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from busmon.ledger import Ledger
+from tests.ledgers import judged
+
+BUS = "past"
+RANGE = 1 << 128  # of a UUID
+STRIDE = 611_953  # a prime, thus through all rows of any smaller number, here and there
+FILL = """
+INSERT INTO seen (bus, id, series, received_at, sent_at)
+WITH RECURSIVE row (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM row LIMIT :rows - 1)
+SELECT 1, id(n), 1, :since + n * :step, :since + n * :step - 400 FROM row
+"""
+
+
+def with_past(
+    path: Path, rows: int, since: float, until: float, *, scattered: bool = False
+) -> Path:
+    """Make a ledger of `rows` messages on the bus BUS, received between these Unix times.
+
+    Their ids spread as random ones do, but come in order, so that a million takes seconds;
+    unless `scattered`, for what is to be forgotten one after the other.
+    """
+    ledger = Ledger(str(path))
+    ledger.record(judged("first", at=since, bus=BUS))
+    ledger.close()
+    step = RANGE // rows
+    stride = STRIDE if scattered else 1
+    times = {"since": int(since * 1000), "step": int((until - since) * 1000 / rows)}
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.create_function("id", 1, lambda n: (n * stride % rows * step).to_bytes(16, "big"))
+        db.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000"
+        )
+        db.execute(FILL, {"rows": rows} | times)
+        db.execute("PRAGMA journal_mode = WAL")
+    return path

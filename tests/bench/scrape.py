@@ -1,0 +1,151 @@
+"""The scrape: how long /metrics takes by its size, and what it costs the counting."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+from busmon.ledger import Ledger
+from busmon.message import Message, Outcome, Verdict
+from tests.bench import Options
+from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
+from tests.bench.consumers import recorded
+from tests.bench.measure import Cell, Run, Table, compared, drain, interleaved, quantile
+from tests.bench.stream import from_fedora
+from tests.brokers import wait_until
+from tests.brokers.rabbitmq import RabbitMQ
+from tests.busmon_process import Busmon
+
+SERIES = (100, 1_000, 10_000)  # of busmon_messages_total
+IDLE = 100  # scrapes
+PAUSE = 0.05  # seconds between two of them
+MESSAGES = 30_000  # full load while they are counted
+INTERVAL = 1.0  # seconds, of which the cost is measured
+HEADERS = {"Accept": "application/openmetrics-text", "Accept-Encoding": "gzip"}  # Prometheus's
+
+
+def run(options: Options) -> list[Table]:
+    """Measure both."""
+    with unlimited_rabbitmq(options.directory) as broker:
+        bench = _Bench(broker, options)
+        return [bench.durations(), bench.cost()]
+
+
+class _Bench:
+    """One broker, and how busmon is watched beside it."""
+
+    def __init__(self, broker: RabbitMQ, options: Options) -> None:
+        self._broker = broker
+        self._options = options
+        self._messages = options.size(MESSAGES)
+
+    def durations(self) -> Table:
+        """Scrape busmon while it is idle, and while it drains a full queue."""
+        rows: list[list[Cell]] = []
+        for series in SERIES:
+            self._options.say(f"  {series} series")
+            idle: list[float] = []
+            busy: list[float] = []
+            self._drained(series, PAUSE, idle, busy)
+            for name, took in ("idle", idle), ("full load", busy):
+                parts = (1000 * quantile(sorted(took), part) for part in (0.5, 0.99, 1.0))
+                rows.append([f"{series:,}", name, len(took), *parts])
+        return Table(
+            title="Scrape: time of /metrics",
+            columns=["series", "", "scrapes", "median, ms", "99 %, ms", "longest, ms"],
+            rows=rows,
+            notes=[
+                "Series of busmon_messages_total, each a topic of its own, which has some more"
+                " of other metrics. OpenMetrics and gzip, as Prometheus asks for;"
+                f" {PAUSE * 1000:.0f} ms from one to the next. Full load is AMQP without TLS.",
+            ],
+        )
+
+    def cost(self) -> Table:
+        """Drain a full queue with and without a scrape each second."""
+        runs = interleaved(
+            {
+                "not scraped": partial(self._drained, 0, None),
+                "scraped each second": partial(self._drained, 0, INTERVAL),
+            },
+            self._options.rounds,
+            self._options.say,
+        )
+        note = "The series of the packit rules. AMQP without TLS. Aim: less than 3 %."
+        return compared("Scrape: its cost", runs, "not scraped", [note])
+
+    def _drained(
+        self,
+        topics: int,
+        interval: float | None,
+        idle: list[float] | None = None,
+        busy: list[float] | None = None,
+    ) -> Run:
+        """Let busmon drain a full queue, scraped at this interval; add how long each took."""
+        queue = str(uuid4())
+        directory = self._options.directory / queue
+        directory.mkdir()
+        bus = amqp_bus(self._broker, directory, queue, tls=False)
+        if topics:
+            _make_topics(directory / "ledger.sqlite", topics)
+            bus["rules"] = "all"
+        with Busmon(directory, {"bench": bus}) as busmon, ExitStack() as stack:
+            busmon.wait_until_ready()
+            if idle is not None and interval is not None:
+                with scraped(busmon, interval, idle):
+                    wait_until(lambda: len(idle) >= self._options.size(IDLE), 120, "scrapes")
+            number = stack.enter_context(recorded(directory / "ledger.sqlite"))
+            expected = number() + self._messages
+
+            def fill() -> None:
+                self._broker.publish(from_fedora(self._messages))
+                if interval is not None:
+                    stack.enter_context(scraped(busmon, interval, [] if busy is None else busy))
+
+            run = drain(busmon, fill, self._messages, lambda: number() >= expected)
+            stack.close()
+            assert busmon.counts().total() == expected
+        self._broker.delete_queue(queue)
+        return run
+
+
+@contextmanager
+def scraped(busmon: Busmon, interval: float, took: list[float]) -> Iterator[None]:
+    """Scrape at this interval meanwhile, and add the seconds that each scrape took."""
+    stopping = threading.Event()
+    request = Request(f"{busmon.url}/metrics", headers=HEADERS)
+
+    def scrape() -> None:
+        while not stopping.wait(interval):
+            started = time.perf_counter()
+            with urlopen(request, timeout=60) as answer:
+                answer.read()
+            took.append(time.perf_counter() - started)
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def _make_topics(ledger: Path, number: int) -> None:
+    """Make a ledger of so many series, those of the stream among them."""
+    ours = dict.fromkeys(publication.topic for publication in from_fedora(1000))
+    topics: Sequence[str] = [*ours, *(f"org.example.prod.{n}" for n in range(number))]
+    verdict = Verdict(Outcome.HANDLED)
+    now = time.time()
+    with_topics = Ledger(str(ledger))
+    with_topics.record(
+        [
+            (Message(bus="bench", id=topic, topic=topic, received_at=now, sent_at=now), verdict)
+            for topic in topics[:number]
+        ]
+    )
+    with_topics.close()

@@ -1,0 +1,85 @@
+"""The start: from exec to the first message counted, and what the imports take of it."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from uuid import uuid4
+
+from tests.bench import Options
+from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
+from tests.bench.consumers import recorded
+from tests.bench.installed import WITHOUT_PYTEST, as_installed
+from tests.bench.measure import Spread, Table
+from tests.bench.stream import from_fedora
+from tests.brokers import wait_until
+from tests.brokers.rabbitmq import RabbitMQ
+from tests.busmon_process import PROJECT, Busmon
+
+MESSAGES = 1_000  # that wait in the queue
+IMPORTS = WITHOUT_PYTEST + "import busmon.cli, busmon.service, busmon.sources.amqp"
+TOLD = 6  # packages whose imports take longest
+
+
+def run(options: Options) -> list[Table]:
+    """Start it again and again, each time with a new ledger."""
+    interpreter, imports, counted = [], [], []
+    _python(IMPORTS)  # from now on all is compiled and in the page cache
+    with unlimited_rabbitmq(options.directory) as broker:
+        for number in range(1, options.rounds + 1):
+            interpreter.append(_python("pass"))
+            imports.append(_python(IMPORTS))
+            counted.append(_start(broker, options.directory / f"start-{number}"))
+            options.say(f"  {number}/{options.rounds}: {counted[-1]:.2f} s")
+    columns = ["to", "seconds after exec"]
+    rows = [
+        ["an empty interpreter", Spread.of(interpreter)],
+        ["busmon and all libraries imported", Spread.of(imports)],
+        ["the first message counted", Spread.of(counted)],
+    ]
+    notes = [
+        "AMQP over TLS as on Fedora's broker; the messages wait in the queue. The first line is"
+        " a part of the second, and that of the third. Aim: 1.5 s.",
+        f"Of the imports: {_longest()}.",
+    ]
+    return [Table(title="Start", columns=columns, rows=rows, notes=notes)]
+
+
+def _start(broker: RabbitMQ, directory: Path) -> float:
+    directory.mkdir()
+    queue = str(uuid4())
+    busmon = as_installed(
+        Busmon(directory, {"bench": amqp_bus(broker, directory, queue, tls=True)})
+    )
+    broker.declare_queue(queue)
+    broker.publish(from_fedora(MESSAGES))
+    started = time.perf_counter()
+    with busmon, recorded(directory / "ledger.sqlite") as number:
+        wait_until(lambda: number() > 0, what="the first message")
+        seconds = time.perf_counter() - started
+    broker.delete_queue(queue)
+    return seconds
+
+
+def _python(program: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
+    return time.perf_counter() - started
+
+
+def _longest() -> str:
+    """Return the packages whose own modules take longest, in milliseconds."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", IMPORTS],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    took: Counter[str] = Counter()
+    for line in done.stderr.splitlines()[1:]:
+        own, _, module = line.removeprefix("import time:").split("|")
+        package = module.strip().partition(".")[0]
+        took["the standard library" if package in sys.stdlib_module_names else package] += int(own)
+    return ", ".join(f"{name} {spent / 1000:.0f} ms" for name, spent in took.most_common(TOLD))

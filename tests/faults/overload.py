@@ -1,0 +1,215 @@
+"""Overload: for minutes, publishers send five times as much as busmon takes.
+
+`python -m tests.faults.overload [--minutes 10]` prints what was measured, and ends with an
+AssertionError where busmon grew, answered late, lost something or did not catch up.
+
+No publisher is five times as fast as busmon on the same processors, so busmon is slowed: it
+runs for `SHARE` of each `PERIOD` and is stopped (SIGSTOP) for the rest. What it takes like
+that is measured on a backlog. It has several buses, to each of which the broker takes a copy
+of what is published, and only what the broker has confirmed counts as published.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+from tests.brokers import wait_until
+from tests.brokers.certificates import Certificates
+from tests.brokers.rabbitmq import VHOST, Publication, RabbitMQ
+from tests.busmon_process import Busmon, Series
+
+PERIOD, SHARE = 0.1, 0.1  # seconds, and the part of them in which busmon runs
+BUSES = [f"fedora-{number}" for number in range(4)]
+RATIO = 5.0  # published to counted, at least
+PUBLISHERS = 2
+MEASURING = 15.0  # seconds in which it is seen what busmon takes
+BACKLOG = 8000  # pairs of messages to each bus, more than it takes meanwhile
+PROBING = 1.0  # seconds between two looks
+ANSWER = 1.0  # seconds that an answer may take
+GROWTH = 16.0  # MiB
+SLOWEST = 300.0  # messages a second when catching up
+
+TOPIC = "org.fedoraproject.prod.copr.build.end"
+USERS = {"packit": ("handled", ""), "alice": ("ignored", "not-packit-user")}
+
+
+class Probe(threading.Thread):
+    """Asks busmon again and again, and notes how long the answers and how big the process is."""
+
+    def __init__(self, busmon: Busmon, broker: RabbitMQ) -> None:
+        super().__init__(daemon=True)
+        self._busmon, self._broker = busmon, broker
+        self._ended = threading.Event()
+        self.answers: dict[str, list[float]] = {"/metrics": [], "/ready": []}
+        self.refused: list[str] = []
+        self.memory: list[float] = []
+        self.broker_memory = 0.0
+
+    def run(self) -> None:
+        while not self._ended.wait(PROBING):
+            for path, answers in self.answers.items():
+                started = time.monotonic()
+                status, lines = self._busmon.ask(path)
+                answers.append(time.monotonic() - started)
+                if status != 200:
+                    self.refused += lines
+            self.memory.append(memory(self._busmon.pid))
+            self.broker_memory = max(self.broker_memory, memory(self._broker.server.pid))
+
+    def end(self) -> None:
+        """Ask no more. A look that failed is told, since there is none after it."""
+        assert self.is_alive(), "busmon did not answer at all"
+        self._ended.set()
+        self.join()
+
+    def figures(self) -> dict[str, float]:
+        worst = {f"{path} max s": max(answers) for path, answers in self.answers.items()}
+        p99 = {
+            f"{path} p99 s": sorted(answers)[int(len(answers) * 0.99)]
+            for path, answers in self.answers.items()
+        }
+        return p99 | worst | {"broker peak MiB": self.broker_memory}
+
+
+def memory(pid: int) -> float:
+    """Return a process's memory (RSS) in MiB."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
+@contextmanager
+def slowed(pid: int) -> Iterator[None]:
+    """Let a process run for `SHARE` of the time only."""
+    ended = threading.Event()
+
+    def alternate() -> None:
+        while not ended.wait(PERIOD * SHARE):
+            os.kill(pid, signal.SIGSTOP)
+            ended.wait(PERIOD * (1 - SHARE))
+            os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=alternate, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def both() -> Iterator[Publication]:
+    """Yield a message by each user."""
+    for user in USERS:
+        yield Publication(topic=TOPIC, body=json.dumps({"user": user, "pad": "x" * 200}).encode())
+
+
+def messages(rate: float, ended: threading.Event) -> Iterator[Publication]:
+    """Yield a message by each user, so many times a second."""
+    started = time.monotonic()
+    for number in count():
+        early = number / rate - (time.monotonic() - started)
+        if ended.wait(early) if early > 0.01 else ended.is_set():
+            return
+        yield from both()
+
+
+def publish(broker: RabbitMQ, rate: float, seconds: float) -> int:
+    """Let each second so many reach the buses; return how many the broker has taken for them."""
+    ended = threading.Event()
+    with ThreadPoolExecutor(PUBLISHERS) as threads:
+        each = rate / PUBLISHERS / len(USERS) / len(BUSES)
+        sent = [threads.submit(broker.publish, messages(each, ended)) for _ in range(PUBLISHERS)]
+        time.sleep(seconds)
+        ended.set()
+        return sum(future.result() for future in sent) * len(BUSES)
+
+
+def expectation(published: int) -> Counter[Series]:
+    each = published // len(USERS) // len(BUSES)
+    return Counter({(bus, TOPIC, *labels): each for bus in BUSES for labels in USERS.values()})
+
+
+def main(minutes: float) -> dict[str, float]:
+    """Run it, and return the figures."""
+    with TemporaryDirectory(prefix="busmon-overload-") as name:
+        directory = Path(name)
+        broker = RabbitMQ(directory / "rabbitmq", Certificates(directory))
+        try:
+            broker.start()
+            # In place of the public broker's, which would throw the backlog away.
+            policy = ("as-on-the-public-broker", ".*", '{"queue-mode": "lazy"}')
+            broker.ctl("set_policy", "-p", VHOST, *policy, "--apply-to", "queues")
+            return overload(broker, directory, minutes)
+        finally:
+            broker.close()
+
+
+def overload(broker: RabbitMQ, directory: Path, minutes: float) -> dict[str, float]:
+    config = broker.fedora_toml(directory / "fedora.toml", tls=False)
+    queues = {bus: str(uuid4()) for bus in BUSES}
+    shared = {"type": "amqp", "rules": "packit", "config": config}
+    buses = {bus: shared | {"queue": queue} for bus, queue in queues.items()}
+    with Busmon(directory, buses) as busmon:
+        busmon.wait_until_ready()
+        with slowed(busmon.pid):
+            published = len(BUSES) * broker.publish(m for _ in range(BACKLOG) for m in both())
+            probe = Probe(busmon, broker)
+            probe.start()
+            before = busmon.counts().total()
+            time.sleep(MEASURING)
+            taken = (busmon.counts().total() - before) / MEASURING
+            small = max(probe.memory)
+            before = busmon.counts().total()
+            sent = publish(broker, taken * RATIO * 1.1, minutes * 60)
+            counted = busmon.counts().total() - before
+        published += sent
+        waiting = published - busmon.counts().total()
+        started = time.monotonic()
+        expected = expectation(published)
+        wait_until(
+            lambda: busmon.counts().total() >= published,
+            60 + waiting / SLOWEST,
+            f"{waiting} messages to be caught up with",
+        )
+        caught_up = time.monotonic() - started
+        probe.end()
+        figures = {
+            "minutes": minutes,
+            "taken/s": taken,
+            "published/s": sent / minutes / 60,
+            "published": published,
+            "ratio": sent / counted,
+            "waiting": waiting,
+            "caught up s": caught_up,
+            "before MiB": small,
+            "peak MiB": max(probe.memory),
+            **probe.figures(),
+        }
+        print(json.dumps({key: round(value, 3) for key, value in figures.items()}, indent=2))
+        assert busmon.counts() == expected
+        assert busmon.duplicates() == {}
+        assert [broker.queue_count(queue) for queue in queues.values()] == [0] * len(BUSES)
+    assert figures["ratio"] >= RATIO, "the publishers were too slow: make SHARE smaller"
+    assert probe.refused == []
+    assert max(map(max, probe.answers.values())) < ANSWER
+    assert figures["peak MiB"] - small < GROWTH
+    return figures
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    main(parser.parse_args().minutes)

@@ -1,0 +1,204 @@
+"""The ledger's disk fails under `busmon run`: what is not on record is not acknowledged.
+
+Mosquitto brings everything again that was not acknowledged, so where nothing is lost, what
+was published is what is counted.
+"""
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from busmon.ledger import Ledger
+from tests.brokers import wait_until
+from tests.brokers.mosquitto import Mosquitto
+from tests.busmon_process import Busmon
+from tests.ledgers import foreign, judged
+
+
+class Bus:
+    """A bus with one topic, every message of which is handled."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self._broker = broker
+        self._place = uuid4().hex
+        self._numbers = count()
+        self.settings = {
+            "type": "mqtt",
+            "rules": "all",
+            "url": broker.url,
+            "client_id": self._place,
+            "topics": [f"{self._place}/#"],
+        }
+
+    def publish(self, messages: int) -> None:
+        """Publish so many; on return the broker has them."""
+        bodies = [json.dumps({"number": next(self._numbers)}).encode() for _ in range(messages)]
+        self._broker.publish((f"{self._place}/pull-request.new", body) for body in bodies)
+
+    def counted(self, messages: int) -> Counter[tuple[str, ...]]:
+        return Counter({("centos", f"{self._place}/pull-request.new", "handled", ""): messages})
+
+
+@pytest.fixture
+def bus(mosquitto: Mosquitto) -> Bus:
+    return Bus(mosquitto)
+
+
+@pytest.fixture
+def busmon(bus: Bus, tmp_path: Path) -> Iterator[Busmon]:
+    """A busmon that has counted 100 messages."""
+    with Busmon(tmp_path, {"centos": bus.settings}) as busmon:
+        busmon.wait_until_ready()
+        bus.publish(100)
+        wait_until_counted(busmon, bus, 100)
+        yield busmon
+
+
+def wait_until_counted(busmon: Busmon, bus: Bus, messages: int) -> None:
+    """Wait until exactly so many are counted, none of them came twice, and busmon is ready."""
+    wait_until(lambda: busmon.counts() == bus.counted(messages), 60, f"{messages} messages")
+    busmon.wait_until_ready()
+    assert busmon.counts() == bus.counted(messages)
+    assert busmon.duplicates() == {}
+
+
+def wait_until_told(busmon: Busmon, cause: str) -> None:
+    """Wait until both the ledger and the bus are told to have stopped because of it."""
+    told = [f"centos: ledger: {cause}", f"ledger: {cause}"]
+    wait_until(lambda: busmon.ask("/ready") == (503, told), what=f"{told} in /ready")
+    assert busmon.ask("/live") == (200, ["live"])
+    _, lines = busmon.ask("/metrics?name[]=busmon_ledger_up")
+    assert "busmon_ledger_up 0.0" in lines
+
+
+# No room
+
+
+def limit(busmon: Busmon, size: int | str) -> None:
+    """Let no file of the process grow beyond so many bytes: to it, the disk fails."""
+    subprocess.run(["prlimit", "--pid", str(busmon.pid), f"--fsize={size}:unlimited"], check=True)
+
+
+def test_a_disk_that_fails_stops_acknowledging_is_told_and_heals(busmon: Busmon, bus: Bus):
+    limit(busmon, 4096)
+    bus.publish(50)
+    wait_until_told(busmon, "disk I/O error")
+    assert busmon.counts() == bus.counted(100)
+    busmon.kill()  # nothing was acknowledged, so nothing is lost even so
+    busmon.start()
+    wait_until_counted(busmon, bus, 150)
+    limit(busmon, 4096)
+    bus.publish(50)
+    wait_until_told(busmon, "disk I/O error")
+    limit(busmon, "unlimited")
+    wait_until_counted(busmon, bus, 200)
+
+
+def test_a_file_system_without_room_stops_acknowledging_until_there_is_some(
+    bus: Bus, tmp_path: Path
+):
+    """A small one of its own, which no other process sees and which ends with busmon."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    busmon = Busmon(tmp_path, {"centos": bus.settings})
+    busmon.argv = [
+        *("unshare", "--map-root-user", "--mount", "--", "sh", "-c"),
+        'mount -t tmpfs -o size=8m tmpfs "$0" && exec setpriv --pdeathsig KILL -- "$@"',
+        *(str(disk), *busmon.argv, "--ledger", f"{disk}/ledger.sqlite"),
+    ]
+    with busmon:
+        busmon.wait_until_ready()
+        ballast = Path(f"/proc/{busmon.pid}/root{disk}/ballast")
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(b"\0" * 4096):
+                pass
+        bus.publish(1000)
+        wait_until_told(busmon, "database or disk is full")
+        counted = busmon.counts().total()
+        assert counted < 1000
+        ballast.unlink()
+        wait_until_counted(busmon, bus, 1000)
+
+
+# Files that are not what they were
+
+
+@pytest.mark.parametrize(("file", "kept"), [("", 0), ("-wal", 100), (".lock", 100)])
+def test_a_file_that_was_removed_is_told_at_once_and_nothing_more_is_acknowledged(
+    busmon: Busmon, bus: Bus, tmp_path: Path, file: str, kept: int
+):
+    """What was recorded after it would be gone with the process."""
+    removed = tmp_path / f"ledger.sqlite{file}"
+    removed.unlink()
+    cause = f"{removed} was removed or replaced; put it back, or restart busmon"
+    assert busmon.ask("/ready") == (503, [f"ledger: {cause}"])
+    bus.publish(50)
+    wait_until_told(busmon, cause)
+    assert busmon.counts() == bus.counted(100)
+    assert busmon.terminate(5) == 0
+    with Busmon(tmp_path, {"centos": bus.settings}) as another:
+        wait_until_counted(another, bus, kept + 50)
+
+
+def test_a_ledger_that_was_moved_away_and_is_put_back_goes_on(
+    busmon: Busmon, bus: Bus, tmp_path: Path
+):
+    ledger, elsewhere = tmp_path / "ledger.sqlite", tmp_path / "elsewhere"
+    ledger.rename(elsewhere)
+    ledger.write_bytes(elsewhere.read_bytes())
+    bus.publish(50)
+    cause = f"{ledger} was removed or replaced; put it back, or restart busmon"
+    wait_until_told(busmon, cause)
+    elsewhere.rename(ledger)
+    wait_until_counted(busmon, bus, 150)
+
+
+def test_damage_behind_its_back_is_told_and_nothing_more_is_acknowledged(bus: Bus, tmp_path: Path):
+    file = tmp_path / "ledger.sqlite"
+    with closing(Ledger(str(file))) as ledger:  # more than it has read after its start
+        ledger.record(judged(*range(5000)))
+    with Busmon(tmp_path, {"centos": bus.settings}) as busmon:
+        busmon.wait_until_ready()
+        with file.open("r+b") as pages:
+            size = pages.seek(0, 2)
+            pages.seek(4096)
+            pages.write(b"\xff" * (size - 4096))
+        bus.publish(50)
+        wait_until_told(
+            busmon,
+            "damaged: database disk image is malformed; stop busmon and move its files away:"
+            " busmon starts a new one, with all counters at zero",
+        )
+        assert bus.counted(1).keys().isdisjoint(busmon.counts())
+        assert busmon.terminate(5) == 0
+    for part in tmp_path.glob("ledger.sqlite*"):
+        part.unlink()
+    with Busmon(tmp_path, {"centos": bus.settings}) as another:
+        wait_until_counted(another, bus, 50)
+
+
+# In use by others
+
+
+def test_a_foreign_writer_holds_up_recording_and_a_foreign_reader_does_not(
+    busmon: Busmon, bus: Bus, tmp_path: Path
+):
+    with foreign(str(tmp_path / "ledger.sqlite")) as db:
+        db.execute("BEGIN")
+        assert db.execute("SELECT count(*) FROM seen").fetchone() == (100,)
+        bus.publish(50)
+        wait_until_counted(busmon, bus, 150)
+        db.execute("COMMIT")
+        db.execute("BEGIN IMMEDIATE")
+        bus.publish(50)
+        wait_until_told(busmon, "database is locked")
+        assert busmon.counts() == bus.counted(150)
+        db.execute("COMMIT")
+    wait_until_counted(busmon, bus, 200)
