@@ -5,8 +5,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -439,7 +439,7 @@ def test_messages_are_acknowledged_one_by_one_where_the_broker_has_lost_count() 
     """ActiveMQ, restarted, can send some twice; then it refuses each cumulative acknowledgement."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
-        with running(settings, Book().handle, connected=False):
+        with running(settings, Recorder(), connected=False):
             for error, ack in ("Unmatched acknowledge: …", "client"), ("…", "client-individual"):
                 with subscribed(listener) as (client, asked):
                     client.sendall(f"ERROR\nmessage:{error}\n\n\0".encode())
@@ -448,19 +448,19 @@ def test_messages_are_acknowledged_one_by_one_where_the_broker_has_lost_count() 
 
 def test_a_message_that_comes_with_heartbeats_before_it_is_received() -> None:
     """As after a pause of the reader; line ends in a body, also after a NUL, stay."""
-    book = Book()
+    recorder = Recorder()
     bodies = [b'{"n": 0}', b'{"n":\n\n1}', b"\0\n\n{}", b'{"n": 2}']
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
-        with running(settings, book.handle, connected=False), subscribed(listener) as (client, _):
+        with running(settings, recorder, connected=False), subscribed(listener) as (client, _):
             for number, body in enumerate(bodies):
                 headers = f"subscription:/queue/x\nmessage-id:{number}\nack:{number}"
                 frame = f"MESSAGE\n{headers}\ncontent-length:{len(body)}\n\n".encode() + body
                 for piece in (b"\n\n\n" + frame + b"\0\n", b"\r\n\n"):
                     client.sendall(piece)
-                book.wait_for(number + 1)
-    assert [message.get("n") for message in book.counted] == [0, 1, None, 2]
-    assert book.counted[2].rejected
+                recorder.wait_for(number + 1)
+    assert [message.get("n") for message in recorder.counted] == [0, 1, None, 2]
+    assert recorder.counted[2].rejected
 
 
 @contextmanager

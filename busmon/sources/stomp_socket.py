@@ -14,9 +14,7 @@ from busmon.settings import Tls
 from busmon.sources import Cause, Disconnected
 
 PATIENCE = 4.0  # seconds to connect in, which nothing can interrupt; less than a stop may take
-# Bytes read at once. stomp.py asks for less, and copies all that it has of a message for each
-# read that holds a NUL: of a large one with many, for many seconds.
-CHUNK = 256 * 1024
+CHUNK = 256 * 1024  # bytes read at once; stomp.py asks for less
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
