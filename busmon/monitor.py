@@ -1,6 +1,6 @@
 """The way of a message: judge, record. When `handle` returns, the batch is on disk."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from busmon.ledger import Ledger, Recorded, Series
@@ -39,21 +39,28 @@ class Monitor:
         for bus, book in books.items():
             ledger.know(Series(bus, *labels) for labels in _labels(book, rejections[bus]))
 
-    def handle(self, messages: Sequence[Message]) -> None:
-        """Judge and record a batch; raises NotRecorded where it is not on disk."""
-        judged = [(self._fold(m), self._books[m.bus].judge(m)) for m in messages]
+    def handle(self, messages: Iterable[Message]) -> None:
+        """Judge and record a batch; raises NotRecorded where it is not on disk.
+
+        A body is needed for the verdict only, and takes many times its size: given an
+        iterator that makes each message when it is asked for, one at a time is in memory.
+        """
+        judged = []
+        for message in messages:
+            verdict = self._books[message.bus].judge(message)
+            judged.append((replace(message, topic=self._folded(message), body=None), verdict))
         self._observe(self._ledger.record(judged))
 
-    def _fold(self, message: Message) -> Message:
+    def _folded(self, message: Message) -> str:
         unknown = self._unknown[message.bus]
         if message.topic in self._known[message.bus] or message.topic in unknown:
-            return message
+            return message.topic
         topic = message.topic.encode(errors="backslashreplace").decode()[:LONGEST_TOPIC]
         if topic not in unknown and len(unknown) >= self._unknown_topics:
             topic = OTHER
         else:
             unknown.add(topic)
-        return replace(message, topic=topic)
+        return topic
 
 
 def _labels(book: RuleBook, rejections: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:

@@ -12,14 +12,14 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Protocol
 
 from busmon.ledger import NotRecorded
 from busmon.message import Message, Verdict
 
-Handle = Callable[[Sequence[Message]], None]
+Handle = Callable[[Iterable[Message]], None]
 
 log = logging.getLogger(__name__)
 

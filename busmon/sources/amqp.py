@@ -104,7 +104,7 @@ class AmqpSource:
         while True:
             deliveries = await inbox.take()
             now = time.time()
-            handle([to_message(self.name, delivery, now) for delivery in deliveries])
+            handle(to_message(self.name, delivery, now) for delivery in deliveries)
             channel.basic_ack(deliveries[-1].method.delivery_tag, multiple=True)
 
 

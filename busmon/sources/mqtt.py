@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from typing import TypeVar
@@ -85,11 +85,15 @@ class MqttSource:
         if not packets:
             return
         now, subtopics = time.time(), self._settings.subtopics
-        batch = [to_message(self.name, packet, subtopics, now) for packet in packets]
-        qos0 = [message for message, packet in zip(batch, packets, strict=True) if not packet.qos]
-        self._kept = qos0  # should `handle` raise
-        handle(batch)
-        self._kept = []
+
+        def messages(packets: Iterable[MQTTMessage]) -> Iterator[Message]:
+            return (to_message(self.name, packet, subtopics, now) for packet in packets)
+
+        try:
+            handle(messages(packets))
+        except Exception:
+            self._kept = list(messages(packet for packet in packets if not packet.qos))
+            raise
         connection.acknowledge(packets)
 
     def _subscribed(self, connection: Connection) -> bool:

@@ -10,7 +10,12 @@ from busmon.message import Outcome, Verdict
 NOT_UTF8 = Verdict(Outcome.INVALID, "not-utf8")
 NOT_JSON = Verdict(Outcome.INVALID, "not-json")
 NOT_OBJECT = Verdict(Outcome.INVALID, "not-object")
-REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT)
+TOO_LARGE = Verdict(Outcome.ERROR, "too-large")
+REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT, TOO_LARGE)
+
+# Bytes of a body. JSON takes up to thirty times its size once it is read, so that a larger
+# one could end busmon in its small pod, and come again, and so for ever.
+LARGEST = 2 * 1024**2
 
 _quick: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
@@ -28,6 +33,8 @@ def load_json(text: str) -> Any:
 
 def parse(payload: bytes) -> tuple[Any, Verdict | None]:
     """Return the JSON object in `payload` and None, or None and why there is none."""
+    if len(payload) > LARGEST:
+        return None, TOO_LARGE
     try:
         text = payload.decode()
     except UnicodeDecodeError:

@@ -75,7 +75,7 @@ class StompSource:
             log.info("%s: connected to %s", self.name, broker)
             while True:
                 frames = session.take()
-                handle([message(frame, received_at=time.time()) for frame in frames])
+                handle(message(frame, received_at=time.time()) for frame in frames)
                 session.acknowledge(frames)
         except Stopped:
             session.leave()

@@ -21,13 +21,15 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from busmon.message import Outcome, Verdict
-from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8, load_json
+from busmon.sources.payload import LARGEST, NOT_JSON, NOT_OBJECT, NOT_UTF8, TOO_LARGE, load_json
 
 BAD_SCHEMA = Verdict(Outcome.INVALID, "schema")
 BAD_HEADERS = Verdict(Outcome.INVALID, "headers")
 KILLS_CONSUMER = Verdict(Outcome.ERROR, "kills-consumer")
 
-REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT, BAD_SCHEMA, BAD_HEADERS, KILLS_CONSUMER)
+REJECTIONS = (
+    NOT_UTF8, NOT_JSON, NOT_OBJECT, TOO_LARGE, BAD_SCHEMA, BAD_HEADERS, KILLS_CONSUMER,
+)  # fmt: skip
 
 # jsonschema takes twenty times as long to find the headers of nearly every message valid.
 _headers_of_every_message: Callable[[Any], Any] = fastjsonschema.compile(Message.headers_schema)
@@ -38,8 +40,11 @@ def decode(
 ) -> tuple[Any, Verdict | None]:
     """Return the parsed body and None, or None and why the listener never sees it.
 
-    Never raises: whatever get_message() would raise becomes a verdict.
+    Never raises: whatever get_message() would raise becomes a verdict. A body that is too
+    large for busmon is not even looked at.
     """
+    if len(body) > LARGEST:
+        return None, TOO_LARGE
     try:
         return _decode(topic, headers or {}, content_encoding, body)
     except Exception:  # noqa: BLE001 - the very point: any other exception kills the consumer

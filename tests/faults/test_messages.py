@@ -21,6 +21,7 @@ MIB = 1024**2
 LARGE = 16 * MIB
 HANDLED, NOT_JSON = ("handled", ""), ("invalid", "not-json")
 KILLS = ("error", "kills-consumer")
+TOO_LARGE = ("error", "too-large")
 
 
 class Bus(NamedTuple):
@@ -85,9 +86,12 @@ def padded(number: int, size: int) -> bytes:
 
 
 MONSTERS = [
-    (padded(0, LARGE), HANDLED),
-    (b"\0" * LARGE, NOT_JSON),
-    (b"{" + b",".join(b'"%d":0' % n for n in range(1_000_000)) + b"}", HANDLED),
+    (padded(0, LARGE), TOO_LARGE),
+    (b"\0" * LARGE, TOO_LARGE),
+    (b"{" + b",".join(b'"%d":0' % n for n in range(1_000_000)) + b"}", TOO_LARGE),
+    (b"{" + b",".join(b'"%d":0' % n for n in range(150_000)) + b"}", HANDLED),
+    (b'{"a":[' + b",".join([b"{}"] * 600_000) + b"]}", HANDLED),
+    (b"\0" * MIB, NOT_JSON),
     (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, None),
     (rb'{"a": "\u0000", "b": "\ud800", "\udfff": 1}', HANDLED),
     (b'{"a": "\0"}', NOT_JSON),
@@ -125,7 +129,7 @@ def test_a_backlog_of_large_messages_is_never_in_memory_at_once(bus: Bus, tmp_pa
             bus.send([padded(number, size) for number in range(backlog)])
         finally:
             os.kill(busmon.pid, signal.SIGCONT)
-        series = ("bus", bus.topic, *HANDLED)
+        series = ("bus", bus.topic, *TOO_LARGE)
         busmon.wait_until_counted(Counter({series: backlog}), [series])
         assert most_memory(busmon.pid) - before < backlog * size
 
