@@ -18,7 +18,7 @@ from tests.soak.stage import Stage
 from tests.streams import Sample, standing_still
 
 SCRAPERS = 20
-HUGE = 4 * 2**20  # bytes
+LARGE, HUGE = 2**20, 4 * 2**20  # bytes; one that busmon reads, and one that it does not
 DEEP = 100_000  # brackets
 
 Do = Callable[[Stage, random.Random], AbstractContextManager[None]]
@@ -228,13 +228,13 @@ def by_some_proxies(break_it: Callable[[Proxy, random.Random], None]) -> Do:
 
 @contextmanager
 def monsters(stage: Stage, _: random.Random) -> Iterator[None]:
-    """A huge body, and one nested so deeply that the listener's JSON parser gives up."""
+    """Large bodies, and one nested so deeply that the listener's JSON parser gives up."""
     for bus, publisher in stage.publishers.items():
-        verdict = ("error", "kills-consumer") if bus == "fedora" else ("invalid", "not-json")
-        end = publisher.stream.end
-        huge = end._replace(body={"huge": "x" * HUGE})
+        large = publisher.stream.end._replace(body={"large": "x" * LARGE})
+        huge = large._replace(outcome="error", reason="too-large", body=b"x" * HUGE)
+        deep = ("error", "kills-consumer") if bus == "fedora" else ("invalid", "not-json")
         with stage.quiet(bus):
-            publisher.stream.publish_all([huge, Sample(end.topic, *verdict, b"[" * DEEP)])
+            publisher.stream.publish_all([large, huge, Sample(large.topic, *deep, b"[" * DEEP)])
     yield
 
 
