@@ -3,7 +3,7 @@
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ class Recorder:
         self.crashing = False  # records, but the source never learns of it
         self._known: set[str] = set()
 
-    def __call__(self, batch: Sequence[Message]) -> None:
+    def __call__(self, batch: Iterable[Message]) -> None:
         if self.failing:
             raise NotRecorded("disk full")
         assert batch

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,21 +92,21 @@ def bus(rabbitmq: RabbitMQ, tmp_path: Path) -> Bus:
 class Gate:
     """Hands batches on while it is open; before that, each waits."""
 
-    def __init__(self, handle: Callable[[Sequence[Message]], None]) -> None:
+    def __init__(self, handle: Callable[[Iterable[Message]], None]) -> None:
         self.reached = threading.Event()
         self.open = threading.Event()
         self._handle = handle
 
-    def __call__(self, batch: Sequence[Message]) -> None:
+    def __call__(self, batch: Iterable[Message]) -> None:
         self.reached.set()
         assert self.open.wait(30)
         self._handle(batch)
 
 
-def slowly(recorder: Recorder) -> Callable[[Sequence[Message]], None]:
+def slowly(recorder: Recorder) -> Callable[[Iterable[Message]], None]:
     """Take 5 ms a batch, so that a stream has a middle in which to break it."""
 
-    def handle(batch: Sequence[Message]) -> None:
+    def handle(batch: Iterable[Message]) -> None:
         time.sleep(0.005)
         recorder(batch)
 
@@ -355,7 +355,7 @@ def test_a_bug_is_logged_and_survived(bus: Bus, caplog: pytest.LogCaptureFixture
     recorder = Recorder()
     bugs = iter([RuntimeError("a bug")])
 
-    def handle(batch: Sequence[Message]) -> None:
+    def handle(batch: Iterable[Message]) -> None:
         for bug in bugs:
             raise bug
         recorder(batch)
