@@ -25,6 +25,7 @@ from busmon.settings import AmqpBus
 from busmon.sources import Cause, Disconnected, Handle, Link, keep_connected, wire
 from busmon.sources.amqp_connection import ENDS, Connection
 
+BATCH_SIZE = 1024**2  # bytes; what a batch has before its last turn of the reactor is less
 OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class AmqpSource:
             channel, deliveries = await opening.addTimeout(self._opening, reactor)
             self.link.up()
             log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
-            await self._receive(channel, _Inbox(deliveries), handle)
+            await self._receive(channel, _Inbox(deliveries, self._settings.prefetch // 2), handle)
         except CancelledError:
             return
         except ENDS as error:
@@ -109,15 +110,19 @@ class AmqpSource:
 
 
 class _Inbox:
-    """What was delivered and is not recorded yet; the prefetch bounds it.
+    """What was delivered and is not recorded yet; a batch is about `enough` messages.
+
+    So the broker sends the next batch while one is recorded.
 
     It takes each delivery from pika's queue at once, since that one forgets what is left
     in it when the consumer is cancelled, and a deleted queue brings nothing again.
     """
 
-    def __init__(self, deliveries: ClosableDeferredQueue) -> None:
+    def __init__(self, deliveries: ClosableDeferredQueue, enough: int) -> None:
         self._deliveries = deliveries
+        self._enough = enough
         self._received: list[ReceivedMessage] = []
+        self._size = 0  # bytes
         self._ended: BaseException | None = None
         self._news: Deferred[None] = Deferred()
         self._next()
@@ -126,11 +131,15 @@ class _Inbox:
         """Wait for deliveries and return all that came; raises the subscription's end."""
         await self._news
         # Two turns of the reactor, for the last acknowledgement to leave, which Twisted's TLS
-        # gathers for one, and for pika to read all that has come: larger batches.
+        # gathers for one, and more while each brings more: a commit costs less in large batches.
         for _ in range(2):
             await deferLater(reactor, 0)
+        seen = 0
+        while seen < len(self._received) < self._enough and self._size < BATCH_SIZE:
+            seen = len(self._received)
+            await deferLater(reactor, 0)
         self._news = Deferred()
-        received, self._received = self._received, []
+        received, self._received, self._size = self._received, [], 0
         if self._ended:
             self._news.callback(None)
             if not received or not isinstance(self._ended, ConsumerCancelled):
@@ -142,6 +151,7 @@ class _Inbox:
 
     def _keep(self, delivery: ReceivedMessage) -> None:
         self._received.append(delivery)
+        self._size += len(delivery.body)
         self._tell()
         self._next()
 
