@@ -4,7 +4,7 @@ BIN := .venv/bin
 ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench soak silence-report lint lock prometheusrule clean
+.PHONY: help demo test bench soak overload silence-report lint lock prometheusrule clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile
@@ -23,6 +23,11 @@ bench: .venv/development ## measure speed and memory beside other clients, on re
 soak: .venv/development ## an hour of faults on all buses, each message counted (ARGS="--minutes 5 --kills 20")
 	tests/install-brokers
 	$(BIN)/python -m tests.soak $(ARGS)
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout=0 tests/faults/test_fuzz.py
+
+overload: .venv/development ## ten minutes of five times what busmon takes (ARGS="--minutes 1")
+	tests/install-brokers
+	$(BIN)/python -m tests.faults.overload $(ARGS)
 
 silence-report: .venv/development ## simulate a year: who finds an outage when, with how many false alarms
 	$(BIN)/python -m tests.simulation.report $(ARGS)
