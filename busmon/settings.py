@@ -227,7 +227,7 @@ class StompBus(Bus, Tls):
     destinations: Annotated[Destinations, Field(min_length=1)]
     client_id: Annotated[str, Field(min_length=1)] | None = None  # makes subscriptions durable
     ack: Literal["client", "client-individual"] = "client"
-    prefetch: Annotated[int, Field(gt=0, le=32767)] = 200  # ActiveMQ's largest
+    prefetch: Annotated[int, Field(gt=0, le=32767)] = 1000  # ActiveMQ's largest
     heartbeat: Seconds = 10
     id_header: Annotated[str, Field(min_length=1)] = "message-id"
     # ActiveMQ's, on a VirtualTopic's copy; `destination` where a message has no such header.

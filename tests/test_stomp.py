@@ -542,8 +542,8 @@ def test_only_topics_are_made_durable_and_only_for_a_client_with_a_name() -> Non
     nameless = subscription_headers(bus(1), "/topic/a")
     assert nameless == {
         "receipt": "/topic/a",
-        "activemq.prefetchSize": "200",
-        "prefetch-count": "200",
+        "activemq.prefetchSize": "1000",
+        "prefetch-count": "1000",
     }
     named = bus(1, client_id="me")
     assert subscription_headers(named, "/topic/a") == nameless | {

@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,6 +16,7 @@ from busmon.sources.stomp_frames import FrameReader
 from busmon.sources.stomp_socket import PATIENCE, disconnected, open_socket, tls_context
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
+GATHERING = 0.005  # seconds for more to come: a commit costs less in large batches
 FAREWELL = 2.0  # seconds for the broker to confirm the end
 ROOM = 4 * 1024**2  # bytes not recorded yet, above which nothing more is read
 QUOTED = 200  # characters of a broker's own words that go into the log
@@ -184,6 +186,10 @@ class Session:
         """Wait for messages, and return all received so far; Stopped where asked to stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._inbox.messages or self._over())
+            few = len(self._inbox.messages) < self._settings.prefetch // 2
+        if few:
+            time.sleep(GATHERING)
+        with self._changed:
             self._check(Cause.NETWORK)
             frames, self._inbox.messages = self._inbox.messages, []
         return frames

@@ -13,7 +13,7 @@ KEEPALIVE = 600  # seconds
 
 def consume(port: int, client_id: str, topic: str, number: int) -> None:
     client = paho.Client(
-        CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True
+        CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5, manual_ack=True
     )
     numbers = count(1)
 
@@ -28,7 +28,7 @@ def consume(port: int, client_id: str, topic: str, number: int) -> None:
     client.on_connect = subscribe
     client.on_subscribe = lambda *_: print("subscribed", flush=True)
     client.on_message = acknowledge
-    client.connect("127.0.0.1", port, KEEPALIVE)
+    client.connect("127.0.0.1", port, KEEPALIVE, clean_start=False)
     client.loop_forever()
 
 
