@@ -19,7 +19,8 @@ MESSAGES = 50_000
 CHUNK = 5_000  # messages that the publisher has in memory
 
 NOTES = (
-    "Payloads of 0.2 to 25 kB, one in 500 of 100 kB, MQTT 5 with QoS 1, a persistent session each, no TLS;"
+    "Payloads of 0.2 to 25 kB, one in 500 of 100 kB, QoS 1, a persistent session each, no TLS;"
+    " busmon and paho-mqtt speak MQTT 5;"
     f" the broker sends {INFLIGHT:,} before it waits for acknowledgements.",
     "busmon judges, records on disk (`synchronous=FULL`) and acknowledges; paho-mqtt counts and"
     " acknowledges each by hand; `mosquitto_sub` prints an empty line.",
