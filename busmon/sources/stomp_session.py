@@ -3,7 +3,6 @@
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -188,7 +187,7 @@ class Session:
             self._changed.wait_for(lambda: self._inbox.messages or self._over())
             few = len(self._inbox.messages) < self._settings.prefetch // 2
         if few:
-            time.sleep(GATHERING)
+            self._stopping.wait(GATHERING)
         with self._changed:
             self._check(Cause.NETWORK)
             frames, self._inbox.messages = self._inbox.messages, []
