@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from uuid import uuid4
 
-from busmon.message import Message, Verdict
 from busmon.storage import Files, milliseconds, opened, seconds, stored_id
 
 HOURS_KEPT = 24 * 31 * 13
@@ -44,13 +43,17 @@ class Tally:
     last_received: float | None = None
     last_sent: float | None = None
 
-    def plus(self, newer: Self) -> "Tally":
-        """Return both as one, with the newer one's times where it has them."""
-        last_sent = self.last_sent if newer.last_sent is None else newer.last_sent
-        return Tally(self.messages + newer.messages, newer.last_received, last_sent)
 
+class Judged(NamedTuple):
+    """What is recorded of a message; see `Message` for its fields. A body is not among them."""
 
-Judged = tuple[Message, Verdict]
+    series: Series
+    id: str
+    received_at: float
+    sent_at: float | None = None
+    size: int = 0
+    redelivered: bool = False
+    digest_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,8 @@ class Ledger:
             batch = _Batch(self._db, dict(self._buses), dict(self._ids))
             try:
                 with self._transaction():
-                    for message, verdict in judged:
-                        batch.add(message, verdict)
+                    for one in judged:
+                        batch.add(one)
                     batch.sum_up()
             except NotRecorded as error:
                 self._problem = f"ledger: {error}"
@@ -227,10 +230,24 @@ class Ledger:
 
     def _publish(self, batch: "_Batch") -> None:
         with self._reading:
-            for series, tally in batch.tallies.items():
-                self._tallies[series] = self._tallies.get(series, Tally()).plus(tally)
+            for one in batch.sums.values():
+                before = self._tallies.get(one.series, Tally())
+                sent = before.last_sent if one.sent is None else seconds(one.sent)
+                self._tallies[one.series] = Tally(
+                    before.messages + one.messages, seconds(one.received), sent
+                )
             self._duplicates.update(batch.duplicates)
         self._buses, self._ids = batch.buses, batch.ids
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What one series had in one hour of a batch; the times are the newest message's, in ms."""
+
+    series: Series
+    messages: int = 0
+    received: int | None = None
+    sent: int | None = None
 
 
 class _Batch:
@@ -239,38 +256,40 @@ class _Batch:
     def __init__(self, db: sqlite3.Connection, buses: dict[str, int], ids: dict[Series, int]):
         self.db, self.buses, self.ids = db, buses, ids
         self.new: list[Judged] = []
-        self.tallies: dict[Series, Tally] = {}
+        self.sums: dict[tuple[int, int], _Sum] = {}  # by hour and the series' number
         self.duplicates: Counter[str] = Counter()
-        self.hours: Counter[tuple[int, int]] = Counter()
 
-    def add(self, message: Message, verdict: Verdict) -> None:
-        series = Series(message.bus, message.topic, verdict.outcome, verdict.reason)
-        number = self.ids.get(series) or self._make(series)
-        received, sent = milliseconds(message.received_at), milliseconds(message.sent_at)
-        row = number, received, sent
-        added = self._see(message.bus, message.id, *row)
-        if not added and message.digest_id and not message.redelivered:
-            added = self._see(message.bus, f"{message.id}~{secrets.token_hex(8)}", *row)
+    def add(self, judged: Judged) -> None:
+        number = self.ids.get(judged.series) or self._make(judged.series)
+        bus = judged.series.bus
+        received, sent = milliseconds(judged.received_at), milliseconds(judged.sent_at)
+        added = self._see(bus, judged.id, number, received, sent)
+        if not added and judged.digest_id and not judged.redelivered:
+            another = f"{judged.id}~{secrets.token_hex(8)}"
+            added = self._see(bus, another, number, received, sent)
         if not added:
-            self.duplicates[message.bus] += 1
+            self.duplicates[bus] += 1
             return
-        self.new.append((message, verdict))
-        self.hours[int(message.received_at // 3600), number] += 1
-        one = Tally(1, seconds(received), seconds(sent))
-        self.tallies[series] = self.tallies.get(series, Tally()).plus(one)
+        self.new.append(judged)
+        hour = int(judged.received_at // 3600), number
+        one = self.sums.get(hour) or self.sums.setdefault(hour, _Sum(judged.series))
+        one.messages += 1
+        one.received = received
+        one.sent = one.sent if sent is None else sent
 
     def sum_up(self) -> None:
-        for series, tally in self.tallies.items():
-            received, sent = milliseconds(tally.last_received), milliseconds(tally.last_sent)
-            self.db.execute(
-                "UPDATE series SET messages = messages + ?, last_received = ?,"
-                " last_sent = coalesce(?, last_sent) WHERE id = ?",
-                (tally.messages, received, sent, self.ids[series]),
-            )
+        self.db.executemany(
+            "UPDATE series SET messages = messages + ?, last_received = ?,"
+            " last_sent = coalesce(?, last_sent) WHERE id = ?",
+            [
+                (one.messages, one.received, one.sent, number)
+                for (_, number), one in self.sums.items()
+            ],
+        )
         self.db.executemany(
             "INSERT INTO hours VALUES (?, ?, ?)"
             " ON CONFLICT (hour, series) DO UPDATE SET messages = messages + excluded.messages",
-            [(hour, number, messages) for (hour, number), messages in self.hours.items()],
+            [(*hour, one.messages) for hour, one in self.sums.items()],
         )
         self.db.executemany(
             "UPDATE buses SET duplicates = duplicates + ? WHERE id = ?",

@@ -53,11 +53,12 @@ class Metrics:
     def observe(self, recorded: Recorded) -> None:
         """Add a batch to the histograms; its duplicates count only in the batch's size."""
         with self._observing:
-            for message, _ in recorded.new:
-                self._sizes[message.bus].add(message.size)
+            for message in recorded.new:
+                bus = message.series.bus
+                self._sizes[bus].add(message.size)
                 if message.sent_at is not None and milliseconds(message.sent_at) is not None:
                     delay = max(0.0, message.received_at - message.sent_at)  # clocks differ
-                    self._delays[message.bus].add(delay)
+                    self._delays[bus].add(delay)
             self._batches.add(len(recorded.new) + recorded.duplicates)
             self._commits.add(recorded.seconds)
 

@@ -1,9 +1,8 @@
 """The way of a message: judge, record. When `handle` returns, the batch is on disk."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
-from busmon.ledger import Ledger, Recorded, Series
+from busmon.ledger import Judged, Ledger, Recorded, Series
 from busmon.message import Message, Verdict
 from busmon.rules import RAISES, RuleBook
 
@@ -48,7 +47,17 @@ class Monitor:
         judged = []
         for message in messages:
             verdict = self._books[message.bus].judge(message)
-            judged.append((replace(message, topic=self._folded(message), body=None), verdict))
+            judged.append(
+                Judged(
+                    Series(message.bus, self._folded(message), verdict.outcome, verdict.reason),
+                    message.id,
+                    message.received_at,
+                    message.sent_at,
+                    message.size,
+                    message.redelivered,
+                    message.digest_id,
+                )
+            )
         self._observe(self._ledger.record(judged))
 
     def _folded(self, message: Message) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 from busmon.ledger import Judged, Ledger, NotRecorded, Series
-from busmon.message import Message, Outcome, Verdict
 
 NOW = 1_790_000_000.0
 HANDLED = Series("fedora", "a.topic", "handled", "")
@@ -20,11 +19,8 @@ HANDLED = Series("fedora", "a.topic", "handled", "")
 
 def judged(*ids: object, at: float = NOW, bus: str = "fedora", **fields: object) -> list[Judged]:
     """One message each, all handled."""
-    verdict = Verdict(Outcome.HANDLED)
-    return [
-        (Message(bus=bus, id=str(i), topic="a.topic", received_at=at, **fields), verdict)
-        for i in ids
-    ]
+    series = HANDLED._replace(bus=bus)
+    return [Judged(series, str(i), at, **fields) for i in ids]
 
 
 def counted(ledger: Ledger) -> int:
@@ -33,9 +29,7 @@ def counted(ledger: Ledger) -> int:
 
 def past(ledger: Ledger, series: Series, hours: Mapping[int, int], last: float) -> None:
     """Let so many messages have come in each hour (of Unix time), the last at `last`."""
-    verdict = Verdict(Outcome(series.outcome), series.reason)
-    message = Message(bus=series.bus, id=series.topic, topic=series.topic, received_at=last)
-    ledger.record([(message, verdict)])
+    ledger.record([Judged(series, series.topic, last)])
     with ledger.transaction() as db:
         (number,) = db.execute(
             "SELECT series.id FROM series JOIN buses ON buses.id = bus"

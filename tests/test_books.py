@@ -14,8 +14,7 @@ from busmon.auditor import Auditor
 from busmon.books import Books, Sums, audited_hops
 from busmon.gap_settings import Audit, ReadyPoll
 from busmon.late import AT_ONCE, LATE
-from busmon.ledger import Ledger, NotRecorded
-from busmon.message import Message, Outcome, Verdict
+from busmon.ledger import Judged, Ledger, NotRecorded, Series
 from busmon.observed import HOLE
 from busmon.observers.ready import STATES, note_poll, note_totals
 from busmon.settings import AmqpBus, Config
@@ -48,9 +47,8 @@ class Bench:
         self.books = Books(self.ledger, self.audit, [BUS])
 
     def see(self, identity: str, at: float = NOW, topic: str = "a", handled: bool = True) -> None:
-        verdict = Verdict(Outcome.HANDLED) if handled else Verdict(Outcome.IGNORED, "no")
-        message = Message(bus=BUS, id=identity, topic=topic, received_at=at)
-        self.ledger.record([(message, verdict)])
+        said = ("handled", "") if handled else ("ignored", "no")
+        self.ledger.record([Judged(Series(BUS, topic, *said), identity, at)])
 
     def report(self, identity: str, state: str = "passed", at: float = NOW) -> None:
         task = f"task-{identity}" if state == "passed" else None
@@ -355,17 +353,10 @@ class Counted(Bench):
 
     def __init__(self, seconds: int = LONG, lost: Collection[int] = ()) -> None:
         super().__init__(audit=READY)
-        verdict, received = Verdict(Outcome.HANDLED), 10_000
+        good, bad = Series(BUS, "a", "handled", ""), Series(BUS, "a", "invalid", "schema")
+        received = 10_000
         for n in range(seconds):
-            self.ledger.record(
-                [
-                    (Message(bus=BUS, id=f"{n}", topic="a", received_at=NOW + n), verdict),
-                    (
-                        Message(bus=BUS, id=f"{n}-bad", topic="a", received_at=NOW + n),
-                        Verdict(Outcome.INVALID, "schema"),
-                    ),
-                ]
-            )
+            self.ledger.record([Judged(good, f"{n}", NOW + n), Judged(bad, f"{n}-bad", NOW + n)])
             received += n not in lost
             self.answer(n + 0.5, received)
         self.observe("ready", (NOW, NOW + seconds))

@@ -15,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from busmon.books import Books
 from busmon.gap_settings import Audit
-from busmon.ledger import Ledger
-from busmon.message import Message, Outcome, Verdict
+from busmon.ledger import Judged, Ledger, Series
 from busmon.storage import milliseconds, stored_id
 from tests.brokers import wait_until
 from tests.busmon_process import PROJECT, Busmon
@@ -41,10 +40,9 @@ class Past:
         self.books.open(self.start)
 
     def see(self, identity: str, after: float, handled: bool = True, sent: float = 0.25) -> None:
-        verdict = Verdict(Outcome.HANDLED) if handled else Verdict(Outcome.IGNORED, "releng")
+        said = ("handled", "") if handled else ("ignored", "releng")
         at = self.start + after
-        message = Message(bus="fedora", id=identity, topic=TOPIC, received_at=at, sent_at=at - sent)
-        self.ledger.record([(message, verdict)])
+        self.ledger.record([Judged(Series("fedora", TOPIC, *said), identity, at, at - sent)])
 
     def report(self, identity: str, state: str = "passed") -> None:
         task = f"task-of-{identity}" if state == "passed" else None

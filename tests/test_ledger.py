@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from busmon.ledger import HOURS_KEPT, Judged, Ledger, Series, Tally
-from busmon.message import Message, Outcome, Verdict
+from busmon.message import Outcome
 from tests.ledgers import HANDLED, NOW, counted, foreign, judged
 
 DAY = 86400.0
@@ -39,7 +39,7 @@ def ledger(path: str) -> Iterator[Ledger]:
 def test_the_same_id_is_counted_once_in_a_batch_across_batches_and_across_restarts(path: str):
     with closing(Ledger(path)) as ledger:
         first = ledger.record(judged(1, 2, 1))
-        assert ([m.id for m, _ in first.new], first.duplicates) == (["1", "2"], 1)
+        assert ([m.id for m in first.new], first.duplicates) == (["1", "2"], 1)
         assert ledger.record(judged(2, 3)).duplicates == 1
     with closing(Ledger(path)) as ledger:
         assert ledger.record(judged(3, 4)).duplicates == 1
@@ -54,9 +54,10 @@ def test_the_same_id_on_another_bus_is_another_message(ledger: Ledger):
 
 
 def test_an_id_that_is_judged_otherwise_the_second_time_is_still_a_duplicate(path: str):
-    (message, verdict), = judged(1)  # fmt: skip
+    first, = judged(1)  # fmt: skip
+    again = first._replace(series=HANDLED._replace(outcome="ignored", reason="releng"))
     with closing(Ledger(path)) as ledger:
-        ledger.record([(message, verdict), (message, Verdict(Outcome.IGNORED, "releng"))])
+        ledger.record([first, again])
         assert ledger.tallies() == {HANDLED: Tally(1, NOW)}
     with closing(Ledger(path)) as ledger:
         other = HANDLED._replace(outcome="ignored", reason="releng")
@@ -87,7 +88,7 @@ ODD_IDS = [
 
 def test_odd_ids_are_all_told_apart_and_all_known_again(path: str):
     with closing(Ledger(path)) as ledger:
-        assert [m.id for m, _ in ledger.record(judged(*ODD_IDS)).new] == ODD_IDS
+        assert [m.id for m in ledger.record(judged(*ODD_IDS)).new] == ODD_IDS
     with closing(Ledger(path)) as ledger:
         assert ledger.record(judged(*ODD_IDS)).duplicates == len(ODD_IDS)
 
@@ -172,15 +173,20 @@ def test_two_ledgers_in_memory_know_nothing_of_each_other():
 # --- against a model --------------------------------------------------------------------
 
 MESSAGES = st.builds(
-    Message,
-    bus=st.sampled_from(["fedora", "centos"]),
+    Judged,
+    series=st.builds(
+        Series,
+        bus=st.sampled_from(["fedora", "centos"]),
+        topic=st.sampled_from(["a.topic", "another.topic"]),
+        outcome=st.sampled_from(Outcome),
+        reason=st.just(""),
+    ),
     id=st.sampled_from(["", "a", "b", UUID_TEXT, "\ud800", "y" * 300]),
-    topic=st.sampled_from(["a.topic", "another.topic"]),
     received_at=st.just(NOW),
     digest_id=st.booleans(),
     redelivered=st.booleans(),
 )
-BATCHES = st.lists(st.tuples(MESSAGES, st.sampled_from(Outcome).map(Verdict)), max_size=6)
+BATCHES = st.lists(MESSAGES, max_size=6)
 
 
 class Model:
@@ -192,13 +198,14 @@ class Model:
         self.duplicates: Counter[str] = Counter()
 
     def record(self, batch: list[Judged]) -> None:
-        for message, verdict in batch:
-            known = (message.bus, message.id) in self.seen
+        for message in batch:
+            bus = message.series.bus
+            known = (bus, message.id) in self.seen
             if known and (message.redelivered or not message.digest_id):
-                self.duplicates[message.bus] += 1
+                self.duplicates[bus] += 1
             else:
-                self.messages[Series(message.bus, message.topic, verdict.outcome, "")] += 1
-            self.seen.add((message.bus, message.id))
+                self.messages[message.series] += 1
+            self.seen.add((bus, message.id))
 
 
 @given(st.lists(BATCHES | st.sampled_from(["restart", "crash"]), max_size=12))

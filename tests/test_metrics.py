@@ -30,12 +30,12 @@ from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.rates import WEEK
 from busmon.reports import Inbox
-from busmon.rules import HANDLED, rule_book
+from busmon.rules import rule_book
 from busmon.settings import Config, Rules
 from busmon.silence_watch import SilenceWatch
 from busmon.sources import Cause, Link
 from tests.brokers import wait_until
-from tests.ledgers import past
+from tests.ledgers import judged, past
 
 DOCUMENTED = Path(__file__).parents[1] / "README.md"
 COPR = "org.fedoraproject.prod.copr.build.end"
@@ -257,7 +257,7 @@ def test_the_newest_message_of_a_topic_is_told_whatever_its_outcome(bench):
 def test_a_delay_is_counted_in_its_bucket(sent_at, counted):
     metrics = Metrics(Ledger(":memory:"), {"fedora": Link()}, "1.2.3")
     registry = make_registry(metrics)
-    metrics.observe(Recorded([(message("1", received_at=NOW, sent_at=sent_at), HANDLED)], 0, 0.1))
+    metrics.observe(Recorded(judged(1, at=NOW, sent_at=sent_at), 0, 0.1))
     for bound, count in counted.items():
         labels = {"bus": "fedora", "le": bound}
         assert registry.get_sample_value("busmon_message_delay_seconds_bucket", labels) == count
@@ -322,7 +322,7 @@ class Stuck(list[Judged]):
 
 def test_a_scrape_does_not_wait_for_the_ledger(bench):
     labels = {"bus": "fedora", "topic": COPR, "outcome": "handled", "reason": ""}
-    batch = Stuck((message("1"), HANDLED))
+    batch = Stuck(Judged(Series(**labels), "1", NOW))
     thread = threading.Thread(target=bench.ledger.record, args=(batch,))
     thread.start()
     try:
@@ -354,7 +354,7 @@ def test_counting_goes_on_while_metrics_are_scraped(bench):
 def test_without_links_only_messages_are_counted(bench):
     """As a replay does, which pushes the metrics and not those of its process."""
     metrics = Metrics(bench.ledger, {}, "1.2.3")
-    metrics.observe(Recorded([(message("1", received_at=time.time()), HANDLED)], 0, 0.1))
+    metrics.observe(Recorded(judged(1, at=time.time()), 0, 0.1))
     registry = CollectorRegistry()
     registry.register(metrics)
     names = {family.name for family in registry.collect() if family.samples}

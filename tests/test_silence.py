@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from busmon import fedora_toml
 from busmon.blind import Blind
 from busmon.gap_settings import Silence
-from busmon.ledger import Ledger, Series
-from busmon.message import Message, Verdict
+from busmon.ledger import Judged, Ledger, Series
+from busmon.message import Verdict
 from busmon.monitor import OTHER
 from busmon.rates import LEARNED, WEEK, Hour, Rates, is_weekend, learn_rates
 from busmon.rules import HANDLED, rule_book
@@ -300,8 +300,8 @@ class Bench:
         past(self.ledger, Series("fedora", topic, "handled", ""), dict.fromkeys(hours, rate), until)
 
     def receive(self, topic: str, at: float, verdict: Verdict = HANDLED) -> None:
-        message = Message(bus="fedora", id=f"{topic}{at}", topic=topic, received_at=at)
-        self.ledger.record([(message, verdict)])
+        series = Series("fedora", topic, verdict.outcome, verdict.reason)
+        self.ledger.record([Judged(series, f"{topic}{at}", at)])
 
     def state(self, topic: str, now: float = MONDAY) -> State:
         return self.watch.states(now)[Topic("fedora", topic)]
