@@ -168,7 +168,7 @@ class AmqpBus(Bus):
     routing_keys: Strings | None = None  # instead of the bindings
     extra_routing_keys: Strings = ()  # beside the bindings
     queue: UUID | None = None
-    prefetch: Annotated[int, Field(gt=0, le=65535)] = 400
+    prefetch: Annotated[int, Field(gt=0, le=65535)] = 1000
     heartbeat: Annotated[Seconds, Field(le=65535)] = 30
 
 

@@ -71,13 +71,15 @@ class AmqpSource:
             toml = read(self._settings.config)
         except UnusableToml as error:
             raise Disconnected(Cause.ERROR, str(error)) from error
-        connection = Connection(toml, self._settings.heartbeat)
+        inbox = _Inbox(self._settings.prefetch // 2)
+        connection = Connection(toml, self._settings.heartbeat, inbox.keep)
         try:
             opening = Deferred.fromCoroutine(self._subscribe(connection, toml))
-            channel, deliveries = await opening.addTimeout(self._opening, reactor)
+            channel, consumer = await opening.addTimeout(self._opening, reactor)
+            consumer.get().addErrback(inbox.end)  # it brings nothing but its end
             self.link.up()
             log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
-            await self._receive(channel, _Inbox(deliveries, self._settings.prefetch // 2), handle)
+            await self._receive(channel, inbox, handle)
         except CancelledError:
             return
         except ENDS as error:
@@ -98,8 +100,8 @@ class AmqpSource:
             await channel.queue_bind(
                 queue=self._queue, exchange=binding.exchange, routing_key=binding.routing_key
             )
-        deliveries, _tag = await channel.basic_consume(queue=self._queue)
-        return channel, deliveries
+        consumer, _tag = await channel.basic_consume(queue=self._queue)
+        return channel, consumer
 
     async def _receive(self, channel: TwistedChannel, inbox: "_Inbox", handle: Handle) -> None:
         while True:
@@ -112,20 +114,16 @@ class AmqpSource:
 class _Inbox:
     """What was delivered and is not recorded yet; a batch is about `enough` messages.
 
-    So the broker sends the next batch while one is recorded.
-
-    It takes each delivery from pika's queue at once, since that one forgets what is left
-    in it when the consumer is cancelled, and a deleted queue brings nothing again.
+    So the broker sends the next batch while one is recorded. What came before the consumer
+    was cancelled is recorded, too: a deleted queue brings nothing again.
     """
 
-    def __init__(self, deliveries: ClosableDeferredQueue, enough: int) -> None:
-        self._deliveries = deliveries
+    def __init__(self, enough: int) -> None:
         self._enough = enough
         self._received: list[ReceivedMessage] = []
         self._size = 0  # bytes
         self._ended: BaseException | None = None
         self._news: Deferred[None] = Deferred()
-        self._next()
 
     async def take(self) -> list[ReceivedMessage]:
         """Wait for deliveries and return all that came; raises the subscription's end."""
@@ -146,16 +144,14 @@ class _Inbox:
                 raise self._ended
         return received
 
-    def _next(self) -> None:
-        self._deliveries.get().addCallbacks(self._keep, self._end)
-
-    def _keep(self, delivery: ReceivedMessage) -> None:
+    def keep(self, delivery: ReceivedMessage) -> None:
+        """Take a delivery."""
         self._received.append(delivery)
         self._size += len(delivery.body)
         self._tell()
-        self._next()
 
-    def _end(self, failure: Failure) -> None:
+    def end(self, failure: Failure) -> None:
+        """Take the end of the subscription."""
         self._ended = failure.value
         self._tell()
 

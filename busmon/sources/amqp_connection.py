@@ -17,6 +17,7 @@ from fedora_messaging.exceptions import ConfigurationException
 from fedora_messaging.twisted.protocol import FedoraMessagingProtocolV2
 from fedora_messaging.twisted.service import FedoraMessagingServiceV2
 from OpenSSL import SSL
+from pika.adapters.twisted_connection import ReceivedMessage
 from pika.connection import Connection as Connecting
 from pika.spec import Connection as Methods
 from service_identity import VerificationError
@@ -28,7 +29,7 @@ from twisted.python.failure import Failure
 
 from busmon.fedora_toml import FedoraToml
 from busmon.sources import Cause, Disconnected
-from busmon.sources.amqp_frames import read_frame
+from busmon.sources.amqp_frames import DeliveryReader
 
 CLOSING = 2.0  # seconds for the broker to say goodbye
 MISSED = 3  # half heartbeats without a byte after which a connection counts as dead
@@ -85,7 +86,10 @@ CAUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Cause, str], 
 class Connection:
     """One attempt to connect; to be used in the reactor's thread only."""
 
-    def __init__(self, toml: FedoraToml, heartbeat: int) -> None:
+    def __init__(
+        self, toml: FedoraToml, heartbeat: int, keep: Callable[[ReceivedMessage], None]
+    ) -> None:
+        """Prepare to connect; `keep` is given what a consumer is delivered."""
         self._toml = toml
         self._protocol: _Protocol | None = None
         self._opened: Deferred[FedoraMessagingProtocolV2] = Deferred()
@@ -98,7 +102,7 @@ class Connection:
         factory: Any = self._service.factory
         factory.maxRetries = 0
         factory.noisy = False
-        factory.protocol = partial(_Protocol, heartbeat, self._begin)
+        factory.protocol = partial(_Protocol, heartbeat, keep, self._begin)
         factory.clientConnectionFailed = lambda _connector, failure: self._opened.errback(failure)
 
     async def open(self) -> FedoraMessagingProtocolV2:
@@ -137,11 +141,15 @@ class _Protocol(FedoraMessagingProtocolV2):
     """
 
     def __init__(
-        self, heartbeat: int, begin: Callable[["_Protocol"], None], *args: Any, **kwargs: Any
+        self,
+        heartbeat: int,
+        keep: Callable[[ReceivedMessage], None],
+        begin: Callable[["_Protocol"], None],
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        impl: Any = self._impl
-        impl._read_frame = lambda: read_frame(impl._frame_buffer)  # noqa: SLF001 - the only way in
+        self._reader = DeliveryReader(keep)
         self.silent = False
         self.reason: BaseException | None = None
         self._begin = begin
@@ -160,7 +168,9 @@ class _Protocol(FedoraMessagingProtocolV2):
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self._silence = 0
         try:
-            super().dataReceived(data)
+            others = self._reader.feed(data)
+            self._impl.bytes_received += len(data) - len(others)  # else pika hears no heart beat
+            super().dataReceived(others)
         except Exception as error:  # noqa: BLE001 - not AMQP; Twisted would log a traceback
             self.reason = amqp.IncompatibleProtocolError(repr(error))
             self.abort()
