@@ -16,10 +16,11 @@ from prometheus_client.core import Metric
 
 from busmon.audit import Hop as Place
 from busmon.auditor import Auditor
+from busmon.batch import Series, Tally
 from busmon.blind import Blind
 from busmon.families import gauge
 from busmon.fault import BusFacts, Facts, Fault, Hop, Kind, Queue, Sign, Silent, judge
-from busmon.ledger import Ledger, Series, Tally
+from busmon.ledger import Ledger
 from busmon.message import Outcome
 from busmon.observers import Observer
 from busmon.observers.celery import CeleryObserver

@@ -15,8 +15,9 @@ from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from busmon.batch import Series, Tally
 from busmon.families import Buckets, by_bus, counter, gauge, histogram
-from busmon.ledger import Ledger, Recorded, Series, Tally
+from busmon.ledger import Ledger, Recorded
 from busmon.monitor import OTHER
 from busmon.sources import Cause, Link
 from busmon.storage import milliseconds

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from busmon.ledger import Judged, Ledger, Recorded, Series
+from busmon.batch import Judged, Series
+from busmon.ledger import Ledger, Recorded
 from busmon.message import Message, Verdict
 from busmon.rules import RAISES, RuleBook
 

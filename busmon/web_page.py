@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 
+from busmon.batch import Series, Tally
 from busmon.fault import Fault, Kind
-from busmon.ledger import Series, Tally
 from busmon.message import Outcome
 from busmon.sources import Link
 

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "busmon"
 ORDER = [
     "tap_sender", "tap",
     "message", "text", "quantities", "section", "gap_settings", "settings", "rules",
-    "storage", "ledger", "rates", "silence", "observed", "audit", "late", "counting", "counted",
-    "books", "fault",
+    "storage", "batch", "ledger", "rates", "silence", "observed", "audit", "late", "counting",
+    "counted", "books", "fault",
     "recent", "monitor", "fedora_toml", "sources", "blind", "silence_watch", "families", "auditor",
     "observers", "reports", "pruning", "metrics", "metrics_silence", "fault_watch", "overrides",
     "config", "describe", "explain", "gaps", "trace", "lint", "status", "replay", "logs",

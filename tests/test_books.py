@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from busmon.audit import FINISHED, Hop
 from busmon.auditor import Auditor
+from busmon.batch import Judged, Series
 from busmon.books import Books, Sums, audited_hops
 from busmon.gap_settings import Audit, ReadyPoll
 from busmon.late import AT_ONCE, LATE
-from busmon.ledger import Judged, Ledger, NotRecorded, Series
+from busmon.ledger import Ledger, NotRecorded
 from busmon.observed import HOLE
 from busmon.observers.ready import STATES, note_poll, note_totals
 from busmon.settings import AmqpBus, Config

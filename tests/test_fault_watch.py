@@ -14,11 +14,12 @@ import pytest
 from redis import Redis as Client
 
 from busmon.auditor import Auditor
+from busmon.batch import Series
 from busmon.blind import Blind
 from busmon.fault import Fault, Kind
 from busmon.fault_watch import DELAY, FIRST, GROWING, STALE, STALLED, FaultWatch
 from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
-from busmon.ledger import Ledger, NotRecorded, Series
+from busmon.ledger import Ledger, NotRecorded
 from busmon.message import Message, Outcome, Verdict
 from busmon.observers import Observer
 from busmon.observers.celery import CeleryObserver

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from busmon.ledger import HOURS_KEPT, Judged, Ledger, Series, Tally
+from busmon.batch import Judged, Series, Tally
+from busmon.ledger import HOURS_KEPT, Ledger
 from busmon.message import Outcome
 from tests.ledgers import HANDLED, NOW, counted, foreign, judged
 

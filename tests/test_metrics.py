@@ -17,10 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from pydantic import SecretStr
 
 from busmon.auditor import Auditor
+from busmon.batch import Judged, Series
 from busmon.blind import Blind
 from busmon.fault_watch import FaultWatch
 from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
-from busmon.ledger import Judged, Ledger, NotRecorded, Recorded, Series
+from busmon.ledger import Ledger, NotRecorded, Recorded
 from busmon.message import Message, Outcome, Verdict
 from busmon.metrics import Metrics, make_registry
 from busmon.metrics_silence import SilenceMetrics

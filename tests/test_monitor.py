@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from busmon.ledger import Ledger, NotRecorded, Recorded, Series, Tally
+from busmon.batch import Series, Tally
+from busmon.ledger import Ledger, NotRecorded, Recorded
 from busmon.message import Message, Outcome, Verdict
 from busmon.monitor import Monitor
 from busmon.rules import rule_book

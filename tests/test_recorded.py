@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from busmon.batch import Series
 from busmon.explain import as_json, books, explain, explain_files
-from busmon.ledger import Ledger, NotRecorded, Series
+from busmon.ledger import Ledger, NotRecorded
 from busmon.message import Message, Outcome
 from busmon.monitor import Monitor
 from busmon.rules import rule_book

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from busmon import fedora_toml
+from busmon.batch import Judged, Series
 from busmon.blind import Blind
 from busmon.gap_settings import Silence
-from busmon.ledger import Judged, Ledger, Series
+from busmon.ledger import Ledger
 from busmon.message import Verdict
 from busmon.monitor import OTHER
 from busmon.rates import LEARNED, WEEK, Hour, Rates, is_weekend, learn_rates

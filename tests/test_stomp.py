@@ -21,7 +21,7 @@ from busmon.settings import StompBus
 from busmon.sources import Cause, Handle
 from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.stomp import StompSource, message_of
-from busmon.sources.stomp_session import ROOM, subscription_headers
+from busmon.sources.stomp_session import BATCH_SIZE, subscription_headers
 from tests.brokers import free_port, wait_until
 from tests.brokers.activemq import PASSCODE, USER, ActiveMQ, Publisher
 from tests.brokers.certificates import Certificates
@@ -343,7 +343,7 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
         recorder.wait_for(30)
         assert source.link.connects == 1
     assert recorder.numbers() == once(30)
-    assert max(sizes) < ROOM + 2 * size
+    assert max(sizes) < BATCH_SIZE + 2 * size
 
 
 def test_a_deleted_queue_is_told_and_made_anew(rabbitmq: RabbitMQ) -> None:

@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from busmon.batch import Series, Tally
 from busmon.fault import Fault, Kind
-from busmon.ledger import Ledger, Series, Tally
+from busmon.ledger import Ledger
 from busmon.message import Message
 from busmon.metrics import Metrics, make_registry
 from busmon.rules import HANDLED

@@ -1,8 +1,7 @@
 """STOMP 1.2: ActiveMQ's buses, and RabbitMQ's by its STOMP plugin.
 
-stomp.py's thread only puts what comes into an `Inbox`. The source's own thread takes
-everything received so far as one batch, hands it over, and only then acknowledges it.
-So the inbox acknowledges nothing; the broker's prefetch bounds it, and its size in bytes.
+The source takes everything received so far as one batch, hands it over, and only then
+acknowledges it and reads on.
 """
 
 import logging
@@ -37,7 +36,6 @@ class StompSource:
         self.link = Link()
         self._settings = settings
         self._stopping = threading.Event()
-        self._changed = threading.Condition()
         self._attempts = 0
 
     def run(self, handle: Handle) -> None:
@@ -50,15 +48,13 @@ class StompSource:
     def stop(self) -> None:
         """Ask `run` to acknowledge the batch in hand and return."""
         self._stopping.set()
-        with self._changed:
-            self._changed.notify_all()
 
     def _session(self, handle: Handle) -> None:
         brokers = self._settings.brokers
         broker = brokers[self._attempts % len(brokers)]
         self._attempts += 1
         try:
-            session = Session(self._settings, host_port(broker), self._changed, self._stopping)
+            session = Session(self._settings, host_port(broker), self._stopping)
             self._receive(session, broker, handle)
         except Disconnected as error:
             if MISCOUNTED in error.detail:

@@ -6,28 +6,20 @@ acknowledged with the next.
 """
 
 import re
-from collections.abc import Callable
-
-from stomp.exception import ConnectionClosedException
 
 HEADERS_END = re.compile(rb"\r?\n\r?\n")
-LENGTH = re.compile(rb"^content-length:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
-HEARTBEAT = b"\n"
+LENGTH = re.compile(rb"^content-length:\s*(\d{1,18})\s*$", re.IGNORECASE | re.MULTILINE)
 
 
 class FrameReader:
-    """Reads what `receive` returns, b"" being the end of the connection."""
+    """Keeps what is not a whole frame yet."""
 
-    def __init__(self, receive: Callable[[], bytes]) -> None:
-        self._receive = receive
-        self._rest = bytearray()  # received and not returned yet
+    def __init__(self) -> None:
+        self._rest = bytearray()
         self._needed = 0  # bytes that the frame has at least
 
-    def read(self) -> list[bytes]:
-        """Wait for more, and return the frames that it completes, without their NUL."""
-        received = self._receive()
-        if not received:
-            raise ConnectionClosedException
+    def feed(self, received: bytes) -> list[bytes]:
+        """Return the frames that this completes, without their NUL; a heart-beat is none."""
         self._rest += received
         frames = []
         start = 0
@@ -41,7 +33,7 @@ class FrameReader:
             start = end + 1
             self._needed = 0
         del self._rest[:start]
-        return frames or [HEARTBEAT]
+        return frames
 
     def _end(self, start: int) -> int | None:
         """Return where the NUL is after the frame that starts there, if it has come."""

@@ -1,13 +1,20 @@
-"""One STOMP connection: stomp.py's frames and heart-beats, with an end for every wait."""
+"""One STOMP connection: stomp.py's frames and heart-beats, with an end for every wait.
+
+One thread reads, records and acknowledges. stomp.py's own would read meanwhile, and the two
+would wait for each other at every step; here it is not started, and only its thread that
+sends heart-beats is.
+"""
 
 import logging
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import stomp
+from stomp.utils import parse_frame
 
 from busmon.settings import StompBus
 from busmon.sources import Cause, Disconnected
@@ -15,9 +22,11 @@ from busmon.sources.stomp_frames import FrameReader
 from busmon.sources.stomp_socket import PATIENCE, disconnected, open_socket, tls_context
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
+UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after the socket
+IDLE = 0.25  # seconds to wait for something to read, before it looks whether to stop
 GATHERING = 0.005  # seconds for more to come: a commit costs less in large batches
+BATCH_SIZE = 4 * 1024**2  # bytes; what a batch has before its last reading is less
 FAREWELL = 2.0  # seconds for the broker to confirm the end
-ROOM = 4 * 1024**2  # bytes not recorded yet, above which nothing more is read
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name", re.I)
 
@@ -31,70 +40,37 @@ class Stopped(Exception):
     """The source was asked to stop while it waited for the broker."""
 
 
-class Inbox:
-    """stomp.py's listener: keeps what its thread reports for the source's own thread.
+class Heard:
+    """stomp.py's listener: keeps what the broker's frames say. No method raises."""
 
-    No method raises, for an exception here would drop the connection.
-    """
-
-    def __init__(self, changed: threading.Condition) -> None:
-        self._changed = changed
+    def __init__(self) -> None:
         self.connected: Any = None
         self.messages: list[Any] = []
-        self.size = 0  # bytes of the messages that are not recorded
+        self.size = 0  # bytes of the messages' bodies
         self.receipts: set[str] = set()
         self.error: Any = None
         self.closed = False
-        self.left = False  # nobody takes anything more
 
     def on_connected(self, frame: Any) -> None:
         """Keep the broker's answer to the login."""
-        with self._changed:
-            self.connected = frame
-            self._changed.notify_all()
+        self.connected = frame
 
     def on_message(self, frame: Any) -> None:
-        """Keep a message; with too much of them wait, and with that the broker does, too."""
-        with self._changed:
-            if self.left:
-                return
-            self.messages.append(frame)
-            self.size += len(frame.body or b"")
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self.size < ROOM or self.left)
-
-    def release(self, frames: Iterable[Any]) -> None:
-        """Make room: these messages are recorded."""
-        with self._changed:
-            self.size -= sum(len(frame.body or b"") for frame in frames)
-            self._changed.notify_all()
-
-    def leave(self) -> None:
-        """Keep nothing more, and don't wait: there will be no more room."""
-        with self._changed:
-            self.left = True
-            self._changed.notify_all()
+        """Keep a message."""
+        self.messages.append(frame)
+        self.size += len(frame.body or b"")
 
     def on_receipt(self, frame: Any) -> None:
         """Keep a receipt's id."""
-        with self._changed:
-            self.receipts.add(frame.headers.get("receipt-id"))
-            self._changed.notify_all()
+        self.receipts.add(frame.headers.get("receipt-id"))
 
     def on_error(self, frame: Any) -> None:
         """Keep what the broker says before it closes."""
-        with self._changed:
-            self.error = frame
-            self._changed.notify_all()
+        self.error = frame
 
     def on_disconnected(self) -> None:
         """Note the end of the connection; the socket knows why."""
-        with self._changed:
-            self.closed = True
-            self._changed.notify_all()
-
-    def on_heartbeat_timeout(self) -> None:
-        """Do nothing: the socket notices silence first. stomp.py demands this method."""
+        self.closed = True
 
 
 class Session:
@@ -104,14 +80,13 @@ class Session:
         self,
         settings: StompBus,
         broker: tuple[str, int],
-        changed: threading.Condition,
         stopping: threading.Event,
     ) -> None:
         self._settings = settings
         self._broker = broker
-        self._changed = changed
         self._stopping = stopping
-        self._inbox = Inbox(changed)
+        self._heard = Heard()
+        self._frames = FrameReader()
         self._socket = open_socket(*broker, tls_context(settings) if settings.tls else None)
         self._patience = max(PATIENCE, BEATS_MISSED * settings.heartbeat)  # for an answer
         self._socket.patience = self._patience
@@ -121,22 +96,13 @@ class Session:
             auto_decode=False,
             vhost=settings.vhost,
             heartbeats=(beat, beat),
-            heart_beat_receive_scale=2 * BEATS_MISSED,  # later than the socket's patience
+            heart_beat_receive_scale=UNHEARD,
         )
         # With a socket that is there already, stomp.py does not make one itself.
         self._connection.transport.socket = self._socket
         self._connection.transport.current_host_and_port = broker
-        reader = FrameReader(self._connection.transport.receive)
-        self._connection.transport._BaseTransport__read = reader.read  # noqa: SLF001 - the only way in
-        self._reader: threading.Thread | None = None
-        self._connection.transport.override_threading(self._start_reader)
-        self._connection.set_listener("busmon", self._inbox)
-
-    def _start_reader(self, loop: Callable[[], None]) -> threading.Thread:
-        host, port = self._broker
-        self._reader = threading.Thread(target=loop, name=f"stomp-{host}:{port}", daemon=True)
-        self._reader.start()
-        return self._reader
+        self._connection.transport.override_threading(lambda _loop: None)
+        self._connection.set_listener("busmon", self._heard)
 
     def log_in(self) -> str:
         """Log in, settle the heart-beats, and return the broker's name for itself."""
@@ -148,8 +114,8 @@ class Session:
                 passcode.get_secret_value() if passcode else None,
                 headers={"client-id": client_id} if client_id else None,
             )
-        self._wait_for(lambda: self._inbox.connected, "the login", Cause.LOGIN)
-        answer = self._inbox.connected.headers
+        self._wait_for(lambda: self._heard.connected, "the login", Cause.LOGIN)
+        answer = self._heard.connected.headers
         if (version := answer.get("version", "1.0")) != "1.2":
             raise Disconnected(Cause.NETWORK, f"the broker speaks STOMP {version}, not 1.2")
         self._settle_heartbeat(answer.get("heart-beat", "0,0"))
@@ -179,23 +145,26 @@ class Session:
                     headers=subscription_headers(self._settings, destination),
                 )
         wanted = set(self._settings.destinations)
-        self._wait_for(lambda: wanted <= self._inbox.receipts, "the subscription", Cause.DENIED)
+        self._wait_for(lambda: wanted <= self._heard.receipts, "the subscription", Cause.DENIED)
 
     def take(self) -> list[Any]:
         """Wait for messages, and return all received so far; Stopped where asked to stop."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._inbox.messages or self._over())
-            few = len(self._inbox.messages) < self._settings.prefetch // 2
-        if few:
-            self._stopping.wait(GATHERING)
-        with self._changed:
+        heard = self._heard
+        self._check(Cause.NETWORK)
+        while not heard.messages:
+            self._read(IDLE)
             self._check(Cause.NETWORK)
-            frames, self._inbox.messages = self._inbox.messages, []
+        while (
+            len(heard.messages) < self._settings.prefetch // 2
+            and heard.size < BATCH_SIZE
+            and self._read(GATHERING)
+        ):
+            self._check(Cause.NETWORK)
+        frames, heard.messages, heard.size = heard.messages, [], 0
         return frames
 
     def acknowledge(self, frames: Collection[Any]) -> None:
         """Acknowledge a batch: the last message of each subscription, or each message."""
-        self._inbox.release(frames)
         if self._settings.ack == "client":
             last: dict[str, Any] = {}
             for frame in frames:
@@ -210,51 +179,59 @@ class Session:
 
     def leave(self) -> None:
         """Say goodbye; the broker's receipt tells that it has taken every acknowledgement."""
-        self._inbox.leave()
-        if not self._connection.is_connected():
-            return
-        with suppress(*LOST):
-            self._connection.disconnect()
-            with self._changed:
-                self._changed.wait_for(lambda: self._inbox.closed, FAREWELL)
+        if self._connection.is_connected():
+            with suppress(*LOST):
+                self._connection.disconnect()
+            self._read_to_the_end()
 
     def close(self) -> None:
-        """End the connection and its threads, whatever state they are in."""
-        self._inbox.leave()
+        """End the connection and stomp.py's thread, whatever state they are in."""
+        self._connection.transport.disconnect_socket()
         self._socket.close()
-        if self._reader:
-            self._reader.join()
-        self._socket.release()
 
-    def _over(self) -> bool:
-        return bool(self._stopping.is_set() or self._inbox.error or self._inbox.closed)
+    def _read(self, seconds: float) -> bool:
+        """Read what has come or comes within that time; False where there is nothing."""
+        received = self._socket.read(seconds)
+        if received:
+            for frame in map(parse_frame, self._frames.feed(received)):
+                self._connection.transport.process_frame(frame, b"")
+        elif received is not None:
+            self._heard.closed = True
+        return bool(received)
+
+    def _read_to_the_end(self) -> None:
+        deadline = time.monotonic() + FAREWELL
+        while not self._heard.closed and time.monotonic() < deadline:
+            self._read(IDLE)
+            self._heard.messages.clear()  # they come again
 
     @contextmanager
     def _sending(self, refusal: Cause) -> Iterator[None]:
         try:
             yield
         except LOST:
-            with self._changed:  # the thread that reads knows better why
-                self._changed.wait_for(lambda: self._inbox.closed, FAREWELL)
+            self._read_to_the_end()  # it may tell why
             self._check(refusal, over=True)
 
     def _wait_for(self, met: Callable[[], Any], what: str, refusal: Cause) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: met() or self._over(), self._patience)
-            self._check(refusal)
-            if not met():
+        deadline = time.monotonic() + self._patience
+        self._check(refusal)
+        while not met():
+            if time.monotonic() > deadline:
                 silent = f"no answer to {what} within {self._patience:g} s"
                 raise Disconnected(Cause.SILENT, silent)
+            self._read(IDLE)
+            self._check(refusal)
 
     def _check(self, refusal: Cause, *, over: bool = False) -> None:
         """Raise what ended the session, if anything did; `over`: something surely did."""
         if self._stopping.is_set():
             raise Stopped
-        if self._inbox.error:
-            raise refused(self._inbox.error, refusal)
-        if (over or self._inbox.closed) and self._socket.failure:
+        if self._heard.error:
+            raise refused(self._heard.error, refusal)
+        if (over or self._heard.closed) and self._socket.failure:
             raise disconnected(self._socket.failure)
-        if over or self._inbox.closed:
+        if over or self._heard.closed:
             check = " before it answered the login; check tls" if refusal is Cause.LOGIN else ""
             raise Disconnected(Cause.NETWORK, f"closed by the broker{check}")
 

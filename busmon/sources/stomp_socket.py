@@ -8,22 +8,23 @@ import select
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 
 from busmon.settings import Tls
 from busmon.sources import Cause, Disconnected
 
 PATIENCE = 4.0  # seconds to connect in, which nothing can interrupt; less than a stop may take
-CHUNK = 256 * 1024  # bytes read at once; stomp.py asks for less
+CHUNK = 256 * 1024  # bytes read at once
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class StompSocket:
-    """A connected socket as stomp.py uses it: one thread reads while others write.
+    """A connected socket: one thread reads and writes, and another one writes heart-beats.
 
     Two threads in one TLS object at once would break it, hence the lock, which nobody
-    holds while waiting. `patience` is how long to wait for a byte, in seconds; None: for
-    ever. After the end, `failure` says why, None where the broker closed in order.
+    holds while waiting. `patience` is how long the broker may be silent, in seconds; None:
+    for ever. After the end, `failure` says why, None where the broker closed in order.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -32,20 +33,31 @@ class StompSocket:
         self._sock = sock
         self._lock = threading.Lock()
         self._closed = False
+        self._heard = time.monotonic()
         sock.setblocking(False)
 
-    def recv(self, _size: int) -> bytes:
-        """Return what has come; nothing, at the end of the connection."""
+    def read(self, seconds: float) -> bytes | None:
+        """Return what has come or comes within that time, b"" at the end of the connection."""
         try:
-            while not self._closed:
-                try:
-                    with self._lock:
-                        return b"" if self._closed else self._sock.recv(CHUNK)
-                except WAIT:
-                    self._wait(select.POLLIN)
+            received = self._receive()
+            if received is None and self._ready(select.POLLIN, seconds):
+                received = self._receive()
         except OSError as error:
             self.failure = error
-        return b""
+            return b""
+        if received is not None:
+            self._heard = time.monotonic()
+        elif self.patience is not None and time.monotonic() - self._heard > self.patience:
+            self.failure = TimeoutError()
+            return b""
+        return received
+
+    def _receive(self) -> bytes | None:
+        try:
+            with self._lock:
+                return b"" if self._closed else self._sock.recv(CHUNK)
+        except WAIT:
+            return None
 
     def sendall(self, data: bytes) -> None:
         """Send all of it; OSError where that can't be done."""
@@ -56,16 +68,16 @@ class StompSocket:
                     with self._lock:
                         rest = rest[self._sock.send(rest) :]
                 except WAIT:
-                    self._wait(select.POLLOUT)
+                    if not self._ready(select.POLLOUT, self.patience):
+                        raise TimeoutError from None
         except OSError as error:
             self.failure = self.failure or error
             raise
 
-    def _wait(self, event: int) -> None:
+    def _ready(self, event: int, seconds: float | None) -> bool:
         poll = select.poll()
         poll.register(self._sock, event)
-        if not poll.poll(None if self.patience is None else self.patience * 1000):
-            raise TimeoutError
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def getsockname(self) -> tuple[str, int]:
         """Return the own address; stomp.py asks for it to see whether the socket lives."""
@@ -80,7 +92,7 @@ class StompSocket:
                 self._sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def shutdown(self, _how: int = socket.SHUT_RDWR) -> None:
-        """End the connection, and wake the thread that reads."""
+        """End the connection."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -89,11 +101,7 @@ class StompSocket:
                     socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End the connection; the descriptor stays until `release`, for a thread may hold it."""
-        self.shutdown()
-
-    def release(self) -> None:
-        """Give the descriptor back, after the last thread has gone."""
+        """End the connection, and give the descriptor back."""
         self.shutdown()
         self._sock.close()
 
