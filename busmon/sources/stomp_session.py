@@ -77,10 +77,7 @@ class Session:
     """One connection to one broker, from the login to the farewell."""
 
     def __init__(
-        self,
-        settings: StompBus,
-        broker: tuple[str, int],
-        stopping: threading.Event,
+        self, settings: StompBus, broker: tuple[str, int], stopping: threading.Event
     ) -> None:
         self._settings = settings
         self._broker = broker
