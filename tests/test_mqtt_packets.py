@@ -1,4 +1,6 @@
-"""PUBLISH byte by byte, from sockets that stand in for a broker."""
+"""PUBLISH and PUBACK byte by byte, against sockets that stand in for a broker."""
+
+import socket
 
 import pytest
 
@@ -8,6 +10,7 @@ from tests.test_mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
 
 ACCEPTED_311 = b"\x20\x02\x00\x00"
 SUBSCRIBED_311 = b"\x90\x03\x00\x01\x01"
+ENOUGH = 65_535  # packet ids, and acknowledgements to fill the buffers of both sockets
 
 
 def publish(rest: bytes, *, qos: int = 1, dup: bool = False) -> bytes:
@@ -83,3 +86,23 @@ def test_a_malformed_publish_ends_the_connection_and_nothing_before_it_is_lost(
             wait_for_problem(source, "error: the broker breaks the protocol: check version")
             assert source.link.disconnects[Cause.ERROR] == 1
     assert recorder.numbers() == once(1)
+
+
+def test_acknowledgements_that_the_socket_takes_in_parts_arrive_whole_and_in_order() -> None:
+    recorder = Recorder()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # else it takes 2.5 MB
+        bus = settings_of(f"mqtt://127.0.0.1:{listener.getsockname()[1]}", "busmon")
+        with running(bus, recorder, connected=False):
+            broker, _ = listener.accept()
+            with broker:
+                for said in (ACCEPTED, SUBSCRIBED):
+                    broker.recv(1000)
+                    broker.sendall(said)
+                ids = [n.to_bytes(2) for n in range(1, ENOUGH + 1)]
+                broker.sendall(b"".join(publish(topic() + n + b"\x00{}") for n in ids))
+                recorder.wait_for(ENOUGH)
+                expected = b"".join(b"\x40\x02" + n for n in ids)
+                with broker.makefile("rb") as answers:
+                    assert answers.read(len(expected)) == expected

@@ -119,8 +119,7 @@ class Connection:
 
     def acknowledge(self, packets: Sequence[Packet]) -> None:
         """Acknowledge them; on a dead connection in vain, and the broker sends them again."""
-        for packet in packets:
-            self._client.ack(packet.mid, packet.qos)
+        self._client.answer(packets)
 
     def lost(self) -> Disconnected:
         """Return why the connection has ended."""
