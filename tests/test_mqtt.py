@@ -19,6 +19,7 @@ from busmon.message import Verdict
 from busmon.settings import MqttBus
 from busmon.sources import Cause, Handle
 from busmon.sources.mqtt import OTHER_SUBTOPIC, MqttSource, to_message
+from busmon.sources.mqtt_packets import Packet
 from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
@@ -143,6 +144,34 @@ def test_the_same_content_sent_twice_is_two_messages(mosquitto: Mosquitto, root:
         mosquitto.publish([(f"{root}/a", b'{"n": 0}')] * 100, qos=0)
         recorder.wait_for(200)
     assert recorder.numbers() == Counter({0: 200})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_another_client_subscribed_to_with_qos_2_is_counted_too(
+    mosquitto: Mosquitto, root: str, version: str
+) -> None:
+    """busmon asks for 1 at most, but the broker keeps what it had queued in the session."""
+    subscribe(mosquitto, root, qos=2)
+    mosquitto.publish(numbered(root, range(100)), qos=2)
+    recorder = Recorder()
+    with running(settings(mosquitto, root, version=version), recorder):
+        recorder.wait_for(100)
+        mosquitto.publish(numbered(root, range(100, 200)))
+        recorder.wait_for(200)
+    with running(settings(mosquitto, root, version=version), recorder):
+        mosquitto.publish(numbered(root, [200]))
+        recorder.wait_for(201)
+    assert recorder.numbers() == once(201)
+    assert recorder.duplicates == 0
+
+
+def subscribe(mosquitto: Mosquitto, root: str, qos: int) -> None:
+    """Make the session of this test's client, without busmon."""
+    other = paho.Client(CallbackAPIVersion.VERSION2, client_id=root, clean_session=False)
+    other.on_connect = lambda *_: other.subscribe(f"{root}/#", qos)
+    other.on_subscribe = lambda *_: other.disconnect()
+    other.connect("127.0.0.1", mosquitto.port)
+    other.loop_forever()
 
 
 @pytest.mark.parametrize(("version", "duplicates"), [("3.1.1", 2), ("5", 0)])
@@ -469,52 +498,36 @@ def test_other_subtopics_are_not_read(
 ) -> None:
     bus = settings_of("mqtt://localhost", "busmon", subtopics=subtopics)
     assert (OTHER_SUBTOPIC in MqttSource("centos", bus).rejections) == bool(subtopics)
-    message = to_message("centos", packet(topic.encode()), subtopics, 1.0)
+    message = to_message("centos", Packet(topic.encode(), b"{}"), subtopics, 1.0)
     assert (message.topic, message.rejected) == (topic, rejected)
     assert message.body == (None if rejected else {})
 
 
 def test_a_topic_that_is_not_utf8_is_shown_escaped() -> None:
-    assert to_message("centos", packet(b"a/\xff"), (), 1.0).topic == r"a/\xff"
+    assert to_message("centos", Packet(b"a/\xff", b"{}"), (), 1.0).topic == r"a/\xff"
 
 
-FIRST = {"mid": 1, "qos": 1}
-QOS0 = {"mid": 0, "qos": 0}
-RETAINED = {"mid": 1, "qos": 1, "retain": True}
+FIRST = Packet(b"a/b", b"{}", mid=1, qos=1)
+QOS0 = Packet(b"a/b", b"{}")
+RETAINED = FIRST._replace(retain=True)
 
 
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
-        (FIRST, FIRST | {"dup": True}, True),
+        (FIRST, FIRST._replace(dup=True), True),
         (FIRST, FIRST, False),  # the packet id is free again once acknowledged
-        (FIRST, {"mid": 2, "qos": 1}, False),
-        (FIRST, FIRST | {"dup": True, "payload": b"{ }"}, False),
-        (FIRST, FIRST | {"dup": True, "topic": b"a/c"}, False),
+        (FIRST, FIRST._replace(mid=2), False),
+        (FIRST, FIRST._replace(dup=True, payload=b"{ }"), False),
+        (FIRST, FIRST._replace(dup=True, topic=b"a/c"), False),
         (QOS0, QOS0, False),
-        (RETAINED, RETAINED | {"mid": 2}, True),
-        (RETAINED, QOS0 | {"retain": True}, True),
-        (RETAINED, RETAINED | {"payload": b"{ }"}, False),
+        (RETAINED, RETAINED._replace(mid=2), True),
+        (RETAINED, QOS0._replace(retain=True), True),
+        (RETAINED, RETAINED._replace(payload=b"{ }"), False),
         (FIRST, RETAINED, False),
     ],
 )
-def test_which_packets_are_one_message(
-    one: dict[str, object], other: dict[str, object], same: bool
-) -> None:
+def test_which_packets_are_one_message(one: Packet, other: Packet, same: bool) -> None:
     recorder = Recorder()
-    recorder([to_message("centos", packet(**fields), (), 1.0) for fields in (one, other)])
+    recorder([to_message("centos", packet, (), 1.0) for packet in (one, other)])
     assert recorder.duplicates == int(same)
-
-
-def packet(
-    topic: bytes = b"a/b",
-    payload: bytes = b"{}",
-    mid: int = 1,
-    qos: int = 1,
-    *,
-    dup: bool = False,
-    retain: bool = False,
-) -> paho.MQTTMessage:
-    made = paho.MQTTMessage(mid, topic)
-    made.payload, made.qos, made.dup, made.retain = payload, qos, dup, retain
-    return made

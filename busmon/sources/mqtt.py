@@ -9,13 +9,13 @@ from hashlib import blake2b
 from typing import TypeVar
 from uuid import uuid4
 
-from paho.mqtt.client import MQTTMessage
 from paho.mqtt.reasoncodes import ReasonCode
 
 from busmon.message import Message, Outcome, Verdict
 from busmon.settings import MqttBus
 from busmon.sources import Cause, Disconnected, Handle, Link, keep_connected
 from busmon.sources.mqtt_client import Connection
+from busmon.sources.mqtt_packets import Packet
 from busmon.sources.payload import REJECTIONS, parse
 
 OTHER_SUBTOPIC = Verdict(Outcome.IGNORED, "other-subtopic")
@@ -79,14 +79,12 @@ class MqttSource:
             if not alive:
                 raise connection.lost()
 
-    def _record(
-        self, packets: Sequence[MQTTMessage], handle: Handle, connection: Connection
-    ) -> None:
+    def _record(self, packets: Sequence[Packet], handle: Handle, connection: Connection) -> None:
         if not packets:
             return
         now, subtopics = time.time(), self._settings.subtopics
 
-        def messages(packets: Iterable[MQTTMessage]) -> Iterator[Message]:
+        def messages(packets: Iterable[Packet]) -> Iterator[Message]:
             return (to_message(self.name, packet, subtopics, now) for packet in packets)
 
         try:
@@ -139,17 +137,15 @@ class MqttSource:
                 log.warning("%s: %s is subscribed with QoS %d only", self.name, topic, code.value)
 
 
-def to_message(
-    bus: str, packet: MQTTMessage, subtopics: Sequence[str], received_at: float
-) -> Message:
+def to_message(bus: str, packet: Packet, subtopics: Sequence[str], received_at: float) -> Message:
     """Return what a PUBLISH packet says, with an identity by which a redelivery is told.
 
     MQTT has none. With QoS 1 the broker keeps the packet id of what it sends again, and
     sets DUP then and only then. A retained copy, sent at a subscription, is one message
     however often it comes. With QoS 0 nothing ever comes twice.
     """
-    payload = bytes(packet.payload)
-    topic = _topic(packet)
+    payload = packet.payload
+    topic = packet.topic.decode(errors="backslashreplace")
     if packet.retain:
         identity = _digest(0, topic, payload)
     elif packet.qos:
@@ -168,13 +164,6 @@ def to_message(
         digest_id=packet.qos > 0 or packet.retain,
         rejected=rejected,
     )
-
-
-def _topic(packet: MQTTMessage) -> str:
-    try:
-        return packet.topic
-    except UnicodeDecodeError as error:
-        return error.object.decode(errors="backslashreplace")
 
 
 def _digest(packet_id: int, topic: str, payload: bytes) -> str:

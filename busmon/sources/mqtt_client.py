@@ -22,6 +22,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from busmon.settings import MqttBus, mqtt_broker
 from busmon.sources import Cause, Disconnected
+from busmon.sources.mqtt_packets import Client, Packet, packet_of
 
 BATCH = 500  # messages at most
 BATCH_SIZE = 4 * 1024**2  # bytes; what a batch has before its last message is less
@@ -44,14 +45,19 @@ TAKEN_OVER = 142
 class _Heard:
     """What paho's callbacks were told. It knows no client, so that no cycle keeps one alive."""
 
-    messages: list[paho.MQTTMessage] = field(default_factory=list)
-    size: int = 0  # bytes of the messages
+    packets: list[Packet] = field(default_factory=list)
+    size: int = 0  # bytes of their payloads
     connack: ReasonCode | None = None
     session_present: bool = False
     suback: Sequence[ReasonCode] | None = None
     disconnect: ReasonCode | None = None
     by_broker: bool = False  # the broker sent a DISCONNECT
     error: str = ""  # what the socket said
+
+    def add(self, packet: Packet) -> None:
+        """Note a PUBLISH."""
+        self.packets.append(packet)
+        self.size += len(packet.payload)
 
 
 class Connection:
@@ -100,21 +106,20 @@ class Connection:
         """
         alive = self._client.loop(IDLE) == paho.MQTT_ERR_SUCCESS
         seen = 0
-        while seen < len(self._heard.messages) < BATCH and self._heard.size < BATCH_SIZE:
-            seen = len(self._heard.messages)
+        while seen < len(self._heard.packets) < BATCH and self._heard.size < BATCH_SIZE:
+            seen = len(self._heard.packets)
             self._client.loop_read()
         return alive
 
-    def take(self) -> Sequence[paho.MQTTMessage]:
-        """Return the messages read since the last call."""
-        messages, self._heard.messages = self._heard.messages, []
+    def take(self) -> Sequence[Packet]:
+        """Return the packets read since the last call."""
+        packets, self._heard.packets = self._heard.packets, []
         self._heard.size = 0
-        return messages
+        return packets
 
-    def acknowledge(self, packets: Sequence[paho.MQTTMessage]) -> None:
+    def acknowledge(self, packets: Sequence[Packet]) -> None:
         """Acknowledge them; on a dead connection in vain, and the broker sends them again."""
-        for packet in packets:
-            self._client.ack(packet.mid, packet.qos)
+        self._client.answer(packets)
 
     def lost(self) -> Disconnected:
         """Return why the connection has ended."""
@@ -223,9 +228,9 @@ def _connect_properties() -> Properties:
     return properties
 
 
-def _client(settings: MqttBus, heard: _Heard) -> paho.Client:
+def _client(settings: MqttBus, heard: _Heard) -> Client:
     five = settings.version == "5"
-    client = paho.Client(
+    client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=settings.client_id,
         clean_session=None if five else False,
@@ -240,6 +245,7 @@ def _client(settings: MqttBus, heard: _Heard) -> paho.Client:
         client.username_pw_set(settings.username, password)
     client.on_connect = _on_connect
     client.on_subscribe = _on_subscribe
+    client.on_packet = heard.add
     client.on_message = _on_message
     client.on_disconnect = _on_disconnect
     client.on_log = _on_log
@@ -267,9 +273,8 @@ def _on_subscribe(
     heard.suback = codes
 
 
-def _on_message(_client: paho.Client, heard: _Heard, packet: paho.MQTTMessage) -> None:
-    heard.messages.append(packet)
-    heard.size += len(packet.payload)
+def _on_message(_client: paho.Client, heard: _Heard, message: paho.MQTTMessage) -> None:
+    heard.add(packet_of(message))
 
 
 def _on_disconnect(

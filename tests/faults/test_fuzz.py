@@ -8,7 +8,6 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
-import paho.mqtt.client as paho
 import pika
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +26,7 @@ from busmon.rules import rule_book
 from busmon.settings import Rules, StompBus
 from busmon.sources import Link, amqp, mqtt, payload, stomp, wire
 from busmon.sources.amqp_frames import DeliveryReader
+from busmon.sources.mqtt_packets import Packet, read_publish
 from busmon.sources.stomp_frames import FrameReader
 from tests.test_wire import bodies, encodings, headers
 
@@ -54,9 +54,10 @@ def by_amqp(draw: st.DrawFn) -> Message:
 @st.composite
 def by_mqtt(draw: st.DrawFn) -> Message:
     topic = draw(st.binary(max_size=300) | st.sampled_from(TOPICS).map(str.encode))
-    packet = paho.MQTTMessage(draw(st.integers(0, 65535)), topic)
-    packet.payload, packet.qos = draw(bodies), draw(st.integers(0, 1))
-    packet.dup, packet.retain = draw(st.booleans()), draw(st.booleans())
+    packet = Packet(
+        topic, draw(bodies), mid=draw(st.integers(0, 65535)), qos=draw(st.integers(0, 1))
+    )
+    packet = packet._replace(dup=draw(st.booleans()), retain=draw(st.booleans()))
     return mqtt.to_message("bus", packet, draw(st.sampled_from([(), ("copr",)])), draw(moments))
 
 
@@ -72,6 +73,13 @@ def by_stomp(draw: st.DrawFn) -> Message:
     server = draw(st.sampled_from(["ActiveMQ/5", "RabbitMQ/3", ""]))
     return stomp.message_of(frame, "bus", STOMP, server=server, received_at=draw(moments))
 
+
+# A topic's length that may be right, and after it much that means something.
+plausible = st.builds(
+    lambda size, rest: bytes([0, size, *rest]),
+    st.integers(0, 5),
+    st.lists(st.integers(0, 3), max_size=10),
+)
 
 SOURCES = (wire.REJECTIONS, payload.REJECTIONS)
 
@@ -100,6 +108,19 @@ def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
     assert sum(counted.values()) + duplicates == sum(map(len, batches))
     topics = {dict(labels)["topic"] for _, *labels in counted}
     assert len(topics - {OTHER, *TOPICS}) <= ROOM
+
+
+@given(header=st.integers(0x30, 0x3F), body=st.binary(max_size=20) | plausible, five=st.booleans())
+def test_what_is_read_of_a_publish_is_all_that_it_says(
+    header: int, body: bytes, *, five: bool
+) -> None:
+    packet = read_publish(header, bytearray(body), five=five)
+    if packet:
+        said = len(packet.topic).to_bytes(2) + packet.topic
+        said += packet.mid.to_bytes(2) if packet.qos else b""
+        said += b"\0" if five else b""
+        assert (said + packet.payload, packet.topic != b"") == (body, True)
+        assert 0x30 | packet.dup << 3 | packet.qos << 1 | packet.retain == header
 
 
 @st.composite
