@@ -1,14 +1,18 @@
-"""Cuts what a broker sends into STOMP's frames, in place of stomp.py's own reader.
+"""STOMP 1.2's frames out of what a broker sends, in place of stomp.py's own reader.
 
 That one throws a frame away that comes in one piece with two line ends or more before it,
 as the heart-beats are that wait to be read after a pause; and what no frame brought would be
-acknowledged with the next.
+acknowledged with the next. And it takes five times as long.
 """
 
 import re
 
+from stomp.utils import Frame
+
 HEADERS_END = re.compile(rb"\r?\n\r?\n")
 LENGTH = re.compile(rb"^content-length:\s*(\d{1,18})\s*$", re.IGNORECASE | re.MULTILINE)
+ESCAPED = re.compile(r"\\[rnc\\]")
+ESCAPES = {r"\r": "\r", r"\n": "\n", r"\c": ":", r"\\": "\\"}
 
 
 class FrameReader:
@@ -18,29 +22,39 @@ class FrameReader:
         self._rest = bytearray()
         self._needed = 0  # bytes that the frame has at least
 
-    def feed(self, received: bytes) -> list[bytes]:
-        """Return the frames that this completes, without their NUL; a heart-beat is none."""
+    def feed(self, received: bytes) -> list[Frame]:
+        """Return the frames that this completes; a heart-beat is none."""
         self._rest += received
         frames = []
         start = 0
         while len(self._rest) - start >= self._needed:
             while start < len(self._rest) and self._rest[start] in b"\r\n":
                 start += 1
-            end = self._end(start)
-            if end is None:
+            headers = HEADERS_END.search(self._rest, start)
+            if not headers:
                 break
-            frames.append(bytes(self._rest[start:end]))
+            body = headers.end()
+            length = LENGTH.search(self._rest, start, headers.start())
+            end = body + int(length[1]) if length else self._rest.find(b"\0", body)
+            self._needed = end + 1 - start
+            if not 0 <= end < len(self._rest):
+                break
+            frames.append(_frame(self._rest[start : headers.start()], self._rest[body:end]))
             start = end + 1
             self._needed = 0
         del self._rest[:start]
         return frames
 
-    def _end(self, start: int) -> int | None:
-        """Return where the NUL is after the frame that starts there, if it has come."""
-        headers = HEADERS_END.search(self._rest, start)
-        if not headers:
-            return None
-        length = LENGTH.search(self._rest, start, headers.start())
-        end = headers.end() + int(length[1]) if length else self._rest.find(b"\0", headers.end())
-        self._needed = end + 1 - start
-        return end if 0 <= end < len(self._rest) else None
+
+def _frame(head: bytearray, body: bytearray) -> Frame:
+    """Return a frame; of headers with the same name the first counts."""
+    command, *lines = head.decode(errors="replace").replace("\r\n", "\n").split("\n")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers.setdefault(_unescaped(name), _unescaped(value))
+    return Frame(command, headers, bytes(body))
+
+
+def _unescaped(text: str) -> str:
+    return ESCAPED.sub(lambda found: ESCAPES[found[0]], text) if "\\" in text else text

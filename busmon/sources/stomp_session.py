@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import stomp
-from stomp.utils import parse_frame
 
 from busmon.settings import StompBus
 from busmon.sources import Cause, Disconnected
@@ -41,7 +40,7 @@ class Stopped(Exception):
 
 
 class Heard:
-    """stomp.py's listener: keeps what the broker's frames say. No method raises."""
+    """What the broker said; of all but messages stomp.py has to know, too, and is listened to."""
 
     def __init__(self) -> None:
         self.connected: Any = None
@@ -55,7 +54,7 @@ class Heard:
         """Keep the broker's answer to the login."""
         self.connected = frame
 
-    def on_message(self, frame: Any) -> None:
+    def add(self, frame: Any) -> None:
         """Keep a message."""
         self.messages.append(frame)
         self.size += len(frame.body or b"")
@@ -190,8 +189,11 @@ class Session:
         """Read what has come or comes within that time; False where there is nothing."""
         received = self._socket.read(seconds)
         if received:
-            for frame in map(parse_frame, self._frames.feed(received)):
-                self._connection.transport.process_frame(frame, b"")
+            for frame in self._frames.feed(received):
+                if frame.cmd == "MESSAGE":
+                    self._heard.add(frame)
+                else:
+                    self._connection.transport.process_frame(frame, b"")
         elif received is not None:
             self._heard.closed = True
         return bool(received)
