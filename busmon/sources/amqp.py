@@ -25,7 +25,7 @@ from busmon.settings import AmqpBus
 from busmon.sources import Cause, Disconnected, Handle, Link, keep_connected, wire
 from busmon.sources.amqp_connection import ENDS, Connection
 
-BATCH_SIZE = 1024**2  # bytes; what a batch has before its last turn of the reactor is less
+BATCH_SIZE = 2 * 1024**2  # bytes; what a batch has before its last turn of the reactor is less
 OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
 
 log = logging.getLogger(__name__)
