@@ -4,8 +4,6 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-import pytest
-
 from tests.brokers import wait_until
 from tests.brokers.activemq import ActiveMQ
 from tests.brokers.mosquitto import Mosquitto
@@ -45,7 +43,6 @@ def test_asked_to_stop_in_the_middle_of_a_stream_it_has_acknowledged_what_it_rec
     assert busmon.duplicates() == {}
 
 
-@pytest.mark.timeout(240)  # RabbitMQ takes its time to start, twice
 def test_a_broker_that_is_down_loses_nothing_and_holds_up_no_other_bus(
     busmon: Busmon,
     streams: list[Stream],

@@ -28,12 +28,15 @@ KEPT = Path(".cache/soak")
 ROUND = 45.0  # seconds of faults, before all has to be counted
 TOGETHER = 1 / 3  # of the faults have another one beside them
 AT_ONCE = 10  # kills, before all has to be counted
+IN_STREAM, ANY = "killed while it counted on every bus", "killed in a row"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak ARGS=…", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60, help="of random faults")
-    parser.add_argument("--kills", type=int, default=200, help="before them")
+    parser.add_argument(
+        "--kills", type=int, default=200, help="in mid-stream of all buses, before them"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     names = [fault.name for fault in FAULTS]
     parser.add_argument("--fault", action="append", choices=names, help="only those so given")
@@ -77,8 +80,8 @@ def soak(
             "faults": dict(done),
         }
 
-    while done["killed in a row"] < kills:
-        for _ in range(min(AT_ONCE, kills - done["killed in a row"])):
+    while done[IN_STREAM] < kills:
+        for _ in range(min(AT_ONCE, kills - done[IN_STREAM])):
             refresh(stage)
             killed_at_random(stage, rng, done)
         yield checked()
@@ -106,12 +109,12 @@ def killed_at_random(stage: Stage, rng: random.Random, done: Counter[str]) -> No
         counted.update(by_bus(stage.busmon.counts()) - before)
         return counted.keys() == stage.publishers.keys()
 
-    if done["killed in a row"] % 4:
+    if done[ANY] % 4:
         wait_until(counting, 60, "every bus to be counted")
     time.sleep(rng.uniform(0, 0.5))
-    done["of these, while it counted on every bus"] += counting()
+    done[IN_STREAM] += counting()
     stage.busmon.kill()
-    done["killed in a row"] += 1
+    done[ANY] += 1
     stage.busmon.start()
 
 

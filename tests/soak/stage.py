@@ -61,7 +61,7 @@ class Stage:
     def check(self) -> dict[str, object]:
         """See that each message is counted exactly once; return figures of the process."""
         with self.drained():
-            assert "Traceback" not in self.busmon.output(), self.busmon.log
+            assert b"Traceback" not in self.busmon.log.read_bytes(), self.busmon.log
             return {
                 "messages": by_bus(self.busmon.counts()),
                 "duplicates": by_bus(self.busmon.duplicates()),
