@@ -26,13 +26,16 @@ class Busmon(Server):
     whatever was done to the process meanwhile.
     """
 
-    def __init__(self, directory: Path, buses: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, directory: Path, buses: Mapping[str, Mapping[str, Any]], **ledger: str
+    ) -> None:
+        """Write the configuration; `ledger` is what its section has beside the path."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._seen: Counter[Series] = Counter()
         sections = {
             "web": {"listen": f"127.0.0.1:{self.port}"},
-            "ledger": {"path": str(directory / "ledger.sqlite")},
+            "ledger": {"path": str(directory / "ledger.sqlite")} | ledger,
             **{f"buses.{name}": settings for name, settings in buses.items()},
         }
         configuration = directory / "busmon.toml"

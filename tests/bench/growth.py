@@ -36,7 +36,8 @@ from tests.ledgers import judged
 ROWS = (1_000_000, 10_000_000, 30_000_000)
 PROCESSES = (1, 2, 4)
 MESSAGES = 20_000
-BATCH = 200  # messages; the prefetch, thus the most that AMQP brings at once
+BATCH = 200  # messages, about as many as AMQP brings at once
+SIZE_LIMIT = "16GiB"  # or the ledger would be pruned meanwhile; 30 million rows take 4 GiB
 DAYS = 6 * 86_400.0  # of the past, all within the retention
 
 seeds = count(1)  # so that no message comes twice
@@ -156,7 +157,7 @@ def _drain(broker: RabbitMQ, directories: Sequence[Path], messages: int) -> Run:
     with ExitStack() as stack:
         buses = [amqp_bus(broker, place, queue, tls=False) for place in directories]
         busmons = [
-            stack.enter_context(Busmon(place, {"bench": bus}))
+            stack.enter_context(Busmon(place, {"bench": bus}, size_limit=SIZE_LIMIT))
             for place, bus in zip(directories, buses, strict=True)
         ]
         stack.callback(broker.delete_queue, queue)

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import uuid4
 
 from busmon.ledger import PRUNED_AT_ONCE, Ledger
+from busmon.pruning import forget
 from busmon.service import BREATH
 from tests.bench import Options
-from tests.bench.measure import Cell, Table, quantile
+from tests.bench.measure import Cell, Spread, Table, quantile
 from tests.bench.rows import with_past
 from tests.ledgers import judged
 
@@ -18,6 +19,11 @@ BATCH = 50
 PAUSE = 0.025  # seconds between two batches: 2,000 messages a second
 QUIET = 20.0  # seconds of counting without pruning, to compare with
 DAY = 86_400.0
+IDS: dict[str, Callable[[int], object]] = {
+    "UUID": lambda _: uuid4(),
+    "digest (MQTT)": lambda _: uuid4().hex,
+    "ActiveMQ's": lambda number: f"ID:broker.example.com-45678-1790000000000-3:1:1:1:{number}",
+}
 
 
 def run(options: Options) -> list[Table]:
@@ -27,36 +33,49 @@ def run(options: Options) -> list[Table]:
 
 def _bytes_a_row(options: Options) -> Table:
     rows = options.size(RECORDED)
-    path = options.directory / "recorded.sqlite"
-    ledger = Ledger(str(path))
-    for _ in range(0, rows, BATCH):
-        _record(ledger)
-    ledger.close()
-    title, columns = "Ledger: size", ["rows", "bytes a row, with its indexes"]
-    note = "Messages with a UUID, as on Fedora's bus. Aim: at most 120."
+    table: list[list[Cell]] = []
+    for name, identity in IDS.items():
+        path = options.directory / f"{name}.sqlite"
+        ledger = Ledger(str(path))
+        for start in range(0, rows, BATCH):
+            _record(ledger, (identity(number) for number in range(start, start + BATCH)))
+        ledger.close()
+        table.append([name, rows, path.stat().st_size / rows])
     return Table(
-        title=title, columns=columns, rows=[[rows, path.stat().st_size / rows]], notes=[note]
+        title="Ledger: size",
+        columns=["ids", "rows", "bytes a row, with its indexes"],
+        rows=table,
+        notes=["Fedora's messages have a UUID. Aim: at most 120."],
     )
 
 
 def _pruning(options: Options) -> Table:
     past = options.size(PAST)
-    now = time.time()
-    path = options.directory / "pruned.sqlite"
-    with_past(path, past, now - 9 * DAY, now - 8 * DAY, scattered=True)
-    ledger = Ledger(str(path))
-    end = time.monotonic() + QUIET * min(1.0, options.scale)
-    quiet = sorted(_waits(ledger, lambda: time.monotonic() < end))
-    pruner = threading.Thread(target=_prune, args=(ledger,))
-    started = time.monotonic()
-    pruner.start()
-    pruning = sorted(_waits(ledger, pruner.is_alive))
-    removed = past / (time.monotonic() - started)
-    ledger.close()
+    quiet: list[list[float]] = []
+    pruning: list[list[float]] = []
+    speeds = []
+    for number in range(options.rounds):
+        now = time.time()
+        path = options.directory / f"pruned-{number}.sqlite"
+        with_past(path, past, now - 9 * DAY, now - 8 * DAY, scattered=True)
+        ledger = Ledger(str(path))
+        end = time.monotonic() + QUIET * min(1.0, options.scale)
+        quiet.append(sorted(_waits(ledger, lambda end=end: time.monotonic() < end)))
+        pruner = threading.Thread(target=_prune, args=(ledger,))
+        started = time.monotonic()
+        pruner.start()
+        pruning.append(sorted(_waits(ledger, pruner.is_alive)))
+        speeds.append(past / (time.monotonic() - started))
+        assert ledger.pruned == {"age": past, "size": 0}
+        ledger.close()
+        options.say(f"  {number + 1}/{options.rounds}: longest {1000 * pruning[-1][-1]:.0f} ms")
     return Table(
         title=f"Ledger: batches of {BATCH} while {past:,} old rows are pruned",
-        columns=["", "batches", "median, ms", "99 %, ms", "longest, ms", "rows pruned a second"],
-        rows=[_row("not pruning", quiet, "none"), _row("pruning", pruning, removed)],
+        columns=["", "median, ms", "99 %, ms", "longest, ms", "rows pruned a second"],
+        rows=[
+            _row("not pruning", quiet, "none"),
+            _row("pruning", pruning, Spread.of(speeds)),
+        ],
         notes=[
             f"The time of a `record`, waiting included; {BATCH / PAUSE:,.0f} messages a second."
             f" Pruned as the service does: {PRUNED_AT_ONCE} rows at once,"
@@ -66,7 +85,8 @@ def _pruning(options: Options) -> Table:
 
 
 def _prune(ledger: Ledger) -> None:
-    while ledger.prune(time.time(), 7 * DAY, 1 << 40):
+    limits = 7 * DAY, 1 << 40
+    while ledger.prune(time.time(), *limits) | forget(ledger, time.time(), *limits):
         time.sleep(BREATH)
 
 
@@ -74,16 +94,17 @@ def _waits(ledger: Ledger, going_on: Callable[[], bool]) -> Iterator[float]:
     """Record batches and yield how long each took, in seconds."""
     while going_on():
         started = time.perf_counter()
-        _record(ledger)
+        _record(ledger, (uuid4() for _ in range(BATCH)))
         took = time.perf_counter() - started
         yield took
         time.sleep(max(0.0, PAUSE - took))
 
 
-def _record(ledger: Ledger) -> None:
+def _record(ledger: Ledger, ids: Iterable[object]) -> None:
     now = time.time()
-    ledger.record(judged(*(uuid4() for _ in range(BATCH)), at=now, sent_at=now - 1))
+    ledger.record(judged(*ids, at=now, sent_at=now - 1))
 
 
-def _row(name: str, waits: Sequence[float], pruned: Cell) -> list[Cell]:
-    return [name, len(waits), *(1000 * quantile(waits, p) for p in (0.5, 0.99, 1.0)), pruned]
+def _row(name: str, rounds: Sequence[Sequence[float]], pruned: Cell) -> list[Cell]:
+    parts = (Spread.of([1000 * quantile(w, part) for w in rounds]) for part in (0.5, 0.99, 1.0))
+    return [name, *parts, pruned]

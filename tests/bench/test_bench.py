@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.bench import Options, amqp
+from tests.bench.__main__ import BENCHMARKS
 from tests.bench.measure import Run, Spread, Table, compared, interleaved
 from tests.brokers.rabbitmq import RabbitMQ
 
@@ -26,6 +29,14 @@ def test_every_consumer_of_the_amqp_benchmark_takes_every_message(
         ["bare pika", 250],
     ]
     assert len(told) == 6, told  # a line for each, or why there is no C
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS.keys() - {"amqp"}))
+def test_a_benchmark_runs_at_a_tiny_scale(name: str, tmp_path: Path) -> None:
+    tables = BENCHMARKS[name](
+        Options(directory=tmp_path, scale=0.002, rounds=1, say=lambda _text: None)
+    )
+    assert all(table.rows and table.markdown() for table in tables)
 
 
 def test_contestants_take_turns() -> None:
