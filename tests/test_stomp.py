@@ -447,6 +447,24 @@ def test_messages_are_acknowledged_one_by_one_where_the_broker_has_lost_count() 
                 assert f"\nack:{ack}\n" in asked
 
 
+def test_a_message_that_the_broker_sends_twice_is_acknowledged_once() -> None:
+    """ActiveMQ, restarted, does so, and ends the connection at the second acknowledgement."""
+    recorder = Recorder()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = bus(
+            listener.getsockname()[1], "/queue/x", heartbeat=BEAT, ack="client-individual"
+        )
+        with running(settings, recorder, connected=False), subscribed(listener) as (client, _):
+            for ack, identity in enumerate(["a", "b", "a", "c"]):
+                headers = f"subscription:/queue/x\nmessage-id:{identity}\nack:{ack}"
+                client.sendall(f"MESSAGE\n{headers}\n\n{{}}\0".encode())
+            said = ""
+            while "\nid:3\n" not in said:
+                said += client.recv(4096).decode()
+    assert re.findall(r"ACK\nid:(\d)", said) == ["0", "1", "3"]
+    assert (len(recorder.counted), recorder.duplicates) == (3, 1)
+
+
 def test_a_message_that_comes_with_heartbeats_before_it_is_received() -> None:
     """As after a pause of the reader; line ends in a body, also after a NUL, stay."""
     recorder = Recorder()

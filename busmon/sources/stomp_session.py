@@ -83,6 +83,7 @@ class Session:
         self._stopping = stopping
         self._heard = Heard()
         self._frames = FrameReader()
+        self._acknowledged: dict[str, None] = {}  # ids of messages, in order
         self._socket = open_socket(*broker, tls_context(settings) if settings.tls else None)
         self._patience = max(PATIENCE, BEATS_MISSED * settings.heartbeat)  # for an answer
         self._socket.patience = self._patience
@@ -171,7 +172,22 @@ class Session:
             frames = last.values()
         with self._sending(Cause.NETWORK):
             for frame in frames:
-                self._connection.ack(frame.headers["ack"])
+                if self._settings.ack == "client" or self._is_first(frame.headers):
+                    self._connection.ack(frame.headers["ack"])
+
+    def _is_first(self, headers: dict[str, str]) -> bool:
+        """Tell whether a message is not acknowledged yet, among as many as can be under way.
+
+        After a restart ActiveMQ sends some of a durable subscription twice. It takes one
+        acknowledgement of such a message, and ends the connection at the second.
+        """
+        message = headers.get("message-id") or headers["ack"]
+        if message in self._acknowledged:
+            return False
+        self._acknowledged[message] = None
+        if len(self._acknowledged) > self._settings.prefetch:
+            del self._acknowledged[next(iter(self._acknowledged))]
+        return True
 
     def leave(self) -> None:
         """Say goodbye; the broker's receipt tells that it has taken every acknowledgement."""
