@@ -82,23 +82,18 @@ def wait_until_told(busmon: Busmon, cause: str) -> None:
 # No room
 
 
-def limit(busmon: Busmon, size: int | str) -> None:
-    """Let no file of the process grow beyond so many bytes: to it, the disk fails."""
-    subprocess.run(["prlimit", "--pid", str(busmon.pid), f"--fsize={size}:unlimited"], check=True)
-
-
 def test_a_disk_that_fails_stops_acknowledging_is_told_and_heals(busmon: Busmon, bus: Bus):
-    limit(busmon, 4096)
+    busmon.limit_files(4096)
     bus.publish(50)
     wait_until_told(busmon, "disk I/O error")
     assert busmon.counts() == bus.counted(100)
     busmon.kill()  # nothing was acknowledged, so nothing is lost even so
     busmon.start()
     wait_until_counted(busmon, bus, 150)
-    limit(busmon, 4096)
+    busmon.limit_files(4096)
     bus.publish(50)
     wait_until_told(busmon, "disk I/O error")
-    limit(busmon, "unlimited")
+    busmon.limit_files("unlimited")
     wait_until_counted(busmon, bus, 200)
 
 
