@@ -238,6 +238,17 @@ def test_what_is_private_needs_the_credentials(settings, authorization, status, 
         assert answer.body == b"Unauthorized\n"
 
 
+@pytest.mark.parametrize(
+    ("settings", "wrong"), [(TOKEN, "Bearer wrong"), (LOGIN, basic("wrong:wrong"))]
+)
+def test_credentials_are_compared_by_what_takes_as_long_for_any(settings, wrong, monkeypatch):
+    """Else the time of a refusal would tell how much of a guess is right."""
+    app = make(settings)
+    assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "401 Unauthorized"
+    monkeypatch.setattr("hmac.compare_digest", lambda *_: True)
+    assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "200 OK"
+
+
 @pytest.mark.parametrize("settings", [TOKEN, LOGIN])
 @pytest.mark.parametrize("path", ["/live", "/-/healthy", "/ready", "/-/ready"])
 def test_the_health_checks_need_no_credentials(settings, path):
