@@ -14,13 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from busmon.batch import Series, Tally
 from busmon.fault import Fault, Kind
 from busmon.ledger import Ledger
-from busmon.message import Message
 from busmon.metrics import Metrics, make_registry
-from busmon.rules import HANDLED
 from busmon.settings import Web
 from busmon.sources import Cause, Link
 from busmon.web import make_app, problems
 from busmon.web_page import render
+from tests.ledgers import judged
 
 NOW = 1_700_000_000.0
 WELL = Fault(Kind.NONE, "", ("fedora: connected",))
@@ -312,7 +311,7 @@ def test_the_page_escapes_whatever_it_shows():
 
 def test_the_page_is_sent_as_html_that_loads_nothing():
     ledger = Ledger(":memory:")
-    ledger.record([(Message(bus="fedora", id="1", topic="a", received_at=NOW), HANDLED)])
+    ledger.record(judged(1, at=NOW))
     app = make(page=lambda: render({"fedora": Link()}, ledger.tallies(), [], "1.2.3", NOW, WELL))
     answer = ask(app, "/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
