@@ -1,6 +1,7 @@
 """busmon as users run it: `python -m busmon run`, read through its own HTTP endpoints."""
 
 import json
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -51,6 +52,11 @@ class Busmon(Server):
         """Let busmon have these variables, and nothing else that is started."""
         words = (f"{name}={value}" for name, value in variables.items())
         self.argv = ["env", *words, *self.argv]
+
+    def limit_files(self, size: int | str) -> None:
+        """Let no file of the process grow beyond so many bytes: to it, the disk fails."""
+        limit = f"--fsize={size}:unlimited"
+        subprocess.run(["prlimit", "--pid", str(self.pid), limit], check=True)
 
     def counts(self) -> Counter[Series]:
         """Return busmon_messages_total by bus, topic, outcome and reason, without the zeros."""

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count, cycle, islice
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 
 FEDORA_TOPIC = "org.fedoraproject.prod."
 CHUNK = 100  # messages that a publisher sends at once
+PAUSE = 0.3  # seconds between them where it goes on until told otherwise
 END = "the.end"  # a topic that no rule knows
 
 
@@ -257,22 +259,31 @@ def assert_exact(busmon: Busmon, streams: Iterable[Stream]) -> None:
     busmon.wait_until_counted(expected, last)
 
 
-@contextmanager
-def publishing(streams: Iterable[Stream], number: int) -> Iterator[None]:
-    """Publish so many messages to each bus, to all at once, while the block goes on."""
+def publish(streams: Iterable[Stream], number: int) -> None:
+    """Publish so many messages to each bus, to all at once."""
     with ThreadPoolExecutor() as threads:
-        ended = [threads.submit(stream.publish, number) for stream in streams]
+        for _ in threads.map(lambda stream: stream.publish(number), streams):
+            pass
+
+
+@contextmanager
+def publishing(streams: Iterable[Stream]) -> Iterator[None]:
+    """Publish to each bus, to all at once, from the block's beginning until after its end."""
+    ended = Event()
+
+    def publish_on(stream: Stream) -> None:
+        while not ended.wait(PAUSE):
+            stream.publish(CHUNK)
+        stream.publish(CHUNK)
+
+    with ThreadPoolExecutor() as threads:
+        all_published = [threads.submit(publish_on, stream) for stream in streams]
         try:
             yield
         finally:
-            for future in ended:
+            ended.set()
+            for future in all_published:
                 future.result()  # what it raises is the reason of what the block raises
-
-
-def publish(streams: Iterable[Stream], number: int) -> None:
-    """Publish so many messages to each bus, to all at once."""
-    with publishing(streams, number):
-        pass
 
 
 @contextmanager
@@ -281,7 +292,7 @@ def in_mid_stream(
 ) -> Iterator[None]:
     """Begin the block when some messages of `all` buses, or of `any`, have been counted.
 
-    More of them are still to be published or to be counted.
+    More of them are published all the while, and some after the block.
     """
     before = by_bus(busmon.counts())
 
@@ -289,7 +300,7 @@ def in_mid_stream(
         now = by_bus(busmon.counts())
         return needed(now[stream.bus] > before[stream.bus] for stream in streams)
 
-    with publishing(streams, 300):
+    with publishing(streams):
         try:
             wait_until(counting, what="messages to be counted")
         except AssertionError as error:

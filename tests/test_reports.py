@@ -199,6 +199,14 @@ def test_what_is_refused_is_counted_by_reason_and_nothing_of_it_is_kept(
     assert not bench.inbox.up()
 
 
+def test_the_token_is_compared_by_what_takes_as_long_for_any(bench, monkeypatch):
+    """Else the time of a refusal would tell how much of a guess is right."""
+    wrong = {"HTTP_AUTHORIZATION": "Bearer wrong"}
+    assert bench.post(batch(), **wrong)[0] == 401
+    monkeypatch.setattr("hmac.compare_digest", lambda *_: True)
+    assert bench.post(batch(), **wrong)[0] == 200
+
+
 def test_an_error_says_where_it_is_and_repeats_nothing(bench):
     content = batch(report(), report(state="s3cret"))
     assert bench.post(content) == (400, "malformed: reports.1.state: literal_error\n")

@@ -14,13 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from busmon.batch import Series, Tally
 from busmon.fault import Fault, Kind
 from busmon.ledger import Ledger
-from busmon.message import Message
 from busmon.metrics import Metrics, make_registry
-from busmon.rules import HANDLED
 from busmon.settings import Web
 from busmon.sources import Cause, Link
 from busmon.web import make_app, problems
 from busmon.web_page import render
+from tests.ledgers import judged
 
 NOW = 1_700_000_000.0
 WELL = Fault(Kind.NONE, "", ("fedora: connected",))
@@ -238,6 +237,17 @@ def test_what_is_private_needs_the_credentials(settings, authorization, status, 
         assert answer.body == b"Unauthorized\n"
 
 
+@pytest.mark.parametrize(
+    ("settings", "wrong"), [(TOKEN, "Bearer wrong"), (LOGIN, basic("wrong:wrong"))]
+)
+def test_credentials_are_compared_by_what_takes_as_long_for_any(settings, wrong, monkeypatch):
+    """Else the time of a refusal would tell how much of a guess is right."""
+    app = make(settings)
+    assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "401 Unauthorized"
+    monkeypatch.setattr("hmac.compare_digest", lambda *_: True)
+    assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "200 OK"
+
+
 @pytest.mark.parametrize("settings", [TOKEN, LOGIN])
 @pytest.mark.parametrize("path", ["/live", "/-/healthy", "/ready", "/-/ready"])
 def test_the_health_checks_need_no_credentials(settings, path):
@@ -301,7 +311,7 @@ def test_the_page_escapes_whatever_it_shows():
 
 def test_the_page_is_sent_as_html_that_loads_nothing():
     ledger = Ledger(":memory:")
-    ledger.record([(Message(bus="fedora", id="1", topic="a", received_at=NOW), HANDLED)])
+    ledger.record(judged(1, at=NOW))
     app = make(page=lambda: render({"fedora": Link()}, ledger.tallies(), [], "1.2.3", NOW, WELL))
     answer = ask(app, "/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"

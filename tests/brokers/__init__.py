@@ -110,6 +110,19 @@ class Server:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    def memory(self) -> int:
+        """Return the bytes that it has in RAM."""
+        return self._status("VmRSS")
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that it has had in RAM."""
+        return self._status("VmHWM")
+
+    def _status(self, key: str) -> int:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields[key].removesuffix("kB")) * 1024
+
     def output(self) -> str:
         """Return what it has printed since its last start."""
         if not self.log.exists():

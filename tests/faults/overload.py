@@ -12,7 +12,6 @@ of what is published, and only what the broker has confirmed counts as published
 import argparse
 import json
 import os
-import re
 import signal
 import threading
 import time
@@ -38,6 +37,7 @@ MEASURING = 15.0  # seconds in which it is seen what busmon takes
 BACKLOG = 8000  # pairs of messages to each bus, more than it takes meanwhile
 PROBING = 1.0  # seconds between two looks
 ANSWER = 1.0  # seconds that an answer may take
+MIB = 2**20
 GROWTH = 16.0  # MiB
 SLOWEST = 300.0  # messages a second when catching up
 
@@ -65,8 +65,8 @@ class Probe(threading.Thread):
                 answers.append(time.monotonic() - started)
                 if status != 200:
                     self.refused += lines
-            self.memory.append(memory(self._busmon.pid))
-            self.broker_memory = max(self.broker_memory, memory(self._broker.server.pid))
+            self.memory.append(self._busmon.memory() / MIB)
+            self.broker_memory = max(self.broker_memory, self._broker.server.memory() / MIB)
 
     def end(self) -> None:
         """Ask no more. A look that failed is told, since there is none after it."""
@@ -81,13 +81,6 @@ class Probe(threading.Thread):
             for path, answers in self.answers.items()
         }
         return p99 | worst | {"broker peak MiB": self.broker_memory}
-
-
-def memory(pid: int) -> float:
-    """Return a process's memory (RSS) in MiB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1]) / 1024
 
 
 @contextmanager

@@ -5,10 +5,11 @@ was published is what is counted.
 """
 
 import json
+import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -81,23 +82,18 @@ def wait_until_told(busmon: Busmon, cause: str) -> None:
 # No room
 
 
-def limit(busmon: Busmon, size: int | str) -> None:
-    """Let no file of the process grow beyond so many bytes: to it, the disk fails."""
-    subprocess.run(["prlimit", "--pid", str(busmon.pid), f"--fsize={size}:unlimited"], check=True)
-
-
 def test_a_disk_that_fails_stops_acknowledging_is_told_and_heals(busmon: Busmon, bus: Bus):
-    limit(busmon, 4096)
+    busmon.limit_files(4096)
     bus.publish(50)
     wait_until_told(busmon, "disk I/O error")
     assert busmon.counts() == bus.counted(100)
     busmon.kill()  # nothing was acknowledged, so nothing is lost even so
     busmon.start()
     wait_until_counted(busmon, bus, 150)
-    limit(busmon, 4096)
+    busmon.limit_files(4096)
     bus.publish(50)
     wait_until_told(busmon, "disk I/O error")
-    limit(busmon, "unlimited")
+    busmon.limit_files("unlimited")
     wait_until_counted(busmon, bus, 200)
 
 
@@ -125,6 +121,45 @@ def test_a_file_system_without_room_stops_acknowledging_until_there_is_some(
         assert counted < 1000
         ballast.unlink()
         wait_until_counted(busmon, bus, 1000)
+
+
+# Read-only
+
+
+@contextmanager
+def mounted(image: Path, place: Path) -> Iterator[None]:
+    """Have the file system of an image at this place."""
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    try:
+        yield
+    finally:
+        if subprocess.run(["umount", place], check=False).returncode:
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount needs root")
+def test_a_file_system_that_turns_read_only_is_told_and_nothing_is_lost_once_it_is_mended(
+    bus: Bus, tmp_path: Path
+):
+    """As the kernel does it when a disk fails: who has a file open can't write to it any more."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", image, "64M"], check=True)
+    busmon = Busmon(tmp_path, {"centos": bus.settings})
+    busmon.argv += ["--ledger", f"{disk}/ledger.sqlite"]
+    with mounted(image, disk), busmon:
+        busmon.wait_until_ready()
+        bus.publish(100)
+        wait_until_counted(busmon, bus, 100)
+        subprocess.run(["mount", "-o", "remount,abort", disk], check=True)
+        bus.publish(50)
+        wait_until_told(busmon, "disk I/O error")
+        assert busmon.counts() == bus.counted(100)
+        assert busmon.terminate(5) == 0
+    checked = subprocess.run(["e2fsck", "-fy", image], capture_output=True, text=True, check=False)
+    assert checked.returncode in {0, 1}, checked.stdout  # 1: errors were found and corrected
+    with mounted(image, disk), busmon:
+        wait_until_counted(busmon, bus, 150)
 
 
 # Files that are not what they were

@@ -328,7 +328,7 @@ def test_strangers_who_send_much_take_no_memory(tmp_path: Path):
     headers = b"GET /live HTTP/1.0\r\n" + (b"x: " + 65000 * b"y" + b"\r\n") * 90
     reports = posted(b"Content-Length: 1048576", token="wrong") + bytes(1048575)
     with attacked(tmp_path) as busmon:
-        before = memory(busmon)
+        before = busmon.peak_memory()
         for sent in (headers, reports):
             clients = [connected(busmon) for _ in range(60)]
             with ThreadPoolExecutor(len(clients)) as threads:
@@ -337,16 +337,10 @@ def test_strangers_who_send_much_take_no_memory(tmp_path: Path):
                 send(client, b"x")
                 rest(client)
                 client.close()
-            assert memory(busmon) - before < 30 * 1024
+            assert busmon.peak_memory() - before < 30 * 1024**2
 
 
 def send(client: socket.socket, content: bytes) -> None:
     """Send as much as the server wants."""
     with suppress(ConnectionError):
         client.sendall(content)
-
-
-def memory(busmon: Busmon) -> int:
-    """Return the most that the process has had in RAM, in KiB."""
-    lines = Path(f"/proc/{busmon.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

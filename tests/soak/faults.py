@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -60,13 +59,9 @@ def suspended(stage: Stage, _: random.Random) -> Iterator[None]:
 @contextmanager
 def disk_full(stage: Stage, _: random.Random) -> Iterator[None]:
     """No file of the process may grow, the log included."""
-    limit(stage.busmon.pid, 4096)
+    stage.busmon.limit_files(4096)
     yield
-    limit(stage.busmon.pid, "unlimited")
-
-
-def limit(pid: int, size: int | str) -> None:
-    subprocess.run(["prlimit", "--pid", str(pid), f"--fsize={size}:unlimited"], check=True)
+    stage.busmon.limit_files("unlimited")
 
 
 @contextmanager

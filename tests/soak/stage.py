@@ -1,6 +1,5 @@
 """What a soak runs on: real brokers behind proxies, publishers, and one busmon for all buses."""
 
-import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -65,16 +64,10 @@ class Stage:
             return {
                 "messages": by_bus(self.busmon.counts()),
                 "duplicates": by_bus(self.busmon.duplicates()),
-                "rss_mib": round(resident(self.busmon.pid) / 2**20, 1),
+                "rss_mib": round(self.busmon.memory() / 2**20, 1),
                 "fds": len(list(Path(f"/proc/{self.busmon.pid}/fd").iterdir())),
                 "ledger_mib": round(self.ledger.stat().st_size / 2**20, 1),
             }
-
-
-def resident(pid: int) -> int:
-    """Return the bytes of memory that a process uses."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager
