@@ -106,9 +106,10 @@ class AmqpSource:
     async def _receive(self, channel: TwistedChannel, inbox: "_Inbox", handle: Handle) -> None:
         while True:
             deliveries = await inbox.take()
-            now = time.time()
+            now, last = time.time(), deliveries[-1].method.delivery_tag
             handle(to_message(self.name, delivery, now) for delivery in deliveries)
-            channel.basic_ack(deliveries[-1].method.delivery_tag, multiple=True)
+            channel.basic_ack(last, multiple=True)
+            del deliveries  # else one batch is in memory while the next one comes
 
 
 class _Inbox:

@@ -25,7 +25,7 @@ from busmon.sources import Cause, Disconnected
 from busmon.sources.mqtt_packets import Client, Packet, packet_of
 
 BATCH = 250  # messages at most
-BATCH_SIZE = 2 * 1024**2  # bytes; what a batch has before its last message is less
+BATCH_SIZE = 1024**2  # bytes; what a batch has before its last message is less
 RECEIVE_MAXIMUM = 4 * BATCH  # so that the broker sends on while a batch is recorded
 # Seconds that the broker keeps the session and its messages while busmon is away. "For
 # ever" (0xFFFFFFFF) is beyond what some brokers allow.

@@ -73,6 +73,7 @@ class StompSource:
                 frames = session.take()
                 handle(message(frame, received_at=time.time()) for frame in frames)
                 session.acknowledge(frames)
+                del frames  # else one batch is in memory while the next one comes
         except Stopped:
             session.leave()
         finally:

@@ -156,6 +156,11 @@ def memory(pid: int) -> int:
     return _status(pid, "VmRSS")
 
 
+def own_memory(pid: int) -> int:
+    """Return those of them that are in no file, so that only swapping could take them away."""
+    return _status(pid, "RssAnon")
+
+
 def _status(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
