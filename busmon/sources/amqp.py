@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 import crochet
-from pika.adapters.twisted_connection import ClosableDeferredQueue, ReceivedMessage, TwistedChannel
+from pika.adapters.twisted_connection import ClosableDeferredQueue, TwistedChannel
 from pika.exceptions import ConsumerCancelled
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -24,6 +24,7 @@ from busmon.message import Message
 from busmon.settings import AmqpBus
 from busmon.sources import Cause, Disconnected, Handle, Link, keep_connected, wire
 from busmon.sources.amqp_connection import ENDS, Connection
+from busmon.sources.amqp_frames import Delivery
 
 BATCH_SIZE = 2 * 1024**2  # bytes; what a batch has before its last turn of the reactor is less
 OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
@@ -121,12 +122,12 @@ class _Inbox:
 
     def __init__(self, enough: int) -> None:
         self._enough = enough
-        self._received: list[ReceivedMessage] = []
+        self._received: list[Delivery] = []
         self._size = 0  # bytes
         self._ended: BaseException | None = None
         self._news: Deferred[None] = Deferred()
 
-    async def take(self) -> list[ReceivedMessage]:
+    async def take(self) -> list[Delivery]:
         """Wait for deliveries and return all that came; raises the subscription's end."""
         await self._news
         # Two turns of the reactor, for the last acknowledgement to leave, which Twisted's TLS
@@ -145,7 +146,7 @@ class _Inbox:
                 raise self._ended
         return received
 
-    def keep(self, delivery: ReceivedMessage) -> None:
+    def keep(self, delivery: Delivery) -> None:
         """Take a delivery."""
         self._received.append(delivery)
         self._size += len(delivery.body)
@@ -161,7 +162,7 @@ class _Inbox:
             self._news.callback(None)
 
 
-def to_message(bus: str, delivery: ReceivedMessage, received_at: float) -> Message:
+def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
     """Return what a delivery says; one without an id is told by a digest of its content."""
     properties, body = delivery.properties, delivery.body
     topic = _text(delivery.method.routing_key)
@@ -174,7 +175,7 @@ def to_message(bus: str, delivery: ReceivedMessage, received_at: float) -> Messa
         received_at=received_at,
         sent_at=wire.sent_at(properties.headers),
         body=parsed,
-        size=len(body),
+        size=delivery.size,
         redelivered=delivery.method.redelivered,
         digest_id=not identity,
         rejected=rejected,

@@ -17,7 +17,6 @@ from fedora_messaging.exceptions import ConfigurationException
 from fedora_messaging.twisted.protocol import FedoraMessagingProtocolV2
 from fedora_messaging.twisted.service import FedoraMessagingServiceV2
 from OpenSSL import SSL
-from pika.adapters.twisted_connection import ReceivedMessage
 from pika.connection import Connection as Connecting
 from pika.spec import Connection as Methods
 from service_identity import VerificationError
@@ -29,7 +28,7 @@ from twisted.python.failure import Failure
 
 from busmon.fedora_toml import FedoraToml
 from busmon.sources import Cause, Disconnected
-from busmon.sources.amqp_frames import DeliveryReader
+from busmon.sources.amqp_frames import Delivery, DeliveryReader
 
 CLOSING = 2.0  # seconds for the broker to say goodbye
 MISSED = 3  # half heartbeats without a byte after which a connection counts as dead
@@ -86,9 +85,7 @@ CAUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Cause, str], 
 class Connection:
     """One attempt to connect; to be used in the reactor's thread only."""
 
-    def __init__(
-        self, toml: FedoraToml, heartbeat: int, keep: Callable[[ReceivedMessage], None]
-    ) -> None:
+    def __init__(self, toml: FedoraToml, heartbeat: int, keep: Callable[[Delivery], None]) -> None:
         """Prepare to connect; `keep` is given what a consumer is delivered."""
         self._toml = toml
         self._protocol: _Protocol | None = None
@@ -143,7 +140,7 @@ class _Protocol(FedoraMessagingProtocolV2):
     def __init__(
         self,
         heartbeat: int,
-        keep: Callable[[ReceivedMessage], None],
+        keep: Callable[[Delivery], None],
         begin: Callable[["_Protocol"], None],
         *args: Any,
         **kwargs: Any,

@@ -9,8 +9,8 @@ help it; busmon counts it as what ends the listener, and goes on.
 
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
-from pika.adapters.twisted_connection import ReceivedMessage
 from pika.spec import (
     FRAME_BODY,
     FRAME_END,
@@ -20,6 +20,8 @@ from pika.spec import (
     Basic,
     BasicProperties,
 )
+
+from busmon.sources.payload import LARGEST
 
 FRAME = struct.Struct(">BHL")  # type, channel, and size of the payload, which FRAME_END follows
 KINDS = {FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEAT}
@@ -31,16 +33,28 @@ NAME = b"fedora_messaging_schema"
 UNREADABLE = struct.pack(f">LB{len(NAME)}scL", len(NAME) + 6, len(NAME), NAME, b"F", 0)
 
 
+class Delivery(NamedTuple):
+    """A message as the broker delivered it; of a body above LARGEST only the beginning is kept.
+
+    `size` is that of the whole body, in bytes.
+    """
+
+    method: Basic.Deliver
+    properties: BasicProperties
+    body: bytes
+    size: int
+
+
 class DeliveryReader:
     """Gives `keep` each delivery of a connection with one consumer, which asks for nothing else."""
 
-    def __init__(self, keep: Callable[[ReceivedMessage], None]) -> None:
+    def __init__(self, keep: Callable[[Delivery], None]) -> None:
         self._keep = keep
         self._rest = b""  # a frame that is not whole yet
         self._method: Basic.Deliver | None = None  # of a delivery that is not whole yet
         self._properties = BasicProperties()
         self._body: list[bytes] = []
-        self._missing = 0  # bytes of the body
+        self._size = self._missing = 0  # bytes of the body
 
     def feed(self, data: bytes) -> bytes:
         """Take what the broker sent next, and return what of it pika should know.
@@ -70,10 +84,12 @@ class DeliveryReader:
             self._method = Basic.Deliver().decode(data, first + len(DELIVER))
             return True
         if kind == FRAME_HEADER and self._method:
-            (self._missing,) = HEADER.unpack_from(data, first)
+            (self._size,) = HEADER.unpack_from(data, first)
+            self._missing = self._size
             self._properties = _properties(data[first + HEADER.size : last])
         elif kind == FRAME_BODY and self._method:
-            self._body.append(data[first:last])
+            if self._size - self._missing <= LARGEST:
+                self._body.append(data[first:last])
             self._missing -= last - first
         else:
             return False
@@ -81,7 +97,7 @@ class DeliveryReader:
             raise ValueError("a body that is longer than its header says")
         if not self._missing:
             body = b"".join(self._body)
-            self._keep(ReceivedMessage(None, self._method, self._properties, body))
+            self._keep(Delivery(self._method, self._properties, body, self._size))
             self._method, self._body = None, []
         return True
 

@@ -11,7 +11,6 @@ from typing import Any
 import pika
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pika.adapters.twisted_connection import ReceivedMessage
 from pika.frame import Body, Header, Heartbeat, Method
 from pika.spec import FRAME_END
 from prometheus_client import generate_latest
@@ -25,7 +24,7 @@ from busmon.monitor import OTHER, Monitor
 from busmon.rules import rule_book
 from busmon.settings import Rules, StompBus
 from busmon.sources import Link, amqp, mqtt, payload, stomp, wire
-from busmon.sources.amqp_frames import DeliveryReader
+from busmon.sources.amqp_frames import Delivery, DeliveryReader
 from busmon.sources.mqtt_packets import Packet, read_publish
 from busmon.sources.stomp_frames import FrameReader
 from tests.test_wire import bodies, encodings, headers
@@ -47,7 +46,8 @@ def by_amqp(draw: st.DrawFn) -> Message:
         message_id=draw(st.none() | short),
     )
     method = SimpleNamespace(routing_key=draw(topics), redelivered=draw(st.booleans()))
-    delivery = ReceivedMessage(None, method, properties, draw(bodies))
+    body = draw(bodies)
+    delivery = Delivery(method, properties, body, len(body))
     return amqp.to_message("bus", delivery, draw(moments))
 
 
@@ -132,8 +132,7 @@ def in_pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
 
 short_text = st.text(max_size=20)
 delivered = st.builds(
-    ReceivedMessage,
-    channel=st.none(),
+    lambda body, **said: Delivery(body=body, size=len(body), **said),
     method=st.builds(
         pika.spec.Basic.Deliver,
         consumer_tag=short_text,
@@ -159,7 +158,7 @@ for_pika = st.sampled_from(
 )
 
 
-def frames(message: ReceivedMessage, size: int) -> list[bytes]:
+def frames(message: Delivery, size: int) -> list[bytes]:
     """As a broker sends it that allows frames of so many bytes."""
     body = message.body
     parts = [Body(1, body[start : start + size]) for start in range(0, len(body), size)]
@@ -172,17 +171,32 @@ def frames(message: ReceivedMessage, size: int) -> list[bytes]:
 def test_every_delivery_is_taken_out_of_the_stream_and_pika_gets_the_rest(
     sent: Sequence[Any], size: int, data: st.DataObject
 ) -> None:
-    messages = [one for one in sent if isinstance(one, ReceivedMessage)]
-    others = [one.marshal() for one in sent if not isinstance(one, ReceivedMessage)]
+    messages = [one for one in sent if isinstance(one, Delivery)]
+    others = [one.marshal() for one in sent if not isinstance(one, Delivery)]
     stream = [
         frame
         for one in sent
-        for frame in (frames(one, size) if isinstance(one, ReceivedMessage) else [one.marshal()])
+        for frame in (frames(one, size) if isinstance(one, Delivery) else [one.marshal()])
     ]
-    taken: list[ReceivedMessage] = []
+    taken: list[Delivery] = []
     reader = DeliveryReader(taken.append)
     left = b"".join(reader.feed(piece) for piece in data.draw(in_pieces(b"".join(stream))))
     assert (taken, left) == (messages, b"".join(others))
+
+
+def test_of_a_body_that_is_not_read_only_the_beginning_is_kept() -> None:
+    size = 8 * payload.LARGEST
+    part = Body(1, bytes(payload.LARGEST // 16)).marshal()
+    taken: list[Delivery] = []
+    reader = DeliveryReader(taken.append)
+    reader.feed(Method(1, pika.spec.Basic.Deliver("", 1, False, "", "key")).marshal())
+    reader.feed(Header(1, size, pika.BasicProperties()).marshal())
+    for _ in range(8 * 16):
+        reader.feed(part)
+    [delivery] = taken
+    assert payload.LARGEST < len(delivery.body) <= payload.LARGEST + len(part)
+    message = amqp.to_message("bus", delivery, 1.0)
+    assert (message.size, message.rejected) == (size, payload.TOO_LARGE)
 
 
 @settings(deadline=None)
@@ -196,7 +210,7 @@ def test_headers_of_any_bytes_leave_the_rest_of_a_message_readable(
     payload_ = struct.pack(">HHQ", 60, 0, len(rest)) + encoded
     header = struct.pack(">BHL", 2, 1, len(payload_)) + payload_ + bytes([FRAME_END])
     method = Method(1, pika.spec.Basic.Deliver("tag", 1, False, "", "key")).marshal()
-    taken: list[ReceivedMessage] = []
+    taken: list[Delivery] = []
     body = Body(1, rest).marshal() if rest else b""
     assert DeliveryReader(taken.append).feed(method + header + body) == b""
     assert [(one.properties.message_id, one.body) for one in taken] == [(identity, rest)]
