@@ -14,13 +14,13 @@ import pytest
 from redis import Redis as Client
 
 from busmon.auditor import Auditor
-from busmon.batch import Series
+from busmon.batch import Judged, Series
 from busmon.blind import Blind
 from busmon.fault import Fault, Kind
 from busmon.fault_watch import DELAY, FIRST, GROWING, STALE, STALLED, FaultWatch
 from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
 from busmon.ledger import Ledger, NotRecorded
-from busmon.message import Message, Outcome, Verdict
+from busmon.message import Outcome, Verdict
 from busmon.observers import Observer
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import STATES, ReadyObserver
@@ -83,8 +83,8 @@ class Bench:
         return self.look(seconds % 10)
 
     def receive(self, identity: object, topic: str = "a", verdict: Verdict = HANDLED) -> None:
-        message = Message(bus="fedora", id=str(identity), topic=topic, received_at=self.now)
-        self.ledger.record([(message, verdict)])
+        series = Series("fedora", topic, verdict.outcome, verdict.reason)
+        self.ledger.record([Judged(series, str(identity), self.now)])
 
     def past(self, topic: str, last: float) -> None:
         """Let two messages an hour have come for months, the newest so many seconds ago."""
