@@ -333,7 +333,8 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
         recorder(batch)
 
     queue = f"/queue/test.{uuid4()}"
-    watched = bus(broker.port, queue, **broker.settings)
+    # RabbitMQ hears no heart-beat while it waits to send.
+    watched = bus(broker.port, queue, heartbeat=10, **broker.settings)
     with broker.publisher() as publisher:
         publisher.send(queue, *({"n": n, "pad": "x" * size} for n in range(30)))
     with running(watched, slowly):
