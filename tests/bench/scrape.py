@@ -14,7 +14,7 @@ from busmon.ledger import Ledger
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import recorded
-from tests.bench.measure import Cell, Run, Table, compared, drain, interleaved, quantile
+from tests.bench.measure import PATIENCE, Cell, Run, Table, compared, drain, interleaved, quantile
 from tests.bench.stream import from_fedora
 from tests.brokers import wait_until
 from tests.brokers.rabbitmq import RabbitMQ
@@ -95,8 +95,9 @@ class _Bench:
         with Busmon(directory, {"bench": bus}) as busmon, ExitStack() as stack:
             busmon.wait_until_ready()
             if idle is not None and interval is not None:
+                wanted = self._options.size(IDLE)
                 with scraped(busmon, interval, idle):
-                    wait_until(lambda: len(idle) >= self._options.size(IDLE), 120, "scrapes")
+                    wait_until(lambda: len(idle) >= wanted, PATIENCE, "scrapes")
             number = stack.enter_context(recorded(directory / "ledger.sqlite"))
             expected = number() + self._messages
 
