@@ -107,7 +107,7 @@ class AmqpSource:
     async def _receive(self, channel: TwistedChannel, inbox: "_Inbox", handle: Handle) -> None:
         while True:
             deliveries = await inbox.take()
-            now, last = time.time(), deliveries[-1].method.delivery_tag
+            now, last = time.time(), deliveries[-1].tag
             handle(to_message(self.name, delivery, now) for delivery in deliveries)
             channel.basic_ack(last, multiple=True)
             del deliveries  # else one batch is in memory while the next one comes
@@ -165,7 +165,7 @@ class _Inbox:
 def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
     """Return what a delivery says; one without an id is told by a digest of its content."""
     properties, body = delivery.properties, delivery.body
-    topic = _text(delivery.method.routing_key)
+    topic = _text(delivery.routing_key)
     parsed, rejected = wire.decode(topic, properties.headers, properties.content_encoding, body)
     identity = _text(properties.message_id)
     return Message(
@@ -176,7 +176,7 @@ def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
         sent_at=wire.sent_at(properties.headers),
         body=parsed,
         size=delivery.size,
-        redelivered=delivery.method.redelivered,
+        redelivered=delivery.redelivered,
         digest_id=not identity,
         rejected=rejected,
     )

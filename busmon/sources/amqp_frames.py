@@ -26,6 +26,7 @@ from busmon.sources.payload import LARGEST
 FRAME = struct.Struct(">BHL")  # type, channel, and size of the payload, which FRAME_END follows
 KINDS = {FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEAT}
 DELIVER = struct.pack(">L", Basic.Deliver.INDEX)  # the payload of that method begins so
+TAG = struct.Struct(">QB")  # the delivery's number, and whether it comes again
 HEADER = struct.Struct(">4xQ")  # that of a header: the body's size, and then the properties
 
 # {"fedora_messaging_schema": {}}, which get_message() dies of, too.
@@ -39,7 +40,9 @@ class Delivery(NamedTuple):
     `size` is that of the whole body, in bytes.
     """
 
-    method: Basic.Deliver
+    tag: int
+    redelivered: bool
+    routing_key: bytes
     properties: BasicProperties
     body: bytes
     size: int
@@ -51,7 +54,7 @@ class DeliveryReader:
     def __init__(self, keep: Callable[[Delivery], None]) -> None:
         self._keep = keep
         self._rest = b""  # a frame that is not whole yet
-        self._method: Basic.Deliver | None = None  # of a delivery that is not whole yet
+        self._method: tuple[int, bool, bytes] | None = None  # of what is not whole yet
         self._properties = BasicProperties()
         self._body: list[bytes] = []
         self._size = self._missing = 0  # bytes of the body
@@ -81,7 +84,7 @@ class DeliveryReader:
     def _take(self, kind: int, data: bytes, first: int, last: int) -> bool:
         """Take the payload between these places, if it is of a delivery."""
         if kind == FRAME_METHOD and data.startswith(DELIVER, first):
-            self._method = Basic.Deliver().decode(data, first + len(DELIVER))
+            self._method = _method(data, first + len(DELIVER))
             return True
         if kind == FRAME_HEADER and self._method:
             (self._size,) = HEADER.unpack_from(data, first)
@@ -97,9 +100,18 @@ class DeliveryReader:
             raise ValueError("a body that is longer than its header says")
         if not self._missing:
             body = b"".join(self._body)
-            self._keep(Delivery(self._method, self._properties, body, self._size))
+            self._keep(Delivery(*self._method, self._properties, body, self._size))
             self._method, self._body = None, []
         return True
+
+
+def _method(data: bytes, start: int) -> tuple[int, bool, bytes]:
+    """Return the tag, whether it is redelivered, and the routing key of a Basic.Deliver."""
+    start += 1 + data[start]  # the consumer's tag
+    tag, bits = TAG.unpack_from(data, start)
+    start += TAG.size
+    start += 1 + data[start]  # the exchange
+    return tag, bool(bits & 1), data[start + 1 : start + 1 + data[start]]
 
 
 def _properties(encoded: bytes) -> BasicProperties:

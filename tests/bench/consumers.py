@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import Run, drain
-from tests.brokers import Server
+from tests.brokers import Server, wait_until
 from tests.busmon_process import PROJECT, Busmon
 
 DONE = "done"  # what a consumer prints when it has acknowledged its last message
@@ -21,10 +21,19 @@ def drain_busmon(
         busmon.wait_until_ready()
         with recorded(directory / "ledger.sqlite") as number:
             run = drain(busmon, fill, messages, lambda: number() >= messages)
-        counted = busmon.counts().total()
-        assert counted == messages, f"busmon counted {counted} of {messages}"
+        check_counted([busmon], messages)
         assert busmon.output().count("connected to") == 1, busmon.output()
     return run
+
+
+def check_counted(busmons: Sequence[Busmon], messages: int) -> None:
+    """See that these busmons expose so many messages in all, which are on disk a moment before."""
+
+    def counted() -> int:
+        return sum(busmon.counts().total() for busmon in busmons)
+
+    wait_until(lambda: counted() >= messages, what=f"{messages} messages in /metrics")
+    assert counted() == messages
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from uuid import uuid4
 from busmon.ledger import Ledger
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
-from tests.bench.consumers import recorded
+from tests.bench.consumers import check_counted, recorded
 from tests.bench.measure import (
     MIB,
     PATIENCE,
@@ -179,8 +179,7 @@ def _drain(broker: RabbitMQ, directories: Sequence[Path], messages: int) -> Run:
             cpu=_cpu(busmons) - cpu,
             peak=max(peak_memory(busmon.pid) for busmon in busmons),
         )
-        counted = sum(busmon.counts().total() for busmon in busmons)
-        assert counted == expected, f"counted {counted}, not {expected}"
+        check_counted(busmons, expected)
     return run
 
 

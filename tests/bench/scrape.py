@@ -13,7 +13,7 @@ from busmon.batch import Judged, Series
 from busmon.ledger import Ledger
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
-from tests.bench.consumers import recorded
+from tests.bench.consumers import check_counted, recorded
 from tests.bench.measure import PATIENCE, Cell, Run, Table, compared, drain, interleaved, quantile
 from tests.bench.stream import from_fedora
 from tests.brokers import wait_until
@@ -108,7 +108,7 @@ class _Bench:
 
             run = drain(busmon, fill, self._messages, lambda: number() >= expected)
             stack.close()
-            assert busmon.counts().total() == expected
+            check_counted([busmon], expected)
         self._broker.delete_queue(queue)
         return run
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pika
@@ -45,9 +44,9 @@ def by_amqp(draw: st.DrawFn) -> Message:
         content_encoding=draw(encodings),
         message_id=draw(st.none() | short),
     )
-    method = SimpleNamespace(routing_key=draw(topics), redelivered=draw(st.booleans()))
-    body = draw(bodies)
-    delivery = Delivery(method, properties, body, len(body))
+    body, topic = draw(bodies), draw(topics)
+    key = topic.encode(errors="surrogatepass") if isinstance(topic, str) else topic
+    delivery = Delivery(1, draw(st.booleans()), key, properties, body, len(body))
     return amqp.to_message("bus", delivery, draw(moments))
 
 
@@ -133,14 +132,9 @@ def in_pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
 short_text = st.text(max_size=20)
 delivered = st.builds(
     lambda body, **said: Delivery(body=body, size=len(body), **said),
-    method=st.builds(
-        pika.spec.Basic.Deliver,
-        consumer_tag=short_text,
-        delivery_tag=st.integers(0, 2**64 - 1),
-        redelivered=st.booleans(),
-        exchange=short_text,
-        routing_key=short_text,
-    ),
+    tag=st.integers(0, 2**64 - 1),
+    redelivered=st.booleans(),
+    routing_key=st.binary(max_size=255),
     properties=st.builds(
         pika.BasicProperties,
         content_encoding=st.none() | short_text,
@@ -158,25 +152,31 @@ for_pika = st.sampled_from(
 )
 
 
-def frames(message: Delivery, size: int) -> list[bytes]:
+def frames(message: Delivery, names: tuple[str, str], size: int) -> list[bytes]:
     """As a broker sends it that allows frames of so many bytes."""
-    body = message.body
+    tag, redelivered, key, properties, body, _ = message
+    method = pika.spec.Basic.Deliver(names[0], tag, redelivered, names[1], key)
     parts = [Body(1, body[start : start + size]) for start in range(0, len(body), size)]
-    whole = [Method(1, message.method), Header(1, len(body), message.properties), *parts]
+    whole = [Method(1, method), Header(1, len(body), properties), *parts]
     return [frame.marshal() for frame in whole]
 
 
 @settings(deadline=None)
-@given(st.lists(delivered | for_pika, max_size=8), st.integers(1, 50), st.data())
+@given(
+    st.lists(delivered | for_pika, max_size=8),
+    st.tuples(short_text, short_text),
+    st.integers(1, 50),
+    st.data(),
+)
 def test_every_delivery_is_taken_out_of_the_stream_and_pika_gets_the_rest(
-    sent: Sequence[Any], size: int, data: st.DataObject
+    sent: Sequence[Any], names: tuple[str, str], size: int, data: st.DataObject
 ) -> None:
     messages = [one for one in sent if isinstance(one, Delivery)]
     others = [one.marshal() for one in sent if not isinstance(one, Delivery)]
     stream = [
         frame
         for one in sent
-        for frame in (frames(one, size) if isinstance(one, Delivery) else [one.marshal()])
+        for frame in (frames(one, names, size) if isinstance(one, Delivery) else [one.marshal()])
     ]
     taken: list[Delivery] = []
     reader = DeliveryReader(taken.append)
