@@ -1,6 +1,6 @@
-"""The way of a message: judge, record. When `handle` returns, the batch is on disk."""
+"""The way of a message: judge, record. When `record` returns, the batch is on disk."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from busmon.batch import Judged, Series
 from busmon.ledger import Ledger, Recorded
@@ -12,7 +12,7 @@ LONGEST_TOPIC = 255  # characters; AMQP allows 255 bytes, MQTT and STOMP far mor
 
 
 class Monitor:
-    """Judges each message by its bus's rule book and records the batch.
+    """Judges each message by its bus's rule book, and records batches of them.
 
     `rejections` are what each bus's source can say of a message that has no body.
     Beyond `unknown_topics` distinct topics of a bus that its rules do not know, further
@@ -39,27 +39,22 @@ class Monitor:
         for bus, book in books.items():
             ledger.know(Series(bus, *labels) for labels in _labels(book, rejections[bus]))
 
-    def handle(self, messages: Iterable[Message]) -> None:
-        """Judge and record a batch; raises NotRecorded where it is not on disk.
+    def judge(self, message: Message) -> Judged:
+        """Return what is to be recorded of a message; its body is needed no longer."""
+        verdict = self._books[message.bus].judge(message)
+        return Judged(
+            Series(message.bus, self._folded(message), verdict.outcome, verdict.reason),
+            message.id,
+            message.received_at,
+            message.sent_at,
+            message.size,
+            message.redelivered,
+            message.digest_id,
+        )
 
-        A body is needed for the verdict only, and takes many times its size: given an
-        iterator that makes each message when it is asked for, one at a time is in memory.
-        """
-        judged = []
-        for message in messages:
-            verdict = self._books[message.bus].judge(message)
-            judged.append(
-                Judged(
-                    Series(message.bus, self._folded(message), verdict.outcome, verdict.reason),
-                    message.id,
-                    message.received_at,
-                    message.sent_at,
-                    message.size,
-                    message.redelivered,
-                    message.digest_id,
-                )
-            )
-        self._observe(self._ledger.record(judged))
+    def record(self, batch: Sequence[Judged]) -> None:
+        """Put a batch on disk; raises NotRecorded where it is not."""
+        self._observe(self._ledger.record(batch))
 
     def _folded(self, message: Message) -> str:
         unknown = self._unknown[message.bus]

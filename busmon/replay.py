@@ -81,9 +81,9 @@ class Replay:
 
     def count(self, place: str, file: Iterable[bytes], complain: Callable[[str], None]) -> None:
         """Count every line of one file; `complain` is told of those that are no message."""
-        messages = self._messages(place, file, complain)
-        while batch := list(islice(messages, BATCH)):
-            self._monitor.handle(batch)
+        judged = map(self._monitor.judge, self._messages(place, file, complain))
+        while batch := list(islice(judged, BATCH)):
+            self._monitor.record(batch)
 
     def _messages(
         self, place: str, file: Iterable[bytes], complain: Callable[[str], None]

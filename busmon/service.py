@@ -181,7 +181,7 @@ class Service:
     def _thread(self, source: Source, stopping: threading.Event) -> threading.Thread:
         def run() -> None:
             try:
-                source.run(self._monitor.handle)
+                source.run(self._monitor)
             except Exception:
                 # A bus that nobody watches is worse than a restart.
                 log.exception("%s: unexpected error", source.name)

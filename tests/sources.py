@@ -3,15 +3,17 @@
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from busmon.message import Message
-from busmon.sources import Handle, NotRecorded, Source
+from busmon.monitor import Monitor
+from busmon.sources import NotRecorded, Source
 from tests.brokers import wait_until
 
 S = TypeVar("S", bound=Source)
+Record = Callable[[Sequence[Any]], None]
 
 
 class Recorder:
@@ -24,7 +26,7 @@ class Recorder:
         self.crashing = False  # records, but the source never learns of it
         self._known: set[str] = set()
 
-    def __call__(self, batch: Iterable[Message]) -> None:
+    def __call__(self, batch: Sequence[Message]) -> None:
         if self.failing:
             raise NotRecorded("disk full")
         assert batch
@@ -45,9 +47,25 @@ class Recorder:
         wait_until(lambda: len(self.counted) >= total, what=f"{total} messages")
 
 
+class AsTheyAre:
+    """Takes messages as they are for judged, and gives each batch to `record`."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def judge(self, message: Message) -> Any:
+        return message
+
+
+def count(monitor: Monitor, messages: Iterable[Message]) -> None:
+    """Do what a source does with a batch."""
+    monitor.record([monitor.judge(message) for message in messages])
+
+
 @contextmanager
-def running(source: S, handle: Handle, *, connected: bool = True) -> Iterator[S]:
-    thread = threading.Thread(target=source.run, args=(handle,))
+def running(source: S, record: Record | AsTheyAre, *, connected: bool = True) -> Iterator[S]:
+    handler = record if isinstance(record, AsTheyAre) else AsTheyAre(record)
+    thread = threading.Thread(target=source.run, args=(handler,))
     thread.start()
     try:
         if connected:

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import EXCHANGE, USER, VHOST, Publication, RabbitMQ
 from tests.brokers.test_rabbitmq import listener
 from tests.samples import FEDORA_FILE
-from tests.sources import Recorder, once, running, wait_for_problem
+from tests.sources import AsTheyAre, Record, Recorder, once, running, wait_for_problem
 
 # What Twisted does with pyOpenSSL, and fedora-messaging with Twisted.
 pytestmark = [
@@ -92,21 +92,21 @@ def bus(rabbitmq: RabbitMQ, tmp_path: Path) -> Bus:
 class Gate:
     """Hands batches on while it is open; before that, each waits."""
 
-    def __init__(self, handle: Callable[[Iterable[Message]], None]) -> None:
+    def __init__(self, handle: Record) -> None:
         self.reached = threading.Event()
         self.open = threading.Event()
         self._handle = handle
 
-    def __call__(self, batch: Iterable[Message]) -> None:
+    def __call__(self, batch: Sequence[Message]) -> None:
         self.reached.set()
         assert self.open.wait(30)
         self._handle(batch)
 
 
-def slowly(recorder: Recorder) -> Callable[[Iterable[Message]], None]:
+def slowly(recorder: Recorder) -> Record:
     """Take 5 ms a batch, so that a stream has a middle in which to break it."""
 
-    def handle(batch: Iterable[Message]) -> None:
+    def handle(batch: Sequence[Message]) -> None:
         time.sleep(0.005)
         recorder(batch)
 
@@ -351,16 +351,21 @@ def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(bus: Bus) -
     assert recorder.duplicates > 0
 
 
-def test_a_bug_is_logged_and_survived(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("what", ["judge", "record"])
+def test_a_bug_is_logged_and_survived(
+    bus: Bus, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
     recorder = Recorder()
-    bugs = iter([RuntimeError("a bug")])
+    handler = AsTheyAre(recorder)
+    bugs, right = iter([RuntimeError("a bug")]), getattr(handler, what)
 
-    def handle(batch: Iterable[Message]) -> None:
+    def buggy(given: Any) -> Any:
         for bug in bugs:
             raise bug
-        recorder(batch)
+        return right(given)
 
-    with running(bus.source(), handle) as source:
+    setattr(handler, what, buggy)
+    with running(bus.source(), handler) as source:
         bus.numbered(range(100))
         recorder.wait_for(100)
         assert source.link.disconnects[Cause.ERROR] == 1
@@ -377,7 +382,7 @@ def test_stopped_with_a_batch_in_hand_it_records_and_acknowledges_it(bus: Bus) -
         pass
     bus.numbered(range(1000))
     source = bus.source()
-    thread = threading.Thread(target=source.run, args=(gate,))
+    thread = threading.Thread(target=source.run, args=(AsTheyAre(gate),))
     thread.start()
     assert gate.reached.wait(10)
     source.stop()

@@ -37,6 +37,7 @@ from busmon.silence_watch import SilenceWatch
 from busmon.sources import Cause, Link
 from tests.brokers import wait_until
 from tests.ledgers import judged, past
+from tests.sources import count
 
 DOCUMENTED = Path(__file__).parents[1] / "README.md"
 COPR = "org.fedoraproject.prod.copr.build.end"
@@ -87,7 +88,8 @@ def message(identity: str, topic: str = COPR, **values: object) -> Message:
 
 def busy(bench: Bench) -> Bench:
     """Let something have happened everywhere."""
-    bench.monitor.handle(
+    count(
+        bench.monitor,
         [
             message("1", sent_at=NOW - 2, size=3000),
             message("1"),
@@ -96,7 +98,7 @@ def busy(bench: Bench) -> Bench:
             message("4", 'un"known\\\n'),
             message("5", "unknown too"),
             message("6", "git.centos.org/pull-request.new", bus="centos"),
-        ]
+        ],
     )
     bench.links["fedora"].up()
     bench.links["fedora"].down(Cause.SILENT, "no heartbeat")
@@ -220,7 +222,7 @@ def test_counters_continue_over_a_restart(tmp_path):
     first = busy(Bench(path))
     first.ledger.close()
     second = Bench(path)
-    second.monitor.handle([message("7"), message("1"), message("8", "folded")])
+    count(second.monitor, [message("7"), message("1"), message("8", "folded")])
     labels = {"bus": "fedora", "topic": COPR, "outcome": "handled", "reason": ""}
     assert second.value("busmon_messages_total", **labels) == 2
     assert second.value("busmon_duplicates_total", bus="fedora") == 2
@@ -234,11 +236,11 @@ def test_the_newest_message_of_a_topic_is_told_whatever_its_outcome(bench):
     topic = {"bus": "fedora", "topic": COPR}
     received, sent = (f"busmon_last_message_{of}timestamp_seconds" for of in ("", "sent_"))
     assert bench.value(received, **topic) is None
-    bench.monitor.handle([message("1")])
+    count(bench.monitor, [message("1")])
     assert bench.value(received, **topic) == NOW
     assert bench.value(sent, **topic) is None
-    bench.monitor.handle([message("2", body={}, received_at=NOW + 9, sent_at=NOW + 8)])
-    bench.monitor.handle([message("3", received_at=NOW + 5, sent_at=NOW + 4)])
+    count(bench.monitor, [message("2", body={}, received_at=NOW + 9, sent_at=NOW + 8)])
+    count(bench.monitor, [message("3", received_at=NOW + 5, sent_at=NOW + 4)])
     assert bench.value(received, **topic) == NOW + 9
     assert bench.value(sent, **topic) == NOW + 8
 
@@ -259,9 +261,9 @@ def test_a_delay_is_counted_in_its_bucket(sent_at, counted):
     metrics = Metrics(Ledger(":memory:"), {"fedora": Link()}, "1.2.3")
     registry = make_registry(metrics)
     metrics.observe(Recorded(judged(1, at=NOW, sent_at=sent_at), 0, 0.1))
-    for bound, count in counted.items():
+    for bound, number in counted.items():
         labels = {"bus": "fedora", "le": bound}
-        assert registry.get_sample_value("busmon_message_delay_seconds_bucket", labels) == count
+        assert registry.get_sample_value("busmon_message_delay_seconds_bucket", labels) == number
     assert registry.get_sample_value("busmon_message_delay_seconds_sum", {"bus": "fedora"}) >= 0
 
 
@@ -299,10 +301,10 @@ def test_a_ledger_that_can_not_be_written_is_down_until_it_can(tmp_path):
     assert bench.value("busmon_ledger_up") == 1
     foreign.execute("ALTER TABLE seen RENAME TO away")
     with pytest.raises(NotRecorded):
-        bench.monitor.handle([message("1")])
+        count(bench.monitor, [message("1")])
     assert bench.value("busmon_ledger_up") == 0
     foreign.execute("ALTER TABLE away RENAME TO seen")
-    bench.monitor.handle([message("1")])
+    count(bench.monitor, [message("1")])
     assert bench.value("busmon_ledger_up") == 1
     foreign.close()
     bench.ledger.close()
@@ -339,7 +341,7 @@ def test_a_scrape_does_not_wait_for_the_ledger(bench):
 def test_counting_goes_on_while_metrics_are_scraped(bench):
     """Each scrape is consistent: no bucket above the count, no counter that goes back."""
     batches = [[message(f"{n}-{i}", sent_at=NOW - i) for i in range(20)] for n in range(50)]
-    thread = threading.Thread(target=lambda: [bench.monitor.handle(batch) for batch in batches])
+    thread = threading.Thread(target=lambda: [count(bench.monitor, batch) for batch in batches])
     thread.start()
     seen = []
     while thread.is_alive():

@@ -13,6 +13,7 @@ from busmon.message import Message, Outcome, Verdict
 from busmon.monitor import Monitor
 from busmon.rules import rule_book
 from busmon.settings import Rules
+from tests.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.start"
 NOT_JSON = Verdict(Outcome.INVALID, "not-json")
@@ -34,11 +35,12 @@ class Watched:
 
     def send(self, bus: str, *topics: str, **fields: object) -> None:
         """Hand over a batch, one message for each topic."""
-        self.monitor.handle(
+        count(
+            self.monitor,
             [
                 Message(bus=bus, id=str(uuid4()), topic=topic, received_at=1.0, **fields)
                 for topic in topics
-            ]
+            ],
         )
 
     def counts(self, bus: str = "other") -> dict[str, int]:

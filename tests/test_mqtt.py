@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from busmon.message import Verdict
 from busmon.settings import MqttBus
-from busmon.sources import Cause, Handle
+from busmon.sources import Cause
 from busmon.sources.mqtt import OTHER_SUBTOPIC, MqttSource, to_message
 from busmon.sources.mqtt_packets import Packet
 from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
@@ -25,7 +25,7 @@ from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import USER, Mosquitto
 from tests.brokers.proxy import Proxy
-from tests.sources import Recorder, once, wait_for_problem
+from tests.sources import Record, Recorder, once, wait_for_problem
 from tests.sources import running as running_source
 
 VERSIONS = ("3.1.1", "5")
@@ -47,9 +47,9 @@ def settings_of(url: str, root: str, **changes: object) -> MqttBus:
 
 
 def running(
-    settings: MqttBus, handle: Handle, *, connected: bool = True
+    settings: MqttBus, record: Record, *, connected: bool = True
 ) -> AbstractContextManager[MqttSource]:
-    return running_source(MqttSource("centos", settings), handle, connected=connected)
+    return running_source(MqttSource("centos", settings), record, connected=connected)
 
 
 def numbered(root: str, numbers: Iterable[int]) -> Iterator[tuple[str, bytes]]:

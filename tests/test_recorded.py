@@ -30,6 +30,7 @@ from busmon.sources.recorded import open_file, read
 from busmon.sources.replay import ReplaySource
 from busmon.sources.traffic import TrafficSource
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
+from tests.sources import AsTheyAre
 
 COPR = {"topic": "org.fedoraproject.prod.copr.build.end", "id": "one", "body": {"user": "packit"}}
 PUSH = {"topic": "git.centos.org/git.receive", "payload": {"agent": "alice"}}
@@ -197,7 +198,7 @@ def written(path: Path, *text: bytes) -> Path:
 
 
 class Taken(list[Message]):
-    """A handle that keeps every message, and the size of each batch."""
+    """Keeps every message, and the size of each batch."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -221,7 +222,7 @@ def test_a_file_that_is_replayed_twice_is_counted_once(ledger: Ledger) -> None:
     expected = {Series("recorded", *key): count for key, count in Counter(FEDORA).items()}
     for again in range(2):
         source = replay(FEDORA_FILE)
-        source.run(monitor.handle)
+        source.run(monitor)
         assert source.link.problem() is None
         counted = {series: t.messages for series, t in ledger.tallies().items() if t.messages}
         assert counted == expected
@@ -234,7 +235,7 @@ def test_a_bad_line_is_reported_by_file_and_line_and_counted(
     file = written(tmp_path / "a.jsonl", *lines(COPR), b"{secret\n", *lines(PUSH))
     taken = Taken()
     with caplog.at_level(logging.WARNING):
-        replay(file).run(taken)
+        replay(file).run(AsTheyAre(taken))
     assert [message.rejected is None for message in taken] == [True, False, True]
     assert caplog.messages == [f"recorded: {file}:2: not-json"]
 
@@ -245,7 +246,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_are_replayed(tmp_path
     missing = written(tmp_path / "missing.jsonl")
     source, taken = replay(missing, cut, good), Taken()
     missing.unlink()
-    source.run(taken)
+    source.run(AsTheyAre(taken))
     assert taken[-1].id == "one"
     assert source.link.problem() == (
         f"error: can't read {missing}: No such file or directory; can't read {cut}: "
@@ -255,21 +256,21 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_are_replayed(tmp_path
 
 def test_without_a_rate_batches_are_large(tmp_path: Path) -> None:
     taken = Taken()
-    replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 1200)).run(taken)
+    replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 1200)).run(AsTheyAre(taken))
     assert taken.batches == [500, 500, 200]
 
 
 def test_a_rate_is_kept_in_small_batches(tmp_path: Path) -> None:
     taken = Taken()
     started = time.monotonic()
-    replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 6), rate=20).run(taken)
+    replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 6), rate=20).run(AsTheyAre(taken))
     assert taken.batches == [2, 2, 2]
     assert time.monotonic() - started >= 6 / 20
 
 
 def test_a_slow_replay_stops_at_once(tmp_path: Path) -> None:
     source, taken = replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 9), rate=0.001), Taken()
-    running = threading.Thread(target=source.run, args=(taken,))
+    running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
     running.start()
     wait_for(lambda: taken)
     source.stop()
@@ -289,7 +290,7 @@ def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
             raise NotRecorded("disk is full")
         taken(messages)
 
-    source.run(full_at_first)
+    source.run(AsTheyAre(full_at_first))
     assert problems == [None, "ledger: disk is full"]
     assert taken.batches == [2]
     assert source.link.problem() is None
@@ -338,7 +339,7 @@ def test_the_same_seed_makes_the_same_messages() -> None:
 
 def test_made_up_traffic_goes_on_until_stopped() -> None:
     source, taken = TrafficSource("centos", "centos", rate=1000), Taken()
-    running = threading.Thread(target=source.run, args=(taken,))
+    running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
     running.start()
     wait_for(lambda: len(taken) > 200)
     assert source.link.problem() is None

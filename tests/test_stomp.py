@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from stomp.utils import Frame
 
 from busmon.message import Message
 from busmon.settings import StompBus
-from busmon.sources import Cause, Handle
+from busmon.sources import Cause
 from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.stomp import StompSource, message_of
 from busmon.sources.stomp_session import BATCH_SIZE, subscription_headers
@@ -28,7 +28,7 @@ from tests.brokers.certificates import Certificates
 from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import USER as RABBIT_USER
 from tests.brokers.rabbitmq import VHOST, RabbitMQ
-from tests.sources import Recorder, once
+from tests.sources import Record, Recorder, once
 from tests.sources import running as running_source
 
 BEAT = 1  # seconds
@@ -83,9 +83,9 @@ def numbered(numbers: Sequence[int]) -> list[dict[str, int]]:
 
 
 def running(
-    settings: StompBus, handle: Handle, *, connected: bool = True
+    settings: StompBus, record: Record, *, connected: bool = True
 ) -> AbstractContextManager[StompSource]:
-    return running_source(StompSource("bus", settings), handle, connected=connected)
+    return running_source(StompSource("bus", settings), record, connected=connected)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
     topic = f"/topic/test.restarted.{how}"
     recorder, halfway, ended = Recorder(), threading.Event(), threading.Event()
 
-    def handle(batch: Iterable[Message]) -> None:
+    def handle(batch: Sequence[Message]) -> None:
         recorder(batch)
         if len(recorder.counted) > 1000:
             halfway.set()
@@ -326,7 +326,7 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
     size, sizes = 1024**2, list[int]()
     recorder = Recorder()
 
-    def slowly(messages: Iterable[Message]) -> None:
+    def slowly(messages: Sequence[Message]) -> None:
         batch = list(messages)
         sizes.append(sum(message.size for message in batch))
         time.sleep(0.3)  # in which the broker would send all the rest

@@ -1,10 +1,10 @@
 """Sources: one client library each, one file each.
 
-A source hands over what it has received so far as one batch, and acknowledges it only
-after `handle` has returned, that is when every message of the batch is on disk. So a
-crash at any instant loses nothing and, since the ledger knows the ids, counts nothing
-twice. Where `handle` raises, nothing is acknowledged: the source drops its connection
-and takes the batch again from the broker.
+A source lets each message be judged as it comes, and keeps what is to be recorded of it,
+not its body. What it has so far is a batch, which it acknowledges only after `record` has
+returned, that is when all of it is on disk. So a crash at any instant loses nothing and,
+since the ledger knows the ids, counts nothing twice. Where `record` raises, nothing is
+acknowledged: the source drops its connection and takes the batch again from the broker.
 """
 
 import logging
@@ -12,14 +12,13 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from busmon.batch import Judged
 from busmon.ledger import NotRecorded
 from busmon.message import Message, Verdict
-
-Handle = Callable[[Iterable[Message]], None]
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +79,16 @@ class Link:
         self._problem = "stopped"
 
 
+class Handler(Protocol):
+    """Judges the messages of a source and records them; it is the monitor."""
+
+    def judge(self, message: Message) -> Judged:
+        """Return what is to be recorded of a message."""
+
+    def record(self, batch: Sequence[Judged]) -> None:
+        """Put a batch on disk; raises NotRecorded where it is not."""
+
+
 class Source(Protocol):
     """One bus: receives its messages until stopped, whatever its broker does."""
 
@@ -90,7 +99,7 @@ class Source(Protocol):
     def rejections(self) -> Iterable[Verdict]:
         """What it can itself say of a message that no rule is to judge."""
 
-    def run(self, handle: Handle) -> None:
+    def run(self, handler: Handler) -> None:
         """Receive until stopped; blocks, and raises nothing that a broker can cause."""
 
     def stop(self) -> None:
@@ -107,7 +116,7 @@ def keep_connected(
     """Run `session` again and again until `stopping`, with backoff and jitter between.
 
     `session` connects, calls `link.up()`, receives, and returns only when stopping; it
-    raises Disconnected, or NotRecorded out of `handle`, when it can't go on. A session
+    raises Disconnected, or NotRecorded out of `record`, when it can't go on. A session
     that was up, and held for longer than it would now wait, starts the backoff anew.
     """
     delay = FIRST_DELAY

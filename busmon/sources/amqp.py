@@ -7,6 +7,7 @@ and not auto-delete, so that it outlives a restart of busmon and of the broker.
 import logging
 import threading
 import time
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -19,14 +20,15 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 
+from busmon.batch import Judged
 from busmon.fedora_toml import FedoraToml, UnusableToml, bindings, read
 from busmon.message import Message
 from busmon.settings import AmqpBus
-from busmon.sources import Cause, Disconnected, Handle, Link, keep_connected, wire
+from busmon.sources import Cause, Disconnected, Handler, Link, keep_connected, wire
 from busmon.sources.amqp_connection import ENDS, Connection
 from busmon.sources.amqp_frames import Delivery
 
-BATCH_SIZE = 2 * 1024**2  # bytes; what a batch has before its last turn of the reactor is less
+BATCH_SIZE = 2 * 1024**2  # bytes of bodies, each judged at once, that a batch is made of
 OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
 
 log = logging.getLogger(__name__)
@@ -48,12 +50,12 @@ class AmqpSource:
         self._stopping = threading.Event()
         self._running: Deferred[None] = succeed(None)  # touched in the reactor's thread only
 
-    def run(self, handle: Handle) -> None:
+    def run(self, handler: Handler) -> None:
         """Receive until stopped. Twisted's one reactor runs in a thread of its own."""
         crochet.setup()
 
         def session() -> None:
-            blockingCallFromThread(reactor, self._start, handle)
+            blockingCallFromThread(reactor, self._start, handler)
 
         keep_connected(self.name, self.link, self._stopping, session)
 
@@ -62,17 +64,21 @@ class AmqpSource:
         self._stopping.set()
         reactor.callFromThread(lambda: self._running.cancel())
 
-    def _start(self, handle: Handle) -> Any:  # a Deferred; Twisted's hints refuse it
+    def _start(self, handler: Handler) -> Any:  # a Deferred; Twisted's hints refuse it
         if not self._stopping.is_set():
-            self._running = Deferred.fromCoroutine(self._session(handle))
+            self._running = Deferred.fromCoroutine(self._session(handler))
         return self._running
 
-    async def _session(self, handle: Handle) -> None:
+    async def _session(self, handler: Handler) -> None:
         try:
             toml = read(self._settings.config)
         except UnusableToml as error:
             raise Disconnected(Cause.ERROR, str(error)) from error
-        inbox = _Inbox(self._settings.prefetch // 2)
+
+        def judge(delivery: Delivery) -> Judged:
+            return handler.judge(to_message(self.name, delivery, time.time()))
+
+        inbox = _Inbox(judge, self._settings.prefetch // 2)
         connection = Connection(toml, self._settings.heartbeat, inbox.keep)
         try:
             opening = Deferred.fromCoroutine(self._subscribe(connection, toml))
@@ -80,7 +86,7 @@ class AmqpSource:
             consumer.get().addErrback(inbox.end)  # it brings nothing but its end
             self.link.up()
             log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
-            await self._receive(channel, inbox, handle)
+            await self._receive(channel, inbox, handler)
         except CancelledError:
             return
         except ENDS as error:
@@ -104,13 +110,11 @@ class AmqpSource:
         consumer, _tag = await channel.basic_consume(queue=self._queue)
         return channel, consumer
 
-    async def _receive(self, channel: TwistedChannel, inbox: "_Inbox", handle: Handle) -> None:
+    async def _receive(self, channel: TwistedChannel, inbox: "_Inbox", handler: Handler) -> None:
         while True:
-            deliveries = await inbox.take()
-            now, last = time.time(), deliveries[-1].tag
-            handle(to_message(self.name, delivery, now) for delivery in deliveries)
+            batch, last = await inbox.take()
+            handler.record(batch)
             channel.basic_ack(last, multiple=True)
-            del deliveries  # else one batch is in memory while the next one comes
 
 
 class _Inbox:
@@ -120,35 +124,44 @@ class _Inbox:
     was cancelled is recorded, too: a deleted queue brings nothing again.
     """
 
-    def __init__(self, enough: int) -> None:
+    def __init__(self, judge: Callable[[Delivery], Judged], enough: int) -> None:
+        self._judge = judge
         self._enough = enough
-        self._received: list[Delivery] = []
-        self._size = 0  # bytes
+        self._batch: list[Judged] = []
+        self._last = 0  # tag of its last delivery
+        self._size = 0  # bytes of its bodies
         self._ended: BaseException | None = None
         self._news: Deferred[None] = Deferred()
 
-    async def take(self) -> list[Delivery]:
-        """Wait for deliveries and return all that came; raises the subscription's end."""
+    async def take(self) -> tuple[list[Judged], int]:
+        """Wait for deliveries and return all that came, and the tag of the last one.
+
+        Raises the subscription's end.
+        """
         await self._news
         # Two turns of the reactor, for the last acknowledgement to leave, which Twisted's TLS
         # gathers for one, and more while each brings more: a commit costs less in large batches.
         for _ in range(2):
             await deferLater(reactor, 0)
         seen = 0
-        while seen < len(self._received) < self._enough and self._size < BATCH_SIZE:
-            seen = len(self._received)
+        while seen < len(self._batch) < self._enough and self._size < BATCH_SIZE:
+            seen = len(self._batch)
             await deferLater(reactor, 0)
         self._news = Deferred()
-        received, self._received, self._size = self._received, [], 0
+        batch, self._batch, self._size = self._batch, [], 0
         if self._ended:
             self._news.callback(None)
-            if not received or not isinstance(self._ended, ConsumerCancelled):
+            if not batch or not isinstance(self._ended, ConsumerCancelled):
                 raise self._ended
-        return received
+        return batch, self._last
 
     def keep(self, delivery: Delivery) -> None:
-        """Take a delivery."""
-        self._received.append(delivery)
+        """Judge a delivery, and keep what is to be recorded of it."""
+        try:
+            self._batch.append(self._judge(delivery))
+        except Exception as error:  # noqa: BLE001 - a bug of ours, which `take` raises
+            self._ended = error
+        self._last = delivery.tag
         self._size += len(delivery.body)
         self._tell()
 

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable
 from itertools import islice
 
+from busmon.batch import Judged
 from busmon.ledger import NotRecorded
 from busmon.message import Message
-from busmon.sources import Cause, Handle, Link
+from busmon.sources import Cause, Handler, Link
 
 BATCH = 500  # messages in a batch at most
 TICK = 0.1  # seconds that a batch spans at most, so that a slow rate shows progress too
@@ -22,7 +23,7 @@ def feed(
     rate: float | None,
     link: Link,
     stopping: threading.Event,
-    handle: Handle,
+    handler: Handler,
 ) -> None:
     """Hand over `messages` in batches until there are no more, or until stopping.
 
@@ -30,21 +31,21 @@ def feed(
     is not recorded is the same as one that is not acknowledged: it comes again.
     """
     size = BATCH if rate is None else max(1, min(BATCH, int(rate * TICK)))
-    remaining = iter(messages)
+    remaining = map(handler.judge, messages)
     started = time.monotonic()
     delivered = 0
     link.up()
     while not stopping.is_set() and (batch := list(islice(remaining, size))):
-        _record(batch, link, stopping, handle)
+        _record(batch, link, stopping, handler)
         delivered += len(batch)
         if rate is not None:
             stopping.wait(started + delivered / rate - time.monotonic())
 
 
-def _record(batch: list[Message], link: Link, stopping: threading.Event, handle: Handle) -> None:
+def _record(batch: list[Judged], link: Link, stopping: threading.Event, handler: Handler) -> None:
     while not stopping.is_set():
         try:
-            handle(batch)
+            handler.record(batch)
         except NotRecorded as error:
             link.down(Cause.LEDGER, str(error))
             log.warning("%s; trying again in %g s", link.problem(), RETRY)

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from typing import TypeVar
@@ -11,9 +11,10 @@ from uuid import uuid4
 
 from paho.mqtt.reasoncodes import ReasonCode
 
+from busmon.batch import Judged
 from busmon.message import Message, Outcome, Verdict
 from busmon.settings import MqttBus
-from busmon.sources import Cause, Disconnected, Handle, Link, keep_connected
+from busmon.sources import Cause, Disconnected, Handler, Link, keep_connected
 from busmon.sources.mqtt_client import Connection
 from busmon.sources.mqtt_packets import Packet
 from busmon.sources.payload import REJECTIONS, parse
@@ -46,11 +47,11 @@ class MqttSource:
         self.rejections = (*REJECTIONS, OTHER_SUBTOPIC) if settings.subtopics else REJECTIONS
         self._settings = settings
         self._stopping = threading.Event()
-        self._kept: list[Message] = []  # not recorded yet, and no broker brings them again
+        self._kept: list[Judged] = []  # not recorded yet, and no broker brings them again
 
-    def run(self, handle: Handle) -> None:
+    def run(self, handler: Handler) -> None:
         """Receive until stopped."""
-        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handle))
+        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handler))
         if self._kept:
             log.error("%s: messages of QoS 0 that are lost: %d", self.name, len(self._kept))
 
@@ -62,37 +63,32 @@ class MqttSource:
         """
         self._stopping.set()
 
-    def _session(self, handle: Handle) -> None:
+    def _session(self, handler: Handler) -> None:
+        def judge(packet: Packet) -> Judged:
+            message = to_message(self.name, packet, self._settings.subtopics, time.time())
+            return handler.judge(message)
+
         if self._kept:
-            handle(self._kept)
+            handler.record(self._kept)
             self._kept = []
-        with closing(Connection(self._settings)) as connection:
+        with closing(Connection(self._settings, judge)) as connection:
             if self._subscribed(connection):
                 self.link.up()
                 log.info("%s: connected to %s", self.name, self._settings.url)
-                self._receive(connection, handle)
+                self._receive(connection, handler)
 
-    def _receive(self, connection: Connection, handle: Handle) -> None:
+    def _receive(self, connection: Connection, handler: Handler) -> None:
         while not self._stopping.is_set():
             alive = connection.read()
-            self._record(connection.take(), handle, connection)
+            if batch := connection.take():
+                try:
+                    handler.record([judged for _, judged in batch])
+                except Exception:
+                    self._kept = [judged for packet, judged in batch if not packet.qos]
+                    raise
+                connection.acknowledge([packet for packet, _ in batch])
             if not alive:
                 raise connection.lost()
-
-    def _record(self, packets: Sequence[Packet], handle: Handle, connection: Connection) -> None:
-        if not packets:
-            return
-        now, subtopics = time.time(), self._settings.subtopics
-
-        def messages(packets: Iterable[Packet]) -> Iterator[Message]:
-            return (to_message(self.name, packet, subtopics, now) for packet in packets)
-
-        try:
-            handle(messages(packets))
-        except Exception:
-            self._kept = list(messages(packet for packet in packets if not packet.qos))
-            raise
-        connection.acknowledge(packets)
 
     def _subscribed(self, connection: Connection) -> bool:
         """Log in and subscribe; False where stopped meanwhile."""

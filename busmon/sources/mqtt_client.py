@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,12 +20,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from busmon.batch import Judged
 from busmon.settings import MqttBus, mqtt_broker
 from busmon.sources import Cause, Disconnected
 from busmon.sources.mqtt_packets import Client, Packet, packet_of
 
 BATCH = 250  # messages at most
-BATCH_SIZE = 1024**2  # bytes; what a batch has before its last message is less
+BATCH_SIZE = 1024**2  # bytes of payloads, each judged at once, that a batch is made of
 RECEIVE_MAXIMUM = 4 * BATCH  # so that the broker sends on while a batch is recorded
 # Seconds that the broker keeps the session and its messages while busmon is away. "For
 # ever" (0xFFFFFFFF) is beyond what some brokers allow.
@@ -45,8 +46,9 @@ TAKEN_OVER = 142
 class _Heard:
     """What paho's callbacks were told. It knows no client, so that no cycle keeps one alive."""
 
-    packets: list[Packet] = field(default_factory=list)
-    size: int = 0  # bytes of their payloads
+    judge: Callable[[Packet], Judged]
+    batch: list[tuple[Packet, Judged]] = field(default_factory=list)
+    size: int = 0  # bytes of its payloads
     connack: ReasonCode | None = None
     session_present: bool = False
     suback: Sequence[ReasonCode] | None = None
@@ -55,18 +57,18 @@ class _Heard:
     error: str = ""  # what the socket said
 
     def add(self, packet: Packet) -> None:
-        """Note a PUBLISH."""
-        self.packets.append(packet)
+        """Judge a PUBLISH, and note what is to be recorded and acknowledged."""
         self.size += len(packet.payload)
+        self.batch.append((packet._replace(payload=b""), self.judge(packet)))
 
 
 class Connection:
     """One connection. A new one reads the certificates anew, since they may be renewed."""
 
-    def __init__(self, settings: MqttBus) -> None:
+    def __init__(self, settings: MqttBus, judge: Callable[[Packet], Judged]) -> None:
         """Connect, but don't wait for CONNACK; raises Disconnected."""
         self._settings = settings
-        self._heard = _Heard()
+        self._heard = _Heard(judge)
         self._tls = settings.url.startswith("mqtts:")
         self._client = _client(settings, self._heard)
         if self._tls:
@@ -106,16 +108,15 @@ class Connection:
         """
         alive = self._client.loop(IDLE) == paho.MQTT_ERR_SUCCESS
         seen = 0
-        while seen < len(self._heard.packets) < BATCH and self._heard.size < BATCH_SIZE:
-            seen = len(self._heard.packets)
+        while seen < len(self._heard.batch) < BATCH and self._heard.size < BATCH_SIZE:
+            seen = len(self._heard.batch)
             self._client.loop_read()
         return alive
 
-    def take(self) -> Sequence[Packet]:
-        """Return the packets read since the last call."""
-        packets, self._heard.packets = self._heard.packets, []
-        self._heard.size = 0
-        return packets
+    def take(self) -> Sequence[tuple[Packet, Judged]]:
+        """Return the packets read since the last call, without payloads, and each judged."""
+        batch, self._heard.batch, self._heard.size = self._heard.batch, [], 0
+        return batch
 
     def acknowledge(self, packets: Sequence[Packet]) -> None:
         """Acknowledge them; on a dead connection in vain, and the broker sends them again."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from busmon.message import Message
 from busmon.settings import ReplayBus
-from busmon.sources import Cause, Handle, Link, wire
+from busmon.sources import Cause, Handler, Link, wire
 from busmon.sources.feed import feed
 from busmon.sources.recorded import NOT_RECORD, UNREADABLE, Format, open_file, read
 
@@ -31,9 +31,9 @@ class ReplaySource:
         self._stopping = threading.Event()
         self._unreadable: list[str] = []
 
-    def run(self, handle: Handle) -> None:
+    def run(self, handler: Handler) -> None:
         """Hand over every message; returns at the end of the last file, or when stopped."""
-        feed(self._messages(), self._settings.rate, self.link, self._stopping, handle)
+        feed(self._messages(), self._settings.rate, self.link, self._stopping, handler)
         if self._unreadable:
             self.link.down(Cause.ERROR, "; ".join(self._unreadable))
         elif self._stopping.is_set():

@@ -15,7 +15,7 @@ from typing import Any
 
 from busmon.message import Message, Verdict
 from busmon.settings import StompBus, host_port
-from busmon.sources import Disconnected, Handle, Link, keep_connected
+from busmon.sources import Disconnected, Handler, Link, keep_connected
 from busmon.sources.payload import REJECTIONS, parse
 from busmon.sources.stomp_session import Session, Stopped
 
@@ -38,30 +38,30 @@ class StompSource:
         self._stopping = threading.Event()
         self._attempts = 0
 
-    def run(self, handle: Handle) -> None:
+    def run(self, handler: Handler) -> None:
         """Receive until stopped; where one broker fails, the next is tried."""
         # stomp.py would log bodies and the passcode at level debug, and each of its
         # warnings comes again as a cause of ours.
         logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
-        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handle))
+        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handler))
 
     def stop(self) -> None:
         """Ask `run` to acknowledge the batch in hand and return."""
         self._stopping.set()
 
-    def _session(self, handle: Handle) -> None:
+    def _session(self, handler: Handler) -> None:
         brokers = self._settings.brokers
         broker = brokers[self._attempts % len(brokers)]
         self._attempts += 1
         try:
             session = Session(self._settings, host_port(broker), self._stopping)
-            self._receive(session, broker, handle)
+            self._receive(session, broker, handler)
         except Disconnected as error:
             if MISCOUNTED in error.detail:
                 self._settings = self._settings.model_copy(update={"ack": "client-individual"})
             raise Disconnected(error.cause, f"{broker}: {error.detail}") from error
 
-    def _receive(self, session: Session, broker: str, handle: Handle) -> None:
+    def _receive(self, session: Session, broker: str, handler: Handler) -> None:
         try:
             message = partial(
                 message_of, bus=self.name, settings=self._settings, server=session.log_in()
@@ -70,10 +70,13 @@ class StompSource:
             self.link.up()
             log.info("%s: connected to %s", self.name, broker)
             while True:
-                frames = session.take()
-                handle(message(frame, received_at=time.time()) for frame in frames)
+                frames, batch = [], []
+                for frame in session.take():
+                    batch.append(handler.judge(message(frame, received_at=time.time())))
+                    frame.body = None
+                    frames.append(frame)
+                handler.record(batch)
                 session.acknowledge(frames)
-                del frames  # else one batch is in memory while the next one comes
         except Stopped:
             session.leave()
         finally:

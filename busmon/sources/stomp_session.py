@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -24,7 +25,7 @@ BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as
 UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after the socket
 IDLE = 0.25  # seconds to wait for something to read, before it looks whether to stop
 GATHERING = 0.005  # seconds for more to come: a commit costs less in large batches
-BATCH_SIZE = 1024**2  # bytes; what a batch has before its last reading is less
+BATCH_SIZE = 1024**2  # bytes of bodies, each judged at once, that a batch is made of
 FAREWELL = 2.0  # seconds for the broker to confirm the end
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name", re.I)
@@ -44,8 +45,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.connected: Any = None
-        self.messages: list[Any] = []
-        self.size = 0  # bytes of the messages' bodies
+        self.messages: deque[Any] = deque()
         self.receipts: set[str] = set()
         self.error: Any = None
         self.closed = False
@@ -53,11 +53,6 @@ class Heard:
     def on_connected(self, frame: Any) -> None:
         """Keep the broker's answer to the login."""
         self.connected = frame
-
-    def add(self, frame: Any) -> None:
-        """Keep a message."""
-        self.messages.append(frame)
-        self.size += len(frame.body or b"")
 
     def on_receipt(self, frame: Any) -> None:
         """Keep a receipt's id."""
@@ -144,21 +139,20 @@ class Session:
         wanted = set(self._settings.destinations)
         self._wait_for(lambda: wanted <= self._heard.receipts, "the subscription", Cause.DENIED)
 
-    def take(self) -> list[Any]:
-        """Wait for messages, and return all received so far; Stopped where asked to stop."""
-        heard = self._heard
+    def take(self) -> Iterator[Any]:
+        """Wait for messages, and give each of a batch; raises Stopped where asked to stop."""
+        messages = self._heard.messages
         self._check(Cause.NETWORK)
-        while not heard.messages:
+        while not messages:
             self._read(IDLE)
             self._check(Cause.NETWORK)
-        while (
-            len(heard.messages) < self._settings.prefetch // 2
-            and heard.size < BATCH_SIZE
-            and self._read(GATHERING)
-        ):
+        left, size = self._settings.prefetch // 2, BATCH_SIZE
+        while messages or (left > 0 and size > 0 and self._read(GATHERING)):
             self._check(Cause.NETWORK)
-        frames, heard.messages, heard.size = heard.messages, [], 0
-        return frames
+            while messages:
+                frame = messages.popleft()
+                left, size = left - 1, size - len(frame.body or b"")
+                yield frame
 
     def acknowledge(self, frames: Collection[Any]) -> None:
         """Acknowledge a batch: the last message of each subscription, or each message."""
@@ -207,7 +201,7 @@ class Session:
         if received:
             for frame in self._frames.feed(received):
                 if frame.cmd == "MESSAGE":
-                    self._heard.add(frame)
+                    self._heard.messages.append(frame)
                 else:
                     self._connection.transport.process_frame(frame, b"")
         elif received is not None:

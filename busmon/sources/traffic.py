@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from busmon.message import Message
-from busmon.sources import Handle, Link, payload, wire
+from busmon.sources import Handler, Link, payload, wire
 from busmon.sources.bodies import CENTOS_SHARES, FEDORA_SHARES
 from busmon.sources.feed import feed
 
@@ -72,9 +72,9 @@ class TrafficSource:
         self._rng = Random(seed)  # noqa: S311 - a demonstration, not a secret
         self._stopping = threading.Event()
 
-    def run(self, handle: Handle) -> None:
+    def run(self, handler: Handler) -> None:
         """Hand over messages until stopped."""
-        feed(self.messages(), self._rate, self.link, self._stopping, handle)
+        feed(self.messages(), self._rate, self.link, self._stopping, handler)
         self.link.stopped()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""busmon as it is where it is installed: without the tools of its development."""
+"""busmon as it is in the image: without the tools of its development, with one heap."""
 
 import sys
 
@@ -10,7 +10,8 @@ RUN = WITHOUT_PYTEST + "from busmon.cli import main; main(prog_name='busmon')"
 
 
 def as_installed(busmon: Busmon) -> Busmon:
-    """Let this busmon, which is not started yet, run without pytest."""
+    """Let this busmon, which is not started yet, run as it does in the image."""
     assert busmon.argv[:3] == [sys.executable, "-m", "busmon"], busmon.argv
     busmon.argv[1:3] = ["-c", RUN]
+    busmon.put_into_environment(MALLOC_ARENA_MAX=1)
     return busmon

@@ -89,7 +89,8 @@ def run(options: Options) -> list[Table]:
                 f"AMQP, MQTT and STOMP with TLS, a ledger of {rows:,} rows. Sampled each second;"
                 f" medians of the first and the last tenth of {len(samples)} samples.",
                 "What is of files, mostly code of libraries, the kernel can drop and read again.",
-                "Without pytest, which fedora-messaging would import. Aim: below 80 MiB, and flat.",
+                "As in the image: without pytest, which fedora-messaging would import, and with"
+                " MALLOC_ARENA_MAX=1. Aim: below 80 MiB, and flat.",
             ],
         )
     ]

@@ -26,6 +26,7 @@ from busmon.sources import Link, amqp, mqtt, payload, stomp, wire
 from busmon.sources.amqp_frames import Delivery, DeliveryReader
 from busmon.sources.mqtt_packets import Packet, read_publish
 from busmon.sources.stomp_frames import FrameReader
+from tests.sources import count
 from tests.test_wire import bodies, encodings, headers
 
 PACKIT = rule_book("packit", Rules())
@@ -94,7 +95,7 @@ def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
         monitor = Monitor(ledger, {"bus": PACKIT}, rejections, ROOM, metrics.observe)
         for batch in batches:
             started = time.thread_time()  # of the processor, so that no other work counts
-            monitor.handle(batch)
+            count(monitor, batch)
             assert time.thread_time() - started < 1
         exposed = generate_latest(make_registry(metrics)).decode()
         duplicates = ledger.duplicates().total()
@@ -253,11 +254,12 @@ def test_a_hundred_thousand_topics_are_as_many_series_as_are_allowed() -> None:
     with closing(Ledger(":memory:")) as ledger:
         monitor = Monitor(ledger, {"bus": rule_book("all", Rules())}, {"bus": []}, 200, [].append)
         for start in range(0, 100_000, 500):
-            monitor.handle(
+            count(
+                monitor,
                 [
                     Message(bus="bus", id=str(n), topic=f"topic.{n}", received_at=1.0)
                     for n in range(start, start + 500)
-                ]
+                ],
             )
         tallies = ledger.tallies()
     assert len(tallies) == 201
