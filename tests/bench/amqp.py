@@ -10,7 +10,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from tests.bench import Options
-from tests.bench.brokers import PATIENCE, amqp_bus, unlimited_rabbitmq
+from tests.bench.brokers import KEEPALIVE, amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_fedora
@@ -73,9 +73,8 @@ class _Bench:
         self._directory = directory
         port = broker.amqp_port
         self._login = ("127.0.0.1", str(port), VHOST, *USER)
-        self._url = (
-            f"amqp://{':'.join(USER)}@127.0.0.1:{port}/{quote(VHOST, safe='')}?heartbeat={PATIENCE}"
-        )
+        place = f"127.0.0.1:{port}/{quote(VHOST, safe='')}"
+        self._url = f"amqp://{':'.join(USER)}@{place}?heartbeat={KEEPALIVE}"
 
     def busmon(self, messages: int, *, tls: bool) -> Run:
         with self._queue() as (queue, directory):
@@ -91,8 +90,8 @@ class _Bench:
                 callback="tests.bench.empty_callback:callback",
             )
             # The driver looks at its queue, too, so that it can't be exclusive.
-            text = toml.read_text().replace("exclusive = true", "exclusive = false")
-            toml.write_text(text.replace("prefetch_count = 25", f"prefetch_count = {prefetch}"))
+            _replace(toml, "exclusive = true", "exclusive = false")
+            _replace(toml, "prefetch_count = 25", f"prefetch_count = {prefetch}")
             program = Path(sys.executable).with_name("fedora-messaging")
             return self._drain([program, "--conf", toml, "consume"], queue, directory, messages)
 
@@ -129,3 +128,9 @@ class _Bench:
 
     def _publish(self, messages: int) -> None:
         self._broker.publish(from_fedora(messages))
+
+
+def _replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text, old
+    file.write_text(text.replace(old, new))

@@ -8,7 +8,7 @@ from typing import Any
 from tests.brokers.certificates import Certificates
 from tests.brokers.rabbitmq import VHOST, RabbitMQ
 
-PATIENCE = 600  # seconds that the broker waits for a consumer stopped while its queue is filled
+KEEPALIVE = 600  # seconds; more than a consumer is stopped while its queue is filled
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def unlimited_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
     place = directory / "rabbitmq"
     with closing(RabbitMQ(place, certificates)) as broker:
         with (place / "rabbitmq.conf").open("a") as configuration:
-            configuration.write(f"tcp_listen_options.send_timeout = {PATIENCE * 1000}\n")
+            configuration.write(f"tcp_listen_options.send_timeout = {KEEPALIVE * 1000}\n")
         broker.start()
         broker.ctl("clear_policy", "-p", VHOST, "as-on-the-public-broker")
         yield broker
@@ -31,5 +31,5 @@ def amqp_bus(broker: RabbitMQ, directory: Path, queue: str, *, tls: bool) -> dic
         "rules": "packit",
         "config": broker.fedora_toml(directory / "fedora.toml", tls=tls),
         "queue": queue,
-        "heartbeat": f"{PATIENCE}s",
+        "heartbeat": f"{KEEPALIVE}s",
     }

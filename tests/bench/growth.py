@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from itertools import count
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from uuid import uuid4
 
 from busmon.ledger import Ledger
@@ -24,7 +25,6 @@ from tests.bench.measure import (
     Table,
     cpu_seconds,
     interleaved,
-    peak_memory,
 )
 from tests.bench.rows import with_past
 from tests.bench.stream import from_fedora
@@ -103,7 +103,7 @@ def _record(path: Path, messages: int) -> Run:
         ledger.record(judged(*ids, at=time.time(), sent_at=time.time() - 1))
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
     ledger.close()
-    peak = peak_memory(os.getpid())
+    peak = getrusage(RUSAGE_SELF).ru_maxrss * 1024
     return Run(messages=messages, seconds=seconds, cpu=used, peak=peak)
 
 
@@ -177,7 +177,7 @@ def _drain(broker: RabbitMQ, directories: Sequence[Path], messages: int) -> Run:
             messages=messages,
             seconds=seconds,
             cpu=_cpu(busmons) - cpu,
-            peak=max(peak_memory(busmon.pid) for busmon in busmons),
+            peak=max(busmon.peak_memory() for busmon in busmons),
         )
         check_counted(busmons, expected)
     return run

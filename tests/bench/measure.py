@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from tests.brokers import Server, wait_until
@@ -132,7 +131,7 @@ def drain(
         messages=messages,
         seconds=seconds,
         cpu=cpu_seconds(consumer.pid) - cpu,
-        peak=peak_memory(consumer.pid),
+        peak=consumer.peak_memory(),
     )
 
 
@@ -144,27 +143,6 @@ def quantile(ordered: Sequence[float], part: float) -> float:
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used, user and system, of all its threads."""
     return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)
-
-
-def peak_memory(pid: int) -> int:
-    """Return the most bytes that a process has had resident."""
-    return _status(pid, "VmHWM")
-
-
-def memory(pid: int) -> int:
-    """Return the bytes that a process has resident now."""
-    return _status(pid, "VmRSS")
-
-
-def own_memory(pid: int) -> int:
-    """Return those of them that are in no file, so that only swapping could take them away."""
-    return _status(pid, "RssAnon")
-
-
-def _status(pid: int, name: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields[name].removesuffix("kB")) * 1024
 
 
 def _text(cell: Cell) -> str:

@@ -18,7 +18,7 @@ from uuid import uuid4
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.installed import as_installed
-from tests.bench.measure import MIB, PATIENCE, Cell, Table, memory, own_memory, peak_memory
+from tests.bench.measure import MIB, PATIENCE, Cell, Table
 from tests.bench.rows import with_past
 from tests.bench.stream import from_centos, from_fedora
 from tests.brokers import wait_until
@@ -67,10 +67,9 @@ def run(options: Options) -> list[Table]:
         settings = {name: bus.settings for name, bus in buses.items()}
         with as_installed(Busmon(place, settings)) as busmon:
             busmon.wait_until_ready()
-            before = memory(busmon.pid)
-            own_before = own_memory(busmon.pid)
+            before, own_before = busmon.memory(), busmon.own_memory()
             samples = _flow(busmon, place / "ledger.sqlite", buses, messages, options.say)
-            peak = peak_memory(busmon.pid)
+            peak = busmon.peak_memory()
     tenth = -(-len(samples) // 10)
     resident, own = ([sample[kind] / MIB for sample in samples] for kind in (0, 1))
     table: list[list[Cell]] = [
@@ -168,12 +167,12 @@ def _flow(
                     if publisher.done():
                         publisher.result()
                 if time.monotonic() - started >= SAMPLE * (len(samples) + 1):
-                    samples.append((memory(busmon.pid), own_memory(busmon.pid)))
+                    samples.append((busmon.memory(), busmon.own_memory()))
                     if len(samples) % 20 == 0:
                         say(f"  {counted.total():,}: {samples[-1][0] / MIB:.1f} MiB")
         finally:
             stopping.set()
-    samples.append((memory(busmon.pid), own_memory(busmon.pid)))
+    samples.append((busmon.memory(), busmon.own_memory()))
     return samples
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.bench import Options
-from tests.bench.brokers import PATIENCE
+from tests.bench.brokers import KEEPALIVE
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_centos
@@ -63,7 +63,7 @@ class _Bench:
             "url": self._broker.url,
             "client_id": name,
             "topics": [f"{name}/#"],
-            "keepalive": f"{PATIENCE}s",
+            "keepalive": f"{KEEPALIVE}s",
         }
         return drain_busmon(directory, settings, partial(self._publish, name), self._messages)
 
@@ -82,7 +82,7 @@ class _Bench:
         name, directory = self._new()
         # It does not say when it is subscribed, but prints what was retained.
         self._broker.publish([(f"{name}/retained", b"1")], retain=True)
-        options = f"-p {self._broker.port} -i {name} -c -q 1 -k {PATIENCE} -t {name}/#"
+        options = f"-p {self._broker.port} -i {name} -c -q 1 -k {KEEPALIVE} -t {name}/#"
         return drain_other(
             directory,
             ["mosquitto_sub", *options.split(), "-F", ""],  # an empty line a message

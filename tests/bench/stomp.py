@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.bench import Options
-from tests.bench.brokers import PATIENCE
+from tests.bench.brokers import KEEPALIVE
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_fedora
@@ -56,7 +56,7 @@ class _Bench:
             "brokers": [f"127.0.0.1:{self._broker.port}"],
             "destinations": [queue],
             "topic_pattern": rf"{place}\.(.+)$",
-            "heartbeat": f"{PATIENCE}s",
+            "heartbeat": f"{KEEPALIVE}s",
         }
         return drain_busmon(directory, settings, partial(self._publish, place), self._messages)
 

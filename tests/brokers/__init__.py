@@ -114,6 +114,10 @@ class Server:
         """Return the bytes that it has in RAM."""
         return self._status("VmRSS")
 
+    def own_memory(self) -> int:
+        """Return those of them that are in no file, so that only swapping could take them away."""
+        return self._status("RssAnon")
+
     def peak_memory(self) -> int:
         """Return the most bytes that it has had in RAM."""
         return self._status("VmHWM")
