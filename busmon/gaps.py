@@ -12,7 +12,7 @@ from uuid import UUID
 
 from busmon.audit import Hop
 from busmon.settings import AmqpBus, Config, MqttBus, StompBus
-from busmon.storage import milliseconds
+from busmon.storage import milliseconds, shown_id
 from busmon.text import printable
 
 MISSING = """
@@ -101,13 +101,6 @@ class Gaps:
     gaps: Sequence[Gap] = ()
     no_data: Sequence[NoData] = ()
     audited: Sequence[tuple[str, str]] = ()  # bus and hop
-
-
-def shown_id(stored: str | bytes) -> str:
-    """Return an id as the bus had it; of one that was kept as a digest, the digest."""
-    if isinstance(stored, str):
-        return stored
-    return str(UUID(bytes=stored)) if len(stored) == 16 else f"digest:{stored.hex()}"
 
 
 def heal(bus: str, identity: str, config: Config | None) -> str | None:

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
+from uuid import UUID
 
 APPLICATION_ID = 0x6275736D  # "busm", in the file's header
 VERSION = 1
@@ -17,7 +18,8 @@ CHECKPOINT = 4_000
 CACHE = 1_000  # KiB of pages, half of SQLite's own: a large batch takes a tenth longer
 BUSY = 2.0  # seconds to wait while another program writes; fewer than those in which busmon stops
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # no other way to write it counts
+UUID_TEXT = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # no other way to write it
+DIGEST = re.compile("[0-9a-f]{32}")  # the ids that busmon makes where a protocol has none
 ANEW = "busmon starts a new one, with all counters at zero"
 SCHEMA = """
 CREATE TABLE buses (
@@ -235,12 +237,26 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def stored_id(identity: str) -> str | bytes:
-    """Return the id as it is kept: 16 bytes for a UUID, text, or a digest of long or odd text."""
-    if UUID.fullmatch(identity):
+    """Return the id as it is kept: 16 bytes of a UUID, 17 of a digest, text, or 32 of odd text."""
+    if UUID_TEXT.fullmatch(identity):
         return bytes.fromhex(identity.replace("-", ""))
+    if DIGEST.fullmatch(identity):
+        return b"\0" + bytes.fromhex(identity)
     if identity.isascii() and len(identity) <= 255:
         return identity
     return blake2b(identity.encode(errors="surrogatepass"), digest_size=32).digest()
+
+
+def shown_id(stored: str | bytes) -> str:
+    """Return an id as the bus had it; of one that was too long or odd, its digest."""
+    if isinstance(stored, str):
+        return stored
+    match len(stored):
+        case 16:
+            return str(UUID(bytes=stored))
+        case 17:
+            return stored[1:].hex()
+    return f"digest:{stored.hex()}"
 
 
 def milliseconds(seconds: float | None) -> int | None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from busmon.batch import Judged, Series, Tally
 from busmon.ledger import HOURS_KEPT, Ledger
 from busmon.message import Outcome
+from busmon.storage import shown_id, stored_id
 from tests.ledgers import HANDLED, NOW, counted, foreign, judged
 
 DAY = 86400.0
@@ -92,6 +93,21 @@ def test_odd_ids_are_all_told_apart_and_all_known_again(path: str):
         assert [m.id for m in ledger.record(judged(*ODD_IDS)).new] == ODD_IDS
     with closing(Ledger(path)) as ledger:
         assert ledger.record(judged(*ODD_IDS)).duplicates == len(ODD_IDS)
+
+
+@pytest.mark.parametrize(
+    ("identity", "size"),
+    [
+        (UUID_TEXT, 16),
+        (UUID_TEXT.replace("-", ""), 17),
+        (UUID_TEXT.upper(), 36),
+        ("ID:broker-45678-1790000000000-3:1:1:1:1", 39),
+    ],
+)
+def test_an_id_takes_little_room_and_is_shown_as_it_was(identity: str, size: int):
+    stored = stored_id(identity)
+    assert len(stored) == size
+    assert shown_id(stored) == identity
 
 
 @pytest.mark.parametrize(

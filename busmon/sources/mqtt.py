@@ -147,7 +147,7 @@ def to_message(bus: str, packet: Packet, subtopics: Sequence[str], received_at: 
     elif packet.qos:
         identity = _digest(packet.mid, topic, payload)
     else:
-        identity = uuid4().hex
+        identity = str(uuid4())
     body, rejected = parse(payload) if _wanted(topic, subtopics) else (None, OTHER_SUBTOPIC)
     return Message(
         bus=bus,
