@@ -1,5 +1,6 @@
 """A source at work in a thread of its own, and who counts what it receives."""
 
+import itertools
 import re
 import threading
 from collections import Counter
@@ -57,14 +58,28 @@ class AsTheyAre:
         return message
 
 
+def failing_once(record: Record, what: str, at: int = 0) -> AsTheyAre:
+    """Let there be a bug in `judge` or `record`, which shows at one call of it."""
+    handler, calls = AsTheyAre(record), itertools.count()
+    right = getattr(handler, what)
+
+    def buggy(given: Any) -> Any:
+        if next(calls) == at:
+            raise RuntimeError("a bug")
+        return right(given)
+
+    setattr(handler, what, buggy)
+    return handler
+
+
 def count(monitor: Monitor, messages: Iterable[Message]) -> None:
     """Do what a source does with a batch."""
     monitor.record([monitor.judge(message) for message in messages])
 
 
 @contextmanager
-def running(source: S, record: Record | AsTheyAre, *, connected: bool = True) -> Iterator[S]:
-    handler = record if isinstance(record, AsTheyAre) else AsTheyAre(record)
+def running(source: S, handler: Record | AsTheyAre, *, connected: bool = True) -> Iterator[S]:
+    handler = handler if isinstance(handler, AsTheyAre) else AsTheyAre(handler)
     thread = threading.Thread(target=source.run, args=(handler,))
     thread.start()
     try:

@@ -1,6 +1,7 @@
 """The ledger: each message is counted once, and for good."""
 
 import math
+import re
 import shutil
 import tempfile
 import threading
@@ -108,6 +109,10 @@ def test_an_id_takes_little_room_and_is_shown_as_it_was(identity: str, size: int
     stored = stored_id(identity)
     assert len(stored) == size
     assert shown_id(stored) == identity
+
+
+def test_an_id_that_is_too_long_is_shown_as_its_digest():
+    assert re.fullmatch("digest:[0-9a-f]{64}", shown_id(stored_id("y" * 256)))
 
 
 @pytest.mark.parametrize(

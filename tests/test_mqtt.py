@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from busmon.message import Verdict
+from busmon.message import Message, Verdict
 from busmon.settings import MqttBus
 from busmon.sources import Cause
 from busmon.sources.mqtt import OTHER_SUBTOPIC, MqttSource, to_message
@@ -25,7 +25,7 @@ from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import USER, Mosquitto
 from tests.brokers.proxy import Proxy
-from tests.sources import Record, Recorder, once, wait_for_problem
+from tests.sources import AsTheyAre, Record, Recorder, failing_once, once, wait_for_problem
 from tests.sources import running as running_source
 
 VERSIONS = ("3.1.1", "5")
@@ -47,9 +47,9 @@ def settings_of(url: str, root: str, **changes: object) -> MqttBus:
 
 
 def running(
-    settings: MqttBus, record: Record, *, connected: bool = True
+    settings: MqttBus, handler: Record | AsTheyAre, *, connected: bool = True
 ) -> AbstractContextManager[MqttSource]:
-    return running_source(MqttSource("centos", settings), record, connected=connected)
+    return running_source(MqttSource("centos", settings), handler, connected=connected)
 
 
 def numbered(root: str, numbers: Iterable[int]) -> Iterator[tuple[str, bytes]]:
@@ -87,6 +87,28 @@ def test_nothing_is_lost_while_nothing_can_be_recorded(
         recorder.failing = False
         recorder.wait_for(1000)
     assert recorder.numbers() == once(1000)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_bug_is_survived_and_loses_nothing(mosquitto: Mosquitto, root: str, version: str) -> None:
+    """Nor is anything of QoS 0 lost that was judged before, but not recorded yet."""
+    recorder, first, others = Recorder(), threading.Event(), threading.Event()
+
+    def waiting_for_others(batch: Sequence[Message]) -> None:
+        recorder(batch)
+        first.set()
+        assert others.wait(30)
+
+    handler = failing_once(waiting_for_others, "judge", at=2)
+    with running(settings(mosquitto, root, version=version), handler) as source:
+        mosquitto.publish(numbered(root, [0]))
+        assert first.wait(30)
+        mosquitto.publish(numbered(root, [1]), qos=0)
+        mosquitto.publish(numbered(root, range(2, 100)))
+        others.set()
+        recorder.wait_for(100)
+        assert source.link.disconnects[Cause.ERROR] == 1
+    assert recorder.numbers() == once(100)
 
 
 def test_what_is_lost_because_it_was_never_recorded_is_told(

@@ -28,7 +28,7 @@ from tests.brokers.certificates import Certificates
 from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import USER as RABBIT_USER
 from tests.brokers.rabbitmq import VHOST, RabbitMQ
-from tests.sources import Record, Recorder, once
+from tests.sources import AsTheyAre, Record, Recorder, failing_once, once
 from tests.sources import running as running_source
 
 BEAT = 1  # seconds
@@ -83,9 +83,9 @@ def numbered(numbers: Sequence[int]) -> list[dict[str, int]]:
 
 
 def running(
-    settings: StompBus, record: Record, *, connected: bool = True
+    settings: StompBus, handler: Record | AsTheyAre, *, connected: bool = True
 ) -> AbstractContextManager[StompSource]:
-    return running_source(StompSource("bus", settings), record, connected=connected)
+    return running_source(StompSource("bus", settings), handler, connected=connected)
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
     topic = f"/topic/test.restarted.{how}"
     recorder, halfway, ended = Recorder(), threading.Event(), threading.Event()
 
-    def handle(batch: Sequence[Message]) -> None:
+    def record(batch: Sequence[Message]) -> None:
         recorder(batch)
         if len(recorder.counted) > 1000:
             halfway.set()
             ended.wait(30)  # so that this batch can't be acknowledged
 
     watched = bus(broker.port, topic, client_id=f"restarted-{how}", prefetch=50, **broker.settings)
-    with running(watched, handle) as source:
+    with running(watched, record) as source:
         with broker.publisher() as publisher:
             publisher.send(topic, *numbered(range(3000)))
             assert halfway.wait(30)
@@ -317,6 +317,20 @@ def test_what_could_not_be_recorded_comes_again(broker: Broker) -> None:
         assert source.link.problem() == "ledger: disk full"
         recorder.failing = False
         recorder.wait_for(100)
+    assert recorder.numbers() == once(100)
+
+
+@both_brokers
+@pytest.mark.parametrize(("what", "at"), [("judge", 20), ("record", 0)])
+def test_a_bug_is_survived_and_loses_nothing(broker: Broker, what: str, at: int) -> None:
+    recorder = Recorder()
+    topic = f"/topic/test.{what}"
+    settings = bus(broker.port, topic, client_id=f"buggy-{what}", **broker.settings)
+    with running(settings, failing_once(recorder, what, at)) as source:
+        with broker.publisher() as publisher:
+            publisher.send(topic, *numbered(range(100)))
+        recorder.wait_for(100)
+        assert source.link.disconnects[Cause.ERROR] == 1
     assert recorder.numbers() == once(100)
 
 
@@ -527,7 +541,14 @@ def test_the_topic_is_part_of_a_header(
 
 @pytest.mark.parametrize(
     ("timestamp", "sent_at"),
-    [("1574000000123", 1574000000.123), ("0", None), ("", None), ("soon", None), (None, None)],
+    [
+        ("1574000000123", 1574000000.123),
+        ("0", None),
+        ("", None),
+        ("soon", None),
+        ("9" * 400, None),
+        (None, None),
+    ],
 )
 def test_the_time_of_sending_is_a_header_in_milliseconds(
     timestamp: str | None, sent_at: float | None

@@ -28,7 +28,7 @@ from busmon.sources import Cause, Disconnected, Handler, Link, keep_connected, w
 from busmon.sources.amqp_connection import ENDS, Connection
 from busmon.sources.amqp_frames import Delivery
 
-BATCH_SIZE = 2 * 1024**2  # bytes of bodies, each judged at once, that a batch is made of
+BATCH_SIZE = 2 * 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
 OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class _Inbox:
 
     def end(self, failure: Failure) -> None:
         """Take the end of the subscription."""
-        self._ended = failure.value
+        self._ended = self._ended or failure.value  # a bug comes first: nothing is acknowledged
         self._tell()
 
     def _tell(self) -> None:

@@ -79,16 +79,23 @@ class MqttSource:
 
     def _receive(self, connection: Connection, handler: Handler) -> None:
         while not self._stopping.is_set():
-            alive = connection.read()
-            if batch := connection.take():
-                try:
-                    handler.record([judged for _, judged in batch])
-                except Exception:
-                    self._kept = [judged for packet, judged in batch if not packet.qos]
-                    raise
-                connection.acknowledge([packet for packet, _ in batch])
+            try:
+                alive = connection.read()
+            finally:  # whatever ends it: with QoS 0 nothing comes again
+                self._record(connection, handler)
             if not alive:
                 raise connection.lost()
+
+    def _record(self, connection: Connection, handler: Handler) -> None:
+        batch = connection.take()
+        if not batch:
+            return
+        try:
+            handler.record([judged for _, judged in batch])
+        except Exception:
+            self._kept = [judged for answer, judged in batch if not answer]
+            raise
+        connection.acknowledge(batch)
 
     def _subscribed(self, connection: Connection) -> bool:
         """Log in and subscribe; False where stopped meanwhile."""

@@ -2,7 +2,7 @@
 
 One thread does everything. paho's network thread dies of an exception in a callback
 while the client goes on saying that it is connected; here the callbacks only note what
-they are told, and whoever reads the connection drives it.
+they are told, each message judged, and whoever reads the connection drives it.
 """
 
 import os
@@ -23,10 +23,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from busmon.batch import Judged
 from busmon.settings import MqttBus, mqtt_broker
 from busmon.sources import Cause, Disconnected
-from busmon.sources.mqtt_packets import Client, Packet, packet_of
+from busmon.sources.mqtt_packets import Client, Packet, answer_to, packet_of
 
 BATCH = 250  # messages at most
-BATCH_SIZE = 1024**2  # bytes of payloads, each judged at once, that a batch is made of
+BATCH_SIZE = 1024**2  # bytes of payloads after which a batch is recorded, so that none takes long
 RECEIVE_MAXIMUM = 4 * BATCH  # so that the broker sends on while a batch is recorded
 # Seconds that the broker keeps the session and its messages while busmon is away. "For
 # ever" (0xFFFFFFFF) is beyond what some brokers allow.
@@ -47,7 +47,7 @@ class _Heard:
     """What paho's callbacks were told. It knows no client, so that no cycle keeps one alive."""
 
     judge: Callable[[Packet], Judged]
-    batch: list[tuple[Packet, Judged]] = field(default_factory=list)
+    batch: list[tuple[bytes, Judged]] = field(default_factory=list)  # with the answer to each
     size: int = 0  # bytes of its payloads
     connack: ReasonCode | None = None
     session_present: bool = False
@@ -57,9 +57,9 @@ class _Heard:
     error: str = ""  # what the socket said
 
     def add(self, packet: Packet) -> None:
-        """Judge a PUBLISH, and note what is to be recorded and acknowledged."""
+        """Judge a PUBLISH, and note what is to be recorded and answered."""
         self.size += len(packet.payload)
-        self.batch.append((packet._replace(payload=b""), self.judge(packet)))
+        self.batch.append((answer_to(packet), self.judge(packet)))
 
 
 class Connection:
@@ -113,14 +113,17 @@ class Connection:
             self._client.loop_read()
         return alive
 
-    def take(self) -> Sequence[tuple[Packet, Judged]]:
-        """Return the packets read since the last call, without payloads, and each judged."""
+    def take(self) -> Sequence[tuple[bytes, Judged]]:
+        """Return what was read since the last call, judged, and the acknowledgement of each.
+
+        With QoS 0 that is empty.
+        """
         batch, self._heard.batch, self._heard.size = self._heard.batch, [], 0
         return batch
 
-    def acknowledge(self, packets: Sequence[Packet]) -> None:
-        """Acknowledge them; on a dead connection in vain, and the broker sends them again."""
-        self._client.answer(packets)
+    def acknowledge(self, batch: Sequence[tuple[bytes, Judged]]) -> None:
+        """Acknowledge it; on a dead connection in vain, and the broker sends it again."""
+        self._client.send(b"".join(answer for answer, _ in batch))
 
     def lost(self) -> Disconnected:
         """Return why the connection has ended."""

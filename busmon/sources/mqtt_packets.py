@@ -5,7 +5,7 @@ most do not have, and sends each answer by itself. That took longer than to reco
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import paho.mqtt.client as paho
@@ -36,13 +36,8 @@ class Client(paho.Client):
 
     on_packet: Callable[[Packet], None]
 
-    def answer(self, packets: Iterable[Packet]) -> None:
-        """Acknowledge them, with one write; on a dead connection in vain."""
-        answers = b"".join(
-            _ANSWER.pack(_PUBACK if packet.qos == 1 else _PUBCOMP, packet.mid)
-            for packet in packets
-            if packet.qos
-        )
+    def send(self, answers: bytes) -> None:
+        """Send acknowledgements, with one write; on a dead connection in vain."""
         if answers:
             self._packet_queue(paho.PUBACK, answers, mid=0, qos=0)
 
@@ -74,6 +69,13 @@ def read_publish(header: int, body: bytes | bytearray, *, five: bool) -> Packet 
         retain=bool(header & 1),
         dup=bool(header & 8),
     )
+
+
+def answer_to(packet: Packet) -> bytes:
+    """Return the acknowledgement of a PUBLISH; with QoS 0 there is none."""
+    if not packet.qos:
+        return b""
+    return _ANSWER.pack(_PUBACK if packet.qos == 1 else _PUBCOMP, packet.mid)
 
 
 def packet_of(message: paho.MQTTMessage) -> Packet:

@@ -1,7 +1,7 @@
 """STOMP 1.2: ActiveMQ's buses, and RabbitMQ's by its STOMP plugin.
 
-The source takes everything received so far as one batch, hands it over, and only then
-acknowledges it and reads on.
+The source lets each message be judged as it is read, records those that are there as one
+batch, and only then acknowledges it and reads on.
 """
 
 import logging
@@ -70,13 +70,12 @@ class StompSource:
             self.link.up()
             log.info("%s: connected to %s", self.name, broker)
             while True:
-                frames, batch = [], []
+                headers, batch = [], []
                 for frame in session.take():
                     batch.append(handler.judge(message(frame, received_at=time.time())))
-                    frame.body = None
-                    frames.append(frame)
+                    headers.append(frame.headers)
                 handler.record(batch)
-                session.acknowledge(frames)
+                session.acknowledge(headers)
         except Stopped:
             session.leave()
         finally:
@@ -131,5 +130,5 @@ def sent_at(timestamp: str | None) -> float | None:
     """Return a header in milliseconds as seconds; None where it says nothing."""
     try:
         return int(timestamp or 0) / 1000 or None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

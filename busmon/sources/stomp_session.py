@@ -25,7 +25,7 @@ BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as
 UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after the socket
 IDLE = 0.25  # seconds to wait for something to read, before it looks whether to stop
 GATHERING = 0.005  # seconds for more to come: a commit costs less in large batches
-BATCH_SIZE = 1024**2  # bytes of bodies, each judged at once, that a batch is made of
+BATCH_SIZE = 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
 FAREWELL = 2.0  # seconds for the broker to confirm the end
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name", re.I)
@@ -140,34 +140,33 @@ class Session:
         self._wait_for(lambda: wanted <= self._heard.receipts, "the subscription", Cause.DENIED)
 
     def take(self) -> Iterator[Any]:
-        """Wait for messages, and give each of a batch; raises Stopped where asked to stop."""
+        """Wait for messages, and give each of a batch; raises Stopped before the first only."""
         messages = self._heard.messages
         self._check(Cause.NETWORK)
         while not messages:
             self._read(IDLE)
             self._check(Cause.NETWORK)
         left, size = self._settings.prefetch // 2, BATCH_SIZE
-        while messages or (left > 0 and size > 0 and self._read(GATHERING)):
-            self._check(Cause.NETWORK)
+        while messages or (left > 0 and size > 0 and self._more()):
             while messages:
                 frame = messages.popleft()
                 left, size = left - 1, size - len(frame.body or b"")
                 yield frame
 
-    def acknowledge(self, frames: Collection[Any]) -> None:
-        """Acknowledge a batch: the last message of each subscription, or each message."""
+    def acknowledge(self, batch: Collection[dict[str, str]]) -> None:
+        """Acknowledge messages, given their headers: the last of each subscription, or each."""
         if self._settings.ack == "client":
-            last: dict[str, Any] = {}
-            for frame in frames:
+            last: dict[str, dict[str, str]] = {}
+            for headers in batch:
                 # Out and in again, since the acknowledgements must keep the order of delivery:
                 # RabbitMQ's reach over all subscriptions, and refuse to go back.
-                last.pop(frame.headers["subscription"], None)
-                last[frame.headers["subscription"]] = frame
-            frames = last.values()
+                last.pop(headers["subscription"], None)
+                last[headers["subscription"]] = headers
+            batch = last.values()
         with self._sending(Cause.NETWORK):
-            for frame in frames:
-                if self._settings.ack == "client" or self._is_first(frame.headers):
-                    self._connection.ack(frame.headers["ack"])
+            for headers in batch:
+                if self._settings.ack == "client" or self._is_first(headers):
+                    self._connection.ack(headers["ack"])
 
     def _is_first(self, headers: dict[str, str]) -> bool:
         """Tell whether a message is not acknowledged yet, among as many as can be under way.
@@ -194,6 +193,9 @@ class Session:
         """End the connection and stomp.py's thread, whatever state they are in."""
         self._connection.transport.disconnect_socket()
         self._socket.close()
+
+    def _more(self) -> bool:
+        return not self._stopping.is_set() and self._read(GATHERING)
 
     def _read(self, seconds: float) -> bool:
         """Read what has come or comes within that time; False where there is nothing."""
