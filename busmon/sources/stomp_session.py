@@ -26,6 +26,7 @@ UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after
 IDLE = 0.25  # seconds to wait for something to read, before it looks whether to stop
 GATHERING = 0.005  # seconds for more to come: a commit costs less in large batches
 BATCH_SIZE = 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
+SETTLING = 5.0  # seconds after a message that came twice until the connection is made anew
 FAREWELL = 2.0  # seconds for the broker to confirm the end
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name", re.I)
@@ -79,6 +80,7 @@ class Session:
         self._heard = Heard()
         self._frames = FrameReader()
         self._acknowledged: dict[str, None] = {}  # ids of messages, in order
+        self._doubled: float | None = None  # when the broker last sent a message twice
         self._socket = open_socket(*broker, tls_context(settings) if settings.tls else None)
         self._patience = max(PATIENCE, BEATS_MISSED * settings.heartbeat)  # for an answer
         self._socket.patience = self._patience
@@ -172,10 +174,12 @@ class Session:
         """Tell whether a message is not acknowledged yet, among as many as can be under way.
 
         After a restart ActiveMQ sends some of a durable subscription twice. It takes one
-        acknowledgement of such a message, and ends the connection at the second.
+        acknowledgement of such a message, and ends the connection at the second. It can keep
+        others back, too, until the next connection, so that this one should not last.
         """
         message = headers.get("message-id") or headers["ack"]
         if message in self._acknowledged:
+            self._doubled = time.monotonic()
             return False
         self._acknowledged[message] = None
         if len(self._acknowledged) > self._settings.prefetch:
@@ -240,6 +244,9 @@ class Session:
             raise Stopped
         if self._heard.error:
             raise refused(self._heard.error, refusal)
+        if self._doubled is not None and time.monotonic() - self._doubled > SETTLING:
+            doubled = "the broker sent messages twice, and may keep others back: connecting anew"
+            raise Disconnected(Cause.NETWORK, doubled)
         if (over or self._heard.closed) and self._socket.failure:
             raise disconnected(self._socket.failure)
         if over or self._heard.closed:
