@@ -24,7 +24,7 @@ from busmon.sources.stomp_socket import PATIENCE, disconnected, open_socket, tls
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
 UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after the socket
 IDLE = 0.25  # seconds to wait for something to read, before it looks whether to stop
-GATHERING = 0.005  # seconds for more to come: a commit costs less in large batches
+GATHERING = 0.001  # seconds for more to come: a commit costs less in large batches
 BATCH_SIZE = 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
 SETTLING = 5.0  # seconds after a message that came twice until the connection is made anew
 FAREWELL = 2.0  # seconds for the broker to confirm the end
