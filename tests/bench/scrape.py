@@ -21,7 +21,7 @@ from tests.brokers.rabbitmq import RabbitMQ
 from tests.busmon_process import Busmon
 
 SERIES = (100, 1_000, 10_000)  # of busmon_messages_total
-IDLE = 1_000  # scrapes
+IDLE = 300  # scrapes
 PAUSE = 0.02  # seconds between two of them
 MESSAGES = 200_000  # full load while they are counted
 INTERVAL = 1.0  # seconds, of which the cost is measured
