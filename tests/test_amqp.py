@@ -9,21 +9,28 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import crochet
 import pika
 import pytest
+from pika.exceptions import ConsumerCancelled
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import blockingCallFromThread
+from twisted.python.failure import Failure
 
 from busmon.logs import QUIET
 from busmon.message import Message, Verdict
 from busmon.settings import AmqpBus
 from busmon.sources import Cause, wire
-from busmon.sources.amqp import AmqpSource
+from busmon.sources.amqp import AmqpSource, _Inbox
+from busmon.sources.amqp_frames import Delivery
 from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.proxy import Proxy
@@ -372,6 +379,21 @@ def test_a_bug_is_logged_and_survived(
     logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [record.getMessage() for record in logged] == ["fedora: unexpected error"]
     caplog.clear()  # no_noise shall not find it
+
+
+def test_what_was_not_judged_is_not_acknowledged_where_the_consumer_is_cancelled_too() -> None:
+    """What else came before is recorded then, since a deleted queue brings nothing again."""
+    crochet.setup()
+
+    def taken(judge: Callable[[Delivery], Any]) -> Any:
+        inbox = _Inbox(judge, 9)
+        inbox.keep(Delivery(7, False, b"a", pika.BasicProperties(), b"{}", 2))
+        inbox.end(Failure(ConsumerCancelled(None)))
+        return blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(inbox.take()))
+
+    assert taken(lambda delivery: delivery.body) == ([b"{}"], 7)
+    with pytest.raises(ZeroDivisionError):
+        taken(lambda _delivery: 1 / 0)
 
 
 def test_stopped_with_a_batch_in_hand_it_records_and_acknowledges_it(bus: Bus) -> None:

@@ -244,14 +244,14 @@ class Session:
             raise Stopped
         if self._heard.error:
             raise refused(self._heard.error, refusal)
-        if self._doubled is not None and time.monotonic() - self._doubled > SETTLING:
-            doubled = "the broker sent messages twice, and may keep others back: connecting anew"
-            raise Disconnected(Cause.NETWORK, doubled)
         if (over or self._heard.closed) and self._socket.failure:
             raise disconnected(self._socket.failure)
         if over or self._heard.closed:
             check = " before it answered the login; check tls" if refusal is Cause.LOGIN else ""
             raise Disconnected(Cause.NETWORK, f"closed by the broker{check}")
+        if self._doubled is not None and time.monotonic() - self._doubled > SETTLING:
+            doubled = "the broker sent messages twice, and may keep others back: connecting anew"
+            raise Disconnected(Cause.NETWORK, doubled)
 
 
 def refused(frame: Any, refusal: Cause) -> Disconnected:
