@@ -84,7 +84,7 @@ class Auditor:
         yield _counter(
             "recovered",
             "Missing messages that came by at the hop after all, within a day.",
-            _filled(sums, by_topic(passed), "recovered"),
+            _filled(sums, [*by_topic(passed), *by_number], "recovered"),
         )
         yield _counter(
             "unexpected",

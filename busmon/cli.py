@@ -47,8 +47,9 @@ def run(path: Path | None, ledger: str | None) -> None:
 
     A bus that is down is tried again until it is there; /ready says which and why.
 
-    SIGTERM and SIGINT end the service: it takes nothing more, records and acknowledges
-    what it has in hand, and exits with 0 within 5 seconds.
+    SIGTERM, SIGINT and SIGHUP end the service: it takes nothing more, records and
+    acknowledges what it has in hand, and exits with 0 within 5 seconds. Settings are read
+    at the start only.
 
     Any setting may come from the environment instead, with two underscores between its
     keys: BUSMON__WEB__LISTEN, BUSMON__BUSES__CENTOS__PASSWORD.
@@ -120,7 +121,7 @@ def explain(
     ignored   the listener's filter drops it; the reason says which
     unmapped  the listener has no rule for its topic
     invalid   rejected before the listener sees it, or a line that is no message
-    error     the listener would die of it
+    error     it can kill the listener
 
     \b
     Example:

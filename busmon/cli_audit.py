@@ -67,7 +67,7 @@ def gaps(
     because busmon or an observer did not see all, are told apart, and are no gaps.
 
     With --ledger no configuration is needed; with a configuration the commands name the
-    listener's own file.
+    file in the bus's `config`. They are run where the listener is installed.
 
     Exit status: 0 nothing is missing, 1 there are gaps, 2 the command line, the
     configuration or the ledger is no good.

@@ -143,7 +143,7 @@ def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
         if isinstance(bus, str) and bus not in buses and ("audit", name, "bus") not in wrong:
             yield ("audit", name, "bus"), f"no such bus: {bus}"
     if "celery" in audit and not (find_spec("celery") and find_spec("redis")):
-        yield ("audit", "celery"), "needs Celery: pip install 'busmon[celery]'"
+        yield ("audit", "celery"), 'needs Celery: install busmon with its extra "celery"'
 
 
 def _bus_problems(buses: Mapping[str, AnyBus]) -> Iterator[Problem]:

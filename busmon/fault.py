@@ -87,7 +87,7 @@ class BusFacts:
     stalled: int | None = None  # messages to be handled, while the listener received nothing
     tap: Sign | None = None
     listener: Hop | None = None
-    fatal: tuple[str, ...] = ()  # topics of which came of late what a listener would die of
+    fatal: tuple[str, ...] = ()  # topics of which came of late what can kill a listener
     celery: Sign | None = None
     workers: Hop | None = None
     queues: tuple[Queue, ...] = ()
@@ -184,7 +184,7 @@ def _listener(bus: BusFacts) -> Iterator[str]:
     found = list(_listener_problems(bus))
     yield from found
     if found and bus.fatal:
-        yield f"messages that kill a listener came of late: {', '.join(bus.fatal)}"
+        yield f"messages that can kill a listener came of late: {', '.join(bus.fatal)}"
 
 
 def _listener_problems(bus: BusFacts) -> Iterator[str]:
@@ -229,7 +229,7 @@ def _unknown(bus: BusFacts) -> Iterator[str]:
     if bus.listener and bus.listener.unexpected:
         yield (
             f"{bus.name}: the listener passed on {_count(bus.listener.unexpected, 'message')}"
-            " that busmon's rules ignore: the rules have drifted (busmon lint)"
+            " that busmon's rules ignore: the rules have drifted (busmon trace ID)"
         )
 
 

@@ -219,7 +219,7 @@ class _Seen(NamedTuple):
 
     last: dict[str, float]  # Unix time of the newest message, by topic
     handled: int  # messages that are for the listener
-    fatal: set[str]  # topics of which came of late what the listener would die of
+    fatal: set[str]  # topics of which came of late what can kill the listener
 
 
 def _seen(bus: str, tallies: Mapping[Series, Tally], now: float) -> _Seen:

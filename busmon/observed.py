@@ -6,37 +6,19 @@ An observer is named by what it is and the bus: `tap:fedora`, `ready:fedora`,
 
 import sqlite3
 
-from busmon.ledger import Ledger
 from busmon.storage import milliseconds
 
 HOLE = 30.0  # seconds between two signs of life in which nothing is taken to be missed
 
 
-class Observed:
-    """The intervals of all observers, in the ledger. Thread-safe."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def alive(self, observer: str, now: float, since: float | None = None) -> None:
-        """Note that the observer sees at `now`, and has seen everything `since` then, if given.
-
-        Unix times. A hole of less than `HOLE` seconds after the last interval is closed;
-        after a longer one a new interval begins. Raises NotRecorded where it can't be noted.
-        """
-        with self._ledger.transaction() as db:
-            note_alive(db, observer, now, since)
-
-    def covered(self, observer: str, start: float, end: float) -> bool:
-        """Tell whether the observer saw from `start` to `end` without a hole; Unix times."""
-        with self._ledger.transaction() as db:
-            return is_covered(db, observer, start, end)
-
-
 def note_alive(
     db: sqlite3.Connection, observer: str, now: float, since: float | None = None
 ) -> None:
-    """Do what Observed.alive says, inside a transaction of the caller's."""
+    """Note that the observer sees at `now`, and has seen everything `since` then, if given.
+
+    Unix times. A hole of less than `HOLE` seconds after the last interval is closed; after a
+    longer one a new interval begins.
+    """
     until = milliseconds(now)
     first = until if since is None else milliseconds(min(since, now))
     extended = db.execute(
@@ -71,7 +53,7 @@ def note_start(db: sqlite3.Connection, observer: str, now: float) -> None:
 
 
 def is_covered(db: sqlite3.Connection, observer: str, start: float, end: float) -> bool:
-    """Do what Observed.covered says, over any connection that may read."""
+    """Tell whether the observer saw from `start` to `end` without a hole; Unix times."""
     (found,) = db.execute(
         "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND since <= ? AND until >= ?)",
         (observer, milliseconds(start), milliseconds(end)),

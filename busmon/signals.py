@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an event to wait for."""
+"""SIGTERM, SIGINT and SIGHUP as an event to wait for."""
 
 import signal
 import threading

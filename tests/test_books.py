@@ -438,6 +438,19 @@ def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
     assert exact == {hop: hop is Hop.BUS or audit.reports is not None for hop in hops}
 
 
+def test_what_is_missing_by_numbers_has_something_to_be_subtracted_from_it(bench: Bench):
+    """The rules and panels take `recovered` off it, and a series without its like gives none."""
+    bus = AmqpBus.model_construct(type="amqp")
+    config = Config.model_construct(audit=READY, buses={BUS: bus})
+    series = {
+        sample.name: [(*sample.labels.values(), sample.value)]
+        for family in Auditor(config, bench.ledger, [BUS]).collect()
+        for sample in family.samples
+    }
+    there = [(BUS, "", "listener", 0)]
+    assert series["busmon_audit_missing_total"] == series["busmon_audit_recovered_total"] == there
+
+
 # A model that knows nothing of SQL
 
 

@@ -13,7 +13,7 @@ from redis import Redis as Client
 
 from busmon.gap_settings import Celery as Settings
 from busmon.ledger import Ledger
-from busmon.observed import Observed
+from busmon.observed import is_covered
 from busmon.observers.celery import PING, CeleryObserver
 from busmon.observers.tasks import TaskEvents
 from busmon.observers.workers import Workers
@@ -184,7 +184,8 @@ def test_it_goes_on_when_the_broker_was_away_and_says_what_it_missed(
 
         watch.wait_for("succeeded", publish(broker, "succeed"))
         wait_until(lambda: len(watch.intervals()) == 2, what="a new interval")
-        assert not Observed(watch.ledger).covered(NAME, lost - 0.1, time.time())
+        with watch.ledger.transaction() as db:
+            assert not is_covered(db, NAME, lost - 0.1, time.time())
     told = [r.getMessage() for r in caplog.records if r.name.startswith("busmon")]
     assert len(told) == 2
     assert told[0].startswith(f"{NAME}: ConnectionError: ")

@@ -234,7 +234,9 @@ def test_a_listener_is_held_to_what_its_monitor_says():
             fault = bench.look(1)
             assert fault.kind is Kind.LISTENER
             assert "it answers that it is not consuming" in fault.evidence[0]
-            assert fault.evidence[1] == "fedora: messages that kill a listener came of late: copr"
+            assert fault.evidence[1].endswith(
+                "messages that can kill a listener came of late: copr"
+            )
 
 
 def test_what_busmon_gets_after_a_blind_time_is_not_held_against_the_listener():

@@ -15,7 +15,7 @@ from fedora_messaging.exceptions import Drop, Nack
 
 from busmon.gap_settings import ReadyPoll
 from busmon.ledger import Ledger
-from busmon.observed import Observed
+from busmon.observed import is_covered
 from busmon.observers.ready import Answer, ReadyObserver, Unanswered, ask, note_totals, parse
 from tests.brokers import Server, accepts, free_port, wait_until
 from tests.brokers.rabbitmq import Publication, RabbitMQ
@@ -298,4 +298,4 @@ def test_a_poll_without_answer_leaves_no_trace_of_having_seen(
         wait_until(watch.observer.up, what="an answer")
         with watch.ledger.transaction() as db:
             ((since, until),) = db.execute("SELECT since, until FROM observed").fetchall()
-        assert Observed(watch.ledger).covered("ready:fedora", since / 1000, until / 1000)
+            assert is_covered(db, "ready:fedora", since / 1000, until / 1000)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from busmon.ledger import Ledger
-from busmon.observed import Observed
+from busmon.observed import is_covered
 from busmon.observers import Observers
 from busmon.pruning import forget
 from busmon.reports import REFUSALS, Inbox
@@ -274,7 +274,8 @@ class Lives:
         assert self.bench.post(sent)[0] == 200
 
     def covered(self, start: float, end: float) -> bool:
-        return Observed(self.bench.ledger).covered("tap:fedora", NOW + start, NOW + end)
+        with self.bench.ledger.transaction() as db:
+            return is_covered(db, "tap:fedora", NOW + start, NOW + end)
 
 
 def test_time_is_covered_from_the_first_sign_of_life_to_the_last(bench):

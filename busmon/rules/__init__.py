@@ -2,7 +2,8 @@
 
 A rule book maps each topic that the listener knows to a rule. A rule is a function of
 one message that returns None where the listener passes the message on, else a fixed
-slug that says why not. A new book is one file here and one line in `BOOKS`.
+slug that says why not. A new book is one file here, one line in `BOOKS`, and its
+name in busmon.settings.
 """
 
 from collections.abc import Callable

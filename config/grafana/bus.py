@@ -81,11 +81,12 @@ AT_A_GLANCE = [
     summary(
         "Gaps: messages missing",
         "Missing at the listener or at the workers, in the windows closed in the time shown,"
-        " less those that came after all. `busmon gaps` lists them. No data where no tap reports.",
+        " less those that came after all. `busmon gaps` lists them. No data where neither a tap"
+        " reports nor the listener's monitor is asked.",
         Query(f"round(clamp_min(sum by (hop) ({MISSING} - {RECOVERED}), 0))", "{{hop}}"),
         steps=RIGHT,
         span=6,
-        none="no tap",
+        none="not audited",
     ),
 ]
 
@@ -139,7 +140,7 @@ VOLUME = [
     graph(
         "Handled or not, and why",
         "What the listener's rules make of the messages. `invalid` ones it never sees, `error`"
-        " ones would kill it.",
+        " ones can kill it.",
         Query(
             pace("busmon_messages_total", TOPIC, SERIES, "outcome, reason"),
             "{{outcome}} {{reason}}",

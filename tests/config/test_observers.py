@@ -45,7 +45,7 @@ def test_celery_that_is_not_installed_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     assert problems(directory, MQTT + CELERY) == [
-        "audit.celery: needs Celery: pip install 'busmon[celery]'"
+        'audit.celery: needs Celery: install busmon with its extra "celery"'
     ]
     assert read(directory, MQTT + READY).audit.celery is None
 

@@ -199,17 +199,17 @@ def test_a_service_keeps_a_pod_that_is_not_ready(service: Manifest) -> None:
     assert service["spec"]["publishNotReadyAddresses"] is True
 
 
-def test_service_monitors_and_network_policy_select_the_pod() -> None:
-    template = the("Deployment", VARIANTS["deployment"])["spec"]["template"]
-    labels = template["metadata"]["labels"]
-    [service] = VARIANTS["service"]
-    assert service["spec"]["selector"] == labels
-    assert VARIANTS["podmonitor"][0]["spec"]["selector"]["matchLabels"] == labels
-    assert VARIANTS["networkpolicy"][0]["spec"]["podSelector"]["matchLabels"] == labels
-    selected = VARIANTS["servicemonitor"][0]["spec"]["selector"]["matchLabels"]
-    assert selected == service["metadata"]["labels"]
-    sidecar = the("Deployment", VARIANTS["sidecar"])["spec"]["template"]
-    assert labels.items() <= sidecar["metadata"]["labels"].items()
+@pytest.mark.parametrize("manifests", ["deployment", "packit", "packit-managed", "sidecar"])
+def test_services_monitors_and_network_policy_select_each_pod(manifests: str) -> None:
+    pod = the("Deployment", VARIANTS[manifests])["spec"]["template"]["metadata"]["labels"]
+    policy, monitor = (VARIANTS[name][0]["spec"] for name in ("networkpolicy", "podmonitor"))
+    for selector in policy["podSelector"], monitor["selector"]:
+        assert selector["matchLabels"].items() <= pod.items()
+    services = [m for m in VARIANTS[manifests] if m["kind"] == "Service"] or VARIANTS["service"]
+    selector = VARIANTS["servicemonitor"][0]["spec"]["selector"]["matchLabels"]
+    for service in services:
+        assert service["spec"]["selector"].items() <= pod.items()
+        assert selector.items() <= service["metadata"]["labels"].items()
 
 
 @pytest.mark.parametrize("config", of_kind("ConfigMap"))

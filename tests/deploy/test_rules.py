@@ -10,6 +10,7 @@ import yaml
 
 from busmon.settings import Web
 from tests.brokers.certificates import Certificates
+from tests.deploy.test_manifests import VARIANTS, the
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -121,24 +122,18 @@ def test_prometheus_without_an_address_asks_where_busmon_listens_by_default(prom
     assert jobs["busmon"]["static_configs"] == [{"targets": [f"localhost:{port}"]}]
 
 
-POD = {
-    "__address__": "10.1.2.3:8080",
-    "__meta_kubernetes_namespace": "packit-prod",
-    "__meta_kubernetes_pod_name": "busmon-6d5f-x1",
-    "__meta_kubernetes_pod_label_component": "busmon",
-    "__meta_kubernetes_pod_annotation_prometheus_io_scrape": "true",
-    "__meta_kubernetes_pod_annotation_prometheus_io_port": "9810",
-    "__meta_kubernetes_pod_annotation_prometheus_io_path": "/metrics",
-    "__meta_kubernetes_pod_annotation_prometheus_io_scheme": "https",
-}
-
-
-PLAIN_POD = {
-    name: value for name, value in POD.items() if name != "__meta_kubernetes_pod_label_component"
-} | {
-    "__meta_kubernetes_namespace": "packit-stg",
-    "__meta_kubernetes_pod_label_app_kubernetes_io_name": "busmon",
-}
+def discovered(manifests: str, namespace: str) -> dict[str, str]:
+    """A pod of these manifests, as Prometheus discovers it."""
+    pod = the("Deployment", VARIANTS[manifests])["spec"]["template"]["metadata"]
+    return {
+        "__address__": "10.1.2.3:8080",
+        "__meta_kubernetes_namespace": namespace,
+        **{
+            re.sub(r"\W", "_", f"__meta_kubernetes_pod_{kind}_{name}"): value
+            for kind in ("label", "annotation")
+            for name, value in pod[f"{kind}s"].items()
+        },
+    }
 
 
 def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
@@ -148,12 +143,19 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
     ]
     (discovery,) = job.pop("kubernetes_sd_configs")
     assert discovery == {"role": "pod", "namespaces": {"names": ["packit-prod", "packit-stg"]}}
+    annotation = "__meta_kubernetes_pod_annotation_prometheus_io"
+    plain = [discovered(name, name) for name in ("deployment", "packit", "sidecar")]
+    own = plain[0] | {
+        "__meta_kubernetes_namespace": "own",
+        f"{annotation}_path": "/own",
+        f"{annotation}_scheme": "https",
+    }
     others = [
-        POD | {"__meta_kubernetes_pod_label_component": "worker"},
-        POD | {"__meta_kubernetes_pod_annotation_prometheus_io_scrape": "false"},
+        plain[0] | {"__meta_kubernetes_pod_label_app_kubernetes_io_name": "worker"},
+        plain[0] | {f"{annotation}_scrape": "false"},
     ]
     job["static_configs"] = [
-        {"targets": [pod["__address__"]], "labels": pod} for pod in (POD, PLAIN_POD, *others)
+        {"targets": [pod["__address__"]], "labels": pod} for pod in (*plain, own, *others)
     ]
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
@@ -165,13 +167,18 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
     assert sorted(scraped, key=lambda of: of["namespace"]) == [
         {
             "__address__": "10.1.2.3:9810",
-            "__metrics_path__": "/metrics",
-            "__scheme__": "https",
+            "__metrics_path__": path,
+            "__scheme__": scheme,
             "instance": "busmon",
             "job": "busmon",
             "namespace": namespace,
         }
-        for namespace in ("packit-prod", "packit-stg")
+        for namespace, scheme, path in (
+            ("deployment", "http", "/metrics"),
+            ("own", "https", "/own"),
+            ("packit", "http", "/metrics"),
+            ("sidecar", "http", "/metrics"),
+        )
     ]
 
 
