@@ -34,8 +34,9 @@ BLIND = "SELECT EXISTS (SELECT 1 FROM blind WHERE bus = ? AND since < ? AND unti
 WATCHED = "SELECT NOT EXISTS (SELECT 1 FROM buses WHERE id = ? AND watched < ?)"
 SEES = "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)"
 CLOSE = "UPDATE closed SET until = ? WHERE until = ?"
+# A topic can be empty, too: then that there is no data takes the place of its line.
 WINDOW = """
-INSERT INTO windows VALUES
+INSERT OR REPLACE INTO windows VALUES
 (:start, :until, :bus, :topic, :hop, :messages, :missing, :unexpected, 0, :exact)
 """
 SUMS = """
@@ -98,6 +99,8 @@ class Books:
         self._settings = settings
         self._numbers = {bus: ledger.bus_number(bus) for bus in buses}
         self._cursor = late.START
+        asked = settings.ready.interval if self.counted and settings.ready else 0.0
+        self._patience = HOLE + asked  # seconds, for the observers' next signs of life
         self._publish()
 
     def sums(self) -> Mapping[Key, Sums]:
@@ -129,7 +132,7 @@ class Books:
             return False
         with self._reading() as db:
             # Signs of life come now and then: wait for the next ones.
-            if now < told + HOLE and not self._all_see(db, end, told):
+            if now < told + self._patience and not self._all_see(db, end, told):
                 return False
             windows = [self._balance(db, bus, start, end) for bus in self.hops]
         with self._ledger.transaction() as db:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from busmon.cli_common import FATAL, config_option, http_url, load_config
+from busmon.text import printable
 
 
 @click.command()
@@ -45,5 +46,5 @@ def status(path: Path | None, url: str | None) -> None:
         found = Fault(Kind.BUSMON, "", (f"busmon does not answer at {at.url}: {error}",))
     click.echo(found.kind)
     for line in found.evidence:
-        click.echo(f"  {' '.join(line.split())}")
+        click.echo(f"  {printable(' '.join(line.split()))}")
     sys.exit(0 if found.kind is Kind.NONE else FATAL)

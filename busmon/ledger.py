@@ -19,6 +19,7 @@ from busmon.storage import Files, milliseconds, opened, seconds
 
 HOURS_KEPT = 24 * 31 * 13
 PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
+HANGING = 10.0  # seconds after which a write that has not come back is told of
 
 
 class NotRecorded(Exception):
@@ -45,7 +46,9 @@ class Ledger:
         self._duplicates: Counter[str] = Counter()
         self._buses: dict[str, int] = {}
         self._ids: dict[Series, int] = {}
-        self._problem: str | None = None
+        self._begun: float | None = None  # monotonic, of the write in hand
+        self._batch_problem: str | None = None
+        self._note_problem: str | None = None  # of any other write
         self.pruned = Counter(age=0, size=0)
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
@@ -69,9 +72,9 @@ class Ledger:
                         batch.add(one)
                     batch.sum_up()
             except NotRecorded as error:
-                self._problem = f"ledger: {error}"
+                self._batch_problem = str(error)
                 raise
-            self._problem = None
+            self._batch_problem = self._note_problem = None
             took = time.perf_counter() - started
             self._publish(batch)
         return Recorded(batch.new, len(judged) - len(batch.new), took)
@@ -92,16 +95,20 @@ class Ledger:
             return Counter(self._duplicates)
 
     def problem(self) -> str | None:
-        """Return why the last batch could not be written or the next can't be, or None."""
-        return f"ledger: {lost}" if (lost := self._files.problem()) else self._problem
+        """Return why the last batch or note was not written, or the next can't be; or None."""
+        begun = self._begun
+        waiting = 0.0 if begun is None else time.monotonic() - begun
+        hanging = f"a write has not come back for {waiting:.0f} s: does the disk hang?"
+        lost = self._files.problem() or (hanging if waiting > HANGING else None)
+        problem = lost or self._batch_problem or self._note_problem
+        return problem and f"ledger: {problem}"
 
     def bus_number(self, bus: str) -> int:
         """Return the number by which the tables know a bus, made where it has none."""
+        with self.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO buses (name) VALUES (?)", (bus,))
+            (number,) = db.execute("SELECT id FROM buses WHERE name = ?", (bus,)).fetchone()
         with self._writing:
-            with self._transaction():
-                self._db.execute("INSERT OR IGNORE INTO buses (name) VALUES (?)", (bus,))
-                found = self._db.execute("SELECT id FROM buses WHERE name = ?", (bus,))
-                (number,) = found.fetchone()
             self._buses[bus] = number
         return int(number)
 
@@ -124,12 +131,10 @@ class Ledger:
         Forgotten are messages older than `retention` seconds, and the oldest while the
         file uses more than `size_limit` bytes. Raises NotRecorded where it can't.
         """
-        with self._writing:
-            with self._transaction():
-                oldest_hour = now // 3600 - HOURS_KEPT
-                self._db.execute("DELETE FROM hours WHERE hour < ?", (oldest_hour,))
-                removed, reason = self._forget(now - retention, size_limit)
-            self.pruned[reason] += removed
+        with self.transaction() as db:
+            db.execute("DELETE FROM hours WHERE hour < ?", (now // 3600 - HOURS_KEPT,))
+            removed, reason = self._forget(max(0.0, now - retention), size_limit)
+        self.pruned[reason] += removed
         return removed == PRUNED_AT_ONCE
 
     @contextmanager
@@ -139,8 +144,13 @@ class Ledger:
         Counting waits meanwhile, so be short: some milliseconds. Raises NotRecorded where
         nothing could be written.
         """
-        with self._writing, self._transaction():
-            yield self._db
+        try:
+            with self._writing, self._transaction():
+                yield self._db
+        except NotRecorded as error:
+            self._note_problem = str(error)
+            raise
+        self._note_problem = None
 
     def _forget(self, horizon: float, size_limit: int) -> tuple[int, str]:
         (first,) = self._db.execute("SELECT min(seq) FROM seen").fetchone()
@@ -173,6 +183,7 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing is on disk afterwards; raises NotRecorded where it is nothing."""
+        self._begun = time.monotonic()
         try:
             with self._db:  # commits, or rolls back
                 self._db.execute("BEGIN IMMEDIATE")
@@ -182,6 +193,8 @@ class Ledger:
                     raise NotRecorded(lost)
         except sqlite3.Error as error:
             raise NotRecorded(self._files.explain(error)) from error
+        finally:
+            self._begun = None
         self._size = size
 
     def _load(self) -> None:

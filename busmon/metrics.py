@@ -210,7 +210,7 @@ def _ledger(ledger: Ledger) -> Iterator[Metric]:
     rows, size = ledger.size()
     yield gauge(
         "busmon_ledger_up",
-        "1 while batches can be recorded; 0 after one could not be, and nothing is acknowledged.",
+        "1 while the ledger can be written; 0 after something could not be, or while a write hangs.",
         [],
         [((), ledger.problem() is None)],
     )

@@ -95,7 +95,8 @@ class Inbox:
         self._ledger = ledger
         self._number = ledger.bus_number(bus)
         self._clock = clock
-        self._taking = threading.Lock()
+        self._taking = threading.Lock()  # also while it is written
+        self._counting = threading.Lock()  # a moment at most
         self._taps: dict[str, _Tap] = {}
         self._heard = float("-inf")  # monotonic, of the last batch
         self._states = Counter(dict.fromkeys(STATES, 0))
@@ -134,12 +135,13 @@ class Inbox:
             self._remember(batch)
             self._heard = self._clock()
             if not again:
-                self._states.update(one.state for one in batch.reports)
-                self._lost += batch.lost
+                with self._counting:
+                    self._states.update(one.state for one in batch.reports)
+                    self._lost += batch.lost
 
     def refuse(self, reason: str) -> None:
         """Count a request that is not taken, by one of REFUSALS."""
-        with self._taking:
+        with self._counting:
             self._refusals[reason] += 1
 
     def run(self) -> None:
@@ -161,7 +163,7 @@ class Inbox:
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was taken, refused and lost, since this process started."""
-        with self._taking:
+        with self._counting:
             states, refusals, lost = dict(self._states), dict(self._refusals), self._lost
         yield counter(
             "busmon_tap_reports_total",

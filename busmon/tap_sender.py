@@ -60,7 +60,7 @@ class Buffer:
 
     def add(self, report: Report) -> None:
         """Take a report in; a message without an id can't be told from others, and has none."""
-        if report.id is None:
+        if not report.id:
             return
         with self._lock:
             if len(self._reports) >= self._most:

@@ -322,6 +322,13 @@ def test_books_on_disk_are_read_beside_the_writer(tmp_path: Path):
             assert db.execute("SELECT count(*) FROM missing").fetchone() == (1,)
 
 
+def test_a_topic_that_is_empty_stops_no_books(bench: Bench):
+    bench.see("1", NOW + 1, topic="")
+    bench.blind(NOW + 2, NOW + 3)
+    assert bench.close(NOW + 12) == 1
+    assert bench.sums("")[Hop.BUS] == Sums(messages=1, no_data=1)
+
+
 def test_every_series_of_a_known_topic_is_there_at_zero_and_beyond_the_last_restart(bench: Bench):
     bench.see("1", NOW - 3000)
     bench.see("2", NOW - 3000, topic="b", handled=False)
@@ -436,6 +443,19 @@ def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
         if sample.name == "busmon_audit_exact"
     }
     assert exact == {hop: hop is Hop.BUS or audit.reports is not None for hop in hops}
+
+
+def test_a_window_waits_for_a_monitor_that_is_asked_now_and_then():
+    """Its next answer tells that it was there, and what it had received."""
+    ready = READY.ready and READY.ready.model_copy(update={"interval": 60})
+    bench = Bench(audit=READY.model_copy(update={"ready": ready}))
+    bench.books = Books(bench.ledger, bench.audit, [BUS], BUS)
+    with closing(bench.ledger):
+        bench.see("1")
+        bench.observe("ready", (NOW, NOW + 11))
+        assert bench.close(NOW + 12 + HOLE) == 0
+        bench.observe("ready", (NOW, NOW + 71))
+        assert bench.close(NOW + 72) == 6
 
 
 def test_what_is_missing_by_numbers_has_something_to_be_subtracted_from_it(bench: Bench):

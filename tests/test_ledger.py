@@ -284,6 +284,12 @@ def test_what_is_older_than_the_retention_is_forgotten_in_steps_and_stays_counte
         assert ledger.record(judged(1300)).duplicates == 1
 
 
+def test_a_retention_of_all_times_forgets_nothing(ledger: Ledger):
+    ledger.record(judged(1))
+    assert prune(ledger, retention=1e14) == 1
+    assert ledger.size()[0] == 1
+
+
 def test_the_oldest_are_forgotten_while_the_file_is_too_large(ledger: Ledger):
     ledger.record(judged(*range(5000)))
     rows, full = ledger.size()

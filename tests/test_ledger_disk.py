@@ -188,6 +188,17 @@ def test_a_foreign_writer_stops_recording_but_no_reading_until_it_is_done(
     assert counted(ledger) == 2
 
 
+def test_a_note_that_can_not_be_written_is_a_problem_until_one_can(path: str, ledger: Ledger):
+    with foreign(path) as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(NotRecorded), ledger.transaction():
+            pass
+        assert ledger.problem() == "ledger: database is locked"
+    with ledger.transaction():
+        pass
+    assert ledger.problem() is None
+
+
 def test_what_comes_after_closing_is_not_recorded(ledger: Ledger):
     ledger.close()
     with pytest.raises(NotRecorded):

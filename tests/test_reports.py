@@ -2,9 +2,10 @@
 
 import json
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from io import BytesIO
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from busmon.ledger import Ledger
+from busmon.ledger import PRUNED_AT_ONCE, Ledger
 from busmon.observed import is_covered
 from busmon.observers import Observers
 from busmon.pruning import forget
@@ -364,10 +365,37 @@ def test_reports_are_forgotten_with_age_in_small_steps(bench):
     assert (steps, [row[0] for row in bench.stored()]) == ([True, True, False], ["new"])
 
 
-def test_reports_are_forgotten_before_their_time_where_the_ledger_is_too_large(bench):
-    bench.ledger.record(judged(1))
-    bench.post(batch(report()))
-    forget(bench.ledger, NOW, 7000, 2**40)
-    assert bench.stored()
-    forget(bench.ledger, NOW, 7000, 4096)
-    assert not bench.stored()
+def test_a_size_limit_takes_reports_with_the_messages_that_they_are_about(bench):
+    """Without its report a message that is left would be taken for missing."""
+    ids = list(range(PRUNED_AT_ONCE + 1))
+    bench.ledger.record(judged(*ids[:-1], at=NOW))
+    bench.ledger.record(judged(ids[-1], at=NOW + 100))
+    for n in (ids[0], ids[-1]):
+        bench.post(batch(report(str(n)), seq=n + 1))
+        bench.now += 100
+    bench.ledger.prune(bench.now, 7000, 4096)
+    forget(bench.ledger, bench.now, 7000, 4096)
+    assert [row[0] for row in bench.stored()] == [str(ids[-1])]
+
+
+def test_the_metrics_do_not_wait_for_a_batch_that_is_being_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    writing, over = threading.Event(), threading.Event()
+    transaction = bench.ledger.transaction
+
+    @contextmanager
+    def hanging() -> Iterator[sqlite3.Connection]:
+        writing.set()
+        over.wait()
+        with transaction() as db:
+            yield db
+
+    monkeypatch.setattr(bench.ledger, "transaction", hanging)
+    posting = threading.Thread(target=bench.post, args=(batch(report()),), daemon=True)
+    posting.start()
+    assert writing.wait(10)
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="passed") == 0
+    over.set()
+    posting.join()
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="passed") == 1

@@ -54,6 +54,13 @@ def test_the_verdict_and_its_evidence_are_printed_a_line_each():
         assert told == "listener\n  fedora: the listener is down\n"
 
 
+def test_what_came_over_a_bus_orders_no_terminal_about():
+    fault = Fault(Kind.PUBLISHER, "fedora", ("fedora: a.\x1b[2K\x1b[1Atopic is silent",))
+    with serving(Web(listen="127.0.0.1:0"), fault) as url:
+        told = busmon("status", "--url", url, status=1).stdout
+    assert told == "publisher\n  fedora: a.\\x1b[2K\\x1b[1Atopic is silent\n"
+
+
 @pytest.mark.parametrize("secrets", [{}, {"token": SECRET}, {"username": "me", "password": SECRET}])
 def test_address_and_credentials_are_those_of_the_configuration(tmp_path: Path, secrets):
     listen = f"127.0.0.1:{free_port()}"

@@ -170,7 +170,9 @@ def test_an_address_that_is_none_is_refused_without_its_secrets(url, token):
     assert "password" not in str(error.value)
 
 
-def test_a_message_without_an_id_is_not_reported():
+@pytest.mark.parametrize("identity", [None, ""])
+def test_a_message_without_an_id_is_not_reported(identity):
+    """busmon would refuse an empty one, and with it all that is sent together."""
     buffer = Buffer()
-    buffer.add(Report(None, "a.topic", "dropped", None))
+    buffer.add(Report(identity, "a.topic", "dropped", None))
     assert len(buffer) == 0

@@ -79,7 +79,7 @@ class Session:
         self._stopping = stopping
         self._heard = Heard()
         self._frames = FrameReader()
-        self._acknowledged: dict[str, None] = {}  # ids of messages, in order
+        self._acknowledged: dict[tuple[str, str], None] = {}  # subscription and id, in order
         self._doubled: float | None = None  # when the broker last sent a message twice
         self._socket = open_socket(*broker, tls_context(settings) if settings.tls else None)
         self._patience = max(PATIENCE, BEATS_MISSED * settings.heartbeat)  # for an answer
@@ -177,7 +177,7 @@ class Session:
         acknowledgement of such a message, and ends the connection at the second. It can keep
         others back, too, until the next connection, so that this one should not last.
         """
-        message = headers.get("message-id") or headers["ack"]
+        message = headers["subscription"], headers.get("message-id") or headers["ack"]
         if message in self._acknowledged:
             self._doubled = time.monotonic()
             return False

@@ -6,6 +6,7 @@ was published is what is counted.
 
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -159,6 +160,34 @@ def test_a_file_system_that_turns_read_only_is_told_and_nothing_is_lost_once_it_
     checked = subprocess.run(["e2fsck", "-fy", image], capture_output=True, text=True, check=False)
     assert checked.returncode in {0, 1}, checked.stdout  # 1: errors were found and corrected
     with mounted(image, disk), busmon:
+        wait_until_counted(busmon, bus, 150)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount needs root")
+def test_a_disk_that_hangs_is_told_and_everything_is_counted_once_it_goes_on(
+    bus: Bus, tmp_path: Path
+):
+    """Nothing fails then: a write does not come back, and neither does what waits for it."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", image, "64M"], check=True)
+    busmon = Busmon(tmp_path, {"centos": bus.settings})
+    busmon.argv += ["--ledger", f"{disk}/ledger.sqlite"]
+    with mounted(image, disk), busmon:
+        busmon.wait_until_ready()
+        bus.publish(100)
+        wait_until_counted(busmon, bus, 100)
+        subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+        try:
+            bus.publish(50)
+            wait_until(lambda: busmon.ask("/ready")[0] == 503, 60, "the disk to be told")
+            [told] = busmon.ask("/ready")[1]
+            assert re.fullmatch(r"ledger: a write has not come back for \d+ s: .*", told)
+            assert "busmon_ledger_up 0.0" in busmon.ask("/metrics?name[]=busmon_ledger_up")[1]
+            wait_until(lambda: '"kind": "busmon"' in busmon.ask("/v1/status")[1][0], 10)
+            assert busmon.counts() == bus.counted(100)
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
         wait_until_counted(busmon, bus, 150)
 
 
