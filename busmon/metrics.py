@@ -210,7 +210,7 @@ def _ledger(ledger: Ledger) -> Iterator[Metric]:
     rows, size = ledger.size()
     yield gauge(
         "busmon_ledger_up",
-        "1 while the ledger can be written; 0 after something could not be, or while a write hangs.",
+        "1 while the ledger can be written; 0 after a write that failed, or while one hangs.",
         [],
         [((), ledger.problem() is None)],
     )
