@@ -29,9 +29,9 @@ def status(path: Path | None, url: str | None) -> None:
     busmon      it is blind itself, or does not answer
     connection  busmon's connection to a bus is down
     bus         connected, and the whole bus is silent
-    publisher   some topics are silent, and others flow
     listener    the bus flows, and the listener does not pass on
     workers     the listener passed on, and the workers do not finish
+    publisher   some topics are silent, and others flow
 
     Exit status: 0 all is well, 1 it is not, 2 the command line or the configuration is wrong.
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash

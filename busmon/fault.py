@@ -2,8 +2,9 @@
 
 Messages go from a publisher over the bus, busmon's connection and the listener to the
 workers. Who is further up explains what is missing further down; so of several findings the
-most upstream one is the verdict, and the others stand beside it. What is unknown is never
-held against anybody: it is told as unknown. A pure function of `Facts`.
+most upstream one is the verdict, and the others stand beside it. Only a publisher that stopped
+explains nothing of what comes from the others, and is the verdict where nobody else is at fault.
+What is unknown is never held against anybody: it is told as unknown. A pure function of `Facts`.
 """
 
 from collections.abc import Iterator
@@ -13,17 +14,18 @@ from typing import NamedTuple
 
 OWED = 3.0  # messages that other topics should have brought; by chance none comes once in 20 times
 BACKLOG = 10  # tasks by which a queue has to have grown
+FAILED = 5  # tasks that have to have failed, and most of them
 
 
 class Kind(StrEnum):
-    """Whose fault it is, the most upstream first."""
+    """Whose fault it is, in the order in which they are told."""
 
     BUSMON = "busmon"  # itself is blind
     CONNECTION = "connection"  # of busmon to a bus
     BUS = "bus"  # connected, and nothing comes at all
-    PUBLISHER = "publisher"  # some topics are silent, and others flow
     LISTENER = "listener"  # the bus flows, and the listener does not pass on
     WORKERS = "workers"  # passed on, and not done
+    PUBLISHER = "publisher"  # some topics are silent, and others flow
     NONE = "none"  # all is well
 
 
@@ -69,6 +71,7 @@ class Queue:
     name: str
     length: int
     grown: int
+    stuck: float = 0.0  # seconds in which tasks waited all the time, and no worker did any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,8 @@ class BusFacts:
     celery: Sign | None = None
     workers: Hop | None = None
     queues: tuple[Queue, ...] = ()
+    failed: int = 0  # tasks of late
+    succeeded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +215,14 @@ def _workers(bus: BusFacts) -> Iterator[str]:
             f"the workers did not finish {bus.workers.missing} of {bus.workers.expected} messages"
             " of the last windows that the listener passed on (busmon gaps)"
         )
+    if bus.failed >= FAILED and bus.failed > bus.succeeded:
+        yield f"{bus.failed} of {bus.failed + bus.succeeded} tasks of late have failed"
     for queue in bus.queues:
+        if queue.stuck:
+            yield (
+                f"{_count(queue.length, 'task')} waiting in the queue {queue.name},"
+                f" and no worker has taken one for {duration(queue.stuck)}"
+            )
         if queue.grown >= BACKLOG:
             yield (
                 f"the queue {queue.name} grows: {_count(queue.length, 'task')} waiting,"
@@ -237,6 +249,8 @@ def _well(bus: BusFacts) -> str:
     parts = [f"connected{_newest(bus)}", f"{_count(bus.flowing, 'topic')} as usual"]
     if bus.unlearned:
         parts.append(f"{bus.unlearned} of which it is not known yet what is usual")
+    if bus.monitor is None and bus.tap is None:
+        parts.append("its listener is not watched")
     if bus.monitor and bus.monitor.up:
         parts.append("the listener consumes")
     if bus.listener:

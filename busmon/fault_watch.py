@@ -34,12 +34,14 @@ from busmon.sources import Cause, Link
 LOOKING = 2.0  # seconds between two looks
 STALE = 60.0  # seconds without a look, after which its verdict is nothing worth
 FIRST = 60.0  # seconds after the start within which what was never heard of may yet come
-FATAL = 900.0  # seconds for which a message that kills a listener explains that one is dead
+FATAL = 86400.0  # seconds for which a message that kills a listener explains that one is dead
 WINDOWS = 3  # so many windows of the audit are held against somebody
 STALLED = 300.0  # seconds without any message at the listener while the bus brings some
 DELAY = 60.0  # seconds within which what the bus brings may still be on its way to the listener
 GROWING = 200.0  # seconds: of three such spans a queue is longer in all of the third
 # than at any time in the first
+IDLE = 1200.0  # seconds in which workers do some task, where any waits
+FAILING = 1800.0  # seconds in which tasks failed of late
 
 OWN = (f"{Cause.LEDGER}:", f"{Cause.ERROR}:")  # what busmon itself does to a connection
 
@@ -78,6 +80,7 @@ class FaultWatch:
         self._handled = {bus: Recent[int](STALLED + 2 * self._delay) for bus in links}
         self._received = {bus: Recent[int | None](STALLED + 2 * self._delay) for bus in links}
         self._lengths: dict[str, Recent[int]] = {}
+        self._tasks = {bus: Recent[tuple[bool, Counter[str]]](FAILING) for bus in links}
         self._fault = Fault(Kind.NONE, "", ())
         self.look()
 
@@ -129,6 +132,7 @@ class FaultWatch:
         celery = self._observer(bus, CeleryObserver)
         tap = next((o for o in self._observers if (o.kind, o.bus) == ("tap", bus)), None)
         hops = self._hops(bus, now)
+        done, idle = self._done(bus, celery, now)
         return BusFacts(
             name=bus,
             problem=problem,
@@ -148,7 +152,9 @@ class FaultWatch:
             fatal=tuple(sorted(seen.fatal)),
             celery=self._sign(celery, celery.problem() or "", now) if celery else None,
             workers=hops.get(Place.WORKER),
-            queues=tuple(self._queues(celery.lengths(), now)) if celery else (),
+            queues=tuple(self._queues(celery.lengths(), now, idle)) if celery else (),
+            failed=done["failed"],
+            succeeded=done["succeeded"],
         )
 
     def _observer(self, bus: str, kind: type[Watch]) -> Watch | None:
@@ -203,15 +209,27 @@ class FaultWatch:
             if any(news[f"{place} {name}"] for name in ("messages", "missing", "unexpected"))
         }
 
-    def _queues(self, lengths: Mapping[str, int], now: float) -> Iterator[Queue]:
+    def _done(
+        self, bus: str, celery: CeleryObserver | None, now: float
+    ) -> tuple[Counter[str], bool]:
+        """Return the events of tasks of late, and whether there was surely none for `IDLE`."""
+        if celery is None:
+            return Counter(), False
+        recent, state = self._tasks[bus], (celery.up(), celery.events())
+        recent.add(now, state)
+        before = recent.oldest() or state
+        return state[1] - before[1], state[0] and recent.between(now - IDLE, now) == [state]
+
+    def _queues(self, lengths: Mapping[str, int], now: float, idle: bool) -> Iterator[Queue]:
         """Yield the queues, and by how much each is longer than it was at any time before."""
         for name, length in lengths.items():
-            recent = self._lengths.setdefault(name, Recent(3 * GROWING))
+            recent = self._lengths.setdefault(name, Recent(IDLE))
             recent.add(now, length)
+            stuck = idle and min(recent.between(now - IDLE, now) or [0]) > 0
             earlier = recent.between(now - 3 * GROWING, now - 2 * GROWING)
             later = recent.between(now - GROWING, now)
             grown = min(later) - max(earlier) if earlier and later else 0
-            yield Queue(name, length, grown)
+            yield Queue(name, length, grown, IDLE if stuck else 0.0)
 
 
 class _Seen(NamedTuple):

@@ -31,7 +31,11 @@ def fedora(**facts: object) -> BusFacts:
 # What is known, the verdict, and what of the evidence matters to whoever is called for it.
 SCENARIOS = {
     "all is well": (WELL, Kind.NONE, ["fedora: connected; the newest message came 2 s ago"]),
-    "nothing was ever received": (BusFacts(name="fedora"), Kind.NONE, ["fedora: connected; 0"]),
+    "nothing was ever received": (
+        BusFacts(name="fedora"),
+        Kind.NONE,
+        ["fedora: connected; 0 topics as usual; its listener is not watched"],
+    ),
     "no baseline yet": (
         BusFacts(name="fedora", last=1.0, unlearned=15),
         Kind.NONE,
@@ -136,6 +140,17 @@ SCENARIOS = {
         Kind.WORKERS,
         ["grows: 400 tasks waiting"],
     ),
+    "few tasks come, and no worker takes one": (
+        fedora(queues=(Queue("short-running", 12, 2, 1200.0),)),
+        Kind.WORKERS,
+        ["12 tasks waiting in the queue short-running, and no worker has taken one for 20 min"],
+    ),
+    "most tasks fail": (
+        fedora(failed=6, succeeded=5),
+        Kind.WORKERS,
+        ["6 of 11 tasks of late have failed"],
+    ),
+    "some tasks fail": (fedora(failed=5, succeeded=6), Kind.NONE, ["the workers keep up"]),
     "a long queue that does not grow": (
         fedora(queues=(Queue("short-running", 400, 9),)),
         Kind.NONE,
@@ -157,11 +172,12 @@ SCENARIOS = {
         Kind.NONE,
         ["nothing is known of the workers: Redis refuses"],
     ),
-    # The most upstream cause wins, and what else is wrong is told beside it.
+    # The most upstream cause wins, and what else is wrong is told beside it. That one topic is
+    # silent explains nothing of the others.
     "a publisher stopped, and the listener is down": (
         fedora(silent=(HOTNESS,), flowing=14, monitor=DOWN),
-        Kind.PUBLISHER,
-        ["beside that (listener): fedora: the listener is down"],
+        Kind.LISTENER,
+        ["fedora: the listener is down", "beside that (publisher): fedora: hotness"],
     ),
     "the listener is down, and the workers, too": (
         fedora(listener=Hop(9, 9), workers=Hop(3, 3)),

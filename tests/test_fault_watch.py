@@ -17,7 +17,7 @@ from busmon.auditor import Auditor
 from busmon.batch import Judged, Series
 from busmon.blind import Blind
 from busmon.fault import Fault, Kind
-from busmon.fault_watch import DELAY, FIRST, GROWING, STALE, STALLED, FaultWatch
+from busmon.fault_watch import DELAY, FAILING, FIRST, GROWING, IDLE, STALE, STALLED, FaultWatch
 from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
 from busmon.ledger import Ledger, NotRecorded
 from busmon.message import Outcome, Verdict
@@ -36,6 +36,7 @@ from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.redis import Redis
 from tests.busmon_process import PROJECT, Busmon
+from tests.celery_worker import PROCESS_MESSAGE, make_app
 from tests.ledgers import NOW, past
 from tests.test_cli import busmon as command
 from tests.test_ready_poll import Listener
@@ -270,6 +271,41 @@ def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis):
         assert look(120, 2 * GROWING + 10) is Kind.NONE, "a burst"
         assert bench.look(GROWING).kind is Kind.WORKERS
         assert bench.look(2 * GROWING).kind is Kind.NONE, "grows no more"
+
+
+def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis):
+    settings = Celery(bus="fedora", broker=redis.url, queues=("waiting",), interval=1)
+    bench = Bench(Audit(celery=settings))
+    [celery] = bench.observers
+    app = make_app(redis.url)
+
+    def wait_for_length(length: int) -> None:
+        wait_until(lambda: celery.lengths().get("waiting") == length, what="the length")
+
+    with bench.observing(), Client.from_url(redis.url) as client:
+        client.rpush("waiting", "task")
+        wait_for_length(1)
+        wait_until(celery.up, what="the observer to see")
+        assert bench.look().kind is Kind.NONE
+        assert bench.look(IDLE - 1).kind is Kind.NONE
+        fault = bench.look(1)
+        assert fault == (
+            Kind.WORKERS,
+            "fedora",
+            (
+                "fedora: 1 task waiting in the queue waiting, and no worker has taken one for"
+                " 20 min",
+            ),
+        )
+        with app.connection_for_write() as connection, app.events.Dispatcher(connection) as events:
+            for task in map(str, range(6)):
+                events.send("task-received", uuid=task, name=PROCESS_MESSAGE)
+                events.send("task-failed", uuid=task)
+        wait_until(lambda: celery.events()["failed"] == 6, what="the events")
+        assert bench.look(1).evidence == ("fedora: 6 of 6 tasks of late have failed",)
+        client.delete("waiting")
+        wait_for_length(0)
+        assert bench.look(FAILING).kind is Kind.NONE
 
 
 def test_messages_missing_from_the_last_windows_are_held_against_the_listener():

@@ -10,6 +10,7 @@ import random
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,13 @@ class CeleryObserver:
     def lengths(self) -> Mapping[str, int]:
         """Return how many tasks wait in each queue; none while that is not known."""
         return self._lengths
+
+    def events(self) -> Counter[str]:
+        """Return how many events came since the start, of all configured tasks together."""
+        counts: Counter[str] = Counter()
+        for (event, _task), number in self._events.counts.items():
+            counts[event] += number
+        return counts
 
     def collect(self) -> Iterator[Metric]:
         """Yield the events of the configured tasks, and the lengths of the queues."""

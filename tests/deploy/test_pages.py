@@ -179,10 +179,16 @@ CAUSES = {
         {"alertname": "BusmonListenerDown", "bus": "fedora"},
         {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "hop": "listener"},
         {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "hop": "worker"},
+        {"alertname": "BusmonNotJudging", "bus": "fedora", "severity": "warning"},
     ],
     "the workers are down": [
-        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
         {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "hop": "worker"},
+        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
+        {"alertname": "BusmonQueueStuck", "queue": "short-running"},
+    ],
+    "the workers are slow": [
+        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
+        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "severity": "warning"},
     ],
     "the listener loses much": [
         {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "hop": "listener"},
