@@ -47,7 +47,12 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
     type=click.Choice(["table", "json", "ids"]),
     default="table",
     show_default=True,
-    help="How to print them; ids: only those of the missing messages, one a line.",
+    help="How to print them; ids: only those of the messages, one a line.",
+)
+@click.option(
+    "--unconfirmed",
+    is_flag=True,
+    help="Also the messages of the times without data, of which nobody knows what became.",
 )
 def gaps(
     path: Path | None,
@@ -56,6 +61,7 @@ def gaps(
     bus: str | None,
     topic: str | None,
     form: str,
+    unconfirmed: bool,
 ) -> None:
     """Tell which messages are missing, and where.
 
@@ -64,7 +70,8 @@ def gaps(
     command that lets the listener consume it again. That takes it from Datagrepper, which
     has Fedora's messages; those of MQTT and STOMP are in no archive. Of a listener without
     a tap it is only known how many messages are missing, not which. Times without data,
-    because busmon or an observer did not see all, are told apart, and are no gaps.
+    because busmon or an observer did not see all, are told apart, and are no gaps; with
+    --unconfirmed it is told, too, which messages were to be handled then.
 
     With --ledger no configuration is needed; with a configuration the commands name the
     file in the bus's `config`. They are run where the listener is installed.
@@ -76,7 +83,7 @@ def gaps(
 
     config = load_config(path) if path or ledger is None else None
     with _ledger(ledger or (config.ledger.path if config else "")) as db:
-        found = find(db, time.time() - since, bus, topic, config)
+        found = find(db, time.time() - since, bus, topic, config, unconfirmed=unconfirmed)
     render: Callable[..., str] = {"table": as_table, "json": as_json, "ids": as_ids}[form]
     if text := render(found):
         click.echo(text)

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -38,7 +38,7 @@ ORDER BY name, hop, start
 """
 # In a time without data: what should have been passed on, and no report says that it was.
 UNCONFIRMED = """
-SELECT count(*) FROM seen JOIN series ON series.id = seen.series
+SELECT seen.id FROM seen JOIN series ON series.id = seen.series
 LEFT JOIN reports ON reports.id = seen.id AND reports.bus = seen.bus
 LEFT JOIN tasks ON tasks.id = reports.task
 WHERE seen.received_at >= ? AND seen.received_at < ? AND seen.bus = ? AND outcome = 'handled'
@@ -90,6 +90,7 @@ class NoData:
     hop: str
     windows: int
     unconfirmed: int  # messages that should have come by, and of which that is not known
+    messages: Sequence[Message]  # which these are, where that was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +118,25 @@ def heal(bus: str, identity: str, config: Config | None) -> str | None:
 
 
 def find(
-    db: sqlite3.Connection, since: float, bus: str | None, topic: str | None, config: Config | None
+    db: sqlite3.Connection,
+    since: float,
+    bus: str | None,
+    topic: str | None,
+    config: Config | None,
+    *,
+    unconfirmed: bool = False,
 ) -> Gaps:
-    """Return what the books say of windows that ended after `since`, a Unix time."""
+    """Return what the books say of windows that ended after `since`, a Unix time.
+
+    `unconfirmed`: with the ids of the messages of which nothing is known.
+    """
     asked = {"since": milliseconds(since), "bus": bus, "topic": topic}
     (closed,) = db.execute("SELECT max(until) FROM closed").fetchone()
     return Gaps(
         since,
         None if closed is None else closed / 1000,
         sorted([*_gaps(db, asked, config), *_counted(db, asked)], key=_place),
-        list(_no_data(db, asked)),
+        list(_no_data(db, asked, config, listed=unconfirmed)),
         [(name, hop) for name, hop in db.execute(AUDITED) if bus in {None, name}],
     )
 
@@ -137,8 +147,7 @@ def _gaps(
     for (start, until, bus, hop, topic), rows in groupby(
         db.execute(MISSING, asked), key=lambda row: row[:5]
     ):
-        ids = [shown_id(row[5]) for row in rows]
-        messages = [Message(identity, heal(bus, identity, config)) for identity in ids]
+        messages = _messages_of(bus, (row[5] for row in rows), config)
         place = start / 1000, until / 1000, bus, hop, topic
         yield Gap(*place, len(messages), True, messages)
 
@@ -152,7 +161,13 @@ def _place(gap: Gap) -> tuple[float, str, str, str]:
     return gap.start, gap.bus, gap.hop, gap.topic
 
 
-def _no_data(db: sqlite3.Connection, asked: Mapping[str, object]) -> Iterator[NoData]:
+def _messages_of(bus: str, ids: Iterable[str | bytes], config: Config | None) -> list[Message]:
+    return [Message(shown, heal(bus, shown, config)) for shown in map(shown_id, ids)]
+
+
+def _no_data(
+    db: sqlite3.Connection, asked: Mapping[str, object], config: Config | None, *, listed: bool
+) -> Iterator[NoData]:
     """Yield times without data, windows that follow each other as one."""
     spans: list[list[Any]] = []
     for name, hop, bus, start, until in db.execute(NO_DATA, asked):
@@ -161,17 +176,19 @@ def _no_data(db: sqlite3.Connection, asked: Mapping[str, object]) -> Iterator[No
         else:
             spans.append([name, hop, bus, start, until, 1])
     for name, hop, bus, start, until, windows in spans:
-        number = 0
+        ids: list[str | bytes] = []
         if hop != Hop.BUS:
             question = UNCONFIRMED + (NOT_PASSED if hop == Hop.LISTENER else NOT_DONE)
             topic = asked["topic"]
-            (number,) = db.execute(question, (start, until, bus, topic, topic)).fetchone()
-        yield NoData(start / 1000, until / 1000, name, hop, windows, number)
+            ids = [row[0] for row in db.execute(question, (start, until, bus, topic, topic))]
+        messages = _messages_of(name, ids, config) if listed else []
+        yield NoData(start / 1000, until / 1000, name, hop, windows, len(ids), messages)
 
 
 def as_ids(found: Gaps) -> str:
-    """Return the ids of all missing messages, each once, one a line."""
-    ids = (printable(message.id) for gap in found.gaps for message in gap.messages)
+    """Return the ids of all these messages, each once, one a line."""
+    listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
+    ids = (printable(message.id) for one in listed for message in one.messages)
     return "\n".join(dict.fromkeys(ids))
 
 
@@ -181,13 +198,14 @@ def as_json(found: Gaps) -> str:
         "since": found.since,
         "closed_until": found.closed_until,
         "audited": [{"bus": bus, "hop": hop} for bus, hop in found.audited],
-        "gaps": [
-            asdict(gap) | {"messages": [message._asdict() for message in gap.messages]}
-            for gap in found.gaps
-        ],
-        "no_data": [asdict(one) for one in found.no_data],
+        "gaps": list(map(_as_dict, found.gaps)),
+        "no_data": list(map(_as_dict, found.no_data)),
     }
     return json.dumps(answer, indent=2)
+
+
+def _as_dict(of: Gap | NoData) -> dict[str, Any]:
+    return asdict(of) | {"messages": [message._asdict() for message in of.messages]}
 
 
 def as_table(found: Gaps) -> str:
@@ -202,6 +220,7 @@ def as_table(found: Gaps) -> str:
         lines += (f"    {_healed(message)}" for message in gap.messages)
     for one in found.no_data:
         lines.append(f"{_span(one)}  {one.bus}  {one.hop}  no data: {_why(one)}")
+        lines += (f"    {_healed(message)}" for message in one.messages)
     missing = sum(gap.missing for gap in found.gaps)
     since = moment(found.since)
     if missing:

@@ -210,7 +210,25 @@ def test_times_without_data_are_no_gaps_and_tell_what_is_not_confirmed(past: Pas
     (told,) = json.loads(run("gaps", "--ledger", past.path, "--format", "json"))["no_data"]
     assert (told["hop"], told["windows"], told["unconfirmed"]) == ("listener", 7, 1)
     assert told["until"] - told["start"] == 28
-    assert "of 1 message it is not known that" in run("gaps", "--ledger", past.path)
+    assert told["messages"] == []
+    text = run("gaps", "--ledger", past.path)
+    assert "of 1 message it is not known that" in text
+    assert IDS[0] not in text
+
+
+def test_messages_of_times_without_data_are_told_where_that_is_asked(past: Past):
+    """After a deployment of the listener these are the ones that may be lost."""
+    past.watch(-100, 2)
+    past.see(IDS[0], after=1)
+    past.see(IDS[1], after=5)
+    past.report(IDS[1])
+    past.see(IDS[2], after=6, handled=False)
+    past.close(60)
+    asked = ("gaps", "--ledger", past.path, "--unconfirmed")
+    assert run(*asked, "--format", "ids") == f"{IDS[0]}\n"
+    assert f"    fedora-messaging reconsume {IDS[0]}\n" in run(*asked)
+    (told,) = json.loads(run(*asked, "--format", "json"))["no_data"]
+    assert [message["id"] for message in told["messages"]] == [IDS[0]]
 
 
 def test_what_is_missing_by_numbers_is_told_without_ids(past: Past):
