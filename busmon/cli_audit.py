@@ -70,8 +70,8 @@ def gaps(
     command that lets the listener consume it again. That takes it from Datagrepper, which
     has Fedora's messages; those of MQTT and STOMP are in no archive. Of a listener without
     a tap it is only known how many messages are missing, not which. Times without data,
-    because busmon or an observer did not see all, are told apart, and are no gaps; with
-    --unconfirmed it is told, too, which messages were to be handled then.
+    because busmon or an observer did not see all, are told apart, and are no gaps. Which
+    messages were to be handled then is told with --unconfirmed.
 
     With --ledger no configuration is needed; with a configuration the commands name the
     file in the bus's `config`. They are run where the listener is installed.

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pika
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pika.frame import Body, Header, Heartbeat, Method
 from pika.spec import FRAME_END
@@ -202,12 +202,15 @@ def test_of_a_body_that_is_not_read_only_the_beginning_is_kept() -> None:
 
 @settings(deadline=None)
 @given(table=st.binary(max_size=200), identity=st.text(max_size=50), rest=st.binary(max_size=20))
+@example(table=b"\x16\0\0\0", identity="00\x80\x80\x80\x80𐀀𐀀t\x80", rest=b"")
 def test_headers_of_any_bytes_leave_the_rest_of_a_message_readable(
     table: bytes, identity: str, rest: bytes
 ) -> None:
     properties = pika.BasicProperties(content_type="a", headers={"": None}, message_id=identity)
     encoded = b"".join(properties.encode())
     encoded = encoded.replace(b"\0\0\0\2\0V", struct.pack(">L", len(table)) + table, 1)
+    with suppress(Exception):  # what pika can read of it, also beyond the headers' end, it does
+        identity = pika.BasicProperties().decode(encoded).message_id
     payload_ = struct.pack(">HHQ", 60, 0, len(rest)) + encoded
     header = struct.pack(">BHL", 2, 1, len(payload_)) + payload_ + bytes([FRAME_END])
     method = Method(1, pika.spec.Basic.Deliver("tag", 1, False, "", "key")).marshal()
