@@ -71,6 +71,8 @@ class Auditor:
         def by_topic(at: Mapping[str, Sequence[Hop]]) -> list[Labels]:
             return [(b, t, hop) for b, t in should for hop in at[b] if exact(b, hop)]
 
+        # The same series of both, so that one can be subtracted from the other.
+        lacking = [*by_topic(passed), *by_number]
         yield _counter(
             "messages",
             "Messages of closed windows that were to be handled and came by at the hop.",
@@ -79,12 +81,12 @@ class Auditor:
         yield _counter(
             "missing",
             "Messages of closed windows that came by at the hop before, but not at this one.",
-            _filled(sums, [*by_topic(passed), *by_number], "missing"),
+            _filled(sums, lacking, "missing"),
         )
         yield _counter(
             "recovered",
             "Missing messages that came by at the hop after all, within a day.",
-            _filled(sums, [*by_topic(passed), *by_number], "recovered"),
+            _filled(sums, lacking, "recovered"),
         )
         yield _counter(
             "unexpected",

@@ -34,9 +34,8 @@ BLIND = "SELECT EXISTS (SELECT 1 FROM blind WHERE bus = ? AND since < ? AND unti
 WATCHED = "SELECT NOT EXISTS (SELECT 1 FROM buses WHERE id = ? AND watched < ?)"
 SEES = "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)"
 CLOSE = "UPDATE closed SET until = ? WHERE until = ?"
-# A topic can be empty, too: then that there is no data takes the place of its line.
 WINDOW = """
-INSERT OR REPLACE INTO windows VALUES
+INSERT INTO windows VALUES
 (:start, :until, :bus, :topic, :hop, :messages, :missing, :unexpected, 0, :exact)
 """
 SUMS = """
@@ -235,7 +234,9 @@ class Books:
         place = {"start": start, "until": milliseconds(window.end), "bus": bus}
         for (topic, hop), line in window.books.lines.items():
             row = late.NOTHING | place | {"topic": topic, "hop": hop} | line.counts()
-            db.execute(WINDOW, row | {"exact": self.exact(window.bus, hop)})
+            # A topic can be empty, too: that there is no data takes the place of its line.
+            if topic or hop not in window.no_data:
+                db.execute(WINDOW, row | {"exact": self.exact(window.bus, hop)})
             db.execute(late.SUM, row)
         for hop in window.no_data:
             row = late.NOTHING | place | {"topic": "", "hop": hop}

@@ -176,13 +176,14 @@ def _no_data(
         else:
             spans.append([name, hop, bus, start, until, 1])
     for name, hop, bus, start, until, windows in spans:
-        ids: list[str | bytes] = []
+        messages, number = [], 0
         if hop != Hop.BUS:
             question = UNCONFIRMED + (NOT_PASSED if hop == Hop.LISTENER else NOT_DONE)
             topic = asked["topic"]
-            ids = [row[0] for row in db.execute(question, (start, until, bus, topic, topic))]
-        messages = _messages_of(name, ids, config) if listed else []
-        yield NoData(start / 1000, until / 1000, name, hop, windows, len(ids), messages)
+            ids = (row[0] for row in db.execute(question, (start, until, bus, topic, topic)))
+            messages = _messages_of(name, ids, config) if listed else []
+            number = len(messages) or sum(1 for _ in ids)
+        yield NoData(start / 1000, until / 1000, name, hop, windows, number, messages)
 
 
 def as_ids(found: Gaps) -> str:

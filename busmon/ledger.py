@@ -96,11 +96,8 @@ class Ledger:
 
     def problem(self) -> str | None:
         """Return why the last batch or note was not written, or the next can't be; or None."""
-        begun = self._begun
-        waiting = 0.0 if begun is None else time.monotonic() - begun
-        hanging = f"a write has not come back for {waiting:.0f} s: does the disk hang?"
-        lost = self._files.problem() or (hanging if waiting > HANGING else None)
-        problem = lost or self._batch_problem or self._note_problem
+        problem = self._files.problem() or self._hanging()
+        problem = problem or self._batch_problem or self._note_problem
         return problem and f"ledger: {problem}"
 
     def bus_number(self, bus: str) -> int:
@@ -151,6 +148,13 @@ class Ledger:
             self._note_problem = str(error)
             raise
         self._note_problem = None
+
+    def _hanging(self) -> str | None:
+        begun = self._begun
+        waiting = 0.0 if begun is None else time.monotonic() - begun
+        if waiting <= HANGING:
+            return None
+        return f"a write has not come back for {waiting:.0f} s: does the disk hang?"
 
     def _forget(self, horizon: float, size_limit: int) -> tuple[int, str]:
         (first,) = self._db.execute("SELECT min(seq) FROM seen").fetchone()

@@ -25,7 +25,7 @@ IDLE = 300  # scrapes
 PAUSE = 0.02  # seconds between two of them
 MESSAGES = 200_000  # full load while they are counted
 INTERVAL = 1.0  # seconds, of which the cost is measured
-WATCHED = (100, 1_000)  # series, of which it is measured
+COSTS = (100, 1_000)  # series, of which it is measured what a scrape costs
 # Prometheus 3's, without what is of other formats.
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6"
 HEADERS = {"Accept": OPENMETRICS, "Accept-Encoding": "gzip"}
@@ -35,7 +35,7 @@ def run(options: Options) -> list[Table]:
     """Measure both."""
     with unlimited_rabbitmq(options.directory) as broker:
         bench = _Bench(broker, options)
-        return [bench.durations(), *map(bench.cost, WATCHED)]
+        return [bench.durations(), *map(bench.cost, COSTS)]
 
 
 class _Bench:

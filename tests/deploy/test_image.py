@@ -22,6 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.brokers import Server, free_port, wait_until
 
 pytestmark = [
+    # debootstrap makes device nodes, and chroot takes a user id that no user namespace of
+    # somebody else has. CI is root, so nothing is skipped there.
     pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and chroot need root"),
     pytest.mark.timeout(600),  # the first run makes the stand-in, which is kept
 ]
