@@ -248,7 +248,8 @@ def _unknown(bus: BusFacts) -> Iterator[str]:
 def _well(bus: BusFacts) -> str:
     parts = [f"connected{_newest(bus)}", f"{_count(bus.flowing, 'topic')} as usual"]
     if bus.unlearned:
-        parts.append(f"{bus.unlearned} of which it is not known yet what is usual")
+        topics = _count(bus.unlearned, "topic")
+        parts.append(f"{topics} of which it is not known yet what is usual")
     if bus.monitor is None and bus.tap is None:
         parts.append("its listener is not watched")
     if bus.monitor and bus.monitor.up:

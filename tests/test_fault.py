@@ -39,7 +39,7 @@ SCENARIOS = {
     "no baseline yet": (
         BusFacts(name="fedora", last=1.0, unlearned=15),
         Kind.NONE,
-        ["15 of which it is not known yet what is usual"],
+        ["15 topics of which it is not known yet what is usual"],
     ),
     # packit-service #2434: one publisher stopped, and nobody noticed for days.
     "the-new-hotness stopped publishing": (
