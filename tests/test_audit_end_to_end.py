@@ -89,13 +89,13 @@ def test_what_the_listener_drops_is_missing_and_what_the_worker_did_is_in_the_bo
             # Only an event shows that the workers send any.
             rabbitmq.publish([message(listener, "pass", "well")])
             wait_until(lambda: celery_is_seen(busmon), what="the workers to be seen")
-            begun = time.time() // WINDOW * WINDOW + 2 * WINDOW  # a window of which all is seen
-            wait_until(lambda: time.time() > begun, what="a window to begin")
-            works = [("pass", "well"), ("drop", ""), ("pass", "fail"), ("pass", "retry")]
-            rabbitmq.publish([message(listener, do, work) for do, work in works])
+            begun = time.time() // WINDOW * WINDOW + 2 * WINDOW  # from here on all is seen
             wait_until(lambda: closed(busmon) >= begun, what="the windows before")
             before = audit(busmon)
-            wait_until(lambda: closed(busmon) >= begun + 2 * WINDOW, what="the window")
+            works = [("pass", "well"), ("drop", ""), ("pass", "fail"), ("pass", "retry")]
+            rabbitmq.publish([message(listener, do, work) for do, work in works])
+            over = time.time() + 2 * WINDOW
+            wait_until(lambda: closed(busmon) >= over, what="the window")
             assert audit(busmon) - before == {
                 ("messages", "bus"): 4,
                 ("messages", "listener"): 3,
