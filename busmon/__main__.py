@@ -1,5 +1,5 @@
 """`python -m busmon`."""
 
-from busmon.cli import main
+from busmon.cli.main import main
 
 main(prog_name="busmon")

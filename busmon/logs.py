@@ -4,7 +4,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from busmon.settings import Log
+from busmon.settings.models import Log
 from busmon.text import printable
 
 # What the libraries say of connections, busmon says itself, with what to check.

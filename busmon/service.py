@@ -6,27 +6,27 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from busmon.auditor import Auditor
-from busmon.blind import Blind
-from busmon.fault_watch import FaultWatch
-from busmon.ledger import Ledger, NotRecorded
-from busmon.metrics import Metrics, make_registry
-from busmon.metrics_silence import SilenceMetrics
-from busmon.monitor import Monitor
-from busmon.observers import Observer, Observers
+from busmon.audit.auditor import Auditor
+from busmon.diagnosis.watcher import FaultWatch
+from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.pruning import forget
+from busmon.ledger.sqlite import LedgerError
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.observers.base import Observer, Observers
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
-from busmon.pruning import forget
-from busmon.reports import Inbox
+from busmon.observers.tap import Inbox
+from busmon.pipeline import Monitor
 from busmon.rules import RuleBook, rule_book
-from busmon.settings import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
-from busmon.silence_watch import SilenceWatch
-from busmon.sources import Source
-from busmon.storage import LedgerError
-from busmon.web import Endpoint, make_app, problems
-from busmon.web_page import render
-from busmon.web_reports import reports_endpoint
-from busmon.web_server import WebServer
+from busmon.settings.models import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
+from busmon.silence.blind_time import Blind
+from busmon.silence.metrics import SilenceMetrics
+from busmon.silence.watcher import SilenceWatch
+from busmon.sources.base import Source
+from busmon.web.app import Endpoint, make_app, problems
+from busmon.web.page import render
+from busmon.web.reports import reports_endpoint
+from busmon.web.server import WebServer
 
 STOPPING = 4.0  # seconds for all sources together to finish their batches
 PRUNING = 60.0  # seconds between looks at what is to be forgotten
@@ -69,19 +69,19 @@ def make_source(name: str, bus: AnyBus, ledger: Ledger) -> Source:
     """Return the source of a bus. Each client library is imported where it is wanted only."""
     match bus:
         case AmqpBus():
-            from busmon.sources.amqp import AmqpSource
+            from busmon.sources.amqp.source import AmqpSource
 
             return AmqpSource(name, bus, str(bus.queue or ledger.own_queue(name)))
         case MqttBus():
-            from busmon.sources.mqtt import MqttSource
+            from busmon.sources.mqtt.source import MqttSource
 
             return MqttSource(name, bus)
         case StompBus():
-            from busmon.sources.stomp import StompSource
+            from busmon.sources.stomp.source import StompSource
 
             return StompSource(name, bus)
         case ReplayBus():
-            from busmon.sources.replay import ReplaySource
+            from busmon.sources.recorded.source import ReplaySource
 
             return ReplaySource(name, bus)
 

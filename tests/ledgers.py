@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
-from busmon.batch import Judged, Series
-from busmon.ledger import Ledger, NotRecorded
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.ledger import Ledger, NotRecorded
 
 NOW = 1_790_000_000.0
 HANDLED = Series("fedora", "a.topic", "handled", "")

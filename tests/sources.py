@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from busmon.message import Message
-from busmon.monitor import Monitor
-from busmon.sources import NotRecorded, Source
+from busmon.pipeline import Monitor
+from busmon.sources.base import NotRecorded, Source
 from tests.brokers import wait_until
 
 S = TypeVar("S", bound=Source)

@@ -27,10 +27,11 @@ from twisted.python.failure import Failure
 
 from busmon.logs import QUIET
 from busmon.message import Message, Verdict
-from busmon.settings import AmqpBus
-from busmon.sources import Cause, wire
-from busmon.sources.amqp import AmqpSource, _Inbox
-from busmon.sources.amqp_frames import Delivery
+from busmon.settings.models import AmqpBus
+from busmon.sources import fedora_message
+from busmon.sources.amqp.frames import Delivery
+from busmon.sources.amqp.source import AmqpSource, _Inbox
+from busmon.sources.base import Cause
 from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.proxy import Proxy
@@ -155,10 +156,12 @@ def test_every_message_is_received_once_and_acknowledged(bus: Bus) -> None:
     assert [message.id for message in recorder.counted] == list(publications)  # in order
     for message in recorder.counted:
         record, topic = publications[message.id]
-        body, verdict = wire.decode(topic, record["headers"], "utf-8", encoded(record["body"]))
+        body, verdict = fedora_message.decode(
+            topic, record["headers"], "utf-8", encoded(record["body"])
+        )
         assert (message.bus, message.topic, message.digest_id) == ("fedora", topic, False)
         assert (message.body, message.rejected) == (body, verdict)
-        assert message.sent_at == wire.sent_at(record["headers"])
+        assert message.sent_at == fedora_message.sent_at(record["headers"])
         assert message.size == len(encoded(record["body"]))
 
 
@@ -209,17 +212,17 @@ def test_two_buses_with_different_logins_run_side_by_side(bus: Bus) -> None:
 COPR = {"fedora_messaging_schema": "copr.build.start"}
 PLAIN = b'{"a": 1}'
 REFUSED: list[tuple[bytes, dict[str, Any], dict[str, Any], Verdict]] = [
-    (b"\xff", {}, {}, wire.NOT_UTF8),
-    (b"{", {}, {}, wire.NOT_JSON),
-    (b"", {}, {}, wire.NOT_JSON),
-    (b"[1]", {}, {}, wire.NOT_OBJECT),
-    (b"{}", COPR, {}, wire.BAD_SCHEMA),
-    (PLAIN, {"fedora_messaging_severity": 15}, {}, wire.BAD_HEADERS),
-    (PLAIN, {"fedora_messaging_schema": None}, {}, wire.BAD_HEADERS),
-    (PLAIN, {"fedora_messaging_schema": ["a", "list"]}, {}, wire.KILLS_CONSUMER),
-    (PLAIN, {}, {"content_encoding": "no-such-encoding"}, wire.KILLS_CONSUMER),
-    (b"[" * 100_000, {}, {}, wire.KILLS_CONSUMER),
-    (b"[" * 100_000, {}, {"message_id": None}, wire.KILLS_CONSUMER),
+    (b"\xff", {}, {}, fedora_message.NOT_UTF8),
+    (b"{", {}, {}, fedora_message.NOT_JSON),
+    (b"", {}, {}, fedora_message.NOT_JSON),
+    (b"[1]", {}, {}, fedora_message.NOT_OBJECT),
+    (b"{}", COPR, {}, fedora_message.BAD_SCHEMA),
+    (PLAIN, {"fedora_messaging_severity": 15}, {}, fedora_message.BAD_HEADERS),
+    (PLAIN, {"fedora_messaging_schema": None}, {}, fedora_message.BAD_HEADERS),
+    (PLAIN, {"fedora_messaging_schema": ["a", "list"]}, {}, fedora_message.KILLS_CONSUMER),
+    (PLAIN, {}, {"content_encoding": "no-such-encoding"}, fedora_message.KILLS_CONSUMER),
+    (b"[" * 100_000, {}, {}, fedora_message.KILLS_CONSUMER),
+    (b"[" * 100_000, {}, {"message_id": None}, fedora_message.KILLS_CONSUMER),
 ]
 
 
@@ -315,10 +318,10 @@ def test_headers_of_every_type_are_read_and_no_topic_and_no_header_stops_it(bus:
             recorder.wait_for(len(tables) + len(unreadable) + 1)
     told = {
         rejected: [m for m in recorder.counted if m.rejected == rejected]
-        for rejected in (None, wire.KILLS_CONSUMER)
+        for rejected in (None, fedora_message.KILLS_CONSUMER)
     }
     assert {m.topic for m in told[None]} == {f"{bus.root}.typed", rf"{bus.root}.\xff"}
-    assert {m.topic for m in told[wire.KILLS_CONSUMER]} == {f"{bus.root}.unread"}
+    assert {m.topic for m in told[fedora_message.KILLS_CONSUMER]} == {f"{bus.root}.unread"}
     assert len(recorder.counted) == len(tables) + len(unreadable) + 1
 
 

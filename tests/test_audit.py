@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.audit import FINISHED, Fate, Hop, balance, next_window
+from busmon.audit.balance import FINISHED, Fate, Hop, balance, next_window
 
 TOPICS = ("a", "b")
 STATES = (None, "received", "started", "retried", "succeeded", "failed")

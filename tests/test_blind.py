@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.blind import HOLE, KEPT, STAMP, Blind, Connection, Interval, Sight, blind_by_hour
-from busmon.ledger import Ledger
-from busmon.sources import Cause, Link
+from busmon.ledger.ledger import Ledger
+from busmon.silence.blind_time import (
+    HOLE,
+    KEPT,
+    STAMP,
+    Blind,
+    Connection,
+    Interval,
+    Sight,
+    blind_by_hour,
+)
+from busmon.sources.base import Cause, Link
 from tests.brokers import wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import Mosquitto

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from busmon.audit import FINISHED, Hop
-from busmon.auditor import Auditor
-from busmon.batch import Judged, Series
-from busmon.books import Books, Sums, audited_hops
-from busmon.gap_settings import Audit, ReadyPoll
-from busmon.late import AT_ONCE, LATE
-from busmon.ledger import Ledger, NotRecorded
-from busmon.observed import HOLE
+from busmon.audit.auditor import Auditor
+from busmon.audit.balance import FINISHED, Hop
+from busmon.audit.corrections import AT_ONCE, LATE
+from busmon.audit.windows import Books, Sums, audited_hops
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.coverage import HOLE
+from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.sqlite import read_only, stored_id
 from busmon.observers.ready import STATES, note_poll, note_totals
-from busmon.settings import AmqpBus, Config
-from busmon.storage import read_only, stored_id
+from busmon.settings.audit import Audit, ReadyPoll
+from busmon.settings.models import AmqpBus, Config
 
 BUS = "fedora"
 NOW = 1_790_000_000.0  # a multiple of 10

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from redis import Redis as Client
 
-from busmon.gap_settings import Celery as Settings
-from busmon.ledger import Ledger
-from busmon.observed import is_covered
+from busmon.ledger.coverage import is_covered
+from busmon.ledger.ledger import Ledger
 from busmon.observers.celery import PING, CeleryObserver
-from busmon.observers.tasks import TaskEvents
-from busmon.observers.workers import Workers
+from busmon.observers.celery_tasks import TaskEvents
+from busmon.observers.celery_workers import Workers
+from busmon.settings.audit import Celery as Settings
 from tests.brokers import Server, wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.redis import Redis

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from busmon.counting import BACK, TOLERANCE, YOUNG, Poll, Span, last_break, missing
+from busmon.audit.counting import BACK, TOLERANCE, YOUNG, Poll, Span, last_break, missing
 
 WINDOW, GRACE, INTERVAL = 300, 120, 15
 HOUR, DAY = 3600, 24 * 3600

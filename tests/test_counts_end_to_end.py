@@ -8,7 +8,7 @@ from uuid import uuid4
 import pika
 from prometheus_client.parser import text_string_to_metric_families
 
-from busmon.storage import read_only
+from busmon.ledger.sqlite import read_only
 from tests.brokers import wait_until
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.busmon_process import Busmon

@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from busmon.fault import BusFacts, Facts, Fault, Hop, Kind, Queue, Sign, Silent, duration, judge
+from busmon.diagnosis.verdict import (
+    BusFacts,
+    Facts,
+    Fault,
+    Hop,
+    Kind,
+    Queue,
+    Sign,
+    Silent,
+    duration,
+    judge,
+)
 
 HOUR, DAY = 3600.0, 86400.0
 UP, DOWN, UNKNOWN = Sign(True), Sign(False, "no answer"), Sign(None)

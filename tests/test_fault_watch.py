@@ -13,24 +13,33 @@ from pathlib import Path
 import pytest
 from redis import Redis as Client
 
-from busmon.auditor import Auditor
-from busmon.batch import Judged, Series
-from busmon.blind import Blind
-from busmon.fault import Fault, Kind
-from busmon.fault_watch import DELAY, FAILING, FIRST, GROWING, IDLE, STALE, STALLED, FaultWatch
-from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
-from busmon.ledger import Ledger, NotRecorded
+from busmon.audit.auditor import Auditor
+from busmon.diagnosis.history import Recent
+from busmon.diagnosis.verdict import Fault, Kind
+from busmon.diagnosis.watcher import (
+    DELAY,
+    FAILING,
+    FIRST,
+    GROWING,
+    IDLE,
+    STALE,
+    STALLED,
+    FaultWatch,
+)
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.ledger import Ledger, NotRecorded
 from busmon.message import Outcome, Verdict
-from busmon.observers import Observer
+from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import STATES, ReadyObserver
-from busmon.recent import Recent
-from busmon.reports import Batch, Inbox, Report
+from busmon.observers.tap import Batch, Inbox, Report
 from busmon.rules import HANDLED, RAISES, rule_book
-from busmon.settings import Config, LedgerSettings, Rules
-from busmon.silence import WEEK
-from busmon.silence_watch import SilenceWatch
-from busmon.sources import Cause, Link
+from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
+from busmon.settings.models import Config, LedgerSettings, Rules
+from busmon.silence.baseline import WEEK
+from busmon.silence.blind_time import Blind
+from busmon.silence.watcher import SilenceWatch
+from busmon.sources.base import Cause, Link
 from tests.brokers import Server, wait_until
 from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import RabbitMQ

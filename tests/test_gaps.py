@@ -13,11 +13,11 @@ from uuid import UUID
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from busmon.batch import Judged, Series
-from busmon.books import Books
-from busmon.gap_settings import Audit
-from busmon.ledger import Ledger
-from busmon.storage import milliseconds, stored_id
+from busmon.audit.windows import Books
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.sqlite import milliseconds, stored_id
+from busmon.settings.audit import Audit
 from tests.brokers import wait_until
 from tests.busmon_process import PROJECT, Busmon
 

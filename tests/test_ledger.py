@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from busmon.batch import Judged, Series, Tally
-from busmon.ledger import HOURS_KEPT, Ledger
+from busmon.ledger.batch import Judged, Series, Tally
+from busmon.ledger.ledger import HOURS_KEPT, Ledger
+from busmon.ledger.sqlite import shown_id, stored_id
 from busmon.message import Outcome
-from busmon.storage import shown_id, stored_id
 from tests.ledgers import HANDLED, NOW, counted, foreign, judged
 
 DAY = 86400.0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from busmon.ledger import Ledger, NotRecorded
-from busmon.storage import LedgerError
+from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.sqlite import LedgerError
 from tests.ledgers import NOW, counted, foreign, judged
 
 

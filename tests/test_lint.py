@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from busmon.lint import TOPICS, Kind, LintError, Lists, brings, lint, mapped_by, parsed_by
+from busmon.commands.lint import TOPICS, Kind, LintError, Lists, brings, lint, mapped_by, parsed_by
 from tests.test_cli import busmon
 
 PREFIX = "org.fedoraproject.prod."

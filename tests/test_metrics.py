@@ -16,25 +16,25 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from pydantic import SecretStr
 
-from busmon.auditor import Auditor
-from busmon.batch import Judged, Series
-from busmon.blind import Blind
-from busmon.fault_watch import FaultWatch
-from busmon.gap_settings import Audit, Celery, ReadyPoll, Reports, Silence
-from busmon.ledger import Ledger, NotRecorded, Recorded
+from busmon.audit.auditor import Auditor
+from busmon.diagnosis.watcher import FaultWatch
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.ledger import Ledger, NotRecorded, Recorded
 from busmon.message import Message, Outcome, Verdict
-from busmon.metrics import Metrics, make_registry
-from busmon.metrics_silence import SilenceMetrics
-from busmon.monitor import OTHER, Monitor
-from busmon.observers import Observer, Observers
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.observers.base import Observer, Observers
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
-from busmon.rates import WEEK
-from busmon.reports import Inbox
+from busmon.observers.tap import Inbox
+from busmon.pipeline import OTHER, Monitor
 from busmon.rules import rule_book
-from busmon.settings import Config, Rules
-from busmon.silence_watch import SilenceWatch
-from busmon.sources import Cause, Link
+from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
+from busmon.settings.models import Config, Rules
+from busmon.silence.blind_time import Blind
+from busmon.silence.metrics import SilenceMetrics
+from busmon.silence.rates import WEEK
+from busmon.silence.watcher import SilenceWatch
+from busmon.sources.base import Cause, Link
 from tests.brokers import wait_until
 from tests.ledgers import judged, past
 from tests.sources import count

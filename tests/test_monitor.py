@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import pytest
 
-from busmon.batch import Series, Tally
-from busmon.ledger import Ledger, NotRecorded, Recorded
+from busmon.ledger.batch import Series, Tally
+from busmon.ledger.ledger import Ledger, NotRecorded, Recorded
 from busmon.message import Message, Outcome, Verdict
-from busmon.monitor import Monitor
+from busmon.pipeline import Monitor
 from busmon.rules import rule_book
-from busmon.settings import Rules
+from busmon.settings.models import Rules
 from tests.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.start"

@@ -16,11 +16,11 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from busmon.message import Message, Verdict
-from busmon.settings import MqttBus
-from busmon.sources import Cause
-from busmon.sources.mqtt import OTHER_SUBTOPIC, MqttSource, to_message
-from busmon.sources.mqtt_packets import Packet
-from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
+from busmon.settings.models import MqttBus
+from busmon.sources.base import Cause
+from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
+from busmon.sources.mqtt.packets import Packet
+from busmon.sources.mqtt.source import OTHER_SUBTOPIC, MqttSource, to_message
 from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import USER, Mosquitto

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from busmon.sources import Cause
+from busmon.sources.base import Cause
 from tests.sources import Recorder, once, wait_for_problem
 from tests.test_mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
 

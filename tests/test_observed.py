@@ -4,8 +4,8 @@ from contextlib import closing
 
 import pytest
 
-from busmon.ledger import Ledger
-from busmon.observed import HOLE, is_covered, note_alive
+from busmon.ledger.coverage import HOLE, is_covered, note_alive
+from busmon.ledger.ledger import Ledger
 
 TAP = "tap:fedora"
 T = 1_790_000_000.0

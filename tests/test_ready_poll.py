@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 from fedora_messaging.exceptions import Drop, Nack
 
-from busmon.gap_settings import ReadyPoll
-from busmon.ledger import Ledger
-from busmon.observed import is_covered
+from busmon.ledger.coverage import is_covered
+from busmon.ledger.ledger import Ledger
 from busmon.observers.ready import Answer, ReadyObserver, Unanswered, ask, note_totals, parse
+from busmon.settings.audit import ReadyPoll
 from tests.brokers import Server, accepts, free_port, wait_until
 from tests.brokers.rabbitmq import Publication, RabbitMQ
 from tests.busmon_process import PROJECT, Busmon

@@ -18,17 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.batch import Series
-from busmon.explain import as_json, books, explain, explain_files
-from busmon.ledger import Ledger, NotRecorded
+from busmon.commands.explain import as_json, books, explain, explain_files
+from busmon.demo.traffic import TrafficSource
+from busmon.ledger.batch import Series
+from busmon.ledger.ledger import Ledger, NotRecorded
 from busmon.message import Message, Outcome
-from busmon.monitor import Monitor
+from busmon.pipeline import Monitor
 from busmon.rules import rule_book
-from busmon.settings import PackitRules, ReplayBus, Rules
-from busmon.sources.payload import TOO_LARGE
-from busmon.sources.recorded import open_file, read
-from busmon.sources.replay import ReplaySource
-from busmon.sources.traffic import TrafficSource
+from busmon.settings.models import PackitRules, ReplayBus, Rules
+from busmon.sources.json_body import TOO_LARGE
+from busmon.sources.recorded.reader import open_file, read
+from busmon.sources.recorded.source import ReplaySource
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.sources import AsTheyAre
 

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from busmon.ledger import PRUNED_AT_ONCE, Ledger
-from busmon.observed import is_covered
-from busmon.observers import Observers
-from busmon.pruning import forget
-from busmon.reports import REFUSALS, Inbox
-from busmon.settings import Web
-from busmon.storage import stored_id
-from busmon.web import make_app
-from busmon.web_reports import LARGEST, reports_endpoint
+from busmon.ledger.coverage import is_covered
+from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
+from busmon.ledger.pruning import forget
+from busmon.ledger.sqlite import stored_id
+from busmon.observers.base import Observers
+from busmon.observers.tap import REFUSALS, Inbox
+from busmon.settings.models import Web
+from busmon.web.app import make_app
+from busmon.web.reports import LARGEST, reports_endpoint
 from tests.ledgers import foreign, judged
 
 TOKEN = "s3cret-of-the-tap"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from busmon.message import Message, Outcome, Verdict
 from busmon.rules import RAISES, RuleBook, rule_book
-from busmon.settings import PackitRules, Rules
+from busmon.settings.models import PackitRules, Rules
 from tests.samples import CENTOS, FEDORA
 
 P = "org.fedoraproject.prod."

@@ -11,17 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from busmon import fedora_toml
-from busmon.batch import Judged, Series
-from busmon.blind import Blind
-from busmon.gap_settings import Silence
-from busmon.ledger import Ledger
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.ledger import Ledger
 from busmon.message import Verdict
-from busmon.monitor import OTHER
-from busmon.rates import LEARNED, WEEK, Hour, Rates, is_weekend, learn_rates
+from busmon.pipeline import OTHER
 from busmon.rules import HANDLED, rule_book
-from busmon.settings import Rules
-from busmon.silence import (
+from busmon.settings.audit import Silence
+from busmon.settings.models import Rules
+from busmon.silence.baseline import (
     MARGIN,
     PACE_PRIOR,
     Baseline,
@@ -34,8 +31,11 @@ from busmon.silence import (
     limit,
     replay,
 )
-from busmon.silence_watch import USUAL, SilenceWatch, Topic
-from busmon.sources import Link
+from busmon.silence.blind_time import Blind
+from busmon.silence.rates import LEARNED, WEEK, Hour, Rates, is_weekend, learn_rates
+from busmon.silence.watcher import USUAL, SilenceWatch, Topic
+from busmon.sources.amqp import fedora_toml
+from busmon.sources.base import Link
 from tests.brokers import wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import Mosquitto

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from busmon.ledger import NotRecorded
-from busmon.sources import Cause, Disconnected, Link, keep_connected
+from busmon.ledger.ledger import NotRecorded
+from busmon.sources.base import Cause, Disconnected, Link, keep_connected
 
 
 def test_a_link_is_down_until_it_is_up():

@@ -9,10 +9,10 @@ from threading import Thread
 import pytest
 from prometheus_client import CollectorRegistry
 
-from busmon.fault import Fault, Kind
-from busmon.settings import Web
-from busmon.web import make_app
-from busmon.web_server import WebServer
+from busmon.diagnosis.verdict import Fault, Kind
+from busmon.settings.models import Web
+from busmon.web.app import make_app
+from busmon.web.server import WebServer
 from tests.brokers import free_port
 from tests.brokers.certificates import Certificates
 from tests.test_cli import SECRET, busmon

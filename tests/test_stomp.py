@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from stomp.utils import Frame
 
 from busmon.message import Message
-from busmon.settings import StompBus
-from busmon.sources import Cause, stomp_session
-from busmon.sources.payload import NOT_JSON, NOT_OBJECT, NOT_UTF8
-from busmon.sources.stomp import StompSource, message_of
-from busmon.sources.stomp_session import BATCH_SIZE, subscription_headers
+from busmon.settings.models import StompBus
+from busmon.sources.base import Cause
+from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
+from busmon.sources.stomp.session import BATCH_SIZE, subscription_headers
+from busmon.sources.stomp.source import StompSource, message_of
 from tests.brokers import free_port, wait_until
 from tests.brokers.activemq import PASSCODE, USER, ActiveMQ, Publisher
 from tests.brokers.certificates import Certificates
@@ -469,7 +469,7 @@ def test_a_message_that_the_broker_sends_twice_is_acknowledged_once(
 
     It can also keep others back until the next connection, which therefore comes soon.
     """
-    monkeypatch.setattr(stomp_session, "SETTLING", 0.5)
+    monkeypatch.setattr(session, "SETTLING", 0.5)
     recorder = Recorder()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = bus(

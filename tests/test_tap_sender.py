@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from busmon.settings import Web
-from busmon.tap_sender import BATCH, Address, Buffer, Report, Sender
-from busmon.web_server import WebServer
+from busmon.settings.models import Web
+from busmon.tap.sender import BATCH, Address, Buffer, Report, Sender
+from busmon.web.server import WebServer
 from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
 from tests.test_reports import TOKEN, Bench

@@ -11,14 +11,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from busmon.batch import Series, Tally
-from busmon.fault import Fault, Kind
-from busmon.ledger import Ledger
-from busmon.metrics import Metrics, make_registry
-from busmon.settings import Web
-from busmon.sources import Cause, Link
-from busmon.web import make_app, problems
-from busmon.web_page import render
+from busmon.diagnosis.verdict import Fault, Kind
+from busmon.ledger.batch import Series, Tally
+from busmon.ledger.ledger import Ledger
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.settings.models import Web
+from busmon.sources.base import Cause, Link
+from busmon.web.app import make_app, problems
+from busmon.web.page import render
 from tests.ledgers import judged
 
 NOW = 1_700_000_000.0

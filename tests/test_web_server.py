@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from prometheus_client import CollectorRegistry
 
-from busmon.settings import Web
-from busmon.web import make_app
-from busmon.web_server import WebServer
+from busmon.settings.models import Web
+from busmon.web.app import make_app
+from busmon.web.server import WebServer
 from tests.brokers.certificates import Certificates
 
 

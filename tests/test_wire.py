@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from busmon.message import Outcome, Verdict
-from busmon.sources import wire
-from busmon.sources.payload import load_json
+from busmon.sources import fedora_message
+from busmon.sources.json_body import load_json
 
 COPR = {
     "build": 1, "chroot": "fedora-42-x86_64", "copr": "demo", "ip": "192.0.2.1", "owner": "packit",
@@ -93,11 +93,11 @@ def schemas():
     own = {"broken": Broken, "dynamic": Dynamic, "own": OwnValidation, "init": OwnInit}
     registry = fedora_messaging.message._schema_name_to_class  # noqa: SLF001 - entry points' place
     registry.update({f"tests.{name}": schema for name, schema in own.items()})
-    wire._schema.cache_clear()  # noqa: SLF001 - other tests have decoded messages of these names
+    fedora_message._schema.cache_clear()  # noqa: SLF001 - other tests have decoded messages of these names
     yield
     for name in own:
         del registry[f"tests.{name}"]
-    wire._schema.cache_clear()  # noqa: SLF001 - nor shall they find these
+    fedora_message._schema.cache_clear()  # noqa: SLF001 - nor shall they find these
 
 
 def oracle(topic, header, encoding, body):
@@ -123,10 +123,10 @@ def oracle(topic, header, encoding, body):
 @example({"fedora_messaging_schema": "tests.init"}, "utf-8", b'{"build": 1}')
 def test_refuses_exactly_what_get_message_refuses(header, encoding, body):
     outcome, wanted = oracle("a.topic", header, encoding, body)
-    parsed, verdict = wire.decode("a.topic", header, encoding, body)
+    parsed, verdict = fedora_message.decode("a.topic", header, encoding, body)
     assert (verdict and verdict.outcome) == outcome
     assert repr(parsed) == repr(wanted)  # repr: NaN is not equal to itself
-    assert verdict is None or verdict in wire.REJECTIONS
+    assert verdict is None or verdict in fedora_message.REJECTIONS
 
 
 fragments = st.sampled_from(
@@ -167,14 +167,14 @@ def invalid(reason):
         ({"fedora_messaging_schema": "copr.build.start"}, "utf-8", b"[1]", invalid("not-object")),
         ({"fedora_messaging_severity": 15}, "utf-8", b"{}", invalid("headers")),
         ({"fedora_messaging_schema": 5}, "utf-8", b"{}", invalid("headers")),
-        ({"fedora_messaging_schema": {}}, "utf-8", b"{}", wire.KILLS_CONSUMER),
-        ({}, "no-such-encoding", b"{}", wire.KILLS_CONSUMER),
-        ({}, "utf-8", b"[" * 100_000, wire.KILLS_CONSUMER),
+        ({"fedora_messaging_schema": {}}, "utf-8", b"{}", fedora_message.KILLS_CONSUMER),
+        ({}, "no-such-encoding", b"{}", fedora_message.KILLS_CONSUMER),
+        ({}, "utf-8", b"[" * 100_000, fedora_message.KILLS_CONSUMER),
         (None, None, b"{}", None),
     ],
 )
 def test_each_refusal_has_its_reason(header, encoding, body, verdict):
-    assert wire.decode("a.topic", header, encoding, body)[1] == verdict
+    assert fedora_message.decode("a.topic", header, encoding, body)[1] == verdict
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_each_refusal_has_its_reason(header, encoding, body, verdict):
     ],
 )
 def test_sent_at_is_read_from_its_header(header, seconds):
-    assert wire.sent_at(header) == seconds
+    assert fedora_message.sent_at(header) == seconds

@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
-from busmon.families import counter, gauge
-from busmon.gap_settings import Celery as CelerySettings
-from busmon.ledger import Ledger, NotRecorded
-from busmon.observed import note_alive, note_start
-from busmon.observers.sight import Sight
-from busmon.observers.tasks import STATES, TaskEvents
-from busmon.observers.workers import Workers
+from busmon.ledger.coverage import note_alive, note_start
+from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.metrics.families import counter, gauge
+from busmon.observers.celery_tasks import STATES, TaskEvents
+from busmon.observers.celery_workers import Workers
+from busmon.observers.health import Sight
+from busmon.settings.audit import Celery as CelerySettings
 
 PORT = 6379  # of Redis, where the URL has none
 TIMEOUT = 5.0  # seconds for connecting and for an answer

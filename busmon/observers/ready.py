@@ -17,12 +17,12 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from prometheus_client.core import Metric
 
-from busmon.families import counter, gauge
-from busmon.gap_settings import ReadyPoll
-from busmon.ledger import Ledger, NotRecorded
-from busmon.observed import note_alive
-from busmon.observers.sight import Sight
-from busmon.storage import milliseconds
+from busmon.ledger.coverage import note_alive
+from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.sqlite import milliseconds
+from busmon.metrics.families import counter, gauge
+from busmon.observers.health import Sight
+from busmon.settings.audit import ReadyPoll
 
 STATES = ("received", "processed", "dropped", "rejected", "failed")
 TIMEOUT = 5.0  # seconds for connecting, and for each part of the answer

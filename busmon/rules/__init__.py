@@ -8,9 +8,9 @@ name in busmon.settings.
 
 from collections.abc import Callable
 
-from busmon.rules import centos, foreign, packit
-from busmon.rules.book import HANDLED, RAISES, UNMAPPED, Book, Rule, RuleBook, always, ignored
-from busmon.settings import Rules
+from busmon.rules import centos, imported, packit
+from busmon.rules.base import HANDLED, RAISES, UNMAPPED, Book, Rule, RuleBook, always, ignored
+from busmon.settings.models import Rules
 
 __all__ = ["BOOKS", "HANDLED", "RAISES", "UNMAPPED", "Rule", "RuleBook", "ignored", "rule_book"]
 
@@ -29,5 +29,5 @@ def rule_book(name: str, rules: Rules) -> RuleBook:
     if name in BOOKS:
         return BOOKS[name](rules)
     if ":" in name:
-        return foreign.book(name, rules.packit.user)
+        return imported.book(name, rules.packit.user)
     raise ValueError(f"should be {', '.join(BOOKS)} or module:callable, not {name!r}")

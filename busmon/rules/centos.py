@@ -1,6 +1,6 @@
 """CentOS's Pagure: what Packit's consumer of git.centos.org took on."""
 
-from busmon.rules.book import HANDLED, Book, Rule, always
+from busmon.rules.base import HANDLED, Book, Rule, always
 
 HOST = "git.centos.org/"
 EVENTS = (

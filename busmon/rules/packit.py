@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from busmon.message import Message
-from busmon.rules.book import HANDLED, Book, ignored
-from busmon.settings import PackitRules
+from busmon.rules.base import HANDLED, Book, ignored
+from busmon.settings.models import PackitRules
 
 DIST_GIT_HOSTS = (
     "src.fedoraproject.org",

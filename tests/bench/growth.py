@@ -12,7 +12,7 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from uuid import uuid4
 
-from busmon.ledger import Ledger
+from busmon.ledger.ledger import Ledger
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import check_counted, recorded

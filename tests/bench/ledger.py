@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import uuid4
 
-from busmon.ledger import PRUNED_AT_ONCE, Ledger
-from busmon.pruning import forget
+from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
+from busmon.ledger.pruning import forget
 from busmon.service import BREATH
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from busmon.ledger import Ledger
+from busmon.ledger.ledger import Ledger
 from tests.ledgers import judged
 
 BUS = "past"

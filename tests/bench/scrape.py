@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
-from busmon.batch import Judged, Series
-from busmon.ledger import Ledger
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.ledger import Ledger
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import check_counted, recorded

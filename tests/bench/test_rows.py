@@ -1,7 +1,7 @@
 import time
 from pathlib import Path
 
-from busmon.ledger import Ledger
+from busmon.ledger.ledger import Ledger
 from tests.bench.rows import with_past
 from tests.ledgers import counted, judged
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from busmon.describe import describe
+from busmon.config.describe import describe
 from tests.config import AMQP, MQTT, OWN, SECRET, STOMP, in_bus, read
 
 

@@ -5,10 +5,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
-from busmon import fedora_toml
-from busmon.config import load
-from busmon.section import Section
-from busmon.settings import AnyBus, Config
+from busmon.config.load import load
+from busmon.settings.models import AnyBus, Config
+from busmon.settings.section import Section
+from busmon.sources.amqp import fedora_toml
 
 EXAMPLES = Path(__file__).parents[2] / "config"
 

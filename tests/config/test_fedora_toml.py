@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fedora_messaging.config import LazyConfig
 
-from busmon import fedora_toml
-from busmon.fedora_toml import Binding
-from busmon.settings import AmqpBus
+from busmon.settings.models import AmqpBus
+from busmon.sources.amqp import fedora_toml
+from busmon.sources.amqp.fedora_toml import Binding
 from tests.config import AMQP, SECRET, in_bus, problems, read
 
 LISTENERS = {

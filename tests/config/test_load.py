@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from busmon import fedora_toml
-from busmon.config import ConfigError, load
-from busmon.describe import describe
-from busmon.settings import AmqpBus, MqttBus, StompBus
+from busmon.config.describe import describe
+from busmon.config.load import ConfigError, load
+from busmon.settings.models import AmqpBus, MqttBus, StompBus
+from busmon.sources.amqp import fedora_toml
 from tests.config import AMQP, MQTT, QUEUE, SECRET, STOMP, in_bus, problems, read
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from busmon.settings import host_port
+from busmon.settings.models import host_port
 from tests.config import AMQP, MQTT, OWN, QUEUE, SECRET, STOMP, in_bus, problems
 
 INVALID: dict[str, tuple[str, list[str]]] = {

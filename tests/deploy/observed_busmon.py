@@ -15,8 +15,8 @@ from typing import NamedTuple
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
-from busmon.batch import Series
-from busmon.ledger import Ledger
+from busmon.ledger.batch import Series
+from busmon.ledger.ledger import Ledger
 from tests.brokers import Server, free_port
 from tests.brokers.redis import Redis
 from tests.busmon_process import PROJECT, Busmon

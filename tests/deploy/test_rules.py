@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from busmon.settings import Web
+from busmon.settings.models import Web
 from tests.brokers.certificates import Certificates
 from tests.deploy.test_manifests import VARIANTS, the
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-from busmon.ledger import Ledger
+from busmon.ledger.ledger import Ledger
 from tests.brokers import wait_until
 from tests.brokers.mosquitto import Mosquitto
 from tests.busmon_process import Busmon

@@ -16,16 +16,20 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from stomp.utils import Frame, parse_frame
 
-from busmon.ledger import Ledger
+from busmon.ledger.ledger import Ledger
 from busmon.message import Message
-from busmon.metrics import Metrics, make_registry
-from busmon.monitor import OTHER, Monitor
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.pipeline import OTHER, Monitor
 from busmon.rules import rule_book
-from busmon.settings import Rules, StompBus
-from busmon.sources import Link, amqp, mqtt, payload, stomp, wire
-from busmon.sources.amqp_frames import Delivery, DeliveryReader
-from busmon.sources.mqtt_packets import Packet, read_publish
-from busmon.sources.stomp_frames import FrameReader
+from busmon.settings.models import Rules, StompBus
+from busmon.sources import fedora_message, json_body
+from busmon.sources.amqp import source as amqp_source
+from busmon.sources.amqp.frames import Delivery, DeliveryReader
+from busmon.sources.base import Link
+from busmon.sources.mqtt import source as mqtt_source
+from busmon.sources.mqtt.packets import Packet, read_publish
+from busmon.sources.stomp import source as stomp_source
+from busmon.sources.stomp.frames import FrameReader
 from tests.sources import count
 from tests.test_wire import bodies, encodings, headers
 
@@ -48,7 +52,7 @@ def by_amqp(draw: st.DrawFn) -> Message:
     body, topic = draw(bodies), draw(topics)
     key = topic.encode(errors="surrogatepass") if isinstance(topic, str) else topic
     delivery = Delivery(1, draw(st.booleans()), key, properties, body, len(body))
-    return amqp.to_message("bus", delivery, draw(moments))
+    return amqp_source.to_message("bus", delivery, draw(moments))
 
 
 @st.composite
@@ -58,7 +62,9 @@ def by_mqtt(draw: st.DrawFn) -> Message:
         topic, draw(bodies), mid=draw(st.integers(0, 65535)), qos=draw(st.integers(0, 1))
     )
     packet = packet._replace(dup=draw(st.booleans()), retain=draw(st.booleans()))
-    return mqtt.to_message("bus", packet, draw(st.sampled_from([(), ("copr",)])), draw(moments))
+    return mqtt_source.to_message(
+        "bus", packet, draw(st.sampled_from([(), ("copr",)])), draw(moments)
+    )
 
 
 STOMP = StompBus(type="stomp", rules="packit", brokers=["broker:1"], destinations=["/topic/a"])
@@ -71,7 +77,7 @@ def by_stomp(draw: st.DrawFn) -> Message:
     said = draw(st.dictionaries(st.sampled_from(HEADERS), values))
     frame = Frame("MESSAGE", {"subscription": "/topic/a"} | said, draw(st.none() | bodies))
     server = draw(st.sampled_from(["ActiveMQ/5", "RabbitMQ/3", ""]))
-    return stomp.message_of(frame, "bus", STOMP, server=server, received_at=draw(moments))
+    return stomp_source.message_of(frame, "bus", STOMP, server=server, received_at=draw(moments))
 
 
 # A topic's length that may be right, and after it much that means something.
@@ -81,7 +87,7 @@ plausible = st.builds(
     st.lists(st.integers(0, 3), max_size=10),
 )
 
-SOURCES = (wire.REJECTIONS, payload.REJECTIONS)
+SOURCES = (fedora_message.REJECTIONS, json_body.REJECTIONS)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -186,8 +192,8 @@ def test_every_delivery_is_taken_out_of_the_stream_and_pika_gets_the_rest(
 
 
 def test_of_a_body_that_is_not_read_only_the_beginning_is_kept() -> None:
-    size = 8 * payload.LARGEST
-    part = Body(1, bytes(payload.LARGEST // 16)).marshal()
+    size = 8 * json_body.LARGEST
+    part = Body(1, bytes(json_body.LARGEST // 16)).marshal()
     taken: list[Delivery] = []
     reader = DeliveryReader(taken.append)
     reader.feed(Method(1, pika.spec.Basic.Deliver("", 1, False, "", "key")).marshal())
@@ -195,9 +201,9 @@ def test_of_a_body_that_is_not_read_only_the_beginning_is_kept() -> None:
     for _ in range(8 * 16):
         reader.feed(part)
     [delivery] = taken
-    assert payload.LARGEST < len(delivery.body) <= payload.LARGEST + len(part)
-    message = amqp.to_message("bus", delivery, 1.0)
-    assert (message.size, message.rejected) == (size, payload.TOO_LARGE)
+    assert json_body.LARGEST < len(delivery.body) <= json_body.LARGEST + len(part)
+    message = amqp_source.to_message("bus", delivery, 1.0)
+    assert (message.size, message.rejected) == (size, json_body.TOO_LARGE)
 
 
 @settings(deadline=None)

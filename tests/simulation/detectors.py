@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from busmon.rates import LEARNED, WEEK, Hour
-from busmon.silence import Baseline, Pace, State, common_pace, decay, judge, learn, replay
+from busmon.silence.baseline import Baseline, Pace, State, common_pace, decay, judge, learn, replay
+from busmon.silence.rates import LEARNED, WEEK, Hour
 from tests.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
 HOUR = 60  # minutes

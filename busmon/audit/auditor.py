@@ -1,0 +1,169 @@
+"""Closes the books in a thread of its own, and shows what they come to."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client.core import Metric
+
+from busmon.audit.balance import Hop
+from busmon.audit.windows import Books, Sums
+from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.sqlite import LedgerError
+from busmon.message import Outcome
+from busmon.metrics.families import counter, gauge
+from busmon.settings.models import AmqpBus, Config
+
+TICK = 15.0  # seconds between two looks at what is due
+BREATH = 0.02  # seconds between two steps, for counting to go on
+STEPS = 20  # of corrections in one look
+
+log = logging.getLogger(__name__)
+
+Labels = tuple[str, str, str]  # bus, topic, hop
+
+
+class Auditor:
+    """The audit of these buses. Making one raises LedgerError where the ledger is no good."""
+
+    def __init__(self, config: Config, ledger: Ledger, buses: Sequence[str]) -> None:
+        try:
+            self._books = Books(ledger, config.audit, buses, _comparable(config))
+            self._books.open(time.time())
+        except NotRecorded as error:  # the number of a new bus
+            raise LedgerError(f"{ledger.path}: can't be written: {error}") from error
+        self._ledger = ledger
+        self._retention = config.ledger.retention
+        self._tick = min(TICK, config.audit.window / 4)
+        self._stopping = threading.Event()
+        self._problem = ""
+
+    def run(self) -> None:
+        """Close and correct until stopped; what fails is logged once and tried again."""
+        while not self._stopping.is_set():
+            problem = ""
+            try:
+                self._work()
+            except (NotRecorded, LedgerError) as error:
+                problem = str(error)
+            if problem and problem != self._problem:
+                log.warning("audit: no window can be closed: %s", problem)
+            self._problem = problem
+            self._stopping.wait(self._tick)
+
+    def stop(self) -> None:
+        """Ask `run` to return after the step in hand."""
+        self._stopping.set()
+
+    def sums(self) -> Mapping[Labels, Sums]:
+        """Return what the closed windows come to, from memory."""
+        return self._books.sums()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, from memory."""
+        sums, hops, topics = self._books.sums(), self._books.hops, self._topics()
+        passed = {bus: [hop for hop in on if hop is not Hop.BUS] for bus, on in hops.items()}
+        should = {place: on for place, on in topics.items() if on}
+        exact = self._books.exact
+        by_number = [(b, "", hop) for b, on in hops.items() for hop in on if not exact(b, hop)]
+
+        def by_topic(at: Mapping[str, Sequence[Hop]]) -> list[Labels]:
+            return [(b, t, hop) for b, t in should for hop in at[b] if exact(b, hop)]
+
+        # The same series of both, so that one can be subtracted from the other.
+        lacking = [*by_topic(passed), *by_number]
+        yield _counter(
+            "messages",
+            "Messages of closed windows that were to be handled and came by at the hop.",
+            _filled(sums, [*by_topic(hops), *by_number], "messages"),
+        )
+        yield _counter(
+            "missing",
+            "Messages of closed windows that came by at the hop before, but not at this one.",
+            _filled(sums, lacking, "missing"),
+        )
+        yield _counter(
+            "recovered",
+            "Missing messages that came by at the hop after all, within a day.",
+            _filled(sums, lacking, "recovered"),
+        )
+        yield _counter(
+            "unexpected",
+            "Messages of closed windows that the rules ignore, and the listener passed on.",
+            _filled(
+                sums,
+                [
+                    (b, t, Hop.LISTENER)
+                    for b, t in topics
+                    if Hop.LISTENER in hops[b] and b != self._books.counted
+                ],
+                "unexpected",
+            ),
+        )
+        places = [(bus, hop) for bus, on in hops.items() for hop in on]
+        yield counter(
+            "busmon_audit_no_data_windows_total",
+            "Closed windows in which not all was seen at the hop: nothing is told missing there.",
+            ["bus", "hop"],
+            ((place, sums.get((place[0], "", place[1]), Sums()).no_data) for place in places),
+        )
+        yield gauge(
+            "busmon_audit_exact",
+            "1 where the books are balanced by the ids of messages, 0 where by their numbers.",
+            ["bus", "hop"],
+            ((place, self._books.exact(*place)) for place in places),
+        )
+        closed = self._books.last_closed()
+        yield gauge(
+            "busmon_audit_last_closed_timestamp_seconds",
+            "Unix time at which the last closed window ended.",
+            [],
+            [] if closed is None else [((), closed)],
+        )
+
+    def _work(self) -> None:
+        now = time.time()
+        while self._books.close_next(now, now - self._retention) and not self._pausing():
+            pass
+        for _ in range(STEPS):
+            if not self._books.correct(now) or self._pausing():
+                break
+        while self._books.forget(now, self._retention) and not self._pausing():
+            pass
+
+    def _pausing(self) -> bool:
+        return self._stopping.wait(BREATH)
+
+    def _topics(self) -> dict[tuple[str, str], bool]:
+        """Return the known topics of the buses, and whether any of their messages is handled."""
+        topics: dict[tuple[str, str], bool] = {}
+        for series in self._ledger.tallies():
+            if series.bus in self._books.hops:
+                place = series.bus, series.topic
+                topics[place] = topics.get(place, False) or series.outcome == Outcome.HANDLED
+        return topics
+
+
+def _comparable(config: Config) -> str | None:
+    """Return the bus whose listener says how many of just the messages that busmon gets it had.
+
+    Keys of busmon's own would bring it other ones than the listener.
+    """
+    ready = config.audit.ready
+    bus = config.buses.get(ready.bus) if ready else None
+    if ready and isinstance(bus, AmqpBus) and bus.routing_keys is None:
+        return None if bus.extra_routing_keys else ready.bus
+    return None
+
+
+def _filled(
+    sums: Mapping[Labels, Sums], known: Sequence[Labels], name: str
+) -> Mapping[Labels, int]:
+    """Return one of the sums: that of every series known, and whatever there is beyond."""
+    counted = {labels: getattr(of, name) for labels, of in sums.items() if getattr(of, name)}
+    return dict.fromkeys(known, 0) | counted
+
+
+def _counter(name: str, text: str, values: Mapping[Labels, int]) -> Metric:
+    return counter(f"busmon_audit_{name}_total", text, ["bus", "topic", "hop"], values.items())

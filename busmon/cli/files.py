@@ -1,0 +1,83 @@
+"""The recorded files that a command line names: reading them, and showing how it goes."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from busmon.sources.recorded.reader import UNREADABLE, open_file
+
+STDIN = Path("-")
+
+
+class Inputs:
+    """Yields name and lines of each file, as far as it can be read.
+
+    `advance` is told of the bytes that were read, as they are on disk, packed or not.
+    `complete` is False once a file could not be read to its end; standard error says which.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], advance: Callable[[int], None] = lambda _bytes: None
+    ) -> None:
+        self.complete = True
+        self._files = files
+        self._advance = advance
+
+    def __iter__(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        return ((str(file), self._lines(file)) for file in self._files)
+
+    def _lines(self, path: Path) -> Iterator[bytes]:
+        try:
+            with _open(path) as file:
+                yield from self._advancing(file)
+        except UNREADABLE as error:
+            self.complete = False
+            why = getattr(error, "strerror", None) or error
+            complain(f"busmon: {path}: can't be read to its end: {why}")
+
+    def _advancing(self, file: BinaryIO) -> Iterator[bytes]:
+        packed = getattr(file, "fileobj", file)  # inside a GzipFile, what is on disk
+        seekable, before = packed.seekable(), 0
+        for line in file:
+            yield line
+            if seekable:
+                now = packed.tell()
+                self._advance(now - before)
+                before = now
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; yields what to call with each number of bytes."""
+    if not total or not _on_terminal():
+        yield lambda _bytes: None
+        return
+    with click.progressbar(
+        length=total, label="Counting", file=sys.stderr, update_min_steps=total // 1000
+    ) as bar:
+        yield bar.update
+
+
+def complain(text: str) -> None:
+    """Print a line on standard error, in place of a progress bar, which comes again below."""
+    erase = "\r\033[K" if _on_terminal() else ""
+    click.echo(f"{erase}{text}", err=True)
+
+
+def _on_terminal() -> bool:
+    return bool(sys.stderr) and sys.stderr.isatty()  # None where the caller closed it
+
+
+def size(files: Sequence[Path]) -> int:
+    """Return the bytes on disk of all files together; 0 for what is a pipe."""
+    return sum(file.stat().st_size for file in files if file != STDIN)
+
+
+def _open(path: Path) -> BinaryIO:
+    # By its number: there is no sys.stdin where the caller closed it.
+    return os.fdopen(0, "rb", closefd=False) if path == STDIN else open_file(path)

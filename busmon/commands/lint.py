@@ -1,0 +1,200 @@
+"""The lists of topics that people keep by hand, compared with one another.
+
+What the listener is bound to (fedora-messaging's TOML), what it has a callback for
+(packit-service-fedmsg), what the worker has a parser for (packit-service), and busmon's own
+rules name the same topics, and drift. The code of others is read as a syntax tree: nothing
+of it is imported or run.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from busmon.rules.packit import FEDORA, TABLE
+from busmon.settings.models import AmqpBus, Config
+from busmon.sources.amqp import fedora_toml
+
+TOPICS = tuple(TABLE)  # of busmon's rules
+
+# Where in a clone, an installation or the package itself the tables are.
+LISTENER = ("packit_service_fedmsg/callbacks.py", "callbacks.py")
+WORKER = ("packit_service/worker/parser.py", "worker/parser.py", "parser.py")
+NAME = "MAPPING"  # of both tables
+SOURCE = "fedora-messaging"  # the part of the worker's table that is for this bus
+
+
+class LintError(Exception):
+    """A list can't be read; the text says which and why."""
+
+
+class Kind(StrEnum):
+    """What two lists disagree about, from the bus to the worker."""
+
+    BOUND_NOT_MAPPED = "bound-not-mapped"
+    MAPPED_NOT_BOUND = "mapped-not-bound"
+    LISTENER_ONLY = "listener-only"
+    BUSMON_ONLY = "busmon-only"
+    PASSED_NOT_PARSED = "passed-not-parsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One topic, or routing key, on which two lists disagree; `text` says how, in words."""
+
+    kind: Kind
+    topic: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """What is compared with busmon's rules; None: was not given, so nothing is said of it."""
+
+    bindings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # routing keys by file
+    listener: Sequence[str] | None = None  # topics
+    worker: Sequence[str] | None = None  # event types
+
+    def summary(self) -> str:
+        """Return what is compared and what is not, in one line."""
+        parts = [f"{file} ({len(keys)} routing keys)" for file, keys in self.bindings.items()]
+        for what, topics in (("listener's code", self.listener), ("worker's code", self.worker)):
+            parts.append(f"{what} ({'not given' if topics is None else f'{len(topics)} topics'})")
+        return f"busmon's rules ({len(TOPICS)} topics), {', '.join(parts)}"
+
+
+def lint(lists: Lists) -> list[Drift]:
+    """Return every drift, those of a kind together."""
+    drifts = [*_bound(lists.bindings), *_listener(lists.listener), *_parsed(lists)]
+    order = list(Kind)
+    return sorted(drifts, key=lambda drift: (order.index(drift.kind), drift.topic, drift.text))
+
+
+def _bound(bindings: Mapping[str, Sequence[str]]) -> Iterator[Drift]:
+    for file, keys in bindings.items():
+        for key in keys:
+            if not any(brings(key, topic) for topic in TOPICS):
+                text = f"bound by {file}, but no rule knows such a topic: all of it is unmapped"
+                yield Drift(Kind.BOUND_NOT_MAPPED, key, text)
+        for topic in TOPICS:
+            if not any(brings(key, topic) for key in keys):
+                text = f"has a rule, but no routing key of {file} brings it"
+                yield Drift(Kind.MAPPED_NOT_BOUND, topic, text)
+
+
+def _listener(mapped: Sequence[str] | None) -> Iterator[Drift]:
+    if mapped is None:
+        return
+    for topic in set(mapped) - set(TOPICS):
+        text = "the listener has a callback for it, busmon no rule: counted as unmapped"
+        yield Drift(Kind.LISTENER_ONLY, topic, text)
+    for topic in set(TOPICS) - set(mapped):
+        text = "busmon has a rule for it, the listener no callback: drops what busmon expects"
+        yield Drift(Kind.BUSMON_ONLY, topic, text)
+
+
+def _parsed(lists: Lists) -> Iterator[Drift]:
+    if lists.worker is None:
+        return
+    for topic in TOPICS if lists.listener is None else lists.listener:
+        if topic.removeprefix(FEDORA) not in lists.worker:
+            text = "the listener passes it on, but the worker has no parser for it"
+            yield Drift(Kind.PASSED_NOT_PARSED, topic, text)
+
+
+def brings(routing_key: str, topic: str) -> bool:
+    """Tell whether a binding to a topic exchange brings a topic: `*` is a word, `#` any number."""
+    pattern = routing_key.split(".")
+    places = _with_rest(pattern, {0})
+    for word in topic.split("."):
+        stay = {at for at in places if at < len(pattern) and pattern[at] == "#"}
+        go_on = {at + 1 for at in places if at < len(pattern) and pattern[at] in ("*", word)}
+        places = _with_rest(pattern, stay | go_on)
+    return len(pattern) in places
+
+
+def _with_rest(pattern: Sequence[str], places: set[int]) -> set[int]:
+    """Add the places that are reached by a `#` that stands for no word."""
+    for at, word in enumerate(pattern):
+        if at in places and word == "#":
+            places = places | {at + 1}
+    return places
+
+
+def bindings_of(config: Config) -> dict[str, tuple[str, ...]]:
+    """Return what the listeners are bound to, by file: of the amqp buses with the rules packit.
+
+    Raises LintError.
+    """
+    found = {
+        str(bus.config): tuple(bus.routing_keys or bound_by(bus.config))
+        for bus in config.buses.values()
+        if isinstance(bus, AmqpBus) and bus.rules == "packit"
+    }
+    if not found:
+        raise LintError('no bus has type = "amqp" and rules = "packit"; give --fedora-toml FILE')
+    return found
+
+
+def bound_by(path: Path) -> tuple[str, ...]:
+    """Return the routing keys in a configuration file of fedora-messaging; raises LintError."""
+    try:
+        return tuple(dict.fromkeys(fedora_toml.routing_keys(path)))
+    except fedora_toml.UnusableToml as error:
+        raise LintError(str(error)) from error
+
+
+def mapped_by(source: Path) -> tuple[str, ...]:
+    """Return the topics for which the listener's code has a callback; raises LintError."""
+    return _topics(source, LISTENER)
+
+
+def parsed_by(source: Path) -> tuple[str, ...]:
+    """Return the event types for which the worker's code has a parser; raises LintError."""
+    return _topics(source, WORKER, SOURCE)
+
+
+def _topics(source: Path, places: Iterable[str], *keys: str) -> tuple[str, ...]:
+    path = next((source / place for place in places if (source / place).is_file()), None)
+    if path is None:
+        raise LintError(f"{source}: has no {' nor '.join(places)}")
+    try:
+        tree = ast.parse(path.read_bytes())
+    except OSError as error:
+        raise LintError(f"{path}: {error.strerror}") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise LintError(f"{path}: can't be read as Python: {error}") from error
+    name = "".join([NAME, *(f"[{key!r}]" for key in keys)])
+    table = _part(_table(tree), keys)
+    if table is None or not table.keys:
+        raise LintError(f"{path}: no table {name} of topics found: has the code changed its shape?")
+    topics = [_text(key) for key in table.keys]
+    if None in topics:
+        line = getattr(table.keys[topics.index(None)] or table, "lineno", 0)
+        raise LintError(f"{path}:{line}: {name} has a key that is no plain text: can't tell it")
+    return tuple(topic for topic in topics if topic is not None)
+
+
+def _table(tree: ast.AST) -> ast.expr | None:
+    """Return what `MAPPING` is assigned, in a module or a class of it."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == NAME:
+                return value
+            case ast.AnnAssign(target=ast.Name(id=name), value=value) if name == NAME:
+                return value
+    return None
+
+
+def _part(table: ast.expr | None, keys: Sequence[str]) -> ast.Dict | None:
+    for wanted in keys:
+        if not isinstance(table, ast.Dict):
+            return None
+        items = zip(table.keys, table.values, strict=True)
+        table = next((value for key, value in items if _text(key) == wanted), None)
+    return table if isinstance(table, ast.Dict) else None
+
+
+def _text(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

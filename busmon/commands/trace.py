@@ -1,0 +1,114 @@
+"""`busmon trace`: everything that is known of one message."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from busmon.commands.gaps import moment
+from busmon.ledger.coverage import is_covered
+from busmon.ledger.sqlite import seconds, stored_id
+from busmon.text import printable
+
+MESSAGE = """
+SELECT buses.name AS bus, coalesce(series.topic, reports.topic) AS topic,
+    outcome, reason, seen.received_at, seen.sent_at,
+    reports.state, reports.reported_at, reports.task,
+    tasks.state AS work, tasks.received_at AS taken_at, started_at, finished_at, retries
+FROM buses LEFT JOIN seen ON seen.bus = buses.id AND seen.id = :id
+LEFT JOIN series ON series.id = seen.series
+LEFT JOIN reports ON reports.bus = buses.id AND reports.id = :id
+LEFT JOIN tasks ON tasks.id = reports.task
+WHERE seen.id IS NOT NULL OR reports.id IS NOT NULL
+ORDER BY buses.name
+"""
+MISSING = """
+SELECT hop, start, recovered_at FROM missing JOIN buses ON buses.id = missing.bus
+WHERE missing.id = ? AND name = ? ORDER BY hop
+"""
+
+Facts = Mapping[str, Any]  # of one message on one bus; times are Unix seconds
+
+
+def trace(db: sqlite3.Connection, identity: str) -> list[Facts]:
+    """Return what is known of the message on each bus that has it."""
+    cursor = db.execute(MESSAGE, {"id": stored_id(identity)})
+    names = [column[0] for column in cursor.description]
+    return [_facts(db, identity, dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+
+def oldest(db: sqlite3.Connection) -> float | None:
+    """Return the Unix time to which the record of single messages reaches back."""
+    (first,) = db.execute("SELECT min(received_at) FROM seen").fetchone()
+    return seconds(first)
+
+
+def unknown(identity: str, reaches: float | None) -> str:
+    """Return what to say of a message that is not on record."""
+    record = f"messages since {moment(reaches)}" if reaches is not None else "no message yet"
+    return f"{printable(identity)}: not on record; the ledger holds {record}"
+
+
+def as_json(found: list[Facts]) -> str:
+    """Return the facts as a JSON array, an object for each bus."""
+    return json.dumps(found, indent=2)
+
+
+def as_text(identity: str, found: list[Facts]) -> str:
+    """Return the facts for people to read."""
+    lines = [printable(identity)]
+    for facts in found:
+        lines += (f"  {label:<9} {printable(text)}" for label, text in _lines(facts))
+    return "\n".join(lines)
+
+
+def _facts(db: sqlite3.Connection, identity: str, row: dict[str, Any]) -> Facts:
+    times = {name: seconds(value) for name, value in row.items() if name.endswith("_at")}
+    at = times["received_at"]
+    tapped = at is not None and is_covered(db, f"tap:{row['bus']}", at, at)
+    missing = [
+        {"hop": hop, "window": start / 1000, "recovered_at": seconds(recovered)}
+        for hop, start, recovered in db.execute(MISSING, (stored_id(identity), row["bus"]))
+    ]
+    return row | times | {"tap_watched": tapped, "missing": missing}
+
+
+def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    yield "bus", facts["bus"]
+    yield "topic", facts["topic"]
+    yield "seen", _seen(facts)
+    if facts["received_at"] is not None:
+        yield "judged", f"{facts['outcome']} {facts['reason']}".rstrip()
+    yield "listener", _listener(facts)
+    if facts["state"] == "passed":
+        yield "worker", _worker(facts)
+    for missing in facts["missing"]:
+        told = f"missing at the {missing['hop']} in the window of {moment(missing['window'])}"
+        late = missing["recovered_at"]
+        yield "audit", told if late is None else f"{told}, recovered by {moment(late)}"
+
+
+def _seen(facts: Facts) -> str:
+    received, sent = facts["received_at"], facts["sent_at"]
+    if received is None:
+        return "never by busmon, or longer ago than it remembers"
+    if sent is None:
+        return f"{moment(received)}; it does not say when it was sent"
+    return f"{moment(received)}, {received - sent:.3f} s after it was sent"
+
+
+def _listener(facts: Facts) -> str:
+    if facts["state"] is None:
+        watched = "although its tap was reporting" if facts["tap_watched"] else "no tap reported"
+        return f"not known to have had it: {watched} at that time"
+    task = f" as task {facts['task']}" if facts["task"] else ""
+    return f"{facts['state']}{task}, reported {moment(facts['reported_at'])}"
+
+
+def _worker(facts: Facts) -> str:
+    if facts["work"] is None:
+        return "no event of the task is known"
+    names = {"taken_at": "received", "started_at": "started", "finished_at": "finished"}
+    times = [f"{word} {moment(facts[name])}" for name, word in names.items() if facts[name]]
+    retries = [f"retries {facts['retries']}"] if facts["retries"] else []
+    return ", ".join([facts["work"], *times, *retries])

@@ -1,0 +1,1 @@
+"""Made-up traffic through the real way of a message."""

@@ -1,0 +1,32 @@
+"""`busmon demo`: made-up traffic of both buses through the real path, no broker needed."""
+
+import tempfile
+import threading
+from collections.abc import Callable
+
+from busmon.demo.traffic import TrafficSource
+from busmon.ledger.ledger import Ledger
+from busmon.rules import rule_book
+from busmon.service import Service
+from busmon.settings.models import Config, Web
+
+FEDORA_SHARE = 0.9  # of all messages, as on the real buses roughly
+
+
+def run(listen: str, rate: float, stopping: threading.Event, tell: Callable[[str], None]) -> None:
+    """Serve until `stopping`; `rate` is in messages a second. Raises OSError."""
+    # No bus is configured, since no broker is there to configure.
+    config = Config.model_construct(web=Web(listen=listen), buses={})
+    books = {"fedora": "packit", "centos": "centos"}
+    with tempfile.TemporaryDirectory(prefix="busmon-demo-") as directory:
+        service = Service(
+            config,
+            Ledger(f"{directory}/ledger.sqlite"),
+            {bus: rule_book(rules, config.rules) for bus, rules in books.items()},
+            [
+                TrafficSource("fedora", "fedora", rate * FEDORA_SHARE),
+                TrafficSource("centos", "centos", rate * (1 - FEDORA_SHARE)),
+            ],
+        )
+        tell(service.url)
+        service.run(stopping)

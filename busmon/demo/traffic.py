@@ -1,0 +1,147 @@
+"""Made-up traffic for `busmon demo`, through the same decoding as that of the real buses."""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from importlib.metadata import entry_points
+from random import Random
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from busmon.demo.bodies import CENTOS_SHARES, FEDORA_SHARES
+from busmon.message import Message
+from busmon.sources import fedora_message, json_body
+from busmon.sources.base import Handler, Link
+from busmon.sources.recorded.feed import feed
+
+DAMAGED = 0.008  # the part of the messages that no listener would see
+REDELIVERED = 0.01  # the part that comes a second time
+LATE = 0.01  # the part that takes minutes instead of about a second
+RECENT = 50  # messages that may still be redelivered
+
+SCHEMA = "copr.build.end"  # a schema that an empty body fails, where copr-messaging is installed
+
+
+class Delivery(NamedTuple):
+    """A message on its way: what the wire gives to the decoder."""
+
+    body: bytes
+    headers: dict[str, Any]
+    encoding: str = "utf-8"
+
+
+Damage = Callable[[Delivery], Delivery]
+
+# What can be wrong with a body on either bus: not UTF-8, not JSON, no object.
+BODY_DAMAGES: tuple[Damage, ...] = (
+    lambda sent: sent._replace(body=b"\xff" + sent.body),
+    lambda sent: sent._replace(body=sent.body[:-1]),
+    lambda sent: sent._replace(body=b"[" + sent.body + b"]"),
+)
+# What can be wrong on Fedora's bus besides: headers, and what kills the listener.
+HEADER_DAMAGES: tuple[Damage, ...] = (
+    lambda sent: sent._replace(headers=sent.headers | {"fedora_messaging_severity": 99}),
+    lambda sent: sent._replace(encoding="no-such-encoding"),
+)
+
+
+def _fail_schema(sent: Delivery) -> Delivery:
+    return sent._replace(body=b"{}", headers=sent.headers | {"fedora_messaging_schema": SCHEMA})
+
+
+class TrafficSource:
+    """An endless bus of made-up messages: every outcome among them, some redelivered.
+
+    `rate` is in messages a second; the same `seed` makes the same messages, but for their times.
+    """
+
+    def __init__(
+        self, name: str, kind: Literal["fedora", "centos"], rate: float, seed: int | None = None
+    ) -> None:
+        self.name = name
+        self.link = Link()
+        self.rejections = fedora_message.REJECTIONS if kind == "fedora" else json_body.REJECTIONS
+        self._make = self._fedora if kind == "fedora" else self._centos
+        self._shares = FEDORA_SHARES if kind == "fedora" else CENTOS_SHARES
+        self._damages = _fedora_damages() if kind == "fedora" else BODY_DAMAGES
+        self._rate = rate
+        self._rng = Random(seed)  # noqa: S311 - a demonstration, not a secret
+        self._stopping = threading.Event()
+
+    def run(self, handler: Handler) -> None:
+        """Hand over messages until stopped."""
+        feed(self.messages(), self._rate, self.link, self._stopping, handler)
+        self.link.stopped()
+
+    def stop(self) -> None:
+        """Ask `run` to record the batch in hand and return."""
+        self._stopping.set()
+
+    def messages(self) -> Iterator[Message]:
+        """Yield messages without end, each received now."""
+        recent: deque[Message] = deque(maxlen=RECENT)
+        weights = [share.weight for share in self._shares]
+        while True:
+            if recent and self._rng.random() < REDELIVERED:
+                again = self._rng.choice(recent)
+                yield replace(again, received_at=time.time(), redelivered=True)
+                continue
+            (share,) = self._rng.choices(self._shares, weights)
+            message = self._make(share.topic, json.dumps(share.make(self._rng)).encode())
+            recent.append(message)
+            yield message
+
+    def _fedora(self, topic: str, body: bytes) -> Message:
+        received_at = time.time()
+        headers = {
+            "fedora_messaging_schema": "base.message",
+            "fedora_messaging_severity": 20,
+            "sent-at": datetime.fromtimestamp(received_at - self._delay(), UTC).isoformat(),
+        }
+        sent = self._damaged(Delivery(body, headers))
+        parsed, rejected = fedora_message.decode(topic, sent.headers, sent.encoding, sent.body)
+        return Message(
+            bus=self.name,
+            id=str(UUID(bytes=self._rng.randbytes(16), version=4)),
+            topic=topic,
+            received_at=received_at,
+            sent_at=fedora_message.sent_at(sent.headers),
+            body=parsed,
+            size=len(sent.body),
+            rejected=rejected,
+        )
+
+    def _centos(self, topic: str, body: bytes) -> Message:
+        sent = self._damaged(Delivery(body, {}))
+        parsed, rejected = json_body.parse(sent.body)
+        return Message(
+            bus=self.name,
+            id=blake2b(topic.encode() + sent.body, digest_size=16).hexdigest(),
+            topic=topic,
+            received_at=time.time(),
+            body=parsed,
+            size=len(sent.body),
+            digest_id=True,
+            rejected=rejected,
+        )
+
+    def _damaged(self, sent: Delivery) -> Delivery:
+        if self._rng.random() >= DAMAGED:
+            return sent
+        return self._rng.choice(self._damages)(sent)
+
+    def _delay(self) -> float:
+        """Return seconds from sent to received: most about half a second, a few minutes."""
+        seconds = self._rng.lognormvariate(-0.5, 0.9)
+        return seconds * 300 if self._rng.random() < LATE else seconds
+
+
+def _fedora_damages() -> tuple[Damage, ...]:
+    damages = (*BODY_DAMAGES, *HEADER_DAMAGES)
+    installed = SCHEMA in entry_points(group="fedora.messages").names
+    return (*damages, _fail_schema) if installed else damages

@@ -1,0 +1,1 @@
+"""Whose fault it is that messages do not get through."""

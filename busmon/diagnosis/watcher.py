@@ -1,0 +1,266 @@
+"""Whose fault it is just now: gathers what the parts of the service know, and has it judged.
+
+A thread of its own looks every few seconds; /metrics, the page and /v1/status show what it
+saw last. Everything is read from memory, so that a full disk or a dead broker does not
+hold it up.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from prometheus_client.core import Metric
+
+from busmon.audit.auditor import Auditor
+from busmon.audit.balance import Hop as Place
+from busmon.diagnosis.history import Recent
+from busmon.diagnosis.verdict import BusFacts, Facts, Fault, Hop, Kind, Queue, Sign, Silent, judge
+from busmon.ledger.batch import Series, Tally
+from busmon.ledger.ledger import Ledger
+from busmon.message import Outcome
+from busmon.metrics.families import gauge
+from busmon.observers.base import Observer
+from busmon.observers.celery import CeleryObserver
+from busmon.observers.ready import ReadyObserver
+from busmon.settings.models import Config
+from busmon.silence.baseline import State
+from busmon.silence.blind_time import Blind
+from busmon.silence.watcher import SilenceWatch, Topic
+from busmon.sources.base import Cause, Link
+
+LOOKING = 2.0  # seconds between two looks
+STALE = 60.0  # seconds without a look, after which its verdict is nothing worth
+FIRST = 60.0  # seconds after the start within which what was never heard of may yet come
+FATAL = 86400.0  # seconds for which a message that kills a listener explains that one is dead
+WINDOWS = 3  # so many windows of the audit are held against somebody
+STALLED = 300.0  # seconds without any message at the listener while the bus brings some
+DELAY = 60.0  # seconds within which what the bus brings may still be on its way to the listener
+GROWING = 200.0  # seconds: of three such spans a queue is longer in all of the third
+# than at any time in the first
+IDLE = 1200.0  # seconds in which workers do some task, where any waits
+FAILING = 1800.0  # seconds in which tasks failed of late
+
+OWN = (f"{Cause.LEDGER}:", f"{Cause.ERROR}:")  # what busmon itself does to a connection
+
+log = logging.getLogger(__name__)
+
+Watch = TypeVar("Watch", bound=Observer)
+
+
+class FaultWatch:
+    """Looks at the parts of a service, from a thread of its own. Any thread may ask."""
+
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        links: Mapping[str, Link],
+        blind: Blind,
+        silence: SilenceWatch,
+        observers: Sequence[Observer],
+        auditor: Auditor,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._links = links
+        self._blind = blind
+        self._silence = silence
+        self._observers = observers
+        self._auditor = auditor
+        self._clock = clock
+        audit = config.audit
+        self._started = clock()
+        self._delay = max(DELAY, 2.0 * audit.ready.interval if audit.ready else 0.0)
+        self._heard: set[Observer] = set()
+        span = WINDOWS * audit.window + audit.grace
+        self._sums = {bus: Recent[Counter[str]](span) for bus in links}
+        self._handled = {bus: Recent[int](STALLED + 2 * self._delay) for bus in links}
+        self._received = {bus: Recent[int | None](STALLED + 2 * self._delay) for bus in links}
+        self._lengths: dict[str, Recent[int]] = {}
+        self._tasks = {bus: Recent[tuple[bool, Counter[str]]](FAILING) for bus in links}
+        self._fault = Fault(Kind.NONE, "", ())
+        self.look()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Look until `stopping`, and log each change of the verdict."""
+        told = Kind.NONE, ""
+        while not stopping.wait(LOOKING):
+            self.look()
+            kind, bus, evidence = self._fault
+            if (kind, bus) != told:
+                told = kind, bus
+                level = logging.INFO if kind is Kind.NONE else logging.WARNING
+                log.log(level, "fault: %s: %s", kind, "; ".join(evidence[:1]))
+
+    def fault(self) -> Fault:
+        """Return the verdict of the last look."""
+        if self._clock() - self._looked > STALE:
+            why = f"its own watch did not look for more than {STALE:g} s; the log may say why"
+            return judge(Facts(problem=why))
+        return self._fault
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric of the verdict."""
+        found = self.fault().kind
+        yield gauge(
+            "busmon_fault",
+            "Whose fault it is, as far as busmon can tell: exactly one kind is 1, none if all is"
+            " well. /v1/status and the page give the evidence.",
+            ["kind"],
+            (((kind,), kind is found) for kind in Kind),
+        )
+
+    def look(self) -> None:
+        """Gather the facts and judge."""
+        now = self._clock()
+        tallies, states = self._ledger.tallies(), self._silence.states(now)
+        buses = tuple(
+            self._bus(bus, now, _seen(bus, tallies, now), _of(bus, states)) for bus in self._links
+        )
+        self._fault = judge(Facts(problem=self._ledger.problem(), buses=buses))
+        self._looked = now
+
+    def _bus(self, bus: str, now: float, seen: "_Seen", states: Mapping[str, State]) -> BusFacts:
+        self._handled[bus].add(now, seen.handled)
+        problem = self._links[bus].problem()
+        usual = [state for state in states.values() if state.ready and not state.silent]
+        owed = [state.expected for state in usual if state.expected is not None]
+        listener = self._observer(bus, ReadyObserver)
+        celery = self._observer(bus, CeleryObserver)
+        tap = next((o for o in self._observers if (o.kind, o.bus) == ("tap", bus)), None)
+        hops = self._hops(bus, now)
+        done, idle = self._done(bus, celery, now)
+        return BusFacts(
+            name=bus,
+            problem=problem,
+            own_problem=(problem or "").startswith(OWN),
+            last=now - max(seen.last.values()) if seen.last else None,
+            silent=tuple(_silent(states, seen.last, now)),
+            flowing=len(usual),
+            owed=sum(owed) if owed else None,
+            unlearned=sum(
+                topic in seen.last and not state.ready and not state.silent
+                for topic, state in states.items()
+            ),
+            monitor=self._monitor(listener, now) if listener else None,
+            stalled=self._stalled(bus, listener, now) if listener else None,
+            tap=self._sign(tap, "no report for half a minute", now) if tap else None,
+            listener=hops.get(Place.LISTENER),
+            fatal=tuple(sorted(seen.fatal)),
+            celery=self._sign(celery, celery.problem() or "", now) if celery else None,
+            workers=hops.get(Place.WORKER),
+            queues=tuple(self._queues(celery.lengths(), now, idle)) if celery else (),
+            failed=done["failed"],
+            succeeded=done["succeeded"],
+        )
+
+    def _observer(self, bus: str, kind: type[Watch]) -> Watch | None:
+        return next((o for o in self._observers if isinstance(o, kind) and o.bus == bus), None)
+
+    def _sign(self, observer: Observer, problem: str, now: float) -> Sign:
+        if observer.up():
+            self._heard.add(observer)
+            return Sign(True)
+        if observer not in self._heard and now - self._started < FIRST:
+            return Sign(None, problem)
+        return Sign(False, problem)
+
+    def _monitor(self, listener: ReadyObserver, now: float) -> Sign:
+        sign = self._sign(listener, listener.problem() or "", now)
+        if sign.up and not listener.consuming():
+            return Sign(False, "it answers that it is not consuming")
+        return sign
+
+    def _stalled(self, bus: str, listener: ReadyObserver, now: float) -> int | None:
+        """Return how many messages the bus brought for a listener that received none meanwhile.
+
+        Not known where one of both was not seen all the time; and what busmon gets after a
+        blind time, the listener got long before.
+        """
+        self._received[bus].add(now, listener.received() if listener.up() else None)
+        start = now - STALLED - self._delay
+        received = self._received[bus].between(start, now)
+        before, lately = (self._handled[bus].at(at) for at in (start, now - self._delay))
+        if received is None or None in received or before is None or lately is None:
+            return None
+        if self._blind.sight(bus).blind_between(start - STALLED, now):
+            return None
+        return lately - before if len(set(received)) == 1 else 0
+
+    def _hops(self, bus: str, now: float) -> dict[Place, Hop]:
+        """Return what the windows closed of late come to, at each hop that is audited."""
+        counts: Counter[str] = Counter()
+        for (of, _, place), sums in self._auditor.sums().items():
+            if of == bus:
+                for name, number in sums._asdict().items():
+                    counts[f"{place} {name}"] += number
+        self._sums[bus].add(now, counts)
+        news = counts - (self._sums[bus].oldest() or Counter())
+        return {
+            place: Hop(
+                expected=news[f"{place} messages"] + news[f"{place} missing"],
+                missing=max(0, news[f"{place} missing"] - news[f"{place} recovered"]),
+                unexpected=news[f"{place} unexpected"],
+            )
+            for place in (Place.LISTENER, Place.WORKER)
+            if any(news[f"{place} {name}"] for name in ("messages", "missing", "unexpected"))
+        }
+
+    def _done(
+        self, bus: str, celery: CeleryObserver | None, now: float
+    ) -> tuple[Counter[str], bool]:
+        """Return the events of tasks of late, and whether there was surely none for `IDLE`."""
+        if celery is None:
+            return Counter(), False
+        recent, state = self._tasks[bus], (celery.up(), celery.events())
+        recent.add(now, state)
+        before = recent.oldest() or state
+        return state[1] - before[1], state[0] and recent.between(now - IDLE, now) == [state]
+
+    def _queues(self, lengths: Mapping[str, int], now: float, idle: bool) -> Iterator[Queue]:
+        """Yield the queues, and by how much each is longer than it was at any time before."""
+        for name, length in lengths.items():
+            recent = self._lengths.setdefault(name, Recent(IDLE))
+            recent.add(now, length)
+            stuck = idle and min(recent.between(now - IDLE, now) or [0]) > 0
+            earlier = recent.between(now - 3 * GROWING, now - 2 * GROWING)
+            later = recent.between(now - GROWING, now)
+            grown = min(later) - max(earlier) if earlier and later else 0
+            yield Queue(name, length, grown, IDLE if stuck else 0.0)
+
+
+class _Seen(NamedTuple):
+    """What the tallies say of one bus."""
+
+    last: dict[str, float]  # Unix time of the newest message, by topic
+    handled: int  # messages that are for the listener
+    fatal: set[str]  # topics of which came of late what can kill the listener
+
+
+def _seen(bus: str, tallies: Mapping[Series, Tally], now: float) -> _Seen:
+    last: dict[str, float] = {}
+    handled, fatal = 0, set()
+    for series, tally in tallies.items():
+        if series.bus != bus or tally.last_received is None:
+            continue
+        last[series.topic] = max(tally.last_received, last.get(series.topic, 0.0))
+        if series.outcome == Outcome.HANDLED:
+            handled += tally.messages
+        if series.outcome == Outcome.ERROR and tally.last_received > now - FATAL:
+            fatal.add(series.topic)
+    return _Seen(last, handled, fatal)
+
+
+def _of(bus: str, states: Mapping[Topic, State]) -> dict[str, State]:
+    return {topic.name: state for topic, state in states.items() if topic.bus == bus}
+
+
+def _silent(states: Mapping[str, State], last: Mapping[str, float], now: float) -> Iterator[Silent]:
+    for topic, state in states.items():
+        if state.silent and topic in last:
+            learned = (state.expected or 0.0) > (state.limit or 0.0)
+            numbers = (state.expected, state.limit) if learned else (None, None)
+            yield Silent(topic, now - last[topic], *numbers)

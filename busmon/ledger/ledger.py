@@ -1,0 +1,226 @@
+"""The ledger: what was seen, and the tallies, on disk before anything is acknowledged.
+
+One SQLite file in WAL mode with `synchronous=FULL`. A message is known by its bus and id:
+a second one with both is a duplicate and is counted as such, not again. Rows of `seen`
+are pruned by age and size; the tallies are kept for ever and the hourly sums for 13 months.
+"""
+
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from busmon.ledger.batch import Batch, Judged, Series, Tally
+from busmon.ledger.sqlite import Files, milliseconds, opened, seconds
+
+HOURS_KEPT = 24 * 31 * 13
+PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
+HANGING = 10.0  # seconds after which a write that has not come back is told of
+
+
+class NotRecorded(Exception):
+    """The batch is not on disk, so it must not be acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch: the messages counted, the rest being duplicates."""
+
+    new: Sequence[Judged]
+    duplicates: int
+    seconds: float  # that writing and committing took
+
+
+class Ledger:
+    """Open the ledger at `path`, made if missing; ":memory:" keeps nothing. Thread-safe."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._tallies: dict[Series, Tally] = {}
+        self._duplicates: Counter[str] = Counter()
+        self._buses: dict[str, int] = {}
+        self._ids: dict[Series, int] = {}
+        self._begun: float | None = None  # monotonic, of the write in hand
+        self._batch_problem: str | None = None
+        self._note_problem: str | None = None  # of any other write
+        self.pruned = Counter(age=0, size=0)
+        with ExitStack() as file:
+            self._db = file.enter_context(opened(path))
+            self._load()
+            self._files = Files(path)
+            self._file = file.pop_all()
+
+    def close(self) -> None:
+        """Close the file; a batch being written is finished first."""
+        with self._writing:
+            self._file.close()
+
+    def record(self, judged: Sequence[Judged]) -> Recorded:
+        """Write a batch in one transaction. Raises NotRecorded, and then none of it counts."""
+        with self._writing:
+            started = time.perf_counter()
+            batch = Batch(self._db, dict(self._buses), dict(self._ids))
+            try:
+                with self._transaction():
+                    for one in judged:
+                        batch.add(one)
+                    batch.sum_up()
+            except NotRecorded as error:
+                self._batch_problem = str(error)
+                raise
+            self._batch_problem = self._note_problem = None
+            took = time.perf_counter() - started
+            self._publish(batch)
+        return Recorded(batch.new, len(judged) - len(batch.new), took)
+
+    def know(self, series: Iterable[Series]) -> None:
+        """Let these counters exist, at zero where nothing was counted yet."""
+        with self._reading:
+            self._tallies = dict.fromkeys(series, Tally()) | self._tallies
+
+    def tallies(self) -> dict[Series, Tally]:
+        """Return every counter; never waits for a batch being written."""
+        with self._reading:
+            return dict(self._tallies)
+
+    def duplicates(self) -> Counter[str]:
+        """Return the number of duplicates by bus; never waits for a batch being written."""
+        with self._reading:
+            return Counter(self._duplicates)
+
+    def problem(self) -> str | None:
+        """Return why the last batch or note was not written, or the next can't be; or None."""
+        problem = self._files.problem() or self._hanging()
+        problem = problem or self._batch_problem or self._note_problem
+        return problem and f"ledger: {problem}"
+
+    def bus_number(self, bus: str) -> int:
+        """Return the number by which the tables know a bus, made where it has none."""
+        with self.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO buses (name) VALUES (?)", (bus,))
+            (number,) = db.execute("SELECT id FROM buses WHERE name = ?", (bus,)).fetchone()
+        with self._writing:
+            self._buses[bus] = number
+        return int(number)
+
+    def own_queue(self, bus: str) -> str:
+        """Return the name of busmon's queue on this bus: a UUID, made once."""
+        number = self.bus_number(bus)
+        with self.transaction() as db:
+            new = "UPDATE buses SET queue = ? WHERE id = ? AND queue IS NULL"
+            db.execute(new, (str(uuid4()), number))
+            (queue,) = db.execute("SELECT queue FROM buses WHERE id = ?", (number,)).fetchone()
+        return str(queue)
+
+    def size(self) -> tuple[int, int]:
+        """Return the number of messages on record, and the bytes that it takes."""
+        return self._size
+
+    def prune(self, now: float, retention: float, size_limit: int) -> bool:
+        """Forget up to `PRUNED_AT_ONCE` messages and tell whether there are more to forget.
+
+        Forgotten are messages older than `retention` seconds, and the oldest while the
+        file uses more than `size_limit` bytes. Raises NotRecorded where it can't.
+        """
+        with self.transaction() as db:
+            db.execute("DELETE FROM hours WHERE hour < ?", (now // 3600 - HOURS_KEPT,))
+            removed, reason = self._forget(max(0.0, now - retention), size_limit)
+        self.pruned[reason] += removed
+        return removed == PRUNED_AT_ONCE
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the file for reading and writing; all or nothing is on disk afterwards.
+
+        Counting waits meanwhile, so be short: some milliseconds. Raises NotRecorded where
+        nothing could be written.
+        """
+        try:
+            with self._writing, self._transaction():
+                yield self._db
+        except NotRecorded as error:
+            self._note_problem = str(error)
+            raise
+        self._note_problem = None
+
+    def _hanging(self) -> str | None:
+        begun = self._begun
+        waiting = 0.0 if begun is None else time.monotonic() - begun
+        if waiting <= HANGING:
+            return None
+        return f"a write has not come back for {waiting:.0f} s: does the disk hang?"
+
+    def _forget(self, horizon: float, size_limit: int) -> tuple[int, str]:
+        (first,) = self._db.execute("SELECT min(seq) FROM seen").fetchone()
+        if first is None:
+            return 0, "age"
+        end, reason = first + PRUNED_AT_ONCE, "size"
+        if self._bytes() <= size_limit:
+            end, reason = self._first_since(horizon, first, end), "age"
+        return self._db.execute("DELETE FROM seen WHERE seq < ?", (end,)).rowcount, reason
+
+    def _first_since(self, moment: float, first: int, end: int) -> int:
+        """Return the first row from `first` on and before `end` that is not older."""
+        (found,) = self._db.execute(
+            "SELECT min(seq) FROM seen WHERE seq >= ? AND seq < ? AND received_at >= ?",
+            (first, end, milliseconds(moment)),
+        ).fetchone()
+        return end if found is None else int(found)
+
+    def _measure(self) -> tuple[int, int]:
+        first, last = self._db.execute(
+            "SELECT (SELECT min(seq) FROM seen), (SELECT max(seq) FROM seen)"
+        ).fetchone()
+        return 0 if first is None else last - first + 1, self._bytes()
+
+    def _bytes(self) -> int:
+        pragmas = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas)
+        return int((pages - free) * size)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing is on disk afterwards; raises NotRecorded where it is nothing."""
+        self._begun = time.monotonic()
+        try:
+            with self._db:  # commits, or rolls back
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                size = self._measure()
+                if lost := self._files.problem():
+                    raise NotRecorded(lost)
+        except sqlite3.Error as error:
+            raise NotRecorded(self._files.explain(error)) from error
+        finally:
+            self._begun = None
+        self._size = size
+
+    def _load(self) -> None:
+        for number, name, duplicates in self._db.execute("SELECT id, name, duplicates FROM buses"):
+            self._buses[name] = number
+            self._duplicates[name] = duplicates
+        for number, *labels, messages, received, sent in self._db.execute(
+            "SELECT series.id, name, topic, outcome, reason, messages, last_received, last_sent"
+            " FROM series JOIN buses ON buses.id = series.bus"
+        ):
+            series = Series(*labels)
+            self._ids[series] = number
+            self._tallies[series] = Tally(messages, seconds(received), seconds(sent))
+        self._size = self._measure()
+
+    def _publish(self, batch: Batch) -> None:
+        with self._reading:
+            for one in batch.sums.values():
+                before = self._tallies.get(one.series, Tally())
+                sent = before.last_sent if one.sent is None else seconds(one.sent)
+                self._tallies[one.series] = Tally(
+                    before.messages + one.messages, seconds(one.received), sent
+                )
+            self._duplicates.update(batch.duplicates)
+        self._buses, self._ids = batch.buses, batch.ids

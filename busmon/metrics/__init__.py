@@ -1,0 +1,1 @@
+"""The Prometheus collectors of what the ledger holds."""

@@ -1,0 +1,224 @@
+"""What /metrics says: read at scrape time from the ledger and the sources, and never in their way.
+
+The counters of messages come from the ledger and continue over restarts. The histograms,
+and what is counted of connections, begin with the process, as Prometheus expects it.
+"""
+
+import platform
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from busmon.ledger.batch import Series, Tally
+from busmon.ledger.ledger import Ledger, Recorded
+from busmon.ledger.sqlite import milliseconds
+from busmon.metrics.families import Buckets, by_bus, counter, gauge, histogram
+from busmon.pipeline import OTHER
+from busmon.sources.base import Cause, Link
+
+DELAYS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)  # seconds
+SIZES = tuple(256 * 4**power for power in range(9))  # bytes: 256 B to 16 MiB
+BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # messages
+COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)  # seconds
+
+
+class Metrics:
+    """A collector over the ledger, the links of the sources by bus, and what was observed.
+
+    `size_limit` is that of the ledger in bytes; None where nothing is pruned by size.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        links: Mapping[str, Link],
+        version: str,
+        size_limit: int | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._size_limit = size_limit
+        self._links = links
+        self._build = version, platform.python_version()
+        self._observing = threading.Lock()  # held for a batch or a copy, never while waiting
+        self._delays = defaultdict(lambda: Buckets(DELAYS), {bus: Buckets(DELAYS) for bus in links})
+        self._sizes = defaultdict(lambda: Buckets(SIZES), {bus: Buckets(SIZES) for bus in links})
+        self._batches = Buckets(BATCHES)
+        self._commits = Buckets(COMMITS)
+
+    def observe(self, recorded: Recorded) -> None:
+        """Add a batch to the histograms; its duplicates count only in the batch's size."""
+        with self._observing:
+            for message in recorded.new:
+                bus = message.series.bus
+                self._sizes[bus].add(message.size)
+                if message.sent_at is not None and milliseconds(message.sent_at) is not None:
+                    delay = max(0.0, message.received_at - message.sent_at)  # clocks differ
+                    self._delays[bus].add(delay)
+            self._batches.add(len(recorded.new) + recorded.duplicates)
+            self._commits.add(recorded.seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric; waits neither for a broker nor for the disk."""
+        yield from _messages(self._ledger.tallies(), self._links)
+        yield counter(
+            "busmon_duplicates_total",
+            "Messages delivered again that the ledger already had, and which were not counted.",
+            ["bus"],
+            by_bus(dict.fromkeys(self._links, 0) | self._ledger.duplicates()),
+        )
+        with self._observing:
+            yield from self._histograms()
+        yield from _connections(self._links)
+        yield from _ledger(self._ledger)
+        if self._size_limit is not None:
+            yield gauge(
+                "busmon_ledger_size_limit_bytes",
+                "Disk space above which the ledger takes the oldest messages off the record.",
+                [],
+                [((), self._size_limit)],
+            )
+        yield gauge(
+            "busmon_build_info",
+            "Always 1; the labels say which busmon runs, and on which Python.",
+            ["version", "python"],
+            [(self._build, 1)],
+        )
+
+    def _histograms(self) -> list[Metric]:
+        by_bus = (
+            histogram(name, text, ["bus"], {(bus,): of for bus, of in buckets.items()})
+            for name, text, buckets in (
+                (
+                    "busmon_message_delay_seconds",
+                    "Time from a message's sending, by its own account, to its receipt; 0 where"
+                    " the clocks disagree. Only of messages that say when they were sent.",
+                    self._delays,
+                ),
+                ("busmon_message_size_bytes", "Size of a message's body as sent.", self._sizes),
+            )
+        )
+        return [
+            *by_bus,
+            histogram(
+                "busmon_batch_messages",
+                "Messages recorded and acknowledged together, duplicates included.",
+                [],
+                {(): self._batches},
+            ),
+            histogram(
+                "busmon_commit_duration_seconds",
+                "Time to write one batch to the ledger, until it is on disk.",
+                [],
+                {(): self._commits},
+            ),
+        ]
+
+
+def make_registry(*collectors: Collector) -> CollectorRegistry:
+    """Return a registry of busmon's own metrics and those of its process."""
+    registry = CollectorRegistry(auto_describe=True)  # so that name[] finds every metric
+    for collector in collectors:
+        registry.register(collector)
+    ProcessCollector(registry=registry)
+    registry.register(_Threads())
+    return registry
+
+
+class _Threads:
+    """The standard `process_threads`, which prometheus-client's own collector lacks."""
+
+    def collect(self) -> Iterator[Metric]:
+        tasks = Path("/proc/self/task")  # Linux only, as prometheus-client's collector is
+        if tasks.is_dir():
+            number = sum(1 for _ in tasks.iterdir())
+            text = "Number of OS threads in the process."
+            yield gauge("process_threads", text, [], [((), number)])
+
+
+def _messages(tallies: Mapping[Series, Tally], buses: Iterable[str]) -> Iterator[Metric]:
+    received: dict[tuple[str, str], float] = {}
+    sent: dict[tuple[str, str], float] = {}
+    folded = Counter(dict.fromkeys(buses, 0))
+    for series, tally in tallies.items():
+        topic = series.bus, series.topic
+        if tally.last_received is not None and tally.messages:
+            received[topic] = max(tally.last_received, received.get(topic, tally.last_received))
+        if tally.last_sent is not None:
+            sent[topic] = max(tally.last_sent, sent.get(topic, tally.last_sent))
+        folded[series.bus] += tally.messages if series.topic == OTHER else 0
+    yield counter(
+        "busmon_messages_total",
+        "Messages received, each in exactly one series: its outcome at the listener, and why.",
+        Series._fields,
+        ((series, tally.messages) for series, tally in tallies.items()),
+    )
+    yield gauge(
+        "busmon_last_message_timestamp_seconds",
+        "Unix time at which the newest message of the topic was received.",
+        ["bus", "topic"],
+        received.items(),
+    )
+    yield gauge(
+        "busmon_last_message_sent_timestamp_seconds",
+        "Unix time at which the newest message of the topic was sent, by its own account.",
+        ["bus", "topic"],
+        sent.items(),
+    )
+    yield counter(
+        "busmon_topics_folded_total",
+        f"Messages counted under the topic {OTHER}, since the bus has too many unknown topics.",
+        ["bus"],
+        by_bus(folded),
+    )
+
+
+def _connections(links: Mapping[str, Link]) -> Iterator[Metric]:
+    causes = [(bus, link, cause) for bus, link in links.items() for cause in Cause]
+    yield gauge(
+        "busmon_bus_connected",
+        "1 while the bus is connected and subscribed, else 0.",
+        ["bus"],
+        by_bus({bus: link.connected for bus, link in links.items()}),
+    )
+    yield counter(
+        "busmon_bus_connects_total",
+        "Times that the bus was connected and subscribed.",
+        ["bus"],
+        by_bus({bus: link.connects for bus, link in links.items()}),
+    )
+    yield counter(
+        "busmon_bus_disconnects_total",
+        "Connections or subscriptions to the bus that were lost, by why.",
+        ["bus", "reason"],
+        (((bus, cause), link.disconnects[cause]) for bus, link, cause in causes),
+    )
+    yield counter(
+        "busmon_bus_connect_failures_total",
+        "Attempts to connect and subscribe to the bus that failed, by why.",
+        ["bus", "reason"],
+        (((bus, cause), link.failures[cause]) for bus, link, cause in causes),
+    )
+
+
+def _ledger(ledger: Ledger) -> Iterator[Metric]:
+    rows, size = ledger.size()
+    yield gauge(
+        "busmon_ledger_up",
+        "1 while the ledger can be written; 0 after a write that failed, or while one hangs.",
+        [],
+        [((), ledger.problem() is None)],
+    )
+    yield gauge("busmon_ledger_rows", "Messages that the ledger has on record.", [], [((), rows)])
+    yield gauge("busmon_ledger_size_bytes", "Disk space that the ledger uses.", [], [((), size)])
+    yield counter(
+        "busmon_ledger_pruned_rows_total",
+        "Messages taken off the record, for their age or for the ledger's size limit.",
+        ["reason"],
+        (((reason,), rows) for reason, rows in ledger.pruned.items()),
+    )

@@ -1,0 +1,192 @@
+"""What the tap in the listener's process reports, taken into the ledger by message id."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Literal
+
+from prometheus_client.core import Metric
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from busmon.ledger.coverage import HOLE, note_span
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.sqlite import milliseconds, stored_id
+from busmon.metrics.families import counter
+
+STATES = ("passed", "dropped", "raised")
+REFUSALS = ("method", "token", "type", "length", "size", "malformed", "bus", "ledger")
+DELAY = 1.0  # seconds by which two batches of a tap may take differently long to arrive
+REMEMBERED = 100  # processes of the listener; more than that restart in no minute
+
+_FIELDS = attrgetter("id", "topic", "state", "task")
+
+log = logging.getLogger(__name__)
+
+Text = Annotated[str, Field(min_length=1, max_length=255)]
+Ago = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Report(BaseModel):
+    """What the listener did with a message."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    id: Text
+    topic: Annotated[str, Field(max_length=255)]
+    state: Literal["passed", "dropped", "raised"]
+    task: Text | None = None  # the first that was published
+
+
+class Batch(BaseModel):
+    """Some reports of one tap, in their order; all that there was from `since` to `until`."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    tap: Text  # one process of the listener
+    seq: Annotated[int, Field(ge=1, le=2**53)]  # the same when sent again
+    bus: Text
+    since: Ago  # seconds before it was sent
+    until: Ago
+    lost: Whole  # reports before `since` that the tap could not keep
+    last: bool = False  # the process ends, and has told everything
+    reports: Annotated[list[Report], Field(max_length=1000)]
+
+
+class Malformed(Exception):
+    """Not a batch of reports; the text says where, and repeats nothing of it."""
+
+
+def parse(content: bytes) -> Batch:
+    """Return the batch that `content` is; raises Malformed."""
+    try:
+        return Batch.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(key) for key in first["loc"])
+        raise Malformed(f"{place}: {first['type']}" if place else first["type"]) from None
+
+
+@dataclass(slots=True)
+class _Tap:
+    """A process of the listener, as far as busmon knows it."""
+
+    seq: int = -1
+    ended: bool = False
+
+
+class Inbox:
+    """Takes the reports for one bus; an observer of kind `tap`. Thread-safe.
+
+    Of several reports of one message, delivered again, the one that says most stays: passed
+    before dropped, and that before raised.
+    """
+
+    kind = "tap"
+
+    def __init__(
+        self, ledger: Ledger, bus: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.bus = bus
+        self._ledger = ledger
+        self._number = ledger.bus_number(bus)
+        self._clock = clock
+        self._taking = threading.Lock()  # also while it is written
+        self._counting = threading.Lock()  # a moment at most
+        self._taps: dict[str, _Tap] = {}
+        self._heard = float("-inf")  # monotonic, of the last batch
+        self._states = Counter(dict.fromkeys(STATES, 0))
+        self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
+        self._lost = 0
+        self._stopping = threading.Event()
+
+    def take(self, batch: Batch, now: float) -> None:
+        """Write the reports and what they cover in one transaction; `now` in Unix time.
+
+        Raises NotRecorded, and then nothing of it is taken.
+        """
+        with self._taking:
+            tap = self._taps.get(batch.tap)
+            again = tap is not None and batch.seq <= tap.seq
+            newest = next(reversed(self._taps.values()), None)
+            # After a process that told everything before its end, its successor misses
+            # nothing: there was no listener. One that was killed had more to tell.
+            first = batch.seq == 1
+            succeeds = first and tap is None and newest is not None and newest.ended
+            with self._ledger.transaction() as db:
+                # In the alphabet "dropped" is before "raised", too.
+                db.executemany(
+                    "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO UPDATE"
+                    " SET state = excluded.state, task = excluded.task,"
+                    " reported_at = excluded.reported_at WHERE state != 'passed'"
+                    " AND (excluded.state = 'passed' OR excluded.state < state)",
+                    [
+                        (self._number, stored_id(id_), topic, state, task, milliseconds(now))
+                        for id_, topic, state, task in map(_FIELDS, batch.reports)
+                    ],
+                )
+                since, until = now - batch.since, now - batch.until
+                hole = HOLE if succeeds else 0 if first or batch.lost else DELAY
+                note_span(db, f"tap:{self.bus}", min(since, until), until, hole)
+            self._remember(batch)
+            self._heard = self._clock()
+            if not again:
+                with self._counting:
+                    self._states.update(one.state for one in batch.reports)
+                    self._lost += batch.lost
+
+    def refuse(self, reason: str) -> None:
+        """Count a request that is not taken, by one of REFUSALS."""
+        with self._counting:
+            self._refusals[reason] += 1
+
+    def run(self) -> None:
+        """Log when the tap falls silent or is heard again, until stopped."""
+        up = True
+        while not self._stopping.wait(1.0):
+            if up != self.up():
+                up = not up
+                said = "reports again" if up else f"has not reported for {HOLE:g} s"
+                log.warning("tap:%s: %s", self.bus, said)
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopping.set()
+
+    def up(self) -> bool:
+        """Tell whether the tap was heard of late."""
+        return self._clock() - self._heard < HOLE
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what was taken, refused and lost, since this process started."""
+        with self._counting:
+            states, refusals, lost = dict(self._states), dict(self._refusals), self._lost
+        yield counter(
+            "busmon_tap_reports_total",
+            "Messages of which the tap in the listener's process reported what became of them.",
+            ["bus", "state"],
+            (((self.bus, state), number) for state, number in states.items()),
+        )
+        yield counter(
+            "busmon_tap_lost_reports_total",
+            "Reports that the tap could not keep until busmon took them.",
+            ["bus"],
+            [((self.bus,), lost)],
+        )
+        yield counter(
+            "busmon_tap_reports_refused_total",
+            "Requests to /v1/reports that were not taken, by why.",
+            ["reason"],
+            (((reason,), number) for reason, number in refusals.items()),
+        )
+
+    def _remember(self, batch: Batch) -> None:
+        tap = self._taps.pop(batch.tap, None) or _Tap()  # back in as the newest
+        tap.seq, tap.ended = max(tap.seq, batch.seq), batch.last
+        self._taps[batch.tap] = tap
+        while len(self._taps) > REMEMBERED:
+            del self._taps[next(iter(self._taps))]

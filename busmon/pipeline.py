@@ -1,0 +1,78 @@
+"""The way of a message: judge, record. When `record` returns, the batch is on disk."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from busmon.ledger.batch import Judged, Series
+from busmon.ledger.ledger import Ledger, Recorded
+from busmon.message import Message, Verdict
+from busmon.rules import RAISES, RuleBook
+
+OTHER = "__other__"  # the topic under which unknown ones beyond the limit are counted
+LONGEST_TOPIC = 255  # characters; AMQP allows 255 bytes, MQTT and STOMP far more
+
+
+class Monitor:
+    """Judges each message by its bus's rule book, and records batches of them.
+
+    `rejections` are what each bus's source can say of a message that has no body.
+    Beyond `unknown_topics` distinct topics of a bus that its rules do not know, further
+    ones are counted under one name, so that a publisher can't flood /metrics with series.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        books: Mapping[str, RuleBook],
+        rejections: Mapping[str, Iterable[Verdict]],
+        unknown_topics: int,
+        observe: Callable[[Recorded], None],
+    ) -> None:
+        self._ledger = ledger
+        self._books = books
+        self._observe = observe
+        self._unknown_topics = unknown_topics
+        self._known = {bus: {topic for topic, _ in book.known()} for bus, book in books.items()}
+        self._unknown = {bus: set[str]() for bus in books}
+        for series in ledger.tallies():
+            if series.bus in books and series.topic not in {OTHER, *self._known[series.bus]}:
+                self._unknown[series.bus].add(series.topic)
+        for bus, book in books.items():
+            ledger.know(Series(bus, *labels) for labels in _labels(book, rejections[bus]))
+
+    def judge(self, message: Message) -> Judged:
+        """Return what is to be recorded of a message; its body is needed no longer."""
+        verdict = self._books[message.bus].judge(message)
+        return Judged(
+            Series(message.bus, self._folded(message), verdict.outcome, verdict.reason),
+            message.id,
+            message.received_at,
+            message.sent_at,
+            message.size,
+            message.redelivered,
+            message.digest_id,
+        )
+
+    def record(self, batch: Sequence[Judged]) -> None:
+        """Put a batch on disk; raises NotRecorded where it is not."""
+        self._observe(self._ledger.record(batch))
+
+    def _folded(self, message: Message) -> str:
+        unknown = self._unknown[message.bus]
+        if message.topic in self._known[message.bus] or message.topic in unknown:
+            return message.topic
+        topic = message.topic.encode(errors="backslashreplace").decode()[:LONGEST_TOPIC]
+        if topic not in unknown and len(unknown) >= self._unknown_topics:
+            topic = OTHER
+        else:
+            unknown.add(topic)
+        return topic
+
+
+def _labels(book: RuleBook, rejections: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:
+    """Yield topic, outcome and reason of every series that must exist from the start."""
+    always = (*rejections, RAISES)
+    known = dict.fromkeys(book.known())
+    for topic in dict.fromkeys(topic for topic, _ in known):
+        known |= dict.fromkeys((topic, verdict) for verdict in always)
+    for topic, verdict in known:
+        yield topic, verdict.outcome, verdict.reason

@@ -1,0 +1,1 @@
+"""The shape of the configuration: frozen sections, checked quantities, secrets."""

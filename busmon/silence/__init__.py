@@ -1,0 +1,1 @@
+"""What is usual of a topic, and when it has been silent for too long."""

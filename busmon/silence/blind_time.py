@@ -1,0 +1,174 @@
+"""Blindness: when busmon did not receive from a bus, disconnected or not running at all.
+
+There is one rule for both. For each bus the ledger keeps until when busmon is known to
+have received (`buses.watched`, written every `STAMP` seconds); whatever lies between that
+and the next moment at which it receives was a blind time. So after `kill -9` the time
+without busmon is noted at its next connection, and up to `STAMP` seconds too much.
+"""
+
+import logging
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from busmon.ledger.ledger import HOURS_KEPT, Ledger, NotRecorded
+from busmon.ledger.sqlite import milliseconds
+from busmon.sources.base import Link
+
+TICK = 1.0  # seconds between looks at the connections
+STAMP = 10.0  # seconds between writes
+HOLE = 30.0  # seconds without a look: the process was suspended
+KEPT = HOURS_KEPT * 3600.0  # seconds that blind times are remembered, as the hours are
+
+log = logging.getLogger(__name__)
+
+
+class Interval(NamedTuple):
+    """Unix times; receiving again at `until`."""
+
+    since: float
+    until: float
+
+
+class Connection(NamedTuple):
+    """What is to be seen of a link: whether it is up, and the times that it came up."""
+
+    up: bool
+    connects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One bus: until when busmon is known to have received, and when before that it had not."""
+
+    watched: float
+    seconds: float = 0.0  # blind in all, but for the blind time that lasts
+    intervals: tuple[Interval, ...] = ()  # oldest first
+    receiving: bool = False
+    connects: int = 0
+
+    def after(self, now: float, connection: Connection) -> "Sight":
+        """Return what is known after a look at the connection."""
+        if not connection.up:
+            return replace(self, receiving=False)
+        seen = replace(self, watched=now, receiving=True, connects=connection.connects)
+        unbroken = self.receiving and self.connects == connection.connects
+        if now <= self.watched or (unbroken and now - self.watched <= HOLE):
+            return seen  # a clock that was set back tells of no time at all
+        interval = Interval(self.watched, now)
+        kept = (known for known in self.intervals if known.until > now - KEPT)
+        length = interval.until - interval.since
+        return replace(seen, seconds=self.seconds + length, intervals=(*kept, interval))
+
+    def blind_seconds(self, now: float) -> float:
+        """Return how long it was blind in all."""
+        return self.seconds + (0.0 if self.receiving else max(0.0, now - self.watched))
+
+    def blind_between(self, since: float, until: float) -> list[Interval]:
+        """Return the blind times that lie in that time or reach into it, the lasting one, too."""
+        first = bisect_right(self.intervals, since, key=lambda interval: interval.until)
+        found = [known for known in self.intervals[first:] if known.since < until]
+        if not self.receiving and max(self.watched, since) < until:
+            found.append(Interval(self.watched, until))
+        return found
+
+
+def blind_by_hour(intervals: Iterable[Interval]) -> dict[int, float]:
+    """Return the blind seconds of each hour of Unix time that has any."""
+    seconds: dict[int, float] = {}
+    for since, until in intervals:
+        for hour in range(int(since // 3600), int(until // 3600) + 1):
+            part = min(until, (hour + 1) * 3600) - max(since, hour * 3600)
+            if part > 0:
+                seconds[hour] = min(3600.0, seconds.get(hour, 0.0) + part)
+    return seconds
+
+
+class Blind:
+    """The blind times of all buses, kept in the ledger. Any thread may read."""
+
+    def __init__(self, ledger: Ledger, links: Mapping[str, Link], now: float) -> None:
+        self._ledger = ledger
+        self._links = links
+        self._numbers = {bus: ledger.bus_number(bus) for bus in links}
+        self._sights = {bus: self._load(bus, now) for bus in links}
+        self._written = dict(self._sights)  # what the ledger has
+        self._problem = False
+
+    def run(self, stopping: threading.Event) -> None:
+        """Look at the connections until `stopping`, and note how it was at the end."""
+        while not stopping.wait(TICK):
+            self.tick(time.time())
+        self._write(self._links)  # not a tick: the links are being stopped
+
+    def tick(self, now: float) -> None:
+        """Look at the connections, and write down what can't wait."""
+        due = []
+        for bus, link in self._links.items():
+            before = self._sights[bus]
+            sight = before.after(now, Connection(link.connected, link.connects))
+            self._sights[bus] = sight
+            written = self._written[bus]
+            news = (sight.receiving, sight.seconds) != (written.receiving, written.seconds)
+            if news or sight.watched - written.watched >= STAMP:
+                due.append(bus)
+        self._write(due)
+
+    def sight(self, bus: str) -> Sight:
+        """Return what is known of a bus just now."""
+        return self._sights[bus]
+
+    def seconds(self, now: float) -> dict[str, float]:
+        """Return for how long busmon was blind on each bus in all, over restarts."""
+        return {bus: sight.blind_seconds(now) for bus, sight in self._sights.items()}
+
+    def _load(self, bus: str, now: float) -> Sight:
+        number = self._numbers[bus]
+        with self._ledger.transaction() as db:
+            db.execute(
+                "UPDATE buses SET watched = ? WHERE id = ? AND watched IS NULL",
+                (milliseconds(now), number),
+            )
+            rows = db.execute(
+                "SELECT since, until FROM blind WHERE bus = ? AND until > ? ORDER BY since",
+                (number, milliseconds(now - KEPT)),
+            )
+            intervals = tuple(Interval(since / 1000, until / 1000) for since, until in rows)
+            found = db.execute("SELECT watched, blind FROM buses WHERE id = ?", (number,))
+            watched, blind = found.fetchone()
+        return Sight(watched / 1000, blind / 1000, intervals)
+
+    def _write(self, buses: Iterable[str]) -> None:
+        """Bring the ledger up to date; what can't be written now is written later."""
+        if not (sights := {bus: self._sights[bus] for bus in buses}):
+            return
+        try:
+            with self._ledger.transaction() as db:
+                for bus, sight in sights.items():
+                    number = self._numbers[bus]
+                    db.execute(
+                        "UPDATE buses SET watched = ?, blind = ? WHERE id = ?",
+                        (milliseconds(sight.watched), milliseconds(sight.seconds), number),
+                    )
+                    db.executemany(
+                        "INSERT OR REPLACE INTO blind VALUES (?, ?, ?)",
+                        [
+                            (number, milliseconds(since), milliseconds(until))
+                            for since, until in sight.intervals
+                            if since >= self._written[bus].watched
+                        ],
+                    )
+                    db.execute(
+                        "DELETE FROM blind WHERE bus = ? AND until < ?",
+                        (number, milliseconds(sight.watched - KEPT)),
+                    )
+        except NotRecorded as error:
+            if not self._problem:
+                log.warning("ledger: can't note when busmon was blind: %s", error)
+            self._problem = True
+            return
+        self._problem = False
+        self._written |= sights

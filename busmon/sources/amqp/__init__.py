@@ -1,0 +1,1 @@
+"""AMQP as Fedora uses it, from a queue of busmon's own."""

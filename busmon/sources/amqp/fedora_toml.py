@@ -1,0 +1,188 @@
+"""The configuration file of fedora-messaging, usually the listener's own, as busmon needs it."""
+
+import copy
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import SecretStr
+
+from busmon.settings.models import AmqpBus
+
+if TYPE_CHECKING:
+    from pika import URLParameters
+
+EXCHANGE = "amq.topic"
+
+
+class Binding(NamedTuple):
+    """What brings messages of an exchange into a queue."""
+
+    exchange: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedoraToml:
+    """What busmon takes from the file; `queues` are the listener's, not to be consumed from."""
+
+    path: Path
+    amqp_url: SecretStr
+    broker: str  # host:port
+    vhost: str
+    tls: bool
+    ca: Path | None
+    certificate: Path | None
+    key: Path | None
+    bindings: tuple[Binding, ...]
+    queues: frozenset[str]
+
+
+class UnusableToml(Exception):
+    """The file can't be used; `problems` says all that is wrong with it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def read(path: Path) -> FedoraToml:
+    """Read the file as fedora-messaging does, its defaults included; raises UnusableToml."""
+    conf = _load(path)
+    if problems := [f"{path}: {problem}" for problem in _problems(conf)]:
+        raise UnusableToml(problems)
+    url = _parameters(conf["amqp_url"])
+    secure = conf["amqp_url"].startswith("amqps://")
+    tls = conf["tls"] if secure else {}  # without TLS it is not looked at
+    return FedoraToml(
+        path=path,
+        amqp_url=SecretStr(conf["amqp_url"]),
+        broker=f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}",
+        vhost=url.virtual_host,
+        tls=secure,
+        ca=_path(tls.get("ca_cert")),
+        certificate=_path(tls.get("certfile")),
+        key=_path(tls.get("keyfile")),
+        bindings=tuple(
+            Binding(binding["exchange"], routing_key)
+            for binding in conf["bindings"]
+            for routing_key in binding["routing_keys"]
+        ),
+        queues=frozenset(
+            name for name in [*conf["queues"], *(b.get("queue") for b in conf["bindings"])] if name
+        ),
+    )
+
+
+def routing_keys(path: Path) -> Iterator[str]:
+    """Yield those of all bindings; raises UnusableToml. What else is in the file is not checked."""
+    conf = _load(path)
+    if problems := [f"{path}: {problem}" for problem in _bindings_refused(conf)]:
+        raise UnusableToml(problems)
+    for binding in conf["bindings"]:
+        yield from binding["routing_keys"]
+
+
+def bindings(bus: AmqpBus, toml: FedoraToml) -> tuple[Binding, ...]:
+    """Return what the bus's queue is bound to, in order and each once."""
+    exchanges = dict.fromkeys(binding.exchange for binding in toml.bindings) or [EXCHANGE]
+    taken = list(toml.bindings)
+    if bus.routing_keys is not None:
+        taken = [Binding(exchange, key) for exchange in exchanges for key in bus.routing_keys]
+    taken += [Binding(exchange, key) for exchange in exchanges for key in bus.extra_routing_keys]
+    return tuple(dict.fromkeys(taken))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    # Here, since it takes a fifth of a second and other buses have no use for it.
+    from fedora_messaging.config import DEFAULTS
+
+    # Not its own load_config(), which takes a file that isn't there for an empty one.
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UnusableToml([f"{path}: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise UnusableToml([f"{path}: is not UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UnusableToml([f"{path}: {error}"]) from None
+    return copy.deepcopy(dict(DEFAULTS)) | {key.lower(): value for key, value in tables.items()}
+
+
+def _problems(conf: dict[str, Any]) -> Iterator[str]:
+    """Yield what fedora-messaging refuses, and what it would find out only on connecting."""
+    from fedora_messaging import config as fedora
+
+    yield from (f"{key}: no such setting" for key in conf if key not in fedora.DEFAULTS)
+    yield from _refused("queues", fedora.validate_queues, conf)
+    yield from _bindings_refused(conf)
+    yield from _refused("client_properties", fedora.validate_client_properties, conf)
+    try:
+        _parameters(conf["amqp_url"])
+    except ValueError as error:
+        yield f"amqp_url: {error}"
+    yield from _tls_problems(conf)
+
+
+def _refused(key: str, validate: Callable[[Any], None], conf: dict[str, Any]) -> Iterator[str]:
+    from fedora_messaging.exceptions import ConfigurationException
+
+    try:
+        validate(conf[key])
+    except ConfigurationException as error:
+        yield f"{key}: {error.message}"
+    except (TypeError, AttributeError):  # what comes of a value of the wrong type
+        yield f"{key}: has a value of the wrong type"
+
+
+def _bindings_refused(conf: dict[str, Any]) -> Iterator[str]:
+    from fedora_messaging.config import validate_bindings
+
+    refused = list(_refused("bindings", validate_bindings, conf))
+    yield from refused or _binding_problems(conf["bindings"])
+
+
+def _binding_problems(bindings: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for binding in bindings:
+        names = [binding["exchange"], binding.get("queue", ""), *binding["routing_keys"]]
+        if not all(isinstance(name, str) for name in names):
+            yield "bindings: exchange, queue and routing_keys should be strings"
+
+
+def _tls_problems(conf: Mapping[str, Any]) -> Iterator[str]:
+    tls = conf["tls"]
+    if not isinstance(tls, dict):
+        yield "tls: should be a table"
+        return
+    if not str(conf["amqp_url"]).startswith("amqps://"):
+        return
+    for key in ("ca_cert", "certfile", "keyfile"):
+        if key not in tls:
+            yield f"tls.{key}: is missing; where [tls] is given, fedora-messaging needs all three"
+        elif tls[key] is not None and not isinstance(tls[key], str):
+            yield f"tls.{key}: should be a string"
+        elif tls[key]:
+            try:
+                Path(tls[key]).open("rb").close()
+            except OSError as error:
+                yield f"tls.{key}: {tls[key]}: {error.strerror}"
+    if "certfile" in tls and "keyfile" in tls and bool(tls["certfile"]) != bool(tls["keyfile"]):
+        yield "tls: certfile and keyfile need each other; fedora-messaging ignores one alone"
+
+
+def _parameters(url: object) -> "URLParameters":
+    from pika import URLParameters
+
+    if not isinstance(url, str) or not url.startswith(("amqp://", "amqps://")):
+        raise ValueError("should begin with amqp:// or amqps://")
+    try:
+        return URLParameters(url)
+    except (ValueError, TypeError, SyntaxError):
+        # Not the reason itself, which can hold a part of the password.
+        raise ValueError("is refused by pika: check its port and what follows the ?") from None
+
+
+def _path(name: str | None) -> Path | None:
+    return Path(name) if name else None

@@ -1,0 +1,1 @@
+"""MQTT, with a persistent session at QoS 1."""

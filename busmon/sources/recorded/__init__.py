@@ -1,0 +1,1 @@
+"""Recorded messages in place of a bus."""

@@ -1,0 +1,56 @@
+"""Delivering messages that come from no broker, at a rate: recorded ones and made-up ones."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from itertools import islice
+
+from busmon.ledger.batch import Judged
+from busmon.ledger.ledger import NotRecorded
+from busmon.message import Message
+from busmon.sources.base import Cause, Handler, Link
+
+BATCH = 500  # messages in a batch at most
+TICK = 0.1  # seconds that a batch spans at most, so that a slow rate shows progress too
+RETRY = 1.0  # seconds until a batch that could not be recorded is tried again
+
+log = logging.getLogger(__name__)
+
+
+def feed(
+    messages: Iterable[Message],
+    rate: float | None,
+    link: Link,
+    stopping: threading.Event,
+    handler: Handler,
+) -> None:
+    """Hand over `messages` in batches until there are no more, or until stopping.
+
+    `rate` is in messages a second; None is as fast as they are recorded. A batch that
+    is not recorded is the same as one that is not acknowledged: it comes again.
+    """
+    size = BATCH if rate is None else max(1, min(BATCH, int(rate * TICK)))
+    remaining = map(handler.judge, messages)
+    started = time.monotonic()
+    delivered = 0
+    link.up()
+    while not stopping.is_set() and (batch := list(islice(remaining, size))):
+        _record(batch, link, stopping, handler)
+        delivered += len(batch)
+        if rate is not None:
+            stopping.wait(started + delivered / rate - time.monotonic())
+
+
+def _record(batch: list[Judged], link: Link, stopping: threading.Event, handler: Handler) -> None:
+    while not stopping.is_set():
+        try:
+            handler.record(batch)
+        except NotRecorded as error:
+            link.down(Cause.LEDGER, str(error))
+            log.warning("%s; trying again in %g s", link.problem(), RETRY)
+            stopping.wait(RETRY)
+            continue
+        if not link.connected:
+            link.up()
+        return

@@ -1,0 +1,132 @@
+"""Recorded messages: one JSON object a line, in either bus's format.
+
+Fedora's is what `fedora-messaging record` writes (`topic`, `headers`, `id`, `body`),
+CentOS's is `{"topic", "payload"}`. A line that is neither is a bad line: it is told by
+its place, counts as invalid, and the rest goes on.
+"""
+
+import gzip
+import json
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from uuid import UUID
+
+from busmon.message import Message, Outcome, Verdict
+from busmon.sources import json_body
+
+NOT_RECORD = Verdict(Outcome.INVALID, "not-record")  # an object, but in neither format
+UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of a file that is not quite gzip
+NO_TOPIC = "__none__"  # the topic of a line that names none
+
+
+class Format(StrEnum):
+    """What a line turned out to be."""
+
+    FEDORA = "fedora"
+    CENTOS = "centos"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file: where it stands, its format and its message."""
+
+    place: str
+    number: int
+    format: Format
+    message: Message
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a recorded file for reading; one named `.gz` is unpacked on the way."""
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path))
+    return path.open("rb")
+
+
+def read(lines: Iterable[bytes], place: str, bus: str) -> Iterator[Line]:
+    """Yield each line that is not blank, with its message received now.
+
+    A line without an id gets a digest of its text and of how often that text came before
+    in the same file. So two equal lines are two messages, yet the same file again, or one
+    that overlaps it, holds the same messages.
+    """
+    times: Counter[bytes] = Counter()
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text:
+            continue
+        form, message = _parse(text, bus)
+        if not message.id:
+            digest = sha256(text).digest()
+            times[digest] += 1
+            message = replace(message, id=_digest_id(digest, times[digest]))
+        yield Line(place, number, form, message)
+
+
+def _digest_id(digest: bytes, times: int) -> str:
+    numbered = sha256(digest + times.to_bytes(8)).digest()
+    return str(UUID(bytes=numbered[:16]))  # as wide as the ids of Fedora's bus
+
+
+def _parse(text: bytes, bus: str) -> tuple[Format, Message]:
+    record, rejected = json_body.parse(text)
+    if rejected is not None:
+        return _bad(text, bus, NO_TOPIC, rejected)
+    topic = record.get("topic")
+    if not isinstance(topic, str) or not topic:
+        return _bad(text, bus, NO_TOPIC, NOT_RECORD)
+    try:
+        if "payload" in record:
+            return Format.CENTOS, _centos(record, bus)
+        if "body" in record and isinstance(record.get("headers"), dict | None):
+            return Format.FEDORA, _fedora(record, bus)
+    except RecursionError:  # nested so deeply that it could be read, but not written again
+        return _bad(text, bus, topic, json_body.NOT_JSON)
+    return _bad(text, bus, topic, NOT_RECORD)
+
+
+def _fedora(record: dict[str, Any], bus: str) -> Message:
+    from busmon.sources import fedora_message  # it takes a while, and not every file needs it
+
+    headers = record.get("headers")
+    wired = json.dumps(record["body"]).encode()  # just as fedora-messaging publishes it
+    body, rejected = fedora_message.decode(record["topic"], headers, None, wired)
+    return Message(
+        bus=bus,
+        id=str(record.get("id") or ""),
+        topic=record["topic"],
+        received_at=time.time(),
+        sent_at=fedora_message.sent_at(headers),
+        body=body,
+        size=len(wired),
+        rejected=rejected,
+    )
+
+
+def _centos(record: dict[str, Any], bus: str) -> Message:
+    wired = json.dumps(record["payload"]).encode()
+    body, rejected = json_body.parse(wired)
+    return Message(
+        bus=bus,
+        id="",
+        topic=record["topic"],
+        received_at=time.time(),
+        body=body,
+        size=len(wired),
+        rejected=rejected,
+    )
+
+
+def _bad(text: bytes, bus: str, topic: str, verdict: Verdict) -> tuple[Format, Message]:
+    message = Message(
+        bus=bus, id="", topic=topic, received_at=time.time(), size=len(text), rejected=verdict
+    )
+    return Format.BAD, message

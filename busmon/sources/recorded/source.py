@@ -1,0 +1,62 @@
+"""Recorded messages in place of a bus."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from busmon.message import Message
+from busmon.settings.models import ReplayBus
+from busmon.sources import fedora_message
+from busmon.sources.base import Cause, Handler, Link
+from busmon.sources.recorded.feed import feed
+from busmon.sources.recorded.reader import NOT_RECORD, UNREADABLE, Format, open_file, read
+
+log = logging.getLogger(__name__)
+
+
+class ReplaySource:
+    """Reads files of recorded messages once, in order.
+
+    Having read them all is no problem, and `link.problem()` stays None. A file that can't
+    be read, or not to its end, is passed over; the problem then says which, and trying
+    again takes a restart.
+    """
+
+    rejections = (*fedora_message.REJECTIONS, NOT_RECORD)
+
+    def __init__(self, name: str, settings: ReplayBus) -> None:
+        self.name = name
+        self.link = Link()
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._unreadable: list[str] = []
+
+    def run(self, handler: Handler) -> None:
+        """Hand over every message; returns at the end of the last file, or when stopped."""
+        feed(self._messages(), self._settings.rate, self.link, self._stopping, handler)
+        if self._unreadable:
+            self.link.down(Cause.ERROR, "; ".join(self._unreadable))
+        elif self._stopping.is_set():
+            self.link.stopped()
+
+    def stop(self) -> None:
+        """Ask `run` to record the batch in hand and return."""
+        self._stopping.set()
+
+    def _messages(self) -> Iterator[Message]:
+        for path in self._settings.files:
+            try:
+                yield from self._read(path)
+            except UNREADABLE as error:
+                why = f"can't read {path}: {getattr(error, 'strerror', None) or error}"
+                log.error("%s: %s", self.name, why)
+                self._unreadable.append(why)
+
+    def _read(self, path: Path) -> Iterator[Message]:
+        with open_file(path) as file:
+            for line in read(file, str(path), self.name):
+                if line.format is Format.BAD and line.message.rejected:
+                    reason = line.message.rejected.reason
+                    log.warning("%s: %s:%d: %s", self.name, path, line.number, reason)
+                yield line.message

@@ -1,0 +1,1 @@
+"""STOMP from ActiveMQ or RabbitMQ, by durable subscriptions or queues."""

@@ -1,0 +1,134 @@
+"""STOMP 1.2: ActiveMQ's buses, and RabbitMQ's by its STOMP plugin.
+
+The source lets each message be judged as it is read, records those that are there as one
+batch, and only then acknowledges it and reads on.
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from busmon.message import Message, Verdict
+from busmon.settings.models import StompBus, host_port
+from busmon.sources.base import Disconnected, Handler, Link, keep_connected
+from busmon.sources.json_body import REJECTIONS, parse
+from busmon.sources.stomp.session import Session, Stopped
+
+# ActiveMQ says so where it has sent some messages of a durable subscription twice, as it does
+# after a restart: it takes no cumulative acknowledgement then, now and at any connection to come.
+MISCOUNTED = "Unmatched acknowledge"
+
+log = logging.getLogger(__name__)
+
+
+class StompSource:
+    """A bus read with STOMP."""
+
+    rejections: Iterable[Verdict] = REJECTIONS
+
+    def __init__(self, name: str, settings: StompBus) -> None:
+        self.name = name
+        self.link = Link()
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._attempts = 0
+
+    def run(self, handler: Handler) -> None:
+        """Receive until stopped; where one broker fails, the next is tried."""
+        # stomp.py would log bodies and the passcode at level debug, and each of its
+        # warnings comes again as a cause of ours.
+        logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
+        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handler))
+
+    def stop(self) -> None:
+        """Ask `run` to acknowledge the batch in hand and return."""
+        self._stopping.set()
+
+    def _session(self, handler: Handler) -> None:
+        brokers = self._settings.brokers
+        broker = brokers[self._attempts % len(brokers)]
+        self._attempts += 1
+        try:
+            session = Session(self._settings, host_port(broker), self._stopping)
+            self._receive(session, broker, handler)
+        except Disconnected as error:
+            if MISCOUNTED in error.detail:
+                self._settings = self._settings.model_copy(update={"ack": "client-individual"})
+            raise Disconnected(error.cause, f"{broker}: {error.detail}") from error
+
+    def _receive(self, session: Session, broker: str, handler: Handler) -> None:
+        try:
+            message = partial(
+                message_of, bus=self.name, settings=self._settings, server=session.log_in()
+            )
+            session.subscribe()
+            self.link.up()
+            log.info("%s: connected to %s", self.name, broker)
+            while True:
+                headers, batch = [], []
+                for frame in session.take():
+                    batch.append(handler.judge(message(frame, received_at=time.time())))
+                    headers.append(frame.headers)
+                handler.record(batch)
+                session.acknowledge(headers)
+        except Stopped:
+            session.leave()
+        finally:
+            session.close()
+
+
+def message_of(
+    frame: Any, bus: str, settings: StompBus, *, server: str, received_at: float
+) -> Message:
+    """Return a MESSAGE frame as the bus's message; `server` is the broker's name for itself."""
+    headers: dict[str, str] = frame.headers
+    payload: bytes = frame.body or b""
+    identity = headers.get(identifying_header(settings, server))
+    body, rejected = parse(payload)
+    return Message(
+        bus=bus,
+        id=identity or digest(headers, payload),
+        digest_id=not identity,
+        topic=topic_of(headers, settings),
+        received_at=received_at,
+        sent_at=sent_at(headers.get("timestamp")),
+        body=body,
+        size=len(payload),
+        redelivered=headers.get("redelivered") == "true",
+        rejected=rejected,
+    )
+
+
+def identifying_header(settings: StompBus, server: str) -> str:
+    """Return the header that is the same when a message comes again."""
+    if server.startswith("RabbitMQ") and settings.id_header == "message-id":
+        return "amqp-message-id"  # RabbitMQ makes another message-id for each delivery
+    return settings.id_header
+
+
+def topic_of(headers: dict[str, str], settings: StompBus) -> str:
+    """Return the part of a header that is the topic, or all of it where none matches."""
+    # A subscription's id is its destination, see Session.
+    place = headers.get("destination") or headers["subscription"]
+    value = headers.get(settings.topic_header) or place
+    match = re.search(settings.topic_pattern, value)
+    return (match and match[1]) or value
+
+
+def digest(headers: dict[str, str], payload: bytes) -> str:
+    """Return an identity for a message that has none: what it says, where and when."""
+    where_and_when = f"{headers.get('destination')}\n{headers.get('timestamp')}\n"
+    return blake2b(where_and_when.encode() + payload, digest_size=16).hexdigest()
+
+
+def sent_at(timestamp: str | None) -> float | None:
+    """Return a header in milliseconds as seconds; None where it says nothing."""
+    try:
+        return int(timestamp or 0) / 1000 or None
+    except (ValueError, OverflowError):
+        return None

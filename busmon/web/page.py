@@ -1,0 +1,119 @@
+"""The landing page: what a person who opens the address in a browser sees."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from html import escape
+
+from busmon.diagnosis.verdict import Fault, Kind
+from busmon.ledger.batch import Series, Tally
+from busmon.message import Outcome
+from busmon.sources.base import Link
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="30">
+<title>busmon: {title}</title>
+<link rel="icon" href="data:,">
+<style>
+:root {{ color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #cf222e }}
+@media (prefers-color-scheme: dark) {{ :root {{ --good: #3fb950; --bad: #ff7b72 }} }}
+body {{ font: 16px/1.5 system-ui, sans-serif }}
+body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+h1 {{ font-size: 1.6rem; margin: 0 }}
+h1 small {{ font-size: 1rem; font-weight: normal; opacity: .7 }}
+.scroll {{ overflow-x: auto; margin: 1.5rem 0 }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line) }}
+th, .good {{ white-space: nowrap }}
+th {{ font-weight: 600 }}
+.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }}
+.good {{ color: var(--good) }}
+.bad {{ color: var(--bad); overflow-wrap: anywhere }}
+</style>
+</head>
+<body>
+<h1>busmon <small>{version}</small></h1>
+<p>Counts every message of these buses, and by what becomes of it at their listener.</p>
+{problems}
+<p class="{kind}">{verdict}</p>
+<ul>
+{evidence}
+</ul>
+<div class="scroll"><table>
+<thead><tr><th>Bus</th><th>State</th>{outcomes}<th class="number">Newest</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table></div>
+<p><a href="/metrics">/metrics</a> · <a href="/v1/status">/v1/status</a> ·
+<a href="/ready">/ready</a> · <a href="/live">/live</a></p>
+</body>
+</html>
+"""
+
+
+VERDICTS = {
+    Kind.NONE: "All is well",
+    Kind.BUSMON: "Fault: busmon itself",
+    Kind.CONNECTION: "Fault: the connection to the bus",
+    Kind.BUS: "Fault: the whole bus",
+    Kind.PUBLISHER: "Fault: a publisher",
+    Kind.LISTENER: "Fault: the listener",
+    Kind.WORKERS: "Fault: the workers",
+}
+
+
+def render(
+    links: Mapping[str, Link],
+    tallies: Mapping[Series, Tally],
+    problems: Iterable[str],
+    version: str,
+    now: float,
+    fault: Fault,
+) -> str:
+    """Return the page as HTML. `problems` are the lines of /ready; `now` is Unix time."""
+    counts: Counter[tuple[str, str]] = Counter()
+    newest: dict[str, float] = {}
+    for series, tally in tallies.items():
+        counts[series.bus, series.outcome] += tally.messages
+        if tally.messages and tally.last_received is not None:
+            newest[series.bus] = max(tally.last_received, newest.get(series.bus, 0.0))
+    rows = (
+        _row(bus, link, [counts[bus, outcome] for outcome in Outcome], newest.get(bus), now)
+        for bus, link in links.items()
+    )
+    wrong = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
+    return PAGE.format(
+        title="not ready" if wrong else "ready",
+        version=escape(version),
+        problems=wrong,
+        kind="good" if fault.kind is Kind.NONE else "bad",
+        verdict=VERDICTS[fault.kind],
+        evidence="\n".join(f"<li>{escape(line)}</li>" for line in fault.evidence),
+        outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
+        rows="\n".join(rows),
+    )
+
+
+def _row(bus: str, link: Link, counts: Iterable[int], newest: float | None, now: float) -> str:
+    kind, state = ("good", "connected") if link.connected else ("bad", "not connected")
+    numbers = "".join(f'<td class="number">{count:,}</td>' for count in counts)
+    return (
+        f'<tr><th>{escape(bus)}</th><td class="{kind}">{state}</td>{numbers}'
+        f"{_age(newest, now)}</tr>"
+    )
+
+
+def _age(moment: float | None, now: float) -> str:
+    if moment is None:
+        return '<td class="number">none yet</td>'
+    exact = datetime.fromtimestamp(moment, UTC).isoformat(" ", "seconds")
+    seconds = max(0, int(now - moment))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f'<td class="number" title="{exact}">{seconds // size} {unit} ago</td>'
+    return f'<td class="number" title="{exact}">{seconds} s ago</td>'
