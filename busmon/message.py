@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """An outcome and why: `reason` is a fixed slug, empty where the outcome says it all."""
 
     outcome: Outcome
@@ -44,7 +44,7 @@ class Message:
     size: int = 0
     redelivered: bool = False
     digest_id: bool = False
-    rejected: Verdict | None = None
+    rejected: Judgement | None = None
 
     def get(self, *keys: str) -> Any:
         """Return the nested value of the body under `keys`, or None where there is none."""

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from busmon.ledger.batch import Judged, Series
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger, Recorded
-from busmon.message import Message, Verdict
-from busmon.rules import RAISES, RuleBook
+from busmon.message import Judgement, Message
+from busmon.rules import RAISES, RuleSet
 
 OTHER = "__other__"  # the topic under which unknown ones beyond the limit are counted
 LONGEST_TOPIC = 255  # characters; AMQP allows 255 bytes, MQTT and STOMP far more
 
 
-class Monitor:
+class Pipeline:
     """Judges each message by its bus's rule book, and records batches of them.
 
     `rejections` are what each bus's source can say of a message that has no body.
@@ -22,8 +22,8 @@ class Monitor:
     def __init__(
         self,
         ledger: Ledger,
-        books: Mapping[str, RuleBook],
-        rejections: Mapping[str, Iterable[Verdict]],
+        books: Mapping[str, RuleSet],
+        rejections: Mapping[str, Iterable[Judgement]],
         unknown_topics: int,
         observe: Callable[[Recorded], None],
     ) -> None:
@@ -31,18 +31,20 @@ class Monitor:
         self._books = books
         self._observe = observe
         self._unknown_topics = unknown_topics
-        self._known = {bus: {topic for topic, _ in book.known()} for bus, book in books.items()}
+        self._known = {
+            bus: {topic for topic, _ in book.known_series()} for bus, book in books.items()
+        }
         self._unknown = {bus: set[str]() for bus in books}
-        for series in ledger.tallies():
+        for series in ledger.counts():
             if series.bus in books and series.topic not in {OTHER, *self._known[series.bus]}:
                 self._unknown[series.bus].add(series.topic)
         for bus, book in books.items():
-            ledger.know(Series(bus, *labels) for labels in _labels(book, rejections[bus]))
+            ledger.declare_series(Series(bus, *labels) for labels in _labels(book, rejections[bus]))
 
-    def judge(self, message: Message) -> Judged:
+    def judge(self, message: Message) -> Observation:
         """Return what is to be recorded of a message; its body is needed no longer."""
         verdict = self._books[message.bus].judge(message)
-        return Judged(
+        return Observation(
             Series(message.bus, self._folded(message), verdict.outcome, verdict.reason),
             message.id,
             message.received_at,
@@ -52,7 +54,7 @@ class Monitor:
             message.digest_id,
         )
 
-    def record(self, batch: Sequence[Judged]) -> None:
+    def record(self, batch: Sequence[Observation]) -> None:
         """Put a batch on disk; raises NotRecorded where it is not."""
         self._observe(self._ledger.record(batch))
 
@@ -68,10 +70,10 @@ class Monitor:
         return topic
 
 
-def _labels(book: RuleBook, rejections: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:
+def _labels(book: RuleSet, rejections: Iterable[Judgement]) -> Iterator[tuple[str, str, str]]:
     """Yield topic, outcome and reason of every series that must exist from the start."""
     always = (*rejections, RAISES)
-    known = dict.fromkeys(book.known())
+    known = dict.fromkeys(book.known_series())
     for topic in dict.fromkeys(topic for topic, _ in known):
         known |= dict.fromkeys((topic, verdict) for verdict in always)
     for topic, verdict in known:

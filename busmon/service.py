@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from busmon.audit.auditor import Auditor
-from busmon.diagnosis.watcher import FaultWatch
-from busmon.ledger.ledger import Ledger, NotRecorded
-from busmon.ledger.pruning import forget
+from busmon.diagnosis.watcher import VerdictWatcher
+from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.pruning import prune
 from busmon.ledger.sqlite import LedgerError
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, Observers
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
-from busmon.observers.tap import Inbox
-from busmon.pipeline import Monitor
-from busmon.rules import RuleBook, rule_book
+from busmon.observers.tap import TapObserver
+from busmon.pipeline import Pipeline
+from busmon.rules import RuleSet, rule_set
 from busmon.settings.models import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
-from busmon.silence.blind_time import Blind
+from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
-from busmon.silence.watcher import SilenceWatch
+from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Source
 from busmon.web.app import Endpoint, make_app, problems
 from busmon.web.page import render
@@ -30,7 +30,7 @@ from busmon.web.server import WebServer
 
 STOPPING = 4.0  # seconds for all sources together to finish their batches
 PRUNING = 60.0  # seconds between looks at what is to be forgotten
-BREATH = 0.02  # seconds between two steps of forgetting, for counting to go on
+YIELD_SECONDS = 0.02  # seconds between two steps of forgetting, for counting to go on
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ def open_service(config: Config) -> "Service":
     try:
         sources = [make_source(name, bus, ledger) for name, bus in config.buses.items()]
         observers = make_observers(config, ledger)
-        inbox = Inbox(ledger, config.audit.reports.bus) if config.audit.reports else None
-        books = {name: rule_book(bus.rules, config.rules) for name, bus in config.buses.items()}
+        inbox = TapObserver(ledger, config.audit.reports.bus) if config.audit.reports else None
+        books = {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}
         return Service(config, ledger, books, sources, observers, inbox)
-    except NotRecorded as error:  # the name of a queue, say
+    except LedgerWriteError as error:  # the name of a queue, say
         raise LedgerError(f"{config.ledger.path}: can't be written: {error}") from error
 
 
-def _own_endpoints(config: Config, inbox: Inbox | None) -> dict[str, Endpoint]:
+def _own_endpoints(config: Config, inbox: TapObserver | None) -> dict[str, Endpoint]:
     """Return the endpoints that see to method and credentials themselves."""
     if not inbox or not config.audit.reports:
         return {}
@@ -106,10 +106,10 @@ class Service:
         self,
         config: Config,
         ledger: Ledger,
-        books: Mapping[str, RuleBook],
+        books: Mapping[str, RuleSet],
         sources: Sequence[Source],
         observers: Sequence[Observer] = (),
-        inbox: Inbox | None = None,
+        inbox: TapObserver | None = None,
     ) -> None:
         self._config = config
         self._ledger = ledger
@@ -118,10 +118,10 @@ class Service:
         watching = [*observers, *([inbox] if inbox else [])]
         self._observers = Observers(watching)
         links = {source.name: source.link for source in sources}
-        self._blind = Blind(ledger, links, time.time())
-        self._silence = SilenceWatch(config.silence, ledger, books, self._blind)
+        self._blind = BlindTime(ledger, links, time.time())
+        self._silence = SilenceWatcher(config.silence, ledger, books, self._blind)
         metrics = Metrics(ledger, links, version("busmon"), config.ledger.size_limit)
-        self._monitor = Monitor(
+        self._monitor = Pipeline(
             ledger,
             books,
             {source.name: source.rejections for source in sources},
@@ -133,17 +133,17 @@ class Service:
             return problems(links, ledger)
 
         def page() -> str:
-            found = self._fault.fault()
-            return render(links, ledger.tallies(), wrong(), version("busmon"), time.time(), found)
+            found = self._fault.verdict()
+            return render(links, ledger.counts(), wrong(), version("busmon"), time.time(), found)
 
         silence = SilenceMetrics(self._silence, self._blind)
-        self._fault = FaultWatch(
+        self._fault = VerdictWatcher(
             config, ledger, links, self._blind, self._silence, watching, self._auditor
         )
         registry = make_registry(metrics, silence, self._observers, self._auditor, self._fault)
         own = _own_endpoints(config, inbox)
         app = make_app(
-            config.web, registry, wrong, page, own, lambda: self._fault.fault()._asdict()
+            config.web, registry, wrong, page, own, lambda: self._fault.verdict()._asdict()
         )
         self._web = WebServer(config.web, app)
         self.url = self._web.url
@@ -194,12 +194,12 @@ class Service:
         while not stopping.wait(PRUNING):
             try:
                 while self._forget():
-                    if stopping.wait(BREATH):
+                    if stopping.wait(YIELD_SECONDS):
                         return
-            except NotRecorded as error:
+            except LedgerWriteError as error:
                 log.warning("ledger: can't forget old messages: %s", error)
 
     def _forget(self) -> bool:
         limits = self._config.ledger.retention, self._config.ledger.size_limit
         more = self._ledger.prune(time.time(), *limits)
-        return forget(self._ledger, time.time(), *limits) or more
+        return prune(self._ledger, time.time(), *limits) or more

@@ -11,26 +11,28 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
-from busmon.ledger.batch import Judged, Series
-from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError
 
 NOW = 1_790_000_000.0
 HANDLED = Series("fedora", "a.topic", "handled", "")
 
 
-def judged(*ids: object, at: float = NOW, bus: str = "fedora", **fields: object) -> list[Judged]:
+def judged(
+    *ids: object, at: float = NOW, bus: str = "fedora", **fields: object
+) -> list[Observation]:
     """One message each, all handled."""
     series = HANDLED._replace(bus=bus)
-    return [Judged(series, str(i), at, **fields) for i in ids]
+    return [Observation(series, str(i), at, **fields) for i in ids]
 
 
 def counted(ledger: Ledger) -> int:
-    return sum(tally.messages for tally in ledger.tallies().values())
+    return sum(tally.messages for tally in ledger.counts().values())
 
 
 def past(ledger: Ledger, series: Series, hours: Mapping[int, int], last: float) -> None:
     """Let so many messages have come in each hour (of Unix time), the last at `last`."""
-    ledger.record([Judged(series, series.topic, last)])
+    ledger.record([Observation(series, series.topic, last)])
     with ledger.transaction() as db:
         (number,) = db.execute(
             "SELECT series.id FROM series JOIN buses ON buses.id = bus"
@@ -60,7 +62,7 @@ def main() -> None:
             continue
         try:
             print(ledger.own_queue(*words) if command == "queue" else record(ledger, words))
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             print(f"not recorded: {error} | {ledger.problem()} | counted {counted(ledger)}")
         sys.stdout.flush()
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from busmon.message import Message
-from busmon.pipeline import Monitor
+from busmon.pipeline import Pipeline
 from busmon.sources.base import NotRecorded, Source
 from tests.brokers import wait_until
 
@@ -72,7 +72,7 @@ def failing_once(record: Record, what: str, at: int = 0) -> AsTheyAre:
     return handler
 
 
-def count(monitor: Monitor, messages: Iterable[Message]) -> None:
+def count(monitor: Pipeline, messages: Iterable[Message]) -> None:
     """Do what a source does with a batch."""
     monitor.record([monitor.judge(message) for message in messages])
 

@@ -26,11 +26,11 @@ from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 
 from busmon.logs import QUIET
-from busmon.message import Message, Verdict
+from busmon.message import Judgement, Message
 from busmon.settings.models import AmqpBus
 from busmon.sources import fedora_message
 from busmon.sources.amqp.frames import Delivery
-from busmon.sources.amqp.source import AmqpSource, _Inbox
+from busmon.sources.amqp.source import AmqpSource, DeliveryBuffer
 from busmon.sources.base import Cause
 from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
@@ -211,7 +211,7 @@ def test_two_buses_with_different_logins_run_side_by_side(bus: Bus) -> None:
 
 COPR = {"fedora_messaging_schema": "copr.build.start"}
 PLAIN = b'{"a": 1}'
-REFUSED: list[tuple[bytes, dict[str, Any], dict[str, Any], Verdict]] = [
+REFUSED: list[tuple[bytes, dict[str, Any], dict[str, Any], Judgement]] = [
     (b"\xff", {}, {}, fedora_message.NOT_UTF8),
     (b"{", {}, {}, fedora_message.NOT_JSON),
     (b"", {}, {}, fedora_message.NOT_JSON),
@@ -389,7 +389,7 @@ def test_what_was_not_judged_is_not_acknowledged_where_the_consumer_is_cancelled
     crochet.setup()
 
     def taken(judge: Callable[[Delivery], Any]) -> Any:
-        inbox = _Inbox(judge, 9)
+        inbox = DeliveryBuffer(judge, 9)
         inbox.keep(Delivery(7, False, b"a", pika.BasicProperties(), b"{}", 2))
         inbox.end(Failure(ConsumerCancelled(None)))
         return blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(inbox.take()))

@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.audit.balance import FINISHED, Fate, Hop, balance, next_window
+from busmon.audit.balance import FINISHED, MessageTrace, Stage, balance, next_window
 
 TOPICS = ("a", "b")
 STATES = (None, "received", "started", "retried", "succeeded", "failed")
-ALL = (Hop.BUS, Hop.LISTENER, Hop.WORKER)
+ALL = (Stage.BUS, Stage.LISTENER, Stage.WORKER)
 
 
-def fate(identity: int, topic: str, handled: bool, report: str | None, state: str | None) -> Fate:
-    return Fate(str(identity), topic, handled, report, report and f"task-{identity}", state)
+def fate(
+    identity: int, topic: str, handled: bool, report: str | None, state: str | None
+) -> MessageTrace:
+    return MessageTrace(str(identity), topic, handled, report, report and f"task-{identity}", state)
 
 
 FATES = st.lists(
@@ -29,15 +31,15 @@ OBSERVED = st.sampled_from([ALL[:n] for n in range(1, len(ALL) + 1)])
 
 
 @given(FATES, OBSERVED)
-def test_the_books_are_what_sets_of_ids_say(fates: list[Fate], observed: tuple[Hop, ...]):
+def test_the_books_are_what_sets_of_ids_say(fates: list[MessageTrace], observed: tuple[Stage, ...]):
     seen = {f.id for f in fates if f.handled}
     passed = {f.id for f in fates if f.report == "passed"}
     done = {f.id for f in fates if f.state in FINISHED}
     begun = {f.id for f in fates if f.state}
     expected = {
-        Hop.BUS: (seen, set()),
-        Hop.LISTENER: (seen & passed, seen - passed),
-        Hop.WORKER: (seen & passed & done, (seen & passed) - begun),
+        Stage.BUS: (seen, set()),
+        Stage.LISTENER: (seen & passed, seen - passed),
+        Stage.WORKER: (seen & passed & done, (seen & passed) - begun),
     }
     books = balance(fates, observed)
     topic_of = {f.id: f.topic for f in fates}
@@ -53,17 +55,17 @@ def test_the_books_are_what_sets_of_ids_say(fates: list[Fate], observed: tuple[H
         )
         assert {f.id for at, f in books.missing if at is hop} == missing
     unexpected = Counter(f.topic for f in fates if f.id in passed - seen)
-    listening = Hop.LISTENER in observed
+    listening = Stage.LISTENER in observed
     assert sum(line.unexpected for line in books.lines.values()) == (
         unexpected.total() if listening else 0
     )
     for topic, number in unexpected.items():
         if listening:
-            assert books.lines[topic, Hop.LISTENER].unexpected == number
+            assert books.lines[topic, Stage.LISTENER].unexpected == number
 
 
 @given(FATES)
-def test_no_message_is_lost_between_two_hops(fates: list[Fate]):
+def test_no_message_is_lost_between_two_hops(fates: list[MessageTrace]):
     books = balance(fates, ALL)
     for topic in TOPICS:
         bus, listener, worker = (books.lines[topic, hop] for hop in ALL)
@@ -81,21 +83,21 @@ def test_no_message_is_lost_between_two_hops(fates: list[Fate]):
         (fate(1, "a", True, "passed", None), "came", "missing"),
         (fate(1, "a", True, "passed", "retried"), "came", "running"),
         (fate(1, "a", True, "passed", "failed"), "came", "came"),
-        (Fate("1", "a", True, "passed"), "came", "-"),
+        (MessageTrace("1", "a", True, "passed"), "came", "-"),
         (fate(1, "a", False, "passed", "succeeded"), "unexpected", "-"),
         (fate(1, "a", False, "dropped", None), "-", "-"),
     ],
 )
-def test_each_hop_says_of_a_message(known: Fate, listener: str, worker: str):
+def test_each_hop_says_of_a_message(known: MessageTrace, listener: str, worker: str):
     books = balance([known], ALL)
 
-    def said(hop: Hop) -> str:
+    def said(hop: Stage) -> str:
         line = books.lines["a", hop]
         words = {"came": line.messages, "missing": line.missing, "unexpected": line.unexpected}
-        words["running"] = len(books.running) if hop is Hop.WORKER else 0
+        words["running"] = len(books.running) if hop is Stage.WORKER else 0
         return " ".join(word for word, number in words.items() if number) or "-"
 
-    assert (said(Hop.LISTENER), said(Hop.WORKER)) == (listener, worker)
+    assert (said(Stage.LISTENER), said(Stage.WORKER)) == (listener, worker)
 
 
 @given(st.integers(0, 10**7), st.lists(st.integers(1, 900), min_size=1, max_size=5))

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from busmon.ledger.ledger import Ledger
 from busmon.silence.blind_time import (
-    HOLE,
     KEPT,
+    MAX_GAP_SECONDS,
     STAMP,
-    Blind,
-    Connection,
+    BlindTime,
+    Coverage,
     Interval,
-    Sight,
+    WatchedBus,
     blind_by_hour,
 )
-from busmon.sources.base import Cause, Link
+from busmon.sources.base import Cause, ConnectionState
 from tests.brokers import wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import Mosquitto
@@ -35,8 +35,8 @@ LOOKS = [
     ("lost and found", [(1, UP, 1), (2, DOWN, 1), (9, UP, 2), (10, UP, 2)], [(0, 1), (1, 9)]),
     ("lost and found between two looks", [(1, UP, 1), (2, UP, 2)], [(0, 1), (1, 2)]),
     ("still lost", [(1, UP, 1), (2, UP, 1), (3, DOWN, 1), (9, DOWN, 1)], [(0, 1), (2, 9)]),
-    ("suspended", [(1, UP, 1), (2 + HOLE, UP, 1)], [(0, 1), (1, 2 + HOLE)]),
-    ("slow", [(1, UP, 1), (1 + HOLE, UP, 1)], [(0, 1)]),
+    ("suspended", [(1, UP, 1), (2 + MAX_GAP_SECONDS, UP, 1)], [(0, 1), (1, 2 + MAX_GAP_SECONDS)]),
+    ("slow", [(1, UP, 1), (1 + MAX_GAP_SECONDS, UP, 1)], [(0, 1)]),
     ("clock set back", [(9, UP, 1), (5, UP, 1), (6, UP, 1)], [(0, 9)]),
     ("clock set back while lost", [(9, UP, 1), (10, DOWN, 1), (5, UP, 2)], [(0, 9)]),
 ]
@@ -46,9 +46,9 @@ LOOKS = [
     ("looks", "blind"), [row[1:] for row in LOOKS], ids=[row[0] for row in LOOKS]
 )
 def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind):
-    sight = Sight(NOW)
+    sight = Coverage(NOW)
     for at, up, connects in looks:
-        sight = sight.after(NOW + at, Connection(up, connects))
+        sight = sight.after(NOW + at, WatchedBus(up, connects))
     end = NOW + looks[-1][0]
     intervals = [(NOW + since, NOW + until) for since, until in blind]
     assert sight.blind_between(0.0, end) == intervals
@@ -57,12 +57,12 @@ def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind):
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.booleans(), st.integers(0, 1)), min_size=1))
 def test_blind_seconds_never_decrease_and_never_exceed_the_time(looks):
-    sight, now, connects, before = Sight(NOW), NOW, 0, 0.0
+    sight, now, connects, before = Coverage(NOW), NOW, 0, 0.0
     for wait, up, new in looks:
         now += wait
         connects += new
         assert before <= sight.blind_seconds(now) + 1e-6
-        sight = sight.after(now, Connection(up, connects))
+        sight = sight.after(now, WatchedBus(up, connects))
         assert before <= sight.blind_seconds(now) + 1e-6
         assert sight.blind_seconds(now) <= now - NOW + 1e-6
         before = sight.blind_seconds(now)
@@ -70,16 +70,16 @@ def test_blind_seconds_never_decrease_and_never_exceed_the_time(looks):
 
 def test_blind_times_are_found_that_reach_into_the_time_asked_for():
     known = tuple(Interval(start, start + 10.0) for start in (100.0, 200.0, 300.0))
-    sight = Sight(400.0, 30.0, known, receiving=True, connects=1)
+    sight = Coverage(400.0, 30.0, known, receiving=True, connects=1)
     assert sight.blind_between(105, 205) == [(100, 110), (200, 210)]
     assert sight.blind_between(110, 200) == []
     assert sight.blind_between(0, 1000) == list(known)
 
 
 def test_old_blind_times_are_forgotten_and_still_counted():
-    sight = Sight(NOW).after(NOW + 5, Connection(UP, 1))
+    sight = Coverage(NOW).after(NOW + 5, WatchedBus(UP, 1))
     later = NOW + KEPT + 10
-    sight = sight.after(later, Connection(UP, 2))
+    sight = sight.after(later, WatchedBus(UP, 2))
     assert sight.intervals == ((NOW + 5, later),)
     assert sight.blind_seconds(later) == later - NOW
 
@@ -93,16 +93,16 @@ def test_a_blind_time_is_parted_into_hours():
 
 def test_a_restart_goes_on_where_the_last_one_was_stamped(tmp_path: Path):
     path = str(tmp_path / "ledger.sqlite")
-    ledger, link = Ledger(path), Link()
-    blind = Blind(ledger, {"fedora": link}, NOW)
+    ledger, link = Ledger(path), ConnectionState()
+    blind = BlindTime(ledger, {"fedora": link}, NOW)
     link.up()
     for second in range(1, 27):
         blind.tick(NOW + second)
     assert blind.seconds(NOW + 27) == {"fedora": 1}
     ledger.close()  # and no more is written, as after kill -9
 
-    ledger, link = Ledger(path), Link()
-    blind = Blind(ledger, {"fedora": link}, NOW + 60)
+    ledger, link = Ledger(path), ConnectionState()
+    blind = BlindTime(ledger, {"fedora": link}, NOW + 60)
     stamped = 1 + 2 * STAMP
     assert blind.seconds(NOW + 61) == {"fedora": 1 + 61 - stamped}
     link.up()
@@ -117,8 +117,8 @@ def test_a_restart_goes_on_where_the_last_one_was_stamped(tmp_path: Path):
 
 def test_what_can_not_be_written_is_written_later(tmp_path: Path, caplog):
     path = str(tmp_path / "ledger.sqlite")
-    ledger, link = Ledger(path), Link()
-    blind = Blind(ledger, {"fedora": link}, NOW)
+    ledger, link = Ledger(path), ConnectionState()
+    blind = BlindTime(ledger, {"fedora": link}, NOW)
     with foreign(path) as db:
         db.execute("ALTER TABLE blind RENAME TO away")
         link.up()

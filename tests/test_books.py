@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from busmon.audit.auditor import Auditor
-from busmon.audit.balance import FINISHED, Hop
+from busmon.audit.balance import FINISHED, Stage
 from busmon.audit.corrections import AT_ONCE, LATE
-from busmon.audit.windows import Books, Sums, audited_hops
-from busmon.ledger.batch import Judged, Series
-from busmon.ledger.coverage import HOLE
-from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.audit.windows import AuditWindows, Totals, audited_hops
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.coverage import MAX_GAP_SECONDS
+from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import read_only, stored_id
 from busmon.observers.ready import STATES, note_poll, note_totals
 from busmon.settings.audit import Audit, ReadyPoll
@@ -32,7 +32,7 @@ AUDIT = Audit.model_validate(
         "celery": {"bus": BUS, "broker": "redis://localhost"},
     }
 )
-ALL = (Hop.BUS, Hop.LISTENER, Hop.WORKER)
+ALL = (Stage.BUS, Stage.LISTENER, Stage.WORKER)
 
 
 class Bench:
@@ -45,11 +45,11 @@ class Bench:
         self.books.open(NOW)
 
     def restart(self) -> None:
-        self.books = Books(self.ledger, self.audit, [BUS])
+        self.books = AuditWindows(self.ledger, self.audit, [BUS])
 
     def see(self, identity: str, at: float = NOW, topic: str = "a", handled: bool = True) -> None:
         said = ("handled", "") if handled else ("ignored", "no")
-        self.ledger.record([Judged(Series(BUS, topic, *said), identity, at)])
+        self.ledger.record([Observation(Series(BUS, topic, *said), identity, at)])
 
     def report(self, identity: str, state: str = "passed", at: float = NOW) -> None:
         task = f"task-{identity}" if state == "passed" else None
@@ -91,9 +91,9 @@ class Bench:
             pass
         return closed
 
-    def sums(self, topic: str = "a") -> dict[Hop, Sums]:
+    def sums(self, topic: str = "a") -> dict[Stage, Totals]:
         found = self.books.sums()
-        return {hop: found.get((BUS, topic, hop), Sums()) for hop in ALL}
+        return {hop: found.get((BUS, topic, hop), Totals()) for hop in ALL}
 
     def rows(self, statement: str) -> list[tuple[object, ...]]:
         with self.ledger.transaction() as db:
@@ -122,9 +122,9 @@ def test_a_window_is_closed_after_its_grace_and_says_what_came_where(bench: Benc
     assert bench.close(NOW + 11.9) == 0
     assert bench.close(NOW + 12) == 1
     assert bench.sums() == {
-        Hop.BUS: Sums(messages=4),
-        Hop.LISTENER: Sums(messages=3, missing=1, unexpected=1),
-        Hop.WORKER: Sums(messages=2, missing=1),
+        Stage.BUS: Totals(messages=4),
+        Stage.LISTENER: Totals(messages=3, missing=1, unexpected=1),
+        Stage.WORKER: Totals(messages=2, missing=1),
     }
     assert bench.books.last_closed() == NOW + 10
 
@@ -137,9 +137,9 @@ def test_a_late_report_is_recovered_and_no_counter_goes_down(bench: Bench):
     bench.close(NOW + 5000)
     bench.close(NOW + 5015)
     assert bench.sums() == {
-        Hop.BUS: Sums(messages=1),
-        Hop.LISTENER: Sums(missing=1, recovered=1),
-        Hop.WORKER: Sums(messages=1),  # what was passed late is followed all the same
+        Stage.BUS: Totals(messages=1),
+        Stage.LISTENER: Totals(missing=1, recovered=1),
+        Stage.WORKER: Totals(messages=1),  # what was passed late is followed all the same
     }
     assert bench.rows("SELECT hop, recovered_at FROM missing") == [
         ("listener", int((NOW + 5000) * 1000))
@@ -151,7 +151,7 @@ def test_a_report_after_more_than_a_day_corrects_nothing(bench: Bench):
     bench.close(NOW + 12)
     bench.report("1")
     bench.close(NOW + LATE + 1)
-    assert bench.sums()[Hop.LISTENER] == Sums(missing=1)
+    assert bench.sums()[Stage.LISTENER] == Totals(missing=1)
 
 
 def test_a_task_that_runs_long_is_neither_done_nor_missing_until_it_ends(bench: Bench):
@@ -160,17 +160,17 @@ def test_a_task_that_runs_long_is_neither_done_nor_missing_until_it_ends(bench: 
         bench.report(identity)
         bench.work(identity, state)
     bench.close(NOW + 12)
-    assert bench.sums()[Hop.WORKER] == Sums()
+    assert bench.sums()[Stage.WORKER] == Totals()
     bench.work("1")
     bench.close(NOW + 20)
-    assert bench.sums()[Hop.WORKER] == Sums(messages=1)
-    bench.close(NOW + 39 + HOLE)
-    assert bench.sums()[Hop.WORKER] == Sums(messages=1)
-    bench.close(NOW + 40 + HOLE)
-    assert bench.sums()[Hop.WORKER] == Sums(messages=1, missing=1)
+    assert bench.sums()[Stage.WORKER] == Totals(messages=1)
+    bench.close(NOW + 39 + MAX_GAP_SECONDS)
+    assert bench.sums()[Stage.WORKER] == Totals(messages=1)
+    bench.close(NOW + 40 + MAX_GAP_SECONDS)
+    assert bench.sums()[Stage.WORKER] == Totals(messages=1, missing=1)
     bench.work("2", "failed")
     bench.close(NOW + 100)
-    assert bench.sums()[Hop.WORKER] == Sums(messages=1, missing=1, recovered=1)
+    assert bench.sums()[Stage.WORKER] == Totals(messages=1, missing=1, recovered=1)
 
 
 def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench):
@@ -179,9 +179,9 @@ def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench):
     bench.work("1", "started")
     bench.close(NOW + 12)
     bench.observe("celery", (NOW - 100, NOW + 20))
-    bench.close(NOW + 40 + HOLE)
-    assert bench.sums()[Hop.WORKER] == Sums()
-    assert bench.sums("")[Hop.WORKER].no_data >= 1
+    bench.close(NOW + 40 + MAX_GAP_SECONDS)
+    assert bench.sums()[Stage.WORKER] == Totals()
+    assert bench.sums("")[Stage.WORKER].no_data >= 1
     assert bench.rows("SELECT * FROM running") == bench.rows("SELECT * FROM missing") == []
 
 
@@ -190,25 +190,25 @@ def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench):
     [
         ((-100, 100), (-100, 100), ALL),
         ((0, 12), (0, 12), ALL),
-        ((1, 100), (-100, 100), (Hop.BUS,)),
-        ((-100, 11), (-100, 100), (Hop.BUS,)),
-        ((-100, 100), (5, 100), (Hop.BUS, Hop.LISTENER)),
+        ((1, 100), (-100, 100), (Stage.BUS,)),
+        ((-100, 11), (-100, 100), (Stage.BUS,)),
+        ((-100, 100), (5, 100), (Stage.BUS, Stage.LISTENER)),
     ],
 )
 def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
-    bench: Bench, tap: tuple[int, int], celery: tuple[int, int], told: tuple[Hop, ...]
+    bench: Bench, tap: tuple[int, int], celery: tuple[int, int], told: tuple[Stage, ...]
 ):
     bench.observe("tap", (NOW + tap[0], NOW + tap[1]))
     bench.observe("celery", (NOW + celery[0], NOW + celery[1]))
     bench.see("1")
     bench.see("2")
     bench.report("2")
-    bench.close(NOW + 12 + HOLE)
+    bench.close(NOW + 12 + MAX_GAP_SECONDS)
     missing = {hop for hop, sums in bench.sums().items() if sums.missing}
     no_data = {hop for hop, sums in bench.sums("").items() if sums.no_data}
-    assert missing == set(told) - {Hop.BUS}
+    assert missing == set(told) - {Stage.BUS}
     assert no_data == set(ALL) - set(told)
-    assert bench.sums()[Hop.BUS] == Sums(messages=2)
+    assert bench.sums()[Stage.BUS] == Totals(messages=2)
     rows = bench.rows("SELECT hop FROM windows WHERE messages IS NULL AND start < 1790000010000")
     assert {hop for (hop,) in rows} == no_data
 
@@ -219,7 +219,7 @@ def test_a_window_waits_a_while_for_an_observers_next_sign_of_life(bench: Bench)
     assert bench.close(NOW + 15) == 0
     bench.observe("tap", (NOW - 100, NOW + 16))
     assert bench.close(NOW + 16) == 1
-    assert bench.sums()[Hop.LISTENER] == Sums(missing=1)
+    assert bench.sums()[Stage.LISTENER] == Totals(missing=1)
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_while_busmon_was_blind_nothing_is_missing(
     bench.blind(NOW + since, NOW + until)
     bench.see("1")
     bench.close(NOW + 12)
-    assert bench.sums()[Hop.LISTENER].missing == told
-    assert bench.sums()[Hop.BUS].messages == 1
+    assert bench.sums()[Stage.LISTENER].missing == told
+    assert bench.sums()[Stage.BUS].messages == 1
     assert [sums.no_data for sums in bench.sums("").values()] == [not told] * 3
 
 
@@ -242,14 +242,14 @@ def test_while_busmon_is_blind_nothing_is_missing_before_it_sees_again(bench: Be
         db.execute("UPDATE buses SET watched = ?", (int((NOW + 9) * 1000),))
     bench.see("1")
     assert bench.close(NOW + 12) == 0  # it may be seen yet that it was watched
-    assert bench.close(NOW + 12 + HOLE) == 1
-    assert bench.sums() == {Hop.BUS: Sums(messages=1)} | dict.fromkeys(ALL[1:], Sums())
+    assert bench.close(NOW + 12 + MAX_GAP_SECONDS) == 1
+    assert bench.sums() == {Stage.BUS: Totals(messages=1)} | dict.fromkeys(ALL[1:], Totals())
     assert [sums.no_data for sums in bench.sums("").values()] == [1, 1, 1]
 
 
 def test_without_observers_only_the_bus_is_in_the_books():
-    assert audited_hops(Audit(), BUS) == (Hop.BUS,)
-    assert audited_hops(AUDIT, "centos") == (Hop.BUS,)
+    assert audited_hops(Audit(), BUS) == (Stage.BUS,)
+    assert audited_hops(AUDIT, "centos") == (Stage.BUS,)
     assert audited_hops(AUDIT.model_copy(update={"celery": None}), BUS) == ALL[:2]
     assert audited_hops(AUDIT.model_copy(update={"reports": None}), BUS) == ALL[:1]
 
@@ -268,7 +268,7 @@ def test_a_window_of_another_length_goes_on_where_the_last_one_ended(bench: Benc
     bench.audit = AUDIT.model_copy(update={"window": 100})
     bench.restart()
     assert bench.close(NOW + 102) == 1
-    assert bench.sums()[Hop.BUS] == Sums(messages=2)
+    assert bench.sums()[Stage.BUS] == Totals(messages=2)
     assert bench.rows("SELECT start, until FROM windows WHERE hop = 'bus' ORDER BY start") == [
         (1_790_000_000_000, 1_790_000_010_000),
         (1_790_000_010_000, 1_790_000_100_000),
@@ -279,14 +279,14 @@ def test_a_failure_in_the_middle_of_closing_leaves_nothing_of_the_window(bench: 
     bench.see("1")
     with bench.ledger.transaction() as db:
         db.execute("ALTER TABLE missing RENAME TO away")
-    with pytest.raises(NotRecorded):
+    with pytest.raises(LedgerWriteError):
         bench.books.close_next(NOW + 12)
     bench.restart()
-    assert (bench.books.last_closed(), bench.sums()[Hop.BUS]) == (NOW, Sums())
+    assert (bench.books.last_closed(), bench.sums()[Stage.BUS]) == (NOW, Totals())
     with bench.ledger.transaction() as db:
         db.execute("ALTER TABLE away RENAME TO missing")
     bench.close(NOW + 12)
-    assert bench.sums()[Hop.BUS] == Sums(messages=1)
+    assert bench.sums()[Stage.BUS] == Totals(messages=1)
 
 
 def test_a_great_many_missing_messages_are_recovered_step_by_step(bench: Bench):
@@ -298,7 +298,7 @@ def test_a_great_many_missing_messages_are_recovered_step_by_step(bench: Bench):
     bench.report(ids[-1])
     assert bench.books.correct(NOW + 13)
     assert not bench.books.correct(NOW + 13)
-    assert bench.sums()[Hop.LISTENER] == Sums(missing=len(ids), recovered=2)
+    assert bench.sums()[Stage.LISTENER] == Totals(missing=len(ids), recovered=2)
 
 
 def test_old_windows_are_forgotten_and_the_sums_stay(bench: Bench):
@@ -326,7 +326,7 @@ def test_a_topic_that_is_empty_stops_no_books(bench: Bench):
     bench.see("1", NOW + 1, topic="")
     bench.blind(NOW + 2, NOW + 3)
     assert bench.close(NOW + 12) == 1
-    assert bench.sums("")[Hop.BUS] == Sums(messages=1, no_data=1)
+    assert bench.sums("")[Stage.BUS] == Totals(messages=1, no_data=1)
 
 
 def test_every_series_of_a_known_topic_is_there_at_zero_and_beyond_the_last_restart(bench: Bench):
@@ -364,13 +364,15 @@ class Counted(Bench):
         good, bad = Series(BUS, "a", "handled", ""), Series(BUS, "a", "invalid", "schema")
         received = 10_000
         for n in range(seconds):
-            self.ledger.record([Judged(good, f"{n}", NOW + n), Judged(bad, f"{n}-bad", NOW + n)])
+            self.ledger.record(
+                [Observation(good, f"{n}", NOW + n), Observation(bad, f"{n}-bad", NOW + n)]
+            )
             received += n not in lost
             self.answer(n + 0.5, received)
         self.observe("ready", (NOW, NOW + seconds))
 
     def restart(self) -> None:
-        self.books = Books(self.ledger, self.audit, [BUS], BUS)
+        self.books = AuditWindows(self.ledger, self.audit, [BUS], BUS)
 
     def answer(self, after: float, received: int) -> None:
         with self.ledger.transaction() as db:
@@ -390,9 +392,9 @@ def test_without_a_tap_the_listener_is_balanced_by_numbers():
     bench = Counted(lost=range(100, 118, 2))
     with closing(bench.ledger):
         bench.close(NOW + LONG)
-        assert bench.sums()[Hop.BUS] == Sums(messages=190)
-        assert bench.sums()[Hop.LISTENER] == Sums()
-        told = bench.sums("")[Hop.LISTENER]
+        assert bench.sums()[Stage.BUS] == Totals(messages=190)
+        assert bench.sums()[Stage.LISTENER] == Totals()
+        told = bench.sums("")[Stage.LISTENER]
         assert 0 < told.missing <= 9
         assert (told.messages, told.no_data) == (160 - told.missing, 3)
         windows = bench.listener()
@@ -414,7 +416,7 @@ def test_after_a_break_the_numbers_are_compared_anew(what: str):
             with bench.ledger.transaction() as db:
                 polled = int((NOW + 104) * 1000)
                 db.execute("UPDATE polls SET restarts = 1 WHERE polled_at > ?", (polled,))
-        bench.close(NOW + LONG + HOLE)
+        bench.close(NOW + LONG + MAX_GAP_SECONDS)
         windows = bench.listener()
         assert [missing for _, missing, _ in windows.values()] == [0] * len(windows)
         unknown = [n for n, (messages, *_) in windows.items() if messages is None]
@@ -432,7 +434,7 @@ def test_after_a_break_the_numbers_are_compared_anew(what: str):
     ],
 )
 def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
-    bench: Bench, keys: dict[str, list[str]], audit: Audit, hops: tuple[Hop, ...]
+    bench: Bench, keys: dict[str, list[str]], audit: Audit, hops: tuple[Stage, ...]
 ):
     bus = AmqpBus.model_construct(type="amqp", **keys)
     config = Config.model_construct(audit=audit, buses={BUS: bus})
@@ -442,18 +444,18 @@ def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
         for sample in family.samples
         if sample.name == "busmon_audit_exact"
     }
-    assert exact == {hop: hop is Hop.BUS or audit.reports is not None for hop in hops}
+    assert exact == {hop: hop is Stage.BUS or audit.reports is not None for hop in hops}
 
 
 def test_a_window_waits_for_a_monitor_that_is_asked_now_and_then():
     """Its next answer tells that it was there, and what it had received."""
     ready = READY.ready and READY.ready.model_copy(update={"interval": 60})
     bench = Bench(audit=READY.model_copy(update={"ready": ready}))
-    bench.books = Books(bench.ledger, bench.audit, [BUS], BUS)
+    bench.books = AuditWindows(bench.ledger, bench.audit, [BUS], BUS)
     with closing(bench.ledger):
         bench.see("1")
         bench.observe("ready", (NOW, NOW + 11))
-        assert bench.close(NOW + 12 + HOLE) == 0
+        assert bench.close(NOW + 12 + MAX_GAP_SECONDS) == 0
         bench.observe("ready", (NOW, NOW + 71))
         assert bench.close(NOW + 72) == 6
 
@@ -483,8 +485,8 @@ class Model:
         self.states: dict[str, str] = {}
         self.spans: dict[str, list[tuple[float, float]]] = {"tap": [], "celery": []}
         self.closed = NOW
-        self.counts: Counter[tuple[str, Hop, str]] = Counter()
-        self.missing: set[tuple[Hop, str]] = set()
+        self.counts: Counter[tuple[str, Stage, str]] = Counter()
+        self.missing: set[tuple[Stage, str]] = set()
         self.running: dict[str, tuple[float, float]] = {}  # start, due
         self.unknown: set[float] = set()
         self.starts: dict[str, float] = {}
@@ -495,7 +497,7 @@ class Model:
     def covered(self, observer: str, start: float, end: float) -> bool:
         return any(s <= start and e >= end for s, e in self.spans[observer])
 
-    def count(self, identity: str, hop: Hop, what: str) -> None:
+    def count(self, identity: str, hop: Stage, what: str) -> None:
         self.counts[self.seen[identity][0], hop, what] += 1
 
     def settle(self, now: float) -> None:
@@ -504,35 +506,39 @@ class Model:
         came = [
             (hop, i)
             for hop, i in self.missing
-            if (i in self.passed if hop is Hop.LISTENER else self.finished(i))
+            if (i in self.passed if hop is Stage.LISTENER else self.finished(i))
         ]
-        ended = [i for i, (_, due) in self.running.items() if self.finished(i) or due <= now - HOLE]
+        ended = [
+            i
+            for i, (_, due) in self.running.items()
+            if self.finished(i) or due <= now - MAX_GAP_SECONDS
+        ]
         for hop, i in came:
             self.missing.remove((hop, i))
             self.count(i, hop, "recovered")
-            if hop is Hop.LISTENER:
+            if hop is Stage.LISTENER:
                 self.running[i] = self.starts[i], now + 30
         for i in ended:
             start, due = self.running.pop(i)
             if self.finished(i):
-                self.count(i, Hop.WORKER, "messages")
+                self.count(i, Stage.WORKER, "messages")
             elif self.covered("celery", start, due):
-                self.count(i, Hop.WORKER, "missing")
-                self.missing.add((Hop.WORKER, i))
+                self.count(i, Stage.WORKER, "missing")
+                self.missing.add((Stage.WORKER, i))
             elif start not in self.unknown:
                 self.unknown.add(start)
-                self.counts["", Hop.WORKER, "no_data"] += 1
+                self.counts["", Stage.WORKER, "no_data"] += 1
 
     def close(self, now: float) -> bool:
         start, told = self.closed, self.closed + 12
         alive = all(any(e >= told for _, e in spans) for spans in self.spans.values())
-        if now < told or (now < told + HOLE and not alive):
+        if now < told or (now < told + MAX_GAP_SECONDS and not alive):
             return False
         self.closed += 10
         tap = self.covered("tap", start, told)
         celery = tap and self.covered("celery", start, told)
-        self.counts["", Hop.LISTENER, "no_data"] += not tap
-        self.counts["", Hop.WORKER, "no_data"] += not celery
+        self.counts["", Stage.LISTENER, "no_data"] += not tap
+        self.counts["", Stage.WORKER, "no_data"] += not celery
         if not celery:
             self.unknown.add(start)
         for i, (_, handled, at) in self.seen.items():
@@ -543,27 +549,27 @@ class Model:
 
     def enter(self, i: str, handled: bool, tap: bool, celery: bool) -> None:
         if handled:
-            self.count(i, Hop.BUS, "messages")
+            self.count(i, Stage.BUS, "messages")
         if not tap:
             return
         if not handled:
             if i in self.passed:
-                self.count(i, Hop.LISTENER, "unexpected")
+                self.count(i, Stage.LISTENER, "unexpected")
             return
         if i not in self.passed:
-            self.count(i, Hop.LISTENER, "missing")
-            self.missing.add((Hop.LISTENER, i))
+            self.count(i, Stage.LISTENER, "missing")
+            self.missing.add((Stage.LISTENER, i))
             return
-        self.count(i, Hop.LISTENER, "messages")
+        self.count(i, Stage.LISTENER, "messages")
         if not celery:
             return
         if self.finished(i):
-            self.count(i, Hop.WORKER, "messages")
+            self.count(i, Stage.WORKER, "messages")
         elif i in self.states:
             self.running[i] = self.starts[i], self.starts[i] + 40
         else:
-            self.count(i, Hop.WORKER, "missing")
-            self.missing.add((Hop.WORKER, i))
+            self.count(i, Stage.WORKER, "missing")
+            self.missing.add((Stage.WORKER, i))
 
 
 EVENTS = st.lists(
@@ -632,10 +638,10 @@ def test_over_late_reports_absences_and_restarts_the_books_are_the_models(events
         found = Counter()
         for (_, topic, hop), sums in bench.books.sums().items():
             for name, number in sums._asdict().items():
-                found[topic, Hop(hop), name] += number
+                found[topic, Stage(hop), name] += number
         assert +found == +model.counts
         stored = {
-            (Hop(h), i)
+            (Stage(h), i)
             for h, i in bench.rows("SELECT hop, id FROM missing WHERE recovered_at IS NULL")
         }
         assert stored == model.missing
@@ -646,6 +652,6 @@ def test_over_late_reports_absences_and_restarts_the_books_are_the_models(events
             f"SELECT topic, hop, {added} FROM windows WHERE topic != '' GROUP BY topic, hop"
         ):
             windows.update(
-                {(topic, Hop(hop), name): n for name, n in zip(names, numbers, strict=True)}
+                {(topic, Stage(hop), name): n for name, n in zip(names, numbers, strict=True)}
             )
         assert +windows == Counter({key: n for key, n in found.items() if n and key[0]})

@@ -7,20 +7,20 @@ import pytest
 from busmon.diagnosis.verdict import (
     BusFacts,
     Facts,
-    Fault,
-    Hop,
-    Kind,
+    FaultKind,
+    Health,
     Queue,
-    Sign,
-    Silent,
-    duration,
-    judge,
+    SilentTopic,
+    StageCounts,
+    Verdict,
+    diagnose,
+    format_duration,
 )
 
 HOUR, DAY = 3600.0, 86400.0
-UP, DOWN, UNKNOWN = Sign(True), Sign(False, "no answer"), Sign(None)
-COPR = Silent("copr.build.end", 2 * HOUR, 40.0, 8.0)
-HOTNESS = Silent("hotness.update.bug.file", 5 * DAY, 60.3, 9.5)
+UP, DOWN, UNKNOWN = Health(True), Health(False, "no answer"), Health(None)
+COPR = SilentTopic("copr.build.end", 2 * HOUR, 40.0, 8.0)
+HOTNESS = SilentTopic("hotness.update.bug.file", 5 * DAY, 60.3, 9.5)
 WELL = BusFacts(
     name="fedora",
     last=2.0,
@@ -28,9 +28,9 @@ WELL = BusFacts(
     owed=0.5,
     monitor=UP,
     tap=UP,
-    listener=Hop(100, 0),
+    listener=StageCounts(100, 0),
     celery=UP,
-    workers=Hop(100, 0),
+    workers=StageCounts(100, 0),
     queues=(Queue("short-running", 3, 0),),
 )
 
@@ -41,21 +41,21 @@ def fedora(**facts: object) -> BusFacts:
 
 # What is known, the verdict, and what of the evidence matters to whoever is called for it.
 SCENARIOS = {
-    "all is well": (WELL, Kind.NONE, ["fedora: connected; the newest message came 2 s ago"]),
+    "all is well": (WELL, FaultKind.NONE, ["fedora: connected; the newest message came 2 s ago"]),
     "nothing was ever received": (
         BusFacts(name="fedora"),
-        Kind.NONE,
+        FaultKind.NONE,
         ["fedora: connected; 0 topics as usual; its listener is not watched"],
     ),
     "no baseline yet": (
         BusFacts(name="fedora", last=1.0, unlearned=15),
-        Kind.NONE,
+        FaultKind.NONE,
         ["15 topics of which it is not known yet what is usual"],
     ),
     # packit-service #2434: one publisher stopped, and nobody noticed for days.
     "the-new-hotness stopped publishing": (
         fedora(silent=(HOTNESS,), flowing=14),
-        Kind.PUBLISHER,
+        FaultKind.PUBLISHER,
         [
             "hotness.update.bug.file has been silent for 5 d: 60 messages should have come"
             " since, and up to 9.5 would be by chance",
@@ -63,62 +63,62 @@ SCENARIOS = {
         ],
     ),
     "a topic is silent for longer than configured": (
-        fedora(silent=(Silent("anitya", 2 * DAY),)),
-        Kind.PUBLISHER,
+        fedora(silent=(SilentTopic("anitya", 2 * DAY),)),
+        FaultKind.PUBLISHER,
         ["anitya has been silent for 2 d, longer than it may be"],
     ),
     # packit-service #221: no messages for four days; "was the problem on our side?"
     "the whole bus is silent, and every topic by now": (
         fedora(silent=(COPR, HOTNESS), flowing=0, last=2 * HOUR),
-        Kind.BUS,
+        FaultKind.BUS,
         ["connected, but no message of any topic has come for 2 h", "already 2 topics"],
     ),
     "the whole bus is silent, and the rare topics can't tell yet": (
         fedora(silent=(COPR,), flowing=14, last=2 * HOUR, owed=12.0),
-        Kind.BUS,
+        FaultKind.BUS,
         ["no message of any topic has come for 2 h"],
     ),
     "one topic is silent on a bus whose other topics are rare": (
         fedora(silent=(COPR,), flowing=2, last=1.5 * HOUR, owed=1.2),
-        Kind.PUBLISHER,
+        FaultKind.PUBLISHER,
         ["2 other topics as usual"],
     ),
     "messages of topics without a baseline show that the bus is alive": (
         fedora(silent=(COPR,), flowing=0, unlearned=4, last=5.0),
-        Kind.PUBLISHER,
+        FaultKind.PUBLISHER,
         ["the newest message came 5 s ago"],
     ),
     # fedora-messaging #208, at busmon's own connection: the heartbeat finds it out.
     "a zombie connection": (
         fedora(problem="silent: no heartbeat for 60 s", last=9 * DAY),
-        Kind.CONNECTION,
+        FaultKind.CONNECTION,
         ["fedora: the connection is down: silent: no heartbeat for 60 s"],
     ),
     "the connection is down, and silence is its consequence": (
         fedora(problem="network: refused", silent=(COPR, HOTNESS), flowing=0, last=2 * HOUR),
-        Kind.CONNECTION,
+        FaultKind.CONNECTION,
         ["network: refused"],
     ),
     "busmon has a bug on one bus": (
         fedora(problem="error: KeyError()", own_problem=True),
-        Kind.BUSMON,
+        FaultKind.BUSMON,
         ["busmon does not receive, by its own fault: error: KeyError()"],
     ),
     # fedora-messaging #208, at the listener: connected, and it received nothing for ten days.
     "the listener is a zombie": (
         fedora(stalled=37),
-        Kind.LISTENER,
+        FaultKind.LISTENER,
         ["received nothing while the bus brought 37 messages for it"],
     ),
     # fedora-messaging #574: not restarted after a 404; also the queue deleted.
     "the listener does not consume": (
-        fedora(monitor=Sign(False, "answers that it is not consuming")),
-        Kind.LISTENER,
+        fedora(monitor=Health(False, "answers that it is not consuming")),
+        FaultKind.LISTENER,
         ["does not consume, by its own monitor: answers that it is not consuming"],
     ),
     "the listener is killed": (
-        fedora(monitor=DOWN, tap=DOWN, listener=Hop(100, 60), fatal=("copr.build.end",)),
-        Kind.LISTENER,
+        fedora(monitor=DOWN, tap=DOWN, listener=StageCounts(100, 60), fatal=("copr.build.end",)),
+        FaultKind.LISTENER,
         [
             "the listener is down",
             "the tap in the listener's process is silent",
@@ -128,19 +128,19 @@ SCENARIOS = {
     ),
     # Its queue is deleted at every disconnection: what the bus sends meanwhile is lost.
     "the listener was away for a moment": (
-        fedora(listener=Hop(100, 3)),
-        Kind.LISTENER,
+        fedora(listener=StageCounts(100, 3)),
+        FaultKind.LISTENER,
         ["the listener did not pass on 3 of 100 messages of the last windows (busmon gaps)"],
     ),
     # A message that fails fedora-messaging's validation vanishes: no fault of the listener's.
     "messages that would kill a listener, and it lives": (
         fedora(fatal=("copr.build.end",)),
-        Kind.NONE,
+        FaultKind.NONE,
         ["it passed on what it should"],
     ),
     "the workers died": (
-        fedora(workers=Hop(50, 50), queues=(Queue("short-running", 60, 55),)),
-        Kind.WORKERS,
+        fedora(workers=StageCounts(50, 50), queues=(Queue("short-running", 60, 55),)),
+        FaultKind.WORKERS,
         [
             "the workers did not finish 50 of 50 messages",
             "the queue short-running grows: 60 tasks waiting, 55 more than some minutes ago",
@@ -148,51 +148,51 @@ SCENARIOS = {
     ),
     "the workers are too slow": (
         fedora(queues=(Queue("short-running", 400, 100),)),
-        Kind.WORKERS,
+        FaultKind.WORKERS,
         ["grows: 400 tasks waiting"],
     ),
     "few tasks come, and no worker takes one": (
         fedora(queues=(Queue("short-running", 12, 2, 1200.0),)),
-        Kind.WORKERS,
+        FaultKind.WORKERS,
         ["12 tasks waiting in the queue short-running, and no worker has taken one for 20 min"],
     ),
     "most tasks fail": (
         fedora(failed=6, succeeded=5),
-        Kind.WORKERS,
+        FaultKind.WORKERS,
         ["6 of 11 tasks of late have failed"],
     ),
-    "some tasks fail": (fedora(failed=5, succeeded=6), Kind.NONE, ["the workers keep up"]),
+    "some tasks fail": (fedora(failed=5, succeeded=6), FaultKind.NONE, ["the workers keep up"]),
     "a long queue that does not grow": (
         fedora(queues=(Queue("short-running", 400, 9),)),
-        Kind.NONE,
+        FaultKind.NONE,
         ["the workers keep up"],
     ),
     # Three lists of topics kept by hand: they drift.
     "the rules have drifted": (
-        fedora(listener=Hop(100, 0, unexpected=4)),
-        Kind.NONE,
+        fedora(listener=StageCounts(100, 0, unexpected=4)),
+        FaultKind.NONE,
         ["4 messages that busmon's rules ignore: the rules have drifted (busmon trace ID)"],
     ),
     "no observer sees yet": (
         BusFacts(name="fedora", monitor=UNKNOWN, tap=UNKNOWN, celery=UNKNOWN),
-        Kind.NONE,
+        FaultKind.NONE,
         ["not yet known: what the listener's monitor says", "what the tap", "of the workers"],
     ),
     "the workers can't be seen": (
-        fedora(celery=Sign(False, "Redis refuses"), workers=None),
-        Kind.NONE,
+        fedora(celery=Health(False, "Redis refuses"), workers=None),
+        FaultKind.NONE,
         ["nothing is known of the workers: Redis refuses"],
     ),
     # The most upstream cause wins, and what else is wrong is told beside it. That one topic is
     # silent explains nothing of the others.
     "a publisher stopped, and the listener is down": (
         fedora(silent=(HOTNESS,), flowing=14, monitor=DOWN),
-        Kind.LISTENER,
+        FaultKind.LISTENER,
         ["fedora: the listener is down", "beside that (publisher): fedora: hotness"],
     ),
     "the listener is down, and the workers, too": (
-        fedora(listener=Hop(9, 9), workers=Hop(3, 3)),
-        Kind.LISTENER,
+        fedora(listener=StageCounts(9, 9), workers=StageCounts(3, 3)),
+        FaultKind.LISTENER,
         ["beside that (workers): fedora: the workers did not finish 3 of 3"],
     ),
 }
@@ -201,26 +201,28 @@ SCENARIOS = {
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_verdict_names_who_is_at_fault_and_why(scenario: str):
     facts, kind, words = SCENARIOS[scenario]
-    fault = judge(Facts(buses=(facts,)))
-    assert (fault.kind, fault.bus) == (kind, "" if kind is Kind.NONE else "fedora")
+    fault = diagnose(Facts(buses=(facts,)))
+    assert (fault.kind, fault.bus) == (kind, "" if kind is FaultKind.NONE else "fedora")
     assert [word for word in words if word not in "\n".join(fault.evidence)] == []
 
 
 def test_where_busmon_is_blind_nothing_else_is_believed():
     facts = Facts(problem="ledger: disk full", buses=(fedora(monitor=DOWN, problem="network: x"),))
-    assert judge(facts) == Fault(Kind.BUSMON, "", ("busmon itself is blind: ledger: disk full",))
+    assert diagnose(facts) == Verdict(
+        FaultKind.BUSMON, "", ("busmon itself is blind: ledger: disk full",)
+    )
 
 
 def test_of_several_buses_the_most_upstream_fault_is_the_verdict():
     centos = BusFacts(name="centos", problem="network: refused")
-    fault = judge(Facts(buses=(fedora(workers=Hop(5, 5)), centos)))
-    assert (fault.kind, fault.bus) == (Kind.CONNECTION, "centos")
+    fault = diagnose(Facts(buses=(fedora(workers=StageCounts(5, 5)), centos)))
+    assert (fault.kind, fault.bus) == (FaultKind.CONNECTION, "centos")
     assert fault.evidence[1].startswith("beside that (workers): fedora: ")
-    assert judge(Facts(buses=(WELL, replace(WELL, name="other")))).kind is Kind.NONE
+    assert diagnose(Facts(buses=(WELL, replace(WELL, name="other")))).kind is FaultKind.NONE
 
 
 def test_without_any_bus_all_is_well():
-    assert judge(Facts()) == Fault(Kind.NONE, "", ())
+    assert diagnose(Facts()) == Verdict(FaultKind.NONE, "", ())
 
 
 @pytest.mark.parametrize(
@@ -228,4 +230,4 @@ def test_without_any_bus_all_is_well():
     [(-3, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")],
 )
 def test_a_duration_is_told_in_the_unit_that_fits(seconds: float, text: str):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -14,8 +14,8 @@ import pytest
 from redis import Redis as Client
 
 from busmon.audit.auditor import Auditor
-from busmon.diagnosis.history import Recent
-from busmon.diagnosis.verdict import Fault, Kind
+from busmon.diagnosis.history import History
+from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.diagnosis.watcher import (
     DELAY,
     FAILING,
@@ -24,22 +24,22 @@ from busmon.diagnosis.watcher import (
     IDLE,
     STALE,
     STALLED,
-    FaultWatch,
+    VerdictWatcher,
 )
-from busmon.ledger.batch import Judged, Series
-from busmon.ledger.ledger import Ledger, NotRecorded
-from busmon.message import Outcome, Verdict
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.message import Judgement, Outcome
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import STATES, ReadyObserver
-from busmon.observers.tap import Batch, Inbox, Report
-from busmon.rules import HANDLED, RAISES, rule_book
+from busmon.observers.tap import ReportBatch, ReportedMessage, TapObserver
+from busmon.rules import HANDLED, RAISES, rule_set
 from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
 from busmon.settings.models import Config, LedgerSettings, Rules
 from busmon.silence.baseline import WEEK
-from busmon.silence.blind_time import Blind
-from busmon.silence.watcher import SilenceWatch
-from busmon.sources.base import Cause, Link
+from busmon.silence.blind_time import BlindTime
+from busmon.silence.watcher import SilenceWatcher
+from busmon.sources.base import Cause, ConnectionState
 from tests.brokers import Server, wait_until
 from tests.brokers.proxy import Proxy
 from tests.brokers.rabbitmq import RabbitMQ
@@ -61,13 +61,13 @@ class Bench:
     def __init__(self, audit: Audit = Audit(), now: float = NOW) -> None:  # noqa: B008 - frozen
         self.now = now
         self.ledger = Ledger(":memory:")
-        self.link = Link()
+        self.link = ConnectionState()
         self.link.up()
         links = {"fedora": self.link}
-        self.blind = Blind(self.ledger, links, now)
+        self.blind = BlindTime(self.ledger, links, now)
         self.blind.tick(now)
-        books = {"fedora": rule_book("all", Rules())}
-        self.silence = SilenceWatch(Silence(), self.ledger, books, self.blind)
+        books = {"fedora": rule_set("all", Rules())}
+        self.silence = SilenceWatcher(Silence(), self.ledger, books, self.blind)
         config = Config.model_construct(buses={}, audit=audit, ledger=LedgerSettings())
         self.auditor = Auditor(config, self.ledger, ["fedora"])
         self.observers: list[Observer] = []
@@ -76,25 +76,25 @@ class Bench:
         if audit.celery:
             self.observers.append(CeleryObserver(audit.celery, self.ledger))
         if audit.reports:
-            self.observers.append(Inbox(self.ledger, "fedora"))
+            self.observers.append(TapObserver(self.ledger, "fedora"))
         parts = (config, self.ledger, links, self.blind, self.silence, self.observers)
-        self.watch = FaultWatch(*parts, self.auditor, lambda: self.now)
+        self.watch = VerdictWatcher(*parts, self.auditor, lambda: self.now)
 
-    def look(self, after: float = 0.0) -> Fault:
+    def refresh(self, after: float = 0.0) -> Verdict:
         self.now += after
         self.blind.tick(self.now)
-        self.watch.look()
-        return self.watch.fault()
+        self.watch.refresh()
+        return self.watch.verdict()
 
-    def wait(self, seconds: float) -> Fault:
+    def wait(self, seconds: float) -> Verdict:
         """Look every ten seconds meanwhile: a longer pause would be a blind time."""
         for _ in range(int(seconds // 10)):
-            self.look(10)
-        return self.look(seconds % 10)
+            self.refresh(10)
+        return self.refresh(seconds % 10)
 
-    def receive(self, identity: object, topic: str = "a", verdict: Verdict = HANDLED) -> None:
+    def receive(self, identity: object, topic: str = "a", verdict: Judgement = HANDLED) -> None:
         series = Series("fedora", topic, verdict.outcome, verdict.reason)
-        self.ledger.record([Judged(series, str(identity), self.now)])
+        self.ledger.record([Observation(series, str(identity), self.now)])
 
     def past(self, topic: str, last: float) -> None:
         """Let two messages an hour have come for months, the newest so many seconds ago."""
@@ -122,18 +122,18 @@ class Bench:
 @pytest.mark.parametrize(
     ("last", "kind"),
     [
-        ({"a": 60, "b": 60}, Kind.NONE),
-        ({"a": 2 * DAY, "b": 60}, Kind.PUBLISHER),
-        ({"a": 2 * DAY, "b": 2 * DAY}, Kind.BUS),
-        ({"a": 2 * DAY, "b": 2 * DAY, "c": 60}, Kind.PUBLISHER),
+        ({"a": 60, "b": 60}, FaultKind.NONE),
+        ({"a": 2 * DAY, "b": 60}, FaultKind.PUBLISHER),
+        ({"a": 2 * DAY, "b": 2 * DAY}, FaultKind.BUS),
+        ({"a": 2 * DAY, "b": 2 * DAY, "c": 60}, FaultKind.PUBLISHER),
     ],
 )
-def test_silent_topics_are_a_publishers_fault_or_the_buss(last: dict[str, float], kind: Kind):
+def test_silent_topics_are_a_publishers_fault_or_the_buss(last: dict[str, float], kind: FaultKind):
     bench = Bench()
     for topic, seconds in last.items():
         bench.past(topic, seconds)
     bench.silence.learn(bench.now)
-    assert bench.look().kind is kind
+    assert bench.refresh().kind is kind
     bench.ledger.close()
 
 
@@ -142,8 +142,8 @@ def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is():
     bench.past("busy", 5 * 3600)
     bench.past("as busy", 5 * 3600)
     bench.silence.learn(bench.now)
-    fault = bench.look()
-    assert (fault.kind, fault.bus) == (Kind.BUS, "fedora")
+    fault = bench.refresh()
+    assert (fault.kind, fault.bus) == (FaultKind.BUS, "fedora")
     assert fault.evidence[0].startswith("fedora: connected, but no message of any topic")
     bench.ledger.close()
 
@@ -151,16 +151,16 @@ def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is():
 def test_a_connection_that_is_down_is_told_and_whether_it_is_busmons_own_doing():
     bench = Bench()
     for cause, kind in (
-        (Cause.NETWORK, Kind.CONNECTION),
-        (Cause.LEDGER, Kind.BUSMON),
-        (Cause.ERROR, Kind.BUSMON),
+        (Cause.NETWORK, FaultKind.CONNECTION),
+        (Cause.LEDGER, FaultKind.BUSMON),
+        (Cause.ERROR, FaultKind.BUSMON),
     ):
         bench.link.down(cause, "detail")
-        fault = bench.look()
+        fault = bench.refresh()
         assert (fault.kind, fault.bus) == (kind, "fedora")
         assert fault.evidence[0].endswith(f"{cause}: detail")
     bench.link.up()
-    assert bench.look().kind is Kind.NONE
+    assert bench.refresh().kind is FaultKind.NONE
     bench.ledger.close()
 
 
@@ -168,10 +168,10 @@ def test_a_ledger_that_cannot_be_written_blinds_busmon():
     bench = Bench()
     with bench.ledger.transaction() as db:
         db.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(NotRecorded):
+    with pytest.raises(LedgerWriteError):
         bench.receive(1, topic="long" * 100_000)
-    fault = bench.look()
-    assert (fault.kind, fault.bus) == (Kind.BUSMON, "")
+    fault = bench.refresh()
+    assert (fault.kind, fault.bus) == (FaultKind.BUSMON, "")
     assert fault.evidence == ("busmon itself is blind: ledger: database or disk is full",)
     bench.ledger.close()
 
@@ -179,8 +179,8 @@ def test_a_ledger_that_cannot_be_written_blinds_busmon():
 def test_a_watch_that_looks_no_more_is_busmons_fault():
     bench = Bench()
     bench.now += STALE + 1
-    assert bench.watch.fault().kind is Kind.BUSMON
-    assert bench.look().kind is Kind.NONE
+    assert bench.watch.verdict().kind is FaultKind.BUSMON
+    assert bench.refresh().kind is FaultKind.NONE
     bench.ledger.close()
 
 
@@ -219,30 +219,30 @@ def test_a_listener_is_held_to_what_its_monitor_says():
         [listener] = bench.observers
         unknown = ("fedora: not yet known: what the listener's monitor says",)
         assert bench.wait(FIRST - 1).evidence[-1:] == unknown
-        assert bench.look(2).kind is Kind.LISTENER, "never heard of"
+        assert bench.refresh(2).kind is FaultKind.LISTENER, "never heard of"
         answer |= answers(5)
         with bench.observing():
             wait_until(listener.up, what="the monitor")
-            assert bench.look().kind is Kind.NONE
+            assert bench.refresh().kind is FaultKind.NONE
 
             # A zombie: it says that it consumes, and receives nothing of what the bus brings.
             bench.wait(20)
             for number in range(3):
                 bench.receive(number)
-                assert bench.look(1).kind is Kind.NONE
-            assert bench.wait(STALLED + DELAY - 40).kind is Kind.NONE, "not for long enough"
+                assert bench.refresh(1).kind is FaultKind.NONE
+            assert bench.wait(STALLED + DELAY - 40).kind is FaultKind.NONE, "not for long enough"
             fault = bench.wait(30)
-            assert fault.kind is Kind.LISTENER
+            assert fault.kind is FaultKind.LISTENER
             assert "received nothing while the bus brought 3 messages for it" in fault.evidence[0]
             answer |= answers(6)
             wait_until(lambda: listener.received() == 1, what="the listener's count")
-            assert bench.look(1).kind is Kind.NONE
+            assert bench.refresh(1).kind is FaultKind.NONE
 
             bench.receive("killer", "copr", RAISES)
             answer |= answers(6, consuming=False)
             wait_until(lambda: not listener.consuming(), what="its answer")
-            fault = bench.look(1)
-            assert fault.kind is Kind.LISTENER
+            fault = bench.refresh(1)
+            assert fault.kind is FaultKind.LISTENER
             assert "it answers that it is not consuming" in fault.evidence[0]
             assert fault.evidence[1].endswith(
                 "messages that can kill a listener came of late: copr"
@@ -255,13 +255,13 @@ def test_what_busmon_gets_after_a_blind_time_is_not_held_against_the_listener():
         bench = Bench(Audit(ready=ReadyPoll(bus="fedora", url=url, interval=1)))
         with bench.observing():
             wait_until(bench.observers[0].up, what="the monitor")
-            assert bench.look(10).kind is Kind.NONE
+            assert bench.refresh(10).kind is FaultKind.NONE
             bench.link.down(Cause.NETWORK, "gone")
-            bench.look(10)
+            bench.refresh(10)
             bench.link.up()
             bench.receive("kept by the broker")
-            assert bench.wait(STALLED + DELAY + 10).kind is Kind.NONE
-            assert bench.wait(STALLED + DELAY).kind is Kind.NONE
+            assert bench.wait(STALLED + DELAY + 10).kind is FaultKind.NONE
+            assert bench.wait(STALLED + DELAY).kind is FaultKind.NONE
 
 
 def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis):
@@ -270,16 +270,16 @@ def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis):
     [celery] = bench.observers
     with bench.observing():
 
-        def look(length: int, after: float) -> Kind:
+        def refresh(length: int, after: float) -> FaultKind:
             with Client.from_url(redis.url) as client:
                 client.rpush("growing", *["task"] * (length - int(client.llen("growing"))))
             wait_until(lambda: celery.lengths().get("growing") == length, what="the length")
-            return bench.look(after).kind
+            return bench.refresh(after).kind
 
-        assert look(100, 1) is Kind.NONE
-        assert look(120, 2 * GROWING + 10) is Kind.NONE, "a burst"
-        assert bench.look(GROWING).kind is Kind.WORKERS
-        assert bench.look(2 * GROWING).kind is Kind.NONE, "grows no more"
+        assert refresh(100, 1) is FaultKind.NONE
+        assert refresh(120, 2 * GROWING + 10) is FaultKind.NONE, "a burst"
+        assert bench.refresh(GROWING).kind is FaultKind.WORKERS
+        assert bench.refresh(2 * GROWING).kind is FaultKind.NONE, "grows no more"
 
 
 def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis):
@@ -295,11 +295,11 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
         client.rpush("waiting", "task")
         wait_for_length(1)
         wait_until(celery.up, what="the observer to see")
-        assert bench.look().kind is Kind.NONE
-        assert bench.look(IDLE - 1).kind is Kind.NONE
-        fault = bench.look(1)
+        assert bench.refresh().kind is FaultKind.NONE
+        assert bench.refresh(IDLE - 1).kind is FaultKind.NONE
+        fault = bench.refresh(1)
         assert fault == (
-            Kind.WORKERS,
+            FaultKind.WORKERS,
             "fedora",
             (
                 "fedora: 1 task waiting in the queue waiting, and no worker has taken one for"
@@ -311,10 +311,10 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
                 events.send("task-received", uuid=task, name=PROCESS_MESSAGE)
                 events.send("task-failed", uuid=task)
         wait_until(lambda: celery.events()["failed"] == 6, what="the events")
-        assert bench.look(1).evidence == ("fedora: 6 of 6 tasks of late have failed",)
+        assert bench.refresh(1).evidence == ("fedora: 6 of 6 tasks of late have failed",)
         client.delete("waiting")
         wait_for_length(0)
-        assert bench.look(FAILING).kind is Kind.NONE
+        assert bench.refresh(FAILING).kind is FaultKind.NONE
 
 
 def test_messages_missing_from_the_last_windows_are_held_against_the_listener():
@@ -324,24 +324,26 @@ def test_messages_missing_from_the_last_windows_are_held_against_the_listener():
     begun = time.time()
     sequence = count(1)
 
-    def tell(*passed: Report) -> Fault:
+    def tell(*passed: ReportedMessage) -> Verdict:
         """Let the tap report, and all that there was since the beginning."""
         now = time.time()
         values = {"tap": "one", "bus": "fedora", "until": 0.0, "lost": 0, "reports": list(passed)}
-        inbox.take(Batch(seq=next(sequence), since=now - begun + 5, **values), now)
+        inbox.take(ReportBatch(seq=next(sequence), since=now - begun + 5, **values), now)
         bench.now = now
-        return bench.look()
+        return bench.refresh()
 
     with bench.observing():
         wait_until(lambda: time.time() > begun + 2, what="a window of which all is seen")
         bench.now = time.time()
         for number in range(3):
             bench.receive(number)
-        tell(*(Report(id=str(n), topic="a", state="passed", task=str(n)) for n in range(2)))
-        fault = wait_until(
-            lambda: (found := tell()).kind is not Kind.NONE and found, what="the books"
+        tell(
+            *(ReportedMessage(id=str(n), topic="a", state="passed", task=str(n)) for n in range(2))
         )
-    assert (fault.kind, fault.bus) == (Kind.LISTENER, "fedora")
+        fault = wait_until(
+            lambda: (found := tell()).kind is not FaultKind.NONE and found, what="the books"
+        )
+    assert (fault.kind, fault.bus) == (FaultKind.LISTENER, "fedora")
     assert fault.evidence == (
         "fedora: the listener did not pass on 1 of 3 messages of the last windows (busmon gaps)",
     )
@@ -354,14 +356,14 @@ def test_messages_missing_from_the_last_windows_are_held_against_the_listener():
     ("moment", "value"), [(-1, None), (0, "a"), (4.9, "a"), (5, "b"), (8, "b"), (99, "c")]
 )
 def test_a_value_holds_until_the_next(moment: float, value: str | None):
-    recent: Recent[str] = Recent(100)
+    recent: History[str] = History(100)
     for at, new in [(0, "a"), (2, "a"), (5, "b"), (9, "c")]:
         recent.add(at, new)
     assert recent.at(moment) == value
 
 
 def test_old_values_are_forgotten_but_the_one_that_held_then():
-    recent: Recent[int] = Recent(10)
+    recent: History[int] = History(10)
     for at in range(0, 100, 4):
         recent.add(at, at)
     assert recent.oldest() == 84
@@ -375,12 +377,12 @@ def test_old_values_are_forgotten_but_the_one_that_held_then():
 # A busmon process
 
 
-def verdict(busmon: Busmon) -> Kind:
+def verdict(busmon: Busmon) -> FaultKind:
     _, [line] = busmon.ask("/v1/status")
-    return Kind(json.loads(line)["kind"])
+    return FaultKind(json.loads(line)["kind"])
 
 
-def wait_for(busmon: Busmon, kind: Kind) -> Sequence[str]:
+def wait_for(busmon: Busmon, kind: FaultKind) -> Sequence[str]:
     """Wait for this verdict, see that the metric says the same, and return the evidence."""
     wait_until(lambda: verdict(busmon) is kind, what=f"{kind}")
     assert f'busmon_fault{{kind="{kind}"}} 1.0' in busmon.ask("/metrics?name[]=busmon_fault")[1]
@@ -394,12 +396,12 @@ def test_a_connection_that_swallows_everything_is_found_out(tmp_path: Path, rabb
         toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, port=proxy.port)
         bus = {"type": "amqp", "rules": "packit", "config": str(toml), "heartbeat": "1s"}
         with Busmon(tmp_path, {"fedora": bus}) as busmon:
-            wait_for(busmon, Kind.NONE)
+            wait_for(busmon, FaultKind.NONE)
             proxy.swallow()
-            [told] = wait_for(busmon, Kind.CONNECTION)
+            [told] = wait_for(busmon, FaultKind.CONNECTION)
             assert told.startswith("fedora: the connection is down: ")
             proxy.heal()
-            wait_for(busmon, Kind.NONE)
+            wait_for(busmon, FaultKind.NONE)
 
 
 def test_a_listener_that_is_killed_or_loses_its_queue_is_found_out(
@@ -413,17 +415,19 @@ def test_a_listener_that_is_killed_or_loses_its_queue_is_found_out(
         file.write(f'\n[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"\n')
     with listener, busmon:
         evidence = wait_until(
-            lambda: any("the listener consumes" in line for line in wait_for(busmon, Kind.NONE)),
+            lambda: any(
+                "the listener consumes" in line for line in wait_for(busmon, FaultKind.NONE)
+            ),
             what="the listener to be seen",
         )
         assert evidence
         listener.kill()
-        [told] = wait_for(busmon, Kind.LISTENER)
+        [told] = wait_for(busmon, FaultKind.LISTENER)
         assert "the listener is down or does not consume, by its own monitor" in told
         listener.start()
-        wait_for(busmon, Kind.NONE)
+        wait_for(busmon, FaultKind.NONE)
         rabbitmq.ctl("delete_queue", "-p", "/public_pubsub", listener.queue)
-        wait_for(busmon, Kind.LISTENER)
+        wait_for(busmon, FaultKind.LISTENER)
 
 
 def test_one_publisher_that_stopped_is_told_apart_from_a_bus_that_did(
@@ -439,7 +443,7 @@ def test_one_publisher_that_stopped_is_told_apart_from_a_bus_that_did(
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False)
     bus = {"type": "amqp", "rules": "all", "config": str(toml)}
     with Busmon(tmp_path, {"fedora": bus}) as busmon:
-        told, others = wait_for(busmon, Kind.PUBLISHER)
+        told, others = wait_for(busmon, FaultKind.PUBLISHER)
         assert told.startswith("fedora: stopped has been silent for 2 d: ")
         assert others.startswith("fedora: 1 other topic as usual; the newest message came ")
         printed = command("status", "-c", tmp_path / "busmon.toml", status=1).stdout
@@ -479,14 +483,14 @@ def test_a_worker_that_is_killed_is_found_out_by_what_it_does_not_finish(
     def passed() -> bool:
         """Publish one message more, and tell whether the books know that all were finished."""
         listener.publish("pass")
-        return any("the workers keep up" in line for line in wait_for(busmon, Kind.NONE))
+        return any("the workers keep up" in line for line in wait_for(busmon, FaultKind.NONE))
 
     try:
         with busmon, listener, worker:
             wait_until(passed, what="a window of which all was seen")
             worker.kill()
             listener.publish("pass", "pass")
-            told = wait_for(busmon, Kind.WORKERS)
+            told = wait_for(busmon, FaultKind.WORKERS)
             assert told[0].startswith("fedora: the workers did not finish ")
     finally:
         listener.close()

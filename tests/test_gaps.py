@@ -13,8 +13,8 @@ from uuid import UUID
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from busmon.audit.windows import Books
-from busmon.ledger.batch import Judged, Series
+from busmon.audit.windows import AuditWindows
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.sqlite import milliseconds, stored_id
 from busmon.settings.audit import Audit
@@ -37,13 +37,13 @@ class Past:
             {"window": window, "grace": 1, "reports": {"bus": "fedora", "token": TOKEN}}
         )
         self.ledger = Ledger(self.path)
-        self.books = Books(self.ledger, self.audit, ["fedora"])
+        self.books = AuditWindows(self.ledger, self.audit, ["fedora"])
         self.books.open(self.start)
 
     def see(self, identity: str, after: float, handled: bool = True, sent: float = 0.25) -> None:
         said = ("handled", "") if handled else ("ignored", "releng")
         at = self.start + after
-        self.ledger.record([Judged(Series("fedora", TOPIC, *said), identity, at, at - sent)])
+        self.ledger.record([Observation(Series("fedora", TOPIC, *said), identity, at, at - sent)])
 
     def report(self, identity: str, state: str = "passed") -> None:
         task = f"task-of-{identity}" if state == "passed" else None
@@ -245,7 +245,7 @@ def test_what_is_missing_by_numbers_is_told_without_ids(past: Past):
 
 def test_without_a_tap_gaps_says_that_nothing_is_known_of_the_listener(past: Past):
     past.audit = Audit(window=4, grace=1)
-    past.books = Books(past.ledger, past.audit, ["fedora"])
+    past.books = AuditWindows(past.ledger, past.audit, ["fedora"])
     past.see(IDS[0], after=1)
     past.close(40)
     text = run("gaps", "--ledger", past.path)

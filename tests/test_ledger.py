@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from busmon.ledger.batch import Judged, Series, Tally
+from busmon.ledger.batch import Count, Observation, Series
 from busmon.ledger.ledger import HOURS_KEPT, Ledger
 from busmon.ledger.sqlite import shown_id, stored_id
 from busmon.message import Outcome
@@ -46,7 +46,7 @@ def test_the_same_id_is_counted_once_in_a_batch_across_batches_and_across_restar
         assert ledger.record(judged(2, 3)).duplicates == 1
     with closing(Ledger(path)) as ledger:
         assert ledger.record(judged(3, 4)).duplicates == 1
-        assert ledger.tallies()[HANDLED].messages == 4
+        assert ledger.counts()[HANDLED].messages == 4
         assert ledger.duplicates() == {"fedora": 3}
 
 
@@ -61,10 +61,10 @@ def test_an_id_that_is_judged_otherwise_the_second_time_is_still_a_duplicate(pat
     again = first._replace(series=HANDLED._replace(outcome="ignored", reason="releng"))
     with closing(Ledger(path)) as ledger:
         ledger.record([first, again])
-        assert ledger.tallies() == {HANDLED: Tally(1, NOW)}
+        assert ledger.counts() == {HANDLED: Count(1, NOW)}
     with closing(Ledger(path)) as ledger:
         other = HANDLED._replace(outcome="ignored", reason="releng")
-        assert ledger.tallies() == {HANDLED: Tally(1, NOW), other: Tally()}
+        assert ledger.counts() == {HANDLED: Count(1, NOW), other: Count()}
 
 
 def test_a_digest_that_comes_again_is_another_message_unless_it_is_redelivered(ledger: Ledger):
@@ -133,25 +133,25 @@ def test_an_id_that_is_too_long_is_shown_as_its_digest():
 def test_a_sent_time_is_kept_if_a_clock_can_show_it(path: str, sent_at: float, kept: float):
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(1, sent_at=sent_at))
-        assert ledger.tallies() == {HANDLED: Tally(1, NOW, kept)}
+        assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
     with closing(Ledger(path)) as ledger:
-        assert ledger.tallies() == {HANDLED: Tally(1, NOW, kept)}
+        assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
 
 
 def test_the_last_times_are_those_of_the_newest_message_that_has_them(path: str):
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(1, sent_at=NOW - 5))
         ledger.record(judged(2, at=NOW + 0.0014))
-        assert ledger.tallies() == {HANDLED: Tally(2, NOW + 0.001, NOW - 5)}
+        assert ledger.counts() == {HANDLED: Count(2, NOW + 0.001, NOW - 5)}
     with closing(Ledger(path)) as ledger:
-        assert ledger.tallies() == {HANDLED: Tally(2, NOW + 0.001, NOW - 5)}
+        assert ledger.counts() == {HANDLED: Count(2, NOW + 0.001, NOW - 5)}
 
 
 def test_known_series_exist_at_zero_and_take_nothing_from_those_counted(ledger: Ledger):
     ledger.record(judged(1))
     other = HANDLED._replace(topic="another.topic")
-    ledger.know([HANDLED, other])
-    assert ledger.tallies() == {HANDLED: Tally(1, NOW), other: Tally()}
+    ledger.declare_series([HANDLED, other])
+    assert ledger.counts() == {HANDLED: Count(1, NOW), other: Count()}
 
 
 def test_an_empty_batch_is_recorded(ledger: Ledger):
@@ -168,7 +168,7 @@ def test_threads_that_record_the_same_messages_count_each_once(ledger: Ledger):
         thread.start()
     for thread in threads:
         thread.join()
-    assert ledger.tallies()[HANDLED].messages == 500
+    assert ledger.counts()[HANDLED].messages == 500
     assert ledger.duplicates() == {"fedora": 1500}
 
 
@@ -195,7 +195,7 @@ def test_two_ledgers_in_memory_know_nothing_of_each_other():
 # --- against a model --------------------------------------------------------------------
 
 MESSAGES = st.builds(
-    Judged,
+    Observation,
     series=st.builds(
         Series,
         bus=st.sampled_from(["fedora", "centos"]),
@@ -219,7 +219,7 @@ class Model:
         self.messages: Counter[Series] = Counter()
         self.duplicates: Counter[str] = Counter()
 
-    def record(self, batch: list[Judged]) -> None:
+    def record(self, batch: list[Observation]) -> None:
         for message in batch:
             bus = message.series.bus
             known = (bus, message.id) in self.seen
@@ -249,7 +249,7 @@ def test_batches_restarts_and_crashes_in_any_order_leave_what_a_plain_model_has(
             ledger.close()
             ledger = Ledger(f"{home}/ledger")
         with closing(ledger):
-            messages = {series: tally.messages for series, tally in ledger.tallies().items()}
+            messages = {series: tally.messages for series, tally in ledger.counts().items()}
             assert Counter(messages) == model.messages
             assert ledger.duplicates() == model.duplicates
             assert ledger.size()[0] == model.messages.total()

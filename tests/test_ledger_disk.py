@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
 from tests.ledgers import NOW, counted, foreign, judged
 
@@ -169,7 +169,7 @@ def test_a_foreign_writer_stops_recording_but_no_reading_until_it_is_done(
     def record() -> None:
         try:
             ledger.record(judged(1, 2))
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             raised.append(str(error))
 
     with foreign(path) as db:
@@ -191,7 +191,7 @@ def test_a_foreign_writer_stops_recording_but_no_reading_until_it_is_done(
 def test_a_note_that_can_not_be_written_is_a_problem_until_one_can(path: str, ledger: Ledger):
     with foreign(path) as db:
         db.execute("BEGIN IMMEDIATE")
-        with pytest.raises(NotRecorded), ledger.transaction():
+        with pytest.raises(LedgerWriteError), ledger.transaction():
             pass
         assert ledger.problem() == "ledger: database is locked"
     with ledger.transaction():
@@ -201,7 +201,7 @@ def test_a_note_that_can_not_be_written_is_a_problem_until_one_can(path: str, le
 
 def test_what_comes_after_closing_is_not_recorded(ledger: Ledger):
     ledger.close()
-    with pytest.raises(NotRecorded):
+    with pytest.raises(LedgerWriteError):
         ledger.record(judged(1))
 
 

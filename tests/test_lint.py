@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from busmon.commands.lint import TOPICS, Kind, LintError, Lists, brings, lint, mapped_by, parsed_by
+from busmon.commands.lint import (
+    TOPICS,
+    DriftKind,
+    LintError,
+    Lists,
+    lint,
+    mapped_by,
+    matches,
+    parsed_by,
+)
 from tests.test_cli import busmon
 
 PREFIX = "org.fedoraproject.prod."
@@ -44,14 +53,14 @@ EVENTS = [topic.removeprefix(PREFIX) for topic in TOPICS]
 def test_a_routing_key_brings_topics_as_the_broker_has_it(
     routing_key: str, topic: str, expected: bool
 ):
-    assert brings(routing_key, topic) is expected
+    assert matches(routing_key, topic) is expected
 
 
 def drifts(
     bindings: Mapping[str, Sequence[str]] | None = None,
     listener: Sequence[str] | None = None,
     worker: Sequence[str] | None = None,
-) -> list[tuple[Kind, str]]:
+) -> list[tuple[DriftKind, str]]:
     return [(drift.kind, drift.topic) for drift in lint(Lists(bindings or {}, listener, worker))]
 
 
@@ -62,27 +71,32 @@ def drifts(
         ({"bindings": {"toml": TOPICS}}, []),
         ({"bindings": {"toml": ["#"]}}, []),
         ({"bindings": {"toml": [PREFIX + "#", "org.release-monitoring.#"]}}, []),
-        ({"bindings": {"toml": [*TOPICS, "a.b"]}}, [(Kind.BOUND_NOT_MAPPED, "a.b")]),
-        ({"bindings": {"toml": [*TOPICS, "a.*"]}}, [(Kind.BOUND_NOT_MAPPED, "a.*")]),
-        ({"bindings": {"toml": TOPICS[1:]}}, [(Kind.MAPPED_NOT_BOUND, TOPICS[0])]),
+        ({"bindings": {"toml": [*TOPICS, "a.b"]}}, [(DriftKind.BOUND_NOT_MAPPED, "a.b")]),
+        ({"bindings": {"toml": [*TOPICS, "a.*"]}}, [(DriftKind.BOUND_NOT_MAPPED, "a.*")]),
+        ({"bindings": {"toml": TOPICS[1:]}}, [(DriftKind.MAPPED_NOT_BOUND, TOPICS[0])]),
         (
             {"bindings": {"one": TOPICS[1:], "two": TOPICS[:-1]}},
-            sorted([(Kind.MAPPED_NOT_BOUND, TOPICS[0]), (Kind.MAPPED_NOT_BOUND, TOPICS[-1])]),
+            sorted(
+                [(DriftKind.MAPPED_NOT_BOUND, TOPICS[0]), (DriftKind.MAPPED_NOT_BOUND, TOPICS[-1])]
+            ),
         ),
         ({"listener": TOPICS}, []),
-        ({"listener": [*TOPICS, "a.b"]}, [(Kind.LISTENER_ONLY, "a.b")]),
-        ({"listener": TOPICS[1:]}, [(Kind.BUSMON_ONLY, TOPICS[0])]),
+        ({"listener": [*TOPICS, "a.b"]}, [(DriftKind.LISTENER_ONLY, "a.b")]),
+        ({"listener": TOPICS[1:]}, [(DriftKind.BUSMON_ONLY, TOPICS[0])]),
         ({"worker": EVENTS}, []),
-        ({"worker": EVENTS[1:]}, [(Kind.PASSED_NOT_PARSED, TOPICS[0])]),
+        ({"worker": EVENTS[1:]}, [(DriftKind.PASSED_NOT_PARSED, TOPICS[0])]),
         ({"worker": [*EVENTS, "a.b"]}, []),  # harmless
         (
             {"worker": EVENTS, "listener": [*TOPICS, PREFIX + "a.b"]},
-            [(Kind.LISTENER_ONLY, PREFIX + "a.b"), (Kind.PASSED_NOT_PARSED, PREFIX + "a.b")],
+            [
+                (DriftKind.LISTENER_ONLY, PREFIX + "a.b"),
+                (DriftKind.PASSED_NOT_PARSED, PREFIX + "a.b"),
+            ],
         ),
     ],
 )
 def test_every_difference_between_two_lists_is_told(
-    lists: dict[str, object], expected: list[tuple[Kind, str]]
+    lists: dict[str, object], expected: list[tuple[DriftKind, str]]
 ):
     assert drifts(**lists) == expected
 

@@ -17,31 +17,31 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from pydantic import SecretStr
 
 from busmon.audit.auditor import Auditor
-from busmon.diagnosis.watcher import FaultWatch
-from busmon.ledger.batch import Judged, Series
-from busmon.ledger.ledger import Ledger, NotRecorded, Recorded
-from busmon.message import Message, Outcome, Verdict
+from busmon.diagnosis.watcher import VerdictWatcher
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
+from busmon.message import Judgement, Message, Outcome
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, Observers
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
-from busmon.observers.tap import Inbox
-from busmon.pipeline import OTHER, Monitor
-from busmon.rules import rule_book
+from busmon.observers.tap import TapObserver
+from busmon.pipeline import OTHER, Pipeline
+from busmon.rules import rule_set
 from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
 from busmon.settings.models import Config, Rules
-from busmon.silence.blind_time import Blind
+from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.rates import WEEK
-from busmon.silence.watcher import SilenceWatch
-from busmon.sources.base import Cause, Link
+from busmon.silence.watcher import SilenceWatcher
+from busmon.sources.base import Cause, ConnectionState
 from tests.brokers import wait_until
 from tests.ledgers import judged, past
 from tests.sources import count
 
 DOCUMENTED = Path(__file__).parents[1] / "README.md"
 COPR = "org.fedoraproject.prod.copr.build.end"
-NOT_JSON = Verdict(Outcome.INVALID, "not-json")
+NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 NOW = 1_700_000_000.0
 
 
@@ -50,25 +50,25 @@ class Bench:
 
     def __init__(self, path: str, broker: str = "redis://localhost") -> None:
         self.ledger = Ledger(path)
-        self.links = {"fedora": Link(), "centos": Link()}
+        self.links = {"fedora": ConnectionState(), "centos": ConnectionState()}
         metrics = Metrics(self.ledger, self.links, "1.2.3", 1024**3)
-        books = {"fedora": rule_book("packit", Rules()), "centos": rule_book("centos", Rules())}
-        blind = Blind(self.ledger, self.links, NOW)
-        self.silence = SilenceWatch(Silence(), self.ledger, books, blind)
+        books = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
+        blind = BlindTime(self.ledger, self.links, NOW)
+        self.silence = SilenceWatcher(Silence(), self.ledger, books, blind)
         ready = ReadyObserver(ReadyPoll(bus="fedora", url="http://localhost"), self.ledger)
         self.celery = CeleryObserver(Celery(bus="fedora", broker=broker), self.ledger)
-        watching = [Inbox(self.ledger, "fedora"), ready, self.celery]
+        watching = [TapObserver(self.ledger, "fedora"), ready, self.celery]
         observers = Observers(watching)
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         reports = Reports(bus="fedora", token=SecretStr("token"))
         config = Config.model_construct(audit=Audit(reports=reports))
         audit = Auditor(config, self.ledger, list(self.links))
-        fault = FaultWatch(
+        fault = VerdictWatcher(
             config, self.ledger, self.links, blind, self.silence, watching, audit, lambda: NOW
         )
         self.registry = make_registry(metrics, silence, observers, audit, fault)
         rejections = {"fedora": [NOT_JSON], "centos": []}
-        self.monitor = Monitor(self.ledger, books, rejections, 1, metrics.observe)
+        self.monitor = Pipeline(self.ledger, books, rejections, 1, metrics.observe)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -258,7 +258,7 @@ def test_the_newest_message_of_a_topic_is_told_whatever_its_outcome(bench):
     ],
 )
 def test_a_delay_is_counted_in_its_bucket(sent_at, counted):
-    metrics = Metrics(Ledger(":memory:"), {"fedora": Link()}, "1.2.3")
+    metrics = Metrics(Ledger(":memory:"), {"fedora": ConnectionState()}, "1.2.3")
     registry = make_registry(metrics)
     metrics.observe(Recorded(judged(1, at=NOW, sent_at=sent_at), 0, 0.1))
     for bound, number in counted.items():
@@ -300,7 +300,7 @@ def test_a_ledger_that_can_not_be_written_is_down_until_it_can(tmp_path):
     foreign = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     assert bench.value("busmon_ledger_up") == 1
     foreign.execute("ALTER TABLE seen RENAME TO away")
-    with pytest.raises(NotRecorded):
+    with pytest.raises(LedgerWriteError):
         count(bench.monitor, [message("1")])
     assert bench.value("busmon_ledger_up") == 0
     foreign.execute("ALTER TABLE away RENAME TO seen")
@@ -310,14 +310,14 @@ def test_a_ledger_that_can_not_be_written_is_down_until_it_can(tmp_path):
     bench.ledger.close()
 
 
-class Stuck(list[Judged]):
+class Stuck(list[Observation]):
     """A batch whose writing waits, in the middle of its transaction, until released."""
 
-    def __init__(self, *judged: Judged) -> None:
+    def __init__(self, *judged: Observation) -> None:
         super().__init__(judged)
         self.writing, self.released = threading.Event(), threading.Event()
 
-    def __iter__(self) -> Iterator[Judged]:
+    def __iter__(self) -> Iterator[Observation]:
         self.writing.set()
         self.released.wait(60)
         return super().__iter__()
@@ -325,7 +325,7 @@ class Stuck(list[Judged]):
 
 def test_a_scrape_does_not_wait_for_the_ledger(bench):
     labels = {"bus": "fedora", "topic": COPR, "outcome": "handled", "reason": ""}
-    batch = Stuck(Judged(Series(**labels), "1", NOW))
+    batch = Stuck(Observation(Series(**labels), "1", NOW))
     thread = threading.Thread(target=bench.ledger.record, args=(batch,))
     thread.start()
     try:

@@ -7,20 +7,20 @@ from uuid import uuid4
 
 import pytest
 
-from busmon.ledger.batch import Series, Tally
-from busmon.ledger.ledger import Ledger, NotRecorded, Recorded
-from busmon.message import Message, Outcome, Verdict
-from busmon.pipeline import Monitor
-from busmon.rules import rule_book
+from busmon.ledger.batch import Count, Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
+from busmon.message import Judgement, Message, Outcome
+from busmon.pipeline import Pipeline
+from busmon.rules import rule_set
 from busmon.settings.models import Rules
 from tests.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.start"
-NOT_JSON = Verdict(Outcome.INVALID, "not-json")
+NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 BOOKS = {
-    "fedora": rule_book("packit", Rules()),
-    "centos": rule_book("centos", Rules()),
-    "other": rule_book("all", Rules()),
+    "fedora": rule_set("packit", Rules()),
+    "centos": rule_set("centos", Rules()),
+    "other": rule_set("all", Rules()),
 }
 REJECTIONS = {"fedora": [NOT_JSON], "centos": [], "other": []}
 
@@ -30,7 +30,7 @@ class Watched:
 
     def __init__(self, ledger: Ledger, unknown_topics: int = 2) -> None:
         self.observed: list[Recorded] = []
-        self.monitor = Monitor(ledger, BOOKS, REJECTIONS, unknown_topics, self.observed.append)
+        self.monitor = Pipeline(ledger, BOOKS, REJECTIONS, unknown_topics, self.observed.append)
         self._ledger = ledger
 
     def send(self, bus: str, *topics: str, **fields: object) -> None:
@@ -45,7 +45,7 @@ class Watched:
 
     def counts(self, bus: str = "other") -> dict[str, int]:
         """The messages by topic, where there are any."""
-        tallies = self._ledger.tallies().items()
+        tallies = self._ledger.counts().items()
         return {s.topic: t.messages for s, t in tallies if s.bus == bus and t.messages}
 
 
@@ -71,14 +71,14 @@ def test_a_message_is_judged_by_the_rules_of_its_bus(
     ledger: Ledger, bus: str, topic: str, fields: dict, outcome: str, reason: str
 ):
     Watched(ledger).send(bus, topic, **fields)
-    counted = {series: tally for series, tally in ledger.tallies().items() if tally.messages}
-    assert counted == {Series(bus, topic, outcome, reason): Tally(1, 1.0)}
+    counted = {series: tally for series, tally in ledger.counts().items() if tally.messages}
+    assert counted == {Series(bus, topic, outcome, reason): Count(1, 1.0)}
 
 
 def test_every_series_that_the_rules_and_the_source_can_give_is_there_at_zero(ledger: Ledger):
     Watched(ledger)
-    known = ledger.tallies()
-    assert set(known.values()) == {Tally()}
+    known = ledger.counts()
+    assert set(known.values()) == {Count()}
     assert {series[2:] for series in known if series.topic == COPR} == {
         ("handled", ""),
         ("ignored", "not-packit-user"),
@@ -99,7 +99,7 @@ def test_what_was_recorded_is_observed_batch_by_batch(ledger: Ledger):
 def test_nothing_is_counted_and_nothing_observed_where_the_ledger_fails(ledger: Ledger):
     watched = Watched(ledger)
     ledger.close()
-    with pytest.raises(NotRecorded):
+    with pytest.raises(LedgerWriteError):
         watched.send("other", "a")
     assert watched.observed == []
     assert watched.counts() == {}
@@ -108,7 +108,7 @@ def test_nothing_is_counted_and_nothing_observed_where_the_ledger_fails(ledger: 
 def test_unknown_topics_beyond_the_limit_share_one_name_also_after_a_restart(ledger: Ledger):
     Watched(ledger).send("other", "a", "b", "c", "a", "d")
     Watched(ledger).send("other", "d", "b")
-    assert ledger.tallies().keys() >= {Series("other", "__other__", "handled", "")}
+    assert ledger.counts().keys() >= {Series("other", "__other__", "handled", "")}
     assert Watched(ledger).counts() == {"a": 2, "b": 2, "__other__": 3}
 
 
@@ -136,7 +136,7 @@ def test_a_folded_message_is_judged_by_its_own_topic(ledger: Ledger):
     """On CentOS's staging bus topics are unknown by name, and yet there is a rule for them."""
     watched = Watched(ledger, unknown_topics=0)
     watched.send("centos", "git.stg.centos.org/git.receive", "git.stg.centos.org/tag")
-    counted = {series: t.messages for series, t in ledger.tallies().items() if t.messages}
+    counted = {series: t.messages for series, t in ledger.counts().items() if t.messages}
     assert counted == {
         Series("centos", "__other__", "handled", ""): 1,
         Series("centos", "__other__", "unmapped", ""): 1,

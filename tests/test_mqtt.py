@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from busmon.message import Message, Verdict
+from busmon.message import Judgement, Message
 from busmon.settings.models import MqttBus
 from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
@@ -516,7 +516,7 @@ BAD = [
     ],
 )
 def test_other_subtopics_are_not_read(
-    topic: str, subtopics: tuple[str, ...], rejected: Verdict | None
+    topic: str, subtopics: tuple[str, ...], rejected: Judgement | None
 ) -> None:
     bus = settings_of("mqtt://localhost", "busmon", subtopics=subtopics)
     assert (OTHER_SUBTOPIC in MqttSource("centos", bus).rejections) == bool(subtopics)

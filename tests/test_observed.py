@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from busmon.ledger.coverage import HOLE, is_covered, note_alive
+from busmon.ledger.coverage import MAX_GAP_SECONDS, extend_coverage, is_covered
 from busmon.ledger.ledger import Ledger
 
 TAP = "tap:fedora"
@@ -15,7 +15,7 @@ def covered_by(signs: list[tuple[float, ...]], start: float, end: float, of: str
     """Signs of life: when, and since when all is known; all times in seconds after T."""
     with closing(Ledger(":memory:")) as ledger, ledger.transaction() as db:
         for sign in signs:
-            note_alive(db, TAP, *(T + seconds for seconds in sign))
+            extend_coverage(db, TAP, *(T + seconds for seconds in sign))
         return is_covered(db, of, T + start, T + end)
 
 
@@ -31,8 +31,8 @@ EVERY_10_S = [(float(second),) for second in range(0, 301, 10)]
         (EVERY_10_S, 0, 300, True),
         (EVERY_10_S, -1, 300, False),
         (EVERY_10_S, 0, 301, False),
-        ([(0,), (HOLE - 1,)], 0, HOLE - 1, True),
-        ([(0,), (HOLE,)], 0, HOLE, False),
+        ([(0,), (MAX_GAP_SECONDS - 1,)], 0, MAX_GAP_SECONDS - 1, True),
+        ([(0,), (MAX_GAP_SECONDS,)], 0, MAX_GAP_SECONDS, False),
         ([(0,), (60,), (80,)], 60, 80, True),
         ([(0,), (60,), (80,)], 0, 20, False),
         ([(0,), (600, 1)], 0, 600, True),  # seen all the time, told late

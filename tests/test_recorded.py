@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from busmon.commands.explain import as_json, books, explain, explain_files
 from busmon.demo.traffic import TrafficSource
 from busmon.ledger.batch import Series
-from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.message import Message, Outcome
-from busmon.pipeline import Monitor
-from busmon.rules import rule_book
+from busmon.pipeline import Pipeline
+from busmon.rules import rule_set
 from busmon.settings.models import PackitRules, ReplayBus, Rules
 from busmon.sources.json_body import TOO_LARGE
 from busmon.sources.recorded.reader import open_file, read
@@ -217,14 +217,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def test_a_file_that_is_replayed_twice_is_counted_once(ledger: Ledger) -> None:
     rejections = {"recorded": ReplaySource.rejections}
-    book = {"recorded": rule_book("packit", Rules())}
-    monitor = Monitor(ledger, book, rejections, 200, lambda _recorded: None)
+    book = {"recorded": rule_set("packit", Rules())}
+    monitor = Pipeline(ledger, book, rejections, 200, lambda _recorded: None)
     expected = {Series("recorded", *key): count for key, count in Counter(FEDORA).items()}
     for again in range(2):
         source = replay(FEDORA_FILE)
         source.run(monitor)
         assert source.link.problem() is None
-        counted = {series: t.messages for series, t in ledger.tallies().items() if t.messages}
+        counted = {series: t.messages for series, t in ledger.counts().items() if t.messages}
         assert counted == expected
         assert ledger.duplicates()["recorded"] == again * len(FEDORA)
 
@@ -287,7 +287,7 @@ def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
     def full_at_first(messages: Sequence[Message]) -> None:
         problems.append(source.link.problem())
         if len(problems) == 1:
-            raise NotRecorded("disk is full")
+            raise LedgerWriteError("disk is full")
         taken(messages)
 
     source.run(AsTheyAre(full_at_first))
@@ -308,12 +308,12 @@ def wait_for(condition: Any, seconds: float = 10) -> None:
 
 @pytest.mark.parametrize(("kind", "rules"), [("fedora", "packit"), ("centos", "centos")])
 def test_made_up_traffic_comes_to_every_outcome_and_reason(kind: Any, rules: str) -> None:
-    book = rule_book(rules, Rules())
+    book = rule_set(rules, Rules())
     source = TrafficSource(kind, kind, rate=1, seed=7)
     told = Counter(
         (message.topic, book.judge(message)) for message in islice(source.messages(), 20_000)
     )
-    assert set(book.known()) <= set(told)
+    assert set(book.known_series()) <= set(told)
     assert {*source.rejections} - {TOO_LARGE} <= {verdict for _, verdict in told}
     outcomes = {verdict.outcome for _, verdict in told}
     never = {"fedora": set(), "centos": {Outcome.IGNORED, Outcome.ERROR}}

@@ -17,13 +17,13 @@ from prometheus_client import CollectorRegistry
 
 from busmon.ledger.coverage import is_covered
 from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
-from busmon.ledger.pruning import forget
+from busmon.ledger.pruning import prune
 from busmon.ledger.sqlite import stored_id
 from busmon.observers.base import Observers
-from busmon.observers.tap import REFUSALS, Inbox
+from busmon.observers.tap import REFUSALS, TapObserver
 from busmon.settings.models import Web
 from busmon.web.app import make_app
-from busmon.web.reports import LARGEST, reports_endpoint
+from busmon.web.reports import MAX_REQUEST_BYTES, reports_endpoint
 from tests.ledgers import foreign, judged
 
 TOKEN = "s3cret-of-the-tap"
@@ -48,7 +48,7 @@ class Bench:
     def __init__(self, path: str = ":memory:") -> None:
         self.now, self.monotonic = NOW, 0.0
         self.ledger = Ledger(path)
-        self.inbox = Inbox(self.ledger, "fedora", lambda: self.monotonic)
+        self.inbox = TapObserver(self.ledger, "fedora", lambda: self.monotonic)
         endpoint = reports_endpoint(self.inbox, TOKEN, lambda: self.now)
         self.app = make_app(Web(), CollectorRegistry(), list, str, own={"/v1/reports": endpoint})
         self.registry = CollectorRegistry()
@@ -164,7 +164,7 @@ def test_a_batch_sent_again_counts_once(bench):
         (batch(), {"CONTENT_TYPE": ""}, 415, "type"),
         (batch(), {"CONTENT_LENGTH": ""}, 411, "length"),
         (batch(), {"CONTENT_LENGTH": None}, 411, "length"),
-        (b"x" * (LARGEST + 1), {}, 413, "size"),
+        (b"x" * (MAX_REQUEST_BYTES + 1), {}, 413, "size"),
         (b"", {"CONTENT_LENGTH": "9" * 4000}, 413, "size"),
         (b"", {"CONTENT_LENGTH": "7"}, 400, "length"),
         (b"", {}, 400, "malformed"),
@@ -361,7 +361,7 @@ def test_reports_are_forgotten_with_age_in_small_steps(bench):
         bench.post(batch(report(str(n)), seq=n + 1))
     bench.now += 3600
     bench.post(batch(report("new"), seq=1201))
-    steps = [forget(bench.ledger, NOW + 7200, 7000, 2**40) for _ in range(3)]
+    steps = [prune(bench.ledger, NOW + 7200, 7000, 2**40) for _ in range(3)]
     assert (steps, [row[0] for row in bench.stored()]) == ([True, True, False], ["new"])
 
 
@@ -374,7 +374,7 @@ def test_a_size_limit_takes_reports_with_the_messages_that_they_are_about(bench)
         bench.post(batch(report(str(n)), seq=n + 1))
         bench.now += 100
     bench.ledger.prune(bench.now, 7000, 4096)
-    forget(bench.ledger, bench.now, 7000, 4096)
+    prune(bench.ledger, bench.now, 7000, 4096)
     assert [row[0] for row in bench.stored()] == [str(ids[-1])]
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.message import Message, Outcome, Verdict
-from busmon.rules import RAISES, RuleBook, rule_book
+from busmon.message import Judgement, Message, Outcome
+from busmon.rules import RAISES, RuleSet, rule_set
 from busmon.settings.models import PackitRules, Rules
 from tests.samples import CENTOS, FEDORA
 
@@ -16,10 +16,10 @@ P = "org.fedoraproject.prod."
 ANITYA = "org.release-monitoring.prod.anitya.project.version.update.v2"
 DIST_GIT = {"html_url": "https://src.fedoraproject.org/rpms/hello"}
 ELSEWHERE = {"html_url": "https://forge.fedoraproject.org/example/hello"}
-PACKIT = rule_book("packit", Rules())
+PACKIT = rule_set("packit", Rules())
 
 
-def judge(book: RuleBook, topic: str, body: Any) -> str:
+def judge(book: RuleSet, topic: str, body: Any) -> str:
     verdict = book.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
     return f"{verdict.outcome} {verdict.reason}".strip()
 
@@ -175,13 +175,13 @@ def test_dist_git_is_told_by_the_host_of_the_repositorys_address(url: Any, expec
 
 
 def test_the_table_covers_every_topic_that_the_book_knows() -> None:
-    known = {topic for topic, _ in PACKIT.known()}
+    known = {topic for topic, _ in PACKIT.known_series()}
     assert len(known) == 25
     assert known == {topic for topic, _, expected in CASES if expected != "unmapped"}
 
 
 def test_the_table_comes_to_every_verdict_that_the_book_knows() -> None:
-    known = {(topic, f"{v.outcome} {v.reason}".strip()) for topic, v in PACKIT.known()}
+    known = {(topic, f"{v.outcome} {v.reason}".strip()) for topic, v in PACKIT.known_series()}
     assert known <= {(topic, expected) for topic, _, expected in CASES}
 
 
@@ -196,14 +196,14 @@ def test_the_table_comes_to_every_verdict_that_the_book_knows() -> None:
 def test_only_a_project_named_packit_asks_for_a_change_of_the_spec_file(
     topic: str, body: Any
 ) -> None:
-    other = rule_book("packit", Rules(packit=PackitRules(project="fedora-ci")))
+    other = rule_set("packit", Rules(packit=PackitRules(project="fedora-ci")))
     assert judge(other, topic, body) == "handled"
-    staging = rule_book("packit", Rules(packit=PackitRules(project="packit-stg")))
+    staging = rule_set("packit", Rules(packit=PackitRules(project="packit-stg")))
     assert judge(staging, topic, body) != "handled"
 
 
 def test_the_packit_user_is_a_parameter() -> None:
-    staging = rule_book("packit", Rules(packit=PackitRules(user="packit-stg")))
+    staging = rule_set("packit", Rules(packit=PackitRules(user="packit-stg")))
     topic = P + "copr.build.end"
     assert judge(staging, topic, {"user": "packit-stg"}) == "handled"
     assert judge(staging, topic, {"user": "packit"}) == "ignored not-packit-user"
@@ -227,25 +227,25 @@ def test_the_packit_user_is_a_parameter() -> None:
     ],
 )
 def test_centos_consumer_looks_at_what_follows_the_first_slash(topic: str, expected: str) -> None:
-    book = rule_book("centos", Rules())
+    book = rule_set("centos", Rules())
     assert judge(book, topic, {}) == expected
     if topic.startswith("git.centos.org/"):
-        known = (topic, Verdict(Outcome.HANDLED)) in book.known()
+        known = (topic, Judgement(Outcome.HANDLED)) in book.known_series()
         assert known == (expected == "handled")
 
 
 def test_without_a_listener_everything_is_handled() -> None:
-    book = rule_book("all", Rules())
+    book = rule_set("all", Rules())
     assert judge(book, "any/topic", None) == "handled"
-    assert list(book.known()) == []
+    assert list(book.known_series()) == []
 
 
 @pytest.mark.parametrize("name", ["packit", "centos", "all", "tests.listener:get_callback"])
 def test_what_the_source_rejected_stays_rejected(name: str) -> None:
-    rejected = Verdict(Outcome.INVALID, "not-json")
+    rejected = Judgement(Outcome.INVALID, "not-json")
     topic = P + "copr.build.end"
     message = Message(bus="a-bus", id="1", topic=topic, received_at=0, rejected=rejected)
-    assert rule_book(name, Rules()).judge(message) == rejected
+    assert rule_set(name, Rules()).judge(message) == rejected
 
 
 @pytest.mark.parametrize(
@@ -266,9 +266,9 @@ def test_what_the_source_rejected_stays_rejected(name: str) -> None:
     ],
 )
 def test_a_listeners_own_code_judges(name: str, topic: str, body: Any, expected: str) -> None:
-    book = rule_book(f"tests.listener:{name}", Rules())
+    book = rule_set(f"tests.listener:{name}", Rules())
     assert judge(book, topic, body) == expected
-    assert list(book.known()) == []
+    assert list(book.known_series()) == []
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_listeners_own_code_judges(name: str, topic: str, body: Any, expected:
 )
 def test_a_rule_book_that_is_none_is_refused_with_the_reason(name: str, why: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - compared in full below
-        rule_book(name, Rules())
+        rule_set(name, Rules())
     assert str(refused.value) == why
 
 
@@ -301,7 +301,7 @@ def test_a_listener_whose_module_breaks_on_import_is_refused(
     (tmp_path / "broken_listener.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="ZeroDivisionError: division by zero"):
-        rule_book("broken_listener:get_callback", Rules())
+        rule_set("broken_listener:get_callback", Rules())
 
 
 # Bodies that often have the keys that the rules look at, with whatever behind them.
@@ -326,23 +326,23 @@ BODIES = st.recursive(
 )
 
 
-@given(topic=st.sampled_from(sorted({topic for topic, _ in PACKIT.known()})), body=BODIES)
+@given(topic=st.sampled_from(sorted({topic for topic, _ in PACKIT.known_series()})), body=BODIES)
 def test_any_body_comes_to_a_verdict_that_is_known(topic: str, body: Any) -> None:
     verdict = PACKIT.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
-    assert verdict == RAISES or (topic, verdict) in PACKIT.known()
+    assert verdict == RAISES or (topic, verdict) in PACKIT.known_series()
 
 
 @given(topic=st.text(), body=BODIES)
 def test_no_topic_and_no_body_make_a_book_raise(topic: str, body: Any) -> None:
     for name in ("packit", "centos", "all", "tests.listener:get_callback"):
-        judge(rule_book(name, Rules()), topic, body)
+        judge(rule_set(name, Rules()), topic, body)
 
 
 def test_the_samples_have_every_fedora_topic_and_every_reason() -> None:
-    told = {(topic, Verdict(Outcome(outcome), reason)) for topic, outcome, reason in FEDORA}
-    assert set(PACKIT.known()) <= told
+    told = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in FEDORA}
+    assert set(PACKIT.known_series()) <= told
 
 
 def test_the_samples_have_every_centos_topic() -> None:
-    told = {(topic, Verdict(Outcome(outcome), reason)) for topic, outcome, reason in CENTOS}
-    assert set(rule_book("centos", Rules()).known()) <= told
+    told = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in CENTOS}
+    assert set(rule_set("centos", Rules()).known_series()) <= told

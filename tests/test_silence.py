@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from busmon.ledger.batch import Judged, Series
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
-from busmon.message import Verdict
+from busmon.message import Judgement
 from busmon.pipeline import OTHER
-from busmon.rules import HANDLED, rule_book
+from busmon.rules import HANDLED, rule_set
 from busmon.settings.audit import Silence
 from busmon.settings.models import Rules
 from busmon.silence.baseline import (
@@ -28,14 +28,14 @@ from busmon.silence.baseline import (
     common_pace,
     judge,
     learn,
-    limit,
-    replay,
+    pause_limit,
+    reconstruct_pauses,
 )
-from busmon.silence.blind_time import Blind
+from busmon.silence.blind_time import BlindTime
 from busmon.silence.rates import LEARNED, WEEK, Hour, Rates, is_weekend, learn_rates
-from busmon.silence.watcher import USUAL, SilenceWatch, Topic
+from busmon.silence.watcher import USUAL, SilenceWatcher, Topic
 from busmon.sources.amqp import fedora_toml
-from busmon.sources.base import Link
+from busmon.sources.base import ConnectionState
 from tests.brokers import wait_until
 from tests.brokers.certificates import Certificates
 from tests.brokers.mosquitto import Mosquitto
@@ -158,9 +158,9 @@ def test_a_week_expects_the_messages_of_a_week():
 
 def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause():
     usual, holiday, pause = [2] * (4 * WEEK), [2, 0, 0, 0] * 24, [0] * 100
-    at_pace, _ = replay(history(usual), flat())
-    slow, _ = replay(history(usual + holiday), flat())
-    silent, _ = replay(history(usual + holiday + pause), flat())
+    at_pace, _ = reconstruct_pauses(history(usual), flat())
+    slow, _ = reconstruct_pauses(history(usual + holiday), flat())
+    silent, _ = reconstruct_pauses(history(usual + holiday + pause), flat())
     assert at_pace.factor() == 1
     assert 0.25 < slow.factor() < 0.45
     assert silent.factor() == pytest.approx(slow.factor(), rel=0.1)
@@ -170,7 +170,7 @@ def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause():
 
 def test_a_pause_counts_on_the_day_on_which_it_ends():
     hours = [2] * 24 + [0] * 48 + [2] * 24
-    _, longest = replay(history(hours), flat())
+    _, longest = reconstruct_pauses(history(hours), flat())
     first = FIRST // 24
     assert longest.keys() == {first, first + 3}
     assert longest[first + 3] == pytest.approx(49 * 2, abs=2)
@@ -185,25 +185,25 @@ def test_the_limit_is_exceeded_about_once_in_its_time_by_chance():
     """Longest of a hundred exponential pauses a day: the limit for four years is known."""
     rng = random.Random(1)
     days = [max(rng.expovariate(1) for _ in range(100)) for _ in range(365)]
-    assert limit(days) == pytest.approx(math.log(100 * 4 * 365), rel=0.15)
+    assert pause_limit(days) == pytest.approx(math.log(100 * 4 * 365), rel=0.15)
 
 
 def test_bursts_raise_the_limit_as_much_as_they_are_large():
     rng = random.Random(1)
     days = [max(rng.expovariate(1 / 12) for _ in range(100)) for _ in range(365)]
-    assert limit(days) == pytest.approx(12 * math.log(100 * 4 * 365), rel=0.15)
+    assert pause_limit(days) == pytest.approx(12 * math.log(100 * 4 * 365), rel=0.15)
 
 
 def test_outages_of_a_few_days_do_not_raise_the_limit():
     rng = random.Random(2)
     days = [max(rng.expovariate(1) for _ in range(100)) for _ in range(365)]
-    assert limit([*days, 1e6, 1e6, 1e6]) == pytest.approx(limit(days), rel=0.05)
+    assert pause_limit([*days, 1e6, 1e6, 1e6]) == pytest.approx(pause_limit(days), rel=0.05)
 
 
 def test_the_limit_is_above_what_was_there_before():
     days = [10.0] * 90 + [11.0] * 10
-    assert limit(days) >= MARGIN * 11
-    assert limit([10.0] * 20) is None, "too few days"
+    assert pause_limit(days) >= MARGIN * 11
+    assert pause_limit([10.0] * 20) is None, "too few days"
 
 
 def test_a_topic_that_comes_every_hour_on_the_dot_is_not_silent_in_between():
@@ -287,22 +287,22 @@ class Bench:
 
     def __init__(self, path: str, max_silence: dict[str, int] | None = None) -> None:
         self.ledger = Ledger(path)
-        self.link = Link()
+        self.link = ConnectionState()
         self.link.up()
-        self.blind = Blind(self.ledger, {"fedora": self.link}, MONDAY)
+        self.blind = BlindTime(self.ledger, {"fedora": self.link}, MONDAY)
         self.blind.tick(MONDAY)
-        books = {"fedora": rule_book("all", Rules())}
+        books = {"fedora": rule_set("all", Rules())}
         settings = Silence(max_silence=max_silence or {})
-        self.watch = SilenceWatch(settings, self.ledger, books, self.blind)
+        self.watch = SilenceWatcher(settings, self.ledger, books, self.blind)
 
     def past(self, topic: str, weeks: int, until: float, rate: int = 2) -> None:
         last = int(until // 3600)
         hours = range(last - weeks * WEEK + 1, last + 1)
         past(self.ledger, Series("fedora", topic, "handled", ""), dict.fromkeys(hours, rate), until)
 
-    def receive(self, topic: str, at: float, verdict: Verdict = HANDLED) -> None:
+    def receive(self, topic: str, at: float, verdict: Judgement = HANDLED) -> None:
         series = Series("fedora", topic, verdict.outcome, verdict.reason)
-        self.ledger.record([Judged(series, f"{topic}{at}", at)])
+        self.ledger.record([Observation(series, f"{topic}{at}", at)])
 
     def state(self, topic: str, now: float = MONDAY) -> State:
         return self.watch.states(now)[Topic("fedora", topic)]
@@ -362,12 +362,12 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path):
     bench = Bench(str(tmp_path / "ledger.sqlite"))
     bench.past("topic", 12, MONDAY)
     bench.watch.learn(MONDAY)
-    bench.watch.look()
-    limit = bench.state("topic").limit
-    for wait, expected in [(3600, 2.0), (7200, 4.0), (3 * DAY, limit)]:
+    bench.watch.refresh()
+    pause_limit = bench.state("topic").limit
+    for wait, expected in [(3600, 2.0), (7200, 4.0), (3 * DAY, pause_limit)]:
         last = bench.watch._last[Topic("fedora", "topic")]  # noqa: SLF001 - when it came
         bench.receive("topic", last + wait)
-        bench.watch.look()
+        bench.watch.refresh()
         bench.watch.learn(last + wait)
         with bench.ledger.transaction() as db:
             rows = dict(db.execute("SELECT day, expected FROM pauses").fetchall())

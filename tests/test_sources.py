@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 import pytest
 
-from busmon.ledger.ledger import NotRecorded
-from busmon.sources.base import Cause, Disconnected, Link, keep_connected
+from busmon.ledger.ledger import LedgerWriteError
+from busmon.sources.base import Cause, ConnectionState, Disconnected, keep_connected
 
 
 def test_a_link_is_down_until_it_is_up():
-    link = Link()
+    link = ConnectionState()
     assert (link.connected, link.problem()) == (False, "not connected yet")
     link.up()
     assert (link.connected, link.problem(), link.connects) == (True, None, 1)
 
 
 def test_a_link_that_is_lost_counts_as_disconnected_and_one_that_never_came_as_failed():
-    link = Link()
+    link = ConnectionState()
     link.down(Cause.LOGIN, "check the password")
     link.up()
     link.down(Cause.SILENT, "nothing for 30 s")
@@ -29,12 +29,12 @@ def test_a_link_that_is_lost_counts_as_disconnected_and_one_that_never_came_as_f
 
 
 def test_every_cause_is_there_at_zero():
-    link = Link()
+    link = ConnectionState()
     assert set(link.failures) == set(link.disconnects) == set(Cause)
 
 
 def test_a_stopped_link_is_not_connected_and_not_disconnected_by_anything():
-    link = Link()
+    link = ConnectionState()
     link.up()
     link.stopped()
     assert (link.connected, link.problem()) == (False, "stopped")
@@ -65,7 +65,9 @@ def failing(error: Exception) -> Callable[[], None]:
 
 def test_pauses_double_from_half_a_second_to_thirty_with_up_to_half_taken_off():
     stopping = Waits(300)
-    keep_connected("fedora", Link(), stopping, failing(Disconnected(Cause.NETWORK, "refused")))
+    keep_connected(
+        "fedora", ConnectionState(), stopping, failing(Disconnected(Cause.NETWORK, "refused"))
+    )
     longest = [min(0.5 * 2**n, 30) for n in range(300)]
     assert all(most / 2 <= p <= most for p, most in zip(stopping.pauses, longest, strict=True))
     steady = stopping.pauses[6:]
@@ -76,7 +78,11 @@ def test_pauses_double_from_half_a_second_to_thirty_with_up_to_half_taken_off():
     ("error", "cause", "problem"),
     [
         (Disconnected(Cause.TLS, "check the CA"), Cause.TLS, "tls: check the CA"),
-        (NotRecorded("database or disk is full"), Cause.LEDGER, "ledger: database or disk is full"),
+        (
+            LedgerWriteError("database or disk is full"),
+            Cause.LEDGER,
+            "ledger: database or disk is full",
+        ),
         (OSError(5, "odd"), Cause.ERROR, "error: OSError(5, 'odd')"),
         (KeyError("bug"), Cause.ERROR, "error: KeyError('bug')"),
         (RecursionError(), Cause.ERROR, "error: RecursionError()"),
@@ -85,7 +91,7 @@ def test_pauses_double_from_half_a_second_to_thirty_with_up_to_half_taken_off():
 def test_whatever_a_session_raises_is_a_problem_told_and_the_next_one_mends_it(
     caplog: pytest.LogCaptureFixture, error: Exception, cause: Cause, problem: str
 ):
-    link, stopping = Link(), Waits(2)
+    link, stopping = ConnectionState(), Waits(2)
     problems = []
 
     def session() -> None:
@@ -104,7 +110,7 @@ def test_whatever_a_session_raises_is_a_problem_told_and_the_next_one_mends_it(
 
 
 def test_a_session_that_held_begins_the_backoff_anew_and_one_that_only_lasted_does_not():
-    link, stopping = Link(), Waits(4)
+    link, stopping = ConnectionState(), Waits(4)
 
     def session() -> None:
         if len(stopping.pauses) == 2:
@@ -118,7 +124,7 @@ def test_a_session_that_held_begins_the_backoff_anew_and_one_that_only_lasted_do
 
 
 def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptureFixture):
-    link, stopping = Link(), Waits(1)
+    link, stopping = ConnectionState(), Waits(1)
 
     def session() -> None:
         stopping.set()
@@ -130,7 +136,7 @@ def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptu
 
 
 def test_no_session_is_begun_once_stopping():
-    link, stopping = Link(), threading.Event()
+    link, stopping = ConnectionState(), threading.Event()
     stopping.set()
     keep_connected("fedora", link, stopping, failing(AssertionError("begun")))
     assert link.problem() == "stopped"
@@ -149,7 +155,7 @@ class LongWaits(threading.Event):
 
 
 def test_stopping_ends_a_pause_at_once():
-    link, stopping = Link(), LongWaits()
+    link, stopping = ConnectionState(), LongWaits()
     session = failing(Disconnected(Cause.NETWORK, "refused"))
     thread = threading.Thread(target=keep_connected, args=("fedora", link, stopping, session))
     thread.start()

@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 from prometheus_client import CollectorRegistry
 
-from busmon.diagnosis.verdict import Fault, Kind
+from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.server import WebServer
@@ -17,12 +17,12 @@ from tests.brokers import free_port
 from tests.brokers.certificates import Certificates
 from tests.test_cli import SECRET, busmon
 
-WELL = Fault(Kind.NONE, "", ("fedora: connected", "14 topics\nas usual"))
-LISTENER = Fault(Kind.LISTENER, "fedora", ("fedora: the listener is down",))
+WELL = Verdict(FaultKind.NONE, "", ("fedora: connected", "14 topics\nas usual"))
+LISTENER = Verdict(FaultKind.LISTENER, "fedora", ("fedora: the listener is down",))
 
 
 @contextmanager
-def serving(web: Web, fault: Fault) -> Iterator[str]:
+def serving(web: Web, fault: Verdict) -> Iterator[str]:
     app = make_app(web, CollectorRegistry(), list, str, status=fault._asdict)
     server = WebServer(web, app)
     server.start()
@@ -55,7 +55,7 @@ def test_the_verdict_and_its_evidence_are_printed_a_line_each():
 
 
 def test_what_came_over_a_bus_orders_no_terminal_about():
-    fault = Fault(Kind.PUBLISHER, "fedora", ("fedora: a.\x1b[2K\x1b[1Atopic is silent",))
+    fault = Verdict(FaultKind.PUBLISHER, "fedora", ("fedora: a.\x1b[2K\x1b[1Atopic is silent",))
     with serving(Web(listen="127.0.0.1:0"), fault) as url:
         told = busmon("status", "--url", url, status=1).stdout
     assert told == "publisher\n  fedora: a.\\x1b[2K\\x1b[1Atopic is silent\n"

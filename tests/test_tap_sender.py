@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from busmon.settings.models import Web
-from busmon.tap.sender import BATCH, Address, Buffer, Report, Sender
+from busmon.tap.sender import BATCH, Address, Buffer, Sender, TapReport
 from busmon.web.server import WebServer
 from tests.brokers import free_port, wait_until
 from tests.brokers.certificates import Certificates
 from tests.test_reports import TOKEN, Bench
 
 
-def dropped(number: int) -> Report:
-    return Report(f"id {number}", "a.topic", "dropped", None)
+def dropped(number: int) -> TapReport:
+    return TapReport(f"id {number}", "a.topic", "dropped", None)
 
 
 def filled(number: int, most: int = 10_000) -> Buffer:
@@ -174,5 +174,5 @@ def test_an_address_that_is_none_is_refused_without_its_secrets(url, token):
 def test_a_message_without_an_id_is_not_reported(identity):
     """busmon would refuse an empty one, and with it all that is sent together."""
     buffer = Buffer()
-    buffer.add(Report(identity, "a.topic", "dropped", None))
+    buffer.add(TapReport(identity, "a.topic", "dropped", None))
     assert len(buffer) == 0

@@ -11,18 +11,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from busmon.diagnosis.verdict import Fault, Kind
-from busmon.ledger.batch import Series, Tally
+from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.settings.models import Web
-from busmon.sources.base import Cause, Link
+from busmon.sources.base import Cause, ConnectionState
 from busmon.web.app import make_app, problems
 from busmon.web.page import render
 from tests.ledgers import judged
 
 NOW = 1_700_000_000.0
-WELL = Fault(Kind.NONE, "", ("fedora: connected",))
+WELL = Verdict(FaultKind.NONE, "", ("fedora: connected",))
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Answer:
 
 
 def make(settings=Web(), problems=list, page=lambda: "<p>page</p>"):  # noqa: B008 - frozen
-    links = {"fedora": Link()}
+    links = {"fedora": ConnectionState()}
     registry = make_registry(Metrics(Ledger(":memory:"), links, "1.2.3"))
     return make_app(settings, registry, problems, page)
 
@@ -121,7 +121,7 @@ def test_ready_says_what_is_wrong_line_by_line():
 
 
 def test_each_source_that_does_not_receive_is_a_problem():
-    links = {"fedora": Link(), "centos": Link()}
+    links = {"fedora": ConnectionState(), "centos": ConnectionState()}
     ledger = Ledger(":memory:")
     assert problems(links, ledger) == [
         "fedora: not connected yet",
@@ -269,12 +269,12 @@ def test_a_bug_is_logged_and_answered(caplog):
 
 
 def test_the_page_shows_each_bus_with_its_counts():
-    links = {"fedora": Link(), "centos": Link()}
+    links = {"fedora": ConnectionState(), "centos": ConnectionState()}
     links["fedora"].up()
     tallies = {
-        Series("fedora", "a", "handled", ""): Tally(1234, NOW - 5),
-        Series("fedora", "b", "handled", ""): Tally(1000, NOW - 7300),
-        Series("fedora", "b", "ignored", "x"): Tally(0, None),
+        Series("fedora", "a", "handled", ""): Count(1234, NOW - 5),
+        Series("fedora", "b", "handled", ""): Count(1000, NOW - 7300),
+        Series("fedora", "b", "ignored", "x"): Count(0, None),
     }
     page = render(links, tallies, ["centos: not connected yet"], "1.2.3", NOW, WELL)
     assert "<title>busmon: not ready</title>" in page
@@ -285,11 +285,11 @@ def test_the_page_shows_each_bus_with_its_counts():
 
 
 def test_the_page_shows_whose_fault_it_is_and_why():
-    page = render({"fedora": Link()}, {}, [], "1.2.3", NOW, WELL)
+    page = render({"fedora": ConnectionState()}, {}, [], "1.2.3", NOW, WELL)
     assert '<p class="good">All is well</p>' in page
     assert "<li>fedora: connected</li>" in page
-    fault = Fault(Kind.LISTENER, "fedora", ("it is down", "beside that"))
-    page = render({"fedora": Link()}, {}, [], "1.2.3", NOW, fault)
+    fault = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "beside that"))
+    page = render({"fedora": ConnectionState()}, {}, [], "1.2.3", NOW, fault)
     assert '<p class="bad">Fault: the listener</p>' in page
     assert "<li>it is down</li>\n<li>beside that</li>" in page
 
@@ -298,13 +298,15 @@ def test_the_page_shows_whose_fault_it_is_and_why():
     ("age", "told"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
 )
 def test_the_page_tells_how_old_the_newest_message_is(age, told):
-    tallies = {Series("fedora", "a", "handled", ""): Tally(1, NOW - age)}
-    assert f">{told} ago<" in render({"fedora": Link()}, tallies, [], "1.2.3", NOW, WELL)
+    tallies = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
+    assert f">{told} ago<" in render({"fedora": ConnectionState()}, tallies, [], "1.2.3", NOW, WELL)
 
 
 def test_the_page_escapes_whatever_it_shows():
     evil = "<script>alert('x')</script>{0}&\""
-    page = render({evil: Link()}, {}, [evil], evil, NOW, Fault(Kind.BUS, "", (evil,)))
+    page = render(
+        {evil: ConnectionState()}, {}, [evil], evil, NOW, Verdict(FaultKind.BUS, "", (evil,))
+    )
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 4
 
@@ -312,7 +314,9 @@ def test_the_page_escapes_whatever_it_shows():
 def test_the_page_is_sent_as_html_that_loads_nothing():
     ledger = Ledger(":memory:")
     ledger.record(judged(1, at=NOW))
-    app = make(page=lambda: render({"fedora": Link()}, ledger.tallies(), [], "1.2.3", NOW, WELL))
+    app = make(
+        page=lambda: render({"fedora": ConnectionState()}, ledger.counts(), [], "1.2.3", NOW, WELL)
+    )
     answer = ask(app, "/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

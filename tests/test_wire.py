@@ -11,7 +11,7 @@ from fedora_messaging.exceptions import ValidationError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from busmon.message import Outcome, Verdict
+from busmon.message import Judgement, Outcome
 from busmon.sources import fedora_message
 from busmon.sources.json_body import load_json
 
@@ -150,7 +150,7 @@ def test_json_is_read_as_the_standard_library_reads_it(text):
 
 
 def invalid(reason):
-    return Verdict(Outcome.INVALID, reason)
+    return Judgement(Outcome.INVALID, reason)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import Metric
 
-from busmon.audit.balance import Hop
-from busmon.audit.windows import Books, Sums
-from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.audit.balance import Stage
+from busmon.audit.windows import AuditWindows, Totals
+from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
 from busmon.message import Outcome
 from busmon.metrics.families import counter, gauge
 from busmon.settings.models import AmqpBus, Config
 
 TICK = 15.0  # seconds between two looks at what is due
-BREATH = 0.02  # seconds between two steps, for counting to go on
+YIELD_SECONDS = 0.02  # seconds between two steps, for counting to go on
 STEPS = 20  # of corrections in one look
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ class Auditor:
 
     def __init__(self, config: Config, ledger: Ledger, buses: Sequence[str]) -> None:
         try:
-            self._books = Books(ledger, config.audit, buses, _comparable(config))
+            self._books = AuditWindows(ledger, config.audit, buses, _comparable(config))
             self._books.open(time.time())
-        except NotRecorded as error:  # the number of a new bus
+        except LedgerWriteError as error:  # the number of a new bus
             raise LedgerError(f"{ledger.path}: can't be written: {error}") from error
         self._ledger = ledger
         self._retention = config.ledger.retention
@@ -45,7 +45,7 @@ class Auditor:
             problem = ""
             try:
                 self._work()
-            except (NotRecorded, LedgerError) as error:
+            except (LedgerWriteError, LedgerError) as error:
                 problem = str(error)
             if problem and problem != self._problem:
                 log.warning("audit: no window can be closed: %s", problem)
@@ -56,19 +56,19 @@ class Auditor:
         """Ask `run` to return after the step in hand."""
         self._stopping.set()
 
-    def sums(self) -> Mapping[Labels, Sums]:
+    def sums(self) -> Mapping[Labels, Totals]:
         """Return what the closed windows come to, from memory."""
         return self._books.sums()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, from memory."""
         sums, hops, topics = self._books.sums(), self._books.hops, self._topics()
-        passed = {bus: [hop for hop in on if hop is not Hop.BUS] for bus, on in hops.items()}
+        passed = {bus: [hop for hop in on if hop is not Stage.BUS] for bus, on in hops.items()}
         should = {place: on for place, on in topics.items() if on}
         exact = self._books.exact
         by_number = [(b, "", hop) for b, on in hops.items() for hop in on if not exact(b, hop)]
 
-        def by_topic(at: Mapping[str, Sequence[Hop]]) -> list[Labels]:
+        def by_topic(at: Mapping[str, Sequence[Stage]]) -> list[Labels]:
             return [(b, t, hop) for b, t in should for hop in at[b] if exact(b, hop)]
 
         # The same series of both, so that one can be subtracted from the other.
@@ -94,9 +94,9 @@ class Auditor:
             _filled(
                 sums,
                 [
-                    (b, t, Hop.LISTENER)
+                    (b, t, Stage.LISTENER)
                     for b, t in topics
-                    if Hop.LISTENER in hops[b] and b != self._books.counted
+                    if Stage.LISTENER in hops[b] and b != self._books.counted
                 ],
                 "unexpected",
             ),
@@ -106,7 +106,7 @@ class Auditor:
             "busmon_audit_no_data_windows_total",
             "Closed windows in which not all was seen at the hop: nothing is told missing there.",
             ["bus", "hop"],
-            ((place, sums.get((place[0], "", place[1]), Sums()).no_data) for place in places),
+            ((place, sums.get((place[0], "", place[1]), Totals()).no_data) for place in places),
         )
         yield gauge(
             "busmon_audit_exact",
@@ -133,12 +133,12 @@ class Auditor:
             pass
 
     def _pausing(self) -> bool:
-        return self._stopping.wait(BREATH)
+        return self._stopping.wait(YIELD_SECONDS)
 
     def _topics(self) -> dict[tuple[str, str], bool]:
         """Return the known topics of the buses, and whether any of their messages is handled."""
         topics: dict[tuple[str, str], bool] = {}
-        for series in self._ledger.tallies():
+        for series in self._ledger.counts():
             if series.bus in self._books.hops:
                 place = series.bus, series.topic
                 topics[place] = topics.get(place, False) or series.outcome == Outcome.HANDLED
@@ -158,7 +158,7 @@ def _comparable(config: Config) -> str | None:
 
 
 def _filled(
-    sums: Mapping[Labels, Sums], known: Sequence[Labels], name: str
+    sums: Mapping[Labels, Totals], known: Sequence[Labels], name: str
 ) -> Mapping[Labels, int]:
     """Return one of the sums: that of every series known, and whatever there is beyond."""
     counted = {labels: getattr(of, name) for labels, of in sums.items() if getattr(of, name)}

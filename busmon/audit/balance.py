@@ -13,7 +13,7 @@ from typing import NamedTuple
 FINISHED = frozenset({"succeeded", "failed"})  # states of a task; the others are on their way
 
 
-class Hop(StrEnum):
+class Stage(StrEnum):
     """Where a message comes by."""
 
     BUS = "bus"  # seen by busmon, and to be handled
@@ -21,7 +21,7 @@ class Hop(StrEnum):
     WORKER = "worker"  # its task finished, by Celery's events
 
 
-class Fate(NamedTuple):
+class MessageTrace(NamedTuple):
     """What is known of one message that busmon saw, from the bus to the workers."""
 
     id: str | bytes
@@ -43,7 +43,7 @@ class Fate(NamedTuple):
 
 
 @dataclass(slots=True)
-class Line:
+class Counts:
     """One line of the books: the messages of a topic at a hop."""
 
     messages: int = 0
@@ -56,41 +56,41 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
+class WindowBalance:
     """The books of one window and bus."""
 
-    lines: dict[tuple[str, Hop], Line] = field(default_factory=lambda: defaultdict(Line))
-    missing: list[tuple[Hop, Fate]] = field(default_factory=list)
-    running: list[Fate] = field(default_factory=list)  # neither done nor missing yet
+    lines: dict[tuple[str, Stage], Counts] = field(default_factory=lambda: defaultdict(Counts))
+    missing: list[tuple[Stage, MessageTrace]] = field(default_factory=list)
+    running: list[MessageTrace] = field(default_factory=list)  # neither done nor missing yet
 
 
-def balance(fates: Iterable[Fate], observed: Collection[Hop]) -> Balance:
+def balance(fates: Iterable[MessageTrace], observed: Collection[Stage]) -> WindowBalance:
     """Return the books of the messages seen in a window.
 
     `observed` are the hops whose observer saw everything: of the others nothing is said.
     Where the listener was observed, each handled message is either passed or missing; where
     the workers were, each passed one is finished, missing (no worker took it), or running.
     """
-    books = Balance()
+    books = WindowBalance()
     for fate in fates:
         if fate.handled:
-            books.lines[fate.topic, Hop.BUS].messages += 1
-        if Hop.LISTENER not in observed:
+            books.lines[fate.topic, Stage.BUS].messages += 1
+        if Stage.LISTENER not in observed:
             continue
         if not fate.handled:
-            books.lines[fate.topic, Hop.LISTENER].unexpected += fate.passed
+            books.lines[fate.topic, Stage.LISTENER].unexpected += fate.passed
             continue
-        _enter(books, fate, Hop.LISTENER, done=fate.passed)
-        if not fate.passed or fate.task is None or Hop.WORKER not in observed:
+        _enter(books, fate, Stage.LISTENER, done=fate.passed)
+        if not fate.passed or fate.task is None or Stage.WORKER not in observed:
             continue
         if fate.state and not fate.finished:
             books.running.append(fate)
         else:
-            _enter(books, fate, Hop.WORKER, done=fate.finished)
+            _enter(books, fate, Stage.WORKER, done=fate.finished)
     return books
 
 
-def _enter(books: Balance, fate: Fate, hop: Hop, *, done: bool) -> None:
+def _enter(books: WindowBalance, fate: MessageTrace, hop: Stage, *, done: bool) -> None:
     line = books.lines[fate.topic, hop]
     if done:
         line.messages += 1
@@ -99,9 +99,9 @@ def _enter(books: Balance, fate: Fate, hop: Hop, *, done: bool) -> None:
         books.missing.append((hop, fate))
 
 
-def recovered(hop: Hop, fate: Fate) -> bool:
+def recovered(hop: Stage, fate: MessageTrace) -> bool:
     """Tell whether a message that was missing at `hop` has come by after all."""
-    return fate.passed if hop is Hop.LISTENER else fate.finished
+    return fate.passed if hop is Stage.LISTENER else fate.finished
 
 
 def next_window(start: float, length: float) -> float:

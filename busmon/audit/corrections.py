@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from busmon.audit.balance import Fate, Hop, recovered
-from busmon.ledger.coverage import HOLE, is_covered
+from busmon.audit.balance import MessageTrace, Stage, recovered
+from busmon.ledger.coverage import MAX_GAP_SECONDS, is_covered
 from busmon.ledger.sqlite import milliseconds
 
 LATE = 24 * 3600.0  # seconds from a window's start in which it may still be corrected
@@ -56,7 +56,7 @@ Cursor = tuple[int, str | bytes, int, str]  # start, id, bus, hop: the order of 
 START: Cursor = (0, "", 0, "")
 
 
-class Kind(StrEnum):
+class CorrectionKind(StrEnum):
     """What has become of a message that a closed window left open."""
 
     RECOVERED = "recovered"  # it was missing, and came by
@@ -68,11 +68,11 @@ class Kind(StrEnum):
 class Correction(NamedTuple):
     """What is to be written of one open message."""
 
-    kind: Kind
+    kind: CorrectionKind
     start: int  # of its window, ms
     bus: int
-    hop: Hop
-    fate: Fate
+    hop: Stage
+    fate: MessageTrace
 
 
 def find(
@@ -86,15 +86,23 @@ def find(
     rows = db.execute(MISSING, (milliseconds(now - LATE), *cursor, AT_ONCE)).fetchall()
     found = []
     for start, id_, bus, hop, *known in rows:
-        fate = Fate(id_, known[0], True, *known[1:])
-        if recovered(Hop(hop), fate):
-            found.append(Correction(Kind.RECOVERED, start, bus, Hop(hop), fate))
+        fate = MessageTrace(id_, known[0], True, *known[1:])
+        if recovered(Stage(hop), fate):
+            found.append(Correction(CorrectionKind.RECOVERED, start, bus, Stage(hop), fate))
     # An observer's next sign of life may take a while: only then can it have been blind.
-    for start, id_, bus, due, *known in db.execute(RUNNING, (milliseconds(now - HOLE), AT_ONCE)):
-        fate = Fate(id_, known[0], True, *known[1:])
+    for start, id_, bus, due, *known in db.execute(
+        RUNNING, (milliseconds(now - MAX_GAP_SECONDS), AT_ONCE)
+    ):
+        fate = MessageTrace(id_, known[0], True, *known[1:])
         seen = is_covered(db, observers.get(bus, ""), start / 1000, due / 1000)
-        kind = Kind.DONE if fate.finished else Kind.LOST if seen else Kind.UNKNOWN
-        found.append(Correction(kind, start, bus, Hop.WORKER, fate))
+        kind = (
+            CorrectionKind.DONE
+            if fate.finished
+            else CorrectionKind.LOST
+            if seen
+            else CorrectionKind.UNKNOWN
+        )
+        found.append(Correction(kind, start, bus, Stage.WORKER, fate))
     return found, rows[-1][:4] if len(rows) == AT_ONCE else START
 
 
@@ -108,18 +116,18 @@ def apply(
     """
     for kind, start, bus, hop, fate in found:
         row = NOTHING | {"start": start, "bus": bus, "topic": fate.topic, "hop": hop}
-        if kind is Kind.RECOVERED:
+        if kind is CorrectionKind.RECOVERED:
             came = "UPDATE missing SET recovered_at = ? WHERE id = ? AND bus = ? AND hop = ?"
             db.execute(came, (milliseconds(now), fate.id, bus, hop))
             add(db, row | {"recovered": 1})
-            if hop is Hop.LISTENER and bus in due and fate.task is not None:
+            if hop is Stage.LISTENER and bus in due and fate.task is not None:
                 run(db, bus, start, fate, due[bus])
             continue
         db.execute("DELETE FROM running WHERE id = ? AND bus = ?", (fate.id, bus))
-        if kind is Kind.DONE:
+        if kind is CorrectionKind.DONE:
             add(db, row | {"messages": 1})
-        elif kind is Kind.LOST:
-            miss(db, bus, start, hop, fate)
+        elif kind is CorrectionKind.LOST:
+            insert_missing(db, bus, start, hop, fate)
             add(db, row | {"missing": 1})
         elif db.execute(NO_DATA, (start, bus)).rowcount:
             db.execute(SUM, row | {"topic": "", "no_data": 1})
@@ -131,19 +139,21 @@ def add(db: sqlite3.Connection, row: Mapping[str, object]) -> None:
     db.execute(SUM, row)
 
 
-def miss(db: sqlite3.Connection, bus: int, start: int, hop: Hop, fate: Fate) -> None:
+def insert_missing(
+    db: sqlite3.Connection, bus: int, start: int, hop: Stage, fate: MessageTrace
+) -> None:
     """Note a missing message."""
     new = "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?, NULL)"
     db.execute(new, (bus, fate.id, hop, fate.topic, start))
 
 
-def run(db: sqlite3.Connection, bus: int, start: int, fate: Fate, due: float) -> None:
+def run(db: sqlite3.Connection, bus: int, start: int, fate: MessageTrace, due: float) -> None:
     """Note a message that a worker has, or is to take, until `due`."""
     new = "INSERT OR IGNORE INTO running VALUES (?, ?, ?, ?, ?)"
     db.execute(new, (bus, fate.id, fate.topic, start, milliseconds(due)))
 
 
-def forget(db: sqlite3.Connection, horizon: float) -> bool:
+def prune(db: sqlite3.Connection, horizon: float) -> bool:
     """Forget some of what began before `horizon`, and tell whether there may be more."""
     more = False
     for table, keys in (("windows", "start, bus, topic, hop"), ("missing", "id, bus, hop")):

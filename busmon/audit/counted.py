@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from busmon.audit.balance import Line
+from busmon.audit.balance import Counts
 from busmon.audit.counting import BACK, YOUNG, Poll, Span, missing
 from busmon.ledger.sqlite import milliseconds
 from busmon.settings.audit import Audit
@@ -28,7 +28,7 @@ AND NOT (outcome = 'error' AND reason = 'kills-consumer') ORDER BY received_at
 
 def count(
     db: sqlite3.Connection, bus: str, start: float, end: float, settings: Audit
-) -> Line | None:
+) -> Counts | None:
     """Return what the listener got of all messages of a window, or None where it is not known.
 
     Its monitor has to have been seen all the time from the window's start to the end of its
@@ -48,7 +48,7 @@ def count(
     if lost is None:
         return None
     came = sum(start <= at < end for at in seen)
-    return Line(messages=max(0, came - lost), missing=lost)
+    return Counts(messages=max(0, came - lost), missing=lost)
 
 
 def _unbroken_since(

@@ -12,14 +12,14 @@ from itertools import chain
 from typing import NamedTuple
 
 from busmon.audit import corrections
-from busmon.audit.balance import Balance, Fate, Hop, balance, next_window
+from busmon.audit.balance import MessageTrace, Stage, WindowBalance, balance, next_window
 from busmon.audit.counted import count
-from busmon.ledger.coverage import HOLE, is_covered
+from busmon.ledger.coverage import MAX_GAP_SECONDS, is_covered
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.sqlite import milliseconds, read_only, seconds
 from busmon.settings.audit import Audit
 
-OBSERVERS = {Hop.LISTENER: "tap", Hop.WORKER: "celery"}
+OBSERVERS = {Stage.LISTENER: "tap", Stage.WORKER: "celery"}
 
 FATES = """
 SELECT seen.id, series.topic, series.outcome = 'handled', reports.state, reports.task, tasks.state
@@ -46,7 +46,7 @@ FROM audited JOIN buses ON buses.id = audited.bus
 Key = tuple[str, str, str]  # bus, topic, hop
 
 
-class Sums(NamedTuple):
+class Totals(NamedTuple):
     """What all closed windows come to, for one bus, topic and hop."""
 
     messages: int = 0
@@ -62,23 +62,23 @@ class Window(NamedTuple):
     bus: str
     start: float
     end: float
-    books: Balance
-    no_data: Sequence[Hop]  # where not everything was observed
+    books: WindowBalance
+    no_data: Sequence[Stage]  # where not everything was observed
 
 
-def audited_hops(settings: Audit, bus: str, *, counted: bool = False) -> tuple[Hop, ...]:
+def audited_hops(settings: Audit, bus: str, *, counted: bool = False) -> tuple[Stage, ...]:
     """Return the hops that can be audited on this bus, by the observers configured for it.
 
     `counted`: without a tap the listener is audited by numbers.
     """
     if settings.reports is None or settings.reports.bus != bus:
-        return (Hop.BUS, Hop.LISTENER) if counted else (Hop.BUS,)
+        return (Stage.BUS, Stage.LISTENER) if counted else (Stage.BUS,)
     if settings.celery is None or settings.celery.bus != bus:
-        return (Hop.BUS, Hop.LISTENER)
-    return (Hop.BUS, Hop.LISTENER, Hop.WORKER)
+        return (Stage.BUS, Stage.LISTENER)
+    return (Stage.BUS, Stage.LISTENER, Stage.WORKER)
 
 
-class Books:
+class AuditWindows:
     """The books of these buses, in the ledger. One thread writes, any may ask.
 
     Where a bus has no tap, its listener is balanced by numbers, if `comparable` is this bus:
@@ -99,10 +99,10 @@ class Books:
         self._numbers = {bus: ledger.bus_number(bus) for bus in buses}
         self._cursor = corrections.START
         asked = settings.ready.interval if self.counted and settings.ready else 0.0
-        self._patience = HOLE + asked  # seconds, for the observers' next signs of life
+        self._patience = MAX_GAP_SECONDS + asked  # seconds, for the observers' next signs of life
         self._publish()
 
-    def sums(self) -> Mapping[Key, Sums]:
+    def sums(self) -> Mapping[Key, Totals]:
         """Return what the closed windows come to, from memory."""
         return self._sums
 
@@ -146,7 +146,9 @@ class Books:
 
         The next call goes on where this one ended, and begins anew at the end.
         """
-        worked = {self._numbers[bus]: bus for bus, hops in self.hops.items() if Hop.WORKER in hops}
+        worked = {
+            self._numbers[bus]: bus for bus, hops in self.hops.items() if Stage.WORKER in hops
+        }
         with self._reading() as db:
             observers = {number: f"celery:{bus}" for number, bus in worked.items()}
             found, cursor = corrections.find(db, now, self._cursor, observers)
@@ -161,7 +163,7 @@ class Books:
     def forget(self, now: float, retention: float) -> bool:
         """Forget some windows older than `retention`, a day at least; tell if there are more."""
         with self._ledger.transaction() as db:
-            return corrections.forget(db, now - max(retention, corrections.LATE))
+            return corrections.prune(db, now - max(retention, corrections.LATE))
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -174,7 +176,7 @@ class Books:
         with self._reading() as db:
             rows = db.execute(SUMS).fetchall()
             found = db.execute("SELECT until FROM closed").fetchone()
-        self._sums = {(bus, topic, hop): Sums(*sums) for bus, topic, hop, *sums in rows}
+        self._sums = {(bus, topic, hop): Totals(*sums) for bus, topic, hop, *sums in rows}
         self._closed: int | None = found[0] if found else None
 
     def _all_see(self, db: sqlite3.Connection, end: float, told: float) -> bool:
@@ -194,29 +196,29 @@ class Books:
     def _balance(self, db: sqlite3.Connection, bus: str, start: float, end: float) -> Window:
         no_data = list(self._unobserved(db, bus, start, end))
         span = milliseconds(start), milliseconds(end), self._numbers[bus]
-        fates = (Fate(*row) for row in db.execute(FATES, span))
+        fates = (MessageTrace(*row) for row in db.execute(FATES, span))
         observed = [hop for hop in self.hops[bus] if hop not in no_data]
         if bus != self.counted:
             return Window(bus, start, end, balance(fates, observed), no_data)
-        books = balance(fates, [Hop.BUS])
-        if Hop.LISTENER in observed:
+        books = balance(fates, [Stage.BUS])
+        if Stage.LISTENER in observed:
             line = count(db, bus, start, end, self._settings)
             if line is None:
-                no_data.append(Hop.LISTENER)
+                no_data.append(Stage.LISTENER)
             else:
-                books.lines["", Hop.LISTENER] = line
+                books.lines["", Stage.LISTENER] = line
         return Window(bus, start, end, books, no_data)
 
     def exact(self, bus: str, hop: str) -> bool:
         """Tell whether the messages at a hop are matched by their ids, not by their number."""
-        return hop == Hop.BUS or bus != self.counted
+        return hop == Stage.BUS or bus != self.counted
 
-    def _observer(self, bus: str, hop: Hop) -> str:
+    def _observer(self, bus: str, hop: Stage) -> str:
         return f"{'ready' if bus == self.counted else OBSERVERS[hop]}:{bus}"
 
     def _unobserved(
         self, db: sqlite3.Connection, bus: str, start: float, end: float
-    ) -> Iterator[Hop]:
+    ) -> Iterator[Stage]:
         """Yield the hops of which not all was seen; what is behind one can't be told either."""
         grace = self._settings.grace
         # After a blind time comes what the broker kept meanwhile, and the listener had long ago.
@@ -244,6 +246,6 @@ class Books:
             db.execute(WINDOW, row | {"messages": None, "exact": exact})
             db.execute(corrections.SUM, row | {"no_data": 1})
         for hop, fate in window.books.missing:
-            corrections.miss(db, bus, start, hop, fate)
+            corrections.insert_missing(db, bus, start, hop, fate)
         for fate in window.books.running:
             corrections.run(db, bus, start, fate, window.end + self._settings.longest_task)

@@ -35,16 +35,16 @@ def status(path: Path | None, url: str | None) -> None:
 
     Exit status: 0 all is well, 1 it is not, 2 the command line or the configuration is wrong.
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
-    from busmon.commands.status import NoAnswer, Where, ask, where
-    from busmon.diagnosis.verdict import Fault, Kind
+    from busmon.commands.status import Endpoint, NoAnswer, ask, where
+    from busmon.diagnosis.verdict import FaultKind, Verdict
 
-    at = Where("") if url and not path else where(load_config(path).web)
+    at = Endpoint("") if url and not path else where(load_config(path).web)
     at = replace(at, url=url) if url else at
     try:
         found = ask(at)
     except NoAnswer as error:
-        found = Fault(Kind.BUSMON, "", (f"busmon does not answer at {at.url}: {error}",))
+        found = Verdict(FaultKind.BUSMON, "", (f"busmon does not answer at {at.url}: {error}",))
     click.echo(found.kind)
     for line in found.evidence:
         click.echo(f"  {printable(' '.join(line.split()))}")
-    sys.exit(0 if found.kind is Kind.NONE else FATAL)
+    sys.exit(0 if found.kind is FaultKind.NONE else FATAL)

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from busmon.rules import RuleBook, rule_book
+from busmon.rules import RuleSet, rule_set
 from busmon.settings.models import Rules
-from busmon.sources.recorded.reader import Format, Line, read
+from busmon.sources.recorded.reader import Format, RecordedLine, read
 from busmon.text import printable
 
-BookFor = Callable[[Format], RuleBook]
+BookFor = Callable[[Format], RuleSet]
 
 # The longest topic that a rule knows, a UUID and the longest outcome: columns line up
 # without looking ahead, so that an endless stream is explained as it comes.
@@ -31,13 +31,13 @@ def books(name: str | None, rules: Rules) -> BookFor:
     ValueError where there is no such book.
     """
     if name is not None:
-        named = rule_book(name, rules)
+        named = rule_set(name, rules)
         return lambda _format: named
-    centos, packit = rule_book("centos", rules), rule_book("packit", rules)
+    centos, packit = rule_set("centos", rules), rule_set("packit", rules)
     return lambda form: centos if form is Format.CENTOS else packit
 
 
-def explain(lines: Iterable[Line], book_for: BookFor) -> Iterator[Row]:
+def explain(lines: Iterable[RecordedLine], book_for: BookFor) -> Iterator[Row]:
     """Yield the answer to each line."""
     for line in lines:
         message = line.message

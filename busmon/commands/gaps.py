@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from busmon.audit.balance import Hop
+from busmon.audit.balance import Stage
 from busmon.ledger.sqlite import milliseconds, shown_id
 from busmon.settings.models import AmqpBus, Config, MqttBus, StompBus
 from busmon.text import printable
@@ -55,11 +55,11 @@ WHICH = (
 AUDITED = "SELECT DISTINCT name, hop FROM audited JOIN buses ON buses.id = audited.bus"
 
 
-class Message(NamedTuple):
+class MissingMessage(NamedTuple):
     """A missing message, and the command that lets the listener consume it again."""
 
     id: str
-    heal: str | None
+    reconsume_command: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Gap:
     topic: str
     missing: int
     exact: bool
-    messages: Sequence[Message]
+    messages: Sequence[MissingMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class NoData:
     hop: str
     windows: int
     unconfirmed: int  # messages that should have come by, and of which that is not known
-    messages: Sequence[Message]  # which these are, where that was asked
+    messages: Sequence[MissingMessage]  # which these are, where that was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Gaps:
     audited: Sequence[tuple[str, str]] = ()  # bus and hop
 
 
-def heal(bus: str, identity: str, config: Config | None) -> str | None:
+def reconsume_command(bus: str, identity: str, config: Config | None) -> str | None:
     """Return the command that lets the listener consume a message again, or None.
 
     It takes the message from Datagrepper, by its UUID; MQTT and STOMP have no such archive.
@@ -161,8 +161,12 @@ def _place(gap: Gap) -> tuple[float, str, str, str]:
     return gap.start, gap.bus, gap.hop, gap.topic
 
 
-def _messages_of(bus: str, ids: Iterable[str | bytes], config: Config | None) -> list[Message]:
-    return [Message(shown, heal(bus, shown, config)) for shown in map(shown_id, ids)]
+def _messages_of(
+    bus: str, ids: Iterable[str | bytes], config: Config | None
+) -> list[MissingMessage]:
+    return [
+        MissingMessage(shown, reconsume_command(bus, shown, config)) for shown in map(shown_id, ids)
+    ]
 
 
 def _no_data(
@@ -177,8 +181,8 @@ def _no_data(
             spans.append([name, hop, bus, start, until, 1])
     for name, hop, bus, start, until, windows in spans:
         messages, number = [], 0
-        if hop != Hop.BUS:
-            question = UNCONFIRMED + (NOT_PASSED if hop == Hop.LISTENER else NOT_DONE)
+        if hop != Stage.BUS:
+            question = UNCONFIRMED + (NOT_PASSED if hop == Stage.LISTENER else NOT_DONE)
             topic = asked["topic"]
             ids = (row[0] for row in db.execute(question, (start, until, bus, topic, topic)))
             messages = _messages_of(name, ids, config) if listed else []
@@ -223,7 +227,7 @@ def as_table(found: Gaps) -> str:
         lines.append(f"{_span(one)}  {one.bus}  {one.hop}  no data: {_why(one)}")
         lines += (f"    {_healed(message)}" for message in one.messages)
     missing = sum(gap.missing for gap in found.gaps)
-    since = moment(found.since)
+    since = format_time(found.since)
     if missing:
         lines.append(f"{_messages(missing)} missing since {since}")
     else:
@@ -231,14 +235,14 @@ def as_table(found: Gaps) -> str:
     return "\n".join([*lines, *_caveats(found)])
 
 
-def _healed(message: Message) -> str:
+def _healed(message: MissingMessage) -> str:
     return message.heal or f"{printable(message.id)}: there is no archive to take it from again"
 
 
 def _why(one: NoData) -> str:
-    if one.hop == Hop.BUS:
+    if one.hop == Stage.BUS:
         return "busmon did not receive all the time"
-    done = "passed" if one.hop == Hop.LISTENER else "finished"
+    done = "passed" if one.hop == Stage.LISTENER else "finished"
     return f"of {_messages(one.unconfirmed)} it is not known that they were {done}"
 
 
@@ -247,8 +251,8 @@ def _caveats(found: Gaps) -> Iterator[str]:
     if found.closed_until is None:
         yield "No window was closed yet."
         return
-    yield f"The books are closed up to {moment(found.closed_until)}."
-    listening = {bus for bus, hop in found.audited if hop != Hop.BUS}
+    yield f"The books are closed up to {format_time(found.closed_until)}."
+    listening = {bus for bus, hop in found.audited if hop != Stage.BUS}
     for bus in sorted({bus for bus, _ in found.audited} - listening):
         yield f"{bus}: no tap reports, so that nothing is known of its listener."
 
@@ -257,7 +261,7 @@ def _messages(number: int) -> str:
     return "1 message" if number == 1 else f"{number} messages"
 
 
-def moment(unix: float) -> str:
+def format_time(unix: float) -> str:
     """Return a Unix time for people to read."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 

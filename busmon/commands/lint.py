@@ -29,7 +29,7 @@ class LintError(Exception):
     """A list can't be read; the text says which and why."""
 
 
-class Kind(StrEnum):
+class DriftKind(StrEnum):
     """What two lists disagree about, from the bus to the worker."""
 
     BOUND_NOT_MAPPED = "bound-not-mapped"
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 class Drift:
     """One topic, or routing key, on which two lists disagree; `text` says how, in words."""
 
-    kind: Kind
+    kind: DriftKind
     topic: str
     text: str
 
@@ -67,20 +67,20 @@ class Lists:
 def lint(lists: Lists) -> list[Drift]:
     """Return every drift, those of a kind together."""
     drifts = [*_bound(lists.bindings), *_listener(lists.listener), *_parsed(lists)]
-    order = list(Kind)
+    order = list(DriftKind)
     return sorted(drifts, key=lambda drift: (order.index(drift.kind), drift.topic, drift.text))
 
 
 def _bound(bindings: Mapping[str, Sequence[str]]) -> Iterator[Drift]:
     for file, keys in bindings.items():
         for key in keys:
-            if not any(brings(key, topic) for topic in TOPICS):
+            if not any(matches(key, topic) for topic in TOPICS):
                 text = f"bound by {file}, but no rule knows such a topic: all of it is unmapped"
-                yield Drift(Kind.BOUND_NOT_MAPPED, key, text)
+                yield Drift(DriftKind.BOUND_NOT_MAPPED, key, text)
         for topic in TOPICS:
-            if not any(brings(key, topic) for key in keys):
+            if not any(matches(key, topic) for key in keys):
                 text = f"has a rule, but no routing key of {file} brings it"
-                yield Drift(Kind.MAPPED_NOT_BOUND, topic, text)
+                yield Drift(DriftKind.MAPPED_NOT_BOUND, topic, text)
 
 
 def _listener(mapped: Sequence[str] | None) -> Iterator[Drift]:
@@ -88,10 +88,10 @@ def _listener(mapped: Sequence[str] | None) -> Iterator[Drift]:
         return
     for topic in set(mapped) - set(TOPICS):
         text = "the listener has a callback for it, busmon no rule: counted as unmapped"
-        yield Drift(Kind.LISTENER_ONLY, topic, text)
+        yield Drift(DriftKind.LISTENER_ONLY, topic, text)
     for topic in set(TOPICS) - set(mapped):
         text = "busmon has a rule for it, the listener no callback: drops what busmon expects"
-        yield Drift(Kind.BUSMON_ONLY, topic, text)
+        yield Drift(DriftKind.BUSMON_ONLY, topic, text)
 
 
 def _parsed(lists: Lists) -> Iterator[Drift]:
@@ -100,10 +100,10 @@ def _parsed(lists: Lists) -> Iterator[Drift]:
     for topic in TOPICS if lists.listener is None else lists.listener:
         if topic.removeprefix(FEDORA) not in lists.worker:
             text = "the listener passes it on, but the worker has no parser for it"
-            yield Drift(Kind.PASSED_NOT_PARSED, topic, text)
+            yield Drift(DriftKind.PASSED_NOT_PARSED, topic, text)
 
 
-def brings(routing_key: str, topic: str) -> bool:
+def matches(routing_key: str, topic: str) -> bool:
     """Tell whether a binding to a topic exchange brings a topic: `*` is a word, `#` any number."""
     pattern = routing_key.split(".")
     places = _with_rest(pattern, {0})

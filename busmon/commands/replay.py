@@ -15,8 +15,8 @@ from prometheus_client.core import Metric
 from busmon.ledger.ledger import Ledger
 from busmon.message import Message
 from busmon.metrics.collector import Metrics
-from busmon.pipeline import Monitor
-from busmon.rules import rule_book
+from busmon.pipeline import Pipeline
+from busmon.rules import rule_set
 from busmon.settings.models import AmqpBus, AnyBus, Config, MqttBus, StompBus
 from busmon.sources import fedora_message, json_body
 from busmon.sources.recorded.reader import NOT_RECORD, Format, read
@@ -68,9 +68,9 @@ class Replay:
         metrics = Metrics(self._ledger, {}, version("busmon"))
         self._registry = CollectorRegistry()
         self._registry.register(_Published(metrics))
-        self._monitor = Monitor(
+        self._monitor = Pipeline(
             self._ledger,
-            {bus: rule_book(rules, config.rules) for bus, rules in buses},
+            {bus: rule_set(rules, config.rules) for bus, rules in buses},
             {
                 buses.fedora[0]: (*fedora_message.REJECTIONS, NOT_RECORD),
                 buses.centos[0]: (*json_body.REJECTIONS, NOT_RECORD),
@@ -98,7 +98,7 @@ class Replay:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return bus, topic, outcome, reason and messages of every counter that is not zero."""
-        tallies = self._ledger.tallies().items()
+        tallies = self._ledger.counts().items()
         rows = [(*series, str(tally.messages)) for series, tally in tallies if tally.messages]
         duplicates = self._ledger.duplicates().items()
         rows += [(bus, "", "duplicate", "", str(n)) for bus, n in duplicates if n]

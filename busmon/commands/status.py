@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from busmon.diagnosis.verdict import Fault, Kind
+from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web, host_port
 
 TIMEOUT = 5.0  # seconds for connecting, and for each part of the answer
-LARGEST = 1024 * 1024  # bytes
+MAX_ANSWER_BYTES = 1024 * 1024  # bytes
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where busmon listens
 
 
@@ -22,7 +22,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class Endpoint:
     """Where a busmon serves, and what it takes to be answered."""
 
     url: str
@@ -31,17 +31,17 @@ class Where:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-def where(web: Web) -> Where:
+def where(web: Web) -> Endpoint:
     """Return where the busmon with these settings serves, seen from the same machine."""
     host, port = host_port(web.listen)
     host = ANY.get(host, host)
     name = f"[{host}]" if ":" in host else host
     scheme = "https" if web.certificate else "http"
     key = web.key if web.client_ca else None
-    return Where(f"{scheme}://{name}:{port}", web.certificate, key, _credentials(web))
+    return Endpoint(f"{scheme}://{name}:{port}", web.certificate, key, _credentials(web))
 
 
-def ask(at: Where) -> Fault:
+def ask(at: Endpoint) -> Verdict:
     """Return the verdict of the busmon there; raises NoAnswer."""
     try:
         status, body = _get(at)
@@ -55,7 +55,7 @@ def ask(at: Where) -> Fault:
     return _parse(body)
 
 
-def _get(at: Where) -> tuple[int, bytes]:
+def _get(at: Endpoint) -> tuple[int, bytes]:
     parts = urlsplit(at.url)
     connection: HTTPConnection
     if parts.scheme == "https":
@@ -67,12 +67,12 @@ def _get(at: Where) -> tuple[int, bytes]:
         _identify(connection, at)
         connection.request("GET", f"{parts.path.rstrip('/')}/v1/status", headers=at.headers)
         response = connection.getresponse()
-        return response.status, response.read(LARGEST)
+        return response.status, response.read(MAX_ANSWER_BYTES)
     finally:
         connection.close()
 
 
-def _context(at: Where) -> ssl.SSLContext:
+def _context(at: Endpoint) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if at.certificate:  # known by itself, whoever signed it and whatever name is in it
         context.check_hostname = False
@@ -82,7 +82,7 @@ def _context(at: Where) -> ssl.SSLContext:
     return context
 
 
-def _identify(connection: HTTPConnection, at: Where) -> None:
+def _identify(connection: HTTPConnection, at: Endpoint) -> None:
     """Refuse to talk to any other than the busmon whose certificate this is."""
     if not at.certificate or not isinstance(connection.sock, ssl.SSLSocket):
         return
@@ -101,10 +101,10 @@ def _credentials(web: Web) -> dict[str, str]:
     return {}
 
 
-def _parse(body: bytes) -> Fault:
+def _parse(body: bytes) -> Verdict:
     try:
         answer: Any = json.loads(body)
-        kind, bus, evidence = Kind(answer["kind"]), str(answer["bus"]), answer["evidence"]
-        return Fault(kind, bus, tuple(map(str, evidence)))
+        kind, bus, evidence = FaultKind(answer["kind"]), str(answer["bus"]), answer["evidence"]
+        return Verdict(kind, bus, tuple(map(str, evidence)))
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise NoAnswer("does not answer as busmon does") from error

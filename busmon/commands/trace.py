@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from busmon.commands.gaps import moment
 from busmon.ledger.coverage import is_covered
 from busmon.ledger.sqlite import seconds, stored_id
 from busmon.text import printable
@@ -45,7 +44,7 @@ def oldest(db: sqlite3.Connection) -> float | None:
 
 def unknown(identity: str, reaches: float | None) -> str:
     """Return what to say of a message that is not on record."""
-    record = f"messages since {moment(reaches)}" if reaches is not None else "no message yet"
+    record = f"messages since {format_time(reaches)}" if reaches is not None else "no message yet"
     return f"{printable(identity)}: not on record; the ledger holds {record}"
 
 
@@ -83,9 +82,9 @@ def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts["state"] == "passed":
         yield "worker", _worker(facts)
     for missing in facts["missing"]:
-        told = f"missing at the {missing['hop']} in the window of {moment(missing['window'])}"
+        told = f"missing at the {missing['hop']} in the window of {format_time(missing['window'])}"
         late = missing["recovered_at"]
-        yield "audit", told if late is None else f"{told}, recovered by {moment(late)}"
+        yield "audit", told if late is None else f"{told}, recovered by {format_time(late)}"
 
 
 def _seen(facts: Facts) -> str:
@@ -93,8 +92,8 @@ def _seen(facts: Facts) -> str:
     if received is None:
         return "never by busmon, or longer ago than it remembers"
     if sent is None:
-        return f"{moment(received)}; it does not say when it was sent"
-    return f"{moment(received)}, {received - sent:.3f} s after it was sent"
+        return f"{format_time(received)}; it does not say when it was sent"
+    return f"{format_time(received)}, {received - sent:.3f} s after it was sent"
 
 
 def _listener(facts: Facts) -> str:
@@ -102,13 +101,13 @@ def _listener(facts: Facts) -> str:
         watched = "although its tap was reporting" if facts["tap_watched"] else "no tap reported"
         return f"not known to have had it: {watched} at that time"
     task = f" as task {facts['task']}" if facts["task"] else ""
-    return f"{facts['state']}{task}, reported {moment(facts['reported_at'])}"
+    return f"{facts['state']}{task}, reported {format_time(facts['reported_at'])}"
 
 
 def _worker(facts: Facts) -> str:
     if facts["work"] is None:
         return "no event of the task is known"
     names = {"taken_at": "received", "started_at": "started", "finished_at": "finished"}
-    times = [f"{word} {moment(facts[name])}" for name, word in names.items() if facts[name]]
+    times = [f"{word} {format_time(facts[name])}" for name, word in names.items() if facts[name]]
     retries = [f"retries {facts['retries']}"] if facts["retries"] else []
     return ", ".join([facts["work"], *times, *retries])

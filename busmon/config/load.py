@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from busmon.config.environment import Place, Tables, override, subtables
-from busmon.rules import rule_book
+from busmon.rules import rule_set
 from busmon.settings.models import AmqpBus, AnyBus, Config, MqttBus, Rules, StompBus, mqtt_broker
 from busmon.sources.amqp import fedora_toml
 
@@ -130,7 +130,7 @@ def _rule_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
         rules = table.get("rules") if isinstance(table, dict) else None
         if isinstance(rules, str) and place not in wrong:
             try:
-                rule_book(rules, Rules())
+                rule_set(rules, Rules())
             except ValueError as error:
                 yield place, str(error)
 

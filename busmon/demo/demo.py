@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from busmon.demo.traffic import TrafficSource
 from busmon.ledger.ledger import Ledger
-from busmon.rules import rule_book
+from busmon.rules import rule_set
 from busmon.service import Service
 from busmon.settings.models import Config, Web
 
@@ -22,7 +22,7 @@ def run(listen: str, rate: float, stopping: threading.Event, tell: Callable[[str
         service = Service(
             config,
             Ledger(f"{directory}/ledger.sqlite"),
-            {bus: rule_book(rules, config.rules) for bus, rules in books.items()},
+            {bus: rule_set(rules, config.rules) for bus, rules in books.items()},
             [
                 TrafficSource("fedora", "fedora", rate * FEDORA_SHARE),
                 TrafficSource("centos", "centos", rate * (1 - FEDORA_SHARE)),

@@ -16,7 +16,7 @@ from uuid import UUID
 from busmon.demo.bodies import CENTOS_SHARES, FEDORA_SHARES
 from busmon.message import Message
 from busmon.sources import fedora_message, json_body
-from busmon.sources.base import Handler, Link
+from busmon.sources.base import ConnectionState, MessageHandler
 from busmon.sources.recorded.feed import feed
 
 DAMAGED = 0.008  # the part of the messages that no listener would see
@@ -64,7 +64,7 @@ class TrafficSource:
         self, name: str, kind: Literal["fedora", "centos"], rate: float, seed: int | None = None
     ) -> None:
         self.name = name
-        self.link = Link()
+        self.link = ConnectionState()
         self.rejections = fedora_message.REJECTIONS if kind == "fedora" else json_body.REJECTIONS
         self._make = self._fedora if kind == "fedora" else self._centos
         self._shares = FEDORA_SHARES if kind == "fedora" else CENTOS_SHARES
@@ -73,7 +73,7 @@ class TrafficSource:
         self._rng = Random(seed)  # noqa: S311 - a demonstration, not a secret
         self._stopping = threading.Event()
 
-    def run(self, handler: Handler) -> None:
+    def run(self, handler: MessageHandler) -> None:
         """Hand over messages until stopped."""
         feed(self.messages(), self._rate, self.link, self._stopping, handler)
         self.link.stopped()

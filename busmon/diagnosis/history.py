@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Recent(Generic[T]):
+class History(Generic[T]):
     """The values of the last `seconds`, and the one that held when these began."""
 
     def __init__(self, seconds: float) -> None:

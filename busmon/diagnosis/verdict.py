@@ -17,7 +17,7 @@ BACKLOG = 10  # tasks by which a queue has to have grown
 FAILED = 5  # tasks that have to have failed, and most of them
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """Whose fault it is, in the order in which they are told."""
 
     BUSMON = "busmon"  # itself is blind
@@ -29,16 +29,16 @@ class Kind(StrEnum):
     NONE = "none"  # all is well
 
 
-class Fault(NamedTuple):
+class Verdict(NamedTuple):
     """The verdict; `bus` is empty where none is at fault or it is about all of them."""
 
-    kind: Kind
+    kind: FaultKind
     bus: str
     evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class Health:
     """Whether something lives, and why not; `up` is None where that is unknown."""
 
     up: bool | None = None
@@ -46,7 +46,7 @@ class Sign:
 
 
 @dataclass(frozen=True, slots=True)
-class Silent:
+class SilentTopic:
     """A topic that has been silent for too long; messages are None where it is a set time."""
 
     topic: str
@@ -56,7 +56,7 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class StageCounts:
     """The books of the windows closed of late; `expected` is what came by at the hop before."""
 
     expected: int
@@ -82,17 +82,17 @@ class BusFacts:
     problem: str | None = None  # why busmon does not receive
     own_problem: bool = False  # and that is busmon's own doing: it can't record, or has a bug
     last: float | None = None  # seconds since the newest message of any topic
-    silent: tuple[Silent, ...] = ()
+    silent: tuple[SilentTopic, ...] = ()
     flowing: int = 0  # topics that come as usual
     owed: float | None = None  # messages that these should have brought since their last ones
     unlearned: int = 0  # topics of which it is not yet known what is usual
-    monitor: Sign | None = None  # the listener's own; None: not configured, as below
+    monitor: Health | None = None  # the listener's own; None: not configured, as below
     stalled: int | None = None  # messages to be handled, while the listener received nothing
-    tap: Sign | None = None
-    listener: Hop | None = None
+    tap: Health | None = None
+    listener: StageCounts | None = None
     fatal: tuple[str, ...] = ()  # topics of which came of late what can kill a listener
-    celery: Sign | None = None
-    workers: Hop | None = None
+    celery: Health | None = None
+    workers: StageCounts | None = None
     queues: tuple[Queue, ...] = ()
     failed: int = 0  # tasks of late
     succeeded: int = 0
@@ -107,20 +107,20 @@ class Facts:
 
 
 class _Finding(NamedTuple):
-    kind: Kind
+    kind: FaultKind
     bus: str
     text: str
 
 
-def judge(facts: Facts) -> Fault:
+def diagnose(facts: Facts) -> Verdict:
     """Return the one verdict."""
     if facts.problem:  # nothing else can be believed
-        return Fault(Kind.BUSMON, "", (f"busmon itself is blind: {facts.problem}",))
+        return Verdict(FaultKind.BUSMON, "", (f"busmon itself is blind: {facts.problem}",))
     findings = [finding for bus in facts.buses for finding in _findings(bus)]
     unknown = [text for bus in facts.buses for text in _unknown(bus)]
     if not findings:
-        return Fault(Kind.NONE, "", (*map(_well, facts.buses), *unknown))
-    kinds = list(Kind)
+        return Verdict(FaultKind.NONE, "", (*map(_well, facts.buses), *unknown))
+    kinds = list(FaultKind)
     findings.sort(key=lambda finding: kinds.index(finding.kind))  # stable: the first bus first
     kind, name, _ = findings[0]
     evidence, beside = [], []
@@ -129,15 +129,15 @@ def judge(facts: Facts) -> Fault:
             evidence.append(finding.text)
         else:
             beside.append(f"beside that ({finding.kind}): {finding.text}")
-    return Fault(kind, name, (*evidence, *beside, *unknown))
+    return Verdict(kind, name, (*evidence, *beside, *unknown))
 
 
 def _findings(bus: BusFacts) -> Iterator[_Finding]:
     for kind, texts in (
-        (Kind.BUSMON if bus.own_problem else Kind.CONNECTION, _connection(bus)),
-        (Kind.BUS if _whole(bus) else Kind.PUBLISHER, _silence(bus)),
-        (Kind.LISTENER, _listener(bus)),
-        (Kind.WORKERS, _workers(bus)),
+        (FaultKind.BUSMON if bus.own_problem else FaultKind.CONNECTION, _connection(bus)),
+        (FaultKind.BUS if _whole(bus) else FaultKind.PUBLISHER, _silence(bus)),
+        (FaultKind.LISTENER, _listener(bus)),
+        (FaultKind.WORKERS, _workers(bus)),
     ):
         yield from (_Finding(kind, bus.name, f"{bus.name}: {text}") for text in texts)
 
@@ -166,7 +166,7 @@ def _silence(bus: BusFacts) -> Iterator[str]:
         return
     if _whole(bus) and bus.last is not None:
         yield (
-            f"connected, but no message of any topic has come for {duration(bus.last)};"
+            f"connected, but no message of any topic has come for {format_duration(bus.last)};"
             f" silent for too long are already {_count(len(bus.silent), 'topic')}"
         )
     for silent in sorted(bus.silent, key=lambda silent: silent.seconds):
@@ -175,8 +175,8 @@ def _silence(bus: BusFacts) -> Iterator[str]:
         yield f"{_count(bus.flowing, 'other topic')} as usual{_newest(bus)}"
 
 
-def _told(silent: Silent) -> str:
-    text = f"{silent.topic} has been silent for {duration(silent.seconds)}"
+def _told(silent: SilentTopic) -> str:
+    text = f"{silent.topic} has been silent for {format_duration(silent.seconds)}"
     if silent.expected is None or silent.limit is None:
         return f"{text}, longer than it may be"
     return (
@@ -221,7 +221,7 @@ def _workers(bus: BusFacts) -> Iterator[str]:
         if queue.stuck:
             yield (
                 f"{_count(queue.length, 'task')} waiting in the queue {queue.name},"
-                f" and no worker has taken one for {duration(queue.stuck)}"
+                f" and no worker has taken one for {format_duration(queue.stuck)}"
             )
         if queue.grown >= BACKLOG:
             yield (
@@ -262,7 +262,7 @@ def _well(bus: BusFacts) -> str:
 
 
 def _newest(bus: BusFacts) -> str:
-    return "" if bus.last is None else f"; the newest message came {duration(bus.last)} ago"
+    return "" if bus.last is None else f"; the newest message came {format_duration(bus.last)} ago"
 
 
 def _count(number: int, noun: str) -> str:
@@ -273,7 +273,7 @@ def _about(messages: float) -> str:
     return f"{messages:.0f}" if messages >= 10 else f"{messages:.1f}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time in the unit that a reader wants."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

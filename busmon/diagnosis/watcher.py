@@ -15,10 +15,20 @@ from typing import NamedTuple, TypeVar
 from prometheus_client.core import Metric
 
 from busmon.audit.auditor import Auditor
-from busmon.audit.balance import Hop as Place
-from busmon.diagnosis.history import Recent
-from busmon.diagnosis.verdict import BusFacts, Facts, Fault, Hop, Kind, Queue, Sign, Silent, judge
-from busmon.ledger.batch import Series, Tally
+from busmon.audit.balance import StageCounts as Place
+from busmon.diagnosis.history import History
+from busmon.diagnosis.verdict import (
+    BusFacts,
+    Facts,
+    FaultKind,
+    Health,
+    Queue,
+    SilentTopic,
+    StageCounts,
+    Verdict,
+    diagnose,
+)
+from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger
 from busmon.message import Outcome
 from busmon.metrics.families import gauge
@@ -27,9 +37,9 @@ from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.settings.models import Config
 from busmon.silence.baseline import State
-from busmon.silence.blind_time import Blind
-from busmon.silence.watcher import SilenceWatch, Topic
-from busmon.sources.base import Cause, Link
+from busmon.silence.blind_time import BlindTime
+from busmon.silence.watcher import SilenceWatcher, Topic
+from busmon.sources.base import Cause, ConnectionState
 
 LOOKING = 2.0  # seconds between two looks
 STALE = 60.0  # seconds without a look, after which its verdict is nothing worth
@@ -50,16 +60,16 @@ log = logging.getLogger(__name__)
 Watch = TypeVar("Watch", bound=Observer)
 
 
-class FaultWatch:
+class VerdictWatcher:
     """Looks at the parts of a service, from a thread of its own. Any thread may ask."""
 
     def __init__(
         self,
         config: Config,
         ledger: Ledger,
-        links: Mapping[str, Link],
-        blind: Blind,
-        silence: SilenceWatch,
+        links: Mapping[str, ConnectionState],
+        blind: BlindTime,
+        silence: SilenceWatcher,
         observers: Sequence[Observer],
         auditor: Auditor,
         clock: Callable[[], float] = time.time,
@@ -76,51 +86,51 @@ class FaultWatch:
         self._delay = max(DELAY, 2.0 * audit.ready.interval if audit.ready else 0.0)
         self._heard: set[Observer] = set()
         span = WINDOWS * audit.window + audit.grace
-        self._sums = {bus: Recent[Counter[str]](span) for bus in links}
-        self._handled = {bus: Recent[int](STALLED + 2 * self._delay) for bus in links}
-        self._received = {bus: Recent[int | None](STALLED + 2 * self._delay) for bus in links}
-        self._lengths: dict[str, Recent[int]] = {}
-        self._tasks = {bus: Recent[tuple[bool, Counter[str]]](FAILING) for bus in links}
-        self._fault = Fault(Kind.NONE, "", ())
-        self.look()
+        self._sums = {bus: History[Counter[str]](span) for bus in links}
+        self._handled = {bus: History[int](STALLED + 2 * self._delay) for bus in links}
+        self._received = {bus: History[int | None](STALLED + 2 * self._delay) for bus in links}
+        self._lengths: dict[str, History[int]] = {}
+        self._tasks = {bus: History[tuple[bool, Counter[str]]](FAILING) for bus in links}
+        self._fault = Verdict(FaultKind.NONE, "", ())
+        self.refresh()
 
     def run(self, stopping: threading.Event) -> None:
         """Look until `stopping`, and log each change of the verdict."""
-        told = Kind.NONE, ""
+        told = FaultKind.NONE, ""
         while not stopping.wait(LOOKING):
-            self.look()
+            self.refresh()
             kind, bus, evidence = self._fault
             if (kind, bus) != told:
                 told = kind, bus
-                level = logging.INFO if kind is Kind.NONE else logging.WARNING
+                level = logging.INFO if kind is FaultKind.NONE else logging.WARNING
                 log.log(level, "fault: %s: %s", kind, "; ".join(evidence[:1]))
 
-    def fault(self) -> Fault:
+    def verdict(self) -> Verdict:
         """Return the verdict of the last look."""
         if self._clock() - self._looked > STALE:
             why = f"its own watch did not look for more than {STALE:g} s; the log may say why"
-            return judge(Facts(problem=why))
+            return diagnose(Facts(problem=why))
         return self._fault
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric of the verdict."""
-        found = self.fault().kind
+        found = self.verdict().kind
         yield gauge(
             "busmon_fault",
             "Whose fault it is, as far as busmon can tell: exactly one kind is 1, none if all is"
             " well. /v1/status and the page give the evidence.",
             ["kind"],
-            (((kind,), kind is found) for kind in Kind),
+            (((kind,), kind is found) for kind in FaultKind),
         )
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Gather the facts and judge."""
         now = self._clock()
-        tallies, states = self._ledger.tallies(), self._silence.states(now)
+        tallies, states = self._ledger.counts(), self._silence.states(now)
         buses = tuple(
             self._bus(bus, now, _seen(bus, tallies, now), _of(bus, states)) for bus in self._links
         )
-        self._fault = judge(Facts(problem=self._ledger.problem(), buses=buses))
+        self._fault = diagnose(Facts(problem=self._ledger.problem(), buses=buses))
         self._looked = now
 
     def _bus(self, bus: str, now: float, seen: "_Seen", states: Mapping[str, State]) -> BusFacts:
@@ -160,18 +170,18 @@ class FaultWatch:
     def _observer(self, bus: str, kind: type[Watch]) -> Watch | None:
         return next((o for o in self._observers if isinstance(o, kind) and o.bus == bus), None)
 
-    def _sign(self, observer: Observer, problem: str, now: float) -> Sign:
+    def _sign(self, observer: Observer, problem: str, now: float) -> Health:
         if observer.up():
             self._heard.add(observer)
-            return Sign(True)
+            return Health(True)
         if observer not in self._heard and now - self._started < FIRST:
-            return Sign(None, problem)
-        return Sign(False, problem)
+            return Health(None, problem)
+        return Health(False, problem)
 
-    def _monitor(self, listener: ReadyObserver, now: float) -> Sign:
+    def _monitor(self, listener: ReadyObserver, now: float) -> Health:
         sign = self._sign(listener, listener.problem() or "", now)
         if sign.up and not listener.consuming():
-            return Sign(False, "it answers that it is not consuming")
+            return Health(False, "it answers that it is not consuming")
         return sign
 
     def _stalled(self, bus: str, listener: ReadyObserver, now: float) -> int | None:
@@ -190,7 +200,7 @@ class FaultWatch:
             return None
         return lately - before if len(set(received)) == 1 else 0
 
-    def _hops(self, bus: str, now: float) -> dict[Place, Hop]:
+    def _hops(self, bus: str, now: float) -> dict[Place, StageCounts]:
         """Return what the windows closed of late come to, at each hop that is audited."""
         counts: Counter[str] = Counter()
         for (of, _, place), sums in self._auditor.sums().items():
@@ -200,7 +210,7 @@ class FaultWatch:
         self._sums[bus].add(now, counts)
         news = counts - (self._sums[bus].oldest() or Counter())
         return {
-            place: Hop(
+            place: StageCounts(
                 expected=news[f"{place} messages"] + news[f"{place} missing"],
                 missing=max(0, news[f"{place} missing"] - news[f"{place} recovered"]),
                 unexpected=news[f"{place} unexpected"],
@@ -223,7 +233,7 @@ class FaultWatch:
     def _queues(self, lengths: Mapping[str, int], now: float, idle: bool) -> Iterator[Queue]:
         """Yield the queues, and by how much each is longer than it was at any time before."""
         for name, length in lengths.items():
-            recent = self._lengths.setdefault(name, Recent(IDLE))
+            recent = self._lengths.setdefault(name, History(IDLE))
             recent.add(now, length)
             stuck = idle and min(recent.between(now - IDLE, now) or [0]) > 0
             earlier = recent.between(now - 3 * GROWING, now - 2 * GROWING)
@@ -240,7 +250,7 @@ class _Seen(NamedTuple):
     fatal: set[str]  # topics of which came of late what can kill the listener
 
 
-def _seen(bus: str, tallies: Mapping[Series, Tally], now: float) -> _Seen:
+def _seen(bus: str, tallies: Mapping[Series, Count], now: float) -> _Seen:
     last: dict[str, float] = {}
     handled, fatal = 0, set()
     for series, tally in tallies.items():
@@ -258,9 +268,11 @@ def _of(bus: str, states: Mapping[Topic, State]) -> dict[str, State]:
     return {topic.name: state for topic, state in states.items() if topic.bus == bus}
 
 
-def _silent(states: Mapping[str, State], last: Mapping[str, float], now: float) -> Iterator[Silent]:
+def _silent(
+    states: Mapping[str, State], last: Mapping[str, float], now: float
+) -> Iterator[SilentTopic]:
     for topic, state in states.items():
         if state.silent and topic in last:
             learned = (state.expected or 0.0) > (state.limit or 0.0)
             numbers = (state.expected, state.limit) if learned else (None, None)
-            yield Silent(topic, now - last[topic], *numbers)
+            yield SilentTopic(topic, now - last[topic], *numbers)

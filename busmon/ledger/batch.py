@@ -19,7 +19,7 @@ class Series(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Count:
     """A counter, and the Unix times of its newest message: received, and sent if it says."""
 
     messages: int = 0
@@ -27,7 +27,7 @@ class Tally:
     last_sent: float | None = None
 
 
-class Judged(NamedTuple):
+class Observation(NamedTuple):
     """What is recorded of a message; see `Message` for its fields. A body is not among them."""
 
     series: Series
@@ -49,7 +49,7 @@ class _Sum:
     sent: int | None = None
 
 
-class Batch:
+class WriteBatch:
     """One batch inside its transaction: what it will add once that is committed.
 
     `buses` and `ids` are the numbers of buses and series in the tables; new ones are added.
@@ -57,11 +57,11 @@ class Batch:
 
     def __init__(self, db: sqlite3.Connection, buses: dict[str, int], ids: dict[Series, int]):
         self.db, self.buses, self.ids = db, buses, ids
-        self.new: list[Judged] = []
+        self.new: list[Observation] = []
         self.sums: dict[tuple[int, int], _Sum] = {}  # by hour and the series' number
         self.duplicates: Counter[str] = Counter()
 
-    def add(self, judged: Judged) -> None:
+    def add(self, judged: Observation) -> None:
         """Put a message on record, unless it is already."""
         number = self.ids.get(judged.series) or self._make(judged.series)
         bus = judged.series.bus

@@ -8,15 +8,15 @@ import sqlite3
 
 from busmon.ledger.sqlite import milliseconds
 
-HOLE = 30.0  # seconds between two signs of life in which nothing is taken to be missed
+MAX_GAP_SECONDS = 30.0  # seconds between two signs of life in which nothing is taken to be missed
 
 
-def note_alive(
+def extend_coverage(
     db: sqlite3.Connection, observer: str, now: float, since: float | None = None
 ) -> None:
     """Note that the observer sees at `now`, and has seen everything `since` then, if given.
 
-    Unix times. A hole of less than `HOLE` seconds after the last interval is closed; after a
+    Unix times. A hole of less than `MAX_GAP_SECONDS` seconds after the last interval is closed; after a
     longer one a new interval begins.
     """
     until = milliseconds(now)
@@ -24,7 +24,7 @@ def note_alive(
     extended = db.execute(
         "UPDATE observed SET until = max(until, ?) WHERE observer = ?"
         " AND since = (SELECT max(since) FROM observed WHERE observer = ?) AND until > ?",
-        (until, observer, observer, (first or 0) - int(HOLE * 1000)),
+        (until, observer, observer, (first or 0) - int(MAX_GAP_SECONDS * 1000)),
     ).rowcount
     if not extended:
         db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?)", (observer, first, until))

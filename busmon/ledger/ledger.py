@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
-from busmon.ledger.batch import Batch, Judged, Series, Tally
+from busmon.ledger.batch import Count, Observation, Series, WriteBatch
 from busmon.ledger.sqlite import Files, milliseconds, opened, seconds
 
 HOURS_KEPT = 24 * 31 * 13
@@ -22,7 +22,7 @@ PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
 HANGING = 10.0  # seconds after which a write that has not come back is told of
 
 
-class NotRecorded(Exception):
+class LedgerWriteError(Exception):
     """The batch is not on disk, so it must not be acknowledged."""
 
 
@@ -30,7 +30,7 @@ class NotRecorded(Exception):
 class Recorded:
     """What became of a batch: the messages counted, the rest being duplicates."""
 
-    new: Sequence[Judged]
+    new: Sequence[Observation]
     duplicates: int
     seconds: float  # that writing and committing took
 
@@ -42,7 +42,7 @@ class Ledger:
         self.path = path
         self._writing = threading.Lock()
         self._reading = threading.Lock()
-        self._tallies: dict[Series, Tally] = {}
+        self._tallies: dict[Series, Count] = {}
         self._duplicates: Counter[str] = Counter()
         self._buses: dict[str, int] = {}
         self._ids: dict[Series, int] = {}
@@ -61,17 +61,17 @@ class Ledger:
         with self._writing:
             self._file.close()
 
-    def record(self, judged: Sequence[Judged]) -> Recorded:
+    def record(self, judged: Sequence[Observation]) -> Recorded:
         """Write a batch in one transaction. Raises NotRecorded, and then none of it counts."""
         with self._writing:
             started = time.perf_counter()
-            batch = Batch(self._db, dict(self._buses), dict(self._ids))
+            batch = WriteBatch(self._db, dict(self._buses), dict(self._ids))
             try:
                 with self._transaction():
                     for one in judged:
                         batch.add(one)
                     batch.sum_up()
-            except NotRecorded as error:
+            except LedgerWriteError as error:
                 self._batch_problem = str(error)
                 raise
             self._batch_problem = self._note_problem = None
@@ -79,12 +79,12 @@ class Ledger:
             self._publish(batch)
         return Recorded(batch.new, len(judged) - len(batch.new), took)
 
-    def know(self, series: Iterable[Series]) -> None:
+    def declare_series(self, series: Iterable[Series]) -> None:
         """Let these counters exist, at zero where nothing was counted yet."""
         with self._reading:
-            self._tallies = dict.fromkeys(series, Tally()) | self._tallies
+            self._tallies = dict.fromkeys(series, Count()) | self._tallies
 
-    def tallies(self) -> dict[Series, Tally]:
+    def counts(self) -> dict[Series, Count]:
         """Return every counter; never waits for a batch being written."""
         with self._reading:
             return dict(self._tallies)
@@ -144,7 +144,7 @@ class Ledger:
         try:
             with self._writing, self._transaction():
                 yield self._db
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             self._note_problem = str(error)
             raise
         self._note_problem = None
@@ -194,9 +194,9 @@ class Ledger:
                 yield
                 size = self._measure()
                 if lost := self._files.problem():
-                    raise NotRecorded(lost)
+                    raise LedgerWriteError(lost)
         except sqlite3.Error as error:
-            raise NotRecorded(self._files.explain(error)) from error
+            raise LedgerWriteError(self._files.explain(error)) from error
         finally:
             self._begun = None
         self._size = size
@@ -211,15 +211,15 @@ class Ledger:
         ):
             series = Series(*labels)
             self._ids[series] = number
-            self._tallies[series] = Tally(messages, seconds(received), seconds(sent))
+            self._tallies[series] = Count(messages, seconds(received), seconds(sent))
         self._size = self._measure()
 
-    def _publish(self, batch: Batch) -> None:
+    def _publish(self, batch: WriteBatch) -> None:
         with self._reading:
             for one in batch.sums.values():
-                before = self._tallies.get(one.series, Tally())
+                before = self._tallies.get(one.series, Count())
                 sent = before.last_sent if one.sent is None else seconds(one.sent)
-                self._tallies[one.series] = Tally(
+                self._tallies[one.series] = Count(
                     before.messages + one.messages, seconds(one.received), sent
                 )
             self._duplicates.update(batch.duplicates)

@@ -12,7 +12,7 @@ TABLES = {
 OLDEST = "SELECT coalesce((SELECT received_at FROM seen ORDER BY seq LIMIT 1), ?)"
 
 
-def forget(ledger: Ledger, now: float, retention: float, size_limit: int) -> bool:
+def prune(ledger: Ledger, now: float, retention: float, size_limit: int) -> bool:
     """Forget some rows that are older than `retention`, and tell whether there are more.
 
     A step as short as that of Ledger.prune: of each table at most PRUNED_AT_ONCE rows. While

@@ -15,12 +15,12 @@ from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from busmon.ledger.batch import Series, Tally
+from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger, Recorded
 from busmon.ledger.sqlite import milliseconds
 from busmon.metrics.families import Buckets, by_bus, counter, gauge, histogram
 from busmon.pipeline import OTHER
-from busmon.sources.base import Cause, Link
+from busmon.sources.base import Cause, ConnectionState
 
 DELAYS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)  # seconds
 SIZES = tuple(256 * 4**power for power in range(9))  # bytes: 256 B to 16 MiB
@@ -37,7 +37,7 @@ class Metrics:
     def __init__(
         self,
         ledger: Ledger,
-        links: Mapping[str, Link],
+        links: Mapping[str, ConnectionState],
         version: str,
         size_limit: int | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; waits neither for a broker nor for the disk."""
-        yield from _messages(self._ledger.tallies(), self._links)
+        yield from _messages(self._ledger.counts(), self._links)
         yield counter(
             "busmon_duplicates_total",
             "Messages delivered again that the ledger already had, and which were not counted.",
@@ -141,7 +141,7 @@ class _Threads:
             yield gauge("process_threads", text, [], [((), number)])
 
 
-def _messages(tallies: Mapping[Series, Tally], buses: Iterable[str]) -> Iterator[Metric]:
+def _messages(tallies: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[Metric]:
     received: dict[tuple[str, str], float] = {}
     sent: dict[tuple[str, str], float] = {}
     folded = Counter(dict.fromkeys(buses, 0))
@@ -178,7 +178,7 @@ def _messages(tallies: Mapping[Series, Tally], buses: Iterable[str]) -> Iterator
     )
 
 
-def _connections(links: Mapping[str, Link]) -> Iterator[Metric]:
+def _connections(links: Mapping[str, ConnectionState]) -> Iterator[Metric]:
     causes = [(bus, link, cause) for bus, link in links.items() for cause in Cause]
     yield gauge(
         "busmon_bus_connected",

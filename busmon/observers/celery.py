@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
-from busmon.ledger.coverage import note_alive, note_start
-from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.coverage import extend_coverage, note_start
+from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.metrics.families import counter, gauge
 from busmon.observers.celery_tasks import STATES, TaskEvents
 from busmon.observers.celery_workers import Workers
-from busmon.observers.health import Sight
+from busmon.observers.health import ObserverHealth
 from busmon.settings.audit import Celery as CelerySettings
 
 PORT = 6379  # of Redis, where the URL has none
@@ -53,7 +53,7 @@ class CeleryObserver:
     def __init__(self, settings: CelerySettings, ledger: Ledger) -> None:
         self.bus = settings.bus
         self._name = f"{self.kind}:{self.bus}"
-        self._sight = Sight(self._name)
+        self._sight = ObserverHealth(self._name)
         self._settings = settings
         self._ledger = ledger
         self._stopping = threading.Event()
@@ -182,9 +182,9 @@ class CeleryObserver:
             with self._ledger.transaction() as db:
                 numbers = self._events.write(db)
                 if sees:
-                    note = note_alive if self._unbroken else note_start
+                    note = extend_coverage if self._unbroken else note_start
                     note(db, self._name, time.time())
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             self._sight.blind(f"ledger: {error}")
             return
         self._events.written(numbers)

@@ -6,7 +6,7 @@ import time
 log = logging.getLogger(__name__)
 
 
-class Sight:
+class ObserverHealth:
     """Written by the observer's thread, read by /metrics; told in the log once a change."""
 
     def __init__(self, observer: str) -> None:

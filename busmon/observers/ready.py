@@ -17,16 +17,16 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from prometheus_client.core import Metric
 
-from busmon.ledger.coverage import note_alive
-from busmon.ledger.ledger import Ledger, NotRecorded
+from busmon.ledger.coverage import extend_coverage
+from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import milliseconds
 from busmon.metrics.families import counter, gauge
-from busmon.observers.health import Sight
+from busmon.observers.health import ObserverHealth
 from busmon.settings.audit import ReadyPoll
 
 STATES = ("received", "processed", "dropped", "rejected", "failed")
 TIMEOUT = 5.0  # seconds for connecting, and for each part of the answer
-LARGEST = 64 * 1024  # bytes of an answer; it has about 150
+MAX_ANSWER_BYTES = 64 * 1024  # bytes of an answer; it has about 150
 RESTARTS = "restarts"  # kept as if it were a state
 
 
@@ -50,7 +50,7 @@ class ReadyObserver:
     def __init__(self, settings: ReadyPoll, ledger: Ledger) -> None:
         self.bus = settings.bus
         self._name = f"{self.kind}:{self.bus}"
-        self._sight = Sight(self._name)
+        self._sight = ObserverHealth(self._name)
         self._settings = settings
         self._ledger = ledger
         self._stopping = threading.Event()
@@ -113,7 +113,7 @@ class ReadyObserver:
             asked = time.time()
             answer = ask(self._settings.url)
             self._record(answer, asked, time.time())
-        except (Unanswered, NotRecorded) as error:
+        except (Unanswered, LedgerWriteError) as error:
             self._last_look = None
             self._sight.blind(f"{self._settings.url}: {error}")
             return
@@ -124,12 +124,12 @@ class ReadyObserver:
         with self._ledger.transaction() as db:
             note_totals(db, self.bus, answer.totals)
             note_poll(db, self.bus, asked)
-            note_alive(db, self._name, now, self._last_look)
+            extend_coverage(db, self._name, now, self._last_look)
             totals = _totals(db, self.bus)
         self._totals, self._last_look = totals, now
 
 
-class _Unmoved(HTTPRedirectHandler):
+class NoRedirect(HTTPRedirectHandler):
     """Goes where it is told, and nowhere else: the answer would be another server's."""
 
     def redirect_request(self, *_: object) -> None:
@@ -140,8 +140,8 @@ def ask(url: str) -> Answer:
     """Return what the monitor at `url` says; raises Unanswered."""
     try:
         # By no proxy: the monitor is the listener's, in the same network.
-        with build_opener(ProxyHandler({}), _Unmoved()).open(url, timeout=TIMEOUT) as response:
-            body = response.read(LARGEST + 1)
+        with build_opener(ProxyHandler({}), NoRedirect()).open(url, timeout=TIMEOUT) as response:
+            body = response.read(MAX_ANSWER_BYTES + 1)
     except HTTPError as error:
         with error:
             raise Unanswered(f"answers with status {error.code}") from error
@@ -153,7 +153,7 @@ def ask(url: str) -> Answer:
 def parse(body: bytes) -> Answer:
     """Return the answer as what it says; raises Unanswered where it is no monitor's."""
     try:
-        given: Any = json.loads(body) if len(body) <= LARGEST else None
+        given: Any = json.loads(body) if len(body) <= MAX_ANSWER_BYTES else None
         consuming, consumed = given["consuming"], given["consumed"]
         totals = {state: consumed[state] for state in STATES}
     except (ValueError, RecursionError, LookupError, TypeError) as error:

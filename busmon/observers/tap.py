@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from prometheus_client.core import Metric
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from busmon.ledger.coverage import HOLE, note_span
+from busmon.ledger.coverage import MAX_GAP_SECONDS, note_span
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.sqlite import milliseconds, stored_id
 from busmon.metrics.families import counter
@@ -31,7 +31,7 @@ Ago = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 
 
-class Report(BaseModel):
+class ReportedMessage(BaseModel):
     """What the listener did with a message."""
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -42,7 +42,7 @@ class Report(BaseModel):
     task: Text | None = None  # the first that was published
 
 
-class Batch(BaseModel):
+class ReportBatch(BaseModel):
     """Some reports of one tap, in their order; all that there was from `since` to `until`."""
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -54,17 +54,17 @@ class Batch(BaseModel):
     until: Ago
     lost: Whole  # reports before `since` that the tap could not keep
     last: bool = False  # the process ends, and has told everything
-    reports: Annotated[list[Report], Field(max_length=1000)]
+    reports: Annotated[list[ReportedMessage], Field(max_length=1000)]
 
 
 class Malformed(Exception):
     """Not a batch of reports; the text says where, and repeats nothing of it."""
 
 
-def parse(content: bytes) -> Batch:
+def parse(content: bytes) -> ReportBatch:
     """Return the batch that `content` is; raises Malformed."""
     try:
-        return Batch.model_validate_json(content)
+        return ReportBatch.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(key) for key in first["loc"])
@@ -79,7 +79,7 @@ class _Tap:
     ended: bool = False
 
 
-class Inbox:
+class TapObserver:
     """Takes the reports for one bus; an observer of kind `tap`. Thread-safe.
 
     Of several reports of one message, delivered again, the one that says most stays: passed
@@ -104,7 +104,7 @@ class Inbox:
         self._lost = 0
         self._stopping = threading.Event()
 
-    def take(self, batch: Batch, now: float) -> None:
+    def take(self, batch: ReportBatch, now: float) -> None:
         """Write the reports and what they cover in one transaction; `now` in Unix time.
 
         Raises NotRecorded, and then nothing of it is taken.
@@ -130,7 +130,7 @@ class Inbox:
                     ],
                 )
                 since, until = now - batch.since, now - batch.until
-                hole = HOLE if succeeds else 0 if first or batch.lost else DELAY
+                hole = MAX_GAP_SECONDS if succeeds else 0 if first or batch.lost else DELAY
                 note_span(db, f"tap:{self.bus}", min(since, until), until, hole)
             self._remember(batch)
             self._heard = self._clock()
@@ -150,7 +150,7 @@ class Inbox:
         while not self._stopping.wait(1.0):
             if up != self.up():
                 up = not up
-                said = "reports again" if up else f"has not reported for {HOLE:g} s"
+                said = "reports again" if up else f"has not reported for {MAX_GAP_SECONDS:g} s"
                 log.warning("tap:%s: %s", self.bus, said)
 
     def stop(self) -> None:
@@ -159,7 +159,7 @@ class Inbox:
 
     def up(self) -> bool:
         """Tell whether the tap was heard of late."""
-        return self._clock() - self._heard < HOLE
+        return self._clock() - self._heard < MAX_GAP_SECONDS
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was taken, refused and lost, since this process started."""
@@ -184,7 +184,7 @@ class Inbox:
             (((reason,), number) for reason, number in refusals.items()),
         )
 
-    def _remember(self, batch: Batch) -> None:
+    def _remember(self, batch: ReportBatch) -> None:
         tap = self._taps.pop(batch.tap, None) or _Tap()  # back in as the newest
         tap.seq, tap.ended = max(tap.seq, batch.seq), batch.last
         self._taps[batch.tap] = tap

@@ -9,25 +9,25 @@ name in busmon.settings.
 from collections.abc import Callable
 
 from busmon.rules import centos, imported, packit
-from busmon.rules.base import HANDLED, RAISES, UNMAPPED, Book, Rule, RuleBook, always, ignored
+from busmon.rules.base import HANDLED, RAISES, UNMAPPED, Rule, RuleSet, TopicRules, always, ignored
 from busmon.settings.models import Rules
 
 __all__ = ["BOOKS", "HANDLED", "RAISES", "UNMAPPED", "Rule", "RuleBook", "ignored", "rule_book"]
 
-BOOKS: dict[str, Callable[[Rules], RuleBook]] = {
-    "packit": lambda rules: packit.book(rules.packit),
-    "centos": lambda _rules: centos.book(),
-    "all": lambda _rules: Book(find=lambda _topic: always),  # for a bus without a listener
+RULE_SETS: dict[str, Callable[[Rules], RuleSet]] = {
+    "packit": lambda rules: packit.rule_set(rules.packit),
+    "centos": lambda _rules: centos.rule_set(),
+    "all": lambda _rules: TopicRules(find=lambda _topic: always),  # for a bus without a listener
 }
 
 
-def rule_book(name: str, rules: Rules) -> RuleBook:
+def rule_set(name: str, rules: Rules) -> RuleSet:
     """Return the book of that name, or the one around the listener's own `module:callable`.
 
     ValueError says what is wrong with the name, or why it can't be imported.
     """
-    if name in BOOKS:
-        return BOOKS[name](rules)
+    if name in RULE_SETS:
+        return RULE_SETS[name](rules)
     if ":" in name:
-        return imported.book(name, rules.packit.user)
-    raise ValueError(f"should be {', '.join(BOOKS)} or module:callable, not {name!r}")
+        return imported.rule_set(name, rules.packit.user)
+    raise ValueError(f"should be {', '.join(RULE_SETS)} or module:callable, not {name!r}")

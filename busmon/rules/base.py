@@ -4,42 +4,42 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from busmon.message import Message, Outcome, Verdict
+from busmon.message import Judgement, Message, Outcome
 
 Rule = Callable[[Message], str | None]  # None: handled; else a fixed slug, why not
 
-HANDLED = Verdict(Outcome.HANDLED)
-UNMAPPED = Verdict(Outcome.UNMAPPED)
-RAISES = Verdict(Outcome.ERROR, "rule-raises")
+HANDLED = Judgement(Outcome.HANDLED)
+UNMAPPED = Judgement(Outcome.UNMAPPED)
+RAISES = Judgement(Outcome.ERROR, "rule-raises")
 
 
-def ignored(reason: str) -> Verdict:
+def ignored(reason: str) -> Judgement:
     """Return the verdict of a message that the listener's filter drops."""
-    return Verdict(Outcome.IGNORED, reason)
+    return Judgement(Outcome.IGNORED, reason)
 
 
 def always(_message: Message) -> None:
     """Rule of a topic whose every message is handled."""
 
 
-class RuleBook(Protocol):
+class RuleSet(Protocol):
     """Judges messages of one bus as its listener would."""
 
-    def judge(self, message: Message) -> Verdict:
+    def judge(self, message: Message) -> Judgement:
         """Return the verdict; never raises."""
 
-    def known(self) -> Iterator[tuple[str, Verdict]]:
+    def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield each topic with each verdict that its rule can give; any may also raise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class TopicRules:
     """A rule book of rules that are found by topic; None where the topic has no rule."""
 
     find: Callable[[str], Rule | None]
-    verdicts: tuple[tuple[str, Verdict], ...] = ()
+    verdicts: tuple[tuple[str, Judgement], ...] = ()
 
-    def judge(self, message: Message) -> Verdict:
+    def judge(self, message: Message) -> Judgement:
         """Return the verdict; what a rule raises would be the listener's death."""
         if message.rejected is not None:
             return message.rejected
@@ -52,6 +52,6 @@ class Book:
             return RAISES
         return HANDLED if reason is None else ignored(reason)
 
-    def known(self) -> Iterator[tuple[str, Verdict]]:
+    def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield each topic with each verdict that its rule can give; any may also raise."""
         return iter(self.verdicts)

@@ -1,6 +1,6 @@
 """CentOS's Pagure: what Packit's consumer of git.centos.org took on."""
 
-from busmon.rules.base import HANDLED, Book, Rule, always
+from busmon.rules.base import HANDLED, Rule, TopicRules, always
 
 HOST = "git.centos.org/"
 EVENTS = (
@@ -13,9 +13,9 @@ EVENTS = (
 )
 
 
-def book() -> Book:
+def rule_set() -> TopicRules:
     """Return the book: the consumer looked at the topic alone, never at the body."""
-    return Book(find=_find, verdicts=tuple((HOST + event, HANDLED) for event in EVENTS))
+    return TopicRules(find=_find, verdicts=tuple((HOST + event, HANDLED) for event in EVENTS))
 
 
 def _find(topic: str) -> Rule | None:

@@ -12,7 +12,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
-from busmon.message import Message, Verdict
+from busmon.message import Judgement, Message
 from busmon.rules.base import HANDLED, RAISES, UNMAPPED, ignored
 
 Callback = Callable[[str, Any, str], Any]
@@ -23,13 +23,13 @@ NO_TOPIC = ""
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignBook:
+class ImportedRules:
     """Judges with a listener's callbacks; cannot name their topics beforehand."""
 
     get_callback: Callable[[str], Callback | None]
     user: str
 
-    def judge(self, message: Message) -> Verdict:
+    def judge(self, message: Message) -> Judgement:
         """Return the verdict: `not-passed` is the one reason that can be told apart."""
         if message.rejected is not None:
             return message.rejected
@@ -49,12 +49,12 @@ class ForeignBook:
         except KeyError:
             return None
 
-    def known(self) -> Iterator[tuple[str, Verdict]]:
+    def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield nothing: the topics are the foreign code's secret until they come."""
         return iter(())
 
 
-def book(name: str, user: str) -> ForeignBook:
+def rule_set(name: str, user: str) -> ImportedRules:
     """Import `module:callable`; ValueError where that fails, whatever it fails of."""
     module, _, path = name.partition(":")
     try:
@@ -63,4 +63,4 @@ def book(name: str, user: str) -> ForeignBook:
         raise ValueError(f"can't import {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ValueError(f"{name} is not callable")
-    return ForeignBook(found, user)
+    return ImportedRules(found, user)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from busmon.message import Message
-from busmon.rules.base import HANDLED, Book, ignored
+from busmon.rules.base import HANDLED, TopicRules, ignored
 from busmon.settings.models import PackitRules
 
 DIST_GIT_HOSTS = (
@@ -188,7 +188,7 @@ TABLE = {
 }
 
 
-def book(listener: PackitRules) -> Book:
+def rule_set(listener: PackitRules) -> TopicRules:
     """Return the book of a listener with these settings."""
     rules = {topic: partial(entry.rule, listener) for topic, entry in TABLE.items()}
     known = (
@@ -196,4 +196,4 @@ def book(listener: PackitRules) -> Book:
         for topic, entry in TABLE.items()
         for verdict in (HANDLED, *map(ignored, entry.reasons))
     )
-    return Book(find=rules.get, verdicts=tuple(known))
+    return TopicRules(find=rules.get, verdicts=tuple(known))

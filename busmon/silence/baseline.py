@@ -52,7 +52,7 @@ def decay(rates: Rates, hours: float = 1.0) -> float:
     return float(0.5 ** (hours / half_life))
 
 
-def replay(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dict[int, float]]:
+def reconstruct_pauses(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dict[int, float]]:
     """Return the pace at the last message, and the longest pause that ended on each day.
 
     Pauses are in expected messages. Within an hour they are not known: there they are
@@ -75,7 +75,7 @@ def replay(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dict[int, float
     return pace, longest
 
 
-def limit(longest: Iterable[float]) -> float | None:
+def pause_limit(longest: Iterable[float]) -> float | None:
     """Return the longest pause that is still by chance, from the longest of each day.
 
     Longest pauses are distributed as extreme values are (Gumbel's distribution, since
@@ -110,7 +110,7 @@ class Baseline:
 
     rates: Rates
     pace: float
-    limit: float
+    pause_limit: float
 
     def expected(self, since: float, until: float, blind: Iterable[tuple[float, float]]) -> float:
         """Return how many messages should have come, without those of the blind times."""
@@ -134,9 +134,9 @@ def learn(history: Sequence[Hour], recorded: Mapping[int, float]) -> Baseline | 
     rates = learn_rates(history)
     if rates is None:
         return None
-    pace, longest = replay(history, rates)
+    pace, longest = reconstruct_pauses(history, rates)
     seen = dict(recorded)
-    most = limit((seen if len(seen) >= LEAST_DAYS else longest | seen).values())
+    most = pause_limit((seen if len(seen) >= LEAST_DAYS else longest | seen).values())
     if most is None:
         return None
     return Baseline(rates, pace.factor(), max(most, LEAST_PAUSE * rates.mean()))
@@ -157,7 +157,7 @@ class State:
     ready: bool  # whether there is a baseline
     silent: bool
     expected: float | None = None  # messages since the last one; None without a baseline
-    limit: float | None = None  # messages
+    pause_limit: float | None = None  # messages
 
 
 def judge(

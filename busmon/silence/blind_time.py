@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from busmon.ledger.ledger import HOURS_KEPT, Ledger, NotRecorded
+from busmon.ledger.ledger import HOURS_KEPT, Ledger, LedgerWriteError
 from busmon.ledger.sqlite import milliseconds
-from busmon.sources.base import Link
+from busmon.sources.base import ConnectionState
 
 TICK = 1.0  # seconds between looks at the connections
 STAMP = 10.0  # seconds between writes
-HOLE = 30.0  # seconds without a look: the process was suspended
+MAX_GAP_SECONDS = 30.0  # seconds without a look: the process was suspended
 KEPT = HOURS_KEPT * 3600.0  # seconds that blind times are remembered, as the hours are
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Interval(NamedTuple):
     until: float
 
 
-class Connection(NamedTuple):
+class WatchedBus(NamedTuple):
     """What is to be seen of a link: whether it is up, and the times that it came up."""
 
     up: bool
@@ -41,7 +41,7 @@ class Connection(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Coverage:
     """One bus: until when busmon is known to have received, and when before that it had not."""
 
     watched: float
@@ -50,13 +50,13 @@ class Sight:
     receiving: bool = False
     connects: int = 0
 
-    def after(self, now: float, connection: Connection) -> "Sight":
+    def after(self, now: float, connection: WatchedBus) -> "Coverage":
         """Return what is known after a look at the connection."""
         if not connection.up:
             return replace(self, receiving=False)
         seen = replace(self, watched=now, receiving=True, connects=connection.connects)
         unbroken = self.receiving and self.connects == connection.connects
-        if now <= self.watched or (unbroken and now - self.watched <= HOLE):
+        if now <= self.watched or (unbroken and now - self.watched <= MAX_GAP_SECONDS):
             return seen  # a clock that was set back tells of no time at all
         interval = Interval(self.watched, now)
         kept = (known for known in self.intervals if known.until > now - KEPT)
@@ -87,10 +87,10 @@ def blind_by_hour(intervals: Iterable[Interval]) -> dict[int, float]:
     return seconds
 
 
-class Blind:
+class BlindTime:
     """The blind times of all buses, kept in the ledger. Any thread may read."""
 
-    def __init__(self, ledger: Ledger, links: Mapping[str, Link], now: float) -> None:
+    def __init__(self, ledger: Ledger, links: Mapping[str, ConnectionState], now: float) -> None:
         self._ledger = ledger
         self._links = links
         self._numbers = {bus: ledger.bus_number(bus) for bus in links}
@@ -109,7 +109,7 @@ class Blind:
         due = []
         for bus, link in self._links.items():
             before = self._sights[bus]
-            sight = before.after(now, Connection(link.connected, link.connects))
+            sight = before.after(now, WatchedBus(link.connected, link.connects))
             self._sights[bus] = sight
             written = self._written[bus]
             news = (sight.receiving, sight.seconds) != (written.receiving, written.seconds)
@@ -117,7 +117,7 @@ class Blind:
                 due.append(bus)
         self._write(due)
 
-    def sight(self, bus: str) -> Sight:
+    def sight(self, bus: str) -> Coverage:
         """Return what is known of a bus just now."""
         return self._sights[bus]
 
@@ -125,7 +125,7 @@ class Blind:
         """Return for how long busmon was blind on each bus in all, over restarts."""
         return {bus: sight.blind_seconds(now) for bus, sight in self._sights.items()}
 
-    def _load(self, bus: str, now: float) -> Sight:
+    def _load(self, bus: str, now: float) -> Coverage:
         number = self._numbers[bus]
         with self._ledger.transaction() as db:
             db.execute(
@@ -139,7 +139,7 @@ class Blind:
             intervals = tuple(Interval(since / 1000, until / 1000) for since, until in rows)
             found = db.execute("SELECT watched, blind FROM buses WHERE id = ?", (number,))
             watched, blind = found.fetchone()
-        return Sight(watched / 1000, blind / 1000, intervals)
+        return Coverage(watched / 1000, blind / 1000, intervals)
 
     def _write(self, buses: Iterable[str]) -> None:
         """Bring the ledger up to date; what can't be written now is written later."""
@@ -165,7 +165,7 @@ class Blind:
                         "DELETE FROM blind WHERE bus = ? AND until < ?",
                         (number, milliseconds(sight.watched - KEPT)),
                     )
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             if not self._problem:
                 log.warning("ledger: can't note when busmon was blind: %s", error)
             self._problem = True

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import Metric
 
 from busmon.metrics.families import by_bus, counter, gauge
-from busmon.silence.blind_time import Blind
-from busmon.silence.watcher import SilenceWatch
+from busmon.silence.blind_time import BlindTime
+from busmon.silence.watcher import SilenceWatcher
 
 LABELS = ["bus", "topic"]
 
@@ -16,7 +16,7 @@ class SilenceMetrics:
     """A collector over the states of all topics and the blind times of all buses."""
 
     def __init__(
-        self, watch: SilenceWatch, blind: Blind, clock: Callable[[], float] = time.time
+        self, watch: SilenceWatcher, blind: BlindTime, clock: Callable[[], float] = time.time
     ) -> None:
         self._watch = watch
         self._blind = blind

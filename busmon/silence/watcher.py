@@ -13,18 +13,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from busmon.ledger.ledger import HOURS_KEPT, Ledger, NotRecorded
+from busmon.ledger.ledger import HOURS_KEPT, Ledger, LedgerWriteError
 from busmon.pipeline import OTHER
-from busmon.rules import RuleBook
+from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
 from busmon.silence.baseline import Baseline, State, bound, common_pace, judge, learn
-from busmon.silence.blind_time import Blind, blind_by_hour
+from busmon.silence.blind_time import BlindTime, blind_by_hour
 from busmon.silence.rates import LEARNED, WEEK, Hour
 
 LEARNING = 3600.0  # seconds between two times of learning
 RETRYING = 60.0  # seconds, where it failed
 LOOKING = 10.0  # seconds between looks at the tallies; a pause is known no better
-BREATH = 0.01  # seconds between the topics, for counting to go on
+YIELD_SECONDS = 0.01  # seconds between the topics, for counting to go on
 
 # What nobody configures holds beside what is learned: the critical thresholds of Fedora's
 # Nagios, in seconds. It knows neither OpenScanHub nor Log Detective.
@@ -49,21 +49,21 @@ class Topic(NamedTuple):
     name: str
 
 
-class SilenceWatch:
+class SilenceWatcher:
     """The states of all topics that are known to the rules or were seen. Any thread may read."""
 
     def __init__(
         self,
         settings: Silence,
         ledger: Ledger,
-        books: Mapping[str, RuleBook],
-        blind: Blind,
+        books: Mapping[str, RuleSet],
+        blind: BlindTime,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._blind = blind
         self._known = {
-            Topic(bus, topic) for bus, book in books.items() for topic, _ in book.known()
+            Topic(bus, topic) for bus, book in books.items() for topic, _ in book.known_series()
         }
         self._buses = set(books)
         self._baselines: dict[Topic, Baseline] = {}
@@ -76,7 +76,7 @@ class SilenceWatch:
         due = time.monotonic()
         while not stopping.is_set():
             with self._told():
-                self.look()
+                self.refresh()
                 if time.monotonic() >= due:
                     due = time.monotonic() + RETRYING
                     self.learn(time.time(), stopping)
@@ -107,11 +107,11 @@ class SilenceWatch:
             hours = _hours(first, messages, unseen[topic.bus], int(last[topic] // 3600))
             if baseline := learn(hours, recorded.get(topic, {})):
                 baselines[topic] = baseline
-            if stopping and stopping.wait(BREATH):
+            if stopping and stopping.wait(YIELD_SECONDS):
                 return
         self._baselines = dict(_in_step(baselines))
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Note the pauses that have ended since the last look."""
         last = self._last_received()
         for topic, received in last.items():
@@ -136,7 +136,7 @@ class SilenceWatch:
     def _last_received(self) -> dict[Topic, float]:
         """Return when the newest message of each topic came, over all outcomes."""
         last: dict[Topic, float] = {}
-        for series, tally in self._ledger.tallies().items():
+        for series, tally in self._ledger.counts().items():
             if series.bus in self._buses and series.topic != OTHER and tally.last_received:
                 topic = Topic(series.bus, series.topic)
                 last[topic] = max(tally.last_received, last.get(topic, 0.0))
@@ -192,7 +192,7 @@ class SilenceWatch:
         """Tell of an error once, and go on: counting does not depend on it."""
         try:
             yield
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             if not self._problem:
                 log.warning("ledger: can't learn what is usual: %s", error)
             self._problem = True

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from busmon.ledger.batch import Judged
-from busmon.ledger.ledger import NotRecorded
-from busmon.message import Message, Verdict
+from busmon.ledger.batch import Observation
+from busmon.ledger.ledger import LedgerWriteError
+from busmon.message import Judgement, Message
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Disconnected(Exception):
         self.detail = detail
 
 
-class Link:
+class ConnectionState:
     """The state of one bus's connection: written by its source, read by /metrics and /ready."""
 
     def __init__(self) -> None:
@@ -79,13 +79,13 @@ class Link:
         self._problem = "stopped"
 
 
-class Handler(Protocol):
+class MessageHandler(Protocol):
     """Judges the messages of a source and records them; it is the monitor."""
 
-    def judge(self, message: Message) -> Judged:
+    def judge(self, message: Message) -> Observation:
         """Return what is to be recorded of a message."""
 
-    def record(self, batch: Sequence[Judged]) -> None:
+    def record(self, batch: Sequence[Observation]) -> None:
         """Put a batch on disk; raises NotRecorded where it is not."""
 
 
@@ -93,13 +93,13 @@ class Source(Protocol):
     """One bus: receives its messages until stopped, whatever its broker does."""
 
     name: str
-    link: Link
+    link: ConnectionState
 
     @property
-    def rejections(self) -> Iterable[Verdict]:
+    def rejections(self) -> Iterable[Judgement]:
         """What it can itself say of a message that no rule is to judge."""
 
-    def run(self, handler: Handler) -> None:
+    def run(self, handler: MessageHandler) -> None:
         """Receive until stopped; blocks, and raises nothing that a broker can cause."""
 
     def stop(self) -> None:
@@ -111,7 +111,7 @@ LONGEST_DELAY = 30.0
 
 
 def keep_connected(
-    name: str, link: Link, stopping: threading.Event, session: Callable[[], None]
+    name: str, link: ConnectionState, stopping: threading.Event, session: Callable[[], None]
 ) -> None:
     """Run `session` again and again until `stopping`, with backoff and jitter between.
 
@@ -126,7 +126,7 @@ def keep_connected(
             session()
         except Disconnected as error:
             link.down(error.cause, error.detail)
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             link.down(Cause.LEDGER, str(error))
         except Exception as error:  # one bus's bug must not end the others
             link.down(Cause.ERROR, repr(error))

@@ -20,12 +20,19 @@ from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
-from busmon.message import Outcome, Verdict
-from busmon.sources.json_body import LARGEST, NOT_JSON, NOT_OBJECT, NOT_UTF8, TOO_LARGE, load_json
+from busmon.message import Judgement, Outcome
+from busmon.sources.json_body import (
+    MAX_BODY_BYTES,
+    NOT_JSON,
+    NOT_OBJECT,
+    NOT_UTF8,
+    TOO_LARGE,
+    load_json,
+)
 
-BAD_SCHEMA = Verdict(Outcome.INVALID, "schema")
-BAD_HEADERS = Verdict(Outcome.INVALID, "headers")
-KILLS_CONSUMER = Verdict(Outcome.ERROR, "kills-consumer")
+BAD_SCHEMA = Judgement(Outcome.INVALID, "schema")
+BAD_HEADERS = Judgement(Outcome.INVALID, "headers")
+KILLS_CONSUMER = Judgement(Outcome.ERROR, "kills-consumer")
 
 REJECTIONS = (
     NOT_UTF8, NOT_JSON, NOT_OBJECT, TOO_LARGE, BAD_SCHEMA, BAD_HEADERS, KILLS_CONSUMER,
@@ -40,13 +47,13 @@ _quick: dict[int, Callable[[Any], Any]] = {
 
 def decode(
     topic: str, headers: dict[str, Any] | None, content_encoding: str | None, body: bytes
-) -> tuple[Any, Verdict | None]:
+) -> tuple[Any, Judgement | None]:
     """Return the parsed body and None, or None and why the listener never sees it.
 
     Never raises: whatever get_message() would raise becomes a verdict. A body that is too
     large for busmon is not even looked at.
     """
-    if len(body) > LARGEST:
+    if len(body) > MAX_BODY_BYTES:
         return None, TOO_LARGE
     try:
         return _decode(topic, headers or {}, content_encoding, body)
@@ -56,7 +63,7 @@ def decode(
 
 def _decode(
     topic: str, headers: dict[str, Any], content_encoding: str | None, body: bytes
-) -> tuple[Any, Verdict | None]:
+) -> tuple[Any, Judgement | None]:
     schema = _schema(headers.get("fedora_messaging_schema", "base.message"))
     try:
         text = body.decode("utf-8" if content_encoding is None else content_encoding)

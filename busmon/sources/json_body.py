@@ -5,17 +5,17 @@ from typing import Any
 
 import msgspec
 
-from busmon.message import Outcome, Verdict
+from busmon.message import Judgement, Outcome
 
-NOT_UTF8 = Verdict(Outcome.INVALID, "not-utf8")
-NOT_JSON = Verdict(Outcome.INVALID, "not-json")
-NOT_OBJECT = Verdict(Outcome.INVALID, "not-object")
-TOO_LARGE = Verdict(Outcome.ERROR, "too-large")
+NOT_UTF8 = Judgement(Outcome.INVALID, "not-utf8")
+NOT_JSON = Judgement(Outcome.INVALID, "not-json")
+NOT_OBJECT = Judgement(Outcome.INVALID, "not-object")
+TOO_LARGE = Judgement(Outcome.ERROR, "too-large")
 REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT, TOO_LARGE)
 
 # Bytes of a body. JSON takes up to thirty times its size once it is read, so that a larger
 # one could end busmon in its small pod, and come again, and so for ever.
-LARGEST = 2 * 1024**2
+MAX_BODY_BYTES = 2 * 1024**2
 
 _quick: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
@@ -31,9 +31,9 @@ def load_json(text: str) -> Any:
         return json.loads(text)
 
 
-def parse(payload: bytes) -> tuple[Any, Verdict | None]:
+def parse(payload: bytes) -> tuple[Any, Judgement | None]:
     """Return the JSON object in `payload` and None, or None and why there is none."""
-    if len(payload) > LARGEST:
+    if len(payload) > MAX_BODY_BYTES:
         return None, TOO_LARGE
     try:
         text = payload.decode()

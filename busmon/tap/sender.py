@@ -17,15 +17,15 @@ MOST = 10_000  # reports that wait while busmon is away, some 4 MB
 BATCH = 200  # reports; 200 of the longest ids and topics are still less than busmon takes
 EVERY = 1.0  # seconds
 ALIVE = 10.0  # seconds after which busmon is told that the tap lives, with or without reports
-PATIENCE = 5.0  # seconds for busmon to connect or to answer
+ANSWER_TIMEOUT = 5.0  # seconds for busmon to connect or to answer
 LONGEST_PAUSE = 15.0  # seconds between two tries: busmon waits for 30 s before it calls it blind
 FLUSH = 2.0  # seconds at the end of the process
-HOPELESS = {400, 413}  # what busmon would refuse for ever
+PERMANENT_STATUSES = {400, 413}  # what busmon would refuse for ever
 
 log = logging.getLogger("busmon.tap")
 
 
-class Report(NamedTuple):
+class TapReport(NamedTuple):
     """What the listener did with a message: its state is passed, dropped or raised."""
 
     id: str | None
@@ -35,11 +35,11 @@ class Report(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class OutgoingReports:
     """Reports to be sent together. From `since` to `until`, monotonic, they are all there are."""
 
     seq: int
-    reports: list[Report]
+    reports: list[TapReport]
     since: float
     until: float
     lost: int  # reports before `since`
@@ -52,13 +52,13 @@ class Buffer:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._reports: deque[tuple[float, Report]] = deque()
+        self._reports: deque[tuple[float, TapReport]] = deque()
         self._since = time.monotonic()
         self._lost = 0
         self._seq = 0
         self.filled = threading.Event()  # a batch's worth is waiting
 
-    def add(self, report: Report) -> None:
+    def add(self, report: TapReport) -> None:
         """Take a report in; a message without an id can't be told from others, and has none."""
         if not report.id:
             return
@@ -70,7 +70,7 @@ class Buffer:
             if len(self._reports) == BATCH:
                 self.filled.set()
 
-    def take(self, *, last: bool = False) -> Batch:
+    def take(self, *, last: bool = False) -> OutgoingReports:
         """Return the oldest reports, as many as go into a batch, and forget them here."""
         with self._lock:
             taken = [self._reports.popleft() for _ in range(min(BATCH, len(self._reports)))]
@@ -80,11 +80,11 @@ class Buffer:
             reports = [report for _, report in taken]
             last = last and not self._reports
             self._seq += 1
-            batch = Batch(self._seq, reports, self._since, until, self._lost, last)
+            batch = OutgoingReports(self._seq, reports, self._since, until, self._lost, last)
             self._since, self._lost = until, 0
         return batch
 
-    def add_lost(self, batch: Batch) -> None:
+    def add_lost(self, batch: OutgoingReports) -> None:
         """Count what could not be delivered."""
         with self._lock:
             self._lost += batch.lost + len(batch.reports)
@@ -140,7 +140,7 @@ class Sender:
         self._address, self._buffer = address, buffer
         self._tap = str(uuid4())
         self._ending = threading.Event()
-        self._pending: Batch | None = None  # sent again as it is, so that busmon knows it
+        self._pending: OutgoingReports | None = None  # sent again as it is, so that busmon knows it
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="busmon-tap", daemon=True)
 
@@ -162,7 +162,7 @@ class Sender:
             alive = time.monotonic() - told < ALIVE
             if self._ending.is_set() or (alive and not self._pending and not len(self._buffer)):
                 continue
-            if self._send(PATIENCE):
+            if self._send(ANSWER_TIMEOUT):
                 pause, told = 0.0, time.monotonic()
             else:
                 pause = min(max(EVERY, 2 * pause), LONGEST_PAUSE)
@@ -183,15 +183,15 @@ class Sender:
             status = self._address.post(self._encoded(batch), timeout)
         except (OSError, HTTPException, UnicodeError) as error:
             return self._note(f"can't be reached: {error}; reports wait")
-        if status not in HOPELESS and status // 100 != 2:
+        if status not in PERMANENT_STATUSES and status // 100 != 2:
             return self._note(f"answers with status {status}; reports wait")
         self._pending = None
-        if status in HOPELESS:
+        if status in PERMANENT_STATUSES:
             self._buffer.add_lost(batch)
             return self._note(f"answers with status {status}; these reports are lost")
         return self._note(None)
 
-    def _encoded(self, batch: Batch) -> bytes:
+    def _encoded(self, batch: OutgoingReports) -> bytes:
         now = time.monotonic()
         return json.dumps(
             {

@@ -18,7 +18,7 @@ from typing import Any, Self
 import click
 from fedora_messaging import config
 
-from busmon.tap.sender import Address, Buffer, Report, Sender
+from busmon.tap.sender import Address, Buffer, Sender, TapReport
 
 Callback = Callable[[Any], Any]
 
@@ -89,9 +89,11 @@ class _Watch:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _published.set(None)
         if self._tasks:  # what a worker got is passed, even if the callback raised afterwards
-            self._buffer.add(Report(self._id, self._topic, "passed", self._tasks[0]))
+            self._buffer.add(TapReport(self._id, self._topic, "passed", self._tasks[0]))
         else:
-            self._buffer.add(Report(self._id, self._topic, "raised" if kind else "dropped", None))
+            self._buffer.add(
+                TapReport(self._id, self._topic, "raised" if kind else "dropped", None)
+            )
 
 
 def _listen_to_celery() -> None:

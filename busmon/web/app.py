@@ -23,7 +23,7 @@ from prometheus_client.exposition import choose_encoder
 
 from busmon.ledger.ledger import Ledger
 from busmon.settings.models import Web
-from busmon.sources.base import Link
+from busmon.sources.base import ConnectionState
 from busmon.text import printable
 
 HEADERS = (
@@ -53,7 +53,7 @@ class Response:
 Endpoint = Callable[[WSGIEnvironment], Response]
 
 
-def problems(links: Mapping[str, Link], ledger: Ledger) -> list[str]:
+def problems(links: Mapping[str, ConnectionState], ledger: Ledger) -> list[str]:
     """Return a line for each thing that keeps messages from being counted."""
     lines = [f"{bus}: {problem}" for bus, link in links.items() if (problem := link.problem())]
     return [*lines, problem] if (problem := ledger.problem()) else lines

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 
-from busmon.diagnosis.verdict import Fault, Kind
-from busmon.ledger.batch import Series, Tally
+from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.ledger.batch import Count, Series
 from busmon.message import Outcome
-from busmon.sources.base import Link
+from busmon.sources.base import ConnectionState
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -57,23 +57,23 @@ th {{ font-weight: 600 }}
 
 
 VERDICTS = {
-    Kind.NONE: "All is well",
-    Kind.BUSMON: "Fault: busmon itself",
-    Kind.CONNECTION: "Fault: the connection to the bus",
-    Kind.BUS: "Fault: the whole bus",
-    Kind.PUBLISHER: "Fault: a publisher",
-    Kind.LISTENER: "Fault: the listener",
-    Kind.WORKERS: "Fault: the workers",
+    FaultKind.NONE: "All is well",
+    FaultKind.BUSMON: "Fault: busmon itself",
+    FaultKind.CONNECTION: "Fault: the connection to the bus",
+    FaultKind.BUS: "Fault: the whole bus",
+    FaultKind.PUBLISHER: "Fault: a publisher",
+    FaultKind.LISTENER: "Fault: the listener",
+    FaultKind.WORKERS: "Fault: the workers",
 }
 
 
 def render(
-    links: Mapping[str, Link],
-    tallies: Mapping[Series, Tally],
+    links: Mapping[str, ConnectionState],
+    tallies: Mapping[Series, Count],
     problems: Iterable[str],
     version: str,
     now: float,
-    fault: Fault,
+    fault: Verdict,
 ) -> str:
     """Return the page as HTML. `problems` are the lines of /ready; `now` is Unix time."""
     counts: Counter[tuple[str, str]] = Counter()
@@ -91,7 +91,7 @@ def render(
         title="not ready" if wrong else "ready",
         version=escape(version),
         problems=wrong,
-        kind="good" if fault.kind is Kind.NONE else "bad",
+        kind="good" if fault.kind is FaultKind.NONE else "bad",
         verdict=VERDICTS[fault.kind],
         evidence="\n".join(f"<li>{escape(line)}</li>" for line in fault.evidence),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
@@ -99,7 +99,9 @@ def render(
     )
 
 
-def _row(bus: str, link: Link, counts: Iterable[int], newest: float | None, now: float) -> str:
+def _row(
+    bus: str, link: ConnectionState, counts: Iterable[int], newest: float | None, now: float
+) -> str:
     kind, state = ("good", "connected") if link.connected else ("bad", "not connected")
     numbers = "".join(f'<td class="number">{count:,}</td>' for count in counts)
     return (

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from wsgiref.types import InputStream, WSGIEnvironment
 
-from busmon.ledger.ledger import NotRecorded
-from busmon.observers.tap import Inbox, Malformed, parse
+from busmon.ledger.ledger import LedgerWriteError
+from busmon.observers.tap import Malformed, TapObserver, parse
 from busmon.web.app import Endpoint, Response
 
-LARGEST = 1024 * 1024  # bytes
+MAX_REQUEST_BYTES = 1024 * 1024  # bytes
 
 
 class _Refused(Exception):
@@ -24,7 +24,9 @@ class _Refused(Exception):
         self.response = Response(status, f"{text or status.phrase}\n".encode(), headers=headers)
 
 
-def reports_endpoint(inbox: Inbox, token: str, clock: Callable[[], float] = time.time) -> Endpoint:
+def reports_endpoint(
+    inbox: TapObserver, token: str, clock: Callable[[], float] = time.time
+) -> Endpoint:
     """Return what answers any request to /v1/reports."""
     expected = token.encode()
 
@@ -45,7 +47,7 @@ def _content(environ: WSGIEnvironment, expected: bytes) -> bytes:
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isascii() or not length.isdigit():
         raise _Refused("length", HTTPStatus.LENGTH_REQUIRED)
-    if len(length) > 9 or int(length) > LARGEST:
+    if len(length) > 9 or int(length) > MAX_REQUEST_BYTES:
         raise _Refused("size", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     body = environ["wsgi.input"]
     scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -68,7 +70,7 @@ def _pass_over(body: InputStream, left: int) -> None:
         left -= len(part)
 
 
-def _accept(inbox: Inbox, content: bytes, now: float) -> None:
+def _accept(inbox: TapObserver, content: bytes, now: float) -> None:
     try:
         batch = parse(content)
     except Malformed as error:
@@ -77,5 +79,5 @@ def _accept(inbox: Inbox, content: bytes, now: float) -> None:
         raise _Refused("bus", HTTPStatus.FORBIDDEN, f"takes reports for bus {inbox.bus} only")
     try:
         inbox.take(batch, now)
-    except NotRecorded as error:
+    except LedgerWriteError as error:
         raise _Refused("ledger", HTTPStatus.SERVICE_UNAVAILABLE) from error

@@ -16,7 +16,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from busmon.settings.models import Web, host_port
 
-LARGEST_HEAD = 65536  # bytes of a request's first line and headers; a hundred of them at most
+MAX_HEAD_BYTES = 65536  # bytes of a request's first line and headers; a hundred of them at most
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self._changing = threading.Lock()
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family, *_, address = found[0]
-        super().__init__((str(address[0]), int(address[1])), _Handler)
+        super().__init__((str(address[0]), int(address[1])), RequestHandler)
 
     def server_bind(self) -> None:
         TCPServer.server_bind(self)  # HTTPServer's asks the DNS for a name that nobody needs
@@ -172,7 +172,7 @@ def _end(connection: socket.socket) -> None:
 class _Reader(BufferedReader):
     """What a client sends. Its lines, which are the head of a request, have a limit together."""
 
-    _left = LARGEST_HEAD + 1
+    _left = MAX_HEAD_BYTES + 1
 
     def readline(self, size: int | None = -1, /) -> bytes:
         if not self._left:
@@ -182,7 +182,7 @@ class _Reader(BufferedReader):
         return line
 
 
-class _Handler(WSGIRequestHandler):
+class RequestHandler(WSGIRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile = _Reader(self.rfile.detach())

@@ -17,8 +17,8 @@ from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import check_counted, recorded
 from tests.bench.measure import (
+    CONSUMER_TIMEOUT,
     MIB,
-    PATIENCE,
     Cell,
     Run,
     Spread,
@@ -170,7 +170,9 @@ def _drain(broker: RabbitMQ, directories: Sequence[Path], messages: int) -> Run:
         cpu, start = _cpu(busmons), time.perf_counter()
         _signal(busmons, signal.SIGCONT)
         wait_until(
-            lambda: sum(number() for number in numbers) >= expected, PATIENCE, "all to be counted"
+            lambda: sum(number() for number in numbers) >= expected,
+            CONSUMER_TIMEOUT,
+            "all to be counted",
         )
         seconds = time.perf_counter() - start
         run = Run(

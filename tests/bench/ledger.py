@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import uuid4
 
 from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
-from busmon.ledger.pruning import forget
-from busmon.service import BREATH
+from busmon.ledger.pruning import prune
+from busmon.service import YIELD_SECONDS
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile
 from tests.bench.rows import with_past
@@ -79,15 +79,15 @@ def _pruning(options: Options) -> Table:
         notes=[
             f"The time of a `record`, waiting included; {BATCH / PAUSE:,.0f} messages a second."
             f" Pruned as the service does: {PRUNED_AT_ONCE} rows at once,"
-            f" {BREATH * 1000:.0f} ms between. Aim: the longest below 100 ms.",
+            f" {YIELD_SECONDS * 1000:.0f} ms between. Aim: the longest below 100 ms.",
         ],
     )
 
 
 def _prune(ledger: Ledger) -> None:
     limits = 7 * DAY, 1 << 40
-    while ledger.prune(time.time(), *limits) | forget(ledger, time.time(), *limits):
-        time.sleep(BREATH)
+    while ledger.prune(time.time(), *limits) | prune(ledger, time.time(), *limits):
+        time.sleep(YIELD_SECONDS)
 
 
 def _waits(ledger: Ledger, going_on: Callable[[], bool]) -> Iterator[float]:

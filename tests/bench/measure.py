@@ -11,7 +11,7 @@ from typing import Any, Self
 from tests.brokers import Server, wait_until
 
 MIB = 1 << 20
-PATIENCE = 600.0  # seconds until a consumer that has not finished hangs
+CONSUMER_TIMEOUT = 600.0  # seconds until a consumer that has not finished hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,9 @@ def drain(
     fill()
     cpu, start = cpu_seconds(consumer.pid), time.perf_counter()
     os.kill(consumer.pid, signal.SIGCONT)
-    wait_until(lambda: drained() or not consumer.running, PATIENCE, "the consumer to finish")
+    wait_until(
+        lambda: drained() or not consumer.running, CONSUMER_TIMEOUT, "the consumer to finish"
+    )
     seconds = time.perf_counter() - start
     assert consumer.running, consumer.output()[-3000:]
     return Run(

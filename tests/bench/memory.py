@@ -18,7 +18,7 @@ from uuid import uuid4
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.installed import as_installed
-from tests.bench.measure import MIB, PATIENCE, Cell, Table
+from tests.bench.measure import CONSUMER_TIMEOUT, MIB, Cell, Table
 from tests.bench.rows import with_past
 from tests.bench.stream import from_centos, from_fedora
 from tests.brokers import wait_until
@@ -183,7 +183,7 @@ def _publish(bus: _Bus, share: int, counted: Callable[[], int], stopping: thread
         def wanted(start: int = start) -> bool:
             return stopping.is_set() or start - counted() < WINDOW
 
-        wait_until(wanted, PATIENCE, "messages to be counted")
+        wait_until(wanted, CONSUMER_TIMEOUT, "messages to be counted")
         if stopping.is_set():
             return
         bus.publish(list(islice(bus.messages, min(CHUNK, share - start))))

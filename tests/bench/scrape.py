@@ -9,12 +9,21 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
-from busmon.ledger.batch import Judged, Series
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import check_counted, recorded
-from tests.bench.measure import PATIENCE, Cell, Run, Table, compared, drain, interleaved, quantile
+from tests.bench.measure import (
+    CONSUMER_TIMEOUT,
+    Cell,
+    Run,
+    Table,
+    compared,
+    drain,
+    interleaved,
+    quantile,
+)
 from tests.bench.stream import from_fedora
 from tests.brokers import wait_until
 from tests.brokers.rabbitmq import RabbitMQ
@@ -100,7 +109,7 @@ class _Bench:
             if idle is not None and interval is not None:
                 wanted = self._options.size(IDLE)
                 with scraped(busmon, interval, idle):
-                    wait_until(lambda: len(idle) >= wanted, PATIENCE, "scrapes")
+                    wait_until(lambda: len(idle) >= wanted, CONSUMER_TIMEOUT, "scrapes")
             number = stack.enter_context(recorded(directory / "ledger.sqlite"))
             expected = number() + self._messages
 
@@ -146,7 +155,7 @@ def _make_topics(ledger: Path, number: int) -> None:
     with_topics = Ledger(str(ledger))
     with_topics.record(
         [
-            Judged(Series("bench", topic, "handled", ""), topic, now, now)
+            Observation(Series("bench", topic, "handled", ""), topic, now, now)
             for topic in topics[:number]
         ]
     )

@@ -31,7 +31,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.notifications: list[tuple[str, dict[str, Any]]] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _PageHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def pages(self) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ class Receiver(ThreadingHTTPServer):
         )
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _PageHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert isinstance(self.server, Receiver)

@@ -19,13 +19,13 @@ from stomp.utils import Frame, parse_frame
 from busmon.ledger.ledger import Ledger
 from busmon.message import Message
 from busmon.metrics.collector import Metrics, make_registry
-from busmon.pipeline import OTHER, Monitor
-from busmon.rules import rule_book
+from busmon.pipeline import OTHER, Pipeline
+from busmon.rules import rule_set
 from busmon.settings.models import Rules, StompBus
 from busmon.sources import fedora_message, json_body
 from busmon.sources.amqp import source as amqp_source
 from busmon.sources.amqp.frames import Delivery, DeliveryReader
-from busmon.sources.base import Link
+from busmon.sources.base import ConnectionState
 from busmon.sources.mqtt import source as mqtt_source
 from busmon.sources.mqtt.packets import Packet, read_publish
 from busmon.sources.stomp import source as stomp_source
@@ -33,8 +33,8 @@ from busmon.sources.stomp.frames import FrameReader
 from tests.sources import count
 from tests.test_wire import bodies, encodings, headers
 
-PACKIT = rule_book("packit", Rules())
-TOPICS = [topic for topic, _ in PACKIT.known()]
+PACKIT = rule_set("packit", Rules())
+TOPICS = [topic for topic, _ in PACKIT.known_series()]
 ROOM = 2  # unknown topics
 
 short = st.text(max_size=20) | st.binary(max_size=255) | st.sampled_from(["", "a" * 255, "\0"])
@@ -96,9 +96,9 @@ def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
     batches: Sequence[Sequence[Message]],
 ) -> None:
     with closing(Ledger(":memory:")) as ledger:
-        metrics = Metrics(ledger, {"bus": Link()}, "1")
+        metrics = Metrics(ledger, {"bus": ConnectionState()}, "1")
         rejections = {"bus": [verdict for source in SOURCES for verdict in source]}
-        monitor = Monitor(ledger, {"bus": PACKIT}, rejections, ROOM, metrics.observe)
+        monitor = Pipeline(ledger, {"bus": PACKIT}, rejections, ROOM, metrics.observe)
         for batch in batches:
             started = time.thread_time()  # of the processor, so that no other work counts
             count(monitor, batch)
@@ -192,8 +192,8 @@ def test_every_delivery_is_taken_out_of_the_stream_and_pika_gets_the_rest(
 
 
 def test_of_a_body_that_is_not_read_only_the_beginning_is_kept() -> None:
-    size = 8 * json_body.LARGEST
-    part = Body(1, bytes(json_body.LARGEST // 16)).marshal()
+    size = 8 * json_body.MAX_BODY_BYTES
+    part = Body(1, bytes(json_body.MAX_BODY_BYTES // 16)).marshal()
     taken: list[Delivery] = []
     reader = DeliveryReader(taken.append)
     reader.feed(Method(1, pika.spec.Basic.Deliver("", 1, False, "", "key")).marshal())
@@ -201,7 +201,7 @@ def test_of_a_body_that_is_not_read_only_the_beginning_is_kept() -> None:
     for _ in range(8 * 16):
         reader.feed(part)
     [delivery] = taken
-    assert json_body.LARGEST < len(delivery.body) <= json_body.LARGEST + len(part)
+    assert json_body.MAX_BODY_BYTES < len(delivery.body) <= json_body.MAX_BODY_BYTES + len(part)
     message = amqp_source.to_message("bus", delivery, 1.0)
     assert (message.size, message.rejected) == (size, json_body.TOO_LARGE)
 
@@ -261,7 +261,7 @@ def test_what_is_no_protocol_at_all_breaks_no_reader(pieces: Sequence[bytes]) ->
 
 def test_a_hundred_thousand_topics_are_as_many_series_as_are_allowed() -> None:
     with closing(Ledger(":memory:")) as ledger:
-        monitor = Monitor(ledger, {"bus": rule_book("all", Rules())}, {"bus": []}, 200, [].append)
+        monitor = Pipeline(ledger, {"bus": rule_set("all", Rules())}, {"bus": []}, 200, [].append)
         for start in range(0, 100_000, 500):
             count(
                 monitor,
@@ -270,6 +270,6 @@ def test_a_hundred_thousand_topics_are_as_many_series_as_are_allowed() -> None:
                     for n in range(start, start + 500)
                 ],
             )
-        tallies = ledger.tallies()
+        tallies = ledger.counts()
     assert len(tallies) == 201
     assert sum(tally.messages for tally in tallies.values()) == 100_000

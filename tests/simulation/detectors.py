@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from busmon.silence.baseline import Baseline, Pace, State, common_pace, decay, judge, learn, replay
+from busmon.silence.baseline import (
+    Baseline,
+    Pace,
+    State,
+    common_pace,
+    decay,
+    judge,
+    learn,
+    reconstruct_pauses,
+)
 from busmon.silence.rates import LEARNED, WEEK, Hour
 from tests.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
@@ -45,7 +54,7 @@ class Busmon:
             window = self._history[max(0, last - LEARNED) : last]
             self._baseline = learn(window, self._recorded)
             if self._baseline:
-                self._pace, self._paced = replay(window, self._baseline.rates)[0], last
+                self._pace, self._paced = reconstruct_pauses(window, self._baseline.rates)[0], last
         if self._baseline is None:
             return None
         self.ready = min(self.ready, hour * HOUR)

@@ -21,7 +21,7 @@ from pika.spec import (
     BasicProperties,
 )
 
-from busmon.sources.json_body import LARGEST
+from busmon.sources.json_body import MAX_BODY_BYTES
 
 FRAME = struct.Struct(">BHL")  # type, channel, and size of the payload, which FRAME_END follows
 KINDS = {FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEAT}
@@ -35,7 +35,7 @@ UNREADABLE = struct.pack(f">LB{len(NAME)}scL", len(NAME) + 6, len(NAME), NAME, b
 
 
 class Delivery(NamedTuple):
-    """A message as the broker delivered it; of a body above LARGEST only the beginning is kept.
+    """A message as the broker delivered it; of a body above MAX_BODY_BYTES only the beginning is kept.
 
     `size` is that of the whole body, in bytes.
     """
@@ -91,7 +91,7 @@ class DeliveryReader:
             self._missing = self._size
             self._properties = _properties(data[first + HEADER.size : last])
         elif kind == FRAME_BODY and self._method:
-            if self._size - self._missing <= LARGEST:
+            if self._size - self._missing <= MAX_BODY_BYTES:
                 self._body.append(data[first:last])
             self._missing -= last - first
         else:

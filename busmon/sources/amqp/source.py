@@ -20,14 +20,14 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 
-from busmon.ledger.batch import Judged
+from busmon.ledger.batch import Observation
 from busmon.message import Message
 from busmon.settings.models import AmqpBus
 from busmon.sources import fedora_message
 from busmon.sources.amqp.connection import ENDS, Connection
 from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, bindings, read
 from busmon.sources.amqp.frames import Delivery
-from busmon.sources.base import Cause, Disconnected, Handler, Link, keep_connected
+from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
 
 BATCH_SIZE = 2 * 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
 OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
@@ -44,14 +44,14 @@ class AmqpSource:
         self, name: str, settings: AmqpBus, queue: str, *, opening: float = OPENING
     ) -> None:
         self.name = name
-        self.link = Link()
+        self.link = ConnectionState()
         self._settings = settings
         self._queue = queue
         self._opening = opening
         self._stopping = threading.Event()
         self._running: Deferred[None] = succeed(None)  # touched in the reactor's thread only
 
-    def run(self, handler: Handler) -> None:
+    def run(self, handler: MessageHandler) -> None:
         """Receive until stopped. Twisted's one reactor runs in a thread of its own."""
         crochet.setup()
 
@@ -65,21 +65,21 @@ class AmqpSource:
         self._stopping.set()
         reactor.callFromThread(lambda: self._running.cancel())
 
-    def _start(self, handler: Handler) -> Any:  # a Deferred; Twisted's hints refuse it
+    def _start(self, handler: MessageHandler) -> Any:  # a Deferred; Twisted's hints refuse it
         if not self._stopping.is_set():
             self._running = Deferred.fromCoroutine(self._session(handler))
         return self._running
 
-    async def _session(self, handler: Handler) -> None:
+    async def _session(self, handler: MessageHandler) -> None:
         try:
             toml = read(self._settings.config)
         except UnusableToml as error:
             raise Disconnected(Cause.ERROR, str(error)) from error
 
-        def judge(delivery: Delivery) -> Judged:
+        def judge(delivery: Delivery) -> Observation:
             return handler.judge(to_message(self.name, delivery, time.time()))
 
-        inbox = _Inbox(judge, self._settings.prefetch // 2)
+        inbox = DeliveryBuffer(judge, self._settings.prefetch // 2)
         connection = Connection(toml, self._settings.heartbeat, inbox.keep)
         try:
             opening = Deferred.fromCoroutine(self._subscribe(connection, toml))
@@ -111,30 +111,32 @@ class AmqpSource:
         consumer, _tag = await channel.basic_consume(queue=self._queue)
         return channel, consumer
 
-    async def _receive(self, channel: TwistedChannel, inbox: "_Inbox", handler: Handler) -> None:
+    async def _receive(
+        self, channel: TwistedChannel, inbox: "DeliveryBuffer", handler: MessageHandler
+    ) -> None:
         while True:
             batch, last = await inbox.take()
             handler.record(batch)
             channel.basic_ack(last, multiple=True)
 
 
-class _Inbox:
+class DeliveryBuffer:
     """What was delivered and is not recorded yet; a batch is about `enough` messages.
 
     So the broker sends the next batch while one is recorded. What came before the consumer
     was cancelled is recorded, too: a deleted queue brings nothing again.
     """
 
-    def __init__(self, judge: Callable[[Delivery], Judged], enough: int) -> None:
+    def __init__(self, judge: Callable[[Delivery], Observation], enough: int) -> None:
         self._judge = judge
         self._enough = enough
-        self._batch: list[Judged] = []
+        self._batch: list[Observation] = []
         self._last = 0  # tag of its last delivery
         self._size = 0  # bytes of its bodies
         self._ended: BaseException | None = None
         self._news: Deferred[None] = Deferred()
 
-    async def take(self) -> tuple[list[Judged], int]:
+    async def take(self) -> tuple[list[Observation], int]:
         """Wait for deliveries and return all that came, and the tag of the last one.
 
         Raises the subscription's end.

@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from busmon.ledger.batch import Judged
+from busmon.ledger.batch import Observation
 from busmon.settings.models import MqttBus, mqtt_broker
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.mqtt.packets import Client, Packet, answer_to, packet_of
@@ -33,7 +33,7 @@ RECEIVE_MAXIMUM = 4 * BATCH  # so that the broker sends on while a batch is reco
 SESSION_EXPIRY = 7 * 86400
 CONNECT_TIMEOUT = 10.0  # seconds
 IDLE = 0.25  # seconds to wait for something to read
-GOODBYE = 1.0  # seconds to send what is still to be sent, and for the broker to hang up
+CLOSE_TIMEOUT = 1.0  # seconds to send what is still to be sent, and for the broker to hang up
 CHUNK = 65536  # bytes
 
 # Reason codes of MQTT 5 (table 2-6); paho translates those of 3.1.1.
@@ -46,8 +46,8 @@ TAKEN_OVER = 142
 class _Heard:
     """What paho's callbacks were told. It knows no client, so that no cycle keeps one alive."""
 
-    judge: Callable[[Packet], Judged]
-    batch: list[tuple[bytes, Judged]] = field(default_factory=list)  # with the answer to each
+    judge: Callable[[Packet], Observation]
+    batch: list[tuple[bytes, Observation]] = field(default_factory=list)  # with the answer to each
     size: int = 0  # bytes of its payloads
     connack: ReasonCode | None = None
     session_present: bool = False
@@ -65,7 +65,7 @@ class _Heard:
 class Connection:
     """One connection. A new one reads the certificates anew, since they may be renewed."""
 
-    def __init__(self, settings: MqttBus, judge: Callable[[Packet], Judged]) -> None:
+    def __init__(self, settings: MqttBus, judge: Callable[[Packet], Observation]) -> None:
         """Connect, but don't wait for CONNACK; raises Disconnected."""
         self._settings = settings
         self._heard = _Heard(judge)
@@ -113,7 +113,7 @@ class Connection:
             self._client.loop_read()
         return alive
 
-    def take(self) -> Sequence[tuple[bytes, Judged]]:
+    def take(self) -> Sequence[tuple[bytes, Observation]]:
         """Return what was read since the last call, judged, and the acknowledgement of each.
 
         With QoS 0 that is empty.
@@ -121,7 +121,7 @@ class Connection:
         batch, self._heard.batch, self._heard.size = self._heard.batch, [], 0
         return batch
 
-    def acknowledge(self, batch: Sequence[tuple[bytes, Judged]]) -> None:
+    def acknowledge(self, batch: Sequence[tuple[bytes, Observation]]) -> None:
         """Acknowledge it; on a dead connection in vain, and the broker sends it again."""
         self._client.send(b"".join(answer for answer, _ in batch))
 
@@ -149,7 +149,7 @@ class Connection:
 
     def close(self) -> None:
         """Send what is left, then a DISCONNECT, which keeps the session; close in any case."""
-        deadline = time.monotonic() + GOODBYE
+        deadline = time.monotonic() + CLOSE_TIMEOUT
         sock = self._client.socket()
         line = socket.socket(fileno=os.dup(sock.fileno())) if sock else None
         self._client.disconnect()

@@ -11,15 +11,15 @@ from uuid import uuid4
 
 from paho.mqtt.reasoncodes import ReasonCode
 
-from busmon.ledger.batch import Judged
-from busmon.message import Message, Outcome, Verdict
+from busmon.ledger.batch import Observation
+from busmon.message import Judgement, Message, Outcome
 from busmon.settings.models import MqttBus
-from busmon.sources.base import Cause, Disconnected, Handler, Link, keep_connected
+from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
 from busmon.sources.mqtt.client import Connection
 from busmon.sources.mqtt.packets import Packet
 
-OTHER_SUBTOPIC = Verdict(Outcome.IGNORED, "other-subtopic")
+OTHER_SUBTOPIC = Judgement(Outcome.IGNORED, "other-subtopic")
 
 ANSWER_TIMEOUT = 10.0  # seconds, for each of CONNACK and SUBACK
 
@@ -43,13 +43,13 @@ class MqttSource:
 
     def __init__(self, name: str, settings: MqttBus) -> None:
         self.name = name
-        self.link = Link()
+        self.link = ConnectionState()
         self.rejections = (*REJECTIONS, OTHER_SUBTOPIC) if settings.subtopics else REJECTIONS
         self._settings = settings
         self._stopping = threading.Event()
-        self._kept: list[Judged] = []  # not recorded yet, and no broker brings them again
+        self._kept: list[Observation] = []  # not recorded yet, and no broker brings them again
 
-    def run(self, handler: Handler) -> None:
+    def run(self, handler: MessageHandler) -> None:
         """Receive until stopped."""
         keep_connected(self.name, self.link, self._stopping, lambda: self._session(handler))
         if self._kept:
@@ -63,8 +63,8 @@ class MqttSource:
         """
         self._stopping.set()
 
-    def _session(self, handler: Handler) -> None:
-        def judge(packet: Packet) -> Judged:
+    def _session(self, handler: MessageHandler) -> None:
+        def judge(packet: Packet) -> Observation:
             message = to_message(self.name, packet, self._settings.subtopics, time.time())
             return handler.judge(message)
 
@@ -77,7 +77,7 @@ class MqttSource:
                 log.info("%s: connected to %s", self.name, self._settings.url)
                 self._receive(connection, handler)
 
-    def _receive(self, connection: Connection, handler: Handler) -> None:
+    def _receive(self, connection: Connection, handler: MessageHandler) -> None:
         while not self._stopping.is_set():
             try:
                 alive = connection.read()
@@ -86,7 +86,7 @@ class MqttSource:
             if not alive:
                 raise connection.lost()
 
-    def _record(self, connection: Connection, handler: Handler) -> None:
+    def _record(self, connection: Connection, handler: MessageHandler) -> None:
         batch = connection.take()
         if not batch:
             return

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable
 from itertools import islice
 
-from busmon.ledger.batch import Judged
-from busmon.ledger.ledger import NotRecorded
+from busmon.ledger.batch import Observation
+from busmon.ledger.ledger import LedgerWriteError
 from busmon.message import Message
-from busmon.sources.base import Cause, Handler, Link
+from busmon.sources.base import Cause, ConnectionState, MessageHandler
 
 BATCH = 500  # messages in a batch at most
 TICK = 0.1  # seconds that a batch spans at most, so that a slow rate shows progress too
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 def feed(
     messages: Iterable[Message],
     rate: float | None,
-    link: Link,
+    link: ConnectionState,
     stopping: threading.Event,
-    handler: Handler,
+    handler: MessageHandler,
 ) -> None:
     """Hand over `messages` in batches until there are no more, or until stopping.
 
@@ -42,11 +42,16 @@ def feed(
             stopping.wait(started + delivered / rate - time.monotonic())
 
 
-def _record(batch: list[Judged], link: Link, stopping: threading.Event, handler: Handler) -> None:
+def _record(
+    batch: list[Observation],
+    link: ConnectionState,
+    stopping: threading.Event,
+    handler: MessageHandler,
+) -> None:
     while not stopping.is_set():
         try:
             handler.record(batch)
-        except NotRecorded as error:
+        except LedgerWriteError as error:
             link.down(Cause.LEDGER, str(error))
             log.warning("%s; trying again in %g s", link.problem(), RETRY)
             stopping.wait(RETRY)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
-from busmon.message import Message, Outcome, Verdict
+from busmon.message import Judgement, Message, Outcome
 from busmon.sources import json_body
 
-NOT_RECORD = Verdict(Outcome.INVALID, "not-record")  # an object, but in neither format
+NOT_RECORD = Judgement(Outcome.INVALID, "not-record")  # an object, but in neither format
 UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of a file that is not quite gzip
 NO_TOPIC = "__none__"  # the topic of a line that names none
 
@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RecordedLine:
     """One line of a file: where it stands, its format and its message."""
 
     place: str
@@ -51,7 +51,7 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def read(lines: Iterable[bytes], place: str, bus: str) -> Iterator[Line]:
+def read(lines: Iterable[bytes], place: str, bus: str) -> Iterator[RecordedLine]:
     """Yield each line that is not blank, with its message received now.
 
     A line without an id gets a digest of its text and of how often that text came before
@@ -68,7 +68,7 @@ def read(lines: Iterable[bytes], place: str, bus: str) -> Iterator[Line]:
             digest = sha256(text).digest()
             times[digest] += 1
             message = replace(message, id=_digest_id(digest, times[digest]))
-        yield Line(place, number, form, message)
+        yield RecordedLine(place, number, form, message)
 
 
 def _digest_id(digest: bytes, times: int) -> str:
@@ -125,7 +125,7 @@ def _centos(record: dict[str, Any], bus: str) -> Message:
     )
 
 
-def _bad(text: bytes, bus: str, topic: str, verdict: Verdict) -> tuple[Format, Message]:
+def _bad(text: bytes, bus: str, topic: str, verdict: Judgement) -> tuple[Format, Message]:
     message = Message(
         bus=bus, id="", topic=topic, received_at=time.time(), size=len(text), rejected=verdict
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from busmon.message import Message
 from busmon.settings.models import ReplayBus
 from busmon.sources import fedora_message
-from busmon.sources.base import Cause, Handler, Link
+from busmon.sources.base import Cause, ConnectionState, MessageHandler
 from busmon.sources.recorded.feed import feed
 from busmon.sources.recorded.reader import NOT_RECORD, UNREADABLE, Format, open_file, read
 
@@ -27,12 +27,12 @@ class ReplaySource:
 
     def __init__(self, name: str, settings: ReplayBus) -> None:
         self.name = name
-        self.link = Link()
+        self.link = ConnectionState()
         self._settings = settings
         self._stopping = threading.Event()
         self._unreadable: list[str] = []
 
-    def run(self, handler: Handler) -> None:
+    def run(self, handler: MessageHandler) -> None:
         """Hand over every message; returns at the end of the last file, or when stopped."""
         feed(self._messages(), self._settings.rate, self.link, self._stopping, handler)
         if self._unreadable:

@@ -19,7 +19,7 @@ import stomp
 from busmon.settings.models import StompBus
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.stomp.frames import FrameReader
-from busmon.sources.stomp.socket import PATIENCE, disconnected, open_socket, tls_context
+from busmon.sources.stomp.socket import CONNECT_TIMEOUT, disconnected, open_socket, tls_context
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
 UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after the socket
@@ -27,7 +27,7 @@ IDLE = 0.25  # seconds to wait for something to read, before it looks whether to
 GATHERING = 0.001  # seconds for more to come: a commit costs less in large batches
 BATCH_SIZE = 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
 SETTLING = 5.0  # seconds after a message that came twice until the connection is made anew
-FAREWELL = 2.0  # seconds for the broker to confirm the end
+CLOSE_TIMEOUT = 2.0  # seconds for the broker to confirm the end
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name", re.I)
 
@@ -41,7 +41,7 @@ class Stopped(Exception):
     """The source was asked to stop while it waited for the broker."""
 
 
-class Heard:
+class BrokerReplies:
     """What the broker said; of all but messages stomp.py has to know, too, and is listened to."""
 
     def __init__(self) -> None:
@@ -77,12 +77,12 @@ class Session:
         self._settings = settings
         self._broker = broker
         self._stopping = stopping
-        self._heard = Heard()
+        self._heard = BrokerReplies()
         self._frames = FrameReader()
         self._acknowledged: dict[tuple[str, str], None] = {}  # subscription and id, in order
         self._doubled: float | None = None  # when the broker last sent a message twice
         self._socket = open_socket(*broker, tls_context(settings) if settings.tls else None)
-        self._patience = max(PATIENCE, BEATS_MISSED * settings.heartbeat)  # for an answer
+        self._patience = max(CONNECT_TIMEOUT, BEATS_MISSED * settings.heartbeat)  # for an answer
         self._socket.patience = self._patience
         beat = settings.heartbeat * 1000  # in milliseconds, as in the protocol
         self._connection = stomp.Connection12(
@@ -215,7 +215,7 @@ class Session:
         return bool(received)
 
     def _read_to_the_end(self) -> None:
-        deadline = time.monotonic() + FAREWELL
+        deadline = time.monotonic() + CLOSE_TIMEOUT
         while not self._heard.closed and time.monotonic() < deadline:
             self._read(IDLE)
             self._heard.messages.clear()  # they come again

@@ -14,7 +14,9 @@ from contextlib import suppress
 from busmon.settings.models import Tls
 from busmon.sources.base import Cause, Disconnected
 
-PATIENCE = 4.0  # seconds to connect in, which nothing can interrupt; less than a stop may take
+CONNECT_TIMEOUT = (
+    4.0  # seconds to connect in, which nothing can interrupt; less than a stop may take
+)
 CHUNK = 256 * 1024  # bytes read at once
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -125,7 +127,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 def open_socket(host: str, port: int, context: ssl.SSLContext | None) -> StompSocket:
     """Connect, with TLS where there is a context; raises Disconnected with what to check."""
     try:
-        sock = socket.create_connection((host, port), PATIENCE)
+        sock = socket.create_connection((host, port), CONNECT_TIMEOUT)
     except OSError as error:
         raise disconnected(error) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -13,9 +13,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from busmon.message import Message, Verdict
+from busmon.message import Judgement, Message
 from busmon.settings.models import StompBus, host_port
-from busmon.sources.base import Disconnected, Handler, Link, keep_connected
+from busmon.sources.base import ConnectionState, Disconnected, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
 from busmon.sources.stomp.session import Session, Stopped
 
@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 class StompSource:
     """A bus read with STOMP."""
 
-    rejections: Iterable[Verdict] = REJECTIONS
+    rejections: Iterable[Judgement] = REJECTIONS
 
     def __init__(self, name: str, settings: StompBus) -> None:
         self.name = name
-        self.link = Link()
+        self.link = ConnectionState()
         self._settings = settings
         self._stopping = threading.Event()
         self._attempts = 0
 
-    def run(self, handler: Handler) -> None:
+    def run(self, handler: MessageHandler) -> None:
         """Receive until stopped; where one broker fails, the next is tried."""
         # stomp.py would log bodies and the passcode at level debug, and each of its
         # warnings comes again as a cause of ours.
@@ -49,7 +49,7 @@ class StompSource:
         """Ask `run` to acknowledge the batch in hand and return."""
         self._stopping.set()
 
-    def _session(self, handler: Handler) -> None:
+    def _session(self, handler: MessageHandler) -> None:
         brokers = self._settings.brokers
         broker = brokers[self._attempts % len(brokers)]
         self._attempts += 1
@@ -61,7 +61,7 @@ class StompSource:
                 self._settings = self._settings.model_copy(update={"ack": "client-individual"})
             raise Disconnected(error.cause, f"{broker}: {error.detail}") from error
 
-    def _receive(self, session: Session, broker: str, handler: Handler) -> None:
+    def _receive(self, session: Session, broker: str, handler: MessageHandler) -> None:
         try:
             message = partial(
                 message_of, bus=self.name, settings=self._settings, server=session.log_in()
