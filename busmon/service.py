@@ -117,10 +117,10 @@ class Service:
         self._auditor = Auditor(config, ledger, [source.name for source in sources])
         watching = [*observers, *([inbox] if inbox else [])]
         self._observers = Observers(watching)
-        links = {source.name: source.link for source in sources}
-        self._blind = BlindTime(ledger, links, time.time())
+        connections = {source.name: source.connection for source in sources}
+        self._blind = BlindTime(ledger, connections, time.time())
         self._silence = SilenceWatcher(config.silence, ledger, books, self._blind)
-        metrics = Metrics(ledger, links, version("busmon"), config.ledger.size_limit)
+        metrics = Metrics(ledger, connections, version("busmon"), config.ledger.size_limit)
         self._monitor = Pipeline(
             ledger,
             books,
@@ -130,15 +130,17 @@ class Service:
         )
 
         def wrong() -> list[str]:
-            return problems(links, ledger)
+            return problems(connections, ledger)
 
         def page() -> str:
             found = self._fault.verdict()
-            return render(links, ledger.counts(), wrong(), version("busmon"), time.time(), found)
+            return render(
+                connections, ledger.counts(), wrong(), version("busmon"), time.time(), found
+            )
 
         silence = SilenceMetrics(self._silence, self._blind)
         self._fault = VerdictWatcher(
-            config, ledger, links, self._blind, self._silence, watching, self._auditor
+            config, ledger, connections, self._blind, self._silence, watching, self._auditor
         )
         registry = make_registry(metrics, silence, self._observers, self._auditor, self._fault)
         own = _own_endpoints(config, inbox)

@@ -84,22 +84,22 @@ def running(source: S, handler: Record | AsTheyAre, *, connected: bool = True) -
     thread.start()
     try:
         if connected:
-            wait_until(lambda: source.link.connected, what="the source to be connected")
+            wait_until(lambda: source.connection.connected, what="the source to be connected")
         yield source
     finally:
         source.stop()
         thread.join(5)
         assert not thread.is_alive()
-    assert source.link.problem() == "stopped"
+    assert source.connection.problem() == "stopped"
 
 
 def wait_for_problem(source: Source, expected: str) -> None:
     """Wait until the source tells it; `*` is for the words that are not busmon's own."""
     pattern = re.compile(".*".join(re.escape(part) for part in expected.split("*")))
     try:
-        wait_until(lambda: pattern.fullmatch(source.link.problem() or ""), 20, expected)
+        wait_until(lambda: pattern.fullmatch(source.connection.problem() or ""), 20, expected)
     except AssertionError as error:
-        error.add_note(f"it told: {source.link.problem()}")
+        error.add_note(f"it told: {source.connection.problem()}")
         raise
 
 

@@ -146,7 +146,7 @@ def test_every_message_is_received_once_and_acknowledged(bus: Bus) -> None:
     with running(bus.source(), recorder) as source:
         bus.broker.publish(published[:3000])
         recorder.wait_for(3000)
-        assert (source.link.connects, source.link.problem()) == (1, None)
+        assert (source.connection.connects, source.connection.problem()) == (1, None)
     assert bus.waiting() == 0
     bus.broker.publish(published[3000:])
     with running(bus.source(), recorder):
@@ -201,8 +201,8 @@ def test_two_buses_with_different_logins_run_side_by_side(bus: Bus) -> None:
                 other.numbered(range(round_ * 200, round_ * 200 + 200))
                 recorders[0].wait_for(round_ * 100 + 100)
                 recorders[1].wait_for(round_ * 200 + 200)
-        assert by_certificate.link.disconnects[Cause.NETWORK] == 3
-        assert by_password.link.connects == 1
+        assert by_certificate.connection.disconnects[Cause.NETWORK] == 3
+        assert by_password.connection.connects == 1
     assert recorders[0].numbers() == once(300)
     assert recorders[1].numbers() == once(600)
 
@@ -237,7 +237,7 @@ def test_what_the_listener_never_sees_arrives_with_its_verdict(bus: Bus) -> None
     with running(bus.source(), recorder) as source:
         bus.broker.publish(published)
         recorder.wait_for(len(published))
-        assert source.link.connects == 1
+        assert source.connection.connects == 1
     assert [m.rejected for m in recorder.counted if m.topic.endswith(".bad")] == [
         verdict for *_, verdict in REFUSED
     ]
@@ -331,7 +331,7 @@ def test_a_message_without_an_id_is_told_by_its_content_once_it_is_redelivered(b
     recorder.crashing = True
     with running(bus.source(), recorder) as source:
         bus.broker.publish(twice)
-        wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the crash")
+        wait_until(lambda: source.connection.disconnects[Cause.LEDGER], what="the crash")
         recorder.crashing = False
         wait_until(lambda: len(recorder.counted) + recorder.duplicates >= 4, what="redelivery")
     assert {(m.digest_id, len(m.id)) for m in recorder.counted} == {(True, 32)}
@@ -346,7 +346,9 @@ def test_nothing_is_acknowledged_while_nothing_can_be_recorded(bus: Bus) -> None
     recorder.failing = True
     with running(bus.source(), recorder) as source:
         bus.numbered(range(1000))
-        wait_until(lambda: source.link.failures[Cause.LEDGER] or source.link.connects > 2)
+        wait_until(
+            lambda: source.connection.failures[Cause.LEDGER] or source.connection.connects > 2
+        )
         wait_for_problem(source, "ledger: disk full")
     assert not recorder.counted
     assert bus.waiting() == 1000
@@ -362,7 +364,7 @@ def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(bus: Bus) -
     recorder.crashing = True
     with running(bus.source(), recorder) as source:
         bus.numbered(range(1000))
-        wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the crash")
+        wait_until(lambda: source.connection.disconnects[Cause.LEDGER], what="the crash")
         recorder.crashing = False
         recorder.wait_for(1000)
     assert recorder.numbers() == once(1000)
@@ -377,7 +379,7 @@ def test_a_bug_is_logged_and_survived(
     with running(bus.source(), failing_once(recorder, what, at)) as source:
         bus.numbered(range(100))
         recorder.wait_for(100)
-        assert source.link.disconnects[Cause.ERROR] == 1
+        assert source.connection.disconnects[Cause.ERROR] == 1
     assert recorder.numbers() == once(100)
     logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [record.getMessage() for record in logged] == ["fedora: unexpected error"]
@@ -436,15 +438,18 @@ def test_a_broker_restarted_and_killed_in_mid_stream_and_down_at_start(bus: Bus)
             wait_for_problem(source, where + "Connection was refused *")
             broker.start()
             recorder.wait_for(len(recorder.counted) + 100)
-            assert (source.link.connects, source.link.disconnects[Cause.NETWORK]) == (2, 1)
+            assert (source.connection.connects, source.connection.disconnects[Cause.NETWORK]) == (
+                2,
+                1,
+            )
             broker.kill()
             assert len(recorder.counted) < 2900
-            wait_until(lambda: not source.link.connected, what="the kill to be noticed")
+            wait_until(lambda: not source.connection.connected, what="the kill to be noticed")
         with running(bus.source(), recorder, connected=False) as source:
             wait_for_problem(source, where + "Connection was refused *")
             broker.start()
             recorder.wait_for(3000)
-            assert (source.link.connects, source.link.disconnects.total()) == (1, 0)
+            assert (source.connection.connects, source.connection.disconnects.total()) == (1, 0)
     finally:
         if not broker.server.running:
             broker.start()
@@ -461,16 +466,16 @@ def test_a_connection_cut_closed_or_gone_silent_in_mid_stream_heals(bus: Bus, tl
             bus.numbered(range(2000))
             recorder.wait_for(100)
             proxy.cut()
-            wait_until(lambda: source.link.disconnects[Cause.NETWORK], what="the cut")
-            wait_until(lambda: source.link.connected, what="the connection")
+            wait_until(lambda: source.connection.disconnects[Cause.NETWORK], what="the cut")
+            wait_until(lambda: source.connection.connected, what="the connection")
             bus.broker.close_connections()
-            wait_until(lambda: source.link.disconnects[Cause.NETWORK] > 1, what="the end")
-            wait_until(lambda: source.link.connected, what="the connection")
+            wait_until(lambda: source.connection.disconnects[Cause.NETWORK] > 1, what="the end")
+            wait_until(lambda: source.connection.connected, what="the connection")
             proxy.swallow()
             wait_for_problem(source, "silent: no sign of life from the broker")
             proxy.heal()
             recorder.wait_for(2000)
-            assert source.link.disconnects[Cause.SILENT] == 1
+            assert source.connection.disconnects[Cause.SILENT] == 1
     assert recorder.numbers() == once(2000)
     assert bus.waiting() == 0
 
@@ -509,8 +514,8 @@ def test_a_deleted_queue_is_made_again_and_what_it_had_delivered_is_recorded(bus
         wait_until(lambda: bus.broker.queue_count(bus.queue) == 0, what="all to be delivered")
         bus.broker.delete_queue(bus.queue)
         gate.open.set()
-        wait_until(lambda: source.link.disconnects[Cause.CANCELLED], what="the cancellation")
-        wait_until(lambda: source.link.connected, what="the connection")
+        wait_until(lambda: source.connection.disconnects[Cause.CANCELLED], what="the cancellation")
+        wait_until(lambda: source.connection.connected, what="the connection")
         bus.numbered(range(100, 200))
         recorder.wait_for(200)
         assert bus.broker.bindings(bus.queue) == {f"{bus.root}.#"}
@@ -545,7 +550,7 @@ def test_a_queue_with_other_properties_is_told(bus: Bus) -> None:
     with running(bus.source(), Recorder(), connected=False) as source:
         wait_for_problem(source, "denied: the broker refuses *inequivalent arg 'auto_delete'*")
         bus.broker.delete_queue(bus.queue)
-        wait_until(lambda: source.link.connected, what="the connection")
+        wait_until(lambda: source.connection.connected, what="the connection")
 
 
 def url(host: str, login: str = ":".join(USER), vhost: str = "%2Fpublic_pubsub") -> str:
@@ -615,7 +620,7 @@ def test_it_tells_why_it_cannot_connect(
         source = AmqpSource("fedora", settings(file), bus.queue)
         with running(source, Recorder(), connected=False):
             wait_for_problem(source, expected.replace("{file}", str(file)))
-        assert source.link.connects == 0
+        assert source.connection.connects == 0
     for secret in ("-horse", "BEGIN"):
         assert secret not in caplog.text
 
@@ -653,9 +658,9 @@ def test_a_certificate_renewed_on_disk_is_used_at_the_next_connection(
     pair = bus.directory / "client.pem", bus.directory / "client.key"
     install(certificates.untrusted_client("fedora"), pair)
     with running(bus.source(certificate=pair), recorder, connected=False) as source:
-        wait_until(lambda: source.link.failures[Cause.TLS], what="the refusal")
+        wait_until(lambda: source.connection.failures[Cause.TLS], what="the refusal")
         install(certificates.client("fedora"), pair)
-        wait_until(lambda: source.link.connected, what="the connection")
+        wait_until(lambda: source.connection.connected, what="the connection")
         bus.numbered(range(100))
         recorder.wait_for(100)
     assert recorder.numbers() == once(100)

@@ -43,17 +43,17 @@ def test_the_books_are_what_sets_of_ids_say(fates: list[MessageTrace], observed:
     }
     books = balance(fates, observed)
     topic_of = {f.id: f.topic for f in fates}
-    for hop, (came, missing) in expected.items():
-        if hop not in observed:
+    for stage, (came, missing) in expected.items():
+        if stage not in observed:
             came, missing = set(), set()
-        lines = {topic: line for (topic, at), line in books.lines.items() if at is hop}
+        lines = {topic: line for (topic, at), line in books.lines.items() if at is stage}
         assert Counter({t: line.messages for t, line in lines.items()}) == Counter(
             topic_of[i] for i in came
         )
         assert Counter({t: line.missing for t, line in lines.items()}) == Counter(
             topic_of[i] for i in missing
         )
-        assert {f.id for at, f in books.missing if at is hop} == missing
+        assert {f.id for at, f in books.missing if at is stage} == missing
     unexpected = Counter(f.topic for f in fates if f.id in passed - seen)
     listening = Stage.LISTENER in observed
     assert sum(line.unexpected for line in books.lines.values()) == (
@@ -68,7 +68,7 @@ def test_the_books_are_what_sets_of_ids_say(fates: list[MessageTrace], observed:
 def test_no_message_is_lost_between_two_hops(fates: list[MessageTrace]):
     books = balance(fates, ALL)
     for topic in TOPICS:
-        bus, listener, worker = (books.lines[topic, hop] for hop in ALL)
+        bus, listener, worker = (books.lines[topic, stage] for stage in ALL)
         running = sum(f.topic == topic for f in books.running)
         assert bus.messages == listener.messages + listener.missing
         assert listener.messages == worker.messages + worker.missing + running
@@ -91,10 +91,10 @@ def test_no_message_is_lost_between_two_hops(fates: list[MessageTrace]):
 def test_each_hop_says_of_a_message(known: MessageTrace, listener: str, worker: str):
     books = balance([known], ALL)
 
-    def said(hop: Stage) -> str:
-        line = books.lines["a", hop]
+    def said(stage: Stage) -> str:
+        line = books.lines["a", stage]
         words = {"came": line.messages, "missing": line.missing, "unexpected": line.unexpected}
-        words["running"] = len(books.running) if hop is Stage.WORKER else 0
+        words["running"] = len(books.running) if stage is Stage.WORKER else 0
         return " ".join(word for word, number in words.items() if number) or "-"
 
     assert (said(Stage.LISTENER), said(Stage.WORKER)) == (listener, worker)

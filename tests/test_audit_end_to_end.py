@@ -30,12 +30,12 @@ interval = "1s"
 
 
 def audit(busmon: Busmon) -> Counter[tuple[str, str]]:
-    """Return the audit's sums by name and hop, without the zeros."""
+    """Return the audit's sums by name and stage, without the zeros."""
     names = ("messages", "missing", "recovered", "unexpected", "no_data_windows")
     asked = "&".join(f"name[]=busmon_audit_{name}_total" for name in names)
     _, lines = busmon.ask(f"/metrics?{asked}")
     sums = {
-        (sample.name[len("busmon_audit_") : -len("_total")], sample.labels["hop"]): sample.value
+        (sample.name[len("busmon_audit_") : -len("_total")], sample.labels["stage"]): sample.value
         for family in text_string_to_metric_families("\n".join(lines) + "\n")
         for sample in family.samples
         if sample.value

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from busmon.audit.auditor import Auditor
 from busmon.audit.balance import FINISHED, Stage
 from busmon.audit.corrections import AT_ONCE, LATE
-from busmon.audit.windows import AuditWindows, Totals, audited_hops
+from busmon.audit.windows import AuditWindows, Totals, audited_stages
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger, LedgerWriteError
@@ -93,7 +93,7 @@ class Bench:
 
     def sums(self, topic: str = "a") -> dict[Stage, Totals]:
         found = self.books.sums()
-        return {hop: found.get((BUS, topic, hop), Totals()) for hop in ALL}
+        return {stage: found.get((BUS, topic, stage), Totals()) for stage in ALL}
 
     def rows(self, statement: str) -> list[tuple[object, ...]]:
         with self.ledger.transaction() as db:
@@ -141,7 +141,7 @@ def test_a_late_report_is_recovered_and_no_counter_goes_down(bench: Bench):
         Stage.LISTENER: Totals(missing=1, recovered=1),
         Stage.WORKER: Totals(messages=1),  # what was passed late is followed all the same
     }
-    assert bench.rows("SELECT hop, recovered_at FROM missing") == [
+    assert bench.rows("SELECT stage, recovered_at FROM missing") == [
         ("listener", int((NOW + 5000) * 1000))
     ]
 
@@ -204,13 +204,13 @@ def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
     bench.see("2")
     bench.report("2")
     bench.close(NOW + 12 + MAX_GAP_SECONDS)
-    missing = {hop for hop, sums in bench.sums().items() if sums.missing}
-    no_data = {hop for hop, sums in bench.sums("").items() if sums.no_data}
+    missing = {stage for stage, sums in bench.sums().items() if sums.missing}
+    no_data = {stage for stage, sums in bench.sums("").items() if sums.no_data}
     assert missing == set(told) - {Stage.BUS}
     assert no_data == set(ALL) - set(told)
     assert bench.sums()[Stage.BUS] == Totals(messages=2)
-    rows = bench.rows("SELECT hop FROM windows WHERE messages IS NULL AND start < 1790000010000")
-    assert {hop for (hop,) in rows} == no_data
+    rows = bench.rows("SELECT stage FROM windows WHERE messages IS NULL AND start < 1790000010000")
+    assert {stage for (stage,) in rows} == no_data
 
 
 def test_a_window_waits_a_while_for_an_observers_next_sign_of_life(bench: Bench):
@@ -248,10 +248,10 @@ def test_while_busmon_is_blind_nothing_is_missing_before_it_sees_again(bench: Be
 
 
 def test_without_observers_only_the_bus_is_in_the_books():
-    assert audited_hops(Audit(), BUS) == (Stage.BUS,)
-    assert audited_hops(AUDIT, "centos") == (Stage.BUS,)
-    assert audited_hops(AUDIT.model_copy(update={"celery": None}), BUS) == ALL[:2]
-    assert audited_hops(AUDIT.model_copy(update={"reports": None}), BUS) == ALL[:1]
+    assert audited_stages(Audit(), BUS) == (Stage.BUS,)
+    assert audited_stages(AUDIT, "centos") == (Stage.BUS,)
+    assert audited_stages(AUDIT.model_copy(update={"celery": None}), BUS) == ALL[:2]
+    assert audited_stages(AUDIT.model_copy(update={"reports": None}), BUS) == ALL[:1]
 
 
 def test_after_a_long_absence_windows_are_closed_one_by_one_from_what_is_on_record(bench: Bench):
@@ -269,7 +269,7 @@ def test_a_window_of_another_length_goes_on_where_the_last_one_ended(bench: Benc
     bench.restart()
     assert bench.close(NOW + 102) == 1
     assert bench.sums()[Stage.BUS] == Totals(messages=2)
-    assert bench.rows("SELECT start, until FROM windows WHERE hop = 'bus' ORDER BY start") == [
+    assert bench.rows("SELECT start, until FROM windows WHERE stage = 'bus' ORDER BY start") == [
         (1_790_000_000_000, 1_790_000_010_000),
         (1_790_000_010_000, 1_790_000_100_000),
     ]
@@ -338,13 +338,13 @@ def test_every_series_of_a_known_topic_is_there_at_zero_and_beyond_the_last_rest
         for family in auditor.collect()
         for sample in family.samples
     }
-    every = {("messages_total", BUS, "a", hop) for hop in ALL}
+    every = {("messages_total", BUS, "a", stage) for stage in ALL}
     for name in ("missing_total", "recovered_total"):
-        every |= {(name, BUS, "a", hop) for hop in ALL[1:]}
+        every |= {(name, BUS, "a", stage) for stage in ALL[1:]}
     every |= {("unexpected_total", BUS, topic, "listener") for topic in ("a", "b")}
-    every |= {("no_data_windows_total", BUS, hop) for hop in ALL}
+    every |= {("no_data_windows_total", BUS, stage) for stage in ALL}
     assert {key for key, value in samples.items() if not value} == every
-    assert {key for key in samples if key[0] == "exact"} == {("exact", BUS, hop) for hop in ALL}
+    assert {key for key in samples if key[0] == "exact"} == {("exact", BUS, stage) for stage in ALL}
     assert samples["last_closed_timestamp_seconds",] == NOW
 
 
@@ -383,7 +383,7 @@ class Counted(Bench):
         """The listener's messages and missing, by the window's number."""
         rows = self.rows(
             "SELECT start, messages, missing, exact FROM windows"
-            " WHERE hop = 'listener' AND topic = ''"
+            " WHERE stage = 'listener' AND topic = ''"
         )
         return {int(start / 1000 - NOW) // 10: tuple(rest) for start, *rest in rows}
 
@@ -401,7 +401,7 @@ def test_without_a_tap_the_listener_is_balanced_by_numbers():
         assert [windows[n] for n in range(4)] == [(None, 0, 0)] * 3 + [(10, 0, 0)]
         assert {n for n, (_, missing, _) in windows.items() if missing} <= {11, 12, 13}
         assert bench.rows("SELECT * FROM missing") == []
-        assert bench.rows("SELECT DISTINCT exact FROM windows WHERE hop = 'bus'") == [(1,)]
+        assert bench.rows("SELECT DISTINCT exact FROM windows WHERE stage = 'bus'") == [(1,)]
 
 
 @pytest.mark.parametrize("what", ["a blind time", "a hole", "a restart"])
@@ -424,7 +424,7 @@ def test_after_a_break_the_numbers_are_compared_anew(what: str):
 
 
 @pytest.mark.parametrize(
-    ("keys", "audit", "hops"),
+    ("keys", "audit", "stages"),
     [
         ({}, READY, ALL[:2]),
         ({"routing_keys": ["a"]}, READY, ALL[:1]),
@@ -434,17 +434,17 @@ def test_after_a_break_the_numbers_are_compared_anew(what: str):
     ],
 )
 def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
-    bench: Bench, keys: dict[str, list[str]], audit: Audit, hops: tuple[Stage, ...]
+    bench: Bench, keys: dict[str, list[str]], audit: Audit, stages: tuple[Stage, ...]
 ):
     bus = AmqpBus.model_construct(type="amqp", **keys)
     config = Config.model_construct(audit=audit, buses={BUS: bus})
     exact = {
-        sample.labels["hop"]: sample.value
+        sample.labels["stage"]: sample.value
         for family in Auditor(config, bench.ledger, [BUS]).collect()
         for sample in family.samples
         if sample.name == "busmon_audit_exact"
     }
-    assert exact == {hop: hop is Stage.BUS or audit.reports is not None for hop in hops}
+    assert exact == {stage: stage is Stage.BUS or audit.reports is not None for stage in stages}
 
 
 def test_a_window_waits_for_a_monitor_that_is_asked_now_and_then():
@@ -497,26 +497,26 @@ class Model:
     def covered(self, observer: str, start: float, end: float) -> bool:
         return any(s <= start and e >= end for s, e in self.spans[observer])
 
-    def count(self, identity: str, hop: Stage, what: str) -> None:
-        self.counts[self.seen[identity][0], hop, what] += 1
+    def count(self, identity: str, stage: Stage, what: str) -> None:
+        self.counts[self.seen[identity][0], stage, what] += 1
 
     def settle(self, now: float) -> None:
         while self.close(now):
             pass
         came = [
-            (hop, i)
-            for hop, i in self.missing
-            if (i in self.passed if hop is Stage.LISTENER else self.finished(i))
+            (stage, i)
+            for stage, i in self.missing
+            if (i in self.passed if stage is Stage.LISTENER else self.finished(i))
         ]
         ended = [
             i
             for i, (_, due) in self.running.items()
             if self.finished(i) or due <= now - MAX_GAP_SECONDS
         ]
-        for hop, i in came:
-            self.missing.remove((hop, i))
-            self.count(i, hop, "recovered")
-            if hop is Stage.LISTENER:
+        for stage, i in came:
+            self.missing.remove((stage, i))
+            self.count(i, stage, "recovered")
+            if stage is Stage.LISTENER:
                 self.running[i] = self.starts[i], now + 30
         for i in ended:
             start, due = self.running.pop(i)
@@ -636,22 +636,22 @@ def test_over_late_reports_absences_and_restarts_the_books_are_the_models(events
                     bench.restart()
         wait(30)
         found = Counter()
-        for (_, topic, hop), sums in bench.books.sums().items():
+        for (_, topic, stage), sums in bench.books.sums().items():
             for name, number in sums._asdict().items():
-                found[topic, Stage(hop), name] += number
+                found[topic, Stage(stage), name] += number
         assert +found == +model.counts
         stored = {
             (Stage(h), i)
-            for h, i in bench.rows("SELECT hop, id FROM missing WHERE recovered_at IS NULL")
+            for h, i in bench.rows("SELECT stage, id FROM missing WHERE recovered_at IS NULL")
         }
         assert stored == model.missing
         names = ("messages", "missing", "unexpected", "recovered")
         added = ", ".join(f"sum({name})" for name in names)
         windows = Counter()
-        for topic, hop, *numbers in bench.rows(
-            f"SELECT topic, hop, {added} FROM windows WHERE topic != '' GROUP BY topic, hop"
+        for topic, stage, *numbers in bench.rows(
+            f"SELECT topic, stage, {added} FROM windows WHERE topic != '' GROUP BY topic, stage"
         ):
             windows.update(
-                {(topic, Stage(hop), name): n for name, n in zip(names, numbers, strict=True)}
+                {(topic, Stage(stage), name): n for name, n in zip(names, numbers, strict=True)}
             )
         assert +windows == Counter({key: n for key, n in found.items() if n and key[0]})

@@ -27,7 +27,7 @@ def numbers(busmon: Busmon) -> dict[str, float]:
         sample.name.removeprefix("busmon_audit_"): sample.value
         for family in text_string_to_metric_families("\n".join(lines) + "\n")
         for sample in family.samples
-        if sample.name.startswith("busmon_audit_") and sample.labels.get("hop") == "listener"
+        if sample.name.startswith("busmon_audit_") and sample.labels.get("stage") == "listener"
     }
 
 

@@ -61,10 +61,10 @@ class Bench:
     def __init__(self, audit: Audit = Audit(), now: float = NOW) -> None:  # noqa: B008 - frozen
         self.now = now
         self.ledger = Ledger(":memory:")
-        self.link = ConnectionState()
-        self.link.up()
-        links = {"fedora": self.link}
-        self.blind = BlindTime(self.ledger, links, now)
+        self.connection = ConnectionState()
+        self.connection.up()
+        connections = {"fedora": self.connection}
+        self.blind = BlindTime(self.ledger, connections, now)
         self.blind.tick(now)
         books = {"fedora": rule_set("all", Rules())}
         self.silence = SilenceWatcher(Silence(), self.ledger, books, self.blind)
@@ -77,7 +77,7 @@ class Bench:
             self.observers.append(CeleryObserver(audit.celery, self.ledger))
         if audit.reports:
             self.observers.append(TapObserver(self.ledger, "fedora"))
-        parts = (config, self.ledger, links, self.blind, self.silence, self.observers)
+        parts = (config, self.ledger, connections, self.blind, self.silence, self.observers)
         self.watch = VerdictWatcher(*parts, self.auditor, lambda: self.now)
 
     def refresh(self, after: float = 0.0) -> Verdict:
@@ -155,11 +155,11 @@ def test_a_connection_that_is_down_is_told_and_whether_it_is_busmons_own_doing()
         (Cause.LEDGER, FaultKind.BUSMON),
         (Cause.ERROR, FaultKind.BUSMON),
     ):
-        bench.link.down(cause, "detail")
+        bench.connection.down(cause, "detail")
         fault = bench.refresh()
         assert (fault.kind, fault.bus) == (kind, "fedora")
         assert fault.evidence[0].endswith(f"{cause}: detail")
-    bench.link.up()
+    bench.connection.up()
     assert bench.refresh().kind is FaultKind.NONE
     bench.ledger.close()
 
@@ -256,9 +256,9 @@ def test_what_busmon_gets_after_a_blind_time_is_not_held_against_the_listener():
         with bench.observing():
             wait_until(bench.observers[0].up, what="the monitor")
             assert bench.refresh(10).kind is FaultKind.NONE
-            bench.link.down(Cause.NETWORK, "gone")
+            bench.connection.down(Cause.NETWORK, "gone")
             bench.refresh(10)
-            bench.link.up()
+            bench.connection.up()
             bench.receive("kept by the broker")
             assert bench.wait(STALLED + DELAY + 10).kind is FaultKind.NONE
             assert bench.wait(STALLED + DELAY).kind is FaultKind.NONE
@@ -385,7 +385,7 @@ def verdict(busmon: Busmon) -> FaultKind:
 def wait_for(busmon: Busmon, kind: FaultKind) -> Sequence[str]:
     """Wait for this verdict, see that the metric says the same, and return the evidence."""
     wait_until(lambda: verdict(busmon) is kind, what=f"{kind}")
-    assert f'busmon_fault{{kind="{kind}"}} 1.0' in busmon.ask("/metrics?name[]=busmon_fault")[1]
+    assert f'busmon_verdict{{kind="{kind}"}} 1.0' in busmon.ask("/metrics?name[]=busmon_verdict")[1]
     _, [line] = busmon.ask("/v1/status")
     evidence: list[str] = json.loads(line)["evidence"]
     return evidence

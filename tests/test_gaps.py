@@ -82,10 +82,10 @@ def make_busmon(directory: Path, window: int) -> Busmon:
 
 
 def audited(busmon: Busmon, name: str) -> dict[tuple[str, ...], float]:
-    """Return one of the audit's counters of the topic, by hop, without the zeros."""
+    """Return one of the audit's counters of the topic, by stage, without the zeros."""
     _, lines = busmon.ask(f"/metrics?name[]=busmon_audit_{name}_total")
     return {
-        sample.labels["hop"]: sample.value
+        sample.labels["stage"]: sample.value
         for family in text_string_to_metric_families("\n".join(lines) + "\n")
         for sample in family.samples
         if sample.value and sample.labels.get("topic", TOPIC) == TOPIC
@@ -187,7 +187,7 @@ def test_where_nothing_is_missing_gaps_says_so_and_exits_with_0(past: Past):
     assert run("gaps", "--ledger", past.path, "--format", "ids") == ""
     answer = json.loads(run("gaps", "--ledger", past.path, "--format", "json"))
     assert (answer["gaps"], answer["no_data"]) == ([], [])
-    assert {"bus": "fedora", "hop": "listener"} in answer["audited"]
+    assert {"bus": "fedora", "stage": "listener"} in answer["audited"]
 
 
 def test_gaps_of_a_time_a_bus_or_a_topic_only(past: Past):
@@ -208,7 +208,7 @@ def test_times_without_data_are_no_gaps_and_tell_what_is_not_confirmed(past: Pas
     past.report(IDS[1])
     past.close(60)
     (told,) = json.loads(run("gaps", "--ledger", past.path, "--format", "json"))["no_data"]
-    assert (told["hop"], told["windows"], told["unconfirmed"]) == ("listener", 7, 1)
+    assert (told["stage"], told["windows"], told["unconfirmed"]) == ("listener", 7, 1)
     assert told["until"] - told["start"] == 28
     assert told["messages"] == []
     text = run("gaps", "--ledger", past.path)

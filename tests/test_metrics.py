@@ -1,4 +1,4 @@
-"""/metrics: what is exposed of the ledger, the links and the batches."""
+"""/metrics: what is exposed of the ledger, the connections and the batches."""
 
 import re
 import sqlite3
@@ -50,10 +50,10 @@ class Bench:
 
     def __init__(self, path: str, broker: str = "redis://localhost") -> None:
         self.ledger = Ledger(path)
-        self.links = {"fedora": ConnectionState(), "centos": ConnectionState()}
-        metrics = Metrics(self.ledger, self.links, "1.2.3", 1024**3)
+        self.connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
+        metrics = Metrics(self.ledger, self.connections, "1.2.3", 1024**3)
         books = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
-        blind = BlindTime(self.ledger, self.links, NOW)
+        blind = BlindTime(self.ledger, self.connections, NOW)
         self.silence = SilenceWatcher(Silence(), self.ledger, books, blind)
         ready = ReadyObserver(ReadyPoll(bus="fedora", url="http://localhost"), self.ledger)
         self.celery = CeleryObserver(Celery(bus="fedora", broker=broker), self.ledger)
@@ -62,9 +62,9 @@ class Bench:
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         reports = Reports(bus="fedora", token=SecretStr("token"))
         config = Config.model_construct(audit=Audit(reports=reports))
-        audit = Auditor(config, self.ledger, list(self.links))
+        audit = Auditor(config, self.ledger, list(self.connections))
         fault = VerdictWatcher(
-            config, self.ledger, self.links, blind, self.silence, watching, audit, lambda: NOW
+            config, self.ledger, self.connections, blind, self.silence, watching, audit, lambda: NOW
         )
         self.registry = make_registry(metrics, silence, observers, audit, fault)
         rejections = {"fedora": [NOT_JSON], "centos": []}
@@ -100,9 +100,9 @@ def busy(bench: Bench) -> Bench:
             message("6", "git.centos.org/pull-request.new", bus="centos"),
         ],
     )
-    bench.links["fedora"].up()
-    bench.links["fedora"].down(Cause.SILENT, "no heartbeat")
-    bench.links["centos"].down(Cause.TLS, "certificate verify failed")
+    bench.connections["fedora"].up()
+    bench.connections["fedora"].down(Cause.SILENT, "no heartbeat")
+    bench.connections["centos"].down(Cause.TLS, "certificate verify failed")
     return bench
 
 
@@ -184,7 +184,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(bench):
     ]:
         name = "busmon_messages_total"
         assert bench.value(name, **labels, outcome=outcome, reason=reason) == 0
-    for bus in bench.links:
+    for bus in bench.connections:
         assert bench.value("busmon_duplicates_total", bus=bus) == 0
         assert bench.value("busmon_topics_folded_total", bus=bus) == 0
         assert bench.value("busmon_bus_connected", bus=bus) == 0
@@ -284,7 +284,7 @@ def test_connections_are_told_by_bus_and_cause(bench):
     assert bench.value("busmon_bus_connects_total", bus="fedora") == 1
     assert bench.value("busmon_bus_disconnects_total", bus="fedora", reason="silent") == 1
     assert bench.value("busmon_bus_connect_failures_total", bus="centos", reason="tls") == 1
-    bench.links["fedora"].up()
+    bench.connections["fedora"].up()
     assert bench.value("busmon_bus_connected", bus="fedora") == 1
 
 

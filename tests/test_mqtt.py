@@ -62,7 +62,7 @@ def test_every_message_is_received_once(mosquitto: Mosquitto, root: str, version
     with running(settings(mosquitto, root, version=version), recorder) as source:
         mosquitto.publish(numbered(root, range(5000)))
         recorder.wait_for(5000)
-        assert (source.link.connects, source.link.problem()) == (1, None)
+        assert (source.connection.connects, source.connection.problem()) == (1, None)
     assert recorder.numbers() == once(5000)
     assert recorder.duplicates == 0
     for message in recorder.counted:
@@ -80,9 +80,9 @@ def test_nothing_is_lost_while_nothing_can_be_recorded(
     with running(settings(mosquitto, root, version=version), recorder) as source:
         recorder.failing = True
         mosquitto.publish(numbered(root, [0]), qos=0)  # no broker will send it again
-        wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the disconnection")
+        wait_until(lambda: source.connection.disconnects[Cause.LEDGER], what="the disconnection")
         mosquitto.publish(numbered(root, range(1, 1000)))
-        wait_until(lambda: source.link.failures[Cause.LEDGER], what="another try")
+        wait_until(lambda: source.connection.failures[Cause.LEDGER], what="another try")
         wait_for_problem(source, "ledger: disk full")
         recorder.failing = False
         recorder.wait_for(1000)
@@ -107,7 +107,7 @@ def test_a_bug_is_survived_and_loses_nothing(mosquitto: Mosquitto, root: str, ve
         mosquitto.publish(numbered(root, range(2, 100)))
         others.set()
         recorder.wait_for(100)
-        assert source.link.disconnects[Cause.ERROR] == 1
+        assert source.connection.disconnects[Cause.ERROR] == 1
     assert recorder.numbers() == once(100)
 
 
@@ -131,7 +131,7 @@ def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(
     with running(bus, recorder) as source:
         recorder.crashing = True
         mosquitto.publish(numbered(root, range(1000)))
-        wait_until(lambda: source.link.disconnects[Cause.LEDGER], what="the crash")
+        wait_until(lambda: source.connection.disconnects[Cause.LEDGER], what="the crash")
     recorder.crashing = False
     known = len(recorder.counted)
     before = recorder.duplicates  # of a second crash, where it was not stopped soon enough
@@ -224,13 +224,13 @@ def test_a_broker_down_at_start_and_restarted_in_mid_stream(
         where = broker.url.removeprefix("mqtt://")
         wait_for_problem(source, f"network: {where}: Connection refused")
         with broker:
-            wait_until(lambda: source.link.connected, what="the connection")
+            wait_until(lambda: source.connection.connected, what="the connection")
             broker.publish(numbered(root, range(2000)))
             recorder.wait_for(100)
             broker.restart()
             broker.publish(numbered(root, range(2000, 4000)))
             recorder.wait_for(4000)
-            assert source.link.connects == 2
+            assert source.connection.connects == 2
     assert recorder.numbers() == once(4000)
 
 
@@ -247,11 +247,11 @@ def test_a_network_gone_silent_is_noticed_and_heals(
             settings(mosquitto, root, url=url, keepalive=1, **changes), recorder
         ) as source:
             proxy.cut()
-            wait_until(lambda: source.link.disconnects[Cause.NETWORK], what="the reset")
-            wait_until(lambda: source.link.connected, what="the connection")
+            wait_until(lambda: source.connection.disconnects[Cause.NETWORK], what="the reset")
+            wait_until(lambda: source.connection.connected, what="the connection")
             proxy.swallow()
             mosquitto.publish(numbered(root, range(1000)))
-            wait_until(lambda: source.link.disconnects[Cause.SILENT], what="the silence")
+            wait_until(lambda: source.connection.disconnects[Cause.SILENT], what="the silence")
             proxy.heal()
             recorder.wait_for(1000)
     assert recorder.numbers() == once(1000)
@@ -323,9 +323,9 @@ def test_a_certificate_renewed_on_disk_is_used_at_the_next_connection(
     changes = {"ca": certificates.ca, "certificate": certificate, "key": key}
     bus = settings(mosquitto, root, url=mosquitto.tls_url, **changes)
     with running(bus, recorder, connected=False) as source:
-        wait_until(lambda: source.link.failures[Cause.TLS], what="the refusal")
+        wait_until(lambda: source.connection.failures[Cause.TLS], what="the refusal")
         install(certificates.client("busmon"), certificate, key)
-        wait_until(lambda: source.link.connected, what="the connection")
+        wait_until(lambda: source.connection.connected, what="the connection")
         mosquitto.publish(numbered(root, range(1000)))
         recorder.wait_for(1000)
     assert recorder.numbers() == once(1000)
@@ -344,7 +344,7 @@ def test_a_subscription_denied_is_not_a_connection(
         bus = settings(broker, root, version=version)
         with running(bus, Recorder(), connected=False) as source:
             wait_for_problem(source, f"denied: may not subscribe to {root}/#: *")
-            assert source.link.connects == 0
+            assert source.connection.connects == 0
 
 
 def deny_subscriptions(directory: Path) -> list[str]:
@@ -365,7 +365,7 @@ def test_a_session_taken_over_is_taken_back(
     with running(settings(mosquitto, root, version=version), recorder) as source:
         thief = paho.Client(CallbackAPIVersion.VERSION2, client_id=root, clean_session=False)
         thief.connect("127.0.0.1", mosquitto.port)
-        wait_until(lambda: source.link.disconnects[Cause.NETWORK], what="the take-over")
+        wait_until(lambda: source.connection.disconnects[Cause.NETWORK], what="the take-over")
         wait_until(lambda: f"is there another client with client_id {root}?" in caplog.text)
         mosquitto.publish(numbered(root, range(10)))
         recorder.wait_for(10)
@@ -479,7 +479,7 @@ def test_bad_payloads_are_rejected_one_by_one(mosquitto: Mosquitto, root: str) -
     with running(settings(mosquitto, root), recorder) as source:
         mosquitto.publish([*numbered(root, [0]), *bad, *numbered(root, [1])])
         recorder.wait_for(len(bad) + 2)
-        assert source.link.connects == 1
+        assert source.connection.connects == 1
     assert [message.rejected for message in recorder.counted] == [
         None,
         *(rejected for _, rejected in BAD),

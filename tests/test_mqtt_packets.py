@@ -84,7 +84,7 @@ def test_a_malformed_publish_ends_the_connection_and_nothing_before_it_is_lost(
         bus = settings_of(url, "busmon", version=version)
         with running(bus, recorder, connected=False) as source:
             wait_for_problem(source, "error: the broker breaks the protocol: check version")
-            assert source.link.disconnects[Cause.ERROR] == 1
+            assert source.connection.disconnects[Cause.ERROR] == 1
     assert recorder.numbers() == once(1)
 
 

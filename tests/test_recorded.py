@@ -223,7 +223,7 @@ def test_a_file_that_is_replayed_twice_is_counted_once(ledger: Ledger) -> None:
     for again in range(2):
         source = replay(FEDORA_FILE)
         source.run(monitor)
-        assert source.link.problem() is None
+        assert source.connection.problem() is None
         counted = {series: t.messages for series, t in ledger.counts().items() if t.messages}
         assert counted == expected
         assert ledger.duplicates()["recorded"] == again * len(FEDORA)
@@ -248,7 +248,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_are_replayed(tmp_path
     missing.unlink()
     source.run(AsTheyAre(taken))
     assert taken[-1].id == "one"
-    assert source.link.problem() == (
+    assert source.connection.problem() == (
         f"error: can't read {missing}: No such file or directory; can't read {cut}: "
         "Compressed file ended before the end-of-stream marker was reached"
     )
@@ -277,7 +277,7 @@ def test_a_slow_replay_stops_at_once(tmp_path: Path) -> None:
     running.join(timeout=10)
     assert not running.is_alive()
     assert len(taken) == 1
-    assert source.link.problem() == "stopped"
+    assert source.connection.problem() == "stopped"
 
 
 def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
     problems: list[str | None] = []
 
     def full_at_first(messages: Sequence[Message]) -> None:
-        problems.append(source.link.problem())
+        problems.append(source.connection.problem())
         if len(problems) == 1:
             raise LedgerWriteError("disk is full")
         taken(messages)
@@ -293,7 +293,7 @@ def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
     source.run(AsTheyAre(full_at_first))
     assert problems == [None, "ledger: disk is full"]
     assert taken.batches == [2]
-    assert source.link.problem() is None
+    assert source.connection.problem() is None
 
 
 def wait_for(condition: Any, seconds: float = 10) -> None:
@@ -342,7 +342,7 @@ def test_made_up_traffic_goes_on_until_stopped() -> None:
     running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
     running.start()
     wait_for(lambda: len(taken) > 200)
-    assert source.link.problem() is None
+    assert source.connection.problem() is None
     source.stop()
     running.join(timeout=10)
-    assert source.link.problem() == "stopped"
+    assert source.connection.problem() == "stopped"

@@ -287,9 +287,9 @@ class Bench:
 
     def __init__(self, path: str, max_silence: dict[str, int] | None = None) -> None:
         self.ledger = Ledger(path)
-        self.link = ConnectionState()
-        self.link.up()
-        self.blind = BlindTime(self.ledger, {"fedora": self.link}, MONDAY)
+        self.connection = ConnectionState()
+        self.connection.up()
+        self.blind = BlindTime(self.ledger, {"fedora": self.connection}, MONDAY)
         self.blind.tick(MONDAY)
         books = {"fedora": rule_set("all", Rules())}
         settings = Silence(max_silence=max_silence or {})
@@ -346,11 +346,11 @@ def test_a_topic_that_stopped_for_longer_than_is_learned_from_has_no_baseline(be
 def test_blind_time_is_not_silence(bench):
     bench.past("topic", 12, MONDAY)
     bench.watch.learn(MONDAY)
-    bench.link.stopped()
+    bench.connection.stopped()
     bench.blind.tick(MONDAY + 1)
     later = MONDAY + 3 * DAY
     assert not bench.state("topic", later).silent, "while it lasts"
-    bench.link.up()
+    bench.connection.up()
     bench.blind.tick(later)
     assert bench.state("topic", later + 1).expected == pytest.approx(0, abs=0.01)
     for second in range(0, 3 * DAY, 20):
@@ -363,8 +363,8 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path):
     bench.past("topic", 12, MONDAY)
     bench.watch.learn(MONDAY)
     bench.watch.refresh()
-    pause_limit = bench.state("topic").limit
-    for wait, expected in [(3600, 2.0), (7200, 4.0), (3 * DAY, pause_limit)]:
+    limit = bench.state("topic").limit
+    for wait, expected in [(3600, 2.0), (7200, 4.0), (3 * DAY, limit)]:
         last = bench.watch._last[Topic("fedora", "topic")]  # noqa: SLF001 - when it came
         bench.receive("topic", last + wait)
         bench.watch.refresh()

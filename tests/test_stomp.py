@@ -20,6 +20,7 @@ from busmon.message import Message
 from busmon.settings.models import StompBus
 from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
+from busmon.sources.stomp import session
 from busmon.sources.stomp.session import BATCH_SIZE, subscription_headers
 from busmon.sources.stomp.source import StompSource, message_of
 from tests.brokers import free_port, wait_until
@@ -140,7 +141,7 @@ def test_every_subscription_of_a_session_is_acknowledged(broker: Broker, ack: st
                 destination = destinations[number // 5 % 3]
                 publisher.send(destination, *numbered(range(number, number + 5)))
             recorder.wait_for(start + 150)
-        assert +source.link.disconnects == {}
+        assert +source.connection.disconnects == {}
     assert recorder.numbers() == once(300)
     assert recorder.duplicates == 0
 
@@ -169,7 +170,7 @@ def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
             assert halfway.wait(30)
             getattr(broker, how)()
         ended.set()
-        wait_until(lambda: not source.link.connected, what="the source to notice")
+        wait_until(lambda: not source.connection.connected, what="the source to notice")
         broker.start()
         recorder.wait_for(3000)
         with broker.publisher() as publisher:
@@ -177,7 +178,7 @@ def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
         recorder.wait_for(3001)
     assert recorder.numbers() == once(3001)
     assert recorder.duplicates > 0
-    assert +source.link.disconnects == {Cause.NETWORK: 1}
+    assert +source.connection.disconnects == {Cause.NETWORK: 1}
 
 
 def test_a_source_that_starts_before_its_broker_connects_when_it_comes(
@@ -186,10 +187,10 @@ def test_a_source_that_starts_before_its_broker_connects_when_it_comes(
     activemq.terminate()
     try:
         with running(bus(activemq.port), Recorder(), connected=False) as source:
-            wait_until(lambda: source.link.failures[Cause.NETWORK])
-            assert "refused" in str(source.link.problem())
+            wait_until(lambda: source.connection.failures[Cause.NETWORK])
+            assert "refused" in str(source.connection.problem())
             activemq.start()
-            wait_until(lambda: source.link.connected)
+            wait_until(lambda: source.connection.connected)
     finally:
         if not activemq.running:
             activemq.start()
@@ -205,12 +206,12 @@ def test_where_a_broker_fails_the_next_one_is_taken(activemq: ActiveMQ) -> None:
             publisher.send("/topic/test.failover", {"n": 1})
             recorder.wait_for(1)
             first.close()
-            wait_until(lambda: source.link.connects == 2)
+            wait_until(lambda: source.connection.connects == 2)
             assert second.accepted == 1
             publisher.send("/topic/test.failover", {"n": 2})
             recorder.wait_for(2)
-    assert +source.link.failures == {Cause.NETWORK: 1}
-    assert +source.link.disconnects == {Cause.NETWORK: 1}
+    assert +source.connection.failures == {Cause.NETWORK: 1}
+    assert +source.connection.disconnects == {Cause.NETWORK: 1}
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -223,16 +224,16 @@ def test_a_broker_gone_silent_is_noticed_within_its_heartbeats(
     proxy = Proxy(activemq.tls_port if tls else activemq.port)
     with proxy, running(bus(proxy.port, topic, **settings), recorder) as source:
         proxy.swallow()
-        wait_until(lambda: source.link.disconnects[Cause.SILENT], 10)
-        assert str(source.link.problem()).startswith("silent: 127.0.0.1:")
+        wait_until(lambda: source.connection.disconnects[Cause.SILENT], 10)
+        assert str(source.connection.problem()).startswith("silent: 127.0.0.1:")
         proxy.heal()
-        wait_until(lambda: source.link.connected)
+        wait_until(lambda: source.connection.connected)
         with Publisher(activemq.port) as publisher:
             publisher.send(topic, {"n": 1})
         recorder.wait_for(1)
         proxy.cut()
-        wait_until(lambda: source.link.disconnects[Cause.NETWORK])
-        wait_until(lambda: source.link.connected)
+        wait_until(lambda: source.connection.disconnects[Cause.NETWORK])
+        wait_until(lambda: source.connection.connected)
 
 
 def with_tls(certificates: Certificates, **changes: Path) -> dict[str, Any]:
@@ -291,8 +292,10 @@ def test_what_keeps_a_source_from_its_broker_is_told_with_what_to_check(
     told = []
     for port, settings, cause, text in cases:
         with running(bus(port, **settings), Recorder(), connected=False) as source:
-            problem = str(wait_until(lambda: +source.link.failures and source.link.problem()))
-        if set(+source.link.failures) != {cause} or not re.search(text, problem):
+            problem = str(
+                wait_until(lambda: +source.connection.failures and source.connection.problem())
+            )
+        if set(+source.connection.failures) != {cause} or not re.search(text, problem):
             told.append(f"{problem!r} instead of {cause} {text!r}")
         assert "wrong" not in problem
     assert not told
@@ -302,7 +305,7 @@ def test_a_broker_that_never_answers_is_silent(activemq: ActiveMQ) -> None:
     with Proxy(activemq.port) as proxy:
         proxy.swallow()
         with running(bus(proxy.port), Recorder(), connected=False) as source:
-            wait_until(lambda: source.link.failures[Cause.SILENT])
+            wait_until(lambda: source.connection.failures[Cause.SILENT])
 
 
 @both_brokers
@@ -313,8 +316,8 @@ def test_what_could_not_be_recorded_comes_again(broker: Broker) -> None:
     settings = bus(broker.port, topic, client_id="full", **broker.settings)
     with running(settings, recorder) as source, broker.publisher() as publisher:
         publisher.send(topic, *numbered(range(100)))
-        wait_until(lambda: source.link.disconnects[Cause.LEDGER])
-        assert source.link.problem() == "ledger: disk full"
+        wait_until(lambda: source.connection.disconnects[Cause.LEDGER])
+        assert source.connection.problem() == "ledger: disk full"
         recorder.failing = False
         recorder.wait_for(100)
     assert recorder.numbers() == once(100)
@@ -330,7 +333,7 @@ def test_a_bug_is_survived_and_loses_nothing(broker: Broker, what: str, at: int)
         with broker.publisher() as publisher:
             publisher.send(topic, *numbered(range(100)))
         recorder.wait_for(100)
-        assert source.link.disconnects[Cause.ERROR] == 1
+        assert source.connection.disconnects[Cause.ERROR] == 1
     assert recorder.numbers() == once(100)
 
 
@@ -356,7 +359,7 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
     assert len(recorder.numbers()) < 30
     with running(watched, slowly) as source:
         recorder.wait_for(30)
-        assert source.link.connects == 1
+        assert source.connection.connects == 1
     assert recorder.numbers() == once(30)
     assert max(sizes) < BATCH_SIZE + 2 * size
 
@@ -370,8 +373,8 @@ def test_a_deleted_queue_is_told_and_made_anew(rabbitmq: RabbitMQ) -> None:
         source
     ):
         rabbitmq.delete_queue(f"deleted:{topic}")
-        wait_until(lambda: source.link.disconnects[Cause.CANCELLED])
-        wait_until(lambda: source.link.connected)
+        wait_until(lambda: source.connection.disconnects[Cause.CANCELLED])
+        wait_until(lambda: source.connection.connected)
         with Publisher(rabbitmq.stomp_port, VHOST, username=user, passcode=passcode) as publisher:
             publisher.send(topic, {"n": 1})
         recorder.wait_for(1)
@@ -442,12 +445,12 @@ def test_a_broker_without_heartbeats_is_warned_of_and_an_old_one_refused(
                 client.recv(4096)
                 client.sendall(f"CONNECTED\n{answer}\n\n\0".encode())
                 if problem:
-                    wait_until(lambda: source.link.failures[Cause.NETWORK])
-                    assert re.match(problem, str(source.link.problem()))
+                    wait_until(lambda: source.connection.failures[Cause.NETWORK])
+                    assert re.match(problem, str(source.connection.problem()))
                     return
                 client.recv(4096)
                 client.sendall(b"RECEIPT\nreceipt-id:/queue/x\n\n\0")
-                wait_until(lambda: source.link.connected)
+                wait_until(lambda: source.connection.connected)
     assert f"127.0.0.1:{port} sends no heart-beats" in caplog.text
 
 
@@ -486,7 +489,7 @@ def test_a_message_that_the_broker_sends_twice_is_acknowledged_once(
                     said += client.recv(4096).decode()
                 wait_for_problem(source, "network: * the broker sent messages twice, *")
             with subscribed(listener):
-                wait_until(lambda: source.link.connects == 2, what="the next connection")
+                wait_until(lambda: source.connection.connects == 2, what="the next connection")
     assert re.findall(r"ACK\nid:(\d)", said) == ["0", "1", "3", "4"]
     assert (len(recorder.counted), recorder.duplicates) == (3, 2)
 

@@ -33,8 +33,8 @@ class Answer:
 
 
 def make(settings=Web(), problems=list, page=lambda: "<p>page</p>"):  # noqa: B008 - frozen
-    links = {"fedora": ConnectionState()}
-    registry = make_registry(Metrics(Ledger(":memory:"), links, "1.2.3"))
+    connections = {"fedora": ConnectionState()}
+    registry = make_registry(Metrics(Ledger(":memory:"), connections, "1.2.3"))
     return make_app(settings, registry, problems, page)
 
 
@@ -121,17 +121,17 @@ def test_ready_says_what_is_wrong_line_by_line():
 
 
 def test_each_source_that_does_not_receive_is_a_problem():
-    links = {"fedora": ConnectionState(), "centos": ConnectionState()}
+    connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
     ledger = Ledger(":memory:")
-    assert problems(links, ledger) == [
+    assert problems(connections, ledger) == [
         "fedora: not connected yet",
         "centos: not connected yet",
     ]
-    links["fedora"].up()
-    links["centos"].down(Cause.DENIED, "may not subscribe")
-    assert problems(links, ledger) == ["centos: denied: may not subscribe"]
-    links["centos"].up()
-    assert problems(links, ledger) == []
+    connections["fedora"].up()
+    connections["centos"].down(Cause.DENIED, "may not subscribe")
+    assert problems(connections, ledger) == ["centos: denied: may not subscribe"]
+    connections["centos"].up()
+    assert problems(connections, ledger) == []
 
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -269,19 +269,19 @@ def test_a_bug_is_logged_and_answered(caplog):
 
 
 def test_the_page_shows_each_bus_with_its_counts():
-    links = {"fedora": ConnectionState(), "centos": ConnectionState()}
-    links["fedora"].up()
+    connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
+    connections["fedora"].up()
     tallies = {
         Series("fedora", "a", "handled", ""): Count(1234, NOW - 5),
         Series("fedora", "b", "handled", ""): Count(1000, NOW - 7300),
         Series("fedora", "b", "ignored", "x"): Count(0, None),
     }
-    page = render(links, tallies, ["centos: not connected yet"], "1.2.3", NOW, WELL)
+    page = render(connections, tallies, ["centos: not connected yet"], "1.2.3", NOW, WELL)
     assert "<title>busmon: not ready</title>" in page
     for expected in ("1.2.3", "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
         assert expected in page
-    links["centos"].up()
-    assert "<title>busmon: ready</title>" in render(links, tallies, [], "1.2.3", NOW, WELL)
+    connections["centos"].up()
+    assert "<title>busmon: ready</title>" in render(connections, tallies, [], "1.2.3", NOW, WELL)
 
 
 def test_the_page_shows_whose_fault_it_is_and_why():

@@ -21,7 +21,7 @@ STEPS = 20  # of corrections in one look
 
 log = logging.getLogger(__name__)
 
-Labels = tuple[str, str, str]  # bus, topic, hop
+Labels = tuple[str, str, str]  # bus, topic, stage
 
 
 class Auditor:
@@ -62,30 +62,34 @@ class Auditor:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, from memory."""
-        sums, hops, topics = self._books.sums(), self._books.hops, self._topics()
-        passed = {bus: [hop for hop in on if hop is not Stage.BUS] for bus, on in hops.items()}
+        sums, stages, topics = self._books.sums(), self._books.stages, self._topics()
+        passed = {
+            bus: [stage for stage in on if stage is not Stage.BUS] for bus, on in stages.items()
+        }
         should = {place: on for place, on in topics.items() if on}
         exact = self._books.exact
-        by_number = [(b, "", hop) for b, on in hops.items() for hop in on if not exact(b, hop)]
+        by_number = [
+            (b, "", stage) for b, on in stages.items() for stage in on if not exact(b, stage)
+        ]
 
         def by_topic(at: Mapping[str, Sequence[Stage]]) -> list[Labels]:
-            return [(b, t, hop) for b, t in should for hop in at[b] if exact(b, hop)]
+            return [(b, t, stage) for b, t in should for stage in at[b] if exact(b, stage)]
 
         # The same series of both, so that one can be subtracted from the other.
         lacking = [*by_topic(passed), *by_number]
         yield _counter(
             "messages",
-            "Messages of closed windows that were to be handled and came by at the hop.",
-            _filled(sums, [*by_topic(hops), *by_number], "messages"),
+            "Messages of closed windows that were to be handled and came by at the stage.",
+            _filled(sums, [*by_topic(stages), *by_number], "messages"),
         )
         yield _counter(
             "missing",
-            "Messages of closed windows that came by at the hop before, but not at this one.",
+            "Messages of closed windows that came by at the stage before, but not at this one.",
             _filled(sums, lacking, "missing"),
         )
         yield _counter(
             "recovered",
-            "Missing messages that came by at the hop after all, within a day.",
+            "Missing messages that came by at the stage after all, within a day.",
             _filled(sums, lacking, "recovered"),
         )
         yield _counter(
@@ -96,22 +100,22 @@ class Auditor:
                 [
                     (b, t, Stage.LISTENER)
                     for b, t in topics
-                    if Stage.LISTENER in hops[b] and b != self._books.counted
+                    if Stage.LISTENER in stages[b] and b != self._books.counted
                 ],
                 "unexpected",
             ),
         )
-        places = [(bus, hop) for bus, on in hops.items() for hop in on]
+        places = [(bus, stage) for bus, on in stages.items() for stage in on]
         yield counter(
             "busmon_audit_no_data_windows_total",
-            "Closed windows in which not all was seen at the hop: nothing is told missing there.",
-            ["bus", "hop"],
+            "Closed windows in which not all was seen at the stage: nothing is told missing there.",
+            ["bus", "stage"],
             ((place, sums.get((place[0], "", place[1]), Totals()).no_data) for place in places),
         )
         yield gauge(
             "busmon_audit_exact",
             "1 where the books are balanced by the ids of messages, 0 where by their numbers.",
-            ["bus", "hop"],
+            ["bus", "stage"],
             ((place, self._books.exact(*place)) for place in places),
         )
         closed = self._books.last_closed()
@@ -139,7 +143,7 @@ class Auditor:
         """Return the known topics of the buses, and whether any of their messages is handled."""
         topics: dict[tuple[str, str], bool] = {}
         for series in self._ledger.counts():
-            if series.bus in self._books.hops:
+            if series.bus in self._books.stages:
                 place = series.bus, series.topic
                 topics[place] = topics.get(place, False) or series.outcome == Outcome.HANDLED
         return topics
@@ -166,4 +170,4 @@ def _filled(
 
 
 def _counter(name: str, text: str, values: Mapping[Labels, int]) -> Metric:
-    return counter(f"busmon_audit_{name}_total", text, ["bus", "topic", "hop"], values.items())
+    return counter(f"busmon_audit_{name}_total", text, ["bus", "topic", "stage"], values.items())

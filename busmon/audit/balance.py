@@ -1,6 +1,6 @@
 """The books of a window: what was seen and should be handled, what was passed on, what was done.
 
-Pure functions. A message that the rules judge handled is expected at each hop: the listener
+Pure functions. A message that the rules judge handled is expected at each stage: the listener
 should pass it on, and a worker should finish the task that was made of it.
 """
 
@@ -44,7 +44,7 @@ class MessageTrace(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """One line of the books: the messages of a topic at a hop."""
+    """One line of the books: the messages of a topic at a stage."""
 
     messages: int = 0
     missing: int = 0
@@ -67,7 +67,7 @@ class WindowBalance:
 def balance(fates: Iterable[MessageTrace], observed: Collection[Stage]) -> WindowBalance:
     """Return the books of the messages seen in a window.
 
-    `observed` are the hops whose observer saw everything: of the others nothing is said.
+    `observed` are the stages whose observer saw everything: of the others nothing is said.
     Where the listener was observed, each handled message is either passed or missing; where
     the workers were, each passed one is finished, missing (no worker took it), or running.
     """
@@ -90,18 +90,18 @@ def balance(fates: Iterable[MessageTrace], observed: Collection[Stage]) -> Windo
     return books
 
 
-def _enter(books: WindowBalance, fate: MessageTrace, hop: Stage, *, done: bool) -> None:
-    line = books.lines[fate.topic, hop]
+def _enter(books: WindowBalance, fate: MessageTrace, stage: Stage, *, done: bool) -> None:
+    line = books.lines[fate.topic, stage]
     if done:
         line.messages += 1
     else:
         line.missing += 1
-        books.missing.append((hop, fate))
+        books.missing.append((stage, fate))
 
 
-def recovered(hop: Stage, fate: MessageTrace) -> bool:
-    """Tell whether a message that was missing at `hop` has come by after all."""
-    return fate.passed if hop is Stage.LISTENER else fate.finished
+def recovered(stage: Stage, fate: MessageTrace) -> bool:
+    """Tell whether a message that was missing at `stage` has come by after all."""
+    return fate.passed if stage is Stage.LISTENER else fate.finished
 
 
 def next_window(start: float, length: float) -> float:

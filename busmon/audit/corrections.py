@@ -17,13 +17,13 @@ LATE = 24 * 3600.0  # seconds from a window's start in which it may still be cor
 AT_ONCE = 500  # rows of a step, which takes some milliseconds
 
 MISSING = """
-SELECT start, missing.id, missing.bus, hop, missing.topic,
+SELECT start, missing.id, missing.bus, stage, missing.topic,
     reports.state, reports.task, tasks.state
 FROM missing LEFT JOIN reports ON reports.id = missing.id AND reports.bus = missing.bus
 LEFT JOIN tasks ON tasks.id = reports.task
 WHERE recovered_at IS NULL AND start >= ?
-AND (start, missing.id, missing.bus, hop) > (?, ?, ?, ?)
-ORDER BY start, missing.id, missing.bus, hop LIMIT ?
+AND (start, missing.id, missing.bus, stage) > (?, ?, ?, ?)
+ORDER BY start, missing.id, missing.bus, stage LIMIT ?
 """
 RUNNING = """
 SELECT start, running.id, running.bus, due, running.topic,
@@ -34,14 +34,14 @@ WHERE tasks.state IN ('succeeded', 'failed') OR due <= ? ORDER BY due LIMIT ?
 """
 # A window that is forgotten already gets no row; the sums get what it adds all the same.
 WINDOW = """
-INSERT INTO windows SELECT start, until, bus, :topic, :hop, :messages, :missing, 0, :recovered, 1
-FROM windows WHERE start = :start AND bus = :bus AND hop = 'bus' LIMIT 1
+INSERT INTO windows SELECT start, until, bus, :topic, :stage, :messages, :missing, 0, :recovered, 1
+FROM windows WHERE start = :start AND bus = :bus AND stage = 'bus' LIMIT 1
 ON CONFLICT DO UPDATE SET messages = messages + excluded.messages,
     missing = missing + excluded.missing, recovered = recovered + excluded.recovered
 """
 SUM = """
-INSERT INTO audited (bus, topic, hop, messages, missing, unexpected, recovered, no_data)
-VALUES (:bus, :topic, :hop, :messages, :missing, :unexpected, :recovered, :no_data)
+INSERT INTO audited (bus, topic, stage, messages, missing, unexpected, recovered, no_data)
+VALUES (:bus, :topic, :stage, :messages, :missing, :unexpected, :recovered, :no_data)
 ON CONFLICT DO UPDATE SET messages = messages + excluded.messages,
     missing = missing + excluded.missing, unexpected = unexpected + excluded.unexpected,
     recovered = recovered + excluded.recovered, no_data = no_data + excluded.no_data
@@ -52,7 +52,7 @@ FROM windows WHERE start = ? AND bus = ? LIMIT 1
 """
 NOTHING = {"messages": 0, "missing": 0, "unexpected": 0, "recovered": 0, "no_data": 0}
 
-Cursor = tuple[int, str | bytes, int, str]  # start, id, bus, hop: the order of missing
+Cursor = tuple[int, str | bytes, int, str]  # start, id, bus, stage: the order of missing
 START: Cursor = (0, "", 0, "")
 
 
@@ -71,7 +71,7 @@ class Correction(NamedTuple):
     kind: CorrectionKind
     start: int  # of its window, ms
     bus: int
-    hop: Stage
+    stage: Stage
     fate: MessageTrace
 
 
@@ -85,10 +85,10 @@ def find(
     """
     rows = db.execute(MISSING, (milliseconds(now - LATE), *cursor, AT_ONCE)).fetchall()
     found = []
-    for start, id_, bus, hop, *known in rows:
+    for start, id_, bus, stage, *known in rows:
         fate = MessageTrace(id_, known[0], True, *known[1:])
-        if recovered(Stage(hop), fate):
-            found.append(Correction(CorrectionKind.RECOVERED, start, bus, Stage(hop), fate))
+        if recovered(Stage(stage), fate):
+            found.append(Correction(CorrectionKind.RECOVERED, start, bus, Stage(stage), fate))
     # An observer's next sign of life may take a while: only then can it have been blind.
     for start, id_, bus, due, *known in db.execute(
         RUNNING, (milliseconds(now - MAX_GAP_SECONDS), AT_ONCE)
@@ -114,20 +114,20 @@ def apply(
     `due`, by the numbers of the buses whose workers are audited, is when a worker should
     have finished what the listener passed on only now.
     """
-    for kind, start, bus, hop, fate in found:
-        row = NOTHING | {"start": start, "bus": bus, "topic": fate.topic, "hop": hop}
+    for kind, start, bus, stage, fate in found:
+        row = NOTHING | {"start": start, "bus": bus, "topic": fate.topic, "stage": stage}
         if kind is CorrectionKind.RECOVERED:
-            came = "UPDATE missing SET recovered_at = ? WHERE id = ? AND bus = ? AND hop = ?"
-            db.execute(came, (milliseconds(now), fate.id, bus, hop))
+            came = "UPDATE missing SET recovered_at = ? WHERE id = ? AND bus = ? AND stage = ?"
+            db.execute(came, (milliseconds(now), fate.id, bus, stage))
             add(db, row | {"recovered": 1})
-            if hop is Stage.LISTENER and bus in due and fate.task is not None:
+            if stage is Stage.LISTENER and bus in due and fate.task is not None:
                 run(db, bus, start, fate, due[bus])
             continue
         db.execute("DELETE FROM running WHERE id = ? AND bus = ?", (fate.id, bus))
         if kind is CorrectionKind.DONE:
             add(db, row | {"messages": 1})
         elif kind is CorrectionKind.LOST:
-            insert_missing(db, bus, start, hop, fate)
+            insert_missing(db, bus, start, stage, fate)
             add(db, row | {"missing": 1})
         elif db.execute(NO_DATA, (start, bus)).rowcount:
             db.execute(SUM, row | {"topic": "", "no_data": 1})
@@ -140,11 +140,11 @@ def add(db: sqlite3.Connection, row: Mapping[str, object]) -> None:
 
 
 def insert_missing(
-    db: sqlite3.Connection, bus: int, start: int, hop: Stage, fate: MessageTrace
+    db: sqlite3.Connection, bus: int, start: int, stage: Stage, fate: MessageTrace
 ) -> None:
     """Note a missing message."""
     new = "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?, NULL)"
-    db.execute(new, (bus, fate.id, hop, fate.topic, start))
+    db.execute(new, (bus, fate.id, stage, fate.topic, start))
 
 
 def run(db: sqlite3.Connection, bus: int, start: int, fate: MessageTrace, due: float) -> None:
@@ -156,7 +156,7 @@ def run(db: sqlite3.Connection, bus: int, start: int, fate: MessageTrace, due: f
 def prune(db: sqlite3.Connection, horizon: float) -> bool:
     """Forget some of what began before `horizon`, and tell whether there may be more."""
     more = False
-    for table, keys in (("windows", "start, bus, topic, hop"), ("missing", "id, bus, hop")):
+    for table, keys in (("windows", "start, bus, topic, stage"), ("missing", "id, bus, stage")):
         old = f"SELECT {keys} FROM {table} WHERE start < ? LIMIT ?"  # noqa: S608 - as above
         gone = f"DELETE FROM {table} WHERE ({keys}) IN ({old})"  # noqa: S608 - as above
         more |= db.execute(gone, (milliseconds(horizon), AT_ONCE)).rowcount == AT_ONCE

@@ -36,18 +36,18 @@ SEES = "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)
 CLOSE = "UPDATE closed SET until = ? WHERE until = ?"
 WINDOW = """
 INSERT INTO windows VALUES
-(:start, :until, :bus, :topic, :hop, :messages, :missing, :unexpected, 0, :exact)
+(:start, :until, :bus, :topic, :stage, :messages, :missing, :unexpected, 0, :exact)
 """
 SUMS = """
-SELECT name, topic, hop, messages, missing, unexpected, recovered, no_data
+SELECT name, topic, stage, messages, missing, unexpected, recovered, no_data
 FROM audited JOIN buses ON buses.id = audited.bus
 """
 
-Key = tuple[str, str, str]  # bus, topic, hop
+Key = tuple[str, str, str]  # bus, topic, stage
 
 
 class Totals(NamedTuple):
-    """What all closed windows come to, for one bus, topic and hop."""
+    """What all closed windows come to, for one bus, topic and stage."""
 
     messages: int = 0
     missing: int = 0
@@ -66,8 +66,8 @@ class Window(NamedTuple):
     no_data: Sequence[Stage]  # where not everything was observed
 
 
-def audited_hops(settings: Audit, bus: str, *, counted: bool = False) -> tuple[Stage, ...]:
-    """Return the hops that can be audited on this bus, by the observers configured for it.
+def audited_stages(settings: Audit, bus: str, *, counted: bool = False) -> tuple[Stage, ...]:
+    """Return the stages that can be audited on this bus, by the observers configured for it.
 
     `counted`: without a tap the listener is audited by numbers.
     """
@@ -93,7 +93,9 @@ class AuditWindows:
     ) -> None:
         tapped = settings.reports.bus if settings.reports else None
         self.counted = None if comparable == tapped else comparable
-        self.hops = {bus: audited_hops(settings, bus, counted=bus == self.counted) for bus in buses}
+        self.stages = {
+            bus: audited_stages(settings, bus, counted=bus == self.counted) for bus in buses
+        }
         self._ledger = ledger
         self._settings = settings
         self._numbers = {bus: ledger.bus_number(bus) for bus in buses}
@@ -133,7 +135,7 @@ class AuditWindows:
             # Signs of life come now and then: wait for the next ones.
             if now < told + self._patience and not self._all_see(db, end, told):
                 return False
-            windows = [self._balance(db, bus, start, end) for bus in self.hops]
+            windows = [self._balance(db, bus, start, end) for bus in self.stages]
         with self._ledger.transaction() as db:
             if db.execute(CLOSE, (milliseconds(end), self._closed)).rowcount:
                 for window in windows:
@@ -147,7 +149,7 @@ class AuditWindows:
         The next call goes on where this one ended, and begins anew at the end.
         """
         worked = {
-            self._numbers[bus]: bus for bus, hops in self.hops.items() if Stage.WORKER in hops
+            self._numbers[bus]: bus for bus, stages in self.stages.items() if Stage.WORKER in stages
         }
         with self._reading() as db:
             observers = {number: f"celery:{bus}" for number, bus in worked.items()}
@@ -176,17 +178,17 @@ class AuditWindows:
         with self._reading() as db:
             rows = db.execute(SUMS).fetchall()
             found = db.execute("SELECT until FROM closed").fetchone()
-        self._sums = {(bus, topic, hop): Totals(*sums) for bus, topic, hop, *sums in rows}
+        self._sums = {(bus, topic, stage): Totals(*sums) for bus, topic, stage, *sums in rows}
         self._closed: int | None = found[0] if found else None
 
     def _all_see(self, db: sqlite3.Connection, end: float, told: float) -> bool:
         """Tell whether the buses were watched up to `end`, and the observers saw up to `told`."""
         watched = ((WATCHED, number, end) for number in self._numbers.values())
         seen = (
-            (SEES, self._observer(bus, hop), told)
-            for bus, hops in self.hops.items()
-            for hop in hops
-            if hop in OBSERVERS
+            (SEES, self._observer(bus, stage), told)
+            for bus, stages in self.stages.items()
+            for stage in stages
+            if stage in OBSERVERS
         )
         return all(
             db.execute(question, (who, milliseconds(until))).fetchone()[0]
@@ -197,7 +199,7 @@ class AuditWindows:
         no_data = list(self._unobserved(db, bus, start, end))
         span = milliseconds(start), milliseconds(end), self._numbers[bus]
         fates = (MessageTrace(*row) for row in db.execute(FATES, span))
-        observed = [hop for hop in self.hops[bus] if hop not in no_data]
+        observed = [stage for stage in self.stages[bus] if stage not in no_data]
         if bus != self.counted:
             return Window(bus, start, end, balance(fates, observed), no_data)
         books = balance(fates, [Stage.BUS])
@@ -209,43 +211,43 @@ class AuditWindows:
                 books.lines["", Stage.LISTENER] = line
         return Window(bus, start, end, books, no_data)
 
-    def exact(self, bus: str, hop: str) -> bool:
-        """Tell whether the messages at a hop are matched by their ids, not by their number."""
-        return hop == Stage.BUS or bus != self.counted
+    def exact(self, bus: str, stage: str) -> bool:
+        """Tell whether the messages at a stage are matched by their ids, not by their number."""
+        return stage == Stage.BUS or bus != self.counted
 
-    def _observer(self, bus: str, hop: Stage) -> str:
-        return f"{'ready' if bus == self.counted else OBSERVERS[hop]}:{bus}"
+    def _observer(self, bus: str, stage: Stage) -> str:
+        return f"{'ready' if bus == self.counted else OBSERVERS[stage]}:{bus}"
 
     def _unobserved(
         self, db: sqlite3.Connection, bus: str, start: float, end: float
     ) -> Iterator[Stage]:
-        """Yield the hops of which not all was seen; what is behind one can't be told either."""
+        """Yield the stages of which not all was seen; what is behind one can't be told either."""
         grace = self._settings.grace
         # After a blind time comes what the broker kept meanwhile, and the listener had long ago.
         number, until = self._numbers[bus], milliseconds(end)
         (lost,) = db.execute(BLIND, (number, until, milliseconds(start - grace))).fetchone()
         lost |= not db.execute(WATCHED, (number, until)).fetchone()[0]
-        for hop in self.hops[bus]:
-            if hop in OBSERVERS:
-                lost |= not is_covered(db, self._observer(bus, hop), start, end + grace)
+        for stage in self.stages[bus]:
+            if stage in OBSERVERS:
+                lost |= not is_covered(db, self._observer(bus, stage), start, end + grace)
             if lost:
-                yield hop
+                yield stage
 
     def _enter(self, db: sqlite3.Connection, window: Window) -> None:
         bus, start = self._numbers[window.bus], milliseconds(window.start) or 0
         place = {"start": start, "until": milliseconds(window.end), "bus": bus}
-        for (topic, hop), line in window.books.lines.items():
-            row = corrections.NOTHING | place | {"topic": topic, "hop": hop} | line.counts()
+        for (topic, stage), line in window.books.lines.items():
+            row = corrections.NOTHING | place | {"topic": topic, "stage": stage} | line.counts()
             # A topic can be empty, too: that there is no data takes the place of its line.
-            if topic or hop not in window.no_data:
-                db.execute(WINDOW, row | {"exact": self.exact(window.bus, hop)})
+            if topic or stage not in window.no_data:
+                db.execute(WINDOW, row | {"exact": self.exact(window.bus, stage)})
             db.execute(corrections.SUM, row)
-        for hop in window.no_data:
-            row = corrections.NOTHING | place | {"topic": "", "hop": hop}
-            exact = self.exact(window.bus, hop)
+        for stage in window.no_data:
+            row = corrections.NOTHING | place | {"topic": "", "stage": stage}
+            exact = self.exact(window.bus, stage)
             db.execute(WINDOW, row | {"messages": None, "exact": exact})
             db.execute(corrections.SUM, row | {"no_data": 1})
-        for hop, fate in window.books.missing:
-            corrections.insert_missing(db, bus, start, hop, fate)
+        for stage, fate in window.books.missing:
+            corrections.insert_missing(db, bus, start, stage, fate)
         for fate in window.books.running:
             corrections.run(db, bus, start, fate, window.end + self._settings.longest_task)

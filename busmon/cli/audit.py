@@ -65,7 +65,7 @@ def gaps(
 ) -> None:
     """Tell which messages are missing, and where.
 
-    Reads the books that `busmon run` closes, also while it runs: for each window, hop and
+    Reads the books that `busmon run` closes, also while it runs: for each window, stage and
     topic the ids of the messages that should have come by and did not, each with the
     command that lets the listener consume it again. That takes it from Datagrepper, which
     has Fedora's messages; those of MQTT and STOMP are in no archive. Of a listener without

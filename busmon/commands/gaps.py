@@ -1,4 +1,4 @@
-"""`busmon gaps`: what is missing, by window and hop, and the command that heals it."""
+"""`busmon gaps`: what is missing, by window and stage, and the command that heals it."""
 
 import json
 import shlex
@@ -13,28 +13,28 @@ from uuid import UUID
 from busmon.audit.balance import Stage
 from busmon.ledger.sqlite import milliseconds, shown_id
 from busmon.settings.models import AmqpBus, Config, MqttBus, StompBus
-from busmon.text import printable
+from busmon.text import format_number, format_time, printable
 
 MISSING = """
-SELECT missing.start, coalesce(windows.until, missing.start), name, missing.hop, missing.topic,
+SELECT missing.start, coalesce(windows.until, missing.start), name, missing.stage, missing.topic,
     missing.id
 FROM missing JOIN buses ON buses.id = missing.bus
 LEFT JOIN windows ON windows.start = missing.start AND windows.bus = missing.bus
-    AND windows.topic = missing.topic AND windows.hop = missing.hop
+    AND windows.topic = missing.topic AND windows.stage = missing.stage
 WHERE recovered_at IS NULL AND coalesce(windows.until, missing.start) > :since
 AND (:bus IS NULL OR name = :bus) AND (:topic IS NULL OR missing.topic = :topic)
-ORDER BY missing.start, name, missing.hop, missing.topic, missing.id
+ORDER BY missing.start, name, missing.stage, missing.topic, missing.id
 """
 # Of these nobody knows the ids.
 COUNTED = """
-SELECT start, until, name, hop, topic, missing FROM windows JOIN buses ON buses.id = windows.bus
+SELECT start, until, name, stage, topic, missing FROM windows JOIN buses ON buses.id = windows.bus
 WHERE NOT exact AND missing AND until > :since
-AND (:bus IS NULL OR name = :bus) AND :topic IS NULL ORDER BY start, name, hop
+AND (:bus IS NULL OR name = :bus) AND :topic IS NULL ORDER BY start, name, stage
 """
 NO_DATA = """
-SELECT name, hop, bus, start, until FROM windows JOIN buses ON buses.id = windows.bus
+SELECT name, stage, bus, start, until FROM windows JOIN buses ON buses.id = windows.bus
 WHERE messages IS NULL AND until > :since AND (:bus IS NULL OR name = :bus)
-ORDER BY name, hop, start
+ORDER BY name, stage, start
 """
 # In a time without data: what should have been passed on, and no report says that it was.
 UNCONFIRMED = """
@@ -52,19 +52,19 @@ WHICH = (
     "which ones is not known without a tap: compare what Datagrepper has of that time, and some"
     " minutes before, with the listener's log; `busmon trace ID` tells what busmon knows of one"
 )
-AUDITED = "SELECT DISTINCT name, hop FROM audited JOIN buses ON buses.id = audited.bus"
+AUDITED = "SELECT DISTINCT name, stage FROM audited JOIN buses ON buses.id = audited.bus"
 
 
 class MissingMessage(NamedTuple):
     """A missing message, and the command that lets the listener consume it again."""
 
     id: str
-    reconsume_command: str | None
+    reconsume: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What is missing of one topic at one hop in one window; Unix times.
+    """What is missing of one topic at one stage in one window; Unix times.
 
     By numbers nobody knows of which topics and which messages: it is empty then, and so are
     they.
@@ -73,7 +73,7 @@ class Gap:
     start: float
     until: float
     bus: str
-    hop: str
+    stage: str
     topic: str
     missing: int
     exact: bool
@@ -82,12 +82,12 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """A time in which not all was seen at a hop; Unix times."""
+    """A time in which not all was seen at a stage; Unix times."""
 
     start: float
     until: float
     bus: str
-    hop: str
+    stage: str
     windows: int
     unconfirmed: int  # messages that should have come by, and of which that is not known
     messages: Sequence[MissingMessage]  # which these are, where that was asked
@@ -101,7 +101,7 @@ class Gaps:
     closed_until: float | None  # None: no window was closed yet
     gaps: Sequence[Gap] = ()
     no_data: Sequence[NoData] = ()
-    audited: Sequence[tuple[str, str]] = ()  # bus and hop
+    audited: Sequence[tuple[str, str]] = ()  # bus and stage
 
 
 def reconsume_command(bus: str, identity: str, config: Config | None) -> str | None:
@@ -137,28 +137,28 @@ def find(
         None if closed is None else closed / 1000,
         sorted([*_gaps(db, asked, config), *_counted(db, asked)], key=_place),
         list(_no_data(db, asked, config, listed=unconfirmed)),
-        [(name, hop) for name, hop in db.execute(AUDITED) if bus in {None, name}],
+        [(name, stage) for name, stage in db.execute(AUDITED) if bus in {None, name}],
     )
 
 
 def _gaps(
     db: sqlite3.Connection, asked: Mapping[str, object], config: Config | None
 ) -> Iterator[Gap]:
-    for (start, until, bus, hop, topic), rows in groupby(
+    for (start, until, bus, stage, topic), rows in groupby(
         db.execute(MISSING, asked), key=lambda row: row[:5]
     ):
         messages = _messages_of(bus, (row[5] for row in rows), config)
-        place = start / 1000, until / 1000, bus, hop, topic
+        place = start / 1000, until / 1000, bus, stage, topic
         yield Gap(*place, len(messages), True, messages)
 
 
 def _counted(db: sqlite3.Connection, asked: Mapping[str, object]) -> Iterator[Gap]:
-    for start, until, bus, hop, topic, missing in db.execute(COUNTED, asked):
-        yield Gap(start / 1000, until / 1000, bus, hop, topic, missing, False, [])
+    for start, until, bus, stage, topic, missing in db.execute(COUNTED, asked):
+        yield Gap(start / 1000, until / 1000, bus, stage, topic, missing, False, [])
 
 
 def _place(gap: Gap) -> tuple[float, str, str, str]:
-    return gap.start, gap.bus, gap.hop, gap.topic
+    return gap.start, gap.bus, gap.stage, gap.topic
 
 
 def _messages_of(
@@ -174,20 +174,20 @@ def _no_data(
 ) -> Iterator[NoData]:
     """Yield times without data, windows that follow each other as one."""
     spans: list[list[Any]] = []
-    for name, hop, bus, start, until in db.execute(NO_DATA, asked):
-        if spans and spans[-1][:3] == [name, hop, bus] and spans[-1][4] == start:
+    for name, stage, bus, start, until in db.execute(NO_DATA, asked):
+        if spans and spans[-1][:3] == [name, stage, bus] and spans[-1][4] == start:
             spans[-1][4:] = until, spans[-1][5] + 1
         else:
-            spans.append([name, hop, bus, start, until, 1])
-    for name, hop, bus, start, until, windows in spans:
+            spans.append([name, stage, bus, start, until, 1])
+    for name, stage, bus, start, until, windows in spans:
         messages, number = [], 0
-        if hop != Stage.BUS:
-            question = UNCONFIRMED + (NOT_PASSED if hop == Stage.LISTENER else NOT_DONE)
+        if stage != Stage.BUS:
+            question = UNCONFIRMED + (NOT_PASSED if stage == Stage.LISTENER else NOT_DONE)
             topic = asked["topic"]
             ids = (row[0] for row in db.execute(question, (start, until, bus, topic, topic)))
             messages = _messages_of(name, ids, config) if listed else []
             number = len(messages) or sum(1 for _ in ids)
-        yield NoData(start / 1000, until / 1000, name, hop, windows, number, messages)
+        yield NoData(start / 1000, until / 1000, name, stage, windows, number, messages)
 
 
 def as_ids(found: Gaps) -> str:
@@ -202,7 +202,7 @@ def as_json(found: Gaps) -> str:
     answer = {
         "since": found.since,
         "closed_until": found.closed_until,
-        "audited": [{"bus": bus, "hop": hop} for bus, hop in found.audited],
+        "audited": [{"bus": bus, "stage": stage} for bus, stage in found.audited],
         "gaps": list(map(_as_dict, found.gaps)),
         "no_data": list(map(_as_dict, found.no_data)),
     }
@@ -217,33 +217,35 @@ def as_table(found: Gaps) -> str:
     """Return everything for people to read, each message with the command that heals it."""
     lines = []
     for gap in found.gaps:
-        place = f"{_span(gap)}  {gap.bus}  {gap.hop}"
+        place = f"{_span(gap)}  {gap.bus}  {gap.stage}"
         if not gap.exact:
             lines += [f"{place}  at least {gap.missing} missing, by numbers", f"    {WHICH}"]
             continue
         lines.append(f"{place}  {printable(gap.topic)}  {gap.missing} missing")
         lines += (f"    {_healed(message)}" for message in gap.messages)
     for one in found.no_data:
-        lines.append(f"{_span(one)}  {one.bus}  {one.hop}  no data: {_why(one)}")
+        lines.append(f"{_span(one)}  {one.bus}  {one.stage}  no data: {_why(one)}")
         lines += (f"    {_healed(message)}" for message in one.messages)
     missing = sum(gap.missing for gap in found.gaps)
     since = format_time(found.since)
     if missing:
-        lines.append(f"{_messages(missing)} missing since {since}")
+        lines.append(f"{format_number(missing, 'message')} missing since {since}")
     else:
         lines.append(f"Nothing is known to be missing since {since}")
     return "\n".join([*lines, *_caveats(found)])
 
 
 def _healed(message: MissingMessage) -> str:
-    return message.heal or f"{printable(message.id)}: there is no archive to take it from again"
+    return (
+        message.reconsume or f"{printable(message.id)}: there is no archive to take it from again"
+    )
 
 
 def _why(one: NoData) -> str:
-    if one.hop == Stage.BUS:
+    if one.stage == Stage.BUS:
         return "busmon did not receive all the time"
-    done = "passed" if one.hop == Stage.LISTENER else "finished"
-    return f"of {_messages(one.unconfirmed)} it is not known that they were {done}"
+    done = "passed" if one.stage == Stage.LISTENER else "finished"
+    return f"of {format_number(one.unconfirmed, 'message')} it is not known that they were {done}"
 
 
 def _caveats(found: Gaps) -> Iterator[str]:
@@ -252,18 +254,9 @@ def _caveats(found: Gaps) -> Iterator[str]:
         yield "No window was closed yet."
         return
     yield f"The books are closed up to {format_time(found.closed_until)}."
-    listening = {bus for bus, hop in found.audited if hop != Stage.BUS}
+    listening = {bus for bus, stage in found.audited if stage != Stage.BUS}
     for bus in sorted({bus for bus, _ in found.audited} - listening):
         yield f"{bus}: no tap reports, so that nothing is known of its listener."
-
-
-def _messages(number: int) -> str:
-    return "1 message" if number == 1 else f"{number} messages"
-
-
-def format_time(unix: float) -> str:
-    """Return a Unix time for people to read."""
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _span(of: Gap | NoData) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web, host_port
+from busmon.text import format_address
 
 TIMEOUT = 5.0  # seconds for connecting, and for each part of the answer
 MAX_ANSWER_BYTES = 1024 * 1024  # bytes
@@ -35,10 +36,11 @@ def where(web: Web) -> Endpoint:
     """Return where the busmon with these settings serves, seen from the same machine."""
     host, port = host_port(web.listen)
     host = ANY.get(host, host)
-    name = f"[{host}]" if ":" in host else host
     scheme = "https" if web.certificate else "http"
     key = web.key if web.client_ca else None
-    return Endpoint(f"{scheme}://{name}:{port}", web.certificate, key, _credentials(web))
+    return Endpoint(
+        f"{scheme}://{format_address(host, port)}", web.certificate, key, _credentials(web)
+    )
 
 
 def ask(at: Endpoint) -> Verdict:

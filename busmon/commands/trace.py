@@ -7,7 +7,7 @@ from typing import Any
 
 from busmon.ledger.coverage import is_covered
 from busmon.ledger.sqlite import seconds, stored_id
-from busmon.text import printable
+from busmon.text import format_time, printable
 
 MESSAGE = """
 SELECT buses.name AS bus, coalesce(series.topic, reports.topic) AS topic,
@@ -22,8 +22,8 @@ WHERE seen.id IS NOT NULL OR reports.id IS NOT NULL
 ORDER BY buses.name
 """
 MISSING = """
-SELECT hop, start, recovered_at FROM missing JOIN buses ON buses.id = missing.bus
-WHERE missing.id = ? AND name = ? ORDER BY hop
+SELECT stage, start, recovered_at FROM missing JOIN buses ON buses.id = missing.bus
+WHERE missing.id = ? AND name = ? ORDER BY stage
 """
 
 Facts = Mapping[str, Any]  # of one message on one bus; times are Unix seconds
@@ -66,8 +66,8 @@ def _facts(db: sqlite3.Connection, identity: str, row: dict[str, Any]) -> Facts:
     at = times["received_at"]
     tapped = at is not None and is_covered(db, f"tap:{row['bus']}", at, at)
     missing = [
-        {"hop": hop, "window": start / 1000, "recovered_at": seconds(recovered)}
-        for hop, start, recovered in db.execute(MISSING, (stored_id(identity), row["bus"]))
+        {"stage": stage, "window": start / 1000, "recovered_at": seconds(recovered)}
+        for stage, start, recovered in db.execute(MISSING, (stored_id(identity), row["bus"]))
     ]
     return row | times | {"tap_watched": tapped, "missing": missing}
 
@@ -82,7 +82,9 @@ def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts["state"] == "passed":
         yield "worker", _worker(facts)
     for missing in facts["missing"]:
-        told = f"missing at the {missing['hop']} in the window of {format_time(missing['window'])}"
+        told = (
+            f"missing at the {missing['stage']} in the window of {format_time(missing['window'])}"
+        )
         late = missing["recovered_at"]
         yield "audit", told if late is None else f"{told}, recovered by {format_time(late)}"
 

@@ -17,6 +17,7 @@ from busmon.settings.models import (
 )
 from busmon.settings.units import SIZES, UNITS
 from busmon.sources.amqp import fedora_toml
+from busmon.text import format_address
 
 DURATIONS = {unit: size for unit, size in UNITS.items() if unit != "w"}  # 7d is plainer than 1w
 SHOWN = 3  # of a list, the first few
@@ -66,7 +67,7 @@ def _amqp(bus: AmqpBus) -> Iterator[Row]:
 def _mqtt(bus: MqttBus) -> Iterator[Row]:
     host, port = mqtt_broker(bus.url)
     security = _security(bus.url.startswith("mqtts:"), bus, bus.username is not None)
-    yield "broker", f"{_address(host, port)}, MQTT {bus.version}, {security}"
+    yield "broker", f"{format_address(host, port)}, MQTT {bus.version}, {security}"
     yield "subscribes", _counted(bus.topics, "topic")
     if bus.subtopics:
         yield "counts", f"what begins with {' or '.join(bus.subtopics)} after the first /"
@@ -129,10 +130,6 @@ def _counted(items: Sequence[str], noun: str) -> str:
     count = f"1 {noun}" if len(items) == 1 else f"{len(items)} {noun}s"
     more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return f"{count}: {', '.join(items[:SHOWN])}{more}"
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _quantity(number: int, units: Mapping[str, int]) -> str:

@@ -64,7 +64,7 @@ class TrafficSource:
         self, name: str, kind: Literal["fedora", "centos"], rate: float, seed: int | None = None
     ) -> None:
         self.name = name
-        self.link = ConnectionState()
+        self.connection = ConnectionState()
         self.rejections = fedora_message.REJECTIONS if kind == "fedora" else json_body.REJECTIONS
         self._make = self._fedora if kind == "fedora" else self._centos
         self._shares = FEDORA_SHARES if kind == "fedora" else CENTOS_SHARES
@@ -75,8 +75,8 @@ class TrafficSource:
 
     def run(self, handler: MessageHandler) -> None:
         """Hand over messages until stopped."""
-        feed(self.messages(), self._rate, self.link, self._stopping, handler)
-        self.link.stopped()
+        feed(self.messages(), self._rate, self.connection, self._stopping, handler)
+        self.connection.stopped()
 
     def stop(self) -> None:
         """Ask `run` to record the batch in hand and return."""

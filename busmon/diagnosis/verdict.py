@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from busmon.text import format_duration, format_number
+
 OWED = 3.0  # messages that other topics should have brought; by chance none comes once in 20 times
 BACKLOG = 10  # tasks by which a queue has to have grown
 FAILED = 5  # tasks that have to have failed, and most of them
@@ -57,7 +59,7 @@ class SilentTopic:
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """The books of the windows closed of late; `expected` is what came by at the hop before."""
+    """The books of the windows closed of late; `expected` is what came by at the stage before."""
 
     expected: int
     missing: int
@@ -167,12 +169,12 @@ def _silence(bus: BusFacts) -> Iterator[str]:
     if _whole(bus) and bus.last is not None:
         yield (
             f"connected, but no message of any topic has come for {format_duration(bus.last)};"
-            f" silent for too long are already {_count(len(bus.silent), 'topic')}"
+            f" silent for too long are already {format_number(len(bus.silent), 'topic')}"
         )
     for silent in sorted(bus.silent, key=lambda silent: silent.seconds):
         yield _told(silent)
     if not _whole(bus):
-        yield f"{_count(bus.flowing, 'other topic')} as usual{_newest(bus)}"
+        yield f"{format_number(bus.flowing, 'other topic')} as usual{_newest(bus)}"
 
 
 def _told(silent: SilentTopic) -> str:
@@ -198,7 +200,7 @@ def _listener_problems(bus: BusFacts) -> Iterator[str]:
     if bus.stalled:
         yield (
             f"the listener says that it consumes, but received nothing while the bus brought"
-            f" {_count(bus.stalled, 'message')} for it: its queue or its connection is dead"
+            f" {format_number(bus.stalled, 'message')} for it: its queue or its connection is dead"
         )
     if bus.tap and bus.tap.up is False:
         yield f"the tap in the listener's process is silent: {bus.tap.detail}"
@@ -220,12 +222,12 @@ def _workers(bus: BusFacts) -> Iterator[str]:
     for queue in bus.queues:
         if queue.stuck:
             yield (
-                f"{_count(queue.length, 'task')} waiting in the queue {queue.name},"
+                f"{format_number(queue.length, 'task')} waiting in the queue {queue.name},"
                 f" and no worker has taken one for {format_duration(queue.stuck)}"
             )
         if queue.grown >= BACKLOG:
             yield (
-                f"the queue {queue.name} grows: {_count(queue.length, 'task')} waiting,"
+                f"the queue {queue.name} grows: {format_number(queue.length, 'task')} waiting,"
                 f" {queue.grown} more than some minutes ago"
             )
 
@@ -240,15 +242,16 @@ def _unknown(bus: BusFacts) -> Iterator[str]:
         yield f"{bus.name}: nothing is known of the workers: {bus.celery.detail or 'no event yet'}"
     if bus.listener and bus.listener.unexpected:
         yield (
-            f"{bus.name}: the listener passed on {_count(bus.listener.unexpected, 'message')}"
+            f"{bus.name}: the listener passed on"
+            f" {format_number(bus.listener.unexpected, 'message')}"
             " that busmon's rules ignore: the rules have drifted (busmon trace ID)"
         )
 
 
 def _well(bus: BusFacts) -> str:
-    parts = [f"connected{_newest(bus)}", f"{_count(bus.flowing, 'topic')} as usual"]
+    parts = [f"connected{_newest(bus)}", f"{format_number(bus.flowing, 'topic')} as usual"]
     if bus.unlearned:
-        topics = _count(bus.unlearned, "topic")
+        topics = format_number(bus.unlearned, "topic")
         parts.append(f"{topics} of which it is not known yet what is usual")
     if bus.monitor is None and bus.tap is None:
         parts.append("its listener is not watched")
@@ -265,17 +268,5 @@ def _newest(bus: BusFacts) -> str:
     return "" if bus.last is None else f"; the newest message came {format_duration(bus.last)} ago"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _about(messages: float) -> str:
     return f"{messages:.0f}" if messages >= 10 else f"{messages:.1f}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a time in the unit that a reader wants."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"

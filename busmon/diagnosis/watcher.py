@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from prometheus_client.core import Metric
 
 from busmon.audit.auditor import Auditor
-from busmon.audit.balance import StageCounts as Place
+from busmon.audit.balance import Stage
 from busmon.diagnosis.history import History
 from busmon.diagnosis.verdict import (
     BusFacts,
@@ -67,7 +67,7 @@ class VerdictWatcher:
         self,
         config: Config,
         ledger: Ledger,
-        links: Mapping[str, ConnectionState],
+        connections: Mapping[str, ConnectionState],
         blind: BlindTime,
         silence: SilenceWatcher,
         observers: Sequence[Observer],
@@ -75,7 +75,7 @@ class VerdictWatcher:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
-        self._links = links
+        self._connections = connections
         self._blind = blind
         self._silence = silence
         self._observers = observers
@@ -86,11 +86,13 @@ class VerdictWatcher:
         self._delay = max(DELAY, 2.0 * audit.ready.interval if audit.ready else 0.0)
         self._heard: set[Observer] = set()
         span = WINDOWS * audit.window + audit.grace
-        self._sums = {bus: History[Counter[str]](span) for bus in links}
-        self._handled = {bus: History[int](STALLED + 2 * self._delay) for bus in links}
-        self._received = {bus: History[int | None](STALLED + 2 * self._delay) for bus in links}
+        self._sums = {bus: History[Counter[str]](span) for bus in connections}
+        self._handled = {bus: History[int](STALLED + 2 * self._delay) for bus in connections}
+        self._received = {
+            bus: History[int | None](STALLED + 2 * self._delay) for bus in connections
+        }
         self._lengths: dict[str, History[int]] = {}
-        self._tasks = {bus: History[tuple[bool, Counter[str]]](FAILING) for bus in links}
+        self._tasks = {bus: History[tuple[bool, Counter[str]]](FAILING) for bus in connections}
         self._fault = Verdict(FaultKind.NONE, "", ())
         self.refresh()
 
@@ -116,7 +118,7 @@ class VerdictWatcher:
         """Yield the metric of the verdict."""
         found = self.verdict().kind
         yield gauge(
-            "busmon_fault",
+            "busmon_verdict",
             "Whose fault it is, as far as busmon can tell: exactly one kind is 1, none if all is"
             " well. /v1/status and the page give the evidence.",
             ["kind"],
@@ -128,20 +130,21 @@ class VerdictWatcher:
         now = self._clock()
         tallies, states = self._ledger.counts(), self._silence.states(now)
         buses = tuple(
-            self._bus(bus, now, _seen(bus, tallies, now), _of(bus, states)) for bus in self._links
+            self._bus(bus, now, _seen(bus, tallies, now), _of(bus, states))
+            for bus in self._connections
         )
         self._fault = diagnose(Facts(problem=self._ledger.problem(), buses=buses))
         self._looked = now
 
     def _bus(self, bus: str, now: float, seen: "_Seen", states: Mapping[str, State]) -> BusFacts:
         self._handled[bus].add(now, seen.handled)
-        problem = self._links[bus].problem()
+        problem = self._connections[bus].problem()
         usual = [state for state in states.values() if state.ready and not state.silent]
         owed = [state.expected for state in usual if state.expected is not None]
         listener = self._observer(bus, ReadyObserver)
         celery = self._observer(bus, CeleryObserver)
         tap = next((o for o in self._observers if (o.kind, o.bus) == ("tap", bus)), None)
-        hops = self._hops(bus, now)
+        stages = self._stages(bus, now)
         done, idle = self._done(bus, celery, now)
         return BusFacts(
             name=bus,
@@ -158,10 +161,10 @@ class VerdictWatcher:
             monitor=self._monitor(listener, now) if listener else None,
             stalled=self._stalled(bus, listener, now) if listener else None,
             tap=self._sign(tap, "no report for half a minute", now) if tap else None,
-            listener=hops.get(Place.LISTENER),
+            listener=stages.get(Stage.LISTENER),
             fatal=tuple(sorted(seen.fatal)),
             celery=self._sign(celery, celery.problem() or "", now) if celery else None,
-            workers=hops.get(Place.WORKER),
+            workers=stages.get(Stage.WORKER),
             queues=tuple(self._queues(celery.lengths(), now, idle)) if celery else (),
             failed=done["failed"],
             succeeded=done["succeeded"],
@@ -200,8 +203,8 @@ class VerdictWatcher:
             return None
         return lately - before if len(set(received)) == 1 else 0
 
-    def _hops(self, bus: str, now: float) -> dict[Place, StageCounts]:
-        """Return what the windows closed of late come to, at each hop that is audited."""
+    def _stages(self, bus: str, now: float) -> dict[Stage, StageCounts]:
+        """Return what the windows closed of late come to, at each stage that is audited."""
         counts: Counter[str] = Counter()
         for (of, _, place), sums in self._auditor.sums().items():
             if of == bus:
@@ -215,7 +218,7 @@ class VerdictWatcher:
                 missing=max(0, news[f"{place} missing"] - news[f"{place} recovered"]),
                 unexpected=news[f"{place} unexpected"],
             )
-            for place in (Place.LISTENER, Place.WORKER)
+            for place in (Stage.LISTENER, Stage.WORKER)
             if any(news[f"{place} {name}"] for name in ("messages", "missing", "unexpected"))
         }
 

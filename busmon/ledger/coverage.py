@@ -16,7 +16,7 @@ def extend_coverage(
 ) -> None:
     """Note that the observer sees at `now`, and has seen everything `since` then, if given.
 
-    Unix times. A hole of less than `MAX_GAP_SECONDS` seconds after the last interval is closed; after a
+    Unix times. A pause of less than `MAX_GAP_SECONDS` after the last interval is closed; after a
     longer one a new interval begins.
     """
     until = milliseconds(now)

@@ -87,16 +87,16 @@ CREATE INDEX tasks_received ON tasks (received_at);
 CREATE TABLE windows (                         -- the closed books; without a row: nothing was
     start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,          -- ms
     topic TEXT NOT NULL,                       -- empty where there is no data: for the whole bus
-    hop TEXT NOT NULL,                         -- bus, listener or worker
+    stage TEXT NOT NULL,                         -- bus, listener or worker
     messages INTEGER,                          -- NULL: no data, the observer was down
     missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
     exact INTEGER NOT NULL,                    -- 1: by ids, 0: by counts
-    PRIMARY KEY (start, bus, topic, hop)
+    PRIMARY KEY (start, bus, topic, stage)
 ) WITHOUT ROWID;
 CREATE TABLE missing (                         -- the messages behind windows.missing
-    bus INTEGER NOT NULL, id NOT NULL, hop TEXT NOT NULL,
+    bus INTEGER NOT NULL, id NOT NULL, stage TEXT NOT NULL,
     topic TEXT NOT NULL, start INTEGER NOT NULL, recovered_at INTEGER,             -- ms
-    PRIMARY KEY (id, bus, hop)
+    PRIMARY KEY (id, bus, stage)
 ) WITHOUT ROWID;
 CREATE INDEX missing_at ON missing (start);
 CREATE TABLE running (                         -- of closed windows, what workers still have
@@ -105,11 +105,11 @@ CREATE TABLE running (                         -- of closed windows, what worker
     PRIMARY KEY (id, bus)
 ) WITHOUT ROWID;
 CREATE TABLE audited (                         -- all windows ever closed, summed up
-    bus INTEGER NOT NULL, topic TEXT NOT NULL, hop TEXT NOT NULL,
+    bus INTEGER NOT NULL, topic TEXT NOT NULL, stage TEXT NOT NULL,
     messages INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
     unexpected INTEGER NOT NULL DEFAULT 0, recovered INTEGER NOT NULL DEFAULT 0,
     no_data INTEGER NOT NULL DEFAULT 0,        -- windows, under an empty topic
-    PRIMARY KEY (bus, topic, hop)
+    PRIMARY KEY (bus, topic, stage)
 ) WITHOUT ROWID;
 CREATE TABLE closed (until INTEGER NOT NULL);  -- ms, one row: where the next window starts
 """

@@ -29,7 +29,7 @@ COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class Metrics:
-    """A collector over the ledger, the links of the sources by bus, and what was observed.
+    """A collector over the ledger, the connections of the sources by bus, and what was observed.
 
     `size_limit` is that of the ledger in bytes; None where nothing is pruned by size.
     """
@@ -37,17 +37,21 @@ class Metrics:
     def __init__(
         self,
         ledger: Ledger,
-        links: Mapping[str, ConnectionState],
+        connections: Mapping[str, ConnectionState],
         version: str,
         size_limit: int | None = None,
     ) -> None:
         self._ledger = ledger
         self._size_limit = size_limit
-        self._links = links
+        self._connections = connections
         self._build = version, platform.python_version()
         self._observing = threading.Lock()  # held for a batch or a copy, never while waiting
-        self._delays = defaultdict(lambda: Buckets(DELAYS), {bus: Buckets(DELAYS) for bus in links})
-        self._sizes = defaultdict(lambda: Buckets(SIZES), {bus: Buckets(SIZES) for bus in links})
+        self._delays = defaultdict(
+            lambda: Buckets(DELAYS), {bus: Buckets(DELAYS) for bus in connections}
+        )
+        self._sizes = defaultdict(
+            lambda: Buckets(SIZES), {bus: Buckets(SIZES) for bus in connections}
+        )
         self._batches = Buckets(BATCHES)
         self._commits = Buckets(COMMITS)
 
@@ -65,16 +69,16 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; waits neither for a broker nor for the disk."""
-        yield from _messages(self._ledger.counts(), self._links)
+        yield from _messages(self._ledger.counts(), self._connections)
         yield counter(
             "busmon_duplicates_total",
             "Messages delivered again that the ledger already had, and which were not counted.",
             ["bus"],
-            by_bus(dict.fromkeys(self._links, 0) | self._ledger.duplicates()),
+            by_bus(dict.fromkeys(self._connections, 0) | self._ledger.duplicates()),
         )
         with self._observing:
             yield from self._histograms()
-        yield from _connections(self._links)
+        yield from _connections(self._connections)
         yield from _ledger(self._ledger)
         if self._size_limit is not None:
             yield gauge(
@@ -178,31 +182,33 @@ def _messages(tallies: Mapping[Series, Count], buses: Iterable[str]) -> Iterator
     )
 
 
-def _connections(links: Mapping[str, ConnectionState]) -> Iterator[Metric]:
-    causes = [(bus, link, cause) for bus, link in links.items() for cause in Cause]
+def _connections(connections: Mapping[str, ConnectionState]) -> Iterator[Metric]:
+    causes = [
+        (bus, connection, cause) for bus, connection in connections.items() for cause in Cause
+    ]
     yield gauge(
         "busmon_bus_connected",
         "1 while the bus is connected and subscribed, else 0.",
         ["bus"],
-        by_bus({bus: link.connected for bus, link in links.items()}),
+        by_bus({bus: connection.connected for bus, connection in connections.items()}),
     )
     yield counter(
         "busmon_bus_connects_total",
         "Times that the bus was connected and subscribed.",
         ["bus"],
-        by_bus({bus: link.connects for bus, link in links.items()}),
+        by_bus({bus: connection.connects for bus, connection in connections.items()}),
     )
     yield counter(
         "busmon_bus_disconnects_total",
         "Connections or subscriptions to the bus that were lost, by why.",
         ["bus", "reason"],
-        (((bus, cause), link.disconnects[cause]) for bus, link, cause in causes),
+        (((bus, cause), connection.disconnects[cause]) for bus, connection, cause in causes),
     )
     yield counter(
         "busmon_bus_connect_failures_total",
         "Attempts to connect and subscribe to the bus that failed, by why.",
         ["bus", "reason"],
-        (((bus, cause), link.failures[cause]) for bus, link, cause in causes),
+        (((bus, cause), connection.failures[cause]) for bus, connection, cause in causes),
     )
 
 

@@ -133,7 +133,8 @@ class NoRedirect(HTTPRedirectHandler):
     """Goes where it is told, and nowhere else: the answer would be another server's."""
 
     def redirect_request(self, *_: object) -> None:
-        return None
+        """Follow no redirect."""
+        return
 
 
 def ask(url: str) -> Answer:

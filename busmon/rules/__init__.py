@@ -12,7 +12,7 @@ from busmon.rules import centos, imported, packit
 from busmon.rules.base import HANDLED, RAISES, UNMAPPED, Rule, RuleSet, TopicRules, always, ignored
 from busmon.settings.models import Rules
 
-__all__ = ["BOOKS", "HANDLED", "RAISES", "UNMAPPED", "Rule", "RuleBook", "ignored", "rule_book"]
+__all__ = ["HANDLED", "RAISES", "RULE_SETS", "UNMAPPED", "Rule", "RuleSet", "ignored", "rule_set"]
 
 RULE_SETS: dict[str, Callable[[Rules], RuleSet]] = {
     "packit": lambda rules: packit.rule_set(rules.packit),

@@ -110,7 +110,7 @@ class Baseline:
 
     rates: Rates
     pace: float
-    pause_limit: float
+    limit: float
 
     def expected(self, since: float, until: float, blind: Iterable[tuple[float, float]]) -> float:
         """Return how many messages should have come, without those of the blind times."""
@@ -157,7 +157,7 @@ class State:
     ready: bool  # whether there is a baseline
     silent: bool
     expected: float | None = None  # messages since the last one; None without a baseline
-    pause_limit: float | None = None  # messages
+    limit: float | None = None  # messages
 
 
 def judge(

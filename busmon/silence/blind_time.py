@@ -34,7 +34,7 @@ class Interval(NamedTuple):
 
 
 class WatchedBus(NamedTuple):
-    """What is to be seen of a link: whether it is up, and the times that it came up."""
+    """What is to be seen of a connection: whether it is up, and the times that it came up."""
 
     up: bool
     connects: int
@@ -90,11 +90,13 @@ def blind_by_hour(intervals: Iterable[Interval]) -> dict[int, float]:
 class BlindTime:
     """The blind times of all buses, kept in the ledger. Any thread may read."""
 
-    def __init__(self, ledger: Ledger, links: Mapping[str, ConnectionState], now: float) -> None:
+    def __init__(
+        self, ledger: Ledger, connections: Mapping[str, ConnectionState], now: float
+    ) -> None:
         self._ledger = ledger
-        self._links = links
-        self._numbers = {bus: ledger.bus_number(bus) for bus in links}
-        self._sights = {bus: self._load(bus, now) for bus in links}
+        self._connections = connections
+        self._numbers = {bus: ledger.bus_number(bus) for bus in connections}
+        self._sights = {bus: self._load(bus, now) for bus in connections}
         self._written = dict(self._sights)  # what the ledger has
         self._problem = False
 
@@ -102,14 +104,14 @@ class BlindTime:
         """Look at the connections until `stopping`, and note how it was at the end."""
         while not stopping.wait(TICK):
             self.tick(time.time())
-        self._write(self._links)  # not a tick: the links are being stopped
+        self._write(self._connections)  # not a tick: the connections are being stopped
 
     def tick(self, now: float) -> None:
         """Look at the connections, and write down what can't wait."""
         due = []
-        for bus, link in self._links.items():
+        for bus, connection in self._connections.items():
             before = self._sights[bus]
-            sight = before.after(now, WatchedBus(link.connected, link.connects))
+            sight = before.after(now, WatchedBus(connection.connected, connection.connects))
             self._sights[bus] = sight
             written = self._written[bus]
             news = (sight.receiving, sight.seconds) != (written.receiving, written.seconds)

@@ -93,7 +93,7 @@ class Source(Protocol):
     """One bus: receives its messages until stopped, whatever its broker does."""
 
     name: str
-    link: ConnectionState
+    connection: ConnectionState
 
     @property
     def rejections(self) -> Iterable[Judgement]:
@@ -111,32 +111,32 @@ LONGEST_DELAY = 30.0
 
 
 def keep_connected(
-    name: str, link: ConnectionState, stopping: threading.Event, session: Callable[[], None]
+    name: str, connection: ConnectionState, stopping: threading.Event, session: Callable[[], None]
 ) -> None:
     """Run `session` again and again until `stopping`, with backoff and jitter between.
 
-    `session` connects, calls `link.up()`, receives, and returns only when stopping; it
+    `session` connects, calls `connection.up()`, receives, and returns only when stopping; it
     raises Disconnected, or NotRecorded out of `record`, when it can't go on. A session
     that was up, and held for longer than it would now wait, starts the backoff anew.
     """
     delay = FIRST_DELAY
     while not stopping.is_set():
-        started, connects = time.monotonic(), link.connects
+        started, connects = time.monotonic(), connection.connects
         try:
             session()
         except Disconnected as error:
-            link.down(error.cause, error.detail)
+            connection.down(error.cause, error.detail)
         except LedgerWriteError as error:
-            link.down(Cause.LEDGER, str(error))
+            connection.down(Cause.LEDGER, str(error))
         except Exception as error:  # one bus's bug must not end the others
-            link.down(Cause.ERROR, repr(error))
+            connection.down(Cause.ERROR, repr(error))
             log.exception("%s: unexpected error", name)
         if stopping.is_set():
             break
-        if link.connects > connects and time.monotonic() - started > delay:
+        if connection.connects > connects and time.monotonic() - started > delay:
             delay = FIRST_DELAY
         pause = delay * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
-        log.warning("%s: %s; trying again in %.1f s", name, link.problem(), pause)
+        log.warning("%s: %s; trying again in %.1f s", name, connection.problem(), pause)
         stopping.wait(pause)
         delay = min(delay * 2, LONGEST_DELAY)
-    link.stopped()
+    connection.stopped()

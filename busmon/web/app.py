@@ -53,9 +53,13 @@ class Response:
 Endpoint = Callable[[WSGIEnvironment], Response]
 
 
-def problems(links: Mapping[str, ConnectionState], ledger: Ledger) -> list[str]:
+def problems(connections: Mapping[str, ConnectionState], ledger: Ledger) -> list[str]:
     """Return a line for each thing that keeps messages from being counted."""
-    lines = [f"{bus}: {problem}" for bus, link in links.items() if (problem := link.problem())]
+    lines = [
+        f"{bus}: {problem}"
+        for bus, connection in connections.items()
+        if (problem := connection.problem())
+    ]
     return [*lines, problem] if (problem := ledger.problem()) else lines
 
 

@@ -68,7 +68,7 @@ VERDICTS = {
 
 
 def render(
-    links: Mapping[str, ConnectionState],
+    connections: Mapping[str, ConnectionState],
     tallies: Mapping[Series, Count],
     problems: Iterable[str],
     version: str,
@@ -83,8 +83,8 @@ def render(
         if tally.messages and tally.last_received is not None:
             newest[series.bus] = max(tally.last_received, newest.get(series.bus, 0.0))
     rows = (
-        _row(bus, link, [counts[bus, outcome] for outcome in Outcome], newest.get(bus), now)
-        for bus, link in links.items()
+        _row(bus, connection, [counts[bus, outcome] for outcome in Outcome], newest.get(bus), now)
+        for bus, connection in connections.items()
     )
     wrong = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
     return PAGE.format(
@@ -100,9 +100,9 @@ def render(
 
 
 def _row(
-    bus: str, link: ConnectionState, counts: Iterable[int], newest: float | None, now: float
+    bus: str, connection: ConnectionState, counts: Iterable[int], newest: float | None, now: float
 ) -> str:
-    kind, state = ("good", "connected") if link.connected else ("bad", "not connected")
+    kind, state = ("good", "connected") if connection.connected else ("bad", "not connected")
     numbers = "".join(f'<td class="number">{count:,}</td>' for count in counts)
     return (
         f'<tr><th>{escape(bus)}</th><td class="{kind}">{state}</td>{numbers}'

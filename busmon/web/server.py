@@ -15,6 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from busmon.settings.models import Web, host_port
+from busmon.text import format_address
 
 MAX_HEAD_BYTES = 65536  # bytes of a request's first line and headers; a hundred of them at most
 
@@ -44,8 +45,8 @@ class WebServer:
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="web", args=(0.25,), daemon=True
         )
-        name = f"[{host}]" if ":" in host else host
-        self.url = f"{'https' if tls else 'http'}://{name}:{self._server.server_port}"
+        address = format_address(host, self._server.server_port)
+        self.url = f"{'https' if tls else 'http'}://{address}"
 
     def start(self) -> None:
         """Begin to answer, in threads of its own."""
@@ -117,7 +118,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self._changing = threading.Lock()
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family, *_, address = found[0]
-        super().__init__((str(address[0]), int(address[1])), RequestHandler)
+        super().__init__((str(address[0]), int(address[1])), _RequestHandler)
 
     def server_bind(self) -> None:
         TCPServer.server_bind(self)  # HTTPServer's asks the DNS for a name that nobody needs
@@ -182,7 +183,7 @@ class _Reader(BufferedReader):
         return line
 
 
-class RequestHandler(WSGIRequestHandler):
+class _RequestHandler(WSGIRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile = _Reader(self.rfile.detach())

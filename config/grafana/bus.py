@@ -33,8 +33,8 @@ from queries import (
 
 RIGHT, WRONG = [(None, GREY), (0, GREEN), (1, RED)], [(None, RED), (1, GREEN)]
 
-FAULT = newest("busmon_fault", f'{NAMESPACE},kind!="none"', "kind") + " == 1"
-WELL = newest("busmon_fault", f'{NAMESPACE},kind="none"', "kind") + " == 1"
+FAULT = newest("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind") + " == 1"
+WELL = newest("busmon_verdict", f'{NAMESPACE},kind="none"', "kind") + " == 1"
 MISSING = growth("busmon_audit_missing_total", TOPIC, HOP)
 RECOVERED = growth("busmon_audit_recovered_total", TOPIC, HOP)
 EXPECTED = newest("busmon_topic_expected_since_last_messages", TOPIC, "bus, topic")
@@ -83,7 +83,7 @@ AT_A_GLANCE = [
         "Missing at the listener or at the workers, in the windows closed in the time shown,"
         " less those that came after all. `busmon gaps` lists them. No data where neither a tap"
         " reports nor the listener's monitor is asked.",
-        Query(f"round(clamp_min(sum by (hop) ({MISSING} - {RECOVERED}), 0))", "{{hop}}"),
+        Query(f"round(clamp_min(sum by (stage) ({MISSING} - {RECOVERED}), 0))", "{{stage}}"),
         steps=RIGHT,
         span=6,
         none="not audited",

@@ -26,31 +26,31 @@ UP = {"0": ("down", RED), "1": ("up", GREEN)}
 GAPS = [
     row("Gaps"),
     graph(
-        "Messages by hop",
+        "Messages by stage",
         "Messages of closed windows that were to be handled: seen on the bus, passed on by the"
         " listener, finished by a worker. Some minutes behind, since a window is closed after its"
         " end.",
-        Query(pace("busmon_audit_messages_total", TOPIC, HOP, "hop"), "{{hop}}"),
+        Query(pace("busmon_audit_messages_total", TOPIC, HOP, "stage"), "{{stage}}"),
         unit=A_MINUTE,
     ),
     graph(
-        "Missing by hop and topic",
-        "Messages that came by at the hop before, but not at this one.",
+        "Missing by stage and topic",
+        "Messages that came by at the stage before, but not at this one.",
         Query(
-            named(pace("busmon_audit_missing_total", TOPIC, HOP, "bus, topic, hop")),
-            "{{hop}}: {{name}}",
+            named(pace("busmon_audit_missing_total", TOPIC, HOP, "bus, topic, stage")),
+            "{{stage}}: {{name}}",
         ),
         unit=A_MINUTE,
         stacked=True,
     ),
     graph(
-        "Gap by hop",
+        "Gap by stage",
         "All that is missing still, of all time: `missing - recovered`. It falls when messages"
         " come after all.",
         Query(
-            f"sum by (hop) ({newest('busmon_audit_missing_total', TOPIC, HOP)}"
+            f"sum by (stage) ({newest('busmon_audit_missing_total', TOPIC, HOP)}"
             f" - {newest('busmon_audit_recovered_total', TOPIC, HOP)})",
-            "{{hop}}",
+            "{{stage}}",
         ),
     ),
     graph(
@@ -58,8 +58,9 @@ GAPS = [
         "Windows without data, in which nothing is told missing; and messages that the listener"
         " passed on, though the rules ignore them.",
         Query(
-            f"sum by (hop) ({growth('busmon_audit_no_data_windows_total', BUS, 'bus, hop', '1h')})",
-            "windows without data in an hour: {{hop}}",
+            "sum by (stage)"
+            f" ({growth('busmon_audit_no_data_windows_total', BUS, 'bus, stage', '1h')})",
+            "windows without data in an hour: {{stage}}",
         ),
         Query(
             f"sum({growth('busmon_audit_unexpected_total', TOPIC, HOP, '1h')})",
@@ -113,7 +114,7 @@ DELIVERY = [
     timeline(
         "Faults",
         "What busmon's verdict was. Of several faults the most upstream one.",
-        Query(newest("busmon_fault", f'{NAMESPACE},kind!="none"', "kind"), "{{kind}}"),
+        Query(newest("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind"), "{{kind}}"),
         {"0": ("no", GREEN), "1": ("fault", RED)},
         span=12,
     ),

@@ -4,7 +4,7 @@ from panels import NAMESPACE
 
 BUS = f'{NAMESPACE},bus=~"$bus"'
 TOPIC = f'{BUS},topic=~"$topic"'
-HOP = "bus, topic, hop"
+HOP = "bus, topic, stage"
 SERIES = "bus, topic, outcome, reason"
 A_MINUTE = "suffix: /min"
 # What all topics of a bus begin with says nothing in a legend.

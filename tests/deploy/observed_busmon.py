@@ -1,4 +1,4 @@
-"""A real busmon with traffic, with observers that see, and with something wrong at each hop."""
+"""A real busmon with traffic, with observers that see, and with something wrong at each stage."""
 
 import json
 import sys

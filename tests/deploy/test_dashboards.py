@@ -128,13 +128,13 @@ def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus):
 
 
 def test_gaps_are_shown_at_both_hops(prometheus: Prometheus):
-    (asked,) = (asked for asked in queries() if asked.title == "Gap by hop")
+    (asked,) = (asked for asked in queries() if asked.title == "Gap by stage")
     expr = filled(asked.expr, dict.fromkeys(("namespace", "bus", "topic"), ".*"))
 
     def gaps() -> dict[str, float]:
-        return {one["metric"]["hop"]: one["values"][-1][1] for one in prometheus.now(expr)}
+        return {one["metric"]["stage"]: one["values"][-1][1] for one in prometheus.now(expr)}
 
-    wait_until(lambda: all(gaps().get(hop) for hop in ("listener", "worker")), what="gaps")
+    wait_until(lambda: all(gaps().get(stage) for stage in ("listener", "worker")), what="gaps")
 
 
 def test_grafana_is_told_where_the_dashboards_and_prometheus_are():

@@ -177,12 +177,12 @@ CAUSES = {
     ],
     "the listener is down": [
         {"alertname": "BusmonListenerDown", "bus": "fedora"},
-        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "hop": "listener"},
-        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "hop": "worker"},
+        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "stage": "listener"},
+        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonNotJudging", "bus": "fedora", "severity": "warning"},
     ],
     "the workers are down": [
-        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "hop": "worker"},
+        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
         {"alertname": "BusmonQueueStuck", "queue": "short-running"},
     ],
@@ -191,7 +191,7 @@ CAUSES = {
         {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "severity": "warning"},
     ],
     "the listener loses much": [
-        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "hop": "listener"},
+        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "stage": "listener"},
         {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "severity": "warning"},
     ],
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import SecretStr
 
 from busmon.settings.models import AmqpBus
+from busmon.text import format_address
 
 if TYPE_CHECKING:
     from pika import URLParameters
@@ -59,7 +60,7 @@ def read(path: Path) -> FedoraToml:
     return FedoraToml(
         path=path,
         amqp_url=SecretStr(conf["amqp_url"]),
-        broker=f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}",
+        broker=format_address(url.host, url.port),
         vhost=url.virtual_host,
         tls=secure,
         ca=_path(tls.get("ca_cert")),

@@ -35,7 +35,7 @@ UNREADABLE = struct.pack(f">LB{len(NAME)}scL", len(NAME) + 6, len(NAME), NAME, b
 
 
 class Delivery(NamedTuple):
-    """A message as the broker delivered it; of a body above MAX_BODY_BYTES only the beginning is kept.
+    """A message as the broker delivered it; a body above MAX_BODY_BYTES is cut off there.
 
     `size` is that of the whole body, in bytes.
     """

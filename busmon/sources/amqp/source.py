@@ -44,7 +44,7 @@ class AmqpSource:
         self, name: str, settings: AmqpBus, queue: str, *, opening: float = OPENING
     ) -> None:
         self.name = name
-        self.link = ConnectionState()
+        self.connection = ConnectionState()
         self._settings = settings
         self._queue = queue
         self._opening = opening
@@ -58,7 +58,7 @@ class AmqpSource:
         def session() -> None:
             blockingCallFromThread(reactor, self._start, handler)
 
-        keep_connected(self.name, self.link, self._stopping, session)
+        keep_connected(self.name, self.connection, self._stopping, session)
 
     def stop(self) -> None:
         """Ask `run` to return; a batch in hand is recorded and acknowledged first."""
@@ -85,7 +85,7 @@ class AmqpSource:
             opening = Deferred.fromCoroutine(self._subscribe(connection, toml))
             channel, consumer = await opening.addTimeout(self._opening, reactor)
             consumer.get().addErrback(inbox.end)  # it brings nothing but its end
-            self.link.up()
+            self.connection.up()
             log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
             await self._receive(channel, inbox, handler)
         except CancelledError:

@@ -43,7 +43,7 @@ class MqttSource:
 
     def __init__(self, name: str, settings: MqttBus) -> None:
         self.name = name
-        self.link = ConnectionState()
+        self.connection = ConnectionState()
         self.rejections = (*REJECTIONS, OTHER_SUBTOPIC) if settings.subtopics else REJECTIONS
         self._settings = settings
         self._stopping = threading.Event()
@@ -51,7 +51,7 @@ class MqttSource:
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped."""
-        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handler))
+        keep_connected(self.name, self.connection, self._stopping, lambda: self._session(handler))
         if self._kept:
             log.error("%s: messages of QoS 0 that are lost: %d", self.name, len(self._kept))
 
@@ -73,7 +73,7 @@ class MqttSource:
             self._kept = []
         with closing(Connection(self._settings, judge)) as connection:
             if self._subscribed(connection):
-                self.link.up()
+                self.connection.up()
                 log.info("%s: connected to %s", self.name, self._settings.url)
                 self._receive(connection, handler)
 
@@ -129,7 +129,7 @@ class MqttSource:
         if connack.is_failure:
             cause, hint = REFUSALS.get(connack.value, (Cause.NETWORK, "trying again"))
             raise Disconnected(cause, f"the broker refuses: {connack}; {hint}")
-        if self.link.connects and not connection.session_present:
+        if self.connection.connects and not connection.session_present:
             log.warning("%s: the broker kept no session; messages may be lost", self.name)
 
     def _check_subscriptions(self, suback: Sequence[ReasonCode]) -> None:

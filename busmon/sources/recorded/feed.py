@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def feed(
     messages: Iterable[Message],
     rate: float | None,
-    link: ConnectionState,
+    connection: ConnectionState,
     stopping: threading.Event,
     handler: MessageHandler,
 ) -> None:
@@ -34,9 +34,9 @@ def feed(
     remaining = map(handler.judge, messages)
     started = time.monotonic()
     delivered = 0
-    link.up()
+    connection.up()
     while not stopping.is_set() and (batch := list(islice(remaining, size))):
-        _record(batch, link, stopping, handler)
+        _record(batch, connection, stopping, handler)
         delivered += len(batch)
         if rate is not None:
             stopping.wait(started + delivered / rate - time.monotonic())
@@ -44,7 +44,7 @@ def feed(
 
 def _record(
     batch: list[Observation],
-    link: ConnectionState,
+    connection: ConnectionState,
     stopping: threading.Event,
     handler: MessageHandler,
 ) -> None:
@@ -52,10 +52,10 @@ def _record(
         try:
             handler.record(batch)
         except LedgerWriteError as error:
-            link.down(Cause.LEDGER, str(error))
-            log.warning("%s; trying again in %g s", link.problem(), RETRY)
+            connection.down(Cause.LEDGER, str(error))
+            log.warning("%s; trying again in %g s", connection.problem(), RETRY)
             stopping.wait(RETRY)
             continue
-        if not link.connected:
-            link.up()
+        if not connection.connected:
+            connection.up()
         return

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class ReplaySource:
     """Reads files of recorded messages once, in order.
 
-    Having read them all is no problem, and `link.problem()` stays None. A file that can't
+    Having read them all is no problem, and `connection.problem()` stays None. A file that can't
     be read, or not to its end, is passed over; the problem then says which, and trying
     again takes a restart.
     """
@@ -27,18 +27,18 @@ class ReplaySource:
 
     def __init__(self, name: str, settings: ReplayBus) -> None:
         self.name = name
-        self.link = ConnectionState()
+        self.connection = ConnectionState()
         self._settings = settings
         self._stopping = threading.Event()
         self._unreadable: list[str] = []
 
     def run(self, handler: MessageHandler) -> None:
         """Hand over every message; returns at the end of the last file, or when stopped."""
-        feed(self._messages(), self._settings.rate, self.link, self._stopping, handler)
+        feed(self._messages(), self._settings.rate, self.connection, self._stopping, handler)
         if self._unreadable:
-            self.link.down(Cause.ERROR, "; ".join(self._unreadable))
+            self.connection.down(Cause.ERROR, "; ".join(self._unreadable))
         elif self._stopping.is_set():
-            self.link.stopped()
+            self.connection.stopped()
 
     def stop(self) -> None:
         """Ask `run` to record the batch in hand and return."""

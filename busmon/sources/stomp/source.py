@@ -33,7 +33,7 @@ class StompSource:
 
     def __init__(self, name: str, settings: StompBus) -> None:
         self.name = name
-        self.link = ConnectionState()
+        self.connection = ConnectionState()
         self._settings = settings
         self._stopping = threading.Event()
         self._attempts = 0
@@ -43,7 +43,7 @@ class StompSource:
         # stomp.py would log bodies and the passcode at level debug, and each of its
         # warnings comes again as a cause of ours.
         logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
-        keep_connected(self.name, self.link, self._stopping, lambda: self._session(handler))
+        keep_connected(self.name, self.connection, self._stopping, lambda: self._session(handler))
 
     def stop(self) -> None:
         """Ask `run` to acknowledge the batch in hand and return."""
@@ -67,7 +67,7 @@ class StompSource:
                 message_of, bus=self.name, settings=self._settings, server=session.log_in()
             )
             session.subscribe()
-            self.link.up()
+            self.connection.up()
             log.info("%s: connected to %s", self.name, broker)
             while True:
                 headers, batch = [], []
