@@ -30,7 +30,7 @@ overload: .venv/development ## ten minutes of five times what busmon takes (ARGS
 	$(BIN)/python -m tests.faults.overload $(ARGS)
 
 silence-report: .venv/development ## simulate a year: who finds an outage when, with how many false alarms
-	$(BIN)/python -m tests.simulation.report $(ARGS)
+	$(BIN)/python -m tests.silence.simulation.report $(ARGS)
 
 lint: .venv/development ## check style, types and the Containerfile
 	$(BIN)/ruff check

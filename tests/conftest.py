@@ -7,13 +7,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.brokers.activemq import ActiveMQ, activemq  # noqa: F401 - a fixture
-from tests.brokers.certificates import Certificates
-from tests.brokers.mosquitto import Mosquitto, mosquitto  # noqa: F401 - a fixture
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.brokers.redis import redis  # noqa: F401 - a fixture
-from tests.busmon_process import Busmon
-from tests.streams import (
+from tests.support.brokers.activemq import ActiveMQ, activemq  # noqa: F401 - a fixture
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto, mosquitto  # noqa: F401 - a fixture
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.redis import redis  # noqa: F401 - a fixture
+from tests.support.busmon_process import Busmon
+from tests.support.streams import (
     Bus,
     Stream,
     centos_bus,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "busmon"
+PACKAGE = Path(__file__).parents[1] / "busmon"
 
 # A package imports only from those before it in this list.
 ORDER = [

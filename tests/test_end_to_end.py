@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from busmon.message import Outcome
-from tests.brokers import Server, free_port, wait_until
-from tests.brokers.rabbitmq import Publication, RabbitMQ
-from tests.busmon_process import Busmon
 from tests.samples import FEDORA, FEDORA_FILE
-from tests.streams import FROM_FEDORA, Bus, Stream, assert_exact, by_bus, publish
+from tests.support.brokers import Server, free_port, wait_until
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.busmon_process import Busmon
+from tests.support.streams import FROM_FEDORA, Bus, Stream, assert_exact, by_bus, publish
 
 
 def test_every_message_is_counted_exactly_once(busmon: Busmon, streams: list[Stream]) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pika.frame
 import pika.spec
 
-from tests.brokers import Server, free_port, wait_until
-from tests.busmon_process import Busmon
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
+from tests.support.brokers import Server, free_port, wait_until
+from tests.support.busmon_process import Busmon
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[1]
 SAMPLES = {
     "fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]},
     "centos": {"type": "replay", "rules": "centos", "files": [str(CENTOS_FILE)]},

@@ -14,8 +14,8 @@ from tests.bench.brokers import KEEPALIVE, amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_fedora
-from tests.brokers import Server
-from tests.brokers.rabbitmq import USER, VHOST, RabbitMQ
+from tests.support.brokers import Server
+from tests.support.brokers.rabbitmq import USER, VHOST, RabbitMQ
 
 MESSAGES = 50_000
 MESSAGES_FOR_CONSUME = 10_000  # it is slow, and gets no faster with more

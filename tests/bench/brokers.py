@@ -5,8 +5,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.brokers.certificates import Certificates
-from tests.brokers.rabbitmq import VHOST, RabbitMQ
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.rabbitmq import VHOST, RabbitMQ
 
 KEEPALIVE = 600  # seconds; more than a consumer is stopped while its queue is filled
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import Run, drain
-from tests.brokers import Server, wait_until
-from tests.busmon_process import PROJECT, Busmon
+from tests.support.brokers import Server, wait_until
+from tests.support.busmon_process import PROJECT, Busmon
 
 DONE = "done"  # what a consumer prints when it has acknowledged its last message
 

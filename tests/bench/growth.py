@@ -28,10 +28,10 @@ from tests.bench.measure import (
 )
 from tests.bench.rows import with_past
 from tests.bench.stream import from_fedora
-from tests.brokers import wait_until
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.busmon_process import Busmon
-from tests.ledgers import judged
+from tests.support.brokers import wait_until
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
+from tests.support.ledgers import judged
 
 ROWS = (1_000_000, 10_000_000, 30_000_000)
 PROCESSES = (1, 2, 4)

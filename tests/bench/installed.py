@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.busmon_process import Busmon
+from tests.support.busmon_process import Busmon
 
 # fedora-messaging imports pytest where it finds it: 6 MiB and 0.2 s that no user has.
 WITHOUT_PYTEST = "import sys; sys.modules['pytest'] = None; "

@@ -11,7 +11,7 @@ from busmon.service import YIELD_SECONDS
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile
 from tests.bench.rows import with_past
-from tests.ledgers import judged
+from tests.support.ledgers import judged
 
 RECORDED = 200_000  # messages for the bytes a row
 PAST = 1_000_000

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from zipfile import ZipFile
 
-from tests.brokers.activemq import HOME
-from tests.brokers.rabbitmq import PROGRAMS
+from tests.support.brokers.activemq import HOME
+from tests.support.brokers.rabbitmq import PROGRAMS
 
 LIBRARIES = (
     "fedora-messaging",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.brokers import Server, wait_until
+from tests.support.brokers import Server, wait_until
 
 MIB = 1 << 20
 CONSUMER_TIMEOUT = 600.0  # seconds until a consumer that has not finished hangs

@@ -21,12 +21,12 @@ from tests.bench.installed import as_installed
 from tests.bench.measure import CONSUMER_TIMEOUT, MIB, Cell, Table
 from tests.bench.rows import with_past
 from tests.bench.stream import from_centos, from_fedora
-from tests.brokers import wait_until
-from tests.brokers.activemq import ActiveMQ, Publisher
-from tests.brokers.certificates import Certificates
-from tests.brokers.mosquitto import Mosquitto
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.busmon_process import Busmon
+from tests.support.brokers import wait_until
+from tests.support.brokers.activemq import ActiveMQ, Publisher
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
 
 ROWS = 1_000_000
 MESSAGES = 1_000_000  # of all buses together

@@ -12,8 +12,8 @@ from tests.bench.brokers import KEEPALIVE
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_centos
-from tests.brokers.certificates import Certificates
-from tests.brokers.mosquitto import INFLIGHT, Mosquitto
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import INFLIGHT, Mosquitto
 
 MESSAGES = 50_000
 CHUNK = 5_000  # messages that the publisher has in memory

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from busmon.ledger.ledger import Ledger
-from tests.ledgers import judged
+from tests.support.ledgers import judged
 
 BUS = "past"
 RANGE = 1 << 128  # of a UUID

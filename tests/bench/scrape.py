@@ -25,9 +25,9 @@ from tests.bench.measure import (
     quantile,
 )
 from tests.bench.stream import from_fedora
-from tests.brokers import wait_until
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.busmon_process import Busmon
+from tests.support.brokers import wait_until
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
 
 SERIES = (100, 1_000, 10_000)  # of busmon_messages_total
 IDLE = 300  # scrapes

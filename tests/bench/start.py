@@ -13,9 +13,9 @@ from tests.bench.consumers import recorded
 from tests.bench.installed import WITHOUT_PYTEST, as_installed
 from tests.bench.measure import Spread, Table
 from tests.bench.stream import from_fedora
-from tests.brokers import wait_until
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.busmon_process import PROJECT, Busmon
+from tests.support.brokers import wait_until
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import PROJECT, Busmon
 
 MESSAGES = 1_000  # that wait in the queue
 IMPORTS = WITHOUT_PYTEST + "import busmon.cli, busmon.service, busmon.sources.amqp"

@@ -11,8 +11,8 @@ from tests.bench.brokers import KEEPALIVE
 from tests.bench.consumers import drain_busmon, drain_other
 from tests.bench.measure import Run, Table, compared, interleaved
 from tests.bench.stream import from_fedora
-from tests.brokers.activemq import ActiveMQ, Publisher
-from tests.brokers.certificates import Certificates
+from tests.support.brokers.activemq import ActiveMQ, Publisher
+from tests.support.brokers.certificates import Certificates
 
 MESSAGES = 20_000
 CHUNK = 1_000  # messages before the publisher waits for a receipt

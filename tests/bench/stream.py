@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from busmon.message import Outcome
-from tests.brokers.rabbitmq import Publication
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
+from tests.support.brokers.rabbitmq import Publication
 
 SMALLEST, TYPICAL, LARGEST = 300, 2_500, 25_000  # bytes of a body
 HUGE, HUGE_EVERY = 100_000, 500

@@ -8,7 +8,7 @@ import pytest
 from tests.bench import Options, amqp
 from tests.bench.__main__ import BENCHMARKS
 from tests.bench.measure import Run, Spread, Table, compared, interleaved
-from tests.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rabbitmq import RabbitMQ
 
 
 def run(seconds: float) -> Run:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from busmon.ledger.ledger import Ledger
 from tests.bench.rows import with_past
-from tests.ledgers import counted, judged
+from tests.support.ledgers import counted, judged
 
 
 def test_a_ledger_with_a_past_counts_on_and_forgets_as_any_other(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> N
         "certificate = 'exists'\nkey = 'exists'\nusername = 'u'\nsubtopics = 'pull-request,git'",
     )
     text += STOMP + in_bus(STOMP.replace("umb]", "umb2]"), "client_id = 'b'", "tls = true")
-    text += "\n[buses.old]\ntype = 'replay'\nrules = 'tests.listener:get_callback'\n"
+    text += "\n[buses.old]\ntype = 'replay'\nrules = 'tests.support.listener:get_callback'\n"
     text += "files = ['exists']\nrate = 10\n"
     assert describe(read(directory, text)) == (
         """\
@@ -50,7 +50,7 @@ umb2: stomp, rules all
   broker      localhost:61613, TLS, no password
   subscribes  1 destination: /topic/a
   session     durable, of client b, ack client
-old: replay, rules tests.listener:get_callback
+old: replay, rules tests.support.listener:get_callback
   reads       1 file: exists
   rate        10 messages a second
 web

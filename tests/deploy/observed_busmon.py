@@ -17,12 +17,12 @@ from uuid import uuid4
 
 from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
-from tests.brokers import Server, free_port
-from tests.brokers.redis import Redis
-from tests.busmon_process import PROJECT, Busmon
-from tests.celery_worker import PROCESS_MESSAGE, make_app
-from tests.ledgers import past
 from tests.samples import FEDORA, FEDORA_FILE
+from tests.support.brokers import Server, free_port
+from tests.support.brokers.redis import Redis
+from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.celery_worker import PROCESS_MESSAGE, make_app
+from tests.support.ledgers import past
 
 TOKEN = "t0ken-of-the-tap"
 BEAT = 0.3  # seconds between two reports of the tap
@@ -73,7 +73,7 @@ def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[
         )
     words = ["--pool=solo", "--without-gossip", "--without-mingle", "-E", "-l", "info"]
     worker = Server(
-        [sys.executable, "-m", "tests.celery_worker", redis.url, *words],
+        [sys.executable, "-m", "tests.support.celery_worker", redis.url, *words],
         directory / "worker.log",
         cwd=PROJECT,
         ready=lambda server: server.logged(" ready."),

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tests.busmon_process import PROJECT
 from tests.deploy.watched import Prometheus, filled, legend, watched
+from tests.support.busmon_process import PROJECT
 
 FOLDER = PROJECT / "config" / "grafana"
 PICTURE = FOLDER / "bus.png"

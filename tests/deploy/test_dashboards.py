@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.brokers import wait_until
-from tests.busmon_process import PROJECT
 from tests.deploy.observed_busmon import SILENT, USUAL
 from tests.deploy.watched import NAMESPACE, Prometheus, Values, filled, watched
+from tests.support.brokers import wait_until
+from tests.support.busmon_process import PROJECT
 
 GRAFANA = PROJECT / "config" / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))

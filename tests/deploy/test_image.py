@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.brokers import Server, free_port, wait_until
+from tests.support.brokers import Server, free_port, wait_until
 
 pytestmark = [
     # debootstrap makes device nodes, and chroot takes a user id that no user namespace of

@@ -15,10 +15,10 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tests.brokers import Server, accepts, free_port, wait_until
-from tests.brokers.proxy import Proxy
-from tests.brokers.rabbitmq import Publication, RabbitMQ
-from tests.busmon_process import Busmon
+from tests.support.brokers import Server, accepts, free_port, wait_until
+from tests.support.brokers.proxy import Proxy
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.busmon_process import Busmon
 
 CONFIG = Path(__file__).parents[2] / "config"
 STOPS, FLOWS = "pages.stops", "pages.flows"  # topics

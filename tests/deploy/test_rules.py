@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from busmon.settings.models import Web
-from tests.brokers.certificates import Certificates
 from tests.deploy.test_manifests import VARIANTS, the
+from tests.support.brokers.certificates import Certificates
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]

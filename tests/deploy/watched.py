@@ -11,9 +11,9 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from tests.brokers import Server, free_port
 from tests.deploy.exporter_server import EXPORTERS, exporters
 from tests.deploy.observed_busmon import observed_busmon
+from tests.support.brokers import Server, free_port
 
 NAMESPACE = "packit--prod"
 # What Grafana itself knows; the scrapes are a second apart.

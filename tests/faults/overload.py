@@ -24,10 +24,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-from tests.brokers import wait_until
-from tests.brokers.certificates import Certificates
-from tests.brokers.rabbitmq import VHOST, Publication, RabbitMQ
-from tests.busmon_process import Busmon, Series
+from tests.support.brokers import wait_until
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.rabbitmq import VHOST, Publication, RabbitMQ
+from tests.support.busmon_process import Busmon, Series
 
 PERIOD, SHARE = 0.1, 0.1  # seconds, and the part of them in which busmon runs
 BUSES = [f"fedora-{number}" for number in range(4)]

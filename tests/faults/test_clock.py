@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from tests.busmon_process import Busmon
-from tests.streams import Bus, assert_exact, in_mid_stream, publish
+from tests.support.busmon_process import Busmon
+from tests.support.streams import Bus, assert_exact, in_mid_stream, publish
 
 
 def test_a_clock_that_is_set_forward_and_back_breaks_no_connection_and_no_counter(

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import wait_until
-from tests.brokers.activemq import ActiveMQ
-from tests.brokers.certificates import Certificates
-from tests.brokers.mosquitto import Mosquitto
-from tests.brokers.proxy import Proxy
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.busmon_process import Busmon
-from tests.streams import (
+from tests.support.brokers import wait_until
+from tests.support.brokers.activemq import ActiveMQ
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.brokers.proxy import Proxy
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
+from tests.support.streams import (
     Bus,
     Stream,
     assert_exact,

@@ -18,10 +18,10 @@ from uuid import uuid4
 import pytest
 
 from busmon.ledger.ledger import Ledger
-from tests.brokers import wait_until
-from tests.brokers.mosquitto import Mosquitto
-from tests.busmon_process import Busmon
-from tests.ledgers import foreign, judged
+from tests.support.brokers import wait_until
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.busmon_process import Busmon
+from tests.support.ledgers import foreign, judged
 
 
 class Bus:

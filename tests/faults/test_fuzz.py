@@ -30,8 +30,8 @@ from busmon.sources.mqtt import source as mqtt_source
 from busmon.sources.mqtt.packets import Packet, read_publish
 from busmon.sources.stomp import source as stomp_source
 from busmon.sources.stomp.frames import FrameReader
-from tests.sources import count
-from tests.test_wire import bodies, encodings, headers
+from tests.sources.test_fedora_message import bodies, encodings, headers
+from tests.support.sources import count
 
 PACKIT = rule_set("packit", Rules())
 TOPICS = [topic for topic, _ in PACKIT.known_series()]

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.brokers.certificates import Certificates
-from tests.busmon_process import Busmon
+from tests.observers.test_tap import batch, report
 from tests.samples import FEDORA_FILE
-from tests.test_reports import batch, report
+from tests.support.brokers.certificates import Certificates
+from tests.support.busmon_process import Busmon
 from tests.test_service import settings
-from tests.test_web_server import rest, trusting
+from tests.web.test_server import rest, trusting
 
 TOKEN, REPORTS = "of-the-scraper", "of-the-tap"
 BUSES = {"fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}}

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.brokers.activemq import ActiveMQ, Publisher
-from tests.brokers.mosquitto import Mosquitto
-from tests.brokers.rabbitmq import Publication, RabbitMQ
-from tests.busmon_process import Busmon
-from tests.streams import standing_still
+from tests.support.brokers.activemq import ActiveMQ, Publisher
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.busmon_process import Busmon
+from tests.support.streams import standing_still
 
 MIB = 1024**2
 LARGE = 16 * MIB

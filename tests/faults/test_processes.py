@@ -4,12 +4,12 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from tests.brokers import wait_until
-from tests.brokers.activemq import ActiveMQ
-from tests.brokers.mosquitto import Mosquitto
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.busmon_process import Busmon
-from tests.streams import Stream, assert_exact, in_mid_stream, publish, standing_still
+from tests.support.brokers import wait_until
+from tests.support.brokers.activemq import ActiveMQ
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
+from tests.support.streams import Stream, assert_exact, in_mid_stream, publish, standing_still
 
 
 def test_killed_in_the_middle_of_a_stream_it_loses_nothing_and_counts_nothing_twice(

@@ -12,14 +12,14 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from tests.brokers import free_port, wait_until
-from tests.brokers.activemq import ActiveMQ, Publisher
-from tests.brokers.certificates import Certificates
-from tests.brokers.mosquitto import Mosquitto
-from tests.brokers.rabbitmq import Publication, RabbitMQ
-from tests.busmon_process import PROJECT, Busmon
-from tests.streams import COPR
-from tests.test_reports import batch, report
+from tests.observers.test_tap import batch, report
+from tests.support.brokers import free_port, wait_until
+from tests.support.brokers.activemq import ActiveMQ, Publisher
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.streams import COPR
 from tests.test_service import FEDORA_TOML, Pretender, buses, pretenders, settings
 
 CANARY = "c4nary"

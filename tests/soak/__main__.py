@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.brokers import wait_until
 from tests.soak.faults import FAULTS, Fault
 from tests.soak.stage import Stage, staged
-from tests.streams import by_bus
+from tests.support.brokers import wait_until
+from tests.support.streams import by_bus
 
 KEPT = Path(".cache/soak")
 ROUND = 45.0  # seconds of faults, before all has to be counted

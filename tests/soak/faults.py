@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import NamedTuple
 from urllib.request import urlopen
 
-from tests.brokers import wait_until
-from tests.brokers.proxy import Proxy
-from tests.brokers.rabbitmq import VHOST
 from tests.soak.stage import Stage
-from tests.streams import Sample, standing_still
+from tests.support.brokers import wait_until
+from tests.support.brokers.proxy import Proxy
+from tests.support.brokers.rabbitmq import VHOST
+from tests.support.streams import Sample, standing_still
 
 SCRAPERS = 20
 LARGE, HUGE = 2**20, 4 * 2**20  # bytes; one that busmon reads, and one that it does not

@@ -3,7 +3,7 @@
 import random
 import threading
 
-from tests.streams import Stream
+from tests.support.streams import Stream
 
 TICK = 0.5  # seconds
 RATES = 10, 80  # messages a second

@@ -6,14 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.brokers.activemq import ActiveMQ
-from tests.brokers.certificates import Certificates
-from tests.brokers.mosquitto import Mosquitto
-from tests.brokers.proxy import Proxy
-from tests.brokers.rabbitmq import RabbitMQ
-from tests.busmon_process import Busmon
 from tests.soak.publisher import Publisher
-from tests.streams import assert_exact, by_bus, proxied, started
+from tests.support.brokers.activemq import ActiveMQ
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.brokers.proxy import Proxy
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
+from tests.support.streams import assert_exact, by_bus, proxied, started
 
 BEAT = "5s"  # so that a dead connection is found out within a round
 

@@ -1,0 +1,84 @@
+"""The books by numbers, beside a real broker and a listener without a tap."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pika
+from prometheus_client.parser import text_string_to_metric_families
+
+from busmon.ledger.sqlite import read_only
+from tests.commands.test_gaps import run
+from tests.observers.test_ready import Listener
+from tests.support.brokers import wait_until
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
+
+HAD = 400  # messages before busmon came: so it is not taken for one that has just begun
+LOST = 20
+DEADLINE = 60.0  # seconds
+
+
+def numbers(busmon: Busmon) -> dict[str, float]:
+    """The audit's numbers of the listener, by name."""
+    _, lines = busmon.ask("/metrics")
+    return {
+        sample.name.removeprefix("busmon_audit_"): sample.value
+        for family in text_string_to_metric_families("\n".join(lines) + "\n")
+        for sample in family.samples
+        if sample.name.startswith("busmon_audit_") and sample.labels.get("stage") == "listener"
+    }
+
+
+def only_to_busmon(directory: Path, rabbitmq: RabbitMQ) -> None:
+    """Publish to busmon's own queue: nobody else may change what the listener's is bound to.
+
+    Half-way between two answers of the monitor, of which there are three a window here: what
+    comes at the same moment as an answer is taken for noise by the one next to it.
+    """
+    with read_only(str(directory / "ledger.sqlite")) as db:
+        (queue,) = db.execute("SELECT queue FROM buses").fetchone()
+        answers = "SELECT count(*), max(polled_at) FROM polls"
+        before, _ = db.execute(answers).fetchone()
+        wait_until(lambda: db.execute(answers).fetchone()[0] > before, what="the next answer")
+        polled_at = db.execute(answers).fetchone()[1] / 1000
+    wait_until(lambda: time.time() > polled_at + 0.9, what="the middle")
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.admin_url)) as connection:
+        channel = connection.channel()
+        for _ in range(LOST):
+            properties = pika.BasicProperties("application/json", "utf-8", {}, 2)
+            properties.message_id = str(uuid4())
+            channel.basic_publish("", queue, b"{}", properties)
+
+
+def test_what_a_listener_without_a_tap_did_not_get_is_counted(tmp_path: Path, rabbitmq: RabbitMQ):
+    listener = Listener(tmp_path, rabbitmq)
+    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
+    busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": toml}})
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write('\n[audit]\nwindow = "4s"\ngrace = "2s"\n')
+        file.write(f'[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "2s"\n')
+
+    def publish_until(reached: Callable[[dict[str, float]], object]) -> dict[str, float]:
+        """Let the bus flow, two messages a second."""
+        deadline = time.monotonic() + DEADLINE
+        while not reached(found := numbers(busmon)):
+            assert time.monotonic() < deadline, found
+            listener.publish("pass")
+            time.sleep(0.5)
+        return found
+
+    with listener:
+        listener.publish(*["pass"] * HAD)
+        with busmon:
+            busmon.wait_until_ready()
+            found = publish_until(lambda found: found["messages_total"] > 10)
+            assert (found["exact"], found["missing_total"]) == (0, 0)
+            only_to_busmon(tmp_path, rabbitmq)
+            publish_until(lambda found: found["missing_total"])
+            closed = numbers(busmon)["messages_total"]
+            found = publish_until(lambda found: found["messages_total"] > closed + 12)
+            assert LOST / 2 < found["missing_total"] <= LOST
+            told = f"{found['missing_total']:.0f} missing, by numbers"
+            assert told in run("gaps", "-c", tmp_path / "busmon.toml", status=1)

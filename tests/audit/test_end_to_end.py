@@ -1,0 +1,106 @@
+"""The books beside a real broker, listener with its tap, Redis and worker."""
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.brokers import Server, wait_until
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.brokers.redis import Redis
+from tests.support.busmon_process import PROJECT, Busmon
+from tests.tap.test_tap import TOKEN, Listener
+
+WINDOW, GRACE = 6, 2  # seconds
+CONFIGURATION = f"""
+[audit]
+window = "{WINDOW}s"
+grace = "{GRACE}s"
+[audit.reports]
+bus = "fedora"
+token = "{TOKEN}"
+[audit.celery]
+bus = "fedora"
+broker = "{{broker}}"
+interval = "1s"
+"""
+
+
+def audit(busmon: Busmon) -> Counter[tuple[str, str]]:
+    """Return the audit's sums by name and stage, without the zeros."""
+    names = ("messages", "missing", "recovered", "unexpected", "no_data_windows")
+    asked = "&".join(f"name[]=busmon_audit_{name}_total" for name in names)
+    _, lines = busmon.ask(f"/metrics?{asked}")
+    sums = {
+        (sample.name[len("busmon_audit_") : -len("_total")], sample.labels["stage"]): sample.value
+        for family in text_string_to_metric_families("\n".join(lines) + "\n")
+        for sample in family.samples
+        if sample.value
+    }
+    return Counter({place: int(total) for place, total in sums.items()})
+
+
+def celery_is_seen(busmon: Busmon) -> bool:
+    _, lines = busmon.ask("/metrics?name[]=busmon_observer_up")
+    return any('observer="celery"' in line and line.endswith(" 1.0") for line in lines)
+
+
+def message(listener: Listener, do: str, work: str) -> Publication:
+    return Publication(topic=listener.key, body=json.dumps({"do": do, "work": work}).encode())
+
+
+def closed(busmon: Busmon) -> float:
+    name = "busmon_audit_last_closed_timestamp_seconds"
+    _, lines = busmon.ask(f"/metrics?name[]={name}")
+    return next(float(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def test_what_the_listener_drops_is_missing_and_what_the_worker_did_is_in_the_books(
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
+):
+    listener = Listener(tmp_path / "listener", rabbitmq, redis)
+    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
+    bus = {"type": "amqp", "rules": "all", "config": toml}
+    worker = Server(
+        [
+            sys.executable,
+            "-m",
+            "tests.support.celery_worker",
+            redis.url,
+            "--concurrency=1",
+            "-E",
+            "-l",
+            "info",
+        ],
+        tmp_path / "worker.log",
+        cwd=PROJECT,
+        ready=lambda server: server.logged(" ready."),
+    )
+    busmon = Busmon(tmp_path, {"fedora": bus})
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write(CONFIGURATION.format(broker=redis.url))
+    listener.tap(f"{busmon.url}/v1/reports")
+    try:
+        with busmon, worker, listener:
+            busmon.wait_until_ready()
+            # Only an event shows that the workers send any.
+            rabbitmq.publish([message(listener, "pass", "well")])
+            wait_until(lambda: celery_is_seen(busmon), what="the workers to be seen")
+            begun = time.time() // WINDOW * WINDOW + 2 * WINDOW  # from here on all is seen
+            wait_until(lambda: closed(busmon) >= begun, what="the windows before")
+            before = audit(busmon)
+            works = [("pass", "well"), ("drop", ""), ("pass", "fail"), ("pass", "retry")]
+            rabbitmq.publish([message(listener, do, work) for do, work in works])
+            over = time.time() + 2 * WINDOW
+            wait_until(lambda: closed(busmon) >= over, what="the window")
+            assert audit(busmon) - before == {
+                ("messages", "bus"): 4,
+                ("messages", "listener"): 3,
+                ("missing", "listener"): 1,
+                ("messages", "worker"): 3,
+            }
+    finally:
+        listener.close()

@@ -1,0 +1,506 @@
+"""Whose fault it is, from what the parts of a service know."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
+from pathlib import Path
+
+import pytest
+from redis import Redis as Client
+
+from busmon.audit.auditor import Auditor
+from busmon.diagnosis.history import History
+from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.diagnosis.watcher import (
+    DELAY,
+    FAILING,
+    FIRST,
+    GROWING,
+    IDLE,
+    STALE,
+    STALLED,
+    VerdictWatcher,
+)
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.message import Judgement, Outcome
+from busmon.observers.base import Observer
+from busmon.observers.celery import CeleryObserver
+from busmon.observers.ready import STATES, ReadyObserver
+from busmon.observers.tap import ReportBatch, ReportedMessage, TapObserver
+from busmon.rules import HANDLED, RAISES, rule_set
+from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
+from busmon.settings.models import Config, LedgerSettings, Rules
+from busmon.silence.baseline import WEEK
+from busmon.silence.blind_time import BlindTime
+from busmon.silence.watcher import SilenceWatcher
+from busmon.sources.base import Cause, ConnectionState
+from tests.cli.test_cli import busmon as command
+from tests.observers.test_ready import Listener
+from tests.support.brokers import Server, wait_until
+from tests.support.brokers.proxy import Proxy
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.redis import Redis
+from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.celery_worker import PROCESS_MESSAGE, make_app
+from tests.support.ledgers import NOW, past
+from tests.tap.test_tap import TOKEN
+from tests.tap.test_tap import Listener as TappedListener
+
+DAY = 86400.0
+
+
+class Bench:
+    """One bus `fedora` whose connection is up, at a time that the test sets."""
+
+    def __init__(self, audit: Audit = Audit(), now: float = NOW) -> None:  # noqa: B008 - frozen
+        self.now = now
+        self.ledger = Ledger(":memory:")
+        self.connection = ConnectionState()
+        self.connection.up()
+        connections = {"fedora": self.connection}
+        self.blind = BlindTime(self.ledger, connections, now)
+        self.blind.tick(now)
+        books = {"fedora": rule_set("all", Rules())}
+        self.silence = SilenceWatcher(Silence(), self.ledger, books, self.blind)
+        config = Config.model_construct(buses={}, audit=audit, ledger=LedgerSettings())
+        self.auditor = Auditor(config, self.ledger, ["fedora"])
+        self.observers: list[Observer] = []
+        if audit.ready:
+            self.observers.append(ReadyObserver(audit.ready, self.ledger))
+        if audit.celery:
+            self.observers.append(CeleryObserver(audit.celery, self.ledger))
+        if audit.reports:
+            self.observers.append(TapObserver(self.ledger, "fedora"))
+        parts = (config, self.ledger, connections, self.blind, self.silence, self.observers)
+        self.watch = VerdictWatcher(*parts, self.auditor, lambda: self.now)
+
+    def refresh(self, after: float = 0.0) -> Verdict:
+        self.now += after
+        self.blind.tick(self.now)
+        self.watch.refresh()
+        return self.watch.verdict()
+
+    def wait(self, seconds: float) -> Verdict:
+        """Look every ten seconds meanwhile: a longer pause would be a blind time."""
+        for _ in range(int(seconds // 10)):
+            self.refresh(10)
+        return self.refresh(seconds % 10)
+
+    def receive(self, identity: object, topic: str = "a", verdict: Judgement = HANDLED) -> None:
+        series = Series("fedora", topic, verdict.outcome, verdict.reason)
+        self.ledger.record([Observation(series, str(identity), self.now)])
+
+    def past(self, topic: str, last: float) -> None:
+        """Let two messages an hour have come for months, the newest so many seconds ago."""
+        hour = int((self.now - last) // 3600)
+        hours = dict.fromkeys(range(hour - 12 * WEEK, hour + 1), 2)
+        past(self.ledger, Series("fedora", topic, "handled", ""), hours, self.now - last)
+
+    @contextmanager
+    def observing(self) -> Iterator[None]:
+        """Let the observers and the audit work meanwhile."""
+        runs = [self.auditor.run, *(observer.run for observer in self.observers)]
+        threads = [threading.Thread(target=run, daemon=True) for run in runs]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            for part in (self.auditor, *self.observers):
+                part.stop()
+            for thread in threads:
+                thread.join(10)
+            self.ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        ({"a": 60, "b": 60}, FaultKind.NONE),
+        ({"a": 2 * DAY, "b": 60}, FaultKind.PUBLISHER),
+        ({"a": 2 * DAY, "b": 2 * DAY}, FaultKind.BUS),
+        ({"a": 2 * DAY, "b": 2 * DAY, "c": 60}, FaultKind.PUBLISHER),
+    ],
+)
+def test_silent_topics_are_a_publishers_fault_or_the_buss(last: dict[str, float], kind: FaultKind):
+    bench = Bench()
+    for topic, seconds in last.items():
+        bench.past(topic, seconds)
+    bench.silence.learn(bench.now)
+    assert bench.refresh().kind is kind
+    bench.ledger.close()
+
+
+def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is():
+    bench = Bench()
+    bench.past("busy", 5 * 3600)
+    bench.past("as busy", 5 * 3600)
+    bench.silence.learn(bench.now)
+    fault = bench.refresh()
+    assert (fault.kind, fault.bus) == (FaultKind.BUS, "fedora")
+    assert fault.evidence[0].startswith("fedora: connected, but no message of any topic")
+    bench.ledger.close()
+
+
+def test_a_connection_that_is_down_is_told_and_whether_it_is_busmons_own_doing():
+    bench = Bench()
+    for cause, kind in (
+        (Cause.NETWORK, FaultKind.CONNECTION),
+        (Cause.LEDGER, FaultKind.BUSMON),
+        (Cause.ERROR, FaultKind.BUSMON),
+    ):
+        bench.connection.down(cause, "detail")
+        fault = bench.refresh()
+        assert (fault.kind, fault.bus) == (kind, "fedora")
+        assert fault.evidence[0].endswith(f"{cause}: detail")
+    bench.connection.up()
+    assert bench.refresh().kind is FaultKind.NONE
+    bench.ledger.close()
+
+
+def test_a_ledger_that_cannot_be_written_blinds_busmon():
+    bench = Bench()
+    with bench.ledger.transaction() as db:
+        db.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(LedgerWriteError):
+        bench.receive(1, topic="long" * 100_000)
+    fault = bench.refresh()
+    assert (fault.kind, fault.bus) == (FaultKind.BUSMON, "")
+    assert fault.evidence == ("busmon itself is blind: ledger: database or disk is full",)
+    bench.ledger.close()
+
+
+def test_a_watch_that_looks_no_more_is_busmons_fault():
+    bench = Bench()
+    bench.now += STALE + 1
+    assert bench.watch.verdict().kind is FaultKind.BUSMON
+    assert bench.refresh().kind is FaultKind.NONE
+    bench.ledger.close()
+
+
+@contextmanager
+def monitor() -> Iterator[tuple[str, dict[str, object]]]:
+    """A listener's monitor that answers what the test wants; with nothing, not as one."""
+    answer: dict[str, object] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/ready", answer
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def answers(received: int, *, consuming: bool = True) -> dict[str, object]:
+    consumed = dict.fromkeys(STATES, 0) | {"received": received}
+    return {"consuming": consuming, "published": 0, "consumed": consumed}
+
+
+def test_a_listener_is_held_to_what_its_monitor_says():
+    with monitor() as (url, answer):
+        bench = Bench(Audit(ready=ReadyPoll(bus="fedora", url=url, interval=1)))
+        [listener] = bench.observers
+        unknown = ("fedora: not yet known: what the listener's monitor says",)
+        assert bench.wait(FIRST - 1).evidence[-1:] == unknown
+        assert bench.refresh(2).kind is FaultKind.LISTENER, "never heard of"
+        answer |= answers(5)
+        with bench.observing():
+            wait_until(listener.up, what="the monitor")
+            assert bench.refresh().kind is FaultKind.NONE
+
+            # A zombie: it says that it consumes, and receives nothing of what the bus brings.
+            bench.wait(20)
+            for number in range(3):
+                bench.receive(number)
+                assert bench.refresh(1).kind is FaultKind.NONE
+            assert bench.wait(STALLED + DELAY - 40).kind is FaultKind.NONE, "not for long enough"
+            fault = bench.wait(30)
+            assert fault.kind is FaultKind.LISTENER
+            assert "received nothing while the bus brought 3 messages for it" in fault.evidence[0]
+            answer |= answers(6)
+            wait_until(lambda: listener.received() == 1, what="the listener's count")
+            assert bench.refresh(1).kind is FaultKind.NONE
+
+            bench.receive("killer", "copr", RAISES)
+            answer |= answers(6, consuming=False)
+            wait_until(lambda: not listener.consuming(), what="its answer")
+            fault = bench.refresh(1)
+            assert fault.kind is FaultKind.LISTENER
+            assert "it answers that it is not consuming" in fault.evidence[0]
+            assert fault.evidence[1].endswith(
+                "messages that can kill a listener came of late: copr"
+            )
+
+
+def test_what_busmon_gets_after_a_blind_time_is_not_held_against_the_listener():
+    with monitor() as (url, answer):
+        answer |= answers(5)
+        bench = Bench(Audit(ready=ReadyPoll(bus="fedora", url=url, interval=1)))
+        with bench.observing():
+            wait_until(bench.observers[0].up, what="the monitor")
+            assert bench.refresh(10).kind is FaultKind.NONE
+            bench.connection.down(Cause.NETWORK, "gone")
+            bench.refresh(10)
+            bench.connection.up()
+            bench.receive("kept by the broker")
+            assert bench.wait(STALLED + DELAY + 10).kind is FaultKind.NONE
+            assert bench.wait(STALLED + DELAY).kind is FaultKind.NONE
+
+
+def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis):
+    settings = Celery(bus="fedora", broker=redis.url, queues=("growing",), interval=1)
+    bench = Bench(Audit(celery=settings))
+    [celery] = bench.observers
+    with bench.observing():
+
+        def refresh(length: int, after: float) -> FaultKind:
+            with Client.from_url(redis.url) as client:
+                client.rpush("growing", *["task"] * (length - int(client.llen("growing"))))
+            wait_until(lambda: celery.lengths().get("growing") == length, what="the length")
+            return bench.refresh(after).kind
+
+        assert refresh(100, 1) is FaultKind.NONE
+        assert refresh(120, 2 * GROWING + 10) is FaultKind.NONE, "a burst"
+        assert bench.refresh(GROWING).kind is FaultKind.WORKERS
+        assert bench.refresh(2 * GROWING).kind is FaultKind.NONE, "grows no more"
+
+
+def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis):
+    settings = Celery(bus="fedora", broker=redis.url, queues=("waiting",), interval=1)
+    bench = Bench(Audit(celery=settings))
+    [celery] = bench.observers
+    app = make_app(redis.url)
+
+    def wait_for_length(length: int) -> None:
+        wait_until(lambda: celery.lengths().get("waiting") == length, what="the length")
+
+    with bench.observing(), Client.from_url(redis.url) as client:
+        client.rpush("waiting", "task")
+        wait_for_length(1)
+        wait_until(celery.up, what="the observer to see")
+        assert bench.refresh().kind is FaultKind.NONE
+        assert bench.refresh(IDLE - 1).kind is FaultKind.NONE
+        fault = bench.refresh(1)
+        assert fault == (
+            FaultKind.WORKERS,
+            "fedora",
+            (
+                "fedora: 1 task waiting in the queue waiting, and no worker has taken one for"
+                " 20 min",
+            ),
+        )
+        with app.connection_for_write() as connection, app.events.Dispatcher(connection) as events:
+            for task in map(str, range(6)):
+                events.send("task-received", uuid=task, name=PROCESS_MESSAGE)
+                events.send("task-failed", uuid=task)
+        wait_until(lambda: celery.events()["failed"] == 6, what="the events")
+        assert bench.refresh(1).evidence == ("fedora: 6 of 6 tasks of late have failed",)
+        client.delete("waiting")
+        wait_for_length(0)
+        assert bench.refresh(FAILING).kind is FaultKind.NONE
+
+
+def test_messages_missing_from_the_last_windows_are_held_against_the_listener():
+    reports = Reports(bus="fedora", token="token")
+    bench = Bench(Audit(window=1, grace=1, reports=reports), time.time())
+    [inbox] = bench.observers
+    begun = time.time()
+    sequence = count(1)
+
+    def tell(*passed: ReportedMessage) -> Verdict:
+        """Let the tap report, and all that there was since the beginning."""
+        now = time.time()
+        values = {"tap": "one", "bus": "fedora", "until": 0.0, "lost": 0, "reports": list(passed)}
+        inbox.take(ReportBatch(seq=next(sequence), since=now - begun + 5, **values), now)
+        bench.now = now
+        return bench.refresh()
+
+    with bench.observing():
+        wait_until(lambda: time.time() > begun + 2, what="a window of which all is seen")
+        bench.now = time.time()
+        for number in range(3):
+            bench.receive(number)
+        tell(
+            *(ReportedMessage(id=str(n), topic="a", state="passed", task=str(n)) for n in range(2))
+        )
+        fault = wait_until(
+            lambda: (found := tell()).kind is not FaultKind.NONE and found, what="the books"
+        )
+    assert (fault.kind, fault.bus) == (FaultKind.LISTENER, "fedora")
+    assert fault.evidence == (
+        "fedora: the listener did not pass on 1 of 3 messages of the last windows (busmon gaps)",
+    )
+
+
+# How something was of late
+
+
+@pytest.mark.parametrize(
+    ("moment", "value"), [(-1, None), (0, "a"), (4.9, "a"), (5, "b"), (8, "b"), (99, "c")]
+)
+def test_a_value_holds_until_the_next(moment: float, value: str | None):
+    recent: History[str] = History(100)
+    for at, new in [(0, "a"), (2, "a"), (5, "b"), (9, "c")]:
+        recent.add(at, new)
+    assert recent.at(moment) == value
+
+
+def test_old_values_are_forgotten_but_the_one_that_held_then():
+    recent: History[int] = History(10)
+    for at in range(0, 100, 4):
+        recent.add(at, at)
+    assert recent.oldest() == 84
+    assert recent.at(83) is None
+    assert recent.between(86, 96) == [84, 88, 92, 96]
+    assert recent.between(80, 96) is None
+    recent.add(50, 1)
+    assert recent.oldest() == 1, "the clock was set back"
+
+
+# A busmon process
+
+
+def verdict(busmon: Busmon) -> FaultKind:
+    _, [line] = busmon.ask("/v1/status")
+    return FaultKind(json.loads(line)["kind"])
+
+
+def wait_for(busmon: Busmon, kind: FaultKind) -> Sequence[str]:
+    """Wait for this verdict, see that the metric says the same, and return the evidence."""
+    wait_until(lambda: verdict(busmon) is kind, what=f"{kind}")
+    assert f'busmon_verdict{{kind="{kind}"}} 1.0' in busmon.ask("/metrics?name[]=busmon_verdict")[1]
+    _, [line] = busmon.ask("/v1/status")
+    evidence: list[str] = json.loads(line)["evidence"]
+    return evidence
+
+
+def test_a_connection_that_swallows_everything_is_found_out(tmp_path: Path, rabbitmq: RabbitMQ):
+    with Proxy(rabbitmq.amqp_port) as proxy:
+        toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, port=proxy.port)
+        bus = {"type": "amqp", "rules": "packit", "config": str(toml), "heartbeat": "1s"}
+        with Busmon(tmp_path, {"fedora": bus}) as busmon:
+            wait_for(busmon, FaultKind.NONE)
+            proxy.swallow()
+            [told] = wait_for(busmon, FaultKind.CONNECTION)
+            assert told.startswith("fedora: the connection is down: ")
+            proxy.heal()
+            wait_for(busmon, FaultKind.NONE)
+
+
+def test_a_listener_that_is_killed_or_loses_its_queue_is_found_out(
+    tmp_path: Path, rabbitmq: RabbitMQ
+):
+    listener = Listener(tmp_path, rabbitmq)
+    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
+    bus = {"type": "amqp", "rules": "all", "config": str(toml)}
+    busmon = Busmon(tmp_path, {"fedora": bus})
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write(f'\n[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"\n')
+    with listener, busmon:
+        evidence = wait_until(
+            lambda: any(
+                "the listener consumes" in line for line in wait_for(busmon, FaultKind.NONE)
+            ),
+            what="the listener to be seen",
+        )
+        assert evidence
+        listener.kill()
+        [told] = wait_for(busmon, FaultKind.LISTENER)
+        assert "the listener is down or does not consume, by its own monitor" in told
+        listener.start()
+        wait_for(busmon, FaultKind.NONE)
+        rabbitmq.ctl("delete_queue", "-p", "/public_pubsub", listener.queue)
+        wait_for(busmon, FaultKind.LISTENER)
+
+
+def test_one_publisher_that_stopped_is_told_apart_from_a_bus_that_did(
+    tmp_path: Path, rabbitmq: RabbitMQ
+):
+    now = time.time()
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    hours = range(int(now // 3600) - 10 * WEEK, int(now // 3600) + 1)
+    for topic, last in [("stopped", now - 2 * DAY), ("flowing", now - 30)]:
+        counts = {hour: 60 for hour in hours if hour <= last // 3600}
+        past(ledger, Series("fedora", topic, Outcome.HANDLED, ""), counts, last)
+    ledger.close()
+    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False)
+    bus = {"type": "amqp", "rules": "all", "config": str(toml)}
+    with Busmon(tmp_path, {"fedora": bus}) as busmon:
+        told, others = wait_for(busmon, FaultKind.PUBLISHER)
+        assert told.startswith("fedora: stopped has been silent for 2 d: ")
+        assert others.startswith("fedora: 1 other topic as usual; the newest message came ")
+        printed = command("status", "-c", tmp_path / "busmon.toml", status=1).stdout
+        assert printed.startswith(f"publisher\n  {told.partition(':')[0]}: stopped has been")
+
+
+AUDIT = """
+[audit]
+window = "3s"
+grace = "1s"
+[audit.reports]
+bus = "fedora"
+token = "{token}"
+[audit.celery]
+bus = "fedora"
+broker = "{broker}"
+interval = "1s"
+"""
+
+
+def test_a_worker_that_is_killed_is_found_out_by_what_it_does_not_finish(
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
+):
+    listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
+    worker = Server(
+        [
+            sys.executable,
+            "-m",
+            "tests.support.celery_worker",
+            redis.url,
+            "--concurrency=1",
+            "-E",
+            "-linfo",
+        ],
+        tmp_path / "worker.log",
+        cwd=PROJECT,
+        ready=lambda server: server.logged(" ready."),
+    )
+    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
+    busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": str(toml)}})
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write(AUDIT.format(token=TOKEN, broker=redis.url))
+    listener.tap(f"{busmon.url}/v1/reports")
+
+    def passed() -> bool:
+        """Publish one message more, and tell whether the books know that all were finished."""
+        listener.publish("pass")
+        return any("the workers keep up" in line for line in wait_for(busmon, FaultKind.NONE))
+
+    try:
+        with busmon, listener, worker:
+            wait_until(passed, what="a window of which all was seen")
+            worker.kill()
+            listener.publish("pass", "pass")
+            told = wait_for(busmon, FaultKind.WORKERS)
+            assert told[0].startswith("fedora: the workers did not finish ")
+    finally:
+        listener.close()
+        with Client.from_url(redis.url) as client:
+            client.flushdb()

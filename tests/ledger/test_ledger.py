@@ -1,0 +1,348 @@
+"""The ledger: each message is counted once, and for good."""
+
+import math
+import re
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from busmon.ledger.batch import Count, Observation, Series
+from busmon.ledger.ledger import HOURS_KEPT, Ledger
+from busmon.ledger.sqlite import shown_id, stored_id
+from busmon.message import Outcome
+from tests.support.ledgers import HANDLED, NOW, counted, foreign, judged
+
+DAY = 86400.0
+GIB = 2**30
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "ledger.sqlite")
+
+
+@pytest.fixture
+def ledger(path: str) -> Iterator[Ledger]:
+    with closing(Ledger(path)) as opened:
+        yield opened
+
+
+# --- counting ---------------------------------------------------------------------------
+
+
+def test_the_same_id_is_counted_once_in_a_batch_across_batches_and_across_restarts(path: str):
+    with closing(Ledger(path)) as ledger:
+        first = ledger.record(judged(1, 2, 1))
+        assert ([m.id for m in first.new], first.duplicates) == (["1", "2"], 1)
+        assert ledger.record(judged(2, 3)).duplicates == 1
+    with closing(Ledger(path)) as ledger:
+        assert ledger.record(judged(3, 4)).duplicates == 1
+        assert ledger.counts()[HANDLED].messages == 4
+        assert ledger.duplicates() == {"fedora": 3}
+
+
+def test_the_same_id_on_another_bus_is_another_message(ledger: Ledger):
+    ledger.record(judged(1))
+    assert ledger.record(judged(1, bus="centos")).duplicates == 0
+    assert ledger.duplicates() == Counter()
+
+
+def test_an_id_that_is_judged_otherwise_the_second_time_is_still_a_duplicate(path: str):
+    first, = judged(1)  # fmt: skip
+    again = first._replace(series=HANDLED._replace(outcome="ignored", reason="releng"))
+    with closing(Ledger(path)) as ledger:
+        ledger.record([first, again])
+        assert ledger.counts() == {HANDLED: Count(1, NOW)}
+    with closing(Ledger(path)) as ledger:
+        other = HANDLED._replace(outcome="ignored", reason="releng")
+        assert ledger.counts() == {HANDLED: Count(1, NOW), other: Count()}
+
+
+def test_a_digest_that_comes_again_is_another_message_unless_it_is_redelivered(ledger: Ledger):
+    again = judged("digest", digest_id=True)
+    assert len(ledger.record(again * 3).new) == 3
+    assert len(ledger.record(again).new) == 1
+    assert ledger.record(judged("digest", digest_id=True, redelivered=True)).duplicates == 1
+    assert len(ledger.record(judged("unseen", digest_id=True, redelivered=True)).new) == 1
+
+
+def test_redelivered_alone_makes_no_duplicate(ledger: Ledger):
+    assert len(ledger.record(judged(1, redelivered=True)).new) == 1
+
+
+UUID_TEXT = "0123abcd-0123-abcd-ef01-0123456789ab"
+ODD_IDS = [
+    "", " ", "\n", "a\0b", "a\0c",
+    "é", "é\ud800", "é\\ud800", "\ud800", "\\ud800", "\ud801", "\ud800" * 36, "x" * 36,
+    UUID_TEXT, UUID_TEXT.upper(), UUID_TEXT.replace("-", ""), f"{{{UUID_TEXT}}}",
+    f"urn:uuid:{UUID_TEXT}", UUID_TEXT.replace("0", "\u0660"), UUID_TEXT.replace("0", "_", 1),
+    UUID(UUID_TEXT).bytes.decode("latin-1"), "y" * 255, "y" * 256, "y" * 10_000, "y" * 9_999 + "z",
+]  # fmt: skip
+
+
+def test_odd_ids_are_all_told_apart_and_all_known_again(path: str):
+    with closing(Ledger(path)) as ledger:
+        assert [m.id for m in ledger.record(judged(*ODD_IDS)).new] == ODD_IDS
+    with closing(Ledger(path)) as ledger:
+        assert ledger.record(judged(*ODD_IDS)).duplicates == len(ODD_IDS)
+
+
+@pytest.mark.parametrize(
+    ("identity", "size"),
+    [
+        (UUID_TEXT, 16),
+        (UUID_TEXT.replace("-", ""), 17),
+        (UUID_TEXT.upper(), 36),
+        ("ID:broker-45678-1790000000000-3:1:1:1:1", 39),
+    ],
+)
+def test_an_id_takes_little_room_and_is_shown_as_it_was(identity: str, size: int):
+    stored = stored_id(identity)
+    assert len(stored) == size
+    assert shown_id(stored) == identity
+
+
+def test_an_id_that_is_too_long_is_shown_as_its_digest():
+    assert re.fullmatch("digest:[0-9a-f]{64}", shown_id(stored_id("y" * 256)))
+
+
+@pytest.mark.parametrize(
+    ("sent_at", "kept"),
+    [
+        (None, None),
+        (math.inf, None),
+        (-math.inf, None),
+        (math.nan, None),
+        (1e300, None),
+        (0.0, 0.0),
+        (1.001, 1.001),
+        (NOW + 0.001, NOW + 0.001),
+        (253402300799.0, 253402300799.0),  # the end of the year 9999
+        (-62135596800.0, -62135596800.0),  # the start of the year 1
+    ],
+)
+def test_a_sent_time_is_kept_if_a_clock_can_show_it(path: str, sent_at: float, kept: float):
+    with closing(Ledger(path)) as ledger:
+        ledger.record(judged(1, sent_at=sent_at))
+        assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
+    with closing(Ledger(path)) as ledger:
+        assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
+
+
+def test_the_last_times_are_those_of_the_newest_message_that_has_them(path: str):
+    with closing(Ledger(path)) as ledger:
+        ledger.record(judged(1, sent_at=NOW - 5))
+        ledger.record(judged(2, at=NOW + 0.0014))
+        assert ledger.counts() == {HANDLED: Count(2, NOW + 0.001, NOW - 5)}
+    with closing(Ledger(path)) as ledger:
+        assert ledger.counts() == {HANDLED: Count(2, NOW + 0.001, NOW - 5)}
+
+
+def test_known_series_exist_at_zero_and_take_nothing_from_those_counted(ledger: Ledger):
+    ledger.record(judged(1))
+    other = HANDLED._replace(topic="another.topic")
+    ledger.declare_series([HANDLED, other])
+    assert ledger.counts() == {HANDLED: Count(1, NOW), other: Count()}
+
+
+def test_an_empty_batch_is_recorded(ledger: Ledger):
+    assert ledger.record([]).new == []
+
+
+def test_threads_that_record_the_same_messages_count_each_once(ledger: Ledger):
+    def work() -> None:
+        for start in range(0, 500, 25):
+            ledger.record(judged(*range(start, start + 25)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ledger.counts()[HANDLED].messages == 500
+    assert ledger.duplicates() == {"fedora": 1500}
+
+
+def test_the_queue_of_a_bus_is_a_uuid_made_once(path: str):
+    with closing(Ledger(path)) as ledger:
+        ledger.record(judged(1))
+        queues = [ledger.own_queue(bus) for bus in ("fedora", "new", "fedora")]
+        ledger.record(judged(1, bus="new"))
+    assert queues[0] == queues[2] != queues[1]
+    assert [str(UUID(queue)) for queue in queues] == queues
+    with closing(Ledger(path)) as ledger:
+        assert [ledger.own_queue(bus) for bus in ("fedora", "new", "fedora")] == queues
+        assert counted(ledger) == 2
+
+
+def test_two_ledgers_in_memory_know_nothing_of_each_other():
+    with closing(Ledger(":memory:")) as one, closing(Ledger(":memory:")) as other:
+        one.record(judged(1, 2))
+        assert (counted(one), counted(other)) == (2, 0)
+        assert one.prune(NOW + 2 * DAY, DAY, GIB) is False
+        assert one.size()[0] == 0
+
+
+# --- against a model --------------------------------------------------------------------
+
+MESSAGES = st.builds(
+    Observation,
+    series=st.builds(
+        Series,
+        bus=st.sampled_from(["fedora", "centos"]),
+        topic=st.sampled_from(["a.topic", "another.topic"]),
+        outcome=st.sampled_from(Outcome),
+        reason=st.just(""),
+    ),
+    id=st.sampled_from(["", "a", "b", UUID_TEXT, "\ud800", "y" * 300]),
+    received_at=st.just(NOW),
+    digest_id=st.booleans(),
+    redelivered=st.booleans(),
+)
+BATCHES = st.lists(MESSAGES, max_size=6)
+
+
+class Model:
+    """The ledger as it would be without a disk."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[str, str]] = set()
+        self.messages: Counter[Series] = Counter()
+        self.duplicates: Counter[str] = Counter()
+
+    def record(self, batch: list[Observation]) -> None:
+        for message in batch:
+            bus = message.series.bus
+            known = (bus, message.id) in self.seen
+            if known and (message.redelivered or not message.digest_id):
+                self.duplicates[bus] += 1
+            else:
+                self.messages[message.series] += 1
+            self.seen.add((bus, message.id))
+
+
+@given(st.lists(BATCHES | st.sampled_from(["restart", "crash"]), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_batches_restarts_and_crashes_in_any_order_leave_what_a_plain_model_has(steps: list):
+    """A crash leaves the files as they are at that moment, the write-ahead log among them."""
+    model = Model()
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory, "0")
+        home.mkdir()
+        ledger = Ledger(f"{home}/ledger")
+        for number, step in enumerate(steps, start=1):
+            if isinstance(step, list):
+                ledger.record(step)
+                model.record(step)
+                continue
+            if step == "crash":
+                home = shutil.copytree(home, Path(directory, str(number)))
+            ledger.close()
+            ledger = Ledger(f"{home}/ledger")
+        with closing(ledger):
+            messages = {series: tally.messages for series, tally in ledger.counts().items()}
+            assert Counter(messages) == model.messages
+            assert ledger.duplicates() == model.duplicates
+            assert ledger.size()[0] == model.messages.total()
+
+
+# --- pruning ----------------------------------------------------------------------------
+
+
+def prune(ledger: Ledger, **limits: float) -> int:
+    """Prune to the end; return the number of steps."""
+    now = limits.pop("now", NOW)
+    steps = 1
+    while ledger.prune(now, **{"retention": DAY, "size_limit": GIB} | limits):
+        steps += 1
+    return steps
+
+
+def test_what_is_older_than_the_retention_is_forgotten_in_steps_and_stays_counted(path: str):
+    with closing(Ledger(path)) as ledger:
+        ledger.record(judged(*range(1200), at=NOW - DAY - 0.001))
+        ledger.record(judged(*range(1200, 1300), at=NOW - DAY))
+        assert prune(ledger) == 3
+        assert (ledger.size()[0], ledger.pruned) == (100, {"age": 1200, "size": 0})
+        assert prune(ledger) == 1
+        assert prune(ledger, now=NOW + DAY) == 1
+        assert (ledger.size()[0], ledger.pruned) == (0, {"age": 1300, "size": 0})
+        assert prune(ledger) == 1
+        ledger.record(judged(1300))
+        assert ledger.size()[0] == 1
+    with closing(Ledger(path)) as ledger:
+        assert (counted(ledger), ledger.size()[0]) == (1301, 1)
+        assert ledger.record(judged(1300)).duplicates == 1
+
+
+def test_a_retention_of_all_times_forgets_nothing(ledger: Ledger):
+    ledger.record(judged(1))
+    assert prune(ledger, retention=1e14) == 1
+    assert ledger.size()[0] == 1
+
+
+def test_the_oldest_are_forgotten_while_the_file_is_too_large(ledger: Ledger):
+    ledger.record(judged(*range(5000)))
+    rows, full = ledger.size()
+    prune(ledger, size_limit=full // 2)
+    kept, size = ledger.size()
+    assert full // 4 < size <= full // 2
+    assert 0 < kept < rows
+    assert ledger.pruned == {"age": 0, "size": rows - kept}
+    assert ledger.record(judged(*range(5000 - kept, 5000))).duplicates == kept
+    assert counted(ledger) == 5000
+
+
+def test_a_limit_below_the_empty_file_ends_pruning_all_the_same(ledger: Ledger):
+    ledger.record(judged(*range(600)))
+    assert prune(ledger, size_limit=1) == 2
+    assert ledger.size()[0] == 0
+
+
+def test_rows_and_bytes_are_those_on_disk(path: str):
+    with closing(Ledger(path)) as ledger:
+        assert ledger.size()[0] == 0
+        ledger.record(judged(*range(1000), 1, 2))
+        rows, size = ledger.size()
+    assert (rows, size) == (1000, Path(path).stat().st_size)
+    with closing(Ledger(path)) as ledger:
+        assert ledger.size() == (rows, size)
+
+
+def test_pruning_while_another_thread_records_loses_nothing(path: str, ledger: Ledger):
+    recorded = []
+
+    def record() -> None:
+        for start in range(0, 6000, 20):
+            recorded.extend(ledger.record(judged(*range(start, start + 20))).new)
+
+    recording = threading.Thread(target=record)
+    recording.start()
+    while recording.is_alive():
+        ledger.prune(NOW, DAY, 100_000)
+    recording.join()
+    prune(ledger, size_limit=100_000)
+    assert ledger.pruned["size"] > 0
+    assert len(recorded) == counted(ledger) == ledger.size()[0] + ledger.pruned["size"] == 6000
+    with foreign(path) as db:
+        assert db.execute("SELECT count(*) FROM seen").fetchone()[0] == ledger.size()[0]
+
+
+def test_the_hourly_sums_are_kept_for_13_months(path: str, ledger: Ledger):
+    hours = [0, 1, HOURS_KEPT - 1, HOURS_KEPT, HOURS_KEPT + 1]
+    for hour in hours:
+        ledger.record(judged(f"{hour}a", f"{hour}b", at=NOW - hour * 3600))
+        ledger.record(judged(f"{hour}a", f"{hour}c", at=NOW - hour * 3600))
+    prune(ledger)
+    with foreign(path) as db:
+        kept = db.execute("SELECT hour, messages FROM hours ORDER BY hour DESC").fetchall()
+    assert kept == [(NOW // 3600 - hour, 3) for hour in hours[:-1]]

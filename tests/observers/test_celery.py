@@ -1,0 +1,369 @@
+"""The Celery observer beside a real Redis and real workers."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis as Client
+
+from busmon.ledger.coverage import is_covered
+from busmon.ledger.ledger import Ledger
+from busmon.observers.celery import PING, CeleryObserver
+from busmon.observers.celery_tasks import TaskEvents
+from busmon.observers.celery_workers import Workers
+from busmon.settings.audit import Celery as Settings
+from tests.samples import FEDORA_FILE
+from tests.support.brokers import Server, wait_until
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.redis import Redis
+from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.celery_worker import OTHER, PROCESS_MESSAGE, QUEUE, make_app
+
+PASSWORD = "r3dis-c4nary"
+NAME = "celery:fedora"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Redis]:
+    """A Redis of these tests alone, with a password, that may be restarted."""
+    redis = Redis(tmp_path_factory.mktemp("redis"), PASSWORD, certificates)
+    with redis.server:
+        yield redis
+
+
+@pytest.fixture(autouse=True)
+def _empty(broker: Redis) -> None:
+    with Client.from_url(broker.url) as client:
+        client.flushall()
+
+
+def worker(directory: Path, broker: Redis, *options: str) -> Server:
+    """A worker that says when it is ready, and writes no more than its warnings."""
+    argv = [sys.executable, "-m", "tests.support.celery_worker", broker.url, "--concurrency=1"]
+    argv += ["--without-gossip", "--without-mingle", "-l", "info", *options]
+    return Server(
+        argv, directory / "worker.log", cwd=PROJECT, ready=lambda server: server.logged(" ready.")
+    )
+
+
+def publish(broker: Redis, do: str, priority: int = 0, name: str = PROCESS_MESSAGE) -> str:
+    """Publish a task as the listener does, and return its id."""
+    app = make_app(broker.url)
+    with app.connection_for_write() as connection:
+        args = (do,) if name == PROCESS_MESSAGE else ()
+        return app.send_task(name, args, connection=connection, priority=priority).id
+
+
+class Watch:
+    """An observer at work, and its ledger."""
+
+    def __init__(self, path: Path, broker: str, **settings: object) -> None:
+        self.ledger = Ledger(str(path))
+        filled = {"bus": "fedora", "broker": broker, "interval": 1} | settings
+        self.observer = CeleryObserver(Settings(**filled), self.ledger)
+        self._thread = threading.Thread(target=self.observer.run, daemon=True)
+        self._thread.start()
+
+    def row(self, task: str) -> dict[str, object]:
+        with self.ledger.transaction() as db:
+            found = db.execute("SELECT * FROM tasks WHERE id = ?", (task,))
+            columns = [column for column, *_ in found.description]
+            return dict(zip(columns, found.fetchone() or (), strict=False))
+
+    def state(self, task: str) -> object:
+        return self.row(task).get("state")
+
+    def wait_for(self, state: str, *tasks: str) -> None:
+        for task in tasks:
+            wait_until(lambda task=task: self.state(task) == state, what=f"a task {state}")
+
+    def value(self, name: str, **labels: str) -> float | None:
+        for family in self.observer.collect():
+            for sample in family.samples:
+                if (sample.name, sample.labels) == (name, labels):
+                    return sample.value
+        return None
+
+    def waiting(self) -> float | None:
+        return self.value("busmon_celery_queue_tasks", queue=QUEUE)
+
+    def counted(self, event: str) -> float | None:
+        labels = {"event": event, "task": PROCESS_MESSAGE}
+        return self.value("busmon_celery_task_events_total", **labels)
+
+    def intervals(self) -> list[tuple[int, int]]:
+        with self.ledger.transaction() as db:
+            rows = db.execute("SELECT since, until FROM observed WHERE observer = ?", (NAME,))
+            return rows.fetchall()
+
+    def stop(self) -> None:
+        self.observer.stop()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self.ledger.close()
+
+
+@contextmanager
+def watching(path: Path, broker: Redis, **settings: object) -> Iterator[Watch]:
+    watch = Watch(path, broker.url, **settings)
+    try:
+        wait_until(watch.observer.up, what="the observer to see")
+        yield watch
+    finally:
+        watch.stop()
+
+
+def test_what_becomes_of_tasks_is_told(tmp_path: Path, broker: Redis):
+    with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker, "-E"):
+        before = time.time() * 1000
+        good, bad, again = (publish(broker, do) for do in ("succeed", "fail", "retry"))
+        other = publish(broker, "", name=OTHER)
+        watch.wait_for("succeeded", good, again)
+        watch.wait_for("failed", bad)
+        row = watch.row(good)
+        assert row.keys() >= {"name", "retries"}
+        assert (row["name"], row["retries"]) == (PROCESS_MESSAGE, 0)
+        times = [row[f"{event}_at"] for event in ("received", "started", "finished")]
+        assert before <= times[0] <= times[1] <= times[2] <= time.time() * 1000
+        assert watch.row(again)["retries"] == 1
+        assert watch.row(other) == {}
+        counts = {e: watch.counted(e) for e in ("started", "retried", "succeeded", "failed")}
+        assert counts == {"started": 4, "retried": 1, "succeeded": 2, "failed": 1}
+        wait_until(watch.intervals, what="the observer to have seen")
+
+
+def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
+    tmp_path: Path, broker: Redis
+):
+    with watching(tmp_path / "ledger.sqlite", broker) as watch:
+        with worker(tmp_path, broker, "-E") as process:
+            hanging = publish(broker, "hang")
+            watch.wait_for("started", hanging)
+            process.kill()
+        tasks = [publish(broker, "succeed", priority) for priority in (0, 3, 9, 9)]
+        wait_until(lambda: watch.waiting() == 4, what="the tasks of all priorities")
+        seen_until = watch.intervals()[-1][1]
+        wait_until(lambda: watch.intervals()[-1][1] > seen_until, what="an observer that sees on")
+        assert [watch.row(task) for task in tasks] == [{}] * 4  # no event is a fact now
+        with worker(tmp_path, broker, "-E"):
+            watch.wait_for("succeeded", *tasks)
+            wait_until(lambda: watch.waiting() == 0, what="an empty queue")
+        assert watch.state(hanging) == "started"
+
+
+def test_that_workers_are_silent_is_seen_without_a_hole(tmp_path: Path, broker: Redis):
+    """The broker is asked for a sign of life then: until it answers, nothing is missed."""
+    with watching(tmp_path / "ledger.sqlite", broker) as watch:
+        with worker(tmp_path, broker, "-E"):
+            watch.wait_for("succeeded", publish(broker, "succeed"))
+            wait_until(watch.intervals, what="the observer to have seen")
+        asked = (time.time() + PING + 3) * 1000
+        wait_until(lambda: watch.intervals()[-1][1] > asked, what="an observer that sees on")
+        assert len(watch.intervals()) == 1
+
+
+def test_it_goes_on_when_the_broker_was_away_and_says_what_it_missed(
+    tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker, "-E"):
+        first = publish(broker, "succeed")
+        watch.wait_for("succeeded", first)
+        wait_until(watch.intervals, what="the observer to have seen")
+        lost = time.time()
+        broker.server.kill()
+        wait_until(lambda: not watch.observer.up(), what="the observer to notice")
+        assert watch.waiting() is None  # and not 0
+        broker.server.start()
+        wait_until(watch.observer.up, what="the observer to see again")
+
+        watch.wait_for("succeeded", publish(broker, "succeed"))
+        wait_until(lambda: len(watch.intervals()) == 2, what="a new interval")
+        with watch.ledger.transaction() as db:
+            assert not is_covered(db, NAME, lost - 0.1, time.time())
+    told = [r.getMessage() for r in caplog.records if r.name.startswith("busmon")]
+    assert len(told) == 2
+    assert told[0].startswith(f"{NAME}: ConnectionError: ")
+    assert told[1] == f"{NAME}: sees again"
+    assert "c4nary" not in caplog.text
+
+
+def test_a_worker_without_events_gives_no_data(
+    tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
+):
+    with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker):
+        tasks = [publish(broker, "succeed") for _ in range(3)]
+        wait_until(lambda: not watch.observer.up(), what="the worker to be found out")
+        assert watch.intervals() == []
+        assert [watch.row(task) for task in tasks] == [{}] * 3
+        assert "sends no events of tasks: start it with -E" in caplog.text
+        assert watch.waiting() is not None
+
+
+def test_nothing_is_taken_from_queues_nor_said_to_workers(tmp_path: Path, broker: Redis):
+    """The one trace of an observer is its subscription, which goes when it does."""
+    publish(broker, "succeed")
+    with Client.from_url(broker.url) as client:
+        keys = {key for key in client.scan_iter() if b"_kombu.binding" not in key}
+        with client.monitor() as monitor:
+            with watching(tmp_path / "ledger.sqlite", broker) as watch:
+                wait_until(lambda: watch.waiting() == 1, what="the task that waits")
+            client.echo("end")
+            commands = []
+            for command in monitor.listen():
+                if command["command"] == "ECHO end":
+                    break
+                commands.append(command["command"])
+        assert {command.split()[0] for command in commands if QUEUE in command} == {"LLEN"}
+        assert [c for c in commands if c.startswith("PUBLISH") or "pidbox" in c] == []
+        assert {k for k in client.scan_iter() if b"_kombu.binding" not in k} == keys
+        assert client.pubsub_numpat() == 0
+
+
+def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
+    tmp_path: Path, broker: Redis
+):
+    bus = {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}
+    busmon = Busmon(tmp_path, {"fedora": bus})
+    settings = f'[audit.celery]\nbus = "fedora"\nbroker = "{broker.url}"\ninterval = "1s"\n'
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write(f'\n{settings}[log]\nlevel = "debug"\n')
+    publish(broker, "succeed")
+    with busmon:
+        metrics: dict[str, str] = {}
+
+        def read() -> dict[str, str]:
+            _, lines = busmon.ask("/metrics")
+            metrics.update(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+            return metrics
+
+        length = f'busmon_celery_queue_tasks{{queue="{QUEUE}"}}'
+        wait_until(lambda: read().get(length) == "1.0", what="the length of the queue")
+        assert metrics['busmon_observer_up{bus="fedora",observer="celery"}'] == "1.0"
+        succeeded = f'busmon_celery_task_events_total{{event="succeeded",task="{PROCESS_MESSAGE}"}}'
+        assert metrics[succeeded] == "0.0"
+        with worker(tmp_path, broker, "-E"):
+            wait_until(lambda: read()[succeeded] == "1.0", what="the task")
+        broker.server.kill()
+        down = 'busmon_observer_up{bus="fedora",observer="celery"}'
+        wait_until(lambda: read()[down] == "0.0", what="the observer to be down")
+        broker.server.start()
+        assert busmon.ask("/ready") == (200, ["ready"])
+        shown = [*metrics, *busmon.ask("/")[1], busmon.output()]
+        assert busmon.terminate(5) == 0
+    assert "c4nary" not in "\n".join(shown)
+
+
+def test_what_is_wrong_with_a_login_or_a_certificate_is_told_without_the_password(
+    tmp_path: Path, broker: Redis, certificates: Certificates, caplog: pytest.LogCaptureFixture
+):
+    wrong = broker.url.replace(PASSWORD, "wr0ng-c4nary")
+    watches = [
+        Watch(tmp_path / "good", broker.tls_url, ca=certificates.ca),
+        Watch(tmp_path / "unknown", broker.tls_url),
+        Watch(tmp_path / "wrong", wrong),
+    ]
+    try:
+        wait_until(watches[0].observer.up, what="a connection with TLS")
+        wait_until(lambda: len(caplog.records) == 2, what="the log to tell")
+        assert [watch.observer.up() for watch in watches] == [True, False, False]
+    finally:
+        for watch in watches:
+            watch.observer.stop()
+        for watch in watches:
+            watch.stop()
+    assert "certificate verify failed" in caplog.text
+    assert "invalid username-password pair" in caplog.text
+    assert "c4nary" not in caplog.text
+
+
+# Events as they may come
+
+
+def event(kind: str, task: object = "t", **fields: object) -> dict[str, object]:
+    return {"type": f"task-{kind}", "uuid": task, "hostname": "w"} | fields
+
+
+@pytest.mark.parametrize(
+    ("kinds", "state", "retries"),
+    [
+        ("received", "received", 0),
+        ("received started failed", "failed", 0),
+        ("received started retried received started succeeded", "succeeded", 1),
+        ("received started failed received", "received", 0),  # delivered again
+        ("received started succeeded received started failed", "succeeded", 0),
+        ("received received", "received", 0),
+        ("started succeeded", None, None),  # of which task?
+    ],
+)
+def test_the_newest_event_tells_the_state_and_success_is_for_good(
+    kinds: str, state: str | None, retries: int | None
+):
+    ledger = Ledger(":memory:")
+    events = TaskEvents(["mine"])
+    for number, kind in enumerate(kinds.split()):
+        events.add(event(kind, name="mine"), number)
+    with ledger.transaction() as db:
+        events.write(db)
+        rows = db.execute("SELECT state, retries, finished_at FROM tasks").fetchall()
+    found, tries, finished = rows[0] if rows else (None, None, None)
+    assert (found, tries) == (state, retries)
+    assert (finished is not None) == (state in ("succeeded", "failed"))
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        event("received", name="another"),
+        event("received", name=["mine"]),
+        event("received", task=None, name="mine"),
+        event("received", task="x" * 256, name="mine"),
+        event("received", task="\udcff", name="mine"),
+        {"type": "task-received"},
+    ],
+)
+def test_an_event_of_no_configured_task_is_passed_over(strange: dict[str, object]):
+    events = TaskEvents(["mine"])
+    assert events.add(strange, 1.0)
+    assert not events
+
+
+def test_events_that_can_not_be_written_are_kept_up_to_a_bound():
+    events = TaskEvents(["mine"])
+    while events.add(event("received", str(len(events)), name="mine"), 1.0):
+        pass
+    assert len(events) == 20_000
+
+
+def beat(processed: int) -> dict[str, object]:
+    return {"type": "worker-heartbeat", "hostname": "w", "processed": processed}
+
+
+@pytest.mark.parametrize(
+    ("events", "silent"),
+    [
+        ([beat(5), beat(5), beat(5)], False),  # idle
+        ([beat(0), event("received"), beat(1), beat(1)], False),
+        ([beat(0), beat(1), event("received"), beat(1)], False),  # a little late
+        ([beat(0), beat(1), beat(1)], True),
+        ([beat(0), beat(1), beat(2), beat(3)], True),
+        ([beat(0), beat(1), beat(1), event("started"), beat(2)], False),
+        ([beat(0), beat(1), beat(1), {"type": "worker-offline", "hostname": "w"}], False),
+        ([beat(9), beat(0), beat(0)], False),  # started anew
+        ([beat(0), event("sent"), beat(1), event("sent"), beat(1)], True),
+    ],
+)
+def test_a_worker_whose_count_grows_without_an_event_is_silent(
+    events: list[dict[str, object]], silent: bool
+):
+    workers = Workers(spoken=False)
+    for number, each in enumerate(events):
+        workers.note(each, number)
+    assert workers.silent(10.0) == (["w"] if silent else [])
+    assert workers.silent(100.0) == []  # gone

@@ -1,0 +1,301 @@
+"""The ready poll: a real listener's monitor, and answers of what is none."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+from fedora_messaging.exceptions import Drop, Nack
+
+from busmon.ledger.coverage import is_covered
+from busmon.ledger.ledger import Ledger
+from busmon.observers.ready import Answer, ReadyObserver, Unanswered, ask, note_totals, parse
+from busmon.settings.audit import ReadyPoll
+from tests.samples import FEDORA_FILE
+from tests.support.brokers import Server, accepts, free_port, wait_until
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.busmon_process import PROJECT, Busmon
+
+REFUSED: set[str] = set()  # of the listener's process: what it sent back once
+
+
+def callback(message: Any) -> None:
+    """Do as the message says; the listener of these tests runs it."""
+    if message.body.get("do") == "drop":
+        raise Drop
+    if message.body.get("do") == "reject" and message.id not in REFUSED:
+        REFUSED.add(message.id)
+        raise Nack
+
+
+class Listener(Server):
+    """`fedora-messaging consume` with a monitor."""
+
+    def __init__(self, directory: Path, rabbitmq: RabbitMQ) -> None:
+        self.key, self.queue, self.monitor = uuid4().hex, str(uuid4()), free_port()
+        self.url = f"http://127.0.0.1:{self.monitor}/ready"
+        self._rabbitmq = rabbitmq
+        toml = rabbitmq.fedora_toml(
+            directory / "listener.toml",
+            queue=self.queue,
+            bindings=[self.key],
+            callback="tests.observers.test_ready:callback",
+        )
+        with toml.open("a") as file:
+            file.write(f'\n[monitoring]\naddress = "127.0.0.1"\nport = {self.monitor}\n')
+        super().__init__(
+            [Path(sys.executable).with_name("fedora-messaging"), "--conf", toml, "consume"],
+            directory / "listener.log",
+            {"PYTHONPATH": str(PROJECT)},
+            ready=lambda server: server.logged("Successfully registered") and accepts(self.monitor),
+        )
+
+    def publish(self, *what: str) -> None:
+        bodies = (b'{"do": "%s"}' % do.encode() for do in what)
+        self._rabbitmq.publish(Publication(topic=self.key, body=body) for body in bodies)
+
+
+class Watch:
+    """An observer at work, and its ledger."""
+
+    def __init__(self, path: Path | str, url: str) -> None:
+        self.ledger = Ledger(str(path))
+        settings = ReadyPoll(bus="fedora", url=url, interval=1)
+        self.observer = ReadyObserver(settings, self.ledger)
+        self._thread = threading.Thread(target=self.observer.run, daemon=True)
+        self._thread.start()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        for family in self.observer.collect():
+            for sample in family.samples:
+                if (sample.name, sample.labels) == (name, {"bus": "fedora"} | labels):
+                    return sample.value
+        return None
+
+    def up(self) -> bool:
+        return self.value("busmon_listener_up") == 1
+
+    def restarts(self) -> float | None:
+        return self.value("busmon_listener_restarts_total")
+
+    def totals(self) -> dict[str, float | None]:
+        states = ("received", "processed", "dropped", "rejected", "failed")
+        name = "busmon_listener_messages_total"
+        found = {state: self.value(name, state=state) for state in states}
+        return {state: number for state, number in found.items() if number != 0}
+
+    def wait_for(self, **totals: float) -> None:
+        wait_until(lambda: self.totals() == totals, what=f"{totals}")
+
+    def stop(self) -> None:
+        self.observer.stop()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self.ledger.close()
+
+
+@contextmanager
+def watching(path: Path | str, url: str) -> Iterator[Watch]:
+    watch = Watch(path, url)
+    try:
+        yield watch
+    finally:
+        watch.stop()
+
+
+def test_the_listeners_counts_go_on_over_its_restarts_and_over_those_of_busmon(
+    tmp_path: Path, rabbitmq: RabbitMQ, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "busmon")
+    ledger = tmp_path / "ledger.sqlite"
+    with Listener(tmp_path, rabbitmq) as listener:
+        with watching(ledger, listener.url) as watch:
+            wait_until(watch.up, what="the listener to be seen")
+            assert (watch.totals(), watch.restarts()) == ({}, 0)
+            listener.publish("pass", "drop", "reject")
+            counted = {"received": 4.0, "processed": 2.0, "dropped": 1.0, "rejected": 1.0}
+            watch.wait_for(**counted)
+            listener.terminate()
+            wait_until(lambda: not watch.up(), what="the listener to be down")
+            assert not watch.observer.up()
+            assert watch.totals() == counted
+            listener.start()
+            wait_until(watch.up, what="the listener to be back")
+            listener.publish("pass")
+            watch.wait_for(**counted | {"received": 5, "processed": 3})
+            assert watch.restarts() == 1
+            told = [record.getMessage() for record in caplog.records]
+            assert told == [
+                f"ready:fedora: {listener.url}: no answer: [Errno 111] Connection refused",
+                "ready:fedora: sees again",
+            ]
+        listener.publish("pass")
+        with watching(ledger, listener.url) as watch:
+            watch.wait_for(**counted | {"received": 6, "processed": 4})
+            assert watch.restarts() == 1
+
+
+def test_a_busmon_beside_the_listener_serves_what_it_says(tmp_path: Path, rabbitmq: RabbitMQ):
+    listener = Listener(tmp_path, rabbitmq)
+    bus = {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}
+    busmon = Busmon(tmp_path, {"fedora": bus})
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write(f'\n[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"\n')
+
+    def says(*lines: str) -> bool:
+        return set(lines) <= set(busmon.ask("/metrics")[1])
+
+    up = 'busmon_listener_up{bus="fedora"}'
+    received = 'busmon_listener_messages_total{bus="fedora",state="received"}'
+    with busmon:
+        assert says(f"{up} 0.0", f"{received} 0.0")
+        with listener:
+            observer = 'busmon_observer_up{bus="fedora",observer="ready"}'
+            wait_until(lambda: says(f"{up} 1.0", f"{observer} 1.0"), what="the listener")
+            listener.publish("pass", "pass")
+            wait_until(lambda: says(f"{received} 2.0"), what="its messages")
+        wait_until(lambda: says(f"{up} 0.0", f"{observer} 0.0"), what="its end")
+        assert busmon.ask("/ready") == (200, ["ready"])
+        assert busmon.terminate(5) == 0
+
+
+# Totals
+
+
+def totals(*values: int) -> dict[str, int]:
+    return dict(zip(("received", "processed"), values, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([(7, 5)], (0, 0, 0)),  # from before it was first asked
+        ([(7, 5), (9, 5)], (2, 0, 0)),
+        ([(7, 5), (2, 1)], (2, 1, 1)),
+        ([(7, 5), (9, 1)], (9, 1, 1)),  # more already than before, but not of all
+        ([(0, 0), (5, 5), (0, 0), (3, 3), (1, 0)], (9, 8, 2)),
+    ],
+)
+def test_totals_go_on_where_the_listener_began_anew(
+    answers: list[tuple[int, int]], expected: tuple[int, ...]
+):
+    ledger = Ledger(":memory:")
+    with ledger.transaction() as db:
+        for answer in answers:
+            note_totals(db, "fedora", totals(*answer))
+        found = dict(db.execute("SELECT state, total FROM listener"))
+    assert (found["received"], found["processed"], found["restarts"]) == expected
+    ledger.close()
+
+
+# Answers
+
+GOOD = (
+    b'{"consuming": true, "published": 0, "consumed":'
+    b' {"received": 5, "processed": 4, "dropped": 3, "rejected": 2, "failed": 1}}'
+)
+
+
+def test_an_answer_is_read():
+    counts = {"received": 5, "processed": 4, "dropped": 3, "rejected": 2, "failed": 1}
+    assert parse(GOOD) == Answer(True, counts)
+    assert parse(GOOD.replace(b"true", b"false")) == Answer(False, counts)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\xff\xfe",
+        b"ready\n",
+        b"[]",
+        b"null",
+        b"[" * 60_000,
+        GOOD.replace(b"true", b'"yes"'),
+        GOOD.replace(b"true", b"1"),
+        GOOD.replace(b"5", b"-5"),
+        GOOD.replace(b"5", b"5.0"),
+        GOOD.replace(b"5", b"true"),
+        GOOD.replace(b"5", b"9" * 30),
+        GOOD.replace(b"5", b"9" * 5000),
+        GOOD.replace(b"received", b"receive"),
+        GOOD.replace(b"{", b"{" + b" " * 70_000),
+        b'{"consuming": true, "consumed": [1]}',
+    ],
+    ids=range(16),
+)
+def test_garbage_is_no_answer(garbage: bytes):
+    with pytest.raises(Unanswered, match="does not answer as fedora-messaging's monitor does"):
+        parse(garbage)
+
+
+class Garbage(BaseHTTPRequestHandler):
+    """Answers each path with something that a monitor would not say."""
+
+    ANSWERS: ClassVar[dict[str, bytes]] = {
+        "/good": b"HTTP/1.0 200 OK\r\n\r\n" + GOOD,
+        "/stopped": b"HTTP/1.0 200 OK\r\n\r\n" + GOOD.replace(b"true", b"false"),
+        "/endless": b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 2**20,
+        "/error": b"HTTP/1.0 500 Oops\r\n\r\n" + GOOD,
+        "/moved": b"HTTP/1.0 302 Found\r\nLocation: /good\r\n\r\n",
+        "/nothing": b"",
+        "/noise": b"\x00\xff" * 100,
+        "/cut": b"HTTP/1.0 200 OK\r\nContent-Length: 999\r\n\r\n{",
+    }
+
+    def do_GET(self) -> None:
+        self.close_connection = True
+        self.wfile.write(self.ANSWERS[self.path])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def garbage() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Garbage) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/endless", "does not answer as"),
+        ("/error", "answers with status 500"),
+        ("/moved", "answers with status 302"),
+        ("/nothing", "no answer: Remote end closed"),
+        ("/noise", "no answer: "),
+        ("/cut", "(no|does not) answer"),
+    ],
+)
+def test_what_answers_otherwise_is_told(garbage: str, path: str, told: str):
+    with pytest.raises(Unanswered, match=told):
+        ask(f"{garbage}{path}")
+
+
+def test_a_listener_that_answers_but_does_not_consume_is_not_up(garbage: str):
+    with watching(":memory:", f"{garbage}/stopped") as watch:
+        wait_until(watch.observer.up, what="an answer")
+        assert watch.value("busmon_listener_up") == 0
+
+
+def test_a_poll_without_answer_leaves_no_trace_of_having_seen(
+    garbage: str, caplog: pytest.LogCaptureFixture
+):
+    with watching(":memory:", f"{garbage}/error") as watch:
+        wait_until(lambda: "status 500" in caplog.text, what="a look")
+        with watch.ledger.transaction() as db:
+            assert db.execute("SELECT count(*) FROM observed").fetchone() == (0,)
+    with watching(":memory:", f"{garbage}/good") as watch:
+        wait_until(watch.observer.up, what="an answer")
+        with watch.ledger.transaction() as db:
+            ((since, until),) = db.execute("SELECT since, until FROM observed").fetchall()
+            assert is_covered(db, "ready:fedora", since / 1000, until / 1000)

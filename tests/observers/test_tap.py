@@ -1,0 +1,401 @@
+"""/v1/reports: what is taken from the tap, what is refused, and what the ledger has of it then."""
+
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from io import BytesIO
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from busmon.ledger.coverage import is_covered
+from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
+from busmon.ledger.pruning import prune
+from busmon.ledger.sqlite import stored_id
+from busmon.observers.base import Observers
+from busmon.observers.tap import REFUSALS, TapObserver
+from busmon.settings.models import Web
+from busmon.web.app import make_app
+from busmon.web.reports import MAX_REQUEST_BYTES, reports_endpoint
+from tests.support.ledgers import foreign, judged
+
+TOKEN = "s3cret-of-the-tap"
+TOPIC = "org.fedoraproject.prod.copr.build.end"
+NOW = 1_790_000_000.0
+ID = "4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e"
+
+
+def report(identity: str = ID, state: str = "passed", task: str | None = None) -> dict:
+    return {"id": identity, "topic": TOPIC, "state": state, "task": task}
+
+
+def batch(*reports: dict, **changes: object) -> dict:
+    """A batch of a tap that has been there for a second."""
+    fields = {"tap": "a tap", "seq": 1, "bus": "fedora", "since": 1.0, "until": 0.0, "lost": 0}
+    return fields | {"reports": list(reports)} | changes
+
+
+class Bench:
+    """busmon's receiving side without a socket, its two clocks standing at NOW and 0."""
+
+    def __init__(self, path: str = ":memory:") -> None:
+        self.now, self.monotonic = NOW, 0.0
+        self.ledger = Ledger(path)
+        self.inbox = TapObserver(self.ledger, "fedora", lambda: self.monotonic)
+        endpoint = reports_endpoint(self.inbox, TOKEN, lambda: self.now)
+        self.app = make_app(Web(), CollectorRegistry(), list, str, own={"/v1/reports": endpoint})
+        self.registry = CollectorRegistry()
+        self.registry.register(Observers([self.inbox]))
+
+    def post(self, content: object, **environ: object) -> tuple[int, str]:
+        """Post bytes, or JSON of anything else; return the answer's status and text."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "/v1/reports",
+            "QUERY_STRING": "",
+            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_TYPE": "application/json",
+            "HTTP_AUTHORIZATION": f"Bearer {TOKEN}",
+            "wsgi.input": BytesIO(body),
+        } | environ
+        environ = {key: value for key, value in environ.items() if value is not None}
+        setup_testing_defaults(environ)
+        started: list[str] = []
+        result = validator(self.app)(
+            environ, lambda status, *_: started.append(status) or (lambda _: None)
+        )
+        try:
+            text = b"".join(result).decode()
+        finally:
+            result.close()
+        return int(started[0][:3]), text
+
+    def stored(self) -> list[tuple[object, ...]]:
+        with self.ledger.transaction() as db:
+            return db.execute("SELECT id, topic, state, task, reported_at FROM reports").fetchall()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def refused(self) -> dict[str, float]:
+        """Return what was refused, by reason, without the zeros."""
+        name = "busmon_tap_reports_refused_total"
+        counts = {reason: self.value(name, reason=reason) for reason in REFUSALS}
+        return {reason: count for reason, count in counts.items() if count}
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.ledger.close()
+
+
+def test_reports_are_on_disk_when_they_are_taken(tmp_path):
+    bench = Bench(str(tmp_path / "ledger.sqlite"))
+    assert bench.post(batch(report(task="a task"), report("odd", "dropped"))) == (200, "taken\n")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        rows = db.execute("SELECT reports.*, name FROM reports JOIN buses ON buses.id = bus")
+        kept = {row[1]: row[2:] for row in rows}
+    assert kept == {
+        stored_id(ID): (TOPIC, "passed", "a task", NOW * 1000, "fedora"),
+        "odd": (TOPIC, "dropped", None, NOW * 1000, "fedora"),
+    }
+    bench.ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "kept"),
+    [
+        ("passed", "passed", "passed first"),
+        ("passed", "dropped", "passed first"),
+        ("passed", "raised", "passed first"),
+        ("dropped", "passed", "passed then"),
+        ("dropped", "dropped", "dropped first"),
+        ("dropped", "raised", "dropped first"),
+        ("raised", "passed", "passed then"),
+        ("raised", "dropped", "dropped then"),
+        ("raised", "raised", "raised first"),
+    ],
+)
+def test_of_a_message_handled_twice_the_report_that_says_most_stays(bench, first, then, kept):
+    bench.post(batch(report(state=first, task="first")))
+    bench.now += 60
+    bench.post(batch(report(state=then, task="then"), seq=2))
+    [(_, _, state, task, reported_at)] = bench.stored()
+    assert f"{state} {task}" == kept
+    assert reported_at == (NOW + 60 * (task == "then")) * 1000
+
+
+def test_a_batch_sent_again_counts_once(bench):
+    for _ in range(3):
+        bench.post(batch(report(), report("x", "dropped"), lost=5, seq=7))
+    bench.post(batch(report("y"), lost=1, seq=8))
+    bench.post(batch(report("z"), lost=2, seq=1, tap="another tap"))
+    counts = {
+        state: bench.value("busmon_tap_reports_total", bus="fedora", state=state)
+        for state in ("passed", "dropped", "raised")
+    }
+    assert counts == {"passed": 3, "dropped": 1, "raised": 0}
+    assert bench.value("busmon_tap_lost_reports_total", bus="fedora") == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "environ", "status", "reason"),
+    [
+        (b"", {"REQUEST_METHOD": "GET"}, 405, "method"),
+        (b"", {"REQUEST_METHOD": "HEAD"}, 405, "method"),
+        (b"", {"REQUEST_METHOD": "PUT"}, 405, "method"),
+        (batch(), {"HTTP_AUTHORIZATION": None}, 401, "token"),
+        (batch(), {"HTTP_AUTHORIZATION": "Bearer wrong"}, 401, "token"),
+        (batch(), {"HTTP_AUTHORIZATION": "Bearer \xe9"}, 401, "token"),
+        (batch(), {"HTTP_AUTHORIZATION": "Bearer"}, 401, "token"),
+        (batch(), {"HTTP_AUTHORIZATION": f"Basic {TOKEN}"}, 401, "token"),
+        (batch(), {"CONTENT_TYPE": "text/plain"}, 415, "type"),
+        (batch(), {"CONTENT_TYPE": ""}, 415, "type"),
+        (batch(), {"CONTENT_LENGTH": ""}, 411, "length"),
+        (batch(), {"CONTENT_LENGTH": None}, 411, "length"),
+        (b"x" * (MAX_REQUEST_BYTES + 1), {}, 413, "size"),
+        (b"", {"CONTENT_LENGTH": "9" * 4000}, 413, "size"),
+        (b"", {"CONTENT_LENGTH": "7"}, 400, "length"),
+        (b"", {}, 400, "malformed"),
+        (b"{}", {}, 400, "malformed"),
+        (b"\xff", {}, 400, "malformed"),
+        (b"[" * 100_000, {}, 400, "malformed"),
+        (batch(seq=0), {}, 400, "malformed"),
+        (batch(seq="1"), {}, 400, "malformed"),
+        (batch(seq=10**30), {}, 400, "malformed"),
+        (batch(since=float("nan")), {}, 400, "malformed"),
+        (batch(since=float("inf")), {}, 400, "malformed"),
+        (batch(until=-1), {}, 400, "malformed"),
+        (batch(tap="x" * 256), {}, 400, "malformed"),
+        (batch(report(), {"id": "x"}), {}, 400, "malformed"),
+        (batch(report(), report("")), {}, 400, "malformed"),
+        (batch(report(), report("x" * 256)), {}, 400, "malformed"),
+        (batch(report(), report(state="lost")), {}, 400, "malformed"),
+        (batch(report("\ud800")), {}, 400, "malformed"),
+        (batch(*[report()] * 1001), {}, 400, "malformed"),
+        (batch([[[]]] * 1000), {}, 400, "malformed"),
+        (b'{"reports":' + b"[" * 100_000, {}, 400, "malformed"),
+        (batch(report(), bus="centos"), {}, 403, "bus"),
+        (json.dumps(batch(report())).encode()[:-1] + b', "bus": "centos"}', {}, 403, "bus"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_counted_by_reason_and_nothing_of_it_is_kept(
+    bench, content, environ, status, reason
+):
+    answered, text = bench.post(content, **environ)
+    assert (answered, bench.refused(), bench.stored()) == (status, {reason: 1}, [])
+    assert len(text) < 100
+    assert TOKEN not in text
+    assert not bench.inbox.up()
+
+
+def test_the_token_is_compared_by_what_takes_as_long_for_any(bench, monkeypatch):
+    """Else the time of a refusal would tell how much of a guess is right."""
+    wrong = {"HTTP_AUTHORIZATION": "Bearer wrong"}
+    assert bench.post(batch(), **wrong)[0] == 401
+    monkeypatch.setattr("hmac.compare_digest", lambda *_: True)
+    assert bench.post(batch(), **wrong)[0] == 200
+
+
+def test_an_error_says_where_it_is_and_repeats_nothing(bench):
+    content = batch(report(), report(state="s3cret"))
+    assert bench.post(content) == (400, "malformed: reports.1.state: literal_error\n")
+
+
+def test_without_the_setting_there_is_no_such_page():
+    app = make_app(Web(), CollectorRegistry(), list, str)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/reports"}
+    setup_testing_defaults(environ)
+    started: list[str] = []
+    app(environ, lambda status, *_: started.append(status))
+    assert started == ["404 Not Found"]
+
+
+def test_while_the_ledger_cannot_write_the_tap_is_asked_to_come_again(tmp_path):
+    path = str(tmp_path / "ledger.sqlite")
+    bench = Bench(path)
+    with foreign(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert bench.post(batch(report()))[0] == 503
+        other.execute("ROLLBACK")
+    assert bench.refused() == {"ledger": 1}
+    assert bench.post(batch(report()))[0] == 200
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="passed") == 1
+    bench.ledger.close()
+
+
+scalars = [None, True, 0, 1, -1, 2**70, 0.5, float("nan"), float("inf")]
+texts = ["", "x", "\ud800", "\0", "x" * 300]
+anything = st.sampled_from([*scalars, *texts, [], [1], {}, {"id": "x"}, batch(report())])
+text = st.text(max_size=5) | anything
+reports = st.fixed_dictionaries(
+    {"id": text, "state": st.sampled_from(["passed", "raised"]) | anything},
+    optional={"topic": text, "task": text},
+)
+keys = st.sampled_from([*batch(), "last", "unknown"])
+damaged = st.builds(
+    lambda changes, given: json.dumps(batch(*given) | changes).encode(),
+    st.dictionaries(keys, anything, max_size=2),
+    st.lists(reports, max_size=3),
+)
+
+
+@given(content=st.binary() | damaged, sent_type=st.sampled_from(["application/json", "x"]))
+def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(content, sent_type):
+    bench = Bench()
+    status, _ = bench.post(content, CONTENT_TYPE=sent_type)
+    assert status in {200, 400, 403, 415}
+    assert (status == 200) == (not bench.refused())
+    assert status == 200 or not bench.stored()
+    bench.ledger.close()
+
+
+class Lives:
+    """A tap's life as busmon is told of it, in seconds after NOW."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.batches: Counter[str] = Counter()
+
+    def tells(self, at: float, since: float, *, tap: str = "a", **changes: object) -> None:
+        self.batches[tap] += 1
+        self.bench.now = NOW + at
+        sent = batch(since=at - since, tap=tap, seq=self.batches[tap], **changes)
+        assert self.bench.post(sent)[0] == 200
+
+    def covered(self, start: float, end: float) -> bool:
+        with self.bench.ledger.transaction() as db:
+            return is_covered(db, "tap:fedora", NOW + start, NOW + end)
+
+
+def test_time_is_covered_from_the_first_sign_of_life_to_the_last(bench):
+    tap = Lives(bench)
+    tap.tells(10, since=0)
+    tap.tells(20, since=10)
+    assert (tap.covered(0, 20), tap.covered(-1, 20), tap.covered(0, 21)) == (True, False, False)
+
+
+def test_what_was_told_late_is_covered_all_the_same(bench):
+    tap = Lives(bench)
+    tap.tells(10, since=0)
+    tap.tells(3600, since=10, until=1800)  # half of what waited
+    assert (tap.covered(0, 1800), tap.covered(0, 1801)) == (True, False)
+    tap.tells(3601, since=1800)
+    assert tap.covered(0, 3601)
+
+
+def test_where_reports_were_lost_is_not_covered(bench):
+    tap = Lives(bench)
+    tap.tells(10, since=0)
+    tap.tells(20, since=15, lost=3)
+    tap.tells(30, since=20)
+    assert (tap.covered(0, 10), tap.covered(15, 30), tap.covered(0, 30)) == (True, True, False)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_restart_is_covered_where_the_old_process_told_all_before_its_end(bench, ended):
+    tap = Lives(bench)
+    tap.tells(10, since=0, last=ended)
+    tap.tells(20, since=15, tap="b")
+    tap.tells(30, since=20, tap="b")
+    assert (tap.covered(0, 30), tap.covered(15, 30)) == (ended, True)
+
+
+def test_a_message_healed_by_a_process_of_its_own_uncovers_nothing(bench):
+    """`fedora-messaging reconsume` has the tap in it, too, for a moment."""
+    tap = Lives(bench)
+    tap.tells(10, since=0)
+    tap.tells(14, since=13, tap="b", last=True)
+    tap.tells(20, since=10)
+    tap.tells(30, since=20)
+    assert tap.covered(0, 30)
+
+
+def test_batches_that_took_differently_long_to_arrive_leave_no_hole(bench):
+    tap = Lives(bench)
+    tap.tells(10, since=0)
+    tap.tells(20.5, since=10.9)
+    assert tap.covered(0, 20.5)
+
+
+def test_after_a_restart_of_busmon_the_tap_goes_on_where_it_was(tmp_path):
+    path = str(tmp_path / "ledger.sqlite")
+    first = Bench(path)
+    tap = Lives(first)
+    tap.tells(10, since=0)
+    first.ledger.close()
+    second = Bench(path)
+    tap.bench = second
+    tap.tells(600, since=10)
+    assert tap.covered(0, 600)
+    second.ledger.close()
+
+
+def test_the_tap_is_up_while_it_was_heard_in_the_last_half_minute(bench):
+    def up() -> float | None:
+        return bench.value("busmon_observer_up", observer="tap", bus="fedora")
+
+    seen = [up()]
+    bench.post(batch())
+    seen.append(up())
+    bench.monotonic = 29.0
+    seen.append(up())
+    bench.monotonic = 31.0
+    seen.append(up())
+    assert seen == [0, 1, 1, 0]
+
+
+def test_reports_are_forgotten_with_age_in_small_steps(bench):
+    for n in range(1200):
+        bench.post(batch(report(str(n)), seq=n + 1))
+    bench.now += 3600
+    bench.post(batch(report("new"), seq=1201))
+    steps = [prune(bench.ledger, NOW + 7200, 7000, 2**40) for _ in range(3)]
+    assert (steps, [row[0] for row in bench.stored()]) == ([True, True, False], ["new"])
+
+
+def test_a_size_limit_takes_reports_with_the_messages_that_they_are_about(bench):
+    """Without its report a message that is left would be taken for missing."""
+    ids = list(range(PRUNED_AT_ONCE + 1))
+    bench.ledger.record(judged(*ids[:-1], at=NOW))
+    bench.ledger.record(judged(ids[-1], at=NOW + 100))
+    for n in (ids[0], ids[-1]):
+        bench.post(batch(report(str(n)), seq=n + 1))
+        bench.now += 100
+    bench.ledger.prune(bench.now, 7000, 4096)
+    prune(bench.ledger, bench.now, 7000, 4096)
+    assert [row[0] for row in bench.stored()] == [str(ids[-1])]
+
+
+def test_the_metrics_do_not_wait_for_a_batch_that_is_being_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    writing, over = threading.Event(), threading.Event()
+    transaction = bench.ledger.transaction
+
+    @contextmanager
+    def hanging() -> Iterator[sqlite3.Connection]:
+        writing.set()
+        over.wait()
+        with transaction() as db:
+            yield db
+
+    monkeypatch.setattr(bench.ledger, "transaction", hanging)
+    posting = threading.Thread(target=bench.post, args=(batch(report()),), daemon=True)
+    posting.start()
+    assert writing.wait(10)
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="passed") == 0
+    over.set()
+    posting.join()
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="passed") == 1

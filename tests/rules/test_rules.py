@@ -1,0 +1,351 @@
+"""What the listener would make of a message, topic by topic."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from busmon.message import Judgement, Message, Outcome
+from busmon.rules import RAISES, RuleSet, rule_set
+from busmon.settings.models import PackitRules, Rules
+from tests.samples import CENTOS, FEDORA
+
+P = "org.fedoraproject.prod."
+ANITYA = "org.release-monitoring.prod.anitya.project.version.update.v2"
+DIST_GIT = {"html_url": "https://src.fedoraproject.org/rpms/hello"}
+ELSEWHERE = {"html_url": "https://forge.fedoraproject.org/example/hello"}
+PACKIT = rule_set("packit", Rules())
+
+
+def judge(book: RuleSet, topic: str, body: Any) -> str:
+    verdict = book.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
+    return f"{verdict.outcome} {verdict.reason}".strip()
+
+
+def packages(*packages: Any, **more: Any) -> dict[str, Any]:
+    return {"message": {"packages": list(packages), "upstream_versions": ["2.12"]} | more}
+
+
+def comments(*comments: Any) -> dict[str, Any]:
+    return {"pullrequest": {"comments": list(comments)}}
+
+
+def push(repository: Any = DIST_GIT, **head_commit: Any) -> dict[str, Any]:
+    return {"body": {"repository": repository, "head_commit": head_commit}}
+
+
+COMMENT = {"comment": "/packit build", "user": {"name": "bob"}}
+CENTOS_PACKAGE = {"distro": "CentOS", "package_name": "hello"}
+FEDORA_PACKAGE = {"distro": "Fedora", "package_name": "hello"}
+
+CASES = [
+    (P + "copr.build.start", {"user": "packit"}, "handled"),
+    (P + "copr.build.start", {"user": "alice"}, "ignored not-packit-user"),
+    (P + "copr.build.start", {"owner": "packit"}, "ignored not-packit-user"),
+    (P + "copr.build.end", {"user": "packit"}, "handled"),
+    (P + "copr.build.end", {}, "ignored not-packit-user"),
+    (P + "buildsys.tag", {"tag": "f44-build-side-123"}, "handled"),
+    (P + "buildsys.tag", {"tag": "f44-updates"}, "ignored not-sidetag"),
+    (P + "buildsys.tag", {"tag": "f44-build-side"}, "ignored not-sidetag"),
+    (P + "buildsys.tag", {}, "error rule-raises"),
+    (P + "buildsys.tag", {"tag": None}, "error rule-raises"),
+    (
+        P + "buildsys.build.state.change",
+        {"task": {"method": "build"}, "owner": "alice"},
+        "handled",
+    ),
+    (
+        P + "buildsys.build.state.change",
+        {"task": {"method": "image"}, "owner": "releng"},
+        "ignored not-build-method",
+    ),
+    (P + "buildsys.build.state.change", {"task": None}, "ignored not-build-method"),
+    (
+        P + "buildsys.build.state.change",
+        {"task": {"method": "build"}, "owner": "releng"},
+        "ignored releng",
+    ),
+    (P + "buildsys.build.state.change", {"task": {"method": "build"}}, "handled"),
+    (P + "buildsys.task.state.change", {"owner": "packit"}, "handled"),
+    (P + "buildsys.task.state.change", {"owner": "alice"}, "ignored not-packit-user"),
+    (P + "pagure.git.receive", {"changed_files": {"hello.spec": "M"}}, "handled"),
+    (P + "pagure.git.receive", {"changed_files": {"a": "M", "b/c.spec": "A"}}, "handled"),
+    (P + "pagure.git.receive", {"changed_files": {"a.spec.in": "M"}}, "ignored no-specfile-change"),
+    (P + "pagure.git.receive", {"changed_files": {}}, "ignored no-specfile-change"),
+    (P + "pagure.git.receive", {}, "ignored no-specfile-change"),
+    (P + "pagure.git.receive", {"changed_files": ["hello.spec"]}, "error rule-raises"),
+    (P + "pagure.pull-request.new", {}, "handled"),
+    (P + "pagure.pull-request.updated", {}, "handled"),
+    (P + "pagure.pull-request.rebased", {}, "handled"),
+    (P + "pagure.pull-request.comment.added", comments(COMMENT), "handled"),
+    (P + "pagure.pull-request.comment.added", comments({}, COMMENT), "handled"),
+    (P + "pagure.pull-request.comment.added", comments(COMMENT, {}), "error rule-raises"),
+    (P + "pagure.pull-request.comment.added", comments({"comment": "Hi"}), "error rule-raises"),
+    (P + "pagure.pull-request.comment.added", comments(), "error rule-raises"),
+    (P + "pagure.pull-request.comment.added", {}, "error rule-raises"),
+    (
+        P + "pagure.pull-request.flag.added",
+        {"pullrequest": {"user": {"name": "packit"}}},
+        "handled",
+    ),
+    (
+        P + "pagure.pull-request.flag.added",
+        {"pullrequest": {"user": {"name": "alice"}}},
+        "ignored not-packit-user",
+    ),
+    (
+        P + "pagure.pull-request.flag.updated",
+        {"pullrequest": {"user": {"name": "packit"}}},
+        "handled",
+    ),
+    (P + "pagure.pull-request.flag.updated", {}, "ignored not-packit-user"),
+    (P + "pagure.pull-request.closed", {"pullrequest": {"merged": True}}, "handled"),
+    (P + "pagure.pull-request.closed", {"pullrequest": {"merged": False}}, "ignored not-merged"),
+    (P + "pagure.pull-request.closed", {"merged": True}, "ignored not-merged"),
+    (P + "hotness.update.bug.file", {}, "handled"),
+    (ANITYA, packages(FEDORA_PACKAGE, CENTOS_PACKAGE), "handled"),
+    (ANITYA, packages(CENTOS_PACKAGE, {"distro": "CentOS"}), "handled"),
+    (ANITYA, packages({"distro": "CentOS"}, CENTOS_PACKAGE), "ignored no-centos-mapping"),
+    (ANITYA, packages(FEDORA_PACKAGE), "ignored no-centos-mapping"),
+    (ANITYA, packages(), "ignored no-centos-mapping"),
+    (ANITYA, packages(FEDORA_PACKAGE, upstream_versions=None), "ignored no-centos-mapping"),
+    (ANITYA, packages(CENTOS_PACKAGE, upstream_versions=None), "error rule-raises"),
+    (ANITYA, {"message": {}}, "error rule-raises"),
+    (ANITYA, {}, "error rule-raises"),
+    (P + "openscanhub.task.started", {}, "handled"),
+    (P + "openscanhub.task.finished", {}, "handled"),
+    (P + "logdetective.analysis", {}, "handled"),
+    (P + "forgejo.push", push(modified=["hello.spec"]), "handled"),
+    (P + "forgejo.push", push(added=["hello.spec"], modified=None), "handled"),
+    (P + "forgejo.push", push(removed=["hello.spec"]), "handled"),
+    (P + "forgejo.push", push(modified=["README.md"]), "ignored no-specfile-change"),
+    (P + "forgejo.push", {"body": {"repository": DIST_GIT}}, "ignored no-specfile-change"),
+    (P + "forgejo.push", push(ELSEWHERE, modified=["hello.spec"]), "ignored not-dist-git"),
+    (P + "forgejo.push", push(modified={"hello.spec": "M"}), "error rule-raises"),
+    (P + "forgejo.pull_request", {"body": {"repository": DIST_GIT}}, "handled"),
+    (P + "forgejo.pull_request", {"body": {"repository": ELSEWHERE}}, "ignored not-dist-git"),
+    (P + "forgejo.pull_request", {}, "ignored not-dist-git"),
+    (P + "forgejo.pull_request", {"body": {"repository": {"html_url": 7}}}, "error rule-raises"),
+    (
+        P + "forgejo.issue_comment",
+        {"body": {"repository": DIST_GIT, "comment": {"body": "Hi"}}},
+        "handled",
+    ),
+    (P + "forgejo.issue_comment", {"body": {"repository": ELSEWHERE}}, "ignored not-dist-git"),
+    (P + "forgejo.issue_comment", {"body": {"repository": DIST_GIT}}, "error rule-raises"),
+    *(
+        (P + f"forgejo.action_run_{result}", {"body": {"run": {"repository": repository}}}, outcome)
+        for result in ("success", "failure", "recover", "cancelled")
+        for repository, outcome in ((DIST_GIT, "handled"), (ELSEWHERE, "ignored not-dist-git"))
+    ),
+    (P + "forgejo.action_run_success", {"body": {"repository": DIST_GIT}}, "ignored not-dist-git"),
+    (P + "copr.build", {"user": "packit"}, "unmapped"),
+    (P + "copr.build.end.more", {"user": "packit"}, "unmapped"),
+    ("org.fedoraproject.stg.copr.build.end", {"user": "packit"}, "unmapped"),
+    ("", {}, "unmapped"),
+]
+
+
+@pytest.mark.parametrize(("topic", "body", "expected"), CASES)
+def test_packits_listener_on_each_topic(topic: str, body: Any, expected: str) -> None:
+    assert judge(PACKIT, topic, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://src.fedoraproject.org/rpms/hello", "handled"),
+        ("https://pkgs.fedoraproject.org/rpms/hello", "handled"),
+        ("https://src.stg.fedoraproject.org/rpms/hello", "handled"),
+        ("https://pkgs.stg.fedoraproject.org/rpms/hello", "handled"),
+        ("https://SRC.fedoraproject.org:443/rpms/hello", "handled"),
+        ("https://src.fedoraproject.org.example.org/rpms/hello", "ignored not-dist-git"),
+        ("https://example.org/src.fedoraproject.org", "ignored not-dist-git"),
+        ("src.fedoraproject.org", "ignored not-dist-git"),
+        ("", "ignored not-dist-git"),
+        (None, "ignored not-dist-git"),
+        ("https://[src.fedoraproject.org", "error rule-raises"),
+    ],
+)
+def test_dist_git_is_told_by_the_host_of_the_repositorys_address(url: Any, expected: str) -> None:
+    body = {"body": {"repository": {"html_url": url}}}
+    assert judge(PACKIT, P + "forgejo.pull_request", body) == expected
+
+
+def test_the_table_covers_every_topic_that_the_book_knows() -> None:
+    known = {topic for topic, _ in PACKIT.known_series()}
+    assert len(known) == 25
+    assert known == {topic for topic, _, expected in CASES if expected != "unmapped"}
+
+
+def test_the_table_comes_to_every_verdict_that_the_book_knows() -> None:
+    known = {(topic, f"{v.outcome} {v.reason}".strip()) for topic, v in PACKIT.known_series()}
+    assert known <= {(topic, expected) for topic, _, expected in CASES}
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        (P + "pagure.git.receive", {}),
+        (P + "pagure.git.receive", {"changed_files": ["hello.spec"]}),
+        (P + "forgejo.push", push(modified=["README.md"])),
+    ],
+)
+def test_only_a_project_named_packit_asks_for_a_change_of_the_spec_file(
+    topic: str, body: Any
+) -> None:
+    other = rule_set("packit", Rules(packit=PackitRules(project="fedora-ci")))
+    assert judge(other, topic, body) == "handled"
+    staging = rule_set("packit", Rules(packit=PackitRules(project="packit-stg")))
+    assert judge(staging, topic, body) != "handled"
+
+
+def test_the_packit_user_is_a_parameter() -> None:
+    staging = rule_set("packit", Rules(packit=PackitRules(user="packit-stg")))
+    topic = P + "copr.build.end"
+    assert judge(staging, topic, {"user": "packit-stg"}) == "handled"
+    assert judge(staging, topic, {"user": "packit"}) == "ignored not-packit-user"
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("git.centos.org/pull-request.new", "handled"),
+        ("git.centos.org/pull-request.reopened", "handled"),
+        ("git.centos.org/pull-request.updated", "handled"),
+        ("git.centos.org/pull-request.comment.added", "handled"),
+        ("git.centos.org/pull-request.comment.edited", "handled"),
+        ("git.centos.org/git.receive", "handled"),
+        ("git.stg.centos.org/pull-request.new", "handled"),
+        ("git.centos.org/pull-request.tag.added", "unmapped"),
+        ("git.centos.org/pull-request.flag.added", "unmapped"),
+        ("git.centos.org/pull-request.new/more", "unmapped"),
+        ("pull-request.new", "unmapped"),
+        ("", "unmapped"),
+    ],
+)
+def test_centos_consumer_looks_at_what_follows_the_first_slash(topic: str, expected: str) -> None:
+    book = rule_set("centos", Rules())
+    assert judge(book, topic, {}) == expected
+    if topic.startswith("git.centos.org/"):
+        known = (topic, Judgement(Outcome.HANDLED)) in book.known_series()
+        assert known == (expected == "handled")
+
+
+def test_without_a_listener_everything_is_handled() -> None:
+    book = rule_set("all", Rules())
+    assert judge(book, "any/topic", None) == "handled"
+    assert list(book.known_series()) == []
+
+
+@pytest.mark.parametrize("name", ["packit", "centos", "all", "tests.support.listener:get_callback"])
+def test_what_the_source_rejected_stays_rejected(name: str) -> None:
+    rejected = Judgement(Outcome.INVALID, "not-json")
+    topic = P + "copr.build.end"
+    message = Message(bus="a-bus", id="1", topic=topic, received_at=0, rejected=rejected)
+    assert rule_set(name, Rules()).judge(message) == rejected
+
+
+@pytest.mark.parametrize(
+    ("name", "topic", "body", "expected"),
+    [
+        ("get_callback", "builds", {"user": "packit"}, "handled"),
+        ("get_callback", "builds", {"user": "alice"}, "ignored not-passed"),
+        ("get_callback", "builds", {}, "error rule-raises"),
+        ("get_callback", "everything", None, "handled"),
+        ("get_callback", "unknown", {"user": "packit"}, "unmapped"),
+        ("Nested.get", "builds", {"user": "packit"}, "handled"),
+        ("Nested.get", "unknown", {"user": "packit"}, "unmapped"),
+        ("Nested.item", "builds", {"user": "alice"}, "ignored not-passed"),
+        ("Nested.item", "unknown", {"user": "packit"}, "unmapped"),
+        ("one_for_all", "any", {"user": "packit"}, "handled"),
+        ("one_for_all", "any", {}, "error rule-raises"),
+        ("raises", "any", {}, "error rule-raises"),
+    ],
+)
+def test_a_listeners_own_code_judges(name: str, topic: str, body: Any, expected: str) -> None:
+    book = rule_set(f"tests.support.listener:{name}", Rules())
+    assert judge(book, topic, body) == expected
+    assert list(book.known_series()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("pakcit", "should be packit, centos, all or module:callable, not 'pakcit'"),
+        ("", "should be packit, centos, all or module:callable, not ''"),
+        (
+            "nowhere:get",
+            "can't import nowhere:get: ModuleNotFoundError: No module named 'nowhere'",
+        ),
+        (
+            "tests.support.listener:nothing",
+            "can't import tests.support.listener:nothing: AttributeError: "
+            "module 'tests.support.listener' has no attribute 'nothing'",
+        ),
+        (":get", "can't import :get: ValueError: Empty module name"),
+        (
+            "tests.support.listener:NOT_CALLABLE",
+            "tests.support.listener:NOT_CALLABLE is not callable",
+        ),
+    ],
+)
+def test_a_rule_book_that_is_none_is_refused_with_the_reason(name: str, why: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - compared in full below
+        rule_set(name, Rules())
+    assert str(refused.value) == why
+
+
+def test_a_listener_whose_module_breaks_on_import_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_listener.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="ZeroDivisionError: division by zero"):
+        rule_set("broken_listener:get_callback", Rules())
+
+
+# Bodies that often have the keys that the rules look at, with whatever behind them.
+KEYS = """user tag task method owner changed_files pullrequest comments comment name merged
+    message packages distro package_name upstream_versions body repository html_url run
+    head_commit modified added removed hello.spec""".split()  # noqa: SIM905 - a list takes a line for each
+TEXTS = [
+    "packit",
+    "releng",
+    "build",
+    "f44-build-side-1",
+    "hello.spec",
+    "CentOS",
+    *DIST_GIT.values(),
+]
+BODIES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(TEXTS) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner, max_size=5)
+    ),
+)
+
+
+@given(topic=st.sampled_from(sorted({topic for topic, _ in PACKIT.known_series()})), body=BODIES)
+def test_any_body_comes_to_a_verdict_that_is_known(topic: str, body: Any) -> None:
+    verdict = PACKIT.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
+    assert verdict == RAISES or (topic, verdict) in PACKIT.known_series()
+
+
+@given(topic=st.text(), body=BODIES)
+def test_no_topic_and_no_body_make_a_book_raise(topic: str, body: Any) -> None:
+    for name in ("packit", "centos", "all", "tests.support.listener:get_callback"):
+        judge(rule_set(name, Rules()), topic, body)
+
+
+def test_the_samples_have_every_fedora_topic_and_every_reason() -> None:
+    told = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in FEDORA}
+    assert set(PACKIT.known_series()) <= told
+
+
+def test_the_samples_have_every_centos_topic() -> None:
+    told = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in CENTOS}
+    assert set(rule_set("centos", Rules()).known_series()) <= told

@@ -1,0 +1,184 @@
+"""Who would have called when: busmon's own code, Nagios's thresholds, two habits in PromQL."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from busmon.silence.baseline import (
+    Baseline,
+    Pace,
+    State,
+    common_pace,
+    decay,
+    judge,
+    learn,
+    reconstruct_pauses,
+)
+from busmon.silence.rates import LEARNED, WEEK, Hour
+from tests.silence.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
+
+HOUR = 60  # minutes
+FIRST_HOUR = START // 3600
+CANDIDATES = 3  # pauses of an hour that may be its longest
+LONGEST = 60 * DAY  # an outage, in minutes: who has not called by then never will
+Alarm = tuple[int, int]  # the first and the last minute of it
+
+
+class Busmon:
+    """The real functions on one topic, by the minute, as the service calls them.
+
+    They learn every so many days here, not every hour, for speed; the pace is new each hour.
+    """
+
+    def __init__(self, year: Year, blind: Sequence[Span], every: int) -> None:
+        self.alarms: list[Alarm] = []
+        self.ready = MINUTES  # since when there is a baseline
+        self._every = every
+        self._usual = 60.0 * year.topic.nagios  # what ships for Packit's topics
+        self._blind = [(_unix(since), _unix(until)) for since, until in blind]
+        self._ends = [until for _, until in self._blind]
+        self._minutes = np.flatnonzero(year.received)
+        self._history = _history(year.received, blind)
+        self._recorded: dict[int, float] = {}
+        self._baselines: dict[int, Baseline] = {}  # as they were, by hour
+        self._baseline: Baseline | None = None
+        self._pace, self._paced = Pace(), 0  # and the hours that are in it
+        self._since, self._position = int(self._minutes[0]), 0  # the last message
+
+    def learn(self, hour: int) -> float | None:
+        """Learn what the hours before this one tell; return the pace, where there is one."""
+        last = self._since // HOUR + 1
+        if hour % (24 * self._every) == 0:
+            window = self._history[max(0, last - LEARNED) : last]
+            self._baseline = learn(window, self._recorded)
+            if self._baseline:
+                self._pace, self._paced = reconstruct_pauses(window, self._baseline.rates)[0], last
+        if self._baseline is None:
+            return None
+        self.ready = min(self.ready, hour * HOUR)
+        rates = self._baseline.rates
+        for number, messages, watched in self._history[self._paced : min(last, hour)]:
+            expected = rates.hourly[number % WEEK] * watched
+            self._pace = self._pace.after(messages, expected, decay(rates))
+        self._paced = max(self._paced, min(last, hour))
+        return self._pace.factor()
+
+    def watch(self, hour: int, common: float) -> None:
+        """Watch for one hour; `common` is the pace of the whole bus."""
+        end = int(np.searchsorted(self._minutes, (hour + 1) * HOUR))
+        ends, self._position = self._minutes[self._position : end], end
+        before = self._since
+        self._since = int(ends[-1]) if len(ends) else before
+        if self._baseline is None:
+            return
+        pace = min(self._pace.factor(), common)
+        baseline = self._baselines[hour] = replace(self._baseline, pace=pace)
+        lengths = np.diff(ends, prepend=before)
+        # Within an hour the longest in minutes is the longest in messages, or nearly.
+        for index in np.argsort(lengths)[-CANDIDATES:]:
+            since, until = int(ends[index] - lengths[index]), int(ends[index])
+            expected = min(self._pause(baseline, since, until), baseline.limit)
+            day = (FIRST_HOUR + hour) // 24
+            self._recorded[day] = max(self._recorded.get(day, 0.0), expected)
+        self._pause(baseline, self._since, (hour + 1) * HOUR)
+
+    def detects(self, start: int) -> float:
+        """Return the minutes from the start of an outage to the alarm."""
+        baseline = self._baselines[start // HOUR]
+        since = int(self._minutes[np.searchsorted(self._minutes, start) - 1])
+        low, high = start, start + LONGEST
+        while low < high:
+            middle = (low + high) // 2
+            silent = self._judge(baseline, since, middle).silent
+            low, high = (low, middle) if silent else (middle + 1, high)
+        return low - start
+
+    def _pause(self, baseline: Baseline, since: int, until: int) -> float:
+        state = self._judge(baseline, since, until)
+        if state.silent:
+            if self.alarms and self.alarms[-1][0] == since:
+                self.alarms.pop()
+            self.alarms.append((since, until))
+        return state.expected or 0.0
+
+    def _judge(self, baseline: Baseline, since: int, until: int) -> State:
+        first = bisect_right(self._ends, _unix(since))
+        last = bisect_right(self._blind, (_unix(until), 0.0))
+        blind = self._blind[first:last]
+        return judge(baseline, _unix(since), _unix(until), blind, usual=self._usual)
+
+
+def watch(years: Sequence[Year], blind: Sequence[Span], every: int) -> list[Busmon]:
+    """Let busmon watch all topics of a bus for a year."""
+    topics = [Busmon(year, blind, every) for year in years]
+    for hour in range(DAYS * 24):
+        paces = [pace for topic in topics if (pace := topic.learn(hour)) is not None]
+        common = common_pace(paces)
+        for topic in topics:
+            topic.watch(hour, common)
+    return topics
+
+
+def _unix(minute: int) -> float:
+    return START + 60.0 * minute
+
+
+def _history(received: np.ndarray, blind: Sequence[Span]) -> list[Hour]:
+    watched = np.ones(MINUTES)
+    for since, until in blind:
+        watched[since:until] = 0
+    hours = zip(
+        received.reshape(-1, HOUR).sum(1).tolist(),
+        watched.reshape(-1, HOUR).mean(1).tolist(),
+        strict=True,
+    )
+    return [Hour(FIRST_HOUR + index, *hour) for index, hour in enumerate(hours)]
+
+
+class Fixed:
+    """A threshold in minutes, as Nagios has it; `increase(x[1h]) == 0` is one of an hour."""
+
+    def __init__(self, messages: np.ndarray, minutes: int) -> None:
+        self._minutes, self._threshold = np.flatnonzero(messages), minutes
+        pauses = np.flatnonzero(np.diff(self._minutes) > minutes)
+        self.alarms = [(int(self._minutes[i]) + minutes, int(self._minutes[i + 1])) for i in pauses]
+
+    def detects(self, start: int) -> float:
+        """Return the minutes from the start of an outage to the alarm."""
+        since = int(self._minutes[np.searchsorted(self._minutes, start) - 1])
+        return max(0, since + self._threshold - start)
+
+
+class LastWeek:
+    """`increase(x[1h]) < 0.1 * increase(x[1h] offset 1w)`."""
+
+    def __init__(self, messages: np.ndarray) -> None:
+        self._sums = np.concatenate([[0], np.cumsum(messages)])
+        self._increase = np.zeros(MINUTES + 1)
+        self._increase[HOUR:] = self._sums[HOUR:] - self._sums[:-HOUR]
+        alarm = np.zeros(MINUTES + 3, dtype=np.int8)
+        alarm[1 + WEEK * HOUR : -1] = (
+            self._increase[WEEK * HOUR :] < 0.1 * self._increase[: -WEEK * HOUR]
+        )
+        edges = np.flatnonzero(np.diff(alarm)).tolist()
+        self.alarms = list(zip(edges[::2], edges[1::2], strict=True))
+
+    def detects(self, start: int) -> float:
+        """Return the minutes from the start of an outage to the alarm; a week at most."""
+        moments = np.arange(start, min(start + WEEK * HOUR, MINUTES))
+        hour_before = self._sums[start] - self._sums[np.minimum(start, moments - HOUR)]
+        alarm = np.flatnonzero(hour_before < 0.1 * self._increase[moments - WEEK * HOUR])
+        return float(alarm[0]) if len(alarm) else float(WEEK * HOUR)
+
+
+def false_alarms(alarms: Iterable[Alarm], year: Year, since: int) -> int:
+    """Return the alarms from a minute on that no outage explains; those an hour apart are one."""
+    number, end = 0, -DAY
+    for first, last in alarms:
+        explained = any(first < b + HOUR and last > a - HOUR for a, b in year.outages)
+        if last >= since and not explained:
+            number += first - end > HOUR
+            end = last
+    return number

@@ -1,0 +1,182 @@
+"""Blind times: when busmon did not receive, over lost connections, restarts and `kill -9`."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from busmon.ledger.ledger import Ledger
+from busmon.silence.blind_time import (
+    KEPT,
+    MAX_GAP_SECONDS,
+    STAMP,
+    BlindTime,
+    Coverage,
+    Interval,
+    WatchedBus,
+    blind_by_hour,
+)
+from busmon.sources.base import Cause, ConnectionState
+from tests.support.brokers import wait_until
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.busmon_process import Busmon
+from tests.support.ledgers import NOW, foreign
+
+UP, DOWN = True, False
+
+# Looks at a connection, as (seconds since the start, up, times that it came up), and the
+# blind times that they tell.
+LOOKS = [
+    ("connected at once", [(1, UP, 1), (2, UP, 1), (3, UP, 1)], [(0, 1)]),
+    ("never connected", [(1, DOWN, 0), (60, DOWN, 0)], [(0, 60)]),
+    ("lost and found", [(1, UP, 1), (2, DOWN, 1), (9, UP, 2), (10, UP, 2)], [(0, 1), (1, 9)]),
+    ("lost and found between two looks", [(1, UP, 1), (2, UP, 2)], [(0, 1), (1, 2)]),
+    ("still lost", [(1, UP, 1), (2, UP, 1), (3, DOWN, 1), (9, DOWN, 1)], [(0, 1), (2, 9)]),
+    ("suspended", [(1, UP, 1), (2 + MAX_GAP_SECONDS, UP, 1)], [(0, 1), (1, 2 + MAX_GAP_SECONDS)]),
+    ("slow", [(1, UP, 1), (1 + MAX_GAP_SECONDS, UP, 1)], [(0, 1)]),
+    ("clock set back", [(9, UP, 1), (5, UP, 1), (6, UP, 1)], [(0, 9)]),
+    ("clock set back while lost", [(9, UP, 1), (10, DOWN, 1), (5, UP, 2)], [(0, 9)]),
+]
+
+
+@pytest.mark.parametrize(
+    ("looks", "blind"), [row[1:] for row in LOOKS], ids=[row[0] for row in LOOKS]
+)
+def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind):
+    sight = Coverage(NOW)
+    for at, up, connects in looks:
+        sight = sight.after(NOW + at, WatchedBus(up, connects))
+    end = NOW + looks[-1][0]
+    intervals = [(NOW + since, NOW + until) for since, until in blind]
+    assert sight.blind_between(0.0, end) == intervals
+    assert sight.blind_seconds(end) == sum(until - since for since, until in intervals)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 100), st.booleans(), st.integers(0, 1)), min_size=1))
+def test_blind_seconds_never_decrease_and_never_exceed_the_time(looks):
+    sight, now, connects, before = Coverage(NOW), NOW, 0, 0.0
+    for wait, up, new in looks:
+        now += wait
+        connects += new
+        assert before <= sight.blind_seconds(now) + 1e-6
+        sight = sight.after(now, WatchedBus(up, connects))
+        assert before <= sight.blind_seconds(now) + 1e-6
+        assert sight.blind_seconds(now) <= now - NOW + 1e-6
+        before = sight.blind_seconds(now)
+
+
+def test_blind_times_are_found_that_reach_into_the_time_asked_for():
+    known = tuple(Interval(start, start + 10.0) for start in (100.0, 200.0, 300.0))
+    sight = Coverage(400.0, 30.0, known, receiving=True, connects=1)
+    assert sight.blind_between(105, 205) == [(100, 110), (200, 210)]
+    assert sight.blind_between(110, 200) == []
+    assert sight.blind_between(0, 1000) == list(known)
+
+
+def test_old_blind_times_are_forgotten_and_still_counted():
+    sight = Coverage(NOW).after(NOW + 5, WatchedBus(UP, 1))
+    later = NOW + KEPT + 10
+    sight = sight.after(later, WatchedBus(UP, 2))
+    assert sight.intervals == ((NOW + 5, later),)
+    assert sight.blind_seconds(later) == later - NOW
+
+
+def test_a_blind_time_is_parted_into_hours():
+    hour = 490_000
+    intervals = [Interval(hour * 3600 + 3000, (hour + 2) * 3600 + 60), Interval(hour * 3600, 1e-9)]
+    assert blind_by_hour(intervals[:1]) == {hour: 600, hour + 1: 3600, hour + 2: 60}
+    assert blind_by_hour([]) == {}
+
+
+def test_a_restart_goes_on_where_the_last_one_was_stamped(tmp_path: Path):
+    path = str(tmp_path / "ledger.sqlite")
+    ledger, link = Ledger(path), ConnectionState()
+    blind = BlindTime(ledger, {"fedora": link}, NOW)
+    link.up()
+    for second in range(1, 27):
+        blind.tick(NOW + second)
+    assert blind.seconds(NOW + 27) == {"fedora": 1}
+    ledger.close()  # and no more is written, as after kill -9
+
+    ledger, link = Ledger(path), ConnectionState()
+    blind = BlindTime(ledger, {"fedora": link}, NOW + 60)
+    stamped = 1 + 2 * STAMP
+    assert blind.seconds(NOW + 61) == {"fedora": 1 + 61 - stamped}
+    link.up()
+    blind.tick(NOW + 70)
+    assert blind.seconds(NOW + 71) == {"fedora": 1 + 70 - stamped}
+    assert blind.sight("fedora").intervals[-1] == (NOW + stamped, NOW + 70)
+    with foreign(path) as db:
+        rows = db.execute("SELECT since, until FROM blind ORDER BY since").fetchall()
+    assert rows == [(NOW * 1000, (NOW + 1) * 1000), ((NOW + stamped) * 1000, (NOW + 70) * 1000)]
+    ledger.close()
+
+
+def test_what_can_not_be_written_is_written_later(tmp_path: Path, caplog):
+    path = str(tmp_path / "ledger.sqlite")
+    ledger, link = Ledger(path), ConnectionState()
+    blind = BlindTime(ledger, {"fedora": link}, NOW)
+    with foreign(path) as db:
+        db.execute("ALTER TABLE blind RENAME TO away")
+        link.up()
+        blind.tick(NOW + 5)
+        link.down(Cause.NETWORK, "gone")
+        blind.tick(NOW + 6)
+        link.up()
+        blind.tick(NOW + 9)
+        assert blind.seconds(NOW + 9) == {"fedora": 9}
+        db.execute("ALTER TABLE away RENAME TO blind")
+        blind.tick(NOW + 10)
+        assert db.execute("SELECT count(*) FROM blind").fetchone() == (2,)
+        assert db.execute("SELECT watched, blind FROM buses").fetchone() == (
+            (NOW + 10) * 1000,
+            9000,
+        )
+    assert len(caplog.messages) == 1
+    ledger.close()
+
+
+def blind_seconds(busmon: Busmon) -> float:
+    _, lines = busmon.ask("/metrics?name[]=busmon_blind_seconds_total")
+    return next(float(line.split()[1]) for line in lines if line.startswith("busmon_blind"))
+
+
+def test_blind_time_grows_while_the_broker_is_down_and_after_kill_9(
+    tmp_path: Path, certificates: Certificates
+):
+    broker = Mosquitto(tmp_path / "broker", certificates).start()
+    bus = {"type": "mqtt", "rules": "all", "url": broker.url, "topics": ["#"], "client_id": "me"}
+    started = time.time()
+    try:
+        with Busmon(tmp_path, {"fedora": bus}) as busmon:
+            busmon.wait_until_ready()
+            wait_until(lambda: blind_seconds(busmon) > 0, what="the start to be noted")
+            broker.stop()
+            wait_until(busmon.troubles, what="the lost connection")
+            lost = blind_seconds(busmon)
+            wait_until(lambda: blind_seconds(busmon) > lost + 1, what="blind time to grow")
+            broker.start()
+            busmon.wait_until_ready()
+            steady = [-1.0]
+
+            def no_more() -> bool:
+                steady.append(blind_seconds(busmon))
+                time.sleep(0.1)
+                return steady[-1] == blind_seconds(busmon)
+
+            wait_until(no_more, what="blind time to stand still")
+            busmon.kill()
+            killed = time.time()
+            busmon.start()
+            busmon.wait_until_ready()
+            down = time.time() - killed - 1  # a look each second
+            wait_until(
+                lambda: blind_seconds(busmon) >= steady[-1] + down,
+                what="the time of the kill to be noted",
+            )
+            assert blind_seconds(busmon) <= time.time() - started
+    finally:
+        broker.close()

@@ -1,0 +1,348 @@
+"""Recorded messages: read, explained and replayed; and made-up ones."""
+
+import gzip
+import io
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from busmon.commands.explain import as_json, books, explain, explain_files
+from busmon.demo.traffic import TrafficSource
+from busmon.ledger.batch import Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.message import Message, Outcome
+from busmon.pipeline import Pipeline
+from busmon.rules import rule_set
+from busmon.settings.models import PackitRules, ReplayBus, Rules
+from busmon.sources.json_body import TOO_LARGE
+from busmon.sources.recorded.reader import open_file, read
+from busmon.sources.recorded.source import ReplaySource
+from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
+from tests.support.sources import AsTheyAre
+
+COPR = {"topic": "org.fedoraproject.prod.copr.build.end", "id": "one", "body": {"user": "packit"}}
+PUSH = {"topic": "git.centos.org/git.receive", "payload": {"agent": "alice"}}
+
+
+def lines(*records: Any) -> list[bytes]:
+    return [json.dumps(record).encode() + b"\n" for record in records]
+
+
+def ids(*records: Any) -> list[str]:
+    return [line.message.id for line in read(lines(*records), "a-file", "a-bus")]
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"\xff\xfe", "not-utf8"),
+        (b'{"topic": "a", "body": {}', "not-json"),
+        (b"[" * 100_000, "not-json"),
+        (b"null", "not-object"),
+        (b"[]", "not-object"),
+        (b"{}", "not-record"),
+        (b'{"topic": "a"}', "not-record"),
+        (b'{"topic": "", "body": {}}', "not-record"),
+        (b'{"topic": 1, "body": {}}', "not-record"),
+        (b'{"body": {}}', "not-record"),
+        (b'{"topic": "a", "body": {}, "headers": []}', "not-record"),
+    ],
+)
+def test_a_bad_line_is_invalid_and_the_rest_goes_on(line: bytes, reason: str) -> None:
+    bad, good = explain(read([line, *lines(COPR)], "a-file", "a-bus"), books(None, Rules()))
+    assert (bad.id, bad.outcome, bad.reason) == ("a-file:1", "invalid", reason)
+    assert (good.id, good.outcome) == ("one", "handled")
+
+
+@given(st.lists(st.binary() | st.sampled_from(lines(COPR, PUSH))))
+def test_no_file_makes_reading_raise(text: list[bytes]) -> None:
+    for line in read(text, "a-file", "a-bus"):
+        assert line.message.rejected or line.message.body is not None
+
+
+@pytest.mark.parametrize("depth", range(100, 1100, 50))
+def test_no_nesting_makes_reading_raise(depth: int) -> None:
+    nested = b'{"topic": "a", "body": {"a": %s}}' % (b"[" * depth + b"]" * depth)
+    assert len(list(read([nested], "a-file", "a-bus"))) == 1
+
+
+def test_blank_lines_are_skipped_but_numbered() -> None:
+    text = [b"\n", *lines(COPR), b"  \r\n", *lines(PUSH)]
+    assert [line.number for line in read(text, "a-file", "a-bus")] == [2, 4]
+
+
+def test_a_record_says_what_came_over_the_wire() -> None:
+    record = COPR | {"headers": {"sent-at": "2026-03-02T09:00:00+01:00"}}
+    started = time.time()
+    (line,) = read(lines(record), "a-file", "a-bus")
+    message = line.message
+    assert (message.bus, message.topic, message.body) == ("a-bus", COPR["topic"], COPR["body"])
+    assert message.sent_at == 1772438400
+    assert message.size == len('{"user": "packit"}')
+    assert started <= message.received_at <= time.time()
+
+
+def test_equal_lines_without_an_id_are_two_messages_but_the_same_when_read_again() -> None:
+    first = ids(PUSH, PUSH, COPR)
+    assert len(set(first)) == 3
+    assert first == ids(PUSH, PUSH, COPR)
+    assert ids(COPR, PUSH) == ["one", first[0]]
+
+
+def test_a_file_named_gz_is_unpacked(tmp_path: Path) -> None:
+    packed = tmp_path / "recorded.jsonl.gz"
+    packed.write_bytes(gzip.compress(FEDORA_FILE.read_bytes()))
+    with open_file(packed) as file, open_file(FEDORA_FILE) as plain:
+        assert file.read() == plain.read()
+
+
+def test_fedora_messaging_is_loaded_only_for_its_own_format() -> None:
+    program = (
+        "import sys; from busmon.sources.recorded import read\n"
+        "print(len(list(read(sys.stdin.buffer, '-', '-'))), 'fedora_messaging' in sys.modules)"
+    )
+    with CENTOS_FILE.open("rb") as file:
+        ran = subprocess.run(
+            [sys.executable, "-c", program], stdin=file, capture_output=True, check=True
+        )
+    assert ran.stdout.split() == [b"%d" % len(CENTOS), b"False"]
+
+
+# Explaining
+
+
+def explained(*files: tuple[str, Any], **options: Any) -> list[list[str]]:
+    out = io.StringIO()
+    explain_files(files, out, options.pop("book_for", books(None, Rules())), **options)
+    return [line.split() for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [(FEDORA_FILE, FEDORA), (CENTOS_FILE, CENTOS)], ids=["fedora", "centos"]
+)
+def test_the_samples_are_explained(path: Path, expected: list[tuple[str, str, str]]) -> None:
+    with path.open("rb") as file:
+        rows = explained((str(path), file))
+    told = [(topic, outcome, "".join(reason)) for topic, _, outcome, *reason in rows]
+    assert told == expected
+
+
+def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason() -> None:
+    out = io.StringIO()
+    ignored = COPR | {"id": "two", "body": {}}
+    explain_files([("-", [*lines(COPR, ignored), b"{"])], out, books(None, Rules()))
+    topic = "org.fedoraproject.prod.copr.build.end" + " " * 23
+    assert out.getvalue().splitlines() == [
+        f"{topic}  one{' ' * 33}  handled",
+        f"{topic}  two{' ' * 33}  ignored   not-packit-user",
+        f"__none__{' ' * 52}  -:3{' ' * 33}  invalid   not-json",
+    ]
+
+
+def test_an_explanation_in_json_is_an_object_a_line() -> None:
+    out = io.StringIO()
+    explain_files([("-", lines(COPR))], out, books(None, Rules()), as_json)
+    assert json.loads(out.getvalue()) == {
+        "topic": "org.fedoraproject.prod.copr.build.end",
+        "id": "one",
+        "outcome": "handled",
+        "reason": "",
+    }
+
+
+def test_the_rules_can_be_named_and_given_their_parameters() -> None:
+    stg = Rules(packit=PackitRules(user="packit-stg"))
+    assert explained(("-", lines(PUSH)), book_for=books("packit", Rules()))[0][2:] == ["unmapped"]
+    assert explained(("-", lines(COPR)), book_for=books("packit", stg))[0][3] == "not-packit-user"
+    with pytest.raises(ValueError, match="not 'pakcit'"):
+        books("pakcit", Rules())
+
+
+def test_what_a_topic_holds_does_not_break_the_line() -> None:
+    odd = {"topic": "a\nb\x1b[31m\ud800", "body": {}}
+    assert explained(("-", lines(odd)))[0][0] == r"a\nb\x1b[31m\ud800"
+
+
+def test_an_endless_stream_is_explained_as_it_comes() -> None:
+    endless = repeat(lines(PUSH)[0])
+    rows = explain(read(endless, "-", "-"), books(None, Rules()))
+    assert [row.outcome for row in islice(rows, 3)] == ["handled"] * 3
+
+
+# Replaying
+
+
+def replay(*files: Path, rate: float | None = None) -> ReplaySource:
+    settings = ReplayBus(type="replay", rules="packit", files=files, rate=rate)
+    return ReplaySource("recorded", settings)
+
+
+def written(path: Path, *text: bytes) -> Path:
+    path.write_bytes(b"".join(text))
+    return path
+
+
+class Taken(list[Message]):
+    """Keeps every message, and the size of each batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, messages: Sequence[Message]) -> None:
+        self.extend(messages)
+        self.batches.append(len(messages))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(str(tmp_path / "ledger.sqlite"))
+    yield opened
+    opened.close()
+
+
+def test_a_file_that_is_replayed_twice_is_counted_once(ledger: Ledger) -> None:
+    rejections = {"recorded": ReplaySource.rejections}
+    book = {"recorded": rule_set("packit", Rules())}
+    monitor = Pipeline(ledger, book, rejections, 200, lambda _recorded: None)
+    expected = {Series("recorded", *key): count for key, count in Counter(FEDORA).items()}
+    for again in range(2):
+        source = replay(FEDORA_FILE)
+        source.run(monitor)
+        assert source.connection.problem() is None
+        counted = {series: t.messages for series, t in ledger.counts().items() if t.messages}
+        assert counted == expected
+        assert ledger.duplicates()["recorded"] == again * len(FEDORA)
+
+
+def test_a_bad_line_is_reported_by_file_and_line_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = written(tmp_path / "a.jsonl", *lines(COPR), b"{secret\n", *lines(PUSH))
+    taken = Taken()
+    with caplog.at_level(logging.WARNING):
+        replay(file).run(AsTheyAre(taken))
+    assert [message.rejected is None for message in taken] == [True, False, True]
+    assert caplog.messages == [f"recorded: {file}:2: not-json"]
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_others_are_replayed(tmp_path: Path) -> None:
+    good = written(tmp_path / "good.jsonl", *lines(COPR))
+    cut = written(tmp_path / "cut.jsonl.gz", gzip.compress(lines(PUSH)[0] * 9)[:-9])
+    missing = written(tmp_path / "missing.jsonl")
+    source, taken = replay(missing, cut, good), Taken()
+    missing.unlink()
+    source.run(AsTheyAre(taken))
+    assert taken[-1].id == "one"
+    assert source.connection.problem() == (
+        f"error: can't read {missing}: No such file or directory; can't read {cut}: "
+        "Compressed file ended before the end-of-stream marker was reached"
+    )
+
+
+def test_without_a_rate_batches_are_large(tmp_path: Path) -> None:
+    taken = Taken()
+    replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 1200)).run(AsTheyAre(taken))
+    assert taken.batches == [500, 500, 200]
+
+
+def test_a_rate_is_kept_in_small_batches(tmp_path: Path) -> None:
+    taken = Taken()
+    started = time.monotonic()
+    replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 6), rate=20).run(AsTheyAre(taken))
+    assert taken.batches == [2, 2, 2]
+    assert time.monotonic() - started >= 6 / 20
+
+
+def test_a_slow_replay_stops_at_once(tmp_path: Path) -> None:
+    source, taken = replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 9), rate=0.001), Taken()
+    running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
+    running.start()
+    wait_for(lambda: taken)
+    source.stop()
+    running.join(timeout=10)
+    assert not running.is_alive()
+    assert len(taken) == 1
+    assert source.connection.problem() == "stopped"
+
+
+def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
+    source, taken = replay(written(tmp_path / "a.jsonl", *lines(COPR, PUSH))), Taken()
+    problems: list[str | None] = []
+
+    def full_at_first(messages: Sequence[Message]) -> None:
+        problems.append(source.connection.problem())
+        if len(problems) == 1:
+            raise LedgerWriteError("disk is full")
+        taken(messages)
+
+    source.run(AsTheyAre(full_at_first))
+    assert problems == [None, "ledger: disk is full"]
+    assert taken.batches == [2]
+    assert source.connection.problem() is None
+
+
+def wait_for(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# Made-up traffic
+
+
+@pytest.mark.parametrize(("kind", "rules"), [("fedora", "packit"), ("centos", "centos")])
+def test_made_up_traffic_comes_to_every_outcome_and_reason(kind: Any, rules: str) -> None:
+    book = rule_set(rules, Rules())
+    source = TrafficSource(kind, kind, rate=1, seed=7)
+    told = Counter(
+        (message.topic, book.judge(message)) for message in islice(source.messages(), 20_000)
+    )
+    assert set(book.known_series()) <= set(told)
+    assert {*source.rejections} - {TOO_LARGE} <= {verdict for _, verdict in told}
+    outcomes = {verdict.outcome for _, verdict in told}
+    never = {"fedora": set(), "centos": {Outcome.IGNORED, Outcome.ERROR}}
+    assert outcomes == set(Outcome) - never[kind]
+
+
+@pytest.mark.parametrize("kind", ["fedora", "centos"])
+def test_made_up_messages_are_new_unless_redelivered(kind: Any) -> None:
+    seen: dict[str, Message] = {}
+    for message in islice(TrafficSource(kind, kind, rate=1, seed=7).messages(), 3000):
+        assert (message.id in seen) == message.redelivered
+        assert seen.setdefault(message.id, message).body == message.body
+        assert message.sent_at is None or message.sent_at < message.received_at
+
+
+def test_the_same_seed_makes_the_same_messages() -> None:
+    def bodies(seed: int) -> list[Any]:
+        source = TrafficSource("fedora", "fedora", rate=1, seed=seed)
+        return [(message.id, message.body) for message in islice(source.messages(), 100)]
+
+    assert bodies(1) == bodies(1) != bodies(2)
+
+
+def test_made_up_traffic_goes_on_until_stopped() -> None:
+    source, taken = TrafficSource("centos", "centos", rate=1000), Taken()
+    running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
+    running.start()
+    wait_for(lambda: len(taken) > 200)
+    assert source.connection.problem() is None
+    source.stop()
+    running.join(timeout=10)
+    assert source.connection.problem() == "stopped"

@@ -1,0 +1,144 @@
+"""busmon as users run it: `python -m busmon run`, read through its own HTTP endpoints."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.brokers import Server, accepts, free_port, wait_until
+
+PROJECT = Path(__file__).parents[2]
+LABELS = ("bus", "topic", "outcome", "reason")
+
+Series = tuple[str, ...]  # (bus, topic, outcome, reason); of busmon_duplicates_total (bus,)
+
+
+class Busmon(Server):
+    """A busmon with a configuration, ledger and port that a restart keeps.
+
+    Every look at its counters also makes sure that none has gone down since the last one,
+    whatever was done to the process meanwhile.
+    """
+
+    def __init__(
+        self, directory: Path, buses: Mapping[str, Mapping[str, Any]], **ledger: str
+    ) -> None:
+        """Write the configuration; `ledger` is what its section has beside the path."""
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._seen: Counter[Series] = Counter()
+        sections = {
+            "web": {"listen": f"127.0.0.1:{self.port}"},
+            "ledger": {"path": str(directory / "ledger.sqlite")} | ledger,
+            **{f"buses.{name}": settings for name, settings in buses.items()},
+        }
+        configuration = directory / "busmon.toml"
+        configuration.write_text("\n".join(_toml(sections)))
+        super().__init__(
+            [sys.executable, "-m", "busmon", "run", "-c", configuration],
+            directory / "busmon.log",
+            cwd=PROJECT,  # for rules that are the tests' own
+            ready=lambda _: accepts(self.port),
+        )
+
+    def put_into_environment(self, **variables: object) -> None:
+        """Let busmon have these variables, and nothing else that is started."""
+        words = (f"{name}={value}" for name, value in variables.items())
+        self.argv = ["env", *words, *self.argv]
+
+    def limit_files(self, size: int | str) -> None:
+        """Let no file of the process grow beyond so many bytes: to it, the disk fails."""
+        limit = f"--fsize={size}:unlimited"
+        subprocess.run(["prlimit", "--pid", str(self.pid), limit], check=True)
+
+    def counts(self) -> Counter[Series]:
+        """Return busmon_messages_total by bus, topic, outcome and reason, without the zeros."""
+        return self._counters("busmon_messages_total", LABELS)
+
+    def duplicates(self) -> Counter[Series]:
+        """Return busmon_duplicates_total by bus, without the zeros."""
+        return self._counters("busmon_duplicates_total", ("bus",))
+
+    def ask(self, path: str) -> tuple[int, list[str]]:
+        """Return the status and the lines of an answer."""
+        try:
+            with urlopen(f"{self.url}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode().splitlines()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode().splitlines()
+
+    def troubles(self) -> dict[str, str]:
+        """Return each bus that /ready names, and the cause; none is the same as status 200."""
+        status, lines = self.ask("/ready")
+        words = [line.split(": ") for line in lines]
+        troubles = {bus: cause for bus, cause, *_ in words} if status == 503 else {}
+        assert troubles or status == 200, (status, lines)
+        return troubles
+
+    def wait_until_ready(self) -> None:
+        """Wait until every bus is subscribed."""
+        wait_until(lambda: not self.troubles(), 60, "busmon to be ready")
+
+    def wait_until_counted(self, expected: Counter[Series], last: Iterable[Series]) -> None:
+        """Wait for as many messages as expected, and compare each series of their buses.
+
+        The messages of `last` should be published last: so what was counted twice shows, too.
+        """
+        buses = {bus for bus, *_ in expected}
+
+        def counted() -> Counter[Series]:
+            return Counter({key: n for key, n in self.counts().items() if key[0] in buses})
+
+        def complete() -> bool:
+            counts = counted()
+            ended = all(counts[series] >= expected[series] for series in last)
+            return ended and counts.total() >= expected.total()
+
+        try:
+            wait_until(complete, 60, f"{expected.total()} messages")
+        except AssertionError as error:
+            error.add_note(differences(counted(), expected))
+            error.add_note("\n".join(self.ask("/ready")[1]))
+            raise
+        assert counted() == expected, differences(counted(), expected)
+
+    def _counters(self, name: str, labels: tuple[str, ...]) -> Counter[Series]:
+        _, lines = self.ask(f"/metrics?name[]={name}")
+        counted = Counter(
+            {
+                tuple(sample.labels[label] for label in labels): int(sample.value)
+                for family in text_string_to_metric_families("\n".join(lines) + "\n")
+                for sample in family.samples
+                if sample.name == name
+            }
+        )
+        before = Counter(
+            {series: n for series, n in self._seen.items() if len(series) == len(labels)}
+        )
+        assert before <= counted, f"{name} went down: {differences(counted, before)}"
+        self._seen |= counted
+        return +counted
+
+
+def differences(counts: Mapping[Series, int], expected: Mapping[Series, int]) -> str:
+    """Return a line for each counter that is not as expected."""
+    return "\n".join(
+        f"{' '.join(series)}: {counts.get(series, 0)}, not {expected.get(series, 0)}"
+        for series in sorted({*counts, *expected})
+        if counts.get(series, 0) != expected.get(series, 0)
+    )
+
+
+def _toml(sections: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    for name, settings in sections.items():
+        yield f"[{name}]"
+        # JSON's strings, numbers, truth values and lists are TOML's, too.
+        yield from (f"{key} = {json.dumps(value, default=str)}" for key, value in settings.items())

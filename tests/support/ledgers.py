@@ -1,0 +1,76 @@
+"""What the tests of the ledger share, and a process with a ledger of its own.
+
+`python -m tests.support.ledgers LEDGER` is there to be killed or starved. Each line of its input is
+`record ID…`, a batch; `queue BUS`; or `limit BYTES`, the size that its files may have from
+now on (-1: any). The first two are answered by one line.
+"""
+
+import resource
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError
+
+NOW = 1_790_000_000.0
+HANDLED = Series("fedora", "a.topic", "handled", "")
+
+
+def judged(
+    *ids: object, at: float = NOW, bus: str = "fedora", **fields: object
+) -> list[Observation]:
+    """One message each, all handled."""
+    series = HANDLED._replace(bus=bus)
+    return [Observation(series, str(i), at, **fields) for i in ids]
+
+
+def counted(ledger: Ledger) -> int:
+    return sum(tally.messages for tally in ledger.counts().values())
+
+
+def past(ledger: Ledger, series: Series, hours: Mapping[int, int], last: float) -> None:
+    """Let so many messages have come in each hour (of Unix time), the last at `last`."""
+    ledger.record([Observation(series, series.topic, last)])
+    with ledger.transaction() as db:
+        (number,) = db.execute(
+            "SELECT series.id FROM series JOIN buses ON buses.id = bus"
+            " WHERE (name, topic, outcome, reason) = (?, ?, ?, ?)",
+            series,
+        ).fetchone()
+        db.executemany(
+            "INSERT OR REPLACE INTO hours VALUES (?, ?, ?)",
+            [(hour, number, messages) for hour, messages in hours.items() if messages],
+        )
+
+
+@contextmanager
+def foreign(path: str) -> Iterator[sqlite3.Connection]:
+    """Somebody else's connection to the ledger's file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        yield db
+
+
+def main() -> None:
+    ledger = Ledger(sys.argv[1])
+    for line in sys.stdin:
+        command, *words = line.split()
+        if command == "limit":
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(words[0]), hard))
+            continue
+        try:
+            print(ledger.own_queue(*words) if command == "queue" else record(ledger, words))
+        except LedgerWriteError as error:
+            print(f"not recorded: {error} | {ledger.problem()} | counted {counted(ledger)}")
+        sys.stdout.flush()
+
+
+def record(ledger: Ledger, ids: Sequence[str]) -> str:
+    recorded = ledger.record(judged(*ids))
+    return f"recorded {len(recorded.new)}, problem {ledger.problem()}"
+
+
+if __name__ == "__main__":
+    main()

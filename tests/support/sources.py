@@ -1,0 +1,107 @@
+"""A source at work in a thread of its own, and who counts what it receives."""
+
+import itertools
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from busmon.message import Message
+from busmon.pipeline import Pipeline
+from busmon.sources.base import NotRecorded, Source
+from tests.support.brokers import wait_until
+
+S = TypeVar("S", bound=Source)
+Record = Callable[[Sequence[Any]], None]
+
+
+class Recorder:
+    """Counts as the ledger does: a known id is a duplicate, unless only its digest is the same."""
+
+    def __init__(self) -> None:
+        self.counted: list[Message] = []
+        self.duplicates = 0
+        self.failing = False  # records nothing
+        self.crashing = False  # records, but the source never learns of it
+        self._known: set[str] = set()
+
+    def __call__(self, batch: Sequence[Message]) -> None:
+        if self.failing:
+            raise NotRecorded("disk full")
+        assert batch
+        for message in batch:
+            if message.id in self._known and (message.redelivered or not message.digest_id):
+                self.duplicates += 1
+            else:
+                self._known.add(message.id)
+                self.counted.append(message)
+        if self.crashing:
+            raise NotRecorded("crash")
+
+    def numbers(self) -> Counter[int]:
+        return Counter(message.get("n") for message in self.counted)
+
+    def wait_for(self, total: int) -> None:
+        """Wait for a number of messages; more are shown by what the test compares next."""
+        wait_until(lambda: len(self.counted) >= total, what=f"{total} messages")
+
+
+class AsTheyAre:
+    """Takes messages as they are for judged, and gives each batch to `record`."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def judge(self, message: Message) -> Any:
+        return message
+
+
+def failing_once(record: Record, what: str, at: int = 0) -> AsTheyAre:
+    """Let there be a bug in `judge` or `record`, which shows at one call of it."""
+    handler, calls = AsTheyAre(record), itertools.count()
+    right = getattr(handler, what)
+
+    def buggy(given: Any) -> Any:
+        if next(calls) == at:
+            raise RuntimeError("a bug")
+        return right(given)
+
+    setattr(handler, what, buggy)
+    return handler
+
+
+def count(monitor: Pipeline, messages: Iterable[Message]) -> None:
+    """Do what a source does with a batch."""
+    monitor.record([monitor.judge(message) for message in messages])
+
+
+@contextmanager
+def running(source: S, handler: Record | AsTheyAre, *, connected: bool = True) -> Iterator[S]:
+    handler = handler if isinstance(handler, AsTheyAre) else AsTheyAre(handler)
+    thread = threading.Thread(target=source.run, args=(handler,))
+    thread.start()
+    try:
+        if connected:
+            wait_until(lambda: source.connection.connected, what="the source to be connected")
+        yield source
+    finally:
+        source.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert source.connection.problem() == "stopped"
+
+
+def wait_for_problem(source: Source, expected: str) -> None:
+    """Wait until the source tells it; `*` is for the words that are not busmon's own."""
+    pattern = re.compile(".*".join(re.escape(part) for part in expected.split("*")))
+    try:
+        wait_until(lambda: pattern.fullmatch(source.connection.problem() or ""), 20, expected)
+    except AssertionError as error:
+        error.add_note(f"it told: {source.connection.problem()}")
+        raise
+
+
+def once(total: int) -> Counter[int]:
+    return Counter(range(total))

@@ -1,0 +1,178 @@
+"""How reports get from the tap to busmon, or don't: real sockets, both ends in this process."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from busmon.settings.models import Web
+from busmon.tap.sender import BATCH, Address, Buffer, Sender, TapReport
+from busmon.web.server import WebServer
+from tests.observers.test_tap import TOKEN, Bench
+from tests.support.brokers import free_port, wait_until
+from tests.support.brokers.certificates import Certificates
+
+
+def dropped(number: int) -> TapReport:
+    return TapReport(f"id {number}", "a.topic", "dropped", None)
+
+
+def filled(number: int, most: int = 10_000) -> Buffer:
+    buffer = Buffer(most)
+    for n in range(number):
+        buffer.add(dropped(n))
+    return buffer
+
+
+@contextmanager
+def served(bench: Bench, **settings: object) -> Iterator[str]:
+    """Serve busmon's end, and yield its URL."""
+    server = WebServer(Web(**{"listen": "127.0.0.1:0"} | settings), bench.app)
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+@contextmanager
+def sending(buffer: Buffer, url: str, ca: Path | None = None) -> Iterator[Sender]:
+    sender = Sender(
+        Address.of(f"{url}/v1/reports", "fedora", TOKEN, str(ca) if ca else None), buffer
+    )
+    sender.start()
+    try:
+        yield sender
+    finally:
+        sender.stop()
+
+
+@contextmanager
+def answering(*statuses: int, **headers: str) -> Iterator[tuple[str, list[bytes]]]:
+    """Serve these statuses in turn, the last for ever; yield the URL and what was posted."""
+    posted: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(statuses[min(len(posted), len(statuses)) - 1])
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", posted
+        server.shutdown()
+
+
+def ids(bench: Bench) -> list[object]:
+    return sorted(int(str(row[0]).removeprefix("id ")) for row in bench.stored())
+
+
+def test_every_report_arrives_in_batches():
+    bench = Bench()
+    with served(bench) as url, sending(filled(3 * BATCH + 7), url):
+        wait_until(lambda: len(ids(bench)) == 3 * BATCH + 7)
+    assert bench.value("busmon_tap_lost_reports_total", bus="fedora") == 0
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="dropped") == 3 * BATCH + 7
+
+
+def test_at_the_end_what_is_left_is_sent():
+    bench = Bench()
+    buffer = Buffer()
+    with served(bench) as url, sending(buffer, url):
+        wait_until(bench.inbox.up)  # by a sign of life, without a report
+        for n in range(2 * BATCH + 1):
+            buffer.add(dropped(n))
+    assert len(ids(bench)) == 2 * BATCH + 1
+
+
+def test_while_busmon_is_away_the_buffer_keeps_the_newest_and_busmon_hears_of_the_losses():
+    bench = Bench()
+    port = free_port()
+    buffer = filled(1000, most=300)
+    assert len(buffer) == 300
+    with sending(buffer, f"http://127.0.0.1:{port}"):
+        wait_until(lambda: len(buffer) == 100, what="a batch to be tried")
+        for n in range(1000, 1250):
+            buffer.add(dropped(n))
+        assert len(buffer) == 300
+        with served(bench, listen=f"127.0.0.1:{port}"):
+            wait_until(lambda: not len(buffer) and 1249 in ids(bench))
+    assert ids(bench) == [*range(700, 900), *range(950, 1250)]
+    assert bench.value("busmon_tap_lost_reports_total", bus="fedora") == 750
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="dropped") == 500
+
+
+def test_a_redirect_is_not_followed_with_the_token():
+    with (
+        answering(200) as (other, stolen),
+        answering(307, Location=f"{other}/v1/reports") as (url, posted),
+        sending(filled(1), url),
+    ):
+        wait_until(lambda: len(posted) >= 2, what="a second try")
+    assert stolen == []
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_what_busmon_would_never_take_is_counted_as_lost(status, caplog):
+    buffer = filled(BATCH + 1)
+    with answering(status, 200) as (url, posted), sending(buffer, url):
+        wait_until(lambda: len(posted) == 2, what="the next batch")
+    assert [b'"lost": 0' in posted[0], f'"lost": {BATCH}'.encode() in posted[1]] == [True, True]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.parametrize("status", [301, 401, 404, 503])
+def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(status, caplog):
+    with answering(status, 200) as (url, posted), sending(filled(1), url):
+        wait_until(lambda: len(posted) == 2, what="a second try")
+    assert all(b'"seq": 1,' in content and b'"id 0"' in content for content in posted[:2])
+    assert f"status {status}" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+def test_the_certificate_of_busmon_is_checked(certificates: Certificates, caplog):
+    certificate, key = certificates.server
+    bench, buffer = Bench(), filled(1)
+    with served(bench, certificate=certificate, key=key) as url:
+        url = url.replace("127.0.0.1", "localhost")
+        with sending(buffer, url):
+            wait_until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text)
+        assert ids(bench) == []
+        with sending(filled(1), url, certificates.ca):
+            wait_until(lambda: ids(bench) == [0])
+
+
+@pytest.mark.parametrize(
+    ("url", "token"),
+    [
+        ("busmon:9810", "x"),
+        ("ftp://busmon/v1/reports", "x"),
+        ("http:///v1/reports", "x"),
+        ("http://busmon:x/v1/reports", "x"),
+        ("http://user:password@busmon/v1/reports", "x"),
+        ("http://busmon", ""),
+        ("http://busmon", "two\nlines"),
+        ("http://busmon", "caf\xe9"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_its_secrets(url, token):
+    with pytest.raises(ValueError, match=r"(?i)port|url|token") as error:
+        Address.of(url, "fedora", token, None)
+    assert "password" not in str(error.value)
+
+
+@pytest.mark.parametrize("identity", [None, ""])
+def test_a_message_without_an_id_is_not_reported(identity):
+    """busmon would refuse an empty one, and with it all that is sent together."""
+    buffer = Buffer()
+    buffer.add(TapReport(identity, "a.topic", "dropped", None))
+    assert len(buffer) == 0

@@ -1,0 +1,324 @@
+"""The tap in a real `fedora-messaging consume`, beside RabbitMQ, Redis and busmon."""
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pika
+import pytest
+
+from tests.support.brokers import Server, wait_until
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.brokers.redis import Redis
+from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.consumerino import QUEUE, task_id
+
+PROGRAM = Path(sys.executable).with_name("fedora-messaging")
+TOKEN = "s3cret-of-the-tap"
+TOPIC = "org.fedoraproject.prod.copr.build.end"
+
+
+class Listener(Server):
+    """`fedora-messaging consume` with a queue that outlasts it, and one for what it drops."""
+
+    def __init__(
+        self, directory: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str = "Consumerino"
+    ) -> None:
+        directory.mkdir(exist_ok=True)
+        self.rabbitmq = rabbitmq
+        self.key = uuid4().hex
+        self.queue, self.dropped = f"listener-{self.key}", f"dropped-{self.key}"
+        self.calls = directory / "calls"
+        self.toml = rabbitmq.fedora_toml(
+            directory / "listener.toml",
+            queue=self.queue,
+            bindings=[self.key],
+            tls=False,
+            callback=f"tests.support.consumerino:{callback}",
+        )
+        text = self.toml.read_text().replace("auto_delete = true", "auto_delete = false")
+        before, _, after = text.replace("exclusive = true", "exclusive = false").partition("[tls]")
+        _, _, after = after.partition("[client_properties]")  # the certificates of no use
+        text = f"{before}[client_properties]{after}".replace(
+            "arguments = {}\n\n[[bindings]]",
+            'arguments = { "x-dead-letter-exchange" = "",'
+            f' "x-dead-letter-routing-key" = "{self.dropped}" }}\n\n[[bindings]]',
+        )
+        settings = {"calls": str(self.calls), "celery": redis.url}
+        self.toml.write_text(f"{text}\n{section('listener', settings)}")
+        rabbitmq.declare_queue(self.dropped, [])
+        super().__init__(
+            [PROGRAM, "--conf", self.toml, "consume"],
+            directory / "listener.log",
+            {"PYTHONPATH": str(PROJECT)},
+            ready=lambda server: server.logged("Successfully registered"),
+        )
+
+    def tap(self, url: str, callback: str = "Consumerino", **settings: object) -> None:
+        """Put the tap around the callback."""
+        settings = {
+            "callback": f"tests.support.consumerino:{callback}",
+            "bus": "fedora",
+            "url": url,
+        } | ({"token": TOKEN} | settings)
+        with self.toml.open("a") as file:
+            file.write(section("busmon", settings))
+        self.argv.append("--callback=busmon.tap:Tap")
+
+    def publish(self, *what: str) -> list[str]:
+        """Publish a message for each thing to be done, and return their ids."""
+        messages = [
+            Publication(topic=self.key, body=json.dumps({"do": do}).encode()) for do in what
+        ]
+        self.rabbitmq.publish(messages)
+        return [str(message.message_id) for message in messages]
+
+    def called(self) -> list[str]:
+        """Return the id of the message of each call."""
+        return self.calls.read_text().split() if self.calls.exists() else []
+
+    def drain(self, queue: str) -> list[str]:
+        """Return and take away the ids of the messages in a queue."""
+        with pika.BlockingConnection(pika.URLParameters(self.rabbitmq.admin_url)) as connection:
+            channel = connection.channel()
+            ids = []
+            while (message := channel.basic_get(queue, auto_ack=True))[0]:
+                ids.append(message[1].message_id)
+        return ids
+
+    def close(self) -> None:
+        if self.running:
+            self.kill()
+        for queue in (self.queue, self.dropped):
+            self.rabbitmq.delete_queue(queue)
+
+
+def section(name: str, settings: dict[str, Any]) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    return "\n".join([f"[consumer_config.{name}]", *lines, ""])
+
+
+def reports(directory: Path) -> dict[str, tuple[str, str | None]]:
+    """Return state and task by message id, as busmon's ledger has them."""
+    with closing(sqlite3.connect(directory / "ledger.sqlite")) as db:
+        rows = db.execute("SELECT id, state, task FROM reports").fetchall()
+    return {str(UUID(bytes=identity)): (state, task) for identity, state, task in rows}
+
+
+def told(ids: Sequence[str], what: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Return what the tap should report of messages to which this was done."""
+    states = {"pass": "passed", "drop": "dropped", "Nack": "dropped"}  # of a Nack the second try
+    return {
+        identity: (states.get(do, "raised"), task_id(identity) if do == "pass" else None)
+        for identity, do in zip(ids, what, strict=True)
+    }
+
+
+@pytest.fixture
+def busmon(tmp_path: Path) -> Iterator[Busmon]:
+    """busmon with a bus of nothing, ready to take reports."""
+    (tmp_path / "none.jsonl").touch()
+    bus = {"type": "replay", "rules": "packit", "files": [str(tmp_path / "none.jsonl")]}
+    busmon = Busmon(tmp_path, {"fedora": bus})
+    with (tmp_path / "busmon.toml").open("a") as file:
+        file.write(f'\n[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n')
+    yield busmon
+    if busmon.running:
+        busmon.kill()
+
+
+@pytest.fixture
+def listener(tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis) -> Iterator[Listener]:
+    listener = Listener(tmp_path, rabbitmq, redis)
+    yield listener
+    listener.close()
+
+
+def reports_url(busmon: Busmon) -> str:
+    return f"{busmon.url}/v1/reports"
+
+
+def test_busmon_knows_of_each_message_what_the_listener_did(tmp_path, busmon, listener, redis):
+    busmon.start()
+    listener.tap(reports_url(busmon))
+    listener.start()
+    what = ["pass", "drop", "Drop", "pass", "Nack", "drop"]
+    before = redis.waiting(QUEUE)
+    ids = listener.publish(*what)
+    wait_until(lambda: len(reports(tmp_path)) == len(ids), 20, "every report")
+    wait_until(lambda: reports(tmp_path)[ids[4]][0] == "dropped", 20, "the second try")
+    assert reports(tmp_path) == told(ids, what)
+    assert redis.waiting(QUEUE) - before == 2
+    metrics = "\n".join(busmon.ask("/metrics?name[]=busmon_observer_up")[1])
+    assert 'busmon_observer_up{bus="fedora",observer="tap"} 1.0' in metrics
+    assert listener.terminate() == 0
+
+
+@pytest.mark.parametrize("end", ["raise", "pass to nobody"])
+def test_a_callback_that_raises_ends_the_listener_as_before_and_its_report_arrives(
+    tmp_path, busmon, listener, end
+):
+    busmon.start()
+    listener.tap(reports_url(busmon))
+    listener.start()
+    ids = listener.publish("drop", end)
+    assert listener.wait() == 13
+    assert reports(tmp_path) == told(ids, ["drop", end])
+    assert listener.drain(listener.queue) == ids[1:]
+
+
+def test_while_busmon_is_away_the_tap_keeps_its_reports(tmp_path, busmon, listener):
+    busmon.start()
+    listener.tap(reports_url(busmon))
+    listener.start()
+    first = listener.publish("pass", "drop")
+    wait_until(lambda: len(reports(tmp_path)) == 2, 20, "the first reports")
+    busmon.terminate()
+    second = listener.publish("drop", "pass")
+    wait_until(lambda: len(listener.called()) == 4, 20, "the messages to be handled")
+    wait_until(lambda: listener.logged("can't be reached"), 20, "the tap to notice")
+    busmon.start()
+    wait_until(lambda: len(reports(tmp_path)) == 4, 40, "the reports that waited")
+    assert reports(tmp_path) == told(first, ["pass", "drop"]) | told(second, ["drop", "pass"])
+
+
+def test_a_killed_listener_leaves_a_time_without_data(tmp_path, busmon, listener):
+    """What it had not reported yet is nowhere, so nothing may be called missing."""
+    busmon.start()
+    listener.tap(reports_url(busmon))
+    for known in (1, 2):
+        with listener:  # killed at its end
+            listener.publish("drop")
+            wait_until(lambda: len(reports(tmp_path)) == known, 20, "the report")  # noqa: B023 - at once
+    first, second = covered(tmp_path)
+    assert first[1] < second[0]
+
+
+def covered(directory: Path) -> list[tuple[int, int]]:
+    """Return the intervals, in ms, in which busmon knows all that the tap saw."""
+    with closing(sqlite3.connect(directory / "ledger.sqlite")) as db:
+        return db.execute("SELECT since, until FROM observed ORDER BY since").fetchall()
+
+
+def test_a_wrong_token_is_told_once_and_the_listener_goes_on(tmp_path, busmon, listener):
+    busmon.start()
+    listener.tap(reports_url(busmon), token="s3cret-but-wrong")
+    listener.start()
+    listener.publish("drop")
+    wait_until(lambda: listener.logged("status 401"), 20, "the refusal")
+    listener.publish("pass")
+    name = "busmon_tap_reports_refused_total"
+    wait_until(
+        lambda: f'{name}{{reason="token"}} 1.0' not in busmon.ask("/metrics")[1], 20, "a retry"
+    )
+    assert len(listener.called()) == 2
+    assert listener.output().count("status 401") == 1
+    assert "s3cret" not in listener.output()
+    assert reports(tmp_path) == {}
+    assert listener.terminate() == 0
+
+
+def test_a_busmon_that_never_answers_holds_up_neither_the_listener_nor_its_end(listener):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        listener.tap(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/reports")
+        with listener:
+            listener.publish(*["drop"] * 300)
+            wait_until(lambda: len(listener.called()) == 300, 20, "the messages")
+            assert listener.terminate() == 0  # killed after 15 s, it would be -9
+
+
+CALLBACKS = [
+    ("function", "raise"),
+    ("Consumerino", "halt, requeue"),
+    ("instance", "exit"),
+    ("coroutine", "halt"),
+    ("Async", "pass, then raise"),
+]
+
+
+@pytest.mark.parametrize(("callback", "end"), CALLBACKS)
+def test_the_tap_changes_nothing_of_what_a_callback_does(tmp_path, rabbitmq, redis, callback, end):
+    what = ["drop", "Nack", "pass", "Drop"]
+    plain = Listener(tmp_path / "plain", rabbitmq, redis, callback)
+    tapped = Listener(tmp_path / "tapped", rabbitmq, redis, callback)
+    tapped.tap("http://127.0.0.1:9/v1/reports", callback)
+
+    def outcome(listener: Listener, names: dict[str, str]) -> dict[str, object]:
+        wait_until(lambda: len(listener.called()) == 5, 20, "all calls, one twice")
+        names |= dict.fromkeys(listener.publish(end), end)
+        return {
+            "status": listener.wait(),
+            "calls": [names[identity] for identity in listener.called()],
+            "left": [names[identity] for identity in listener.drain(listener.queue)],
+            "dropped": [names[identity] for identity in listener.drain(listener.dropped)],
+        }
+
+    try:
+        with plain, tapped:  # both at a time
+            ids = [dict(zip(each.publish(*what), what, strict=True)) for each in (plain, tapped)]
+            assert outcome(tapped, ids[1]) == outcome(plain, ids[0])
+    finally:
+        plain.close()
+        tapped.close()
+
+
+@pytest.mark.parametrize("callback", ["missing", "number", "NoCallback", "Unmakeable"])
+def test_a_callback_that_is_none_is_refused_as_without_the_tap(tmp_path, rabbitmq, redis, callback):
+    plain = Listener(tmp_path / "plain", rabbitmq, redis, callback)
+    tapped = Listener(tmp_path / "tapped", rabbitmq, redis, callback)
+    tapped.tap("http://127.0.0.1:9/v1/reports", callback)
+    try:
+        processes = [run(listener) for listener in (plain, tapped)]
+        statuses = [process.wait(30) for process in processes]
+        assert statuses[0] == statuses[1] != 0, tapped.output()
+    finally:
+        plain.close()
+        tapped.close()
+
+
+def run(server: Server) -> subprocess.Popen[bytes]:
+    """Start a process that is expected to end by itself at once."""
+    with server.log.open("ab") as output:
+        return subprocess.Popen(
+            server.argv, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"url": "busmon"}, "url should be"),
+        ({"token_file": "/nowhere"}, "url, bus, and token or token_file"),
+        ({"token": "", "token_file": "/nowhere"}, "url, bus, and token or token_file"),
+        ({"tokn": "x"}, "no such setting: tokn"),
+        ({"url": "https://busmon", "ca": "/nowhere"}, "No such file"),
+    ],
+)
+def test_with_wrong_settings_of_its_own_the_tap_says_so_and_the_listener_works(
+    listener, settings, problem
+):
+    listener.tap(**{"url": "http://127.0.0.1:9"} | settings)
+    with listener:
+        listener.publish("drop")
+        wait_until(listener.called, 20, "the message")
+        assert listener.logged("nothing is reported to busmon: ")
+        assert listener.logged(problem)
+        assert TOKEN not in listener.output()
+
+
+def test_the_tap_loads_nothing_that_a_listener_has_not():
+    script = "import sys, fedora_messaging.cli; old = {*sys.modules}; import busmon.tap;" + (
+        "print(*sorted({*sys.modules} - old))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.decode().split()}
+    assert loaded - {"busmon"} <= sys.stdlib_module_names

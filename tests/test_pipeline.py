@@ -1,0 +1,165 @@
+"""The way of a message: judged by its bus's rules, folded where its topic is one too many."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from busmon.ledger.batch import Count, Series
+from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
+from busmon.message import Judgement, Message, Outcome
+from busmon.pipeline import Pipeline
+from busmon.rules import rule_set
+from busmon.settings.models import Rules
+from tests.support.sources import count
+
+COPR = "org.fedoraproject.prod.copr.build.start"
+NOT_JSON = Judgement(Outcome.INVALID, "not-json")
+BOOKS = {
+    "fedora": rule_set("packit", Rules()),
+    "centos": rule_set("centos", Rules()),
+    "other": rule_set("all", Rules()),
+}
+REJECTIONS = {"fedora": [NOT_JSON], "centos": [], "other": []}
+
+
+class Watched:
+    """A monitor on a ledger, and what it let be observed."""
+
+    def __init__(self, ledger: Ledger, unknown_topics: int = 2) -> None:
+        self.observed: list[Recorded] = []
+        self.monitor = Pipeline(ledger, BOOKS, REJECTIONS, unknown_topics, self.observed.append)
+        self._ledger = ledger
+
+    def send(self, bus: str, *topics: str, **fields: object) -> None:
+        """Hand over a batch, one message for each topic."""
+        count(
+            self.monitor,
+            [
+                Message(bus=bus, id=str(uuid4()), topic=topic, received_at=1.0, **fields)
+                for topic in topics
+            ],
+        )
+
+    def counts(self, bus: str = "other") -> dict[str, int]:
+        """The messages by topic, where there are any."""
+        tallies = self._ledger.counts().items()
+        return {s.topic: t.messages for s, t in tallies if s.bus == bus and t.messages}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(Ledger(f"{tmp_path}/ledger")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("bus", "topic", "fields", "outcome", "reason"),
+    [
+        ("fedora", COPR, {"body": {"user": "packit"}}, "handled", ""),
+        ("fedora", COPR, {"body": {"user": "else"}}, "ignored", "not-packit-user"),
+        ("fedora", COPR, {"rejected": NOT_JSON}, "invalid", "not-json"),
+        ("fedora", "org.fedoraproject.prod.buildsys.tag", {"body": {}}, "error", "rule-raises"),
+        ("fedora", "git.centos.org/git.receive", {"body": {}}, "unmapped", ""),
+        ("centos", "git.centos.org/git.receive", {"body": {}}, "handled", ""),
+        ("other", "a.topic", {}, "handled", ""),
+    ],
+)
+def test_a_message_is_judged_by_the_rules_of_its_bus(
+    ledger: Ledger, bus: str, topic: str, fields: dict, outcome: str, reason: str
+):
+    Watched(ledger).send(bus, topic, **fields)
+    counted = {series: tally for series, tally in ledger.counts().items() if tally.messages}
+    assert counted == {Series(bus, topic, outcome, reason): Count(1, 1.0)}
+
+
+def test_every_series_that_the_rules_and_the_source_can_give_is_there_at_zero(ledger: Ledger):
+    Watched(ledger)
+    known = ledger.counts()
+    assert set(known.values()) == {Count()}
+    assert {series[2:] for series in known if series.topic == COPR} == {
+        ("handled", ""),
+        ("ignored", "not-packit-user"),
+        ("invalid", "not-json"),
+        ("error", "rule-raises"),
+    }
+    topics = {bus: {series.topic for series in known if series.bus == bus} for bus in BOOKS}
+    assert [len(topics[bus]) for bus in BOOKS] == [25, 6, 0]
+
+
+def test_what_was_recorded_is_observed_batch_by_batch(ledger: Ledger):
+    watched = Watched(ledger)
+    watched.send("other", "a", "b")
+    watched.send("other", "a")
+    assert [len(batch.new) for batch in watched.observed] == [2, 1]
+
+
+def test_nothing_is_counted_and_nothing_observed_where_the_ledger_fails(ledger: Ledger):
+    watched = Watched(ledger)
+    ledger.close()
+    with pytest.raises(LedgerWriteError):
+        watched.send("other", "a")
+    assert watched.observed == []
+    assert watched.counts() == {}
+
+
+def test_unknown_topics_beyond_the_limit_share_one_name_also_after_a_restart(ledger: Ledger):
+    Watched(ledger).send("other", "a", "b", "c", "a", "d")
+    Watched(ledger).send("other", "d", "b")
+    assert ledger.counts().keys() >= {Series("other", "__other__", "handled", "")}
+    assert Watched(ledger).counts() == {"a": 2, "b": 2, "__other__": 3}
+
+
+def test_a_higher_limit_after_a_restart_lets_further_topics_have_their_name(ledger: Ledger):
+    Watched(ledger).send("other", "a", "b", "c")
+    watched = Watched(ledger, unknown_topics=3)
+    watched.send("other", "c", "d")
+    assert watched.counts() == {"a": 1, "b": 1, "c": 1, "__other__": 2}
+
+
+def test_topics_that_the_rules_know_take_no_room_and_are_never_folded(ledger: Ledger):
+    watched = Watched(ledger, unknown_topics=0)
+    watched.send("fedora", COPR, "unknown")
+    assert watched.counts("fedora") == {COPR: 1, "__other__": 1}
+
+
+def test_each_bus_has_its_own_room(ledger: Ledger):
+    watched = Watched(ledger)
+    watched.send("other", "a", "b")
+    watched.send("centos", "c", "d")
+    assert watched.counts("centos") == {"c": 1, "d": 1}
+
+
+def test_a_folded_message_is_judged_by_its_own_topic(ledger: Ledger):
+    """On CentOS's staging bus topics are unknown by name, and yet there is a rule for them."""
+    watched = Watched(ledger, unknown_topics=0)
+    watched.send("centos", "git.stg.centos.org/git.receive", "git.stg.centos.org/tag")
+    counted = {series: t.messages for series, t in ledger.counts().items() if t.messages}
+    assert counted == {
+        Series("centos", "__other__", "handled", ""): 1,
+        Series("centos", "__other__", "unmapped", ""): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("topic", "counted_as"),
+    [
+        ("", ""),
+        ("x" * 255, "x" * 255),
+        ("x" * 10_000, "x" * 255),
+        ("a\0b\n", "a\0b\n"),
+        ("a\ud800", "a\\ud800"),
+        ("\ud800" * 100, ("\\ud800" * 100)[:255]),
+        ("žluťoučký kůň", "žluťoučký kůň"),
+    ],
+)
+def test_an_odd_topic_takes_one_place_also_after_a_restart(
+    ledger: Ledger, topic: str, counted_as: str
+):
+    Watched(ledger).send("other", topic, topic)
+    again = Watched(ledger)
+    again.send("other", "another", "one too many")
+    Watched(ledger).send("other", topic)
+    assert again.counts() == {counted_as: 3, "another": 1, "__other__": 1}

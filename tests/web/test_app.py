@@ -1,0 +1,324 @@
+"""What the WSGI application answers, without a socket."""
+
+import gzip
+from base64 import b64encode
+from dataclasses import dataclass
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.ledger.batch import Count, Series
+from busmon.ledger.ledger import Ledger
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.settings.models import Web
+from busmon.sources.base import Cause, ConnectionState
+from busmon.web.app import make_app, problems
+from busmon.web.page import render
+from tests.support.ledgers import judged
+
+NOW = 1_700_000_000.0
+WELL = Verdict(FaultKind.NONE, "", ("fedora: connected",))
+
+
+@dataclass
+class Answer:
+    status: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def make(settings=Web(), problems=list, page=lambda: "<p>page</p>"):  # noqa: B008 - frozen
+    connections = {"fedora": ConnectionState()}
+    registry = make_registry(Metrics(Ledger(":memory:"), connections, "1.2.3"))
+    return make_app(settings, registry, problems, page)
+
+
+def ask(app, path, method="GET", query="", **environ) -> Answer:
+    """Call the application; the validator sees to it that it keeps to WSGI."""
+    environ |= {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path}
+    environ |= {"QUERY_STRING": query}
+    setup_testing_defaults(environ)
+    started = []
+    result = validator(app)(environ, lambda *given: started.append(given) or (lambda _: None))
+    try:
+        body = b"".join(result)
+    finally:
+        result.close()
+    [(status, headers)] = started
+    return Answer(status, dict(headers), body)
+
+
+@pytest.mark.parametrize(
+    "path", ["/live", "/-/healthy", "/ready", "/-/ready", "/metrics", "/v1/status", "/"]
+)
+def test_head_is_get_without_the_body(path):
+    app = make(page=lambda: "<p>café</p>")
+    get, head = ask(app, path), ask(app, path, "HEAD")
+    assert get.status == head.status == "200 OK"
+    assert get.headers.keys() == head.headers.keys()
+    assert int(get.headers["Content-Length"]) == len(get.body) > 0
+    assert head.body == b""
+    assert get.headers["Cache-Control"] == "no-store"
+    assert get.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
+@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/v1/status", "/"])
+def test_only_get_and_head_are_allowed(path, method):
+    answer = ask(make(), path, method)
+    assert (answer.status, answer.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics/",
+        "/metrics/x",
+        "/Metrics",
+        "/metrics.txt",
+        "/metrics\0",
+        "/metrics;x",
+        "/metrics?x",  # that is %3F
+        "/./metrics",
+        "/../metrics",
+        "//metrics",
+        "//",
+        "/live/",
+        "/-/",
+        "/-/live",
+        "/favicon.ico",
+        "/index.html",
+        "",
+    ],
+)
+@pytest.mark.parametrize("settings", [Web(), Web(token="secret")])
+def test_anything_else_is_not_found(path, settings):
+    assert ask(make(settings), path).status == "404 Not Found"
+
+
+def test_live_whatever_is_wrong():
+    app = make(problems=lambda: ["fedora: tls: no"])
+    for path in ("/live", "/-/healthy"):
+        answer = ask(app, path)
+        assert (answer.status, answer.body) == ("200 OK", b"live\n")
+
+
+def test_ready_says_what_is_wrong_line_by_line():
+    wrong = ["fedora: login: refused", "ledger: disk\nfull \udc80"]
+    app = make(problems=lambda: wrong)
+    for path in ("/ready", "/-/ready"):
+        answer = ask(app, path)
+        assert answer.status == "503 Service Unavailable"
+        assert answer.body == b"fedora: login: refused\nledger: disk\\nfull \\udc80\n"
+    wrong.clear()
+    answer = ask(app, "/ready")
+    assert (answer.status, answer.body) == ("200 OK", b"ready\n")
+
+
+def test_each_source_that_does_not_receive_is_a_problem():
+    connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
+    ledger = Ledger(":memory:")
+    assert problems(connections, ledger) == [
+        "fedora: not connected yet",
+        "centos: not connected yet",
+    ]
+    connections["fedora"].up()
+    connections["centos"].down(Cause.DENIED, "may not subscribe")
+    assert problems(connections, ledger) == ["centos: denied: may not subscribe"]
+    connections["centos"].up()
+    assert problems(connections, ledger) == []
+
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "parse"),
+    [
+        ("", TEXT, parse_text),
+        ("*/*", TEXT, parse_text),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", TEXT, parse_text),
+        ("text/plain;version=0.0.4", TEXT, parse_text),
+        ("text/plain;version=none", TEXT, parse_text),
+        ("application/openmetrics-text", OPENMETRICS, parse_openmetrics),
+        (PROMETHEUS, OPENMETRICS, parse_openmetrics),
+    ],
+)
+def test_the_format_is_negotiated(accept, content_type, parse):
+    answer = ask(make(), "/metrics", HTTP_ACCEPT=accept)
+    assert answer.headers["Content-Type"].startswith(content_type)
+    assert "busmon_build" in " ".join(family.name for family in parse(answer.body.decode()))
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "packed"),
+    [
+        ("", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("br, gzip ; q=0.01", True),
+    ],
+)
+def test_the_body_is_packed_where_the_client_takes_it(accept_encoding, packed):
+    answer = ask(make(), "/metrics", HTTP_ACCEPT_ENCODING=accept_encoding)
+    assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
+    assert b"# HELP busmon" in (gzip.decompress(answer.body) if packed else answer.body)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("name[]=busmon_build_info", {"busmon_build_info"}),
+        (
+            "name[]=busmon_ledger_up&name%5B%5D=process_threads",
+            {"busmon_ledger_up", "process_threads"},
+        ),
+        ("name[]=no_such_metric", set()),
+    ],
+)
+def test_metrics_can_be_chosen_by_name(query, names):
+    answer = ask(make(), "/metrics", query=query)
+    assert {family.name for family in parse_text(answer.body.decode())} == names
+
+
+def basic(user: str) -> str:
+    return f"Basic {b64encode(user.encode()).decode()}"
+
+
+TOKEN = Web(token="s3cret-ü")
+LOGIN = Web(username="prometheus", password="pass:wörd")
+WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/"])
+@pytest.mark.parametrize(
+    ("settings", "authorization", "status"),
+    [
+        (TOKEN, f"Bearer {WIRE}", "200 OK"),
+        (TOKEN, f"bearer  {WIRE} ", "200 OK"),
+        (TOKEN, "", "401 Unauthorized"),
+        (TOKEN, "Bearer", "401 Unauthorized"),
+        (TOKEN, "Bearer ", "401 Unauthorized"),
+        (TOKEN, f"Bearer {WIRE}x", "401 Unauthorized"),
+        (TOKEN, f"Basic {WIRE}", "401 Unauthorized"),
+        (TOKEN, WIRE, "401 Unauthorized"),
+        (TOKEN, "Bearer \u20ac", "401 Unauthorized"),
+        (LOGIN, basic("prometheus:pass:wörd"), "200 OK"),
+        (LOGIN, basic("prometheus:pass:wörd").replace("Basic", "BASIC"), "200 OK"),
+        (LOGIN, "", "401 Unauthorized"),
+        (LOGIN, "Basic !!!", "401 Unauthorized"),
+        (LOGIN, basic("prometheus:"), "401 Unauthorized"),
+        (LOGIN, basic("prometheus"), "401 Unauthorized"),
+        (LOGIN, basic("other:pass:wörd"), "401 Unauthorized"),
+        (LOGIN, basic("prometheus:pass:wörd").replace("Basic", "Bearer"), "401 Unauthorized"),
+        (Web(), "", "200 OK"),
+        (Web(), "Bearer anything", "200 OK"),
+    ],
+)
+def test_what_is_private_needs_the_credentials(settings, authorization, status, path):
+    answer = ask(make(settings), path, HTTP_AUTHORIZATION=authorization)
+    assert answer.status == status
+    if status.startswith("401"):
+        scheme = "Bearer" if settings is TOKEN else "Basic"
+        assert answer.headers["WWW-Authenticate"].startswith(f'{scheme} realm="busmon"')
+        assert answer.body == b"Unauthorized\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"), [(TOKEN, "Bearer wrong"), (LOGIN, basic("wrong:wrong"))]
+)
+def test_credentials_are_compared_by_what_takes_as_long_for_any(settings, wrong, monkeypatch):
+    """Else the time of a refusal would tell how much of a guess is right."""
+    app = make(settings)
+    assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "401 Unauthorized"
+    monkeypatch.setattr("hmac.compare_digest", lambda *_: True)
+    assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "200 OK"
+
+
+@pytest.mark.parametrize("settings", [TOKEN, LOGIN])
+@pytest.mark.parametrize("path", ["/live", "/-/healthy", "/ready", "/-/ready"])
+def test_the_health_checks_need_no_credentials(settings, path):
+    assert ask(make(settings), path).status == "200 OK"
+
+
+class Broken:
+    def collect(self):
+        raise RuntimeError("a bug")
+
+
+def test_a_bug_is_logged_and_answered(caplog):
+    registry = CollectorRegistry()
+    registry.register(Broken())
+    answer = ask(make_app(Web(), registry, list, str), "/metrics")
+    assert answer.status == "500 Internal Server Error"
+    assert b"bug" not in answer.body
+    assert "RuntimeError: a bug" in caplog.text
+
+
+def test_the_page_shows_each_bus_with_its_counts():
+    connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
+    connections["fedora"].up()
+    tallies = {
+        Series("fedora", "a", "handled", ""): Count(1234, NOW - 5),
+        Series("fedora", "b", "handled", ""): Count(1000, NOW - 7300),
+        Series("fedora", "b", "ignored", "x"): Count(0, None),
+    }
+    page = render(connections, tallies, ["centos: not connected yet"], "1.2.3", NOW, WELL)
+    assert "<title>busmon: not ready</title>" in page
+    for expected in ("1.2.3", "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
+        assert expected in page
+    connections["centos"].up()
+    assert "<title>busmon: ready</title>" in render(connections, tallies, [], "1.2.3", NOW, WELL)
+
+
+def test_the_page_shows_whose_fault_it_is_and_why():
+    page = render({"fedora": ConnectionState()}, {}, [], "1.2.3", NOW, WELL)
+    assert '<p class="good">All is well</p>' in page
+    assert "<li>fedora: connected</li>" in page
+    fault = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "beside that"))
+    page = render({"fedora": ConnectionState()}, {}, [], "1.2.3", NOW, fault)
+    assert '<p class="bad">Fault: the listener</p>' in page
+    assert "<li>it is down</li>\n<li>beside that</li>" in page
+
+
+@pytest.mark.parametrize(
+    ("age", "told"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
+)
+def test_the_page_tells_how_old_the_newest_message_is(age, told):
+    tallies = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
+    assert f">{told} ago<" in render({"fedora": ConnectionState()}, tallies, [], "1.2.3", NOW, WELL)
+
+
+def test_the_page_escapes_whatever_it_shows():
+    evil = "<script>alert('x')</script>{0}&\""
+    page = render(
+        {evil: ConnectionState()}, {}, [evil], evil, NOW, Verdict(FaultKind.BUS, "", (evil,))
+    )
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 4
+
+
+def test_the_page_is_sent_as_html_that_loads_nothing():
+    ledger = Ledger(":memory:")
+    ledger.record(judged(1, at=NOW))
+    app = make(
+        page=lambda: render({"fedora": ConnectionState()}, ledger.counts(), [], "1.2.3", NOW, WELL)
+    )
+    answer = ask(app, "/")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert b"http://" not in answer.body
+    assert b"https://" not in answer.body

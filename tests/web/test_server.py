@@ -1,0 +1,281 @@
+"""The web server on real sockets: TLS, client certificates, slow clients."""
+
+import os
+import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from prometheus_client import CollectorRegistry
+
+from busmon.settings.models import Web
+from busmon.web.app import make_app
+from busmon.web.server import WebServer
+from tests.support.brokers.certificates import Certificates
+
+
+@contextmanager
+def serving(settings: Web, **bounds: float) -> Iterator[WebServer]:
+    app = make_app(settings, CollectorRegistry(), list, lambda: "<p>page</p>")
+    server = WebServer(settings, app, **bounds)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def address(server: WebServer) -> tuple[str, int]:
+    url = urlsplit(server.url)
+    assert url.hostname
+    assert url.port
+    return url.hostname, url.port
+
+
+def get(server: WebServer, path: str, tls: ssl.SSLContext | None = None) -> HTTPResponse:
+    """Ask for a path, and read the answer to its end."""
+    host, port = address(server)
+    if tls:
+        connection = HTTPSConnection(host, port, context=tls, timeout=30)
+    else:
+        connection = HTTPConnection(host, port, timeout=30)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.text = response.read().decode()
+        return response
+    finally:
+        connection.close()
+
+
+def raw(server: WebServer, request: bytes) -> bytes:
+    """Send bytes, and return what is received until the server closes."""
+    with socket.create_connection(address(server), timeout=30) as client:
+        client.sendall(request)
+        return rest(client)
+
+
+def rest(client: socket.socket) -> bytes:
+    """Return what is received until the server closes, with bytes of ours unread or not."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while more := client.recv(65536):
+            received += more
+    return received
+
+
+def hosts() -> list[str]:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return ["127.0.0.1", "localhost"]
+    return ["127.0.0.1", "localhost", "[::1]"]
+
+
+@pytest.mark.parametrize("host", hosts())
+def test_its_url_has_the_port_it_really_listens_on(host):
+    with serving(Web(listen=f"{host}:0")) as server:
+        assert server.url.startswith(f"http://{host}:")
+        assert get(server, "/live").text == "live\n"
+        assert get(server, "/").text == "<p>page</p>"
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[WebServer]:
+    with serving(Web(listen="127.0.0.1:0")) as server:
+        yield server
+
+
+def test_it_tells_no_versions(plain):
+    assert get(plain, "/live").getheader("Server") == "busmon"
+    assert b"Python" not in raw(plain, b"nonsense\r\n\r\n")
+
+
+@pytest.mark.parametrize("settings", [Web(listen="127.0.0.1:0"), None])
+def test_a_client_that_says_nothing_stops_no_other_and_is_ended(settings, certificates):
+    settings = settings or tls_settings(certificates)
+    client = trusting(certificates) if settings.certificate else None
+    with (
+        serving(settings, longest=0.5) as server,
+        socket.create_connection(address(server), timeout=30) as silent,
+        socket.create_connection(address(server), timeout=30) as slow,
+    ):
+        slow.sendall(b"GET /live HTTP/1.0\r\nx: ")
+        assert get(server, "/live", client).text == "live\n"
+        assert rest(silent) == rest(slow) == b""
+
+
+def test_a_client_that_reads_nothing_is_ended():
+    left = threading.Event()
+
+    def endless(_environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        try:
+            while True:
+                yield bytes(65536)
+        finally:
+            left.set()
+
+    server = WebServer(Web(listen="127.0.0.1:0"), endless, longest=0.5)
+    server.start()
+    with socket.create_connection(address(server), timeout=30) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(1) == b"H"
+        assert left.wait(30)
+    server.stop()
+
+
+def test_of_too_many_connections_the_oldest_is_ended():
+    with serving(Web(listen="127.0.0.1:0"), longest=60, most=3) as server:
+        clients = [socket.create_connection(address(server), timeout=30) for _ in range(4)]
+        assert clients[0].recv(1) == b""
+        assert get(server, "/live").text == "live\n"
+        assert clients[1].recv(1) == b""
+        clients[3].sendall(b"GET /live HTTP/1.0\r\n\r\n")
+        assert clients[3].recv(8) == b"HTTP/1.0"
+        for client in clients:
+            client.close()
+
+
+def test_after_stop_the_port_is_free_and_the_connections_are_ended():
+    with serving(Web(listen="127.0.0.1:0"), longest=60) as server:
+        host, port = address(server)
+        client = socket.create_connection((host, port), timeout=30)
+        get(server, "/live")
+    assert client.recv(1) == b""
+    client.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, port))
+    with serving(Web(listen=f"{host}:{port}")) as server:
+        assert get(server, "/live").status == 200
+
+
+def test_it_can_be_stopped_before_it_is_started():
+    WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), CollectorRegistry(), list, str)).stop()
+
+
+def test_a_port_in_use_is_told(plain):
+    listen = f"127.0.0.1:{address(plain)[1]}"
+    with pytest.raises(OSError, match=f"^can't listen on {listen}: Address already in use$"):
+        WebServer(Web(listen=listen), print)
+
+
+@pytest.mark.parametrize(
+    ("listen", "reason"),
+    [
+        ("192.0.2.1:1", "Cannot assign requested address"),
+        (f"{'x' * 64}.org:1", "no such host"),
+    ],
+)
+def test_an_address_that_is_not_this_machine_s_is_told(listen, reason):
+    with pytest.raises(OSError, match=f"^can't listen on {listen}: {reason}$"):
+        WebServer(Web(listen=listen), print)
+
+
+def tls_settings(certificates: Certificates, **others: object) -> Web:
+    certificate, key = certificates.server
+    return Web(listen="localhost:0", certificate=certificate, key=key, **others)
+
+
+def trusting(certificates: Certificates, pair=None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    if pair:
+        context.load_cert_chain(*pair)
+    return context
+
+
+def test_it_serves_tls_and_nothing_else_then(certificates):
+    with serving(tls_settings(certificates)) as server:
+        assert server.url.startswith("https://localhost:")
+        assert get(server, "/metrics", trusting(certificates)).status == 200
+        assert not raw(server, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP")
+
+
+def test_tls_before_1_2_is_refused(certificates):
+    old = trusting(certificates)
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
+        old.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with serving(tls_settings(certificates)) as server, pytest.raises(OSError):  # noqa: PT011 - of any kind
+        get(server, "/metrics", old)
+
+
+def test_a_client_certificate_is_asked_of_all_but_the_health_checks(certificates):
+    with serving(tls_settings(certificates, client_ca=certificates.ca)) as server:
+        known = trusting(certificates, certificates.client("prometheus"))
+        unknown = trusting(certificates, certificates.untrusted_client("prometheus"))
+        anybody = trusting(certificates)
+        for path in ("/metrics", "/"):
+            assert get(server, path, known).status == 200
+            refused = get(server, path, anybody)
+            assert (refused.status, refused.text) == (403, "a client certificate is required\n")
+        for path in ("/live", "/ready", "/-/healthy", "/-/ready"):
+            assert get(server, path, anybody).status == 200
+        with pytest.raises(OSError):  # noqa: PT011 - in the handshake or after it, by TLS version
+            get(server, "/live", unknown)
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(certificates, tmp_path, caplog):
+    caplog.set_level("INFO")
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    anyone = ssl.create_default_context()
+    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+
+    def put(source, target, renewal):
+        shutil.copy(source, target)
+        os.utime(target, (renewal, renewal))  # whatever the file system's clock can tell apart
+
+    def served(server) -> bytes | None:
+        client = socket.create_connection(address(server), timeout=30)
+        with anyone.wrap_socket(client) as wrapped:
+            return wrapped.getpeercert(binary_form=True)
+
+    def der(path) -> bytes:
+        end = "-----END CERTIFICATE-----"
+        return ssl.PEM_cert_to_DER_cert(path.read_text().partition(end)[0] + end)
+
+    other = certificates.client("renewed")
+    put(certificates.server[0], certificate, 1)
+    put(certificates.server[1], key, 1)
+    with serving(Web(listen="localhost:0", certificate=certificate, key=key)) as server:
+        assert served(server) == der(certificates.server[0])
+        put(other[0], certificate, 2)
+        assert served(server) == der(certificates.server[0])  # its key is not there yet
+        assert "still using the old certificate" in caplog.text
+        put(other[1], key, 2)
+        assert served(server) == der(other[0])
+
+
+def test_a_key_that_is_not_the_certificate_s_is_told(certificates):
+    certificate, key = certificates.server[0], certificates.client("another")[1]
+    settings = Web(certificate=certificate, key=key)
+    with pytest.raises(OSError, match=r"^can't serve TLS with .*: KEY_VALUES_MISMATCH$"):
+        WebServer(settings, print)
+
+
+@pytest.mark.parametrize("content", [b"", b"no certificate"])
+def test_a_certificate_that_is_none_is_told(certificates, tmp_path, content):
+    (tmp_path / "none.pem").write_bytes(content)
+    settings = Web(certificate=tmp_path / "none.pem", key=certificates.server[1])
+    with pytest.raises(OSError, match=r"^can't serve TLS with .*none.pem, .*: .*PEM"):
+        WebServer(settings, print)
+
+
+def test_an_encrypted_key_is_told_and_not_asked_for_at_the_terminal(certificates, tmp_path):
+    certificate, key = certificates.server
+    secret = serialization.BestAvailableEncryption(b"secret")
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+    (tmp_path / "encrypted.key").write_bytes(loaded.private_bytes(*form, secret))
+    settings = Web(certificate=certificate, key=tmp_path / "encrypted.key")
+    with pytest.raises(OSError, match=r"^can't serve TLS with .*encrypted.key: "):
+        WebServer(settings, print)
