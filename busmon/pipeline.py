@@ -55,7 +55,7 @@ class Pipeline:
         )
 
     def record(self, batch: Sequence[Observation]) -> None:
-        """Put a batch on disk; raises NotRecorded where it is not."""
+        """Put a batch on disk; raises LedgerWriteError where it is not."""
         self._observe(self._ledger.record(batch))
 
     def _folded(self, message: Message) -> str:

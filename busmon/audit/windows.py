@@ -84,7 +84,7 @@ class AuditWindows:
     Where a bus has no tap, its listener is balanced by numbers, if `comparable` is this bus:
     then its monitor is asked, and it has the bindings that busmon has.
 
-    Raises NotRecorded and LedgerError where the ledger can't be written or read; then
+    Raises LedgerWriteError and LedgerError where the ledger can't be written or read; then
     nothing has happened, and the same call may be made again.
     """
 

@@ -62,7 +62,7 @@ class Ledger:
             self._file.close()
 
     def record(self, judged: Sequence[Observation]) -> Recorded:
-        """Write a batch in one transaction. Raises NotRecorded, and then none of it counts."""
+        """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts."""
         with self._writing:
             started = time.perf_counter()
             batch = WriteBatch(self._db, dict(self._buses), dict(self._ids))
@@ -126,7 +126,7 @@ class Ledger:
         """Forget up to `PRUNED_AT_ONCE` messages and tell whether there are more to forget.
 
         Forgotten are messages older than `retention` seconds, and the oldest while the
-        file uses more than `size_limit` bytes. Raises NotRecorded where it can't.
+        file uses more than `size_limit` bytes. Raises LedgerWriteError where it can't.
         """
         with self.transaction() as db:
             db.execute("DELETE FROM hours WHERE hour < ?", (now // 3600 - HOURS_KEPT,))
@@ -138,7 +138,7 @@ class Ledger:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield the file for reading and writing; all or nothing is on disk afterwards.
 
-        Counting waits meanwhile, so be short: some milliseconds. Raises NotRecorded where
+        Counting waits meanwhile, so be short: some milliseconds. Raises LedgerWriteError where
         nothing could be written.
         """
         try:
@@ -186,7 +186,7 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing is on disk afterwards; raises NotRecorded where it is nothing."""
+        """All or nothing is on disk afterwards; raises LedgerWriteError where it is nothing."""
         self._begun = time.monotonic()
         try:
             with self._db:  # commits, or rolls back

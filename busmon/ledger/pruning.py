@@ -18,7 +18,7 @@ def prune(ledger: Ledger, now: float, retention: float, size_limit: int) -> bool
     A step as short as that of Ledger.prune: of each table at most PRUNED_AT_ONCE rows. While
     the file uses more than `size_limit` bytes that has forgotten messages before their time,
     so what is older than all that are left goes, too, and nothing else: a message without
-    what was told of it would be taken for missing. Raises NotRecorded.
+    what was told of it would be taken for missing. Raises LedgerWriteError.
     """
     _, size = ledger.size()
     removed = []

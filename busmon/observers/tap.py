@@ -107,7 +107,7 @@ class TapObserver:
     def take(self, batch: ReportBatch, now: float) -> None:
         """Write the reports and what they cover in one transaction; `now` in Unix time.
 
-        Raises NotRecorded, and then nothing of it is taken.
+        Raises LedgerWriteError, and then nothing of it is taken.
         """
         with self._taking:
             tap = self._taps.get(batch.tap)

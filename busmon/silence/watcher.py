@@ -95,7 +95,7 @@ class SilenceWatcher:
         }
 
     def learn(self, now: float, stopping: threading.Event | None = None) -> None:
-        """Learn the baseline of every topic anew. Raises NotRecorded where it can't read."""
+        """Learn the baseline of every topic anew. Raises LedgerWriteError where it can't read."""
         self._write(now)
         last, recorded = self._last_received(), self._recorded()
         blind = {bus: self._blind.sight(bus).intervals for bus in self._buses}

@@ -86,7 +86,7 @@ class MessageHandler(Protocol):
         """Return what is to be recorded of a message."""
 
     def record(self, batch: Sequence[Observation]) -> None:
-        """Put a batch on disk; raises NotRecorded where it is not."""
+        """Put a batch on disk; raises LedgerWriteError where it is not."""
 
 
 class Source(Protocol):
@@ -116,7 +116,7 @@ def keep_connected(
     """Run `session` again and again until `stopping`, with backoff and jitter between.
 
     `session` connects, calls `connection.up()`, receives, and returns only when stopping; it
-    raises Disconnected, or NotRecorded out of `record`, when it can't go on. A session
+    raises Disconnected, or LedgerWriteError out of `record`, when it can't go on. A session
     that was up, and held for longer than it would now wait, starts the backoff anew.
     """
     delay = FIRST_DELAY

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from busmon.ledger.ledger import LedgerWriteError
 from busmon.message import Message
 from busmon.pipeline import Pipeline
-from busmon.sources.base import NotRecorded, Source
+from busmon.sources.base import Source
 from tests.support.brokers import wait_until
 
 S = TypeVar("S", bound=Source)
@@ -29,7 +30,7 @@ class Recorder:
 
     def __call__(self, batch: Sequence[Message]) -> None:
         if self.failing:
-            raise NotRecorded("disk full")
+            raise LedgerWriteError("disk full")
         assert batch
         for message in batch:
             if message.id in self._known and (message.redelivered or not message.digest_id):
@@ -38,7 +39,7 @@ class Recorder:
                 self._known.add(message.id)
                 self.counted.append(message)
         if self.crashing:
-            raise NotRecorded("crash")
+            raise LedgerWriteError("crash")
 
     def numbers(self) -> Counter[int]:
         return Counter(message.get("n") for message in self.counted)
