@@ -1,4 +1,4 @@
-"""The books of a window: what was seen and should be handled, what was passed on, what was done.
+"""The balance of a window: which messages reached which stage, and which are missing.
 
 Pure functions. A message that the rules judge handled is expected at each stage: the listener
 should pass it on, and a worker should finish the task that was made of it.
@@ -6,28 +6,28 @@ should pass it on, and a worker should finish the task that was made of it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-FINISHED = frozenset({"succeeded", "failed"})  # states of a task; the others are on their way
+FINISHED = frozenset({"succeeded", "failed"})  # final states of a task
 
 
 class Stage(StrEnum):
-    """Where a message comes by."""
+    """Where a message has been."""
 
-    BUS = "bus"  # seen by busmon, and to be handled
-    LISTENER = "listener"  # passed on, by the tap's report
-    WORKER = "worker"  # its task finished, by Celery's events
+    BUS = "bus"  # busmon received it, and the rules judge it handled
+    LISTENER = "listener"  # the tap reported that the listener passed it on
+    WORKER = "worker"  # Celery's events say that its task finished
 
 
 class MessageTrace(NamedTuple):
-    """What is known of one message that busmon saw, from the bus to the workers."""
+    """What is known of one message that busmon received, from the bus to the workers."""
 
     id: str | bytes
     topic: str
     handled: bool  # by the rules
-    report: str | None = None  # passed, dropped or raised, by the tap; None: no report
+    report: str | None = None  # the tap's: passed, dropped or raised; None: no report
     task: str | None = None  # the id of the task that it was passed on as
     state: str | None = None  # received, started, retried, succeeded, failed; None: no event
 
@@ -38,76 +38,71 @@ class MessageTrace(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether a worker came to the end of its task, successfully or not."""
+        """Whether a worker finished its task, successfully or not."""
         return self.state in FINISHED
+
+    def reached(self, stage: Stage) -> bool:
+        """Return whether the message reached the stage of the listener or of the workers."""
+        return self.passed if stage is Stage.LISTENER else self.finished
 
 
 @dataclass(slots=True)
 class Counts:
-    """One line of the books: the messages of a topic at a stage."""
+    """How many messages of one topic reached one stage in a window, and how many did not."""
 
     messages: int = 0
     missing: int = 0
-    unexpected: int = 0
-
-    def counts(self) -> dict[str, int]:
-        """Return the numbers by their names."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    unexpected: int = 0  # passed on, although the rules ignore them
 
 
 @dataclass(frozen=True, slots=True)
 class WindowBalance:
-    """The books of one window and bus."""
+    """The balance of one window of one bus."""
 
-    lines: dict[tuple[str, Stage], Counts] = field(default_factory=lambda: defaultdict(Counts))
+    counts: dict[tuple[str, Stage], Counts] = field(default_factory=lambda: defaultdict(Counts))
     missing: list[tuple[Stage, MessageTrace]] = field(default_factory=list)
-    running: list[MessageTrace] = field(default_factory=list)  # neither done nor missing yet
+    running: list[MessageTrace] = field(default_factory=list)  # a worker has them: still open
 
 
-def balance(fates: Iterable[MessageTrace], observed: Collection[Stage]) -> WindowBalance:
-    """Return the books of the messages seen in a window.
+def balance(traces: Iterable[MessageTrace], covered: Collection[Stage]) -> WindowBalance:
+    """Return the balance of the messages that busmon received in a window.
 
-    `observed` are the stages whose observer saw everything: of the others nothing is said.
-    Where the listener was observed, each handled message is either passed or missing; where
-    the workers were, each passed one is finished, missing (no worker took it), or running.
+    `covered` are the stages whose observer watched the whole window. Nothing is said of the
+    others. If the listener is covered, each handled message is either passed or missing. If the
+    workers are covered, too, each passed one is finished, missing (no worker took it) or running.
     """
-    books = WindowBalance()
-    for fate in fates:
-        if fate.handled:
-            books.lines[fate.topic, Stage.BUS].messages += 1
-        if Stage.LISTENER not in observed:
+    found = WindowBalance()
+    for trace in traces:
+        if trace.handled:
+            found.counts[trace.topic, Stage.BUS].messages += 1
+        if Stage.LISTENER not in covered:
             continue
-        if not fate.handled:
-            books.lines[fate.topic, Stage.LISTENER].unexpected += fate.passed
+        if not trace.handled:
+            found.counts[trace.topic, Stage.LISTENER].unexpected += trace.passed
             continue
-        _enter(books, fate, Stage.LISTENER, done=fate.passed)
-        if not fate.passed or fate.task is None or Stage.WORKER not in observed:
+        _count(found, trace, Stage.LISTENER)
+        if not trace.passed or trace.task is None or Stage.WORKER not in covered:
             continue
-        if fate.state and not fate.finished:
-            books.running.append(fate)
+        if trace.state and not trace.finished:
+            found.running.append(trace)
         else:
-            _enter(books, fate, Stage.WORKER, done=fate.finished)
-    return books
+            _count(found, trace, Stage.WORKER)
+    return found
 
 
-def _enter(books: WindowBalance, fate: MessageTrace, stage: Stage, *, done: bool) -> None:
-    line = books.lines[fate.topic, stage]
-    if done:
-        line.messages += 1
+def _count(found: WindowBalance, trace: MessageTrace, stage: Stage) -> None:
+    counts = found.counts[trace.topic, stage]
+    if trace.reached(stage):
+        counts.messages += 1
     else:
-        line.missing += 1
-        books.missing.append((stage, fate))
-
-
-def recovered(stage: Stage, fate: MessageTrace) -> bool:
-    """Tell whether a message that was missing at `stage` has come by after all."""
-    return fate.passed if stage is Stage.LISTENER else fate.finished
+        counts.missing += 1
+        found.missing.append((stage, trace))
 
 
 def next_window(start: float, length: float) -> float:
-    """Return the end of the window that starts where the last one ended.
+    """Return the end of the window that starts at `start`; Unix times.
 
-    Ends are multiples of `length`. So where the length was changed, or busmon first began,
-    one window is shorter, and none is left out or counted twice.
+    Ends are multiples of `length`. So only the first window, or the first after a change of
+    the length, is shorter, and no time is left out or counted twice.
     """
     return (start // length + 1) * length

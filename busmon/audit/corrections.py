@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from busmon.audit.balance import MessageTrace, Stage, recovered
+from busmon.audit.balance import MessageTrace, Stage
 from busmon.ledger.coverage import MAX_GAP_SECONDS, is_covered
 from busmon.ledger.sqlite import milliseconds
 
@@ -87,7 +87,7 @@ def find(
     found = []
     for start, id_, bus, stage, *known in rows:
         fate = MessageTrace(id_, known[0], True, *known[1:])
-        if recovered(Stage(stage), fate):
+        if fate.reached(Stage(stage)):
             found.append(Correction(CorrectionKind.RECOVERED, start, bus, Stage(stage), fate))
     # An observer's next sign of life may take a while: only then can it have been blind.
     for start, id_, bus, due, *known in db.execute(

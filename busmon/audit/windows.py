@@ -8,6 +8,7 @@ neither loses a window nor counts it twice.
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import chain
 from typing import NamedTuple
 
@@ -208,7 +209,7 @@ class AuditWindows:
             if line is None:
                 no_data.append(Stage.LISTENER)
             else:
-                books.lines["", Stage.LISTENER] = line
+                books.counts["", Stage.LISTENER] = line
         return Window(bus, start, end, books, no_data)
 
     def exact(self, bus: str, stage: str) -> bool:
@@ -236,8 +237,8 @@ class AuditWindows:
     def _enter(self, db: sqlite3.Connection, window: Window) -> None:
         bus, start = self._numbers[window.bus], milliseconds(window.start) or 0
         place = {"start": start, "until": milliseconds(window.end), "bus": bus}
-        for (topic, stage), line in window.books.lines.items():
-            row = corrections.NOTHING | place | {"topic": topic, "stage": stage} | line.counts()
+        for (topic, stage), line in window.books.counts.items():
+            row = corrections.NOTHING | place | {"topic": topic, "stage": stage} | asdict(line)
             # A topic can be empty, too: that there is no data takes the place of its line.
             if topic or stage not in window.no_data:
                 db.execute(WINDOW, row | {"exact": self.exact(window.bus, stage)})
