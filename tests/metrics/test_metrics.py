@@ -39,7 +39,7 @@ from tests.support.brokers import wait_until
 from tests.support.ledgers import judged, past
 from tests.support.sources import count
 
-DOCUMENTED = Path(__file__).parents[2] / "README.md"
+DOCUMENTED = Path(__file__).parents[2] / "config/prometheus/METRICS.md"
 COPR = "org.fedoraproject.prod.copr.build.end"
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 NOW = 1_700_000_000.0
