@@ -1,9 +1,9 @@
-"""Reads from the ledger what busmon.counting balances."""
+"""Read from the ledger what is compared by numbers."""
 
 import sqlite3
 
 from busmon.audit.balance import Counts
-from busmon.audit.counting import BACK, YOUNG, Poll, Span, missing
+from busmon.audit.counting import MAX_WINDOWS, YOUNG_SECONDS, Poll, Span, count_missing
 from busmon.ledger.sqlite import milliseconds
 from busmon.settings.audit import Audit
 
@@ -37,14 +37,14 @@ def count(
     window, grace = settings.window, settings.grace
     told = end + grace
     begun = _unbroken_since(db, bus, start, told, grace)
-    back = [Span(end - (n + 1) * window, told - n * window) for n in range(BACK - 1, 0, -1)]
+    back = [Span(end - (n + 1) * window, told - n * window) for n in range(MAX_WINDOWS - 1, 0, -1)]
     spans = [*(span for span in back if span.start >= begun), Span(start, told)]
     first = spans[0].start
     polled = db.execute(POLLS, (bus, milliseconds(first), milliseconds(told)))
     polls = [Poll(at / 1000, *numbers) for at, *numbers in polled]
-    asked = bus, milliseconds(first - YOUNG), milliseconds(told + 1)
+    asked = bus, milliseconds(first - YOUNG_SECONDS), milliseconds(told + 1)
     seen = [at / 1000 for (at,) in db.execute(SEEN, asked)]
-    lost = missing(seen, polls, spans)
+    lost = count_missing(seen, polls, spans)
     if lost is None:
         return None
     came = sum(start <= at < end for at in seen)

@@ -1,10 +1,11 @@
-"""The listener balanced by numbers: what busmon saw, against what its monitor says it received.
+"""Compare by numbers: what busmon received with what the listener's monitor says it received.
 
-Pure functions. Where there is no tap, nobody tells which messages the listener got, only how
-many. The difference of both numbers is what was lost, and what the listener has yet to get
-to, and a little noise, since busmon and the listener get a message at different moments.
-Loss is what stays. So a rise is told only where it lasts over two windows, at nearly every poll
-of them, and beyond all that the noise can explain: rather too late or too few than in error.
+Pure functions. Without a tap nobody reports which messages the listener received, only how
+many. The difference between busmon's number and the listener's has three parts: what was
+lost, what the listener has yet to receive, and a little noise, since both receive a message
+at slightly different moments. Only a loss lasts. So a rise of the difference counts as a
+loss only if it lasts for two windows, shows in nearly every answer of the monitor, and
+exceeds the noise. A loss may be reported late or not at all, but never by mistake.
 """
 
 from bisect import bisect_right
@@ -12,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-SKEW = 0.5  # seconds by which the listener may get a message earlier or later than busmon
-TOLERANCE = 2  # messages that are not worth the risk of being wrong
-ORIGIN = 2  # windows that show what the difference is while nothing is lost
-LASTING = 2  # windows in which a rise has to last
-BACK = 12  # windows that are looked at
-PASSED_OVER = 2  # answers of a window, of 20 at least
-YOUNG = 300.0  # seconds within which a listener could have counted all that it says it has
+SKEW_SECONDS = 0.5  # the listener may receive a message that much earlier or later than busmon
+IGNORED_MESSAGES = 2  # a rise of so few is not worth the risk of a false alarm
+BASE_WINDOWS = 2  # windows that show the difference while nothing is lost
+RISE_WINDOWS = 2  # windows for which a rise must last
+MAX_WINDOWS = 12  # windows that are compared
+OUTLIERS = 2  # answers of a window that may differ from the others, of at least 20
+# A listener that received no more than the bus brought in this time may just have started.
+YOUNG_SECONDS = 300.0
 
 
 class Poll(NamedTuple):
@@ -30,67 +32,73 @@ class Poll(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A window and its grace, Unix times."""
+    """A window with its grace; Unix times."""
 
     start: float
-    told: float
+    end: float
 
 
 class Bounds(NamedTuple):
-    """The difference in a window: by SKEW, its least is at least `low` and at most `high`."""
+    """The least difference in a window: it is unsure by what SKEW_SECONDS can change."""
 
     low: int
     high: int
 
 
-def missing(seen: Sequence[float], polls: Sequence[Poll], spans: Sequence[Span]) -> int | None:
-    """Return how many messages at least are missing by the last of these windows.
+def count_missing(
+    arrivals: Sequence[float], polls: Sequence[Poll], spans: Sequence[Span]
+) -> int | None:
+    """Return how many messages at least are missing since the windows before; None: not known.
 
-    None where not enough is known. `seen` are the Unix times, in order, of the messages
-    that busmon saw and the listener should have got, from YOUNG seconds before the first
-    poll on; `polls` and `spans` are in order, too, and busmon saw everything in them.
+    `arrivals` are the Unix times at which busmon received the messages that the listener
+    should receive, too, from YOUNG_SECONDS before the first poll on. `spans` are consecutive
+    windows, in all of which busmon received everything; the last one is asked for. All three
+    are in order of time.
 
-    What is told once is in the difference from then on, so that it is not told again.
+    A loss is part of the difference from then on, so that it is counted only once.
     """
-    begun = last_break(seen, polls)
-    unbroken = [span for span in spans if span.start > begun]
-    if len(unbroken) < ORIGIN + LASTING or unbroken[-1] != spans[-1]:
+    restarted = last_restart(arrivals, polls)
+    unbroken = [span for span in spans if span.start > restarted]
+    if len(unbroken) < BASE_WINDOWS + RISE_WINDOWS or unbroken[-1] != spans[-1]:
         return None
-    answers = [[poll for poll in polls if start <= poll.at <= told] for start, told in unbroken]
+    answers = [[poll for poll in polls if start <= poll.at <= end] for start, end in unbroken]
     if not all(answers):
         return None
-    # A listener that received nothing may be about to: that is no loss yet, and no origin.
+    # A listener that received nothing may still receive it: no loss yet, and no base either.
     moving = [within for within in answers if within[0].received < within[-1].received]
-    if len(moving) < ORIGIN + LASTING or moving[-1] is not answers[-1]:
+    if len(moving) < BASE_WINDOWS + RISE_WINDOWS or moving[-1] is not answers[-1]:
         return 0
-    bounds = [_bounds(seen, within) for within in moving]
-    usual = max(high for _, high in bounds[:-LASTING])
-    rise = min(low for low, _ in bounds[-LASTING:]) - usual
-    return rise if rise > TOLERANCE else 0
+    bounds = [_bounds(arrivals, within) for within in moving]
+    base = max(high for _, high in bounds[:-RISE_WINDOWS])
+    rise = min(low for low, _ in bounds[-RISE_WINDOWS:]) - base
+    return rise if rise > IGNORED_MESSAGES else 0
 
 
-def last_break(seen: Sequence[float], polls: Sequence[Poll]) -> float:
-    """Return the Unix time of the last poll before which the listener may have begun anew.
+def last_restart(arrivals: Sequence[float], polls: Sequence[Poll]) -> float:
+    """Return the Unix time of the last poll before which the listener may have restarted.
 
-    What it had received since the poll before that is in no count. A restart is not noticed
-    where the listener has already counted as much as before; so one that could have
-    counted all it says within a few minutes is not trusted.
+    What it received between the poll before that and its restart is in no count. If it has
+    already received as many messages again, a restart does not show. So a listener that
+    could have received its whole count in YOUNG_SECONDS is taken for restarted.
     """
-    return max((after.at for after in _breaks(seen, polls)), default=float("-inf"))
+    return max((after.at for after in _restarts(arrivals, polls)), default=float("-inf"))
 
 
-def _breaks(seen: Sequence[float], polls: Sequence[Poll]) -> Iterator[Poll]:
+def _restarts(arrivals: Sequence[float], polls: Sequence[Poll]) -> Iterator[Poll]:
     for before, after in pairwise(polls):
-        grown = after.received - before.received
-        lately = bisect_right(seen, after.at) - bisect_right(seen, after.at - YOUNG)
-        if grown < 0 or after.restarts != before.restarts or (grown and after.received <= lately):
+        growth = after.received - before.received
+        recent = _arrived(arrivals, after.at) - _arrived(arrivals, after.at - YOUNG_SECONDS)
+        if growth < 0 or after.restarts != before.restarts or (growth and after.received <= recent):
             yield after
 
 
-def _bounds(seen: Sequence[float], polls: Sequence[Poll]) -> Bounds:
+def _bounds(arrivals: Sequence[float], polls: Sequence[Poll]) -> Bounds:
     def least(shift: float) -> int:
-        """Return the least difference, but for a few answers at the worst moments of all."""
-        found = sorted(bisect_right(seen, poll.at + shift) - poll.received for poll in polls)
-        return found[min(PASSED_OVER, len(found) // 10)]
+        differences = sorted(_arrived(arrivals, poll.at + shift) - poll.received for poll in polls)
+        return differences[min(OUTLIERS, len(differences) // 10)]
 
-    return Bounds(least(-SKEW), least(SKEW))
+    return Bounds(least(-SKEW_SECONDS), least(SKEW_SECONDS))
+
+
+def _arrived(arrivals: Sequence[float], until: float) -> int:
+    return bisect_right(arrivals, until)
