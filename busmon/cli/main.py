@@ -206,7 +206,7 @@ def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | No
 @main.command()
 @click.option(
     "--listen",
-    default="127.0.0.1:9810",
+    default="127.0.0.1:12876",
     show_default=True,
     metavar="HOST:PORT",
     help="Where to serve; port 0 takes a free one.",

@@ -94,7 +94,7 @@ Files = Annotated[tuple[File, ...], split]
 class Web(Section):
     """`[web]`: where /metrics and the health checks are served, and to whom."""
 
-    listen: Annotated[str, _checked(host_port)] = "127.0.0.1:9810"
+    listen: Annotated[str, _checked(host_port)] = "127.0.0.1:12876"
     certificate: File | None = None
     key: File | None = None
     client_ca: File | None = None

@@ -112,7 +112,7 @@ def test_help_names_every_command_with_a_whole_sentence():
         ("check-config", ["every problem", "no secret", "--config"]),
         ("explain", [*OUTCOMES, "--rules", "--user", "--project", "--json", "standard input"]),
         ("replay", ["--format", "--push", "--config", "standard error", "no ledger"]),
-        ("demo", ["--listen", "127.0.0.1:9810", "--rate", "until interrupted"]),
+        ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
         ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 nothing is missing"]),
         ("trace", ["--json", "1 it is not", "--ledger"]),
         ("status", ["--url", "whose fault", "publisher", "0 all is well, 1 it is not"]),
@@ -167,7 +167,7 @@ def test_a_sound_configuration_is_summed_up(configuration: Path):
     told = busmon("check-config", "-c", configuration).stdout
     assert "koji: amqp, rules packit" in told
     assert "git: mqtt, rules all" in told
-    assert "http://127.0.0.1:9810/metrics" in told
+    assert "http://127.0.0.1:12876/metrics" in told
     assert SECRET not in told
     assert not (configuration.parent / "ledger.sqlite").exists()
     assert busmon("check-config", env={"BUSMON_CONFIG": str(configuration)}).stdout == told

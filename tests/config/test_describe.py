@@ -9,7 +9,7 @@ from tests.config import AMQP, MQTT, OWN, SECRET, STOMP, in_bus, read
 def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> None:
     text = f"""
     [web]
-    listen = "[::1]:9810"
+    listen = "[::1]:12876"
     certificate = "exists"
     key = "exists"
     client_ca = "exists"
@@ -54,7 +54,7 @@ old: replay, rules tests.support.listener:get_callback
   reads       1 file: exists
   rate        10 messages a second
 web
-  address     https://[::1]:9810/metrics
+  address     https://[::1]:12876/metrics
   access      with a client certificate and the bearer token
 ledger
   path        /srv/ledger.sqlite

@@ -78,7 +78,7 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "the web server's settings that do not go together": (
-        "[web]\nlisten = '9810'\n"
+        "[web]\nlisten = '12876'\n"
         "key = 'exists'\nclient_ca = 'nowhere'\ntoken = 'x'\nusername = 'u'\n" + MQTT,
         [
             "web.listen: should be host:port, an IPv6 address in brackets",

@@ -233,7 +233,7 @@ def test_busmon_accepts_the_configuration(config: Manifest, tmp_path: Path) -> N
         cwd=PROJECT,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"http://0\.0\.0\.0:9810", done.stdout)
+    assert re.search(r"http://0\.0\.0\.0:12876", done.stdout)
 
 
 def test_the_bindings_are_those_of_the_example() -> None:

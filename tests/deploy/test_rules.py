@@ -167,7 +167,7 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
     scraped = [{name: of[name] for name in of if not name.startswith("__scrape_")} for of in labels]
     assert sorted(scraped, key=lambda of: of["namespace"]) == [
         {
-            "__address__": "10.1.2.3:9810",
+            "__address__": "10.1.2.3:12876",
             "__metrics_path__": path,
             "__scheme__": scheme,
             "instance": "busmon",

@@ -154,7 +154,7 @@ def test_the_certificate_of_busmon_is_checked(certificates: Certificates, caplog
 @pytest.mark.parametrize(
     ("url", "token"),
     [
-        ("busmon:9810", "x"),
+        ("busmon:12876", "x"),
         ("ftp://busmon/v1/reports", "x"),
         ("http:///v1/reports", "x"),
         ("http://busmon:x/v1/reports", "x"),
