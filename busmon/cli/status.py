@@ -16,35 +16,36 @@ from busmon.text import printable
     "--url",
     metavar="URL",
     callback=http_url,
-    help="Where it serves, if not where the configuration says. Credentials are taken from the"
-    " configuration only where that is named, too.",
+    help="Where the service is, instead of the configured [web] listen. Without -c no credentials"
+    " are sent.",
 )
 def status(path: Path | None, url: str | None) -> None:
-    """Tell whose fault it is that messages do not get through.
+    """Show whether messages get through, and if not, whose fault it is.
 
     Asks the running service, and prints its verdict and the evidence.
 
     \b
     none        all is well
-    busmon      it is blind itself, or does not answer
+    busmon      busmon itself cannot watch, or does not answer
     connection  busmon's connection to a bus is down
-    bus         connected, and the whole bus is silent
-    listener    the bus flows, and the listener does not pass on
-    workers     the listener passed on, and the workers do not finish
-    publisher   some topics are silent, and others flow
+    bus         busmon is connected, but the whole bus is silent
+    listener    the bus delivers, but the listener does not pass messages on
+    workers     the listener passes messages on, but the workers do not finish them
+    publisher   some topics are silent, others are not
 
-    Exit status: 0 all is well, 1 it is not, 2 the command line or the configuration is wrong.
+    Exit status: 0 all is well, 1 something is wrong, 2 wrong command line or configuration.
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
-    from busmon.commands.status import Endpoint, NoAnswer, ask, where
+    from busmon.commands.status import Endpoint, NoAnswer, fetch_verdict, own_endpoint
     from busmon.diagnosis.verdict import FaultKind, Verdict
 
-    at = Endpoint("") if url and not path else where(load_config(path).web)
-    at = replace(at, url=url) if url else at
+    endpoint = Endpoint("") if url and not path else own_endpoint(load_config(path).web)
+    endpoint = replace(endpoint, url=url) if url else endpoint
     try:
-        found = ask(at)
+        verdict = fetch_verdict(endpoint)
     except NoAnswer as error:
-        found = Verdict(FaultKind.BUSMON, "", (f"busmon does not answer at {at.url}: {error}",))
-    click.echo(found.kind)
-    for line in found.evidence:
+        why = f"busmon does not answer at {endpoint.url}: {error}"
+        verdict = Verdict(FaultKind.BUSMON, "", (why,))
+    click.echo(verdict.kind)
+    for line in verdict.evidence:
         click.echo(f"  {printable(' '.join(line.split()))}")
-    sys.exit(0 if found.kind is FaultKind.NONE else FATAL)
+    sys.exit(0 if verdict.kind is FaultKind.NONE else FATAL)

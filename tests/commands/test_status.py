@@ -1,4 +1,4 @@
-"""`busmon status`: asks a running busmon, and tells also where there is none."""
+"""`busmon status`, against a service that runs, is another, or is not there."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +22,8 @@ LISTENER = Verdict(FaultKind.LISTENER, "fedora", ("fedora: the listener is down"
 
 
 @contextmanager
-def serving(web: Web, fault: Verdict) -> Iterator[str]:
-    app = make_app(web, CollectorRegistry(), list, str, status=fault._asdict)
+def serving(web: Web, verdict: Verdict) -> Iterator[str]:
+    app = make_app(web, CollectorRegistry(), list, str, status=verdict._asdict)
     server = WebServer(web, app)
     server.start()
     try:
@@ -44,37 +44,39 @@ def configuration(directory: Path, **web: object) -> Path:
     return path
 
 
-def test_the_verdict_and_its_evidence_are_printed_a_line_each():
+def test_the_verdict_and_each_line_of_evidence_are_printed():
     with serving(Web(listen="127.0.0.1:0"), WELL) as url:
         assert busmon("status", "--url", url).stdout == (
             "none\n  fedora: connected\n  14 topics as usual\n"
         )
     with serving(Web(listen="127.0.0.1:0"), LISTENER) as url:
-        told = busmon("status", "--url", url, status=1).stdout
-        assert told == "listener\n  fedora: the listener is down\n"
+        output = busmon("status", "--url", url, status=1).stdout
+        assert output == "listener\n  fedora: the listener is down\n"
 
 
-def test_what_came_over_a_bus_orders_no_terminal_about():
-    fault = Verdict(FaultKind.PUBLISHER, "fedora", ("fedora: a.\x1b[2K\x1b[1Atopic is silent",))
-    with serving(Web(listen="127.0.0.1:0"), fault) as url:
-        told = busmon("status", "--url", url, status=1).stdout
-    assert told == "publisher\n  fedora: a.\\x1b[2K\\x1b[1Atopic is silent\n"
+def test_control_characters_in_the_evidence_are_escaped():
+    verdict = Verdict(FaultKind.PUBLISHER, "fedora", ("fedora: a.\x1b[2K\x1b[1Atopic is silent",))
+    with serving(Web(listen="127.0.0.1:0"), verdict) as url:
+        output = busmon("status", "--url", url, status=1).stdout
+    assert output == "publisher\n  fedora: a.\\x1b[2K\\x1b[1Atopic is silent\n"
 
 
 @pytest.mark.parametrize("secrets", [{}, {"token": SECRET}, {"username": "me", "password": SECRET}])
-def test_address_and_credentials_are_those_of_the_configuration(tmp_path: Path, secrets):
+def test_address_and_credentials_come_from_the_configuration(tmp_path: Path, secrets):
     listen = f"127.0.0.1:{free_port()}"
     path = configuration(tmp_path, listen=listen.replace("127.0.0.1", "0.0.0.0"), **secrets)
     with serving(Web(listen=listen, **secrets), WELL) as url:
         assert busmon("status", "-c", path).stdout.startswith("none\n")
         assert busmon("status", "-c", path, "--url", url).stdout.startswith("none\n")
         if secrets:
-            told = busmon("status", "--url", url, status=1).stdout
-            assert "does not let us in" in told
-            assert "-c" in told
+            output = busmon("status", "--url", url, status=1).stdout
+            assert "refused (status 401)" in output
+            assert "-c" in output
 
 
-def test_a_busmon_with_tls_is_known_by_its_certificate(tmp_path: Path, certificates: Certificates):
+def test_a_service_with_tls_is_recognized_by_its_certificate(
+    tmp_path: Path, certificates: Certificates
+):
     listen = f"127.0.0.1:{free_port()}"
     certificate, key = certificates.server
     pair = {"certificate": certificate, "key": key}
@@ -84,11 +86,11 @@ def test_a_busmon_with_tls_is_known_by_its_certificate(tmp_path: Path, certifica
         assert "certificate verify failed" in busmon("status", "--url", url, status=1).stdout
     other, other_key = certificates.untrusted_client("other")
     with serving(Web(listen=listen, certificate=other, key=other_key), WELL):
-        told = busmon("status", "-c", path, status=1).stdout
-        assert "shows another certificate than the one in the configuration" in told
+        output = busmon("status", "-c", path, status=1).stdout
+        assert "the server shows another certificate than the one in the configuration" in output
 
 
-def test_a_busmon_that_asks_for_a_clients_certificate_takes_its_own(
+def test_a_service_that_requires_a_client_certificate_gets_its_own(
     tmp_path: Path, certificates: Certificates
 ):
     listen = f"127.0.0.1:{free_port()}"
@@ -120,33 +122,35 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("code", "body", "told"),
+    ("code", "body", "problem"),
     [
-        (404, b"", "answers with status 404"),
-        (200, b"<html>", "does not answer as busmon does"),
-        (200, b"[]", "does not answer as busmon does"),
-        (200, b'{"kind": "moon", "bus": "", "evidence": []}', "does not answer as busmon does"),
+        (404, b"", "answered with status 404"),
+        (200, b"<html>", "the answer is not that of a busmon"),
+        (200, b"[]", "the answer is not that of a busmon"),
+        (200, b'{"kind": "moon", "bus": "", "evidence": []}', "the answer is not that of a busmon"),
     ],
 )
-def test_what_answers_otherwise_is_not_taken_for_busmon(code: int, body: bytes, told: str):
+def test_another_service_is_not_taken_for_busmon(code: int, body: bytes, problem: str):
     with answering(code, body) as url:
         ended = busmon("status", "--url", url, status=1)
-    assert ended.stdout == f"busmon\n  busmon does not answer at {url}: {told}\n"
+    assert ended.stdout == f"busmon\n  busmon does not answer at {url}: {problem}\n"
 
 
-def test_a_busmon_that_does_not_run_is_told(tmp_path: Path):
+def test_a_service_that_does_not_run_is_reported(tmp_path: Path):
     url = f"http://127.0.0.1:{free_port()}"
-    told = busmon("status", "--url", url, status=1).stdout
-    assert told == f"busmon\n  busmon does not answer at {url}: Connection refused\n"
-    assert busmon("status", "-c", configuration(tmp_path, listen=url[7:]), status=1).stdout == told
+    output = busmon("status", "--url", url, status=1).stdout
+    assert output == f"busmon\n  busmon does not answer at {url}: Connection refused\n"
+    assert (
+        busmon("status", "-c", configuration(tmp_path, listen=url[7:]), status=1).stdout == output
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "error"),
     [
         (["--url", "localhost"], "should be http://HOST:PORT"),
         (["-c", "missing.toml"], "missing.toml: No such file"),
     ],
 )
-def test_a_wrong_command_line_or_configuration_is_status_2(words: list[str], told: str):
-    assert told in busmon("status", *words, status=2).stderr
+def test_a_wrong_command_line_or_configuration_is_status_2(words: list[str], error: str):
+    assert error in busmon("status", *words, status=2).stderr
