@@ -61,7 +61,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_package_imports_only_from_those_before_it(module: str):
+def test_a_package_imports_only_from_those_before_it(module: str) -> None:
     own = module.partition(".")[0]
     below = {*ORDER[: ORDER.index(own)], own, "__version__"}
     used = {i.split(".")[1] for i in imports(MODULES[module]) if i.startswith("busmon.")}
@@ -69,12 +69,12 @@ def test_a_package_imports_only_from_those_before_it(module: str):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_is_imported_only_where_it_belongs(library: str):
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     users = [m for m, p in MODULES.items() if library in {i.split(".")[0] for i in imports(p)}]
     assert [user for user in users if not user.startswith(LIBRARIES[library])] == []
 
 
-def test_the_core_loads_no_client_library_not_even_through_others():
+def test_the_core_loads_no_client_library_not_even_through_others() -> None:
     script = "import sys, busmon.pipeline; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, check=True
@@ -90,12 +90,19 @@ def names(path: Path) -> Iterator[str]:
             yield ast.unparse(node)
 
 
-def test_the_environment_is_read_by_the_command_line_alone():
+def test_the_environment_is_read_by_the_command_line_alone() -> None:
     environment = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
     readers = {module for module, path in MODULES.items() if environment & set(names(path))}
     assert readers <= {"cli.common", "config.load"}
 
 
-def test_no_module_is_longer_than_300_lines():
+def test_no_module_is_longer_than_300_lines() -> None:
     lengths = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
     assert {module: length for module, length in lengths.items() if length > 300} == {}
+
+
+def test_the_name_of_a_test_has_at_most_70_characters() -> None:
+    files = Path(__file__).parent.rglob("test_*.py")
+    trees = [ast.parse(file.read_text()) for file in files]
+    functions = [n.name for t in trees for n in ast.walk(t) if isinstance(n, ast.FunctionDef)]
+    assert [name for name in functions if name.startswith("test_") and len(name) > 70] == []

@@ -25,7 +25,7 @@ def anchors(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_each_relative_link_leads_to_a_file_and_a_heading(document: Path):
+def test_each_relative_link_leads_to_a_file_and_a_heading(document: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
         if re.match(r"https?:", link):
             continue
@@ -35,7 +35,7 @@ def test_each_relative_link_leads_to_a_file_and_a_heading(document: Path):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_readme_is_short_and_leads_to_every_other_document():
+def test_the_readme_is_short_and_leads_to_every_other_document() -> None:
     readme = PROJECT / "README.md"
     text = readme.read_text()
     assert len(text.splitlines()) <= 120

@@ -69,13 +69,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 )
 def test_a_message_is_judged_by_the_rules_of_its_bus(
     ledger: Ledger, bus: str, topic: str, fields: dict, outcome: str, reason: str
-):
+) -> None:
     Watched(ledger).send(bus, topic, **fields)
     counted = {series: tally for series, tally in ledger.counts().items() if tally.messages}
     assert counted == {Series(bus, topic, outcome, reason): Count(1, 1.0)}
 
 
-def test_every_series_that_the_rules_and_the_source_can_give_is_there_at_zero(ledger: Ledger):
+def test_every_series_of_the_rules_and_the_source_starts_at_zero(ledger: Ledger) -> None:
     Watched(ledger)
     known = ledger.counts()
     assert set(known.values()) == {Count()}
@@ -89,14 +89,14 @@ def test_every_series_that_the_rules_and_the_source_can_give_is_there_at_zero(le
     assert [len(topics[bus]) for bus in BOOKS] == [25, 6, 0]
 
 
-def test_what_was_recorded_is_observed_batch_by_batch(ledger: Ledger):
+def test_what_was_recorded_is_observed_batch_by_batch(ledger: Ledger) -> None:
     watched = Watched(ledger)
     watched.send("other", "a", "b")
     watched.send("other", "a")
     assert [len(batch.new) for batch in watched.observed] == [2, 1]
 
 
-def test_nothing_is_counted_and_nothing_observed_where_the_ledger_fails(ledger: Ledger):
+def test_nothing_is_counted_nor_observed_if_the_ledger_fails(ledger: Ledger) -> None:
     watched = Watched(ledger)
     ledger.close()
     with pytest.raises(LedgerWriteError):
@@ -105,34 +105,34 @@ def test_nothing_is_counted_and_nothing_observed_where_the_ledger_fails(ledger: 
     assert watched.counts() == {}
 
 
-def test_unknown_topics_beyond_the_limit_share_one_name_also_after_a_restart(ledger: Ledger):
+def test_unknown_topics_past_the_limit_share_a_name_after_a_restart_too(ledger: Ledger) -> None:
     Watched(ledger).send("other", "a", "b", "c", "a", "d")
     Watched(ledger).send("other", "d", "b")
     assert ledger.counts().keys() >= {Series("other", "__other__", "handled", "")}
     assert Watched(ledger).counts() == {"a": 2, "b": 2, "__other__": 3}
 
 
-def test_a_higher_limit_after_a_restart_lets_further_topics_have_their_name(ledger: Ledger):
+def test_a_higher_limit_gives_further_topics_their_own_name(ledger: Ledger) -> None:
     Watched(ledger).send("other", "a", "b", "c")
     watched = Watched(ledger, unknown_topics=3)
     watched.send("other", "c", "d")
     assert watched.counts() == {"a": 1, "b": 1, "c": 1, "__other__": 2}
 
 
-def test_topics_that_the_rules_know_take_no_room_and_are_never_folded(ledger: Ledger):
+def test_topics_that_the_rules_know_take_no_room_and_are_never_folded(ledger: Ledger) -> None:
     watched = Watched(ledger, unknown_topics=0)
     watched.send("fedora", COPR, "unknown")
     assert watched.counts("fedora") == {COPR: 1, "__other__": 1}
 
 
-def test_each_bus_has_its_own_room(ledger: Ledger):
+def test_each_bus_has_its_own_room(ledger: Ledger) -> None:
     watched = Watched(ledger)
     watched.send("other", "a", "b")
     watched.send("centos", "c", "d")
     assert watched.counts("centos") == {"c": 1, "d": 1}
 
 
-def test_a_folded_message_is_judged_by_its_own_topic(ledger: Ledger):
+def test_a_folded_message_is_judged_by_its_own_topic(ledger: Ledger) -> None:
     """On CentOS's staging bus topics are unknown by name, and yet there is a rule for them."""
     watched = Watched(ledger, unknown_topics=0)
     watched.send("centos", "git.stg.centos.org/git.receive", "git.stg.centos.org/tag")
@@ -157,7 +157,7 @@ def test_a_folded_message_is_judged_by_its_own_topic(ledger: Ledger):
 )
 def test_an_odd_topic_takes_one_place_also_after_a_restart(
     ledger: Ledger, topic: str, counted_as: str
-):
+) -> None:
     Watched(ledger).send("other", topic, topic)
     again = Watched(ledger)
     again.send("other", "another", "one too many")

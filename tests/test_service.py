@@ -63,7 +63,7 @@ def failed(process: Server, status: int, seconds: float = 30) -> list[str]:
 # Counting
 
 
-def test_counters_are_exact_and_go_on_over_a_restart(tmp_path: Path):
+def test_counters_are_exact_and_continue_over_a_restart(tmp_path: Path) -> None:
     with Busmon(tmp_path, SAMPLES) as busmon:
         wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
         assert busmon.duplicates() == {}
@@ -75,7 +75,7 @@ def test_counters_are_exact_and_go_on_over_a_restart(tmp_path: Path):
         assert busmon.counts() == COUNTED
 
 
-def test_kill_9_in_the_middle_of_a_stream_leaves_exact_counters(tmp_path: Path):
+def test_kill_9_in_the_middle_of_a_stream_leaves_exact_counters(tmp_path: Path) -> None:
     messages = 4000
     with Busmon(tmp_path, {"fedora": stream(tmp_path, messages, rate=8000)}) as busmon:
         for part in (1000, 2500):
@@ -85,7 +85,7 @@ def test_kill_9_in_the_middle_of_a_stream_leaves_exact_counters(tmp_path: Path):
         wait_until(lambda: busmon.counts() == streamed(messages), what="all messages")
 
 
-def test_a_ledger_in_memory_is_warned_of_and_leaves_no_file(tmp_path: Path):
+def test_a_ledger_in_memory_is_a_warning_and_leaves_no_file(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
     busmon.argv += ["--ledger", ":memory:"]
     with busmon:
@@ -94,7 +94,7 @@ def test_a_ledger_in_memory_is_warned_of_and_leaves_no_file(tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["busmon.log", "busmon.toml"]
 
 
-def test_the_environment_names_the_configuration_and_overrides_its_settings(tmp_path: Path):
+def test_the_environment_names_and_overrides_the_configuration(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
     variables = {
         "BUSMON_CONFIG": tmp_path / "busmon.toml",
@@ -116,7 +116,7 @@ def test_the_environment_names_the_configuration_and_overrides_its_settings(tmp_
 # What keeps it from starting
 
 
-def test_a_ledger_in_use_is_told_in_one_line(tmp_path: Path):
+def test_a_ledger_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with Busmon(tmp_path, SAMPLES) as busmon:
         other = Server([*busmon.argv], tmp_path / "other.log")
         ledger = tmp_path / "ledger.sqlite"
@@ -126,7 +126,7 @@ def test_a_ledger_in_use_is_told_in_one_line(tmp_path: Path):
         assert busmon.running
 
 
-def test_a_missing_directory_of_the_ledger_is_told_in_one_line(tmp_path: Path):
+def test_a_missing_directory_of_the_ledger_is_reported_in_one_line(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
     busmon.argv += ["--ledger", str(tmp_path / "none" / "ledger.sqlite")]
     assert failed(busmon, 1) == [
@@ -134,13 +134,13 @@ def test_a_missing_directory_of_the_ledger_is_told_in_one_line(tmp_path: Path):
     ]
 
 
-def test_a_damaged_ledger_is_told_in_one_line(tmp_path: Path):
+def test_a_damaged_ledger_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 1000)
     (line,) = failed(Busmon(tmp_path, SAMPLES), 1)
     assert line.startswith(f"busmon: {tmp_path / 'ledger.sqlite'}: damaged: ")
 
 
-def test_a_full_disk_at_the_first_start_is_told_in_one_line(tmp_path: Path):
+def test_a_full_disk_at_the_first_start_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "fedora.toml").write_text(FEDORA_TOML.format(password="", port=free_port()))
     bus = {"type": "amqp", "rules": "packit", "config": "fedora.toml"}
     busmon = Busmon(tmp_path, {"fedora": bus})
@@ -149,7 +149,7 @@ def test_a_full_disk_at_the_first_start_is_told_in_one_line(tmp_path: Path):
     assert line.startswith(f"busmon: {tmp_path / 'ledger.sqlite'}: can't be ")
 
 
-def test_a_port_in_use_is_told_in_one_line(tmp_path: Path):
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
     with socket.create_server(("127.0.0.1", busmon.port)):
         assert failed(busmon, 1) == [
@@ -157,7 +157,7 @@ def test_a_port_in_use_is_told_in_one_line(tmp_path: Path):
         ]
 
 
-def test_a_wrong_configuration_is_told_before_anything_is_opened(tmp_path: Path):
+def test_a_wrong_configuration_is_reported_before_anything_is_opened(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
     settings(tmp_path, '[log]\nlevel = "loud"\n[web]\ncolour = "blue"')
     text = (tmp_path / "busmon.toml").read_text()
@@ -172,7 +172,7 @@ def test_a_wrong_configuration_is_told_before_anything_is_opened(tmp_path: Path)
 # While it runs
 
 
-def test_log_lines_in_json_are_objects(tmp_path: Path):
+def test_log_lines_in_json_are_objects(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
     settings(tmp_path, '[log]\nformat = "json"\nlevel = "debug"')
     with busmon:
@@ -265,7 +265,7 @@ def buses(directory: Path, suffix: str, **ports: int) -> dict[str, dict[str, obj
     return {f"amqp{suffix}": amqp, f"mqtt{suffix}": mqtt, f"stomp{suffix}": stomp}
 
 
-def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path):
+def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path) -> None:
     with pretenders(hang=True) as named:
         ports = {name: pretender.port for name, pretender in named.items()}
         configured = buses(tmp_path, "", **ports)
@@ -278,7 +278,7 @@ def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path):
             assert busmon.terminate(5) == 0
 
 
-def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path):
+def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path) -> None:
     error = b"ERROR\nmessage:full\\n2026-01-01 00:00:00,000 INFO all is well\x1b[31m\n\n\x00"
     pretender = Pretender(error)
     bus = {

@@ -105,7 +105,7 @@ class Bus:
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 1, 2, 5])
 @pytest.mark.parametrize("skew", [None, -NOISE, NOISE])
-def test_without_a_loss_nothing_is_missing_for_days(rate: float, skew: float | None):
+def test_without_a_loss_nothing_is_missing_for_days(rate: float, skew: float | None) -> None:
     for seed in range(4 if rate < 1 else 1):
         bus = Bus(seed, rate, skew=skew)
         results = list(bus.results().values())
@@ -114,14 +114,14 @@ def test_without_a_loss_nothing_is_missing_for_days(rate: float, skew: float | N
 
 
 @pytest.mark.parametrize("skew", [None, -NOISE, NOISE])
-def test_without_a_loss_nothing_is_missing_on_a_busy_bus(skew: float | None):
+def test_without_a_loss_nothing_is_missing_on_a_busy_bus(skew: float | None) -> None:
     assert Bus(5, 20, length=6 * HOUR, skew=skew).found() == {}
 
 
 @pytest.mark.parametrize(
     ("rate", "lost"), [(0.1, 8), (0.1, 50), (0.3, 8), (1, 15), (5, 30), (20, 60), (20, 400)]
 )
-def test_a_loss_is_found_soon_and_never_overstated(rate: float, lost: int):
+def test_a_loss_is_found_soon_and_never_overstated(rate: float, lost: int) -> None:
     for seed in range(6):
         when = random.Random(seed).uniform(2 * HOUR, 3 * HOUR)
         found = Bus(seed, rate, length=4 * HOUR, lost={when: lost}).found()
@@ -130,7 +130,7 @@ def test_a_loss_is_found_soon_and_never_overstated(rate: float, lost: int):
         assert all(when - WINDOW < start < when + delay for start in found)
 
 
-def test_most_losses_of_five_messages_are_found_and_none_twice():
+def test_most_losses_of_five_messages_are_found_and_none_twice() -> None:
     found = []
     for seed in range(30):
         lost = {random.Random(seed).uniform(2 * HOUR, 2.5 * HOUR): 5}
@@ -140,7 +140,7 @@ def test_most_losses_of_five_messages_are_found_and_none_twice():
     assert sum(number > 0 for number in found) >= 25
 
 
-def test_each_of_many_losses_is_counted_once():
+def test_each_of_many_losses_is_counted_once() -> None:
     lost = {HOUR * (2 + 1.3 * n): 10 + n for n in range(12)}
     found = Bus(7, 0.3, lost=lost).found()
     assert len(lost) * (IGNORED_MESSAGES + 1) <= sum(found.values()) <= sum(lost.values())
@@ -148,7 +148,7 @@ def test_each_of_many_losses_is_counted_once():
         assert 0 < sum(n for start, n in found.items() if 0 <= start - at + WINDOW < HOUR) <= number
 
 
-def test_duplicates_at_the_listener_hide_a_loss_for_at_most_an_hour():
+def test_duplicates_at_the_listener_hide_a_loss_for_at_most_an_hour() -> None:
     assert Bus(1, 0.3, twice={5 * HOUR: 3, 7 * HOUR: 40}).found() == {}
     bus = Bus(1, 0.3, twice={5 * HOUR: 40}, lost={5.5 * HOUR: 20, 8 * HOUR: 20})
     assert all(start >= 8 * HOUR - WINDOW for start in bus.found())
@@ -171,7 +171,7 @@ def polls(lost: int = 0, at: float = 1000, **changes: int) -> list[Poll]:
     return [Poll(t, OLD + t - (lost if t > at else 0), 0)._replace(**changes) for t in times]
 
 
-def test_nothing_is_known_before_four_windows_after_a_restart():
+def test_nothing_is_known_before_four_windows_after_a_restart() -> None:
     assert count_missing(ARRIVALS, polls(), SPANS[:3]) is None
     assert count_missing(ARRIVALS, polls(), SPANS[:4]) == 0
     restarted = [p._replace(restarts=p.at > 320) for p in polls()]
@@ -193,19 +193,19 @@ def test_nothing_is_known_before_four_windows_after_a_restart():
 )
 def test_a_listener_that_may_have_restarted_is_taken_for_restarted(
     received: tuple[int, int], restarted: bool
-):
+) -> None:
     answers = [Poll(at, number, 0) for at, number in zip((600, 615), received, strict=True)]
     assert (last_restart(ARRIVALS, answers) == 615) is restarted
 
 
 @pytest.mark.parametrize(("lost", "found"), [(0, 0), (3, 0), (4, 3), (12, 11)])
-def test_a_loss_must_exceed_the_noise_and_last(lost: int, found: int):
+def test_a_loss_must_exceed_the_noise_and_last(lost: int, found: int) -> None:
     """Of one message a second, the skew of half a second either way leaves one in doubt."""
     answers = polls(lost, at=1000)
     results = [count_missing(ARRIVALS, answers, SPANS[: n + 1]) for n in range(6)]
     assert [number or 0 for number in results] == [0, 0, 0, 0, 0, found]
 
 
-def test_a_listener_that_receives_nothing_has_lost_nothing_yet():
+def test_a_listener_that_receives_nothing_has_lost_nothing_yet() -> None:
     still = [p._replace(received=min(p.received, OLD + 900)) for p in polls()]
     assert count_missing(ARRIVALS, still, SPANS) == 0

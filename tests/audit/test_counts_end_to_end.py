@@ -52,7 +52,9 @@ def only_to_busmon(directory: Path, rabbitmq: RabbitMQ) -> None:
             channel.basic_publish("", queue, b"{}", properties)
 
 
-def test_what_a_listener_without_a_tap_did_not_get_is_counted(tmp_path: Path, rabbitmq: RabbitMQ):
+def test_what_a_listener_without_a_tap_did_not_get_is_counted(
+    tmp_path: Path, rabbitmq: RabbitMQ
+) -> None:
     listener = Listener(tmp_path, rabbitmq)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": toml}})

@@ -58,9 +58,9 @@ def closed(busmon: Busmon) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def test_what_the_listener_drops_is_missing_and_what_the_worker_did_is_in_the_books(
+def test_dropped_messages_are_missing_and_finished_tasks_are_counted(
     tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
-):
+) -> None:
     listener = Listener(tmp_path / "listener", rabbitmq, redis)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     bus = {"type": "amqp", "rules": "all", "config": toml}

@@ -109,7 +109,7 @@ def bench() -> Iterator[Bench]:
     bench.ledger.close()
 
 
-def test_a_window_is_closed_after_its_grace_and_says_what_came_where(bench: Bench):
+def test_a_window_is_closed_after_its_grace_and_says_what_came_where(bench: Bench) -> None:
     for n, (state, done) in enumerate(
         [("passed", "succeeded"), ("passed", "failed"), ("passed", None), ("dropped", None)]
     ):
@@ -129,7 +129,7 @@ def test_a_window_is_closed_after_its_grace_and_says_what_came_where(bench: Benc
     assert bench.books.last_closed() == NOW + 10
 
 
-def test_a_late_report_is_recovered_and_no_counter_goes_down(bench: Bench):
+def test_a_late_report_is_recovered_and_no_counter_goes_down(bench: Bench) -> None:
     bench.see("1")
     bench.close(NOW + 12)
     bench.report("1", at=NOW + 5000)
@@ -146,7 +146,7 @@ def test_a_late_report_is_recovered_and_no_counter_goes_down(bench: Bench):
     ]
 
 
-def test_a_report_after_more_than_a_day_corrects_nothing(bench: Bench):
+def test_a_report_after_more_than_a_day_corrects_nothing(bench: Bench) -> None:
     bench.see("1")
     bench.close(NOW + 12)
     bench.report("1")
@@ -154,7 +154,7 @@ def test_a_report_after_more_than_a_day_corrects_nothing(bench: Bench):
     assert bench.sums()[Stage.LISTENER] == Totals(missing=1)
 
 
-def test_a_task_that_runs_long_is_neither_done_nor_missing_until_it_ends(bench: Bench):
+def test_a_task_that_runs_long_is_neither_done_nor_missing_until_it_ends(bench: Bench) -> None:
     for identity, state in (("1", "started"), ("2", "received")):
         bench.see(identity)
         bench.report(identity)
@@ -173,7 +173,7 @@ def test_a_task_that_runs_long_is_neither_done_nor_missing_until_it_ends(bench: 
     assert bench.sums()[Stage.WORKER] == Totals(messages=1, missing=1, recovered=1)
 
 
-def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench):
+def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench) -> None:
     bench.see("1")
     bench.report("1")
     bench.work("1", "started")
@@ -197,7 +197,7 @@ def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench):
 )
 def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
     bench: Bench, tap: tuple[int, int], celery: tuple[int, int], told: tuple[Stage, ...]
-):
+) -> None:
     bench.observe("tap", (NOW + tap[0], NOW + tap[1]))
     bench.observe("celery", (NOW + celery[0], NOW + celery[1]))
     bench.see("1")
@@ -213,7 +213,7 @@ def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
     assert {stage for (stage,) in rows} == no_data
 
 
-def test_a_window_waits_a_while_for_an_observers_next_sign_of_life(bench: Bench):
+def test_a_window_waits_for_an_observers_next_report(bench: Bench) -> None:
     bench.see("1")
     bench.observe("tap", (NOW - 100, NOW + 11))
     assert bench.close(NOW + 15) == 0
@@ -227,7 +227,7 @@ def test_a_window_waits_a_while_for_an_observers_next_sign_of_life(bench: Bench)
 )
 def test_while_busmon_was_blind_nothing_is_missing(
     bench: Bench, since: int, until: int, told: bool
-):
+) -> None:
     """And for a grace after it, when the broker sends what it kept."""
     bench.blind(NOW + since, NOW + until)
     bench.see("1")
@@ -237,7 +237,7 @@ def test_while_busmon_was_blind_nothing_is_missing(
     assert [sums.no_data for sums in bench.sums("").values()] == [not told] * 3
 
 
-def test_while_busmon_is_blind_nothing_is_missing_before_it_sees_again(bench: Bench):
+def test_nothing_is_missing_before_a_blind_time_has_ended(bench: Bench) -> None:
     with bench.ledger.transaction() as db:
         db.execute("UPDATE buses SET watched = ?", (int((NOW + 9) * 1000),))
     bench.see("1")
@@ -247,21 +247,21 @@ def test_while_busmon_is_blind_nothing_is_missing_before_it_sees_again(bench: Be
     assert [sums.no_data for sums in bench.sums("").values()] == [1, 1, 1]
 
 
-def test_without_observers_only_the_bus_is_in_the_books():
+def test_without_observers_only_the_bus_is_counted() -> None:
     assert audited_stages(Audit(), BUS) == (Stage.BUS,)
     assert audited_stages(AUDIT, "centos") == (Stage.BUS,)
     assert audited_stages(AUDIT.model_copy(update={"celery": None}), BUS) == ALL[:2]
     assert audited_stages(AUDIT.model_copy(update={"reports": None}), BUS) == ALL[:1]
 
 
-def test_after_a_long_absence_windows_are_closed_one_by_one_from_what_is_on_record(bench: Bench):
+def test_after_a_long_absence_windows_are_closed_one_by_one(bench: Bench) -> None:
     now = NOW + 1000
     assert bench.books.close_next(now, oldest=now - 35)
     assert bench.books.last_closed() == NOW + 970
     assert bench.close(now) == 2
 
 
-def test_a_window_of_another_length_goes_on_where_the_last_one_ended(bench: Bench):
+def test_a_window_of_another_length_begins_where_the_last_one_ended(bench: Bench) -> None:
     bench.see("1", NOW + 9)
     bench.see("2", NOW + 11)
     bench.close(NOW + 12)
@@ -275,7 +275,7 @@ def test_a_window_of_another_length_goes_on_where_the_last_one_ended(bench: Benc
     ]
 
 
-def test_a_failure_in_the_middle_of_closing_leaves_nothing_of_the_window(bench: Bench):
+def test_a_failure_in_the_middle_of_closing_leaves_nothing_of_the_window(bench: Bench) -> None:
     bench.see("1")
     with bench.ledger.transaction() as db:
         db.execute("ALTER TABLE missing RENAME TO away")
@@ -289,7 +289,7 @@ def test_a_failure_in_the_middle_of_closing_leaves_nothing_of_the_window(bench: 
     assert bench.sums()[Stage.BUS] == Totals(messages=1)
 
 
-def test_a_great_many_missing_messages_are_recovered_step_by_step(bench: Bench):
+def test_a_great_many_missing_messages_are_recovered_step_by_step(bench: Bench) -> None:
     ids = [str(n) for n in range(AT_ONCE + 10)]
     for identity in ids:
         bench.see(identity)
@@ -301,7 +301,7 @@ def test_a_great_many_missing_messages_are_recovered_step_by_step(bench: Bench):
     assert bench.sums()[Stage.LISTENER] == Totals(missing=len(ids), recovered=2)
 
 
-def test_old_windows_are_forgotten_and_the_sums_stay(bench: Bench):
+def test_old_windows_are_deleted_and_the_sums_stay(bench: Bench) -> None:
     bench.see("1")
     bench.close(NOW + 12)
     sums = bench.books.sums()
@@ -311,7 +311,7 @@ def test_old_windows_are_forgotten_and_the_sums_stay(bench: Bench):
     assert bench.books.sums() == sums
 
 
-def test_books_on_disk_are_read_beside_the_writer(tmp_path: Path):
+def test_windows_on_disk_are_read_beside_the_writer(tmp_path: Path) -> None:
     bench = Bench(str(tmp_path / "ledger.sqlite"))
     bench.observe("tap", (NOW, NOW + 100))
     bench.observe("celery", (NOW, NOW + 100))
@@ -322,14 +322,14 @@ def test_books_on_disk_are_read_beside_the_writer(tmp_path: Path):
             assert db.execute("SELECT count(*) FROM missing").fetchone() == (1,)
 
 
-def test_a_topic_that_is_empty_stops_no_books(bench: Bench):
+def test_an_empty_topic_stops_no_audit(bench: Bench) -> None:
     bench.see("1", NOW + 1, topic="")
     bench.blind(NOW + 2, NOW + 3)
     assert bench.close(NOW + 12) == 1
     assert bench.sums("")[Stage.BUS] == Totals(messages=1, no_data=1)
 
 
-def test_every_series_of_a_known_topic_is_there_at_zero_and_beyond_the_last_restart(bench: Bench):
+def test_every_series_of_a_known_topic_starts_at_zero(bench: Bench) -> None:
     bench.see("1", NOW - 3000)
     bench.see("2", NOW - 3000, topic="b", handled=False)
     auditor = Auditor(Config.model_construct(audit=AUDIT), bench.ledger, [BUS])
@@ -388,7 +388,7 @@ class Counted(Bench):
         return {int(start / 1000 - NOW) // 10: tuple(rest) for start, *rest in rows}
 
 
-def test_without_a_tap_the_listener_is_balanced_by_numbers():
+def test_without_a_tap_the_listener_is_balanced_by_numbers() -> None:
     bench = Counted(lost=range(100, 118, 2))
     with closing(bench.ledger):
         bench.close(NOW + LONG)
@@ -405,7 +405,7 @@ def test_without_a_tap_the_listener_is_balanced_by_numbers():
 
 
 @pytest.mark.parametrize("what", ["a blind time", "a hole", "a restart"])
-def test_after_a_break_the_numbers_are_compared_anew(what: str):
+def test_after_a_break_the_comparison_of_numbers_starts_again(what: str) -> None:
     bench = Counted(lost=range(102, 109))
     with closing(bench.ledger):
         if what == "a blind time":
@@ -435,7 +435,7 @@ def test_after_a_break_the_numbers_are_compared_anew(what: str):
 )
 def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
     bench: Bench, keys: dict[str, list[str]], audit: Audit, stages: tuple[Stage, ...]
-):
+) -> None:
     bus = AmqpBus.model_construct(type="amqp", **keys)
     config = Config.model_construct(audit=audit, buses={BUS: bus})
     exact = {
@@ -447,7 +447,7 @@ def test_only_a_listener_with_busmons_bindings_is_balanced_by_numbers(
     assert exact == {stage: stage is Stage.BUS or audit.reports is not None for stage in stages}
 
 
-def test_a_window_waits_for_a_monitor_that_is_asked_now_and_then():
+def test_a_window_waits_for_a_monitor_that_is_polled() -> None:
     """Its next answer tells that it was there, and what it had received."""
     ready = READY.ready and READY.ready.model_copy(update={"interval": 60})
     bench = Bench(audit=READY.model_copy(update={"ready": ready}))
@@ -460,7 +460,7 @@ def test_a_window_waits_for_a_monitor_that_is_asked_now_and_then():
         assert bench.close(NOW + 72) == 6
 
 
-def test_what_is_missing_by_numbers_has_something_to_be_subtracted_from_it(bench: Bench):
+def test_what_is_missing_by_numbers_can_be_subtracted(bench: Bench) -> None:
     """The rules and panels take `recovered` off it, and a series without its like gives none."""
     bus = AmqpBus.model_construct(type="amqp")
     config = Config.model_construct(audit=READY, buses={BUS: bus})
@@ -592,7 +592,7 @@ EVENTS = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(EVENTS)
-def test_over_late_reports_absences_and_restarts_the_books_are_the_models(events):
+def test_late_reports_absences_and_restarts_agree_with_a_model(events) -> None:
     bench, model, now = Bench(), Model(), NOW
     since = {"tap": NOW, "celery": NOW}
     up = {"tap": NOW, "celery": NOW}  # from when on it sees again

@@ -6,7 +6,7 @@ from tests.bench.rows import with_past
 from tests.support.ledgers import counted, judged
 
 
-def test_a_ledger_with_a_past_counts_on_and_forgets_as_any_other(tmp_path: Path) -> None:
+def test_a_ledger_with_a_past_counts_and_prunes_like_any_other(tmp_path: Path) -> None:
     now = time.time()
     ledger = Ledger(str(with_past(tmp_path / "ledger.sqlite", 1200, now - 7200, now - 3600)))
     ledger.record(judged("new", at=now))

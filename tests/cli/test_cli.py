@@ -90,13 +90,13 @@ def configuration(tmp_path: Path) -> Path:
 # Help, version, usage
 
 
-def test_the_module_and_the_script_tell_their_version():
+def test_the_module_and_the_script_print_their_version() -> None:
     for program in ((sys.executable, "-m", "busmon"), (SCRIPT,)):
         told = busmon("--version", program=program).stdout
         assert re.fullmatch(r"busmon, version \d+\.\d+\.\d+\S*\n", told)
 
 
-def test_help_names_every_command_with_a_whole_sentence():
+def test_help_names_every_command_with_a_whole_sentence() -> None:
     text = busmon("--help").stdout
     _, _, listed = text.partition("Commands:\n")
     lines = dict(line.split(maxsplit=1) for line in listed.splitlines())
@@ -119,7 +119,7 @@ def test_help_names_every_command_with_a_whole_sentence():
         ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "nothing of it is run"]),
     ],
 )
-def test_the_help_of_a_command_explains_it(command: str, words: list[str]):
+def test_the_help_of_a_command_explains_it(command: str, words: list[str]) -> None:
     text = busmon(command, "--help").stdout
     flat = " ".join(text.split())
     assert [word for word in words if word not in flat] == []
@@ -149,13 +149,13 @@ def test_the_help_of_a_command_explains_it(command: str, words: list[str]):
         (["run", "--ledger", ""], "--ledger: should not be empty"),
     ],
 )
-def test_a_wrong_command_line_is_told_with_status_2(words: list[str], told: str):
+def test_a_wrong_command_line_is_reported_with_status_2(words: list[str], told: str) -> None:
     ended = busmon(*words, status=2)
     assert told in " ".join(ended.stderr.split())
     assert ended.stdout == ""
 
 
-def test_a_secret_in_a_pushgateways_url_is_refused_and_not_repeated():
+def test_a_secret_in_a_pushgateways_url_is_refused_and_not_repeated() -> None:
     ended = busmon("replay", "-", "--push", f"http://me:{SECRET}@localhost:9091", status=2)
     assert SECRET not in ended.stdout + ended.stderr
 
@@ -163,7 +163,7 @@ def test_a_secret_in_a_pushgateways_url_is_refused_and_not_repeated():
 # check-config
 
 
-def test_a_sound_configuration_is_summed_up(configuration: Path):
+def test_a_sound_configuration_is_summed_up(configuration: Path) -> None:
     told = busmon("check-config", "-c", configuration).stdout
     assert "koji: amqp, rules packit" in told
     assert "git: mqtt, rules all" in told
@@ -173,7 +173,9 @@ def test_a_sound_configuration_is_summed_up(configuration: Path):
     assert busmon("check-config", env={"BUSMON_CONFIG": str(configuration)}).stdout == told
 
 
-def test_every_problem_of_a_configuration_is_named_at_once_and_no_secret(configuration: Path):
+def test_every_problem_of_a_configuration_is_named_at_once_and_no_secret(
+    configuration: Path,
+) -> None:
     with configuration.open("a") as file:
         file.write('colour = "blue"\nqos = 3\n[buses.umb]\ntype = "kafka"\n')
     overrides = {"BUSMON__WEB__LISTEN": "here", "BUSMON__BUSES__KOJI__RULES": "tests.none:get"}
@@ -203,7 +205,7 @@ def test_every_problem_of_a_configuration_is_named_at_once_and_no_secret(configu
 @pytest.mark.parametrize("command", ["check-config", "run"])
 def test_a_file_that_cannot_be_read_as_configuration_is_named(
     tmp_path: Path, text: str | None, told: str, command: str
-):
+) -> None:
     path = tmp_path / "busmon.toml"
     if text is not None:
         path.write_bytes(text.encode("latin-1"))
@@ -211,7 +213,9 @@ def test_a_file_that_cannot_be_read_as_configuration_is_named(
     assert re.fullmatch(told.format(path=re.escape(str(path))), ended.stderr)
 
 
-def test_rules_that_cannot_be_imported_are_a_problem_of_the_configuration(configuration: Path):
+def test_rules_that_cannot_be_imported_are_a_problem_of_the_configuration(
+    configuration: Path,
+) -> None:
     text = configuration.read_text()
     for rules, why in [
         ("tests.none:get", "can't import tests.none:get: ModuleNotFoundError"),
@@ -236,7 +240,7 @@ def explained(*words: str | Path, stdin: bytes = b"") -> list[Row]:
     return [(row["topic"], row["outcome"], row["reason"]) for row in rows]
 
 
-def test_every_sample_is_explained_whichever_way_it_comes(tmp_path: Path):
+def test_every_sample_is_explained_whichever_way_it_comes(tmp_path: Path) -> None:
     packed = tmp_path / "centos.jsonl.gz"
     packed.write_bytes(gzip.compress(CENTOS_FILE.read_bytes()))
     assert explained(FEDORA_FILE, packed) == FEDORA + CENTOS
@@ -244,7 +248,7 @@ def test_every_sample_is_explained_whichever_way_it_comes(tmp_path: Path):
     assert explained(FEDORA_FILE, "-", stdin=CENTOS_FILE.read_bytes()) == FEDORA + CENTOS
 
 
-def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason():
+def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason() -> None:
     lines = busmon("explain", FEDORA_FILE).stdout.splitlines()
     topic = "org.fedoraproject.prod.copr.build.start"
     assert lines[0].split() == [topic, "00000001-0000-4000-8000-000000000000", "handled"]
@@ -253,7 +257,7 @@ def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason():
     ]  # fmt: skip
 
 
-def test_the_packit_user_and_the_project_change_what_is_handled():
+def test_the_packit_user_and_the_project_change_what_is_handled() -> None:
     topic = "org.fedoraproject.prod.copr.build.start"
     rows = explained(FEDORA_FILE, "--user", "alice")
     assert rows[:2] == [(topic, "ignored", "not-packit-user"), (topic, "handled", "")]
@@ -262,7 +266,7 @@ def test_the_packit_user_and_the_project_change_what_is_handled():
     assert no_specfile not in explained(FEDORA_FILE, "--project", "hello")
 
 
-def test_the_rules_can_be_named():
+def test_the_rules_can_be_named() -> None:
     records = [
         {"topic": "builds", "headers": {}, "id": "1", "body": {"user": "packit"}},
         {"topic": "builds", "headers": {}, "id": "2", "body": {"user": "alice"}},
@@ -281,7 +285,7 @@ def test_the_rules_can_be_named():
     assert judged("tests.support.listener:get_callback") == own
 
 
-def test_a_bad_line_is_told_by_its_place_and_the_rest_is_explained(tmp_path: Path):
+def test_a_bad_line_is_named_and_the_rest_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "mixed.jsonl"
     good = CENTOS_FILE.read_bytes().splitlines()[0]
     path.write_bytes(b"\n".join([good, b"{", b"", b'{"topic": "\\u001b[31m"}', good]))
@@ -295,7 +299,7 @@ def test_a_bad_line_is_told_by_its_place_and_the_rest_is_explained(tmp_path: Pat
     assert lines[0].split()[-1] == lines[3].split()[-1] == "handled"
 
 
-def test_a_file_that_cannot_be_read_to_its_end_is_told_and_the_others_are_read(tmp_path: Path):
+def test_an_unreadable_file_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
     wrong, cut = tmp_path / "wrong.gz", tmp_path / "cut.gz"
     wrong.write_bytes(b"plain")
     cut.write_bytes(gzip.compress(FEDORA_FILE.read_bytes())[:-8])
@@ -307,7 +311,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_told_and_the_others_are_read(t
         assert "git.centos.org/git.receive" in ended.stdout
 
 
-def test_a_reader_that_has_enough_ends_it_without_a_word(tmp_path: Path):
+def test_a_reader_that_has_enough_ends_it_silently(tmp_path: Path) -> None:
     large = tmp_path / "large.jsonl"
     large.write_bytes(FEDORA_FILE.read_bytes() * 20)
     with subprocess.Popen(
@@ -323,7 +327,7 @@ def test_a_reader_that_has_enough_ends_it_without_a_word(tmp_path: Path):
         assert process.wait(30) == 1
 
 
-def test_an_explanation_comes_as_soon_as_its_message():
+def test_an_explanation_comes_as_soon_as_its_message() -> None:
     """As in `fedora-messaging record … | busmon explain | grep handled`."""
     with subprocess.Popen(
         [sys.executable, "-m", "busmon", "explain"],
@@ -340,7 +344,7 @@ def test_an_explanation_comes_as_soon_as_its_message():
         assert process.wait(30) == 0
 
 
-def test_a_full_disk_and_a_poor_character_set_are_survived():
+def test_a_full_disk_and_a_poor_character_set_are_survived() -> None:
     line = '{"topic": "größe", "payload": {}}'.encode()
     told = busmon("explain", stdin=line, env={"PYTHONIOENCODING": "ascii"}).stdout
     assert told.startswith("gr\\xf6\\xdfe ")
@@ -382,7 +386,7 @@ def from_prometheus(text: str, **labels: str) -> Counts:
     )
 
 
-def test_recorded_messages_are_counted_and_listed(tmp_path: Path):
+def test_recorded_messages_are_counted_and_listed(tmp_path: Path) -> None:
     packed = tmp_path / "fedora.jsonl.gz"
     packed.write_bytes(gzip.compress(FEDORA_FILE.read_bytes()))
     table = busmon("replay", packed, "-", stdin=CENTOS_FILE.read_bytes())
@@ -395,7 +399,7 @@ def test_recorded_messages_are_counted_and_listed(tmp_path: Path):
     assert from_json(as_json) == expected()
 
 
-def test_what_prometheus_is_given_is_complete_and_well_formed():
+def test_what_prometheus_is_given_is_complete_and_well_formed() -> None:
     text = busmon("replay", FEDORA_FILE, CENTOS_FILE, "--format", "prometheus").stdout
     assert from_prometheus(text) == expected()
     checked = subprocess.run(
@@ -404,14 +408,14 @@ def test_what_prometheus_is_given_is_complete_and_well_formed():
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
-def test_a_message_that_comes_twice_is_a_duplicate():
+def test_a_message_that_comes_twice_is_a_duplicate() -> None:
     rows = from_json(busmon("replay", FEDORA_FILE, FEDORA_FILE, "--format", "json").stdout)
     assert rows == Counter([("fedora", *row) for row in FEDORA]) + Counter(
         {("fedora", "", "duplicate", ""): len(FEDORA)}
     )
 
 
-def test_bad_lines_are_named_by_file_and_line_and_counted(tmp_path: Path):
+def test_bad_lines_are_named_by_file_and_line_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     good = CENTOS_FILE.read_bytes().splitlines()[0]
     path.write_bytes(b"\n".join([b"\xff", b"", b"[]", good, b"{}", b'{"topic": "x"}']))
@@ -433,7 +437,7 @@ def test_bad_lines_are_named_by_file_and_line_and_counted(tmp_path: Path):
     )
 
 
-def test_a_configuration_gives_names_rules_and_limits(configuration: Path):
+def test_a_configuration_gives_names_rules_and_limits(configuration: Path) -> None:
     args = ("replay", FEDORA_FILE, CENTOS_FILE, "-c", configuration, "--format", "json")
     counts = from_json(busmon(*args).stdout)
     handled = {key for key in counts if key[2] == "handled"}
@@ -449,7 +453,7 @@ def test_a_configuration_gives_names_rules_and_limits(configuration: Path):
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_progress_bar_is_shown_on_a_terminal_and_leaves_bad_lines_whole(
     tmp_path: Path, packed: bool
-):
+) -> None:
     data = b"{\n" + FEDORA_FILE.read_bytes() * 3
     path = tmp_path / ("large.jsonl.gz" if packed else "large.jsonl")
     path.write_bytes(gzip.compress(data) if packed else data)
@@ -478,7 +482,7 @@ def _read_all(terminal: int) -> Iterator[bytes]:
             return
 
 
-def test_closed_standard_streams_do_no_harm():
+def test_closed_standard_streams_do_no_harm() -> None:
     for command, closed in [("replay", "2>&-"), ("explain", "2>&-"), ("replay", ">&-")]:
         program = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "busmon"]
         ended = busmon(command, FEDORA_FILE, program=program)
@@ -503,7 +507,7 @@ def pushgateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def test_counts_are_pushed_in_place_of_earlier_ones(pushgateway: str):
+def test_counts_are_pushed_in_place_of_earlier_ones(pushgateway: str) -> None:
     busmon("replay", CENTOS_FILE, "--push", pushgateway)
     ended = busmon("replay", FEDORA_FILE, "--push", f"{pushgateway}/")
     assert "copr.build.start" in ended.stdout
@@ -514,7 +518,7 @@ def test_counts_are_pushed_in_place_of_earlier_ones(pushgateway: str):
     )
 
 
-def test_a_failed_push_is_told_after_the_counts(pushgateway: str):
+def test_a_failed_push_is_reported_after_the_counts(pushgateway: str) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     for url, why in [
         (nobody, "[Errno 111] Connection refused"),
@@ -542,7 +546,7 @@ def demo(directory: Path, *words: str, ready: Callable[[Server], bool] = listeni
     )
 
 
-def test_the_demo_serves_every_outcome_of_both_buses(tmp_path: Path):
+def test_the_demo_serves_every_outcome_of_both_buses(tmp_path: Path) -> None:
     with demo(tmp_path, "--rate", "3000") as server:
         url = server.output().split()[0]
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
@@ -567,7 +571,7 @@ def test_the_demo_serves_every_outcome_of_both_buses(tmp_path: Path):
 )
 def test_the_demo_ends_in_order_however_it_is_interrupted(
     tmp_path: Path, signals: list[signal.Signals]
-):
+) -> None:
     with demo(tmp_path) as server:
         for number in signals:
             os.kill(server.pid, number)
@@ -576,7 +580,7 @@ def test_the_demo_ends_in_order_however_it_is_interrupted(
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
-def test_the_demo_ends_in_order_when_it_is_interrupted_in_its_start(tmp_path: Path):
+def test_the_demo_ends_in_order_when_it_is_interrupted_in_its_start(tmp_path: Path) -> None:
     def waits_for_signals(server: Server) -> bool:
         status = Path(f"/proc/{server.pid}/status").read_text()
         blocked = int(re.findall(r"^SigBlk:\s+(\w+)$", status, re.MULTILINE)[0], 16)
@@ -589,7 +593,7 @@ def test_the_demo_ends_in_order_when_it_is_interrupted_in_its_start(tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
-def test_the_demo_tells_when_it_cannot_listen(tmp_path: Path):
+def test_the_demo_reports_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = busmon("demo", "--listen", address, env={"TMPDIR": str(tmp_path)}, status=1)

@@ -116,7 +116,7 @@ def run(*words: str | Path, status: int = 0) -> str:
     return (ended.stdout or ended.stderr).decode()
 
 
-def test_gaps_and_trace_beside_a_busmon_that_is_killed_and_corrected(tmp_path: Path):
+def test_gaps_and_trace_beside_a_busmon_that_is_killed_and_corrected(tmp_path: Path) -> None:
     past = Past(tmp_path)
     with closing(past.ledger):
         for n in range(4):
@@ -155,7 +155,7 @@ def test_gaps_and_trace_beside_a_busmon_that_is_killed_and_corrected(tmp_path: P
         assert facts["received_at"] - facts["sent_at"] == pytest.approx(0.25)
 
 
-def test_kill_9_while_windows_are_closed_neither_loses_nor_doubles_one(tmp_path: Path):
+def test_kill_9_while_windows_are_closed_neither_loses_nor_doubles_one(tmp_path: Path) -> None:
     past = Past(tmp_path, window=1, begun=200)
     with closing(past.ledger):
         past.watch(-100, 1000)
@@ -176,7 +176,7 @@ def test_kill_9_while_windows_are_closed_neither_loses_nor_doubles_one(tmp_path:
         assert audited(busmon, "missing") == {"listener": 75}
 
 
-def test_where_nothing_is_missing_gaps_says_so_and_exits_with_0(past: Past):
+def test_where_nothing_is_missing_gaps_says_so_and_exits_with_0(past: Past) -> None:
     past.watch(-100, 100)
     past.see(IDS[0], after=1)
     past.report(IDS[0])
@@ -190,7 +190,7 @@ def test_where_nothing_is_missing_gaps_says_so_and_exits_with_0(past: Past):
     assert {"bus": "fedora", "stage": "listener"} in answer["audited"]
 
 
-def test_gaps_of_a_time_a_bus_or_a_topic_only(past: Past):
+def test_gaps_of_a_time_a_bus_or_a_topic_only(past: Past) -> None:
     past.watch(-100, 100)
     past.see(IDS[0], after=1)
     past.close(40)
@@ -201,7 +201,7 @@ def test_gaps_of_a_time_a_bus_or_a_topic_only(past: Past):
         assert IDS[0] not in run(*asked, *words)
 
 
-def test_times_without_data_are_no_gaps_and_tell_what_is_not_confirmed(past: Past):
+def test_times_without_data_are_no_gaps_but_unconfirmed(past: Past) -> None:
     past.watch(-100, 2)
     past.see(IDS[0], after=1)
     past.see(IDS[1], after=5)
@@ -216,7 +216,7 @@ def test_times_without_data_are_no_gaps_and_tell_what_is_not_confirmed(past: Pas
     assert IDS[0] not in text
 
 
-def test_messages_of_times_without_data_are_told_where_that_is_asked(past: Past):
+def test_unconfirmed_messages_are_listed_on_request(past: Past) -> None:
     """After a deployment of the listener these are the ones that may be lost."""
     past.watch(-100, 2)
     past.see(IDS[0], after=1)
@@ -231,7 +231,7 @@ def test_messages_of_times_without_data_are_told_where_that_is_asked(past: Past)
     assert [message["id"] for message in told["messages"]] == [IDS[0]]
 
 
-def test_what_is_missing_by_numbers_is_told_without_ids(past: Past):
+def test_what_is_missing_by_numbers_is_listed_without_ids(past: Past) -> None:
     past.insert("windows", past.start, past.start + 4, 1, "", "listener", 7, 3, 0, 0, 0)
     past.insert("windows", past.start + 4, past.start + 8, 1, "", "listener", 9, 0, 0, 0, 0)
     text = run("gaps", "--ledger", past.path, status=1)
@@ -243,7 +243,7 @@ def test_what_is_missing_by_numbers_is_told_without_ids(past: Past):
     assert "Nothing is known to be" in run("gaps", "--ledger", past.path, "--topic", TOPIC)
 
 
-def test_without_a_tap_gaps_says_that_nothing_is_known_of_the_listener(past: Past):
+def test_without_a_tap_gaps_says_that_nothing_is_known_of_the_listener(past: Past) -> None:
     past.audit = Audit(window=4, grace=1)
     past.books = AuditWindows(past.ledger, past.audit, ["fedora"])
     past.see(IDS[0], after=1)
@@ -266,7 +266,9 @@ def test_without_a_tap_gaps_says_that_nothing_is_known_of_the_listener(past: Pas
         ),
     ],
 )
-def test_each_bus_has_its_own_way_to_heal(past: Past, tmp_path: Path, bus: str, told: str):
+def test_each_bus_has_its_own_way_to_recover(
+    past: Past, tmp_path: Path, bus: str, told: str
+) -> None:
     past.watch(-100, 100)
     past.see(IDS[0], after=1)
     past.see("no-uuid", after=1)
@@ -281,7 +283,7 @@ def test_each_bus_has_its_own_way_to_heal(past: Past, tmp_path: Path, bus: str, 
     assert "    no-uuid: there is no archive to take it from again\n" in text
 
 
-def test_a_message_that_is_not_on_record_is_told_with_how_far_the_ledger_reaches(past: Past):
+def test_an_unknown_message_is_reported_with_the_age_of_the_ledger(past: Past) -> None:
     text = run("trace", IDS[0], "--ledger", past.path, status=1)
     assert text == f"{IDS[0]}: not on record; the ledger holds no message yet\n"
     past.see(IDS[1], after=1)
@@ -290,7 +292,7 @@ def test_a_message_that_is_not_on_record_is_told_with_how_far_the_ledger_reaches
     assert run("trace", IDS[0], "--ledger", past.path, "--json", status=1) == "[]\n"
 
 
-def test_trace_tells_of_each_hop(past: Past):
+def test_trace_shows_each_stage(past: Past) -> None:
     past.watch(-100, 100)
     past.see(IDS[0], after=1)
     past.report(IDS[0])
@@ -318,5 +320,5 @@ def test_trace_tells_of_each_hop(past: Past):
         (["trace"], "Missing argument 'ID'.\n"),
     ],
 )
-def test_what_can_not_be_read_ends_with_2(words: list[str], told: str):
+def test_what_cannot_be_read_ends_with_status_2(words: list[str], told: str) -> None:
     assert told in run(*words, status=2)

@@ -50,9 +50,9 @@ EVENTS = [topic.removeprefix(PREFIX) for topic in TOPICS]
         ("", "a", False),
     ],
 )
-def test_a_routing_key_brings_topics_as_the_broker_has_it(
+def test_a_routing_key_matches_topics_as_the_broker_does(
     routing_key: str, topic: str, expected: bool
-):
+) -> None:
     assert matches(routing_key, topic) is expected
 
 
@@ -95,9 +95,9 @@ def drifts(
         ),
     ],
 )
-def test_every_difference_between_two_lists_is_told(
+def test_every_difference_between_two_lists_is_reported(
     lists: dict[str, object], expected: list[tuple[DriftKind, str]]
-):
+) -> None:
     assert drifts(**lists) == expected
 
 
@@ -136,14 +136,16 @@ def worker_source(directory: Path, events: Sequence[str], place: str = "parser.p
 
 
 @pytest.mark.parametrize("place", ["callbacks.py", "packit_service_fedmsg/callbacks.py"])
-def test_the_listeners_topics_are_read_from_a_clone_or_the_package(tmp_path: Path, place: str):
+def test_the_listeners_topics_are_read_from_a_clone_or_the_package(
+    tmp_path: Path, place: str
+) -> None:
     assert mapped_by(listener_source(tmp_path, TOPICS, place)) == TOPICS
 
 
 @pytest.mark.parametrize(
     "place", ["parser.py", "worker/parser.py", "packit_service/worker/parser.py"]
 )
-def test_the_workers_event_types_of_this_bus_are_read(tmp_path: Path, place: str):
+def test_the_workers_event_types_of_this_bus_are_read(tmp_path: Path, place: str) -> None:
     assert parsed_by(worker_source(tmp_path, ["a.b", "c"], place)) == ("a.b", "c")
 
 
@@ -162,9 +164,9 @@ def test_the_workers_event_types_of_this_bus_are_read(tmp_path: Path, place: str
         (b"\0", "can't be read as Python"),
     ],
 )
-def test_a_table_that_is_not_found_or_not_understood_is_no_table_without_drift(
+def test_a_table_that_cannot_be_read_is_an_error_and_not_no_drift(
     tmp_path: Path, text: bytes | None, told: str
-):
+) -> None:
     if text is not None:
         (tmp_path / "callbacks.py").write_bytes(text)
     with pytest.raises(LintError) as raised:
@@ -173,7 +175,9 @@ def test_a_table_that_is_not_found_or_not_understood_is_no_table_without_drift(
 
 
 @pytest.mark.parametrize("text", ["MAPPING = {'github': {'push': f}}", "MAPPING = {1: 2}"])
-def test_a_worker_without_this_buss_part_of_the_table_is_told(tmp_path: Path, text: str):
+def test_a_worker_without_this_buss_part_of_the_table_is_reported(
+    tmp_path: Path, text: str
+) -> None:
     (tmp_path / "parser.py").write_text(text)
     with pytest.raises(LintError, match=r"no table MAPPING\['fedora-messaging'\] of topics found"):
         parsed_by(tmp_path)
@@ -195,7 +199,7 @@ routing_keys = {json.dumps(list(topics))}
     return path
 
 
-def test_lists_that_agree_end_the_command_well(tmp_path: Path):
+def test_lists_that_agree_give_status_0(tmp_path: Path) -> None:
     ended = busmon(
         "lint", "--fedora-toml", fedora_toml(tmp_path, TOPICS),
         "--listener-source", listener_source(tmp_path, TOPICS),
@@ -208,7 +212,7 @@ def test_lists_that_agree_end_the_command_well(tmp_path: Path):
     )
 
 
-def test_each_drift_is_a_line_and_status_1(tmp_path: Path):
+def test_each_drift_is_a_line_and_status_1(tmp_path: Path) -> None:
     bound = [topic for topic in TOPICS if topic != CLOSED]
     words = [
         "lint", "--fedora-toml", fedora_toml(tmp_path, [*bound, "a.b"]),
@@ -228,7 +232,7 @@ def test_each_drift_is_a_line_and_status_1(tmp_path: Path):
     ]
 
 
-def test_the_bindings_are_those_of_the_configurations_bus(tmp_path: Path):
+def test_the_bindings_are_those_of_the_configurations_bus(tmp_path: Path) -> None:
     path = tmp_path / "busmon.toml"
     (tmp_path / "fedora.toml").write_text(
         'amqp_url = "amqp://"\n[[bindings]]\nexchange = "amq.topic"\nrouting_keys = ["#"]\n'
@@ -252,7 +256,9 @@ def test_the_bindings_are_those_of_the_configurations_bus(tmp_path: Path):
         (["--worker-source", "missing"], "does not exist"),
     ],
 )
-def test_a_list_that_cannot_be_read_ends_the_command_with_status_2(words: list[str], told: str):
+def test_a_list_that_cannot_be_read_ends_the_command_with_status_2(
+    words: list[str], told: str
+) -> None:
     ended = busmon("lint", *words, status=2)
     assert told in ended.stderr
     assert ended.stdout == ""

@@ -44,7 +44,7 @@ def configuration(directory: Path, **web: object) -> Path:
     return path
 
 
-def test_the_verdict_and_each_line_of_evidence_are_printed():
+def test_the_verdict_and_each_line_of_evidence_are_printed() -> None:
     with serving(Web(listen="127.0.0.1:0"), WELL) as url:
         assert busmon("status", "--url", url).stdout == (
             "none\n  fedora: connected\n  14 topics as usual\n"
@@ -54,7 +54,7 @@ def test_the_verdict_and_each_line_of_evidence_are_printed():
         assert output == "listener\n  fedora: the listener is down\n"
 
 
-def test_control_characters_in_the_evidence_are_escaped():
+def test_control_characters_in_the_evidence_are_escaped() -> None:
     verdict = Verdict(FaultKind.PUBLISHER, "fedora", ("fedora: a.\x1b[2K\x1b[1Atopic is silent",))
     with serving(Web(listen="127.0.0.1:0"), verdict) as url:
         output = busmon("status", "--url", url, status=1).stdout
@@ -62,7 +62,7 @@ def test_control_characters_in_the_evidence_are_escaped():
 
 
 @pytest.mark.parametrize("secrets", [{}, {"token": SECRET}, {"username": "me", "password": SECRET}])
-def test_address_and_credentials_come_from_the_configuration(tmp_path: Path, secrets):
+def test_address_and_credentials_come_from_the_configuration(tmp_path: Path, secrets) -> None:
     listen = f"127.0.0.1:{free_port()}"
     path = configuration(tmp_path, listen=listen.replace("127.0.0.1", "0.0.0.0"), **secrets)
     with serving(Web(listen=listen, **secrets), WELL) as url:
@@ -76,7 +76,7 @@ def test_address_and_credentials_come_from_the_configuration(tmp_path: Path, sec
 
 def test_a_service_with_tls_is_recognized_by_its_certificate(
     tmp_path: Path, certificates: Certificates
-):
+) -> None:
     listen = f"127.0.0.1:{free_port()}"
     certificate, key = certificates.server
     pair = {"certificate": certificate, "key": key}
@@ -92,7 +92,7 @@ def test_a_service_with_tls_is_recognized_by_its_certificate(
 
 def test_a_service_that_requires_a_client_certificate_gets_its_own(
     tmp_path: Path, certificates: Certificates
-):
+) -> None:
     listen = f"127.0.0.1:{free_port()}"
     certificate, key = certificates.client("busmon")
     settings = {"certificate": certificate, "key": key, "client_ca": certificates.ca}
@@ -130,13 +130,13 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         (200, b'{"kind": "moon", "bus": "", "evidence": []}', "the answer is not that of a busmon"),
     ],
 )
-def test_another_service_is_not_taken_for_busmon(code: int, body: bytes, problem: str):
+def test_another_service_is_not_taken_for_busmon(code: int, body: bytes, problem: str) -> None:
     with answering(code, body) as url:
         ended = busmon("status", "--url", url, status=1)
     assert ended.stdout == f"busmon\n  busmon does not answer at {url}: {problem}\n"
 
 
-def test_a_service_that_does_not_run_is_reported(tmp_path: Path):
+def test_a_service_that_does_not_run_is_reported(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     output = busmon("status", "--url", url, status=1).stdout
     assert output == f"busmon\n  busmon does not answer at {url}: Connection refused\n"
@@ -152,5 +152,5 @@ def test_a_service_that_does_not_run_is_reported(tmp_path: Path):
         (["-c", "missing.toml"], "missing.toml: No such file"),
     ],
 )
-def test_a_wrong_command_line_or_configuration_is_status_2(words: list[str], error: str):
+def test_a_wrong_command_line_or_configuration_is_status_2(words: list[str], error: str) -> None:
     assert error in busmon("status", *words, status=2).stderr

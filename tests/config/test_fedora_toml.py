@@ -52,7 +52,7 @@ LISTENERS = {
 
 
 @pytest.mark.parametrize(("listener", "expected"), LISTENERS.values(), ids=LISTENERS)
-def test_what_is_wrong_with_the_file_of_fedora_messaging_is_told_with_the_rest(
+def test_problems_in_fedora_messagings_file_are_listed_with_the_rest(
     directory: Path, listener: str, expected: list[str]
 ) -> None:
     (directory / "fedora.toml").write_text(listener)
@@ -63,7 +63,7 @@ def test_what_is_wrong_with_the_file_of_fedora_messaging_is_told_with_the_rest(
     ]
 
 
-def test_the_file_of_fedora_messaging_has_its_own_defaults(directory: Path) -> None:
+def test_fedora_messagings_file_has_its_own_defaults(directory: Path) -> None:
     path = directory / "fedora.toml"
     path.write_text("[client_properties]\napp = 'x'")
     theirs, ours = LazyConfig().load_config(str(path)), fedora_toml.read(path)
@@ -73,14 +73,14 @@ def test_the_file_of_fedora_messaging_has_its_own_defaults(directory: Path) -> N
     assert (ours.broker, ours.vhost, ours.tls) == ("localhost:5672", "/", False)
 
 
-def test_without_tls_its_files_are_not_asked_for_just_as_fedora_messaging_ignores_them(
+def test_without_tls_its_files_are_not_needed_as_in_fedora_messaging(
     directory: Path,
 ) -> None:
     (directory / "fedora.toml").write_text("[tls]\nca_cert = 'nowhere'\ncertfile = 'nowhere'")
     read(directory, AMQP)
 
 
-def test_reading_the_file_of_fedora_messaging_logs_nothing(
+def test_reading_fedora_messagings_file_logs_nothing(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

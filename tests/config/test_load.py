@@ -98,14 +98,14 @@ def test_a_ledger_in_memory_is_no_path(directory: Path) -> None:
     assert read(directory, "[ledger]\npath = ':memory:'\n" + MQTT).ledger.path == ":memory:"
 
 
-def test_the_file_is_that_of_the_environment_where_none_is_given(directory: Path) -> None:
+def test_without_a_file_the_one_of_the_environment_is_read(directory: Path) -> None:
     (directory / "other.toml").write_text(MQTT)
     assert list(load(None, {"BUSMON_CONFIG": "other.toml"}).buses) == ["centos"]
     with pytest.raises(ConfigError, match=r"^nowhere\.toml: No such file or directory$"):
         load(None, {"BUSMON_CONFIG": "nowhere.toml"})
 
 
-def test_a_file_that_is_no_text_is_told(directory: Path) -> None:
+def test_a_file_that_is_no_text_is_reported(directory: Path) -> None:
     with pytest.raises(ConfigError, match=r"^latin1: is not UTF-8 text$"):
         load(directory / "latin1", {})
 

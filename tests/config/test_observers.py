@@ -31,7 +31,7 @@ def test_the_brokers_url_may_be_in_a_file(directory: Path) -> None:
     assert celery.broker.get_secret_value() == "redis://localhost"
 
 
-def test_an_observer_of_no_bus_is_told(directory: Path) -> None:
+def test_an_observer_of_an_unknown_bus_is_reported(directory: Path) -> None:
     text = MQTT + READY.replace("centos", "fedora") + CELERY.replace("centos", "umb")
     assert problems(directory, text) == [
         "audit.ready.bus: no such bus: fedora",
@@ -40,7 +40,7 @@ def test_an_observer_of_no_bus_is_told(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("library", ["celery", "redis"])
-def test_celery_that_is_not_installed_is_told(
+def test_celery_that_is_not_installed_is_reported(
     directory: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)

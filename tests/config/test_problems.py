@@ -205,7 +205,7 @@ INVALID: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.parametrize(("text", "expected"), INVALID.values(), ids=INVALID)
-def test_every_problem_is_told_with_its_place_in_the_order_of_the_file(
+def test_problems_are_listed_with_their_place_in_the_files_order(
     directory: Path, text: str, expected: list[str]
 ) -> None:
     assert problems(directory, text) == expected

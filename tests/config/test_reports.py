@@ -26,6 +26,8 @@ def test_the_token_may_come_from_a_file(directory: Path) -> None:
         ('bus = "centos"\ntoken = "a\\nb"', ["token: should be of printable ASCII characters"]),
     ],
 )
-def test_a_problem_is_told_with_its_place(directory: Path, text: str, expected: list[str]) -> None:
+def test_a_problem_is_reported_with_its_place(
+    directory: Path, text: str, expected: list[str]
+) -> None:
     told = problems(directory, f"{MQTT}[audit.reports]\n{text}\n")
     assert told == [f"audit.reports.{problem}" for problem in expected]

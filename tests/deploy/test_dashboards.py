@@ -49,7 +49,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         yield prometheus
 
 
-def test_the_files_are_what_the_script_makes(tmp_path: Path):
+def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
     script = [sys.executable, GRAFANA / "build.py", tmp_path]
     subprocess.run(script, check=True, timeout=60)
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
@@ -57,7 +57,7 @@ def test_the_files_are_what_the_script_makes(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_panels_say_what_they_show_and_lie_side_by_side(name: str):
+def test_panels_say_what_they_show_and_lie_side_by_side(name: str) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in BOARDS[name]["panels"]:
         place = panel["gridPos"]
@@ -75,7 +75,7 @@ def test_panels_say_what_they_show_and_lie_side_by_side(name: str):
     assert len(numbers) == len(set(numbers))
 
 
-def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus):
+def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus) -> None:
     everything = dict.fromkeys(("namespace", "bus", "topic", "pod"), ".*")
     for asked in queries():
         expr = filled(asked.expr, everything)
@@ -89,7 +89,7 @@ def answered(prometheus: Prometheus, expr: str, asked: Asked) -> bool:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: str):
+def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: str) -> None:
     chosen: dict[str, str] = {}
     for variable in BOARDS[name]["templating"]["list"]:
         if variable["type"] == "datasource":
@@ -112,7 +112,7 @@ def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
     return wait_until(lambda: prometheus.ask(f"label/{found[2]}/values", **match), what=query)
 
 
-def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus):
+def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus) -> None:
     (asked,) = (asked for asked in queries() if asked.title == "Silence against expectation")
 
     def shown(topic: str) -> list[str]:
@@ -127,7 +127,7 @@ def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus):
     assert shown(SILENT) == suffixes[1:]
 
 
-def test_gaps_are_shown_at_both_hops(prometheus: Prometheus):
+def test_gaps_are_shown_at_both_stages(prometheus: Prometheus) -> None:
     (asked,) = (asked for asked in queries() if asked.title == "Gap by stage")
     expr = filled(asked.expr, dict.fromkeys(("namespace", "bus", "topic"), ".*"))
 
@@ -137,7 +137,7 @@ def test_gaps_are_shown_at_both_hops(prometheus: Prometheus):
     wait_until(lambda: all(gaps().get(stage) for stage in ("listener", "worker")), what="gaps")
 
 
-def test_grafana_is_told_where_the_dashboards_and_prometheus_are():
+def test_grafana_knows_where_the_dashboards_and_prometheus_are() -> None:
     (provider,) = provisioned("dashboards/busmon.yaml")["providers"]
     assert provider["type"] == "file"
     assert Path(provider["options"]["path"]).is_absolute()

@@ -43,16 +43,16 @@ def named(alert: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
-def test_promtool_finds_nothing_wrong_with_the_rules(path):
+def test_promtool_finds_nothing_wrong_with_the_rules(path) -> None:
     run("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
-def test_alerts_fire_when_they_should_and_no_other_time(path):
+def test_alerts_fire_when_they_should_and_no_other_time(path) -> None:
     run("promtool", "test", "rules", path)
 
 
-def test_each_alert_is_tested_both_firing_and_not_firing():
+def test_each_alert_is_tested_both_firing_and_not_firing() -> None:
     firing, quiet = set(), set()
     for path in UNIT_TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
@@ -64,7 +64,7 @@ def test_each_alert_is_tested_both_firing_and_not_firing():
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
-def test_each_alert_says_how_bad_it_is_and_leads_to_its_entry_in_the_runbook(alert):
+def test_each_alert_has_a_severity_and_an_entry_in_the_runbook(alert) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning", "none"}
     assert alert["labels"]["service"] == "busmon"
     assert alert["annotations"]["summary"].endswith(".")
@@ -74,13 +74,13 @@ def test_each_alert_says_how_bad_it_is_and_leads_to_its_entry_in_the_runbook(ale
     assert f"\n## {alert['alert']}\n\n" in RUNBOOK
 
 
-def test_the_runbook_has_no_entry_for_an_alert_that_is_gone():
+def test_the_runbook_has_no_entry_for_an_alert_that_is_gone() -> None:
     entries = re.findall(r"^## (\w+)$", RUNBOOK, re.MULTILINE)
     assert set(entries) == {alert["alert"] for alert in ALERTS}
     assert len(entries) == len(set(entries))
 
 
-def test_the_rules_use_documented_metrics_only():
+def test_the_rules_use_documented_metrics_only() -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     table = {name for name in re.findall(r"^\| `(\w+)", METRICS, re.MULTILINE) if "_" in name}
     others = {"events_processed_total", "github_webhook_calls_total"}  # Packit's
@@ -91,7 +91,7 @@ def test_the_rules_use_documented_metrics_only():
         assert {name.removesuffix("_bucket") for name in plain} <= table | others
 
 
-def test_recorded_series_are_named_level_metric_operations():
+def test_recorded_series_are_named_level_metric_operations() -> None:
     for rule in rules():
         assert "alert" in rule or re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", rule["record"])
 
@@ -109,13 +109,13 @@ def prometheus(tmp_path: Path, certificates: Certificates) -> Path:
     return config
 
 
-def test_promtool_finds_nothing_wrong_with_the_example_and_the_files_it_names(prometheus):
+def test_promtool_accepts_the_example_and_the_files_it_names(prometheus) -> None:
     assert f"{sum('record' in rule for rule in rules())} rules found" in run(
         "promtool", "check", "config", prometheus
     )
 
 
-def test_prometheus_without_an_address_asks_where_busmon_listens_by_default(prometheus):
+def test_prometheus_scrapes_busmons_default_address(prometheus) -> None:
     jobs = {
         job["job_name"]: job for job in yaml.safe_load(prometheus.read_text())["scrape_configs"]
     }
@@ -137,7 +137,7 @@ def discovered(manifests: str, namespace: str) -> dict[str, str]:
     }
 
 
-def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
+def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path) -> None:
     """Debian's promtool has no Kubernetes in it: the pods are given, the relabelling is real."""
     (job,) = yaml.safe_load(PROMETHEUS.joinpath("prometheus-kubernetes.yml").read_text())[
         "scrape_configs"
@@ -183,12 +183,12 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path):
     ]
 
 
-def test_amtool_finds_nothing_wrong_with_the_routes():
+def test_amtool_finds_nothing_wrong_with_the_routes() -> None:
     run("amtool", "check-config", ALERTMANAGER)
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
-def test_critical_alerts_wake_somebody_up_and_others_do_not(alert):
+def test_critical_alerts_wake_somebody_up_and_others_do_not(alert) -> None:
     receiver = {"critical": "pager", "warning": "chat", "none": "heartbeat"}
     labels = [f"{name}={value}" for name, value in alert["labels"].items()]
     run(
@@ -203,14 +203,14 @@ def test_critical_alerts_wake_somebody_up_and_others_do_not(alert):
     )
 
 
-def test_inhibition_names_only_alerts_that_there_are():
+def test_inhibition_names_only_alerts_that_exist() -> None:
     config = yaml.safe_load(ALERTMANAGER.read_text())
     text = " ".join(str(rule) for rule in config["inhibit_rules"])
     assert set(re.findall(r"Busmon\w+|Watchdog", text)) <= {alert["alert"] for alert in ALERTS}
 
 
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
-def test_the_order_of_evaluation_in_the_tests_names_every_group_recording_first(path):
+def test_the_rule_tests_evaluate_every_group_recording_first(path) -> None:
     groups = [yaml.safe_load(rules.read_text())["groups"] for rules in reversed(RULES)]
     names = [group["name"] for of in groups for group in of]
     assert yaml.safe_load(path.read_text())["group_eval_order"] == names

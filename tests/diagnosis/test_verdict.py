@@ -199,21 +199,21 @@ SCENARIOS = {
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_verdict_names_who_is_at_fault_and_why(scenario: str):
+def test_the_verdict_names_who_is_at_fault_and_why(scenario: str) -> None:
     facts, kind, words = SCENARIOS[scenario]
     fault = diagnose(Facts(buses=(facts,)))
     assert (fault.kind, fault.bus) == (kind, "" if kind is FaultKind.NONE else "fedora")
     assert [word for word in words if word not in "\n".join(fault.evidence)] == []
 
 
-def test_where_busmon_is_blind_nothing_else_is_believed():
+def test_while_busmon_is_blind_nothing_else_is_believed() -> None:
     facts = Facts(problem="ledger: disk full", buses=(fedora(monitor=DOWN, problem="network: x"),))
     assert diagnose(facts) == Verdict(
         FaultKind.BUSMON, "", ("busmon itself is blind: ledger: disk full",)
     )
 
 
-def test_of_several_buses_the_most_upstream_fault_is_the_verdict():
+def test_of_several_buses_the_most_upstream_fault_is_the_verdict() -> None:
     centos = BusFacts(name="centos", problem="network: refused")
     fault = diagnose(Facts(buses=(fedora(workers=StageCounts(5, 5)), centos)))
     assert (fault.kind, fault.bus) == (FaultKind.CONNECTION, "centos")
@@ -221,7 +221,7 @@ def test_of_several_buses_the_most_upstream_fault_is_the_verdict():
     assert diagnose(Facts(buses=(WELL, replace(WELL, name="other")))).kind is FaultKind.NONE
 
 
-def test_without_any_bus_all_is_well():
+def test_without_any_bus_all_is_well() -> None:
     assert diagnose(Facts()) == Verdict(FaultKind.NONE, "", ())
 
 
@@ -229,5 +229,5 @@ def test_without_any_bus_all_is_well():
     ("seconds", "text"),
     [(-3, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")],
 )
-def test_a_duration_is_told_in_the_unit_that_fits(seconds: float, text: str):
+def test_a_duration_is_shown_in_the_unit_that_fits(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text

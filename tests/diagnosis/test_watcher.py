@@ -128,7 +128,9 @@ class Bench:
         ({"a": 2 * DAY, "b": 2 * DAY, "c": 60}, FaultKind.PUBLISHER),
     ],
 )
-def test_silent_topics_are_a_publishers_fault_or_the_buss(last: dict[str, float], kind: FaultKind):
+def test_silent_topics_are_a_publishers_fault_or_the_buss(
+    last: dict[str, float], kind: FaultKind
+) -> None:
     bench = Bench()
     for topic, seconds in last.items():
         bench.past(topic, seconds)
@@ -137,7 +139,7 @@ def test_silent_topics_are_a_publishers_fault_or_the_buss(last: dict[str, float]
     bench.ledger.close()
 
 
-def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is():
+def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is() -> None:
     bench = Bench()
     bench.past("busy", 5 * 3600)
     bench.past("as busy", 5 * 3600)
@@ -148,7 +150,7 @@ def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is():
     bench.ledger.close()
 
 
-def test_a_connection_that_is_down_is_told_and_whether_it_is_busmons_own_doing():
+def test_a_lost_connection_is_the_buss_fault_or_busmons_own() -> None:
     bench = Bench()
     for cause, kind in (
         (Cause.NETWORK, FaultKind.CONNECTION),
@@ -164,7 +166,7 @@ def test_a_connection_that_is_down_is_told_and_whether_it_is_busmons_own_doing()
     bench.ledger.close()
 
 
-def test_a_ledger_that_cannot_be_written_blinds_busmon():
+def test_a_ledger_that_cannot_be_written_blinds_busmon() -> None:
     bench = Bench()
     with bench.ledger.transaction() as db:
         db.execute("PRAGMA max_page_count = 1")
@@ -176,7 +178,7 @@ def test_a_ledger_that_cannot_be_written_blinds_busmon():
     bench.ledger.close()
 
 
-def test_a_watch_that_looks_no_more_is_busmons_fault():
+def test_a_silence_watch_that_stopped_is_busmons_fault() -> None:
     bench = Bench()
     bench.now += STALE + 1
     assert bench.watch.verdict().kind is FaultKind.BUSMON
@@ -213,7 +215,7 @@ def answers(received: int, *, consuming: bool = True) -> dict[str, object]:
     return {"consuming": consuming, "published": 0, "consumed": consumed}
 
 
-def test_a_listener_is_held_to_what_its_monitor_says():
+def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
     with monitor() as (url, answer):
         bench = Bench(Audit(ready=ReadyPoll(bus="fedora", url=url, interval=1)))
         [listener] = bench.observers
@@ -249,7 +251,7 @@ def test_a_listener_is_held_to_what_its_monitor_says():
             )
 
 
-def test_what_busmon_gets_after_a_blind_time_is_not_held_against_the_listener():
+def test_messages_after_a_blind_time_are_not_the_listeners_fault() -> None:
     with monitor() as (url, answer):
         answer |= answers(5)
         bench = Bench(Audit(ready=ReadyPoll(bus="fedora", url=url, interval=1)))
@@ -264,7 +266,7 @@ def test_what_busmon_gets_after_a_blind_time_is_not_held_against_the_listener():
             assert bench.wait(STALLED + DELAY).kind is FaultKind.NONE
 
 
-def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis):
+def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis) -> None:
     settings = Celery(bus="fedora", broker=redis.url, queues=("growing",), interval=1)
     bench = Bench(Audit(celery=settings))
     [celery] = bench.observers
@@ -282,7 +284,7 @@ def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis):
         assert bench.refresh(2 * GROWING).kind is FaultKind.NONE, "grows no more"
 
 
-def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis):
+def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis) -> None:
     settings = Celery(bus="fedora", broker=redis.url, queues=("waiting",), interval=1)
     bench = Bench(Audit(celery=settings))
     [celery] = bench.observers
@@ -317,7 +319,7 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
         assert bench.refresh(FAILING).kind is FaultKind.NONE
 
 
-def test_messages_missing_from_the_last_windows_are_held_against_the_listener():
+def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
     reports = Reports(bus="fedora", token="token")
     bench = Bench(Audit(window=1, grace=1, reports=reports), time.time())
     [inbox] = bench.observers
@@ -355,14 +357,14 @@ def test_messages_missing_from_the_last_windows_are_held_against_the_listener():
 @pytest.mark.parametrize(
     ("moment", "value"), [(-1, None), (0, "a"), (4.9, "a"), (5, "b"), (8, "b"), (99, "c")]
 )
-def test_a_value_holds_until_the_next(moment: float, value: str | None):
+def test_a_value_holds_until_the_next(moment: float, value: str | None) -> None:
     recent: History[str] = History(100)
     for at, new in [(0, "a"), (2, "a"), (5, "b"), (9, "c")]:
         recent.add(at, new)
     assert recent.at(moment) == value
 
 
-def test_old_values_are_forgotten_but_the_one_that_held_then():
+def test_old_values_are_deleted_except_the_one_that_held_then() -> None:
     recent: History[int] = History(10)
     for at in range(0, 100, 4):
         recent.add(at, at)
@@ -391,7 +393,9 @@ def wait_for(busmon: Busmon, kind: FaultKind) -> Sequence[str]:
     return evidence
 
 
-def test_a_connection_that_swallows_everything_is_found_out(tmp_path: Path, rabbitmq: RabbitMQ):
+def test_a_connection_that_swallows_everything_is_detected(
+    tmp_path: Path, rabbitmq: RabbitMQ
+) -> None:
     with Proxy(rabbitmq.amqp_port) as proxy:
         toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, port=proxy.port)
         bus = {"type": "amqp", "rules": "packit", "config": str(toml), "heartbeat": "1s"}
@@ -404,9 +408,9 @@ def test_a_connection_that_swallows_everything_is_found_out(tmp_path: Path, rabb
             wait_for(busmon, FaultKind.NONE)
 
 
-def test_a_listener_that_is_killed_or_loses_its_queue_is_found_out(
+def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
     tmp_path: Path, rabbitmq: RabbitMQ
-):
+) -> None:
     listener = Listener(tmp_path, rabbitmq)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
     bus = {"type": "amqp", "rules": "all", "config": str(toml)}
@@ -430,9 +434,9 @@ def test_a_listener_that_is_killed_or_loses_its_queue_is_found_out(
         wait_for(busmon, FaultKind.LISTENER)
 
 
-def test_one_publisher_that_stopped_is_told_apart_from_a_bus_that_did(
+def test_a_stopped_publisher_is_distinguished_from_a_stopped_bus(
     tmp_path: Path, rabbitmq: RabbitMQ
-):
+) -> None:
     now = time.time()
     ledger = Ledger(str(tmp_path / "ledger.sqlite"))
     hours = range(int(now // 3600) - 10 * WEEK, int(now // 3600) + 1)
@@ -464,9 +468,9 @@ interval = "1s"
 """
 
 
-def test_a_worker_that_is_killed_is_found_out_by_what_it_does_not_finish(
+def test_a_killed_worker_is_detected_by_its_unfinished_tasks(
     tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
-):
+) -> None:
     listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
     worker = Server(
         [

@@ -62,7 +62,7 @@ def connections(proxies: Proxies) -> list[int]:
     [(Proxy.cut, "network"), (Proxy.half_open, "silent"), (Proxy.swallow, "silent")],
     ids=["cut", "half-open", "black hole"],
 )
-def test_connections_that_break_in_mid_stream_are_given_up_and_lose_nothing(
+def test_connections_that_break_in_mid_stream_lose_nothing(
     busmon: Busmon,
     streams: list[Stream],
     proxies: Proxies,
@@ -87,7 +87,7 @@ def test_connections_that_break_in_mid_stream_are_given_up_and_lose_nothing(
     assert min(connections(proxies)) > 1
 
 
-def test_a_slow_connection_is_held_and_loses_nothing(
+def test_a_slow_connection_is_kept_and_loses_nothing(
     busmon: Busmon, streams: list[Stream], proxies: Proxies
 ) -> None:
     for proxy in proxies.values():
@@ -97,7 +97,7 @@ def test_a_slow_connection_is_held_and_loses_nothing(
     assert connections(proxies) == [1, 1, 1, 1]
 
 
-def test_suspended_until_the_brokers_gave_it_up_it_goes_on_where_it_stopped(
+def test_a_process_suspended_for_long_continues_where_it_stopped(
     busmon: Busmon, streams: list[Stream], buses: list[Bus], rabbitmq: RabbitMQ
 ) -> None:
     with in_mid_stream(busmon, streams, all), standing_still(busmon):
@@ -105,7 +105,7 @@ def test_suspended_until_the_brokers_gave_it_up_it_goes_on_where_it_stopped(
     assert_exact(busmon, streams)
 
 
-def test_certificates_that_expire_are_told_and_new_ones_in_their_files_are_used(
+def test_expired_certificates_are_reported_and_new_ones_are_used(
     busmon: Busmon, streams: list[Stream], proxies: Proxies, certificates: Certificates
 ) -> None:
     names = {"fedora": "fedora", "centos": "busmon", "virtual": "stomp"}
@@ -122,7 +122,7 @@ def test_certificates_that_expire_are_told_and_new_ones_in_their_files_are_used(
     assert_exact(busmon, streams)
 
 
-def test_brokers_whose_name_is_gone_are_told_and_found_again_when_it_is_back(
+def test_unresolvable_brokers_are_reported_and_found_again(
     buses: list[Bus],
     streams: list[Stream],
     proxies: Proxies,

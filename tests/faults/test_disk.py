@@ -83,7 +83,7 @@ def wait_until_told(busmon: Busmon, cause: str) -> None:
 # No room
 
 
-def test_a_disk_that_fails_stops_acknowledging_is_told_and_heals(busmon: Busmon, bus: Bus):
+def test_a_failing_disk_stops_acknowledging_until_it_works(busmon: Busmon, bus: Bus) -> None:
     busmon.limit_files(4096)
     bus.publish(50)
     wait_until_told(busmon, "disk I/O error")
@@ -98,9 +98,9 @@ def test_a_disk_that_fails_stops_acknowledging_is_told_and_heals(busmon: Busmon,
     wait_until_counted(busmon, bus, 200)
 
 
-def test_a_file_system_without_room_stops_acknowledging_until_there_is_some(
+def test_a_full_file_system_stops_acknowledging_until_there_is_room(
     bus: Bus, tmp_path: Path
-):
+) -> None:
     """A small one of its own, which no other process sees and which ends with busmon."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -165,9 +165,9 @@ def on_disk(image: Path, bus: Bus, directory: Path) -> Iterator[tuple[Busmon, Pa
 
 
 @needs_root
-def test_a_file_system_that_turns_read_only_is_told_and_nothing_is_lost_once_it_is_mended(
+def test_a_read_only_file_system_is_reported_and_nothing_is_lost(
     bus: Bus, tmp_path: Path, image: Path
-):
+) -> None:
     """As the kernel does it when a disk fails: who has a file open can't write to it any more."""
     with on_disk(image, bus, tmp_path) as (busmon, disk):
         subprocess.run(["mount", "-o", "remount,abort", disk], check=True)
@@ -182,9 +182,9 @@ def test_a_file_system_that_turns_read_only_is_told_and_nothing_is_lost_once_it_
 
 
 @needs_root
-def test_a_disk_that_hangs_is_told_and_everything_is_counted_once_it_goes_on(
+def test_a_hung_disk_is_reported_and_everything_is_counted_later(
     bus: Bus, tmp_path: Path, image: Path
-):
+) -> None:
     """Nothing fails then: a write does not come back, and neither does what waits for it."""
     with on_disk(image, bus, tmp_path) as (busmon, disk):
         subprocess.run(["fsfreeze", "--freeze", disk], check=True)
@@ -205,9 +205,9 @@ def test_a_disk_that_hangs_is_told_and_everything_is_counted_once_it_goes_on(
 
 
 @pytest.mark.parametrize(("file", "kept"), [("", 0), ("-wal", 100), (".lock", 100)])
-def test_a_file_that_was_removed_is_told_at_once_and_nothing_more_is_acknowledged(
+def test_a_removed_file_is_reported_and_stops_acknowledging(
     busmon: Busmon, bus: Bus, tmp_path: Path, file: str, kept: int
-):
+) -> None:
     """What was recorded after it would be gone with the process."""
     removed = tmp_path / f"ledger.sqlite{file}"
     removed.unlink()
@@ -221,9 +221,9 @@ def test_a_file_that_was_removed_is_told_at_once_and_nothing_more_is_acknowledge
         wait_until_counted(another, bus, kept + 50)
 
 
-def test_a_ledger_that_was_moved_away_and_is_put_back_goes_on(
+def test_a_ledger_that_was_moved_away_and_put_back_continues(
     busmon: Busmon, bus: Bus, tmp_path: Path
-):
+) -> None:
     ledger, elsewhere = tmp_path / "ledger.sqlite", tmp_path / "elsewhere"
     ledger.rename(elsewhere)
     ledger.write_bytes(elsewhere.read_bytes())
@@ -234,7 +234,7 @@ def test_a_ledger_that_was_moved_away_and_is_put_back_goes_on(
     wait_until_counted(busmon, bus, 150)
 
 
-def test_damage_behind_its_back_is_told_and_nothing_more_is_acknowledged(bus: Bus, tmp_path: Path):
+def test_a_damaged_file_is_reported_and_stops_acknowledging(bus: Bus, tmp_path: Path) -> None:
     file = tmp_path / "ledger.sqlite"
     with closing(Ledger(str(file))) as ledger:  # more than it has read after its start
         ledger.record(judged(*range(5000)))
@@ -261,9 +261,9 @@ def test_damage_behind_its_back_is_told_and_nothing_more_is_acknowledged(bus: Bu
 # In use by others
 
 
-def test_a_foreign_writer_holds_up_recording_and_a_foreign_reader_does_not(
+def test_another_writer_holds_up_recording_but_a_reader_does_not(
     busmon: Busmon, bus: Bus, tmp_path: Path
-):
+) -> None:
     with foreign(str(tmp_path / "ledger.sqlite")) as db:
         db.execute("BEGIN")
         assert db.execute("SELECT count(*) FROM seen").fetchone() == (100,)

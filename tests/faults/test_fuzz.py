@@ -117,9 +117,7 @@ def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
 
 
 @given(header=st.integers(0x30, 0x3F), body=st.binary(max_size=20) | plausible, five=st.booleans())
-def test_what_is_read_of_a_publish_is_all_that_it_says(
-    header: int, body: bytes, *, five: bool
-) -> None:
+def test_a_publish_is_read_completely(header: int, body: bytes, *, five: bool) -> None:
     packet = read_publish(header, bytearray(body), five=five)
     if packet:
         said = len(packet.topic).to_bytes(2) + packet.topic
@@ -175,7 +173,7 @@ def frames(message: Delivery, names: tuple[str, str], size: int) -> list[bytes]:
     st.integers(1, 50),
     st.data(),
 )
-def test_every_delivery_is_taken_out_of_the_stream_and_pika_gets_the_rest(
+def test_every_delivery_is_taken_out_and_pika_gets_the_rest(
     sent: Sequence[Any], names: tuple[str, str], size: int, data: st.DataObject
 ) -> None:
     messages = [one for one in sent if isinstance(one, Delivery)]
@@ -235,7 +233,7 @@ stomp_frames = st.tuples(
 
 @settings(deadline=None)
 @given(st.lists(stomp_frames, max_size=8), st.sampled_from(["\n", "\r\n"]), st.data())
-def test_every_frame_is_cut_out_of_the_stream_whatever_is_between_and_in_it(
+def test_every_frame_is_found_whatever_is_in_it_and_between(
     sent: Sequence[tuple[list[str], bytes, str]], end: str, data: st.DataObject
 ) -> None:
     whole, stream = [], b""
@@ -251,7 +249,7 @@ def test_every_frame_is_cut_out_of_the_stream_whatever_is_between_and_in_it(
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=5))
-def test_what_is_no_protocol_at_all_breaks_no_reader(pieces: Sequence[bytes]) -> None:
+def test_garbage_breaks_no_reader(pieces: Sequence[bytes]) -> None:
     cut = [frame for reader in [FrameReader()] for piece in pieces for frame in reader.feed(piece)]
     assert sum(len(frame.body) for frame in cut) <= sum(map(len, pieces))
     reader = DeliveryReader([].append)

@@ -116,7 +116,7 @@ class Crowd:
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_hundreds_of_slow_clients_keep_no_other_from_an_answer(
     tls: bool, tmp_path: Path, certificates: Certificates
-):
+) -> None:
     certificate, key = certificates.server
     web = {"certificate": certificate, "key": key} if tls else {}
     trust = trusting(certificates) if tls else None
@@ -133,7 +133,7 @@ def test_hundreds_of_slow_clients_keep_no_other_from_an_answer(
         assert ask(busmon, "/live", tls=trust) == 200
 
 
-def test_a_crowd_that_comes_at_once_leaves_it_as_it_was(busmon: Busmon):
+def test_a_burst_of_clients_leaves_no_thread_file_or_memory_behind(busmon: Busmon) -> None:
     def come(_: int) -> bytes:
         return raw(busmon, b"GET /live HTTP/1.0\r\n\r\n")
 
@@ -202,13 +202,13 @@ HEAD = 64 * 1024  # bytes of a request's first line and headers
 )  # fmt: skip
 def test_whatever_is_asked_has_an_answer_and_opens_nothing(
     busmon: Busmon, request_: bytes, status: int
-):
+) -> None:
     answer = raw(busmon, request_)
     assert answer.split()[1] == b"%d" % status
     assert b"busmon_" not in answer
 
 
-def test_a_connection_has_one_answer_whatever_follows_the_request(busmon: Busmon):
+def test_a_connection_has_one_answer_whatever_follows_the_request(busmon: Busmon) -> None:
     hidden = request(b"/live")
     for first in (
         request(b"/live"),
@@ -259,7 +259,7 @@ def test_only_the_health_checks_answer_without_the_credentials(
     refused: int,
     tmp_path: Path,
     certificates: Certificates,
-):
+) -> None:
     tls = None
     if "client_ca" in web:
         certificate, key = certificates.server
@@ -288,7 +288,7 @@ def posted(*headers: bytes, token: str = REPORTS) -> bytes:
     )
 
 
-def test_reports_whose_length_is_a_trick_are_refused_and_nothing_is_kept(busmon: Busmon):
+def test_reports_with_a_wrong_length_are_refused(busmon: Busmon) -> None:
     content = json.dumps(batch(report())).encode()
     length = b"Content-Length: %d" % len(content)
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
@@ -324,7 +324,7 @@ def tapped(busmon: Busmon) -> int:
     return int(sum(float(line.split()[-1]) for line in lines))
 
 
-def test_strangers_who_send_much_take_no_memory(tmp_path: Path):
+def test_strangers_who_send_much_use_no_memory(tmp_path: Path) -> None:
     headers = b"GET /live HTTP/1.0\r\n" + (b"x: " + 65000 * b"y" + b"\r\n") * 90
     reports = posted(b"Content-Length: 1048576", token="wrong") + bytes(1048575)
     with attacked(tmp_path) as busmon:

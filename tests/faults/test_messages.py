@@ -101,7 +101,7 @@ MONSTERS = [
 ]
 
 
-def test_each_is_counted_once_and_the_next_message_after_it(bus: Bus, tmp_path: Path) -> None:
+def test_each_hard_message_and_the_next_one_are_counted_once(bus: Bus, tmp_path: Path) -> None:
     with Busmon(tmp_path, {"bus": bus.settings}) as busmon:
         busmon.wait_until_ready()
         bus.send([body for monster, _ in MONSTERS for body in (monster, b"{}")])
@@ -130,7 +130,7 @@ def test_a_backlog_of_large_messages_is_never_in_memory_at_once(bus: Bus, tmp_pa
         assert busmon.peak_memory() - before < GROWTH
 
 
-def test_ids_of_every_kind_are_told_apart(rabbitmq: RabbitMQ, amqp: Bus, tmp_path: Path) -> None:
+def test_ids_of_every_kind_are_distinguished(rabbitmq: RabbitMQ, amqp: Bus, tmp_path: Path) -> None:
     """A message that reuses an id is a duplicate, whatever its body; one without an id is none."""
     ids = [None, None, "", "", "x" * 255, "a\0", "a\0b", "a", " a", "é", "\u2028"]
     bodies = [(identity, b'{"n": %d}' % n) for n, identity in enumerate(ids)]

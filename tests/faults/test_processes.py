@@ -12,7 +12,7 @@ from tests.support.busmon_process import Busmon
 from tests.support.streams import Stream, assert_exact, in_mid_stream, publish, standing_still
 
 
-def test_killed_in_the_middle_of_a_stream_it_loses_nothing_and_counts_nothing_twice(
+def test_kill_9_in_mid_stream_loses_nothing_and_doubles_nothing(
     busmon: Busmon, streams: list[Stream]
 ) -> None:
     """Ten times with every bus at work, and ten times as soon as one is."""
@@ -30,7 +30,7 @@ def test_killed_in_the_middle_of_a_stream_it_loses_nothing_and_counts_nothing_tw
     assert_exact(busmon, streams)
 
 
-def test_asked_to_stop_in_the_middle_of_a_stream_it_has_acknowledged_what_it_recorded(
+def test_stopped_in_mid_stream_it_has_acknowledged_what_it_recorded(
     busmon: Busmon, streams: list[Stream]
 ) -> None:
     """Else the brokers would bring something again that the ledger has."""

@@ -40,7 +40,7 @@ def test_no_secret_shows_anywhere(
     rabbitmq: RabbitMQ,
     mosquitto: Mosquitto,
     activemq: ActiveMQ,
-):
+) -> None:
     """Whether brokers refuse connections or logins, hear them or bring messages; in the log of
     level debug, on every page, in every command, in the ledger and in the list of processes."""
     (tmp_path / "stomp-1").write_text("stomp-1-c4nary\n")
@@ -219,7 +219,7 @@ def command_line(variables: dict[str, str], *words: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_wrong_configuration_is_told_without_a_secret_of_it(tmp_path: Path):
+def test_a_wrong_configuration_is_reported_without_its_secrets(tmp_path: Path) -> None:
     (tmp_path / "fedora.toml").write_text(FEDORA_TOML.format(password=CANARY, port="c4nary"))
     broken = tmp_path / "busmon.toml"
     broken.write_text(

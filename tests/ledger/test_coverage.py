@@ -43,9 +43,9 @@ EVERY_10_S = [(float(second),) for second in range(0, 301, 10)]
         ([(100, -500)], -500, 100, True),
     ],
 )
-def test_an_interval_is_covered_where_no_hole_is_in_it(signs, start, end, covered):
+def test_an_interval_without_a_gap_is_covered(signs, start, end, covered) -> None:
     assert covered_by(signs, start, end) is covered
 
 
-def test_observers_do_not_cover_each_other():
+def test_observers_do_not_cover_each_other() -> None:
     assert not covered_by(EVERY_10_S, 0, 10, of="tap:centos")

@@ -28,7 +28,7 @@ def ledger(path: str) -> Iterator[Ledger]:
         yield opened
 
 
-def test_no_other_user_may_read_it(path: str):
+def test_no_other_user_may_read_it(path: str) -> None:
     before = os.umask(0)
     try:
         with closing(Ledger(path)) as ledger:
@@ -80,7 +80,7 @@ def recorder(path: str) -> Iterator[Recorder]:
         process.kill()
 
 
-def test_kill_9_in_the_middle_of_a_stream_loses_nothing_and_counts_nothing_twice(path: str):
+def test_kill_9_while_recording_loses_nothing_and_doubles_nothing(path: str) -> None:
     """As a broker would, each new process is sent all that was not answered for."""
     batches = [range(start, start + 10) for start in range(0, 6000, 10)]
     chance = random.Random(9)
@@ -101,7 +101,7 @@ def test_kill_9_in_the_middle_of_a_stream_loses_nothing_and_counts_nothing_twice
         assert counted(ledger) == ledger.size()[0] == 6000
 
 
-def test_a_second_process_on_the_same_ledger_is_refused_until_the_first_has_ended(path: str):
+def test_a_second_process_is_refused_until_the_first_has_ended(path: str) -> None:
     with recorder(path) as process:
         assert process.ask("record", 1) == "recorded 1, problem None"
         with pytest.raises(LedgerError) as refusal:
@@ -111,7 +111,7 @@ def test_a_second_process_on_the_same_ledger_is_refused_until_the_first_has_ende
         assert counted(ledger) == 1
 
 
-def test_a_file_that_may_not_grow_stops_recording_until_it_may(path: str):
+def test_a_file_that_may_not_grow_stops_recording_until_it_may(path: str) -> None:
     """To SQLite the limit of a process's file size is a disk error like any other."""
     all_of_them = "recorded 500, problem None"
     with recorder(path) as process:
@@ -130,7 +130,7 @@ def test_a_file_that_may_not_grow_stops_recording_until_it_may(path: str):
 
 
 @pytest.mark.parametrize("first", [("queue", "fedora"), ("record", 1)])
-def test_what_could_not_be_written_leaves_no_trace(path: str, first: tuple):
+def test_what_could_not_be_written_leaves_no_trace(path: str, first: tuple) -> None:
     with recorder(path) as process:
         process.send("limit", 0)
         assert process.ask(*first).startswith("not recorded: disk I/O error")
@@ -140,7 +140,7 @@ def test_what_could_not_be_written_leaves_no_trace(path: str, first: tuple):
         assert counted(ledger) == 1
 
 
-def test_a_queue_that_was_made_before_needs_no_room(path: str):
+def test_a_queue_that_was_made_before_needs_no_room(path: str) -> None:
     with recorder(path) as process:
         queue = process.ask("queue", "fedora")
         process.send("limit", 0)
@@ -148,7 +148,7 @@ def test_a_queue_that_was_made_before_needs_no_room(path: str):
         assert process.ask("queue", "centos").startswith("not recorded: disk I/O error")
 
 
-def test_a_foreign_reader_in_its_transaction_does_not_hold_up_recording(path: str, ledger: Ledger):
+def test_another_reader_does_not_hold_up_recording(path: str, ledger: Ledger) -> None:
     ledger.record(judged(1))
     with foreign(path) as db:
         db.execute("BEGIN")
@@ -160,9 +160,7 @@ def test_a_foreign_reader_in_its_transaction_does_not_hold_up_recording(path: st
     assert counted(ledger) == 199
 
 
-def test_a_foreign_writer_stops_recording_but_no_reading_until_it_is_done(
-    path: str, ledger: Ledger
-):
+def test_another_writer_stops_recording_but_not_reading(path: str, ledger: Ledger) -> None:
     ledger.record(judged(1))
     raised = []
 
@@ -188,7 +186,7 @@ def test_a_foreign_writer_stops_recording_but_no_reading_until_it_is_done(
     assert counted(ledger) == 2
 
 
-def test_a_note_that_can_not_be_written_is_a_problem_until_one_can(path: str, ledger: Ledger):
+def test_a_failed_write_is_a_problem_until_one_succeeds(path: str, ledger: Ledger) -> None:
     with foreign(path) as db:
         db.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerWriteError), ledger.transaction():
@@ -199,7 +197,7 @@ def test_a_note_that_can_not_be_written_is_a_problem_until_one_can(path: str, le
     assert ledger.problem() is None
 
 
-def test_what_comes_after_closing_is_not_recorded(ledger: Ledger):
+def test_what_comes_after_closing_is_not_recorded(ledger: Ledger) -> None:
     ledger.close()
     with pytest.raises(LedgerWriteError):
         ledger.record(judged(1))
@@ -214,14 +212,14 @@ def refusal(path: str) -> str:
     return str(refused.value)
 
 
-def test_a_missing_directory_is_named(tmp_path: Path):
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     there = tmp_path / "missing"
     assert refusal(f"{there}/ledger") == f"{there}: no such directory; make it, writable for busmon"
     there.write_text("a file")
     assert refusal(f"{there}/ledger") == f"{there}: no such directory; make it, writable for busmon"
 
 
-def test_a_directory_that_can_not_be_written_is_told():
+def test_a_directory_that_cannot_be_written_is_reported() -> None:
     """Not even root may make a file in /sys."""
     start = "/sys/ledger: can't be written: "
     assert refusal("/sys/ledger") in {
@@ -231,16 +229,16 @@ def test_a_directory_that_can_not_be_written_is_told():
     }
 
 
-def test_a_name_that_is_too_long_is_told(tmp_path: Path):
+def test_a_name_that_is_too_long_is_reported(tmp_path: Path) -> None:
     path = f"{tmp_path}/{'x' * 300}/ledger"
     assert refusal(path) == f"{path}: can't be written: File name too long"
 
 
-def test_a_directory_in_place_of_the_file_is_told(tmp_path: Path):
+def test_a_directory_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
     assert refusal(str(tmp_path)) == f"{tmp_path}: can't be opened: unable to open database file"
 
 
-def test_a_file_that_is_no_database_is_told(path: str):
+def test_a_file_that_is_no_database_is_reported(path: str) -> None:
     Path(path).write_bytes(b"something else" * 100)
     assert refusal(path) == (
         f"{path}: damaged: file is not a database; move it away: busmon starts a new one,"
@@ -248,7 +246,7 @@ def test_a_file_that_is_no_database_is_told(path: str):
     )
 
 
-def test_damage_behind_an_intact_header_is_told(path: str):
+def test_damage_behind_an_intact_header_is_reported(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(*range(1000)))
     file = Path(path)
@@ -271,9 +269,9 @@ def test_damage_behind_an_intact_header_is_told(path: str):
         ),
     ],
 )
-def test_another_programs_file_and_a_newer_one_are_refused_and_left_as_they_are(
+def test_another_programs_file_and_a_newer_one_are_refused(
     path: str, script: str, why: str
-):
+) -> None:
     with foreign(path) as db:
         db.executescript(script)
     before = Path(path).read_bytes()
@@ -281,7 +279,7 @@ def test_another_programs_file_and_a_newer_one_are_refused_and_left_as_they_are(
     assert Path(path).read_bytes() == before
 
 
-def test_a_file_that_was_made_but_not_filled_becomes_a_ledger(path: str):
+def test_a_file_that_was_made_but_not_filled_becomes_a_ledger(path: str) -> None:
     Path(path).touch()
     with closing(Ledger(path)) as ledger:
         assert len(ledger.record(judged(1)).new) == 1

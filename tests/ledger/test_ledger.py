@@ -39,7 +39,7 @@ def ledger(path: str) -> Iterator[Ledger]:
 # --- counting ---------------------------------------------------------------------------
 
 
-def test_the_same_id_is_counted_once_in_a_batch_across_batches_and_across_restarts(path: str):
+def test_an_id_is_counted_once_across_batches_and_restarts(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         first = ledger.record(judged(1, 2, 1))
         assert ([m.id for m in first.new], first.duplicates) == (["1", "2"], 1)
@@ -50,13 +50,13 @@ def test_the_same_id_is_counted_once_in_a_batch_across_batches_and_across_restar
         assert ledger.duplicates() == {"fedora": 3}
 
 
-def test_the_same_id_on_another_bus_is_another_message(ledger: Ledger):
+def test_the_same_id_on_another_bus_is_another_message(ledger: Ledger) -> None:
     ledger.record(judged(1))
     assert ledger.record(judged(1, bus="centos")).duplicates == 0
     assert ledger.duplicates() == Counter()
 
 
-def test_an_id_that_is_judged_otherwise_the_second_time_is_still_a_duplicate(path: str):
+def test_an_id_with_another_judgement_is_still_a_duplicate(path: str) -> None:
     first, = judged(1)  # fmt: skip
     again = first._replace(series=HANDLED._replace(outcome="ignored", reason="releng"))
     with closing(Ledger(path)) as ledger:
@@ -67,7 +67,7 @@ def test_an_id_that_is_judged_otherwise_the_second_time_is_still_a_duplicate(pat
         assert ledger.counts() == {HANDLED: Count(1, NOW), other: Count()}
 
 
-def test_a_digest_that_comes_again_is_another_message_unless_it_is_redelivered(ledger: Ledger):
+def test_a_digest_that_comes_again_is_new_unless_redelivered(ledger: Ledger) -> None:
     again = judged("digest", digest_id=True)
     assert len(ledger.record(again * 3).new) == 3
     assert len(ledger.record(again).new) == 1
@@ -75,7 +75,7 @@ def test_a_digest_that_comes_again_is_another_message_unless_it_is_redelivered(l
     assert len(ledger.record(judged("unseen", digest_id=True, redelivered=True)).new) == 1
 
 
-def test_redelivered_alone_makes_no_duplicate(ledger: Ledger):
+def test_redelivered_alone_makes_no_duplicate(ledger: Ledger) -> None:
     assert len(ledger.record(judged(1, redelivered=True)).new) == 1
 
 
@@ -89,7 +89,7 @@ ODD_IDS = [
 ]  # fmt: skip
 
 
-def test_odd_ids_are_all_told_apart_and_all_known_again(path: str):
+def test_odd_ids_are_all_distinguished_and_all_recognised(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         assert [m.id for m in ledger.record(judged(*ODD_IDS)).new] == ODD_IDS
     with closing(Ledger(path)) as ledger:
@@ -105,13 +105,13 @@ def test_odd_ids_are_all_told_apart_and_all_known_again(path: str):
         ("ID:broker-45678-1790000000000-3:1:1:1:1", 39),
     ],
 )
-def test_an_id_takes_little_room_and_is_shown_as_it_was(identity: str, size: int):
+def test_an_id_takes_little_room_and_is_shown_as_it_was(identity: str, size: int) -> None:
     stored = stored_id(identity)
     assert len(stored) == size
     assert shown_id(stored) == identity
 
 
-def test_an_id_that_is_too_long_is_shown_as_its_digest():
+def test_an_id_that_is_too_long_is_shown_as_its_digest() -> None:
     assert re.fullmatch("digest:[0-9a-f]{64}", shown_id(stored_id("y" * 256)))
 
 
@@ -130,7 +130,7 @@ def test_an_id_that_is_too_long_is_shown_as_its_digest():
         (-62135596800.0, -62135596800.0),  # the start of the year 1
     ],
 )
-def test_a_sent_time_is_kept_if_a_clock_can_show_it(path: str, sent_at: float, kept: float):
+def test_a_sent_time_is_kept_if_a_clock_can_show_it(path: str, sent_at: float, kept: float) -> None:
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(1, sent_at=sent_at))
         assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
@@ -138,7 +138,7 @@ def test_a_sent_time_is_kept_if_a_clock_can_show_it(path: str, sent_at: float, k
         assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
 
 
-def test_the_last_times_are_those_of_the_newest_message_that_has_them(path: str):
+def test_the_last_times_are_those_of_the_newest_message_that_has_them(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(1, sent_at=NOW - 5))
         ledger.record(judged(2, at=NOW + 0.0014))
@@ -147,18 +147,18 @@ def test_the_last_times_are_those_of_the_newest_message_that_has_them(path: str)
         assert ledger.counts() == {HANDLED: Count(2, NOW + 0.001, NOW - 5)}
 
 
-def test_known_series_exist_at_zero_and_take_nothing_from_those_counted(ledger: Ledger):
+def test_known_series_exist_at_zero_and_take_nothing_from_those_counted(ledger: Ledger) -> None:
     ledger.record(judged(1))
     other = HANDLED._replace(topic="another.topic")
     ledger.declare_series([HANDLED, other])
     assert ledger.counts() == {HANDLED: Count(1, NOW), other: Count()}
 
 
-def test_an_empty_batch_is_recorded(ledger: Ledger):
+def test_an_empty_batch_is_recorded(ledger: Ledger) -> None:
     assert ledger.record([]).new == []
 
 
-def test_threads_that_record_the_same_messages_count_each_once(ledger: Ledger):
+def test_threads_that_record_the_same_messages_count_each_once(ledger: Ledger) -> None:
     def work() -> None:
         for start in range(0, 500, 25):
             ledger.record(judged(*range(start, start + 25)))
@@ -172,7 +172,7 @@ def test_threads_that_record_the_same_messages_count_each_once(ledger: Ledger):
     assert ledger.duplicates() == {"fedora": 1500}
 
 
-def test_the_queue_of_a_bus_is_a_uuid_made_once(path: str):
+def test_the_queue_of_a_bus_is_a_uuid_made_once(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(1))
         queues = [ledger.own_queue(bus) for bus in ("fedora", "new", "fedora")]
@@ -184,7 +184,7 @@ def test_the_queue_of_a_bus_is_a_uuid_made_once(path: str):
         assert counted(ledger) == 2
 
 
-def test_two_ledgers_in_memory_know_nothing_of_each_other():
+def test_two_ledgers_in_memory_know_nothing_of_each_other() -> None:
     with closing(Ledger(":memory:")) as one, closing(Ledger(":memory:")) as other:
         one.record(judged(1, 2))
         assert (counted(one), counted(other)) == (2, 0)
@@ -232,7 +232,7 @@ class Model:
 
 @given(st.lists(BATCHES | st.sampled_from(["restart", "crash"]), max_size=12))
 @settings(max_examples=60, deadline=None)
-def test_batches_restarts_and_crashes_in_any_order_leave_what_a_plain_model_has(steps: list):
+def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list) -> None:
     """A crash leaves the files as they are at that moment, the write-ahead log among them."""
     model = Model()
     with tempfile.TemporaryDirectory() as directory:
@@ -267,7 +267,7 @@ def prune(ledger: Ledger, **limits: float) -> int:
     return steps
 
 
-def test_what_is_older_than_the_retention_is_forgotten_in_steps_and_stays_counted(path: str):
+def test_messages_past_the_retention_are_pruned_but_stay_counted(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(*range(1200), at=NOW - DAY - 0.001))
         ledger.record(judged(*range(1200, 1300), at=NOW - DAY))
@@ -284,13 +284,13 @@ def test_what_is_older_than_the_retention_is_forgotten_in_steps_and_stays_counte
         assert ledger.record(judged(1300)).duplicates == 1
 
 
-def test_a_retention_of_all_times_forgets_nothing(ledger: Ledger):
+def test_an_endless_retention_prunes_nothing(ledger: Ledger) -> None:
     ledger.record(judged(1))
     assert prune(ledger, retention=1e14) == 1
     assert ledger.size()[0] == 1
 
 
-def test_the_oldest_are_forgotten_while_the_file_is_too_large(ledger: Ledger):
+def test_the_oldest_are_pruned_while_the_file_is_too_large(ledger: Ledger) -> None:
     ledger.record(judged(*range(5000)))
     rows, full = ledger.size()
     prune(ledger, size_limit=full // 2)
@@ -302,13 +302,13 @@ def test_the_oldest_are_forgotten_while_the_file_is_too_large(ledger: Ledger):
     assert counted(ledger) == 5000
 
 
-def test_a_limit_below_the_empty_file_ends_pruning_all_the_same(ledger: Ledger):
+def test_a_limit_below_the_empty_file_ends_pruning_all_the_same(ledger: Ledger) -> None:
     ledger.record(judged(*range(600)))
     assert prune(ledger, size_limit=1) == 2
     assert ledger.size()[0] == 0
 
 
-def test_rows_and_bytes_are_those_on_disk(path: str):
+def test_rows_and_bytes_are_those_on_disk(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         assert ledger.size()[0] == 0
         ledger.record(judged(*range(1000), 1, 2))
@@ -318,7 +318,7 @@ def test_rows_and_bytes_are_those_on_disk(path: str):
         assert ledger.size() == (rows, size)
 
 
-def test_pruning_while_another_thread_records_loses_nothing(path: str, ledger: Ledger):
+def test_pruning_while_another_thread_records_loses_nothing(path: str, ledger: Ledger) -> None:
     recorded = []
 
     def record() -> None:
@@ -337,7 +337,7 @@ def test_pruning_while_another_thread_records_loses_nothing(path: str, ledger: L
         assert db.execute("SELECT count(*) FROM seen").fetchone()[0] == ledger.size()[0]
 
 
-def test_the_hourly_sums_are_kept_for_13_months(path: str, ledger: Ledger):
+def test_the_hourly_sums_are_kept_for_13_months(path: str, ledger: Ledger) -> None:
     hours = [0, 1, HOURS_KEPT - 1, HOURS_KEPT, HOURS_KEPT + 1]
     for hour in hours:
         ledger.record(judged(f"{hour}a", f"{hour}b", at=NOW - hour * 3600))

@@ -120,7 +120,7 @@ def idle(bench: Bench) -> Bench:
 
 
 @pytest.mark.parametrize("state", [idle, busy, learned])
-def test_promtool_has_nothing_to_say(bench, state):
+def test_promtool_has_no_complaints(bench, state) -> None:
     text = generate_latest(state(bench).registry)
     promtool = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
@@ -141,7 +141,7 @@ def running(observer: Observer) -> Iterator[None]:
         thread.join()
 
 
-def test_the_documentation_names_exactly_what_is_exposed(redis):
+def test_the_documentation_names_exactly_what_is_exposed(redis) -> None:
     bench = learned(Bench(":memory:", redis.url))
     with running(bench.celery):
         exposed = {
@@ -162,7 +162,7 @@ def test_the_documentation_names_exactly_what_is_exposed(redis):
 
 
 @pytest.mark.parametrize("state", [idle, busy])
-def test_both_formats_say_the_same(bench, state):
+def test_both_formats_say_the_same(bench, state) -> None:
     text = generate_latest(state(bench).registry).decode()
     modern = openmetrics.generate_latest(bench.registry).decode()
 
@@ -174,7 +174,7 @@ def test_both_formats_say_the_same(bench, state):
     assert samples(parse_openmetrics(modern)) == samples(parse_text(text))
 
 
-def test_every_known_series_is_there_at_zero_from_the_start(bench):
+def test_every_known_series_is_there_at_zero_from_the_start(bench) -> None:
     labels = {"bus": "fedora", "topic": COPR}
     for outcome, reason in [
         ("handled", ""),
@@ -197,7 +197,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(bench):
         assert bench.value("busmon_ledger_pruned_rows_total", reason=reason) == 0
 
 
-def test_each_message_is_in_one_series(bench):
+def test_each_message_is_in_one_series(bench) -> None:
     busy(bench)
     counted = {
         tuple(sample.labels[label] for label in ("bus", "topic", "outcome", "reason"))
@@ -217,7 +217,7 @@ def test_each_message_is_in_one_series(bench):
     assert bench.value("busmon_topics_folded_total", bus="fedora") == 1
 
 
-def test_counters_continue_over_a_restart(tmp_path):
+def test_counters_continue_over_a_restart(tmp_path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     first = busy(Bench(path))
     first.ledger.close()
@@ -232,7 +232,7 @@ def test_counters_continue_over_a_restart(tmp_path):
     second.ledger.close()
 
 
-def test_the_newest_message_of_a_topic_is_told_whatever_its_outcome(bench):
+def test_the_newest_message_of_a_topic_is_shown_for_any_outcome(bench) -> None:
     topic = {"bus": "fedora", "topic": COPR}
     received, sent = (f"busmon_last_message_{of}timestamp_seconds" for of in ("", "sent_"))
     assert bench.value(received, **topic) is None
@@ -257,7 +257,7 @@ def test_the_newest_message_of_a_topic_is_told_whatever_its_outcome(bench):
         (float("-inf"), {"+Inf": 0}),  # a sum of which would stay infinite
     ],
 )
-def test_a_delay_is_counted_in_its_bucket(sent_at, counted):
+def test_a_delay_is_counted_in_its_bucket(sent_at, counted) -> None:
     metrics = Metrics(Ledger(":memory:"), {"fedora": ConnectionState()}, "1.2.3")
     registry = make_registry(metrics)
     metrics.observe(Recorded(judged(1, at=NOW, sent_at=sent_at), 0, 0.1))
@@ -267,7 +267,7 @@ def test_a_delay_is_counted_in_its_bucket(sent_at, counted):
     assert registry.get_sample_value("busmon_message_delay_seconds_sum", {"bus": "fedora"}) >= 0
 
 
-def test_batches_and_sizes_are_counted(bench):
+def test_batches_and_sizes_are_counted(bench) -> None:
     busy(bench)
     assert bench.value("busmon_message_size_bytes_sum", bus="fedora") == 3000
     assert bench.value("busmon_message_size_bytes_bucket", bus="fedora", le="1024.0") == 4
@@ -278,7 +278,7 @@ def test_batches_and_sizes_are_counted(bench):
     assert bench.value("busmon_commit_duration_seconds_sum") > 0
 
 
-def test_connections_are_told_by_bus_and_cause(bench):
+def test_connections_are_counted_by_bus_and_cause(bench) -> None:
     busy(bench)
     assert bench.value("busmon_bus_connected", bus="fedora") == 0
     assert bench.value("busmon_bus_connects_total", bus="fedora") == 1
@@ -288,14 +288,14 @@ def test_connections_are_told_by_bus_and_cause(bench):
     assert bench.value("busmon_bus_connected", bus="fedora") == 1
 
 
-def test_pruned_messages_leave_the_record_and_are_counted(bench):
+def test_pruned_messages_leave_the_record_and_are_counted(bench) -> None:
     busy(bench)
     bench.ledger.prune(NOW + 100, retention=50, size_limit=2**30)
     assert bench.value("busmon_ledger_pruned_rows_total", reason="age") == 6
     assert bench.value("busmon_ledger_rows") == 0
 
 
-def test_a_ledger_that_can_not_be_written_is_down_until_it_can(tmp_path):
+def test_a_ledger_that_cannot_be_written_is_down_until_it_can(tmp_path) -> None:
     bench = Bench(str(tmp_path / "ledger.sqlite"))
     foreign = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     assert bench.value("busmon_ledger_up") == 1
@@ -323,7 +323,7 @@ class Stuck(list[Observation]):
         return super().__iter__()
 
 
-def test_a_scrape_does_not_wait_for_the_ledger(bench):
+def test_a_scrape_does_not_wait_for_the_ledger(bench) -> None:
     labels = {"bus": "fedora", "topic": COPR, "outcome": "handled", "reason": ""}
     batch = Stuck(Observation(Series(**labels), "1", NOW))
     thread = threading.Thread(target=bench.ledger.record, args=(batch,))
@@ -338,7 +338,7 @@ def test_a_scrape_does_not_wait_for_the_ledger(bench):
     assert bench.value("busmon_messages_total", **labels) == 1
 
 
-def test_counting_goes_on_while_metrics_are_scraped(bench):
+def test_counting_goes_on_while_metrics_are_scraped(bench) -> None:
     """Each scrape is consistent: no bucket above the count, no counter that goes back."""
     batches = [[message(f"{n}-{i}", sent_at=NOW - i) for i in range(20)] for n in range(50)]
     thread = threading.Thread(target=lambda: [count(bench.monitor, batch) for batch in batches])
@@ -354,7 +354,7 @@ def test_counting_goes_on_while_metrics_are_scraped(bench):
     assert bench.value("busmon_message_delay_seconds_count", bus="fedora") == 1000
 
 
-def test_without_links_only_messages_are_counted(bench):
+def test_without_connections_only_messages_are_counted(bench) -> None:
     """As a replay does, which pushes the metrics and not those of its process."""
     metrics = Metrics(bench.ledger, {}, "1.2.3")
     metrics.observe(Recorded(judged(1, at=time.time()), 0, 0.1))

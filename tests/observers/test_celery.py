@@ -118,7 +118,7 @@ def watching(path: Path, broker: Redis, **settings: object) -> Iterator[Watch]:
         watch.stop()
 
 
-def test_what_becomes_of_tasks_is_told(tmp_path: Path, broker: Redis):
+def test_what_becomes_of_tasks_is_counted(tmp_path: Path, broker: Redis) -> None:
     with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker, "-E"):
         before = time.time() * 1000
         good, bad, again = (publish(broker, do) for do in ("succeed", "fail", "retry"))
@@ -139,7 +139,7 @@ def test_what_becomes_of_tasks_is_told(tmp_path: Path, broker: Redis):
 
 def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
     tmp_path: Path, broker: Redis
-):
+) -> None:
     with watching(tmp_path / "ledger.sqlite", broker) as watch:
         with worker(tmp_path, broker, "-E") as process:
             hanging = publish(broker, "hang")
@@ -156,7 +156,7 @@ def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
         assert watch.state(hanging) == "started"
 
 
-def test_that_workers_are_silent_is_seen_without_a_hole(tmp_path: Path, broker: Redis):
+def test_silent_workers_are_seen_without_a_gap(tmp_path: Path, broker: Redis) -> None:
     """The broker is asked for a sign of life then: until it answers, nothing is missed."""
     with watching(tmp_path / "ledger.sqlite", broker) as watch:
         with worker(tmp_path, broker, "-E"):
@@ -167,9 +167,9 @@ def test_that_workers_are_silent_is_seen_without_a_hole(tmp_path: Path, broker: 
         assert len(watch.intervals()) == 1
 
 
-def test_it_goes_on_when_the_broker_was_away_and_says_what_it_missed(
+def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
     tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     caplog.set_level(logging.INFO)
     with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker, "-E"):
         first = publish(broker, "succeed")
@@ -195,7 +195,7 @@ def test_it_goes_on_when_the_broker_was_away_and_says_what_it_missed(
 
 def test_a_worker_without_events_gives_no_data(
     tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker):
         tasks = [publish(broker, "succeed") for _ in range(3)]
         wait_until(lambda: not watch.observer.up(), what="the worker to be found out")
@@ -205,7 +205,7 @@ def test_a_worker_without_events_gives_no_data(
         assert watch.waiting() is not None
 
 
-def test_nothing_is_taken_from_queues_nor_said_to_workers(tmp_path: Path, broker: Redis):
+def test_nothing_is_taken_from_queues_nor_said_to_workers(tmp_path: Path, broker: Redis) -> None:
     """The one trace of an observer is its subscription, which goes when it does."""
     publish(broker, "succeed")
     with Client.from_url(broker.url) as client:
@@ -227,7 +227,7 @@ def test_nothing_is_taken_from_queues_nor_said_to_workers(tmp_path: Path, broker
 
 def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
     tmp_path: Path, broker: Redis
-):
+) -> None:
     bus = {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}
     busmon = Busmon(tmp_path, {"fedora": bus})
     settings = f'[audit.celery]\nbus = "fedora"\nbroker = "{broker.url}"\ninterval = "1s"\n'
@@ -259,9 +259,9 @@ def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
     assert "c4nary" not in "\n".join(shown)
 
 
-def test_what_is_wrong_with_a_login_or_a_certificate_is_told_without_the_password(
+def test_login_and_certificate_problems_do_not_show_the_password(
     tmp_path: Path, broker: Redis, certificates: Certificates, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     wrong = broker.url.replace(PASSWORD, "wr0ng-c4nary")
     watches = [
         Watch(tmp_path / "good", broker.tls_url, ca=certificates.ca),
@@ -301,9 +301,9 @@ def event(kind: str, task: object = "t", **fields: object) -> dict[str, object]:
         ("started succeeded", None, None),  # of which task?
     ],
 )
-def test_the_newest_event_tells_the_state_and_success_is_for_good(
+def test_the_newest_event_gives_the_state_and_success_is_final(
     kinds: str, state: str | None, retries: int | None
-):
+) -> None:
     ledger = Ledger(":memory:")
     events = TaskEvents(["mine"])
     for number, kind in enumerate(kinds.split()):
@@ -328,13 +328,13 @@ def test_the_newest_event_tells_the_state_and_success_is_for_good(
         {"type": "task-received"},
     ],
 )
-def test_an_event_of_no_configured_task_is_passed_over(strange: dict[str, object]):
+def test_an_event_of_no_configured_task_is_ignored(strange: dict[str, object]) -> None:
     events = TaskEvents(["mine"])
     assert events.add(strange, 1.0)
     assert not events
 
 
-def test_events_that_can_not_be_written_are_kept_up_to_a_bound():
+def test_events_that_cannot_be_written_are_kept_up_to_a_limit() -> None:
     events = TaskEvents(["mine"])
     while events.add(event("received", str(len(events)), name="mine"), 1.0):
         pass
@@ -361,7 +361,7 @@ def beat(processed: int) -> dict[str, object]:
 )
 def test_a_worker_whose_count_grows_without_an_event_is_silent(
     events: list[dict[str, object]], silent: bool
-):
+) -> None:
     workers = Workers(spoken=False)
     for number, each in enumerate(events):
         workers.note(each, number)

@@ -109,9 +109,9 @@ def watching(path: Path | str, url: str) -> Iterator[Watch]:
         watch.stop()
 
 
-def test_the_listeners_counts_go_on_over_its_restarts_and_over_those_of_busmon(
+def test_the_listeners_counts_continue_over_restarts_of_either(
     tmp_path: Path, rabbitmq: RabbitMQ, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     caplog.set_level(logging.INFO, "busmon")
     ledger = tmp_path / "ledger.sqlite"
     with Listener(tmp_path, rabbitmq) as listener:
@@ -141,7 +141,9 @@ def test_the_listeners_counts_go_on_over_its_restarts_and_over_those_of_busmon(
             assert watch.restarts() == 1
 
 
-def test_a_busmon_beside_the_listener_serves_what_it_says(tmp_path: Path, rabbitmq: RabbitMQ):
+def test_a_busmon_beside_the_listener_serves_what_it_says(
+    tmp_path: Path, rabbitmq: RabbitMQ
+) -> None:
     listener = Listener(tmp_path, rabbitmq)
     bus = {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}
     busmon = Busmon(tmp_path, {"fedora": bus})
@@ -182,9 +184,9 @@ def totals(*values: int) -> dict[str, int]:
         ([(0, 0), (5, 5), (0, 0), (3, 3), (1, 0)], (9, 8, 2)),
     ],
 )
-def test_totals_go_on_where_the_listener_began_anew(
+def test_totals_continue_when_the_listener_restarted(
     answers: list[tuple[int, int]], expected: tuple[int, ...]
-):
+) -> None:
     ledger = Ledger(":memory:")
     with ledger.transaction() as db:
         for answer in answers:
@@ -202,7 +204,7 @@ GOOD = (
 )
 
 
-def test_an_answer_is_read():
+def test_an_answer_is_read() -> None:
     counts = {"received": 5, "processed": 4, "dropped": 3, "rejected": 2, "failed": 1}
     assert parse(GOOD) == Answer(True, counts)
     assert parse(GOOD.replace(b"true", b"false")) == Answer(False, counts)
@@ -230,7 +232,7 @@ def test_an_answer_is_read():
     ],
     ids=range(16),
 )
-def test_garbage_is_no_answer(garbage: bytes):
+def test_garbage_is_no_answer(garbage: bytes) -> None:
     with pytest.raises(Unanswered, match="does not answer as fedora-messaging's monitor does"):
         parse(garbage)
 
@@ -276,20 +278,20 @@ def garbage() -> Iterator[str]:
         ("/cut", "(no|does not) answer"),
     ],
 )
-def test_what_answers_otherwise_is_told(garbage: str, path: str, told: str):
+def test_an_unexpected_answer_is_reported(garbage: str, path: str, told: str) -> None:
     with pytest.raises(Unanswered, match=told):
         ask(f"{garbage}{path}")
 
 
-def test_a_listener_that_answers_but_does_not_consume_is_not_up(garbage: str):
+def test_a_listener_that_answers_but_does_not_consume_is_not_up(garbage: str) -> None:
     with watching(":memory:", f"{garbage}/stopped") as watch:
         wait_until(watch.observer.up, what="an answer")
         assert watch.value("busmon_listener_up") == 0
 
 
-def test_a_poll_without_answer_leaves_no_trace_of_having_seen(
+def test_a_poll_without_an_answer_is_no_coverage(
     garbage: str, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     with watching(":memory:", f"{garbage}/error") as watch:
         wait_until(lambda: "status 500" in caplog.text, what="a look")
         with watch.ledger.transaction() as db:

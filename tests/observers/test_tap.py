@@ -100,7 +100,7 @@ def bench() -> Iterator[Bench]:
     bench.ledger.close()
 
 
-def test_reports_are_on_disk_when_they_are_taken(tmp_path):
+def test_reports_are_on_disk_when_they_are_taken(tmp_path) -> None:
     bench = Bench(str(tmp_path / "ledger.sqlite"))
     assert bench.post(batch(report(task="a task"), report("odd", "dropped"))) == (200, "taken\n")
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
@@ -127,7 +127,7 @@ def test_reports_are_on_disk_when_they_are_taken(tmp_path):
         ("raised", "raised", "raised first"),
     ],
 )
-def test_of_a_message_handled_twice_the_report_that_says_most_stays(bench, first, then, kept):
+def test_of_a_message_handled_twice_the_fullest_report_stays(bench, first, then, kept) -> None:
     bench.post(batch(report(state=first, task="first")))
     bench.now += 60
     bench.post(batch(report(state=then, task="then"), seq=2))
@@ -136,7 +136,7 @@ def test_of_a_message_handled_twice_the_report_that_says_most_stays(bench, first
     assert reported_at == (NOW + 60 * (task == "then")) * 1000
 
 
-def test_a_batch_sent_again_counts_once(bench):
+def test_a_batch_sent_again_counts_once(bench) -> None:
     for _ in range(3):
         bench.post(batch(report(), report("x", "dropped"), lost=5, seq=7))
     bench.post(batch(report("y"), lost=1, seq=8))
@@ -190,9 +190,9 @@ def test_a_batch_sent_again_counts_once(bench):
         (json.dumps(batch(report())).encode()[:-1] + b', "bus": "centos"}', {}, 403, "bus"),
     ],
 )  # fmt: skip
-def test_what_is_refused_is_counted_by_reason_and_nothing_of_it_is_kept(
+def test_refused_batches_are_counted_by_reason_and_not_kept(
     bench, content, environ, status, reason
-):
+) -> None:
     answered, text = bench.post(content, **environ)
     assert (answered, bench.refused(), bench.stored()) == (status, {reason: 1}, [])
     assert len(text) < 100
@@ -200,7 +200,7 @@ def test_what_is_refused_is_counted_by_reason_and_nothing_of_it_is_kept(
     assert not bench.inbox.up()
 
 
-def test_the_token_is_compared_by_what_takes_as_long_for_any(bench, monkeypatch):
+def test_the_token_is_compared_in_constant_time(bench, monkeypatch) -> None:
     """Else the time of a refusal would tell how much of a guess is right."""
     wrong = {"HTTP_AUTHORIZATION": "Bearer wrong"}
     assert bench.post(batch(), **wrong)[0] == 401
@@ -208,12 +208,12 @@ def test_the_token_is_compared_by_what_takes_as_long_for_any(bench, monkeypatch)
     assert bench.post(batch(), **wrong)[0] == 200
 
 
-def test_an_error_says_where_it_is_and_repeats_nothing(bench):
+def test_an_error_says_where_it_is_and_repeats_nothing(bench) -> None:
     content = batch(report(), report(state="s3cret"))
     assert bench.post(content) == (400, "malformed: reports.1.state: literal_error\n")
 
 
-def test_without_the_setting_there_is_no_such_page():
+def test_without_the_setting_there_is_no_such_page() -> None:
     app = make_app(Web(), CollectorRegistry(), list, str)
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/reports"}
     setup_testing_defaults(environ)
@@ -222,7 +222,7 @@ def test_without_the_setting_there_is_no_such_page():
     assert started == ["404 Not Found"]
 
 
-def test_while_the_ledger_cannot_write_the_tap_is_asked_to_come_again(tmp_path):
+def test_while_the_ledger_cannot_write_the_tap_is_asked_to_retry(tmp_path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     bench = Bench(path)
     with foreign(path) as other:
@@ -252,7 +252,7 @@ damaged = st.builds(
 
 
 @given(content=st.binary() | damaged, sent_type=st.sampled_from(["application/json", "x"]))
-def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(content, sent_type):
+def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(content, sent_type) -> None:
     bench = Bench()
     status, _ = bench.post(content, CONTENT_TYPE=sent_type)
     assert status in {200, 400, 403, 415}
@@ -279,14 +279,14 @@ class Lives:
             return is_covered(db, "tap:fedora", NOW + start, NOW + end)
 
 
-def test_time_is_covered_from_the_first_sign_of_life_to_the_last(bench):
+def test_time_is_covered_from_the_first_report_to_the_last(bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(20, since=10)
     assert (tap.covered(0, 20), tap.covered(-1, 20), tap.covered(0, 21)) == (True, False, False)
 
 
-def test_what_was_told_late_is_covered_all_the_same(bench):
+def test_time_reported_late_is_covered_too(bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(3600, since=10, until=1800)  # half of what waited
@@ -295,7 +295,7 @@ def test_what_was_told_late_is_covered_all_the_same(bench):
     assert tap.covered(0, 3601)
 
 
-def test_where_reports_were_lost_is_not_covered(bench):
+def test_time_with_lost_reports_is_not_covered(bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(20, since=15, lost=3)
@@ -304,7 +304,7 @@ def test_where_reports_were_lost_is_not_covered(bench):
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_a_restart_is_covered_where_the_old_process_told_all_before_its_end(bench, ended):
+def test_a_restart_is_covered_if_the_old_process_reported_everything(bench, ended) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0, last=ended)
     tap.tells(20, since=15, tap="b")
@@ -312,7 +312,7 @@ def test_a_restart_is_covered_where_the_old_process_told_all_before_its_end(benc
     assert (tap.covered(0, 30), tap.covered(15, 30)) == (ended, True)
 
 
-def test_a_message_healed_by_a_process_of_its_own_uncovers_nothing(bench):
+def test_a_reconsumed_message_leaves_the_coverage_as_it_was(bench) -> None:
     """`fedora-messaging reconsume` has the tap in it, too, for a moment."""
     tap = Lives(bench)
     tap.tells(10, since=0)
@@ -322,14 +322,14 @@ def test_a_message_healed_by_a_process_of_its_own_uncovers_nothing(bench):
     assert tap.covered(0, 30)
 
 
-def test_batches_that_took_differently_long_to_arrive_leave_no_hole(bench):
+def test_batches_with_different_delays_leave_no_gap(bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(20.5, since=10.9)
     assert tap.covered(0, 20.5)
 
 
-def test_after_a_restart_of_busmon_the_tap_goes_on_where_it_was(tmp_path):
+def test_after_a_restart_of_busmon_the_tap_continues(tmp_path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     first = Bench(path)
     tap = Lives(first)
@@ -342,7 +342,7 @@ def test_after_a_restart_of_busmon_the_tap_goes_on_where_it_was(tmp_path):
     second.ledger.close()
 
 
-def test_the_tap_is_up_while_it_was_heard_in_the_last_half_minute(bench):
+def test_the_tap_is_up_for_half_a_minute_after_each_report(bench) -> None:
     def up() -> float | None:
         return bench.value("busmon_observer_up", observer="tap", bus="fedora")
 
@@ -356,7 +356,7 @@ def test_the_tap_is_up_while_it_was_heard_in_the_last_half_minute(bench):
     assert seen == [0, 1, 1, 0]
 
 
-def test_reports_are_forgotten_with_age_in_small_steps(bench):
+def test_old_reports_are_pruned_in_small_steps(bench) -> None:
     for n in range(1200):
         bench.post(batch(report(str(n)), seq=n + 1))
     bench.now += 3600
@@ -365,7 +365,7 @@ def test_reports_are_forgotten_with_age_in_small_steps(bench):
     assert (steps, [row[0] for row in bench.stored()]) == ([True, True, False], ["new"])
 
 
-def test_a_size_limit_takes_reports_with_the_messages_that_they_are_about(bench):
+def test_a_size_limit_prunes_reports_with_their_messages(bench) -> None:
     """Without its report a message that is left would be taken for missing."""
     ids = list(range(PRUNED_AT_ONCE + 1))
     bench.ledger.record(judged(*ids[:-1], at=NOW))
@@ -380,7 +380,7 @@ def test_a_size_limit_takes_reports_with_the_messages_that_they_are_about(bench)
 
 def test_the_metrics_do_not_wait_for_a_batch_that_is_being_written(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     writing, over = threading.Event(), threading.Event()
     transaction = bench.ledger.transaction
 

@@ -169,18 +169,18 @@ def test_packits_listener_on_each_topic(topic: str, body: Any, expected: str) ->
         ("https://[src.fedoraproject.org", "error rule-raises"),
     ],
 )
-def test_dist_git_is_told_by_the_host_of_the_repositorys_address(url: Any, expected: str) -> None:
+def test_dist_git_is_recognised_by_the_host_of_the_address(url: Any, expected: str) -> None:
     body = {"body": {"repository": {"html_url": url}}}
     assert judge(PACKIT, P + "forgejo.pull_request", body) == expected
 
 
-def test_the_table_covers_every_topic_that_the_book_knows() -> None:
+def test_the_table_covers_every_topic_of_the_rule_set() -> None:
     known = {topic for topic, _ in PACKIT.known_series()}
     assert len(known) == 25
     assert known == {topic for topic, _, expected in CASES if expected != "unmapped"}
 
 
-def test_the_table_comes_to_every_verdict_that_the_book_knows() -> None:
+def test_the_table_covers_every_judgement_of_the_rule_set() -> None:
     known = {(topic, f"{v.outcome} {v.reason}".strip()) for topic, v in PACKIT.known_series()}
     assert known <= {(topic, expected) for topic, _, expected in CASES}
 
@@ -292,7 +292,7 @@ def test_a_listeners_own_code_judges(name: str, topic: str, body: Any, expected:
         ),
     ],
 )
-def test_a_rule_book_that_is_none_is_refused_with_the_reason(name: str, why: str) -> None:
+def test_what_is_no_rule_set_is_refused_with_the_reason(name: str, why: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - compared in full below
         rule_set(name, Rules())
     assert str(refused.value) == why
@@ -330,13 +330,13 @@ BODIES = st.recursive(
 
 
 @given(topic=st.sampled_from(sorted({topic for topic, _ in PACKIT.known_series()})), body=BODIES)
-def test_any_body_comes_to_a_verdict_that_is_known(topic: str, body: Any) -> None:
+def test_any_body_comes_to_a_known_judgement(topic: str, body: Any) -> None:
     verdict = PACKIT.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
     assert verdict == RAISES or (topic, verdict) in PACKIT.known_series()
 
 
 @given(topic=st.text(), body=BODIES)
-def test_no_topic_and_no_body_make_a_book_raise(topic: str, body: Any) -> None:
+def test_no_topic_and_no_body_make_a_rule_set_raise(topic: str, body: Any) -> None:
     for name in ("packit", "centos", "all", "tests.support.listener:get_callback"):
         judge(rule_set(name, Rules()), topic, body)
 

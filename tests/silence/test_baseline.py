@@ -69,12 +69,12 @@ def office_hours(week: int) -> list[int]:
 # Rates
 
 
-def test_days_of_unix_time_are_told_apart():
+def test_days_of_unix_time_are_distinguished() -> None:
     monday = MONDAY // DAY
     assert [is_weekend(monday + day) for day in range(7)] == [False] * 5 + [True] * 2
 
 
-def test_rates_follow_the_day_and_the_week():
+def test_rates_follow_the_day_and_the_week() -> None:
     rates = learn_rates(history([n for week in range(8) for n in office_hours(week)]))
     tuesday, saturday = FIRST + 24, FIRST + 5 * 24
     assert rates.hourly[(tuesday + 12) % WEEK] == pytest.approx(10, rel=0.05)
@@ -93,7 +93,7 @@ def test_rates_follow_the_day_and_the_week():
         ("blind", 9.5, 10.5),  # two days not watched
     ],
 )
-def test_a_rate_is_not_spoilt_by(change: str, lowest: float, highest: float):
+def test_a_rate_is_not_spoilt_by(change: str, lowest: float, highest: float) -> None:
     hours = history([10] * (12 * WEEK))
     days = range(FIRST + 60 * 24, FIRST + 64 * 24)
     if change == "mass rebuild":
@@ -108,7 +108,7 @@ def test_a_rate_is_not_spoilt_by(change: str, lowest: float, highest: float):
     assert lowest < rates.mean() < highest
 
 
-def test_a_half_blind_hour_counts_for_half():
+def test_a_half_blind_hour_counts_for_half() -> None:
     assert learn_rates(history([5] * (10 * WEEK), watched=0.5)).mean() == pytest.approx(
         10, rel=0.02
     )
@@ -123,7 +123,7 @@ def test_a_half_blind_hour_counts_for_half():
         (history([1] * 29 + [0] * (10 * WEEK)), "too few messages"),
     ],
 )
-def test_too_little_history_gives_no_rates(hours: list[Hour], why: str):
+def test_too_little_history_gives_no_rates(hours: list[Hour], why: str) -> None:
     assert learn_rates(hours) is None, why
     assert learn(hours, {}) is None
 
@@ -134,7 +134,7 @@ def test_too_little_history_gives_no_rates(hours: list[Hour], why: str):
     st.floats(0, 1e7),
     st.floats(0, 1e7),
 )
-def test_what_is_expected_adds_up(hourly, start, first, second):
+def test_what_is_expected_adds_up(hourly, start, first, second) -> None:
     rates = Rates.of(hourly)
     parts = rates.expected(start, start + first) + rates.expected(
         start + first, start + first + second
@@ -147,7 +147,7 @@ def test_what_is_expected_adds_up(hourly, start, first, second):
     assert whole <= fastest * (1 + 1e-6) + 0.1
 
 
-def test_a_week_expects_the_messages_of_a_week():
+def test_a_week_expects_the_messages_of_a_week() -> None:
     rates = Rates.of(range(WEEK))
     assert rates.expected(MONDAY + 5000, MONDAY + 5000 + WEEK * 3600) == sum(range(WEEK))
     assert rates.expected(2.5 * 3600, 4 * 3600) == 0.5 * 2 + 3
@@ -156,7 +156,7 @@ def test_a_week_expects_the_messages_of_a_week():
 # Pauses and their limit
 
 
-def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause():
+def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause() -> None:
     usual, holiday, pause = [2] * (4 * WEEK), [2, 0, 0, 0] * 24, [0] * 100
     at_pace, _ = reconstruct_pauses(history(usual), flat())
     slow, _ = reconstruct_pauses(history(usual + holiday), flat())
@@ -168,7 +168,7 @@ def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause():
     assert Pace(0, PACE_PRIOR).factor() == 0.5
 
 
-def test_a_pause_counts_on_the_day_on_which_it_ends():
+def test_a_pause_counts_on_the_day_on_which_it_ends() -> None:
     hours = [2] * 24 + [0] * 48 + [2] * 24
     _, longest = reconstruct_pauses(history(hours), flat())
     first = FIRST // 24
@@ -176,44 +176,44 @@ def test_a_pause_counts_on_the_day_on_which_it_ends():
     assert longest[first + 3] == pytest.approx(49 * 2, abs=2)
 
 
-def test_a_bus_is_as_slow_as_half_of_its_topics():
+def test_a_bus_is_as_slow_as_half_of_its_topics() -> None:
     assert common_pace([0.3, 0.4, 0.5, 1, 1]) == 0.5
     assert common_pace([0.3, 0.4]) == 1, "too few to tell"
 
 
-def test_the_limit_is_exceeded_about_once_in_its_time_by_chance():
+def test_the_limit_is_exceeded_about_once_in_its_time_by_chance() -> None:
     """Longest of a hundred exponential pauses a day: the limit for four years is known."""
     rng = random.Random(1)
     days = [max(rng.expovariate(1) for _ in range(100)) for _ in range(365)]
     assert pause_limit(days) == pytest.approx(math.log(100 * 4 * 365), rel=0.15)
 
 
-def test_bursts_raise_the_limit_as_much_as_they_are_large():
+def test_bursts_raise_the_limit_as_much_as_they_are_large() -> None:
     rng = random.Random(1)
     days = [max(rng.expovariate(1 / 12) for _ in range(100)) for _ in range(365)]
     assert pause_limit(days) == pytest.approx(12 * math.log(100 * 4 * 365), rel=0.15)
 
 
-def test_outages_of_a_few_days_do_not_raise_the_limit():
+def test_outages_of_a_few_days_do_not_raise_the_limit() -> None:
     rng = random.Random(2)
     days = [max(rng.expovariate(1) for _ in range(100)) for _ in range(365)]
     assert pause_limit([*days, 1e6, 1e6, 1e6]) == pytest.approx(pause_limit(days), rel=0.05)
 
 
-def test_the_limit_is_above_what_was_there_before():
+def test_the_limit_is_above_what_was_there_before() -> None:
     days = [10.0] * 90 + [11.0] * 10
     assert pause_limit(days) >= MARGIN * 11
     assert pause_limit([10.0] * 20) is None, "too few days"
 
 
-def test_a_topic_that_comes_every_hour_on_the_dot_is_not_silent_in_between():
+def test_a_topic_that_comes_on_the_hour_is_not_silent_in_between() -> None:
     """Hourly counts can't tell such a topic from one that comes all the time."""
     baseline = learn(history([100] * (8 * WEEK)), {})
     assert baseline.limit > 100
     assert learn(history([100] * (8 * WEEK)), dict.fromkeys(range(40), 99.0)).limit > 99
 
 
-def test_pauses_that_were_seen_are_trusted_more_than_hourly_counts():
+def test_pauses_that_were_seen_are_trusted_more_than_hourly_counts() -> None:
     hours = history([600] * (8 * WEEK))
     coarse, fine = learn(hours, {}), learn(hours, dict.fromkeys(range(28), 20.0))
     assert coarse.limit > 600
@@ -247,7 +247,7 @@ STATES = [
     [row[1:] for row in STATES],
     ids=[row[0] for row in STATES],
 )
-def test_a_topic_is(baseline, since, blind, configured, usual, state):
+def test_a_topic_is(baseline, since, blind, configured, usual, state) -> None:
     last = None if since is None else MONDAY - since
     spans = [(MONDAY - 100 - blind, MONDAY - 100)] if blind else []
     judged = judge(baseline, last, MONDAY, spans, configured, usual)
@@ -256,7 +256,7 @@ def test_a_topic_is(baseline, since, blind, configured, usual, state):
 
 
 @given(st.floats(0, 1e7), st.floats(0, 1e6), st.lists(st.floats(0, 1e7), max_size=8))
-def test_what_is_expected_never_shrinks_while_a_topic_pauses(since, wait, ends):
+def test_what_is_expected_never_shrinks_while_a_topic_pauses(since, wait, ends) -> None:
     """Whatever was blind before, as long as it is no more blind than the time that passes."""
     ordered = sorted(ends)
     spans = [(MONDAY + a, MONDAY + b) for a, b in zip(ordered[::2], ordered[1::2], strict=False)]
@@ -267,14 +267,14 @@ def test_what_is_expected_never_shrinks_while_a_topic_pauses(since, wait, ends):
     assert after <= 2 * (since + wait) / 3600 + 1e-4
 
 
-def test_a_topics_own_name_goes_before_patterns_and_the_first_pattern_before_the_next():
+def test_a_topics_own_name_goes_first_then_patterns_in_order() -> None:
     bounds = {"org.*": 1, "org.fedoraproject.*": 2, "org.fedoraproject.a": 3}
     assert bound(bounds, "org.fedoraproject.a") == 3
     assert bound(bounds, "org.fedoraproject.b") == 1
     assert bound(bounds, "git.centos.org/x") is None
 
 
-def test_every_topic_that_packit_binds_has_a_usual_bound():
+def test_every_topic_that_packit_binds_has_a_usual_bound() -> None:
     bindings = fedora_toml.read(Path(__file__).parents[2] / "config" / "fedora.toml").bindings
     assert [b for b in bindings if bound(USUAL, b.routing_key) is None] == []
 
@@ -315,7 +315,7 @@ def bench():
     bench.ledger.close()
 
 
-def test_a_topic_that_stopped_is_silent_and_others_are_not(bench):
+def test_a_topic_that_stopped_is_silent_and_others_are_not(bench) -> None:
     bench.past("stopped", 12, MONDAY - 2 * DAY)
     bench.past("flowing", 12, MONDAY - 60)
     bench.past("new", 2, MONDAY - DAY)
@@ -331,19 +331,19 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench):
     assert not bench.state("stopped").silent, "whatever the outcome"
 
 
-def test_folded_topics_have_no_state(bench):
+def test_folded_topics_have_no_state(bench) -> None:
     bench.past(OTHER, 12, MONDAY)
     bench.watch.learn(MONDAY)
     assert bench.watch.states(MONDAY) == {}
 
 
-def test_a_topic_that_stopped_for_longer_than_is_learned_from_has_no_baseline(bench):
+def test_a_topic_that_stopped_too_long_ago_has_no_baseline(bench) -> None:
     bench.past("gone", 12, MONDAY - LEARNED * 3600)
     bench.watch.learn(MONDAY)
     assert bench.state("gone") == State(ready=False, silent=False)
 
 
-def test_blind_time_is_not_silence(bench):
+def test_blind_time_is_not_silence(bench) -> None:
     bench.past("topic", 12, MONDAY)
     bench.watch.learn(MONDAY)
     bench.connection.stopped()
@@ -358,7 +358,7 @@ def test_blind_time_is_not_silence(bench):
     assert bench.state("topic", later + 2 * DAY).silent
 
 
-def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path):
+def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
     bench = Bench(str(tmp_path / "ledger.sqlite"))
     bench.past("topic", 12, MONDAY)
     bench.watch.learn(MONDAY)
@@ -375,7 +375,7 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path):
     bench.ledger.close()
 
 
-def test_a_configured_silence_needs_no_baseline():
+def test_a_configured_silence_needs_no_baseline() -> None:
     bench = Bench(":memory:", {"to*": 3600})
     bench.receive("topic", MONDAY)
     bench.receive("other", MONDAY)
@@ -386,7 +386,7 @@ def test_a_configured_silence_needs_no_baseline():
     bench.ledger.close()
 
 
-def test_hundreds_of_topics_are_learned_from_a_ledger_with_a_past(bench):
+def test_hundreds_of_topics_are_learned_from_a_ledger_with_a_past(bench) -> None:
     for number in range(100):
         bench.past(f"topic {number}", 5, MONDAY, rate=3)
     bench.watch.learn(MONDAY)
@@ -405,9 +405,9 @@ def gauges(busmon: Busmon, name: str) -> dict[str, float]:
     }
 
 
-def test_a_stopped_topic_is_told_by_a_busmon_that_finds_months_of_past(
+def test_a_stopped_topic_is_detected_with_months_of_history(
     tmp_path: Path, certificates: Certificates
-):
+) -> None:
     now = time.time()
     ledger = Ledger(str(tmp_path / "ledger.sqlite"))
     hours = range(int(now // 3600) - 10 * WEEK, int(now // 3600) + 1)

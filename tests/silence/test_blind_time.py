@@ -45,7 +45,7 @@ LOOKS = [
 @pytest.mark.parametrize(
     ("looks", "blind"), [row[1:] for row in LOOKS], ids=[row[0] for row in LOOKS]
 )
-def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind):
+def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind) -> None:
     sight = Coverage(NOW)
     for at, up, connects in looks:
         sight = sight.after(NOW + at, WatchedBus(up, connects))
@@ -56,7 +56,7 @@ def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind):
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.booleans(), st.integers(0, 1)), min_size=1))
-def test_blind_seconds_never_decrease_and_never_exceed_the_time(looks):
+def test_blind_seconds_never_decrease_and_never_exceed_the_time(looks) -> None:
     sight, now, connects, before = Coverage(NOW), NOW, 0, 0.0
     for wait, up, new in looks:
         now += wait
@@ -68,7 +68,7 @@ def test_blind_seconds_never_decrease_and_never_exceed_the_time(looks):
         before = sight.blind_seconds(now)
 
 
-def test_blind_times_are_found_that_reach_into_the_time_asked_for():
+def test_blind_times_that_overlap_the_asked_time_are_found() -> None:
     known = tuple(Interval(start, start + 10.0) for start in (100.0, 200.0, 300.0))
     sight = Coverage(400.0, 30.0, known, receiving=True, connects=1)
     assert sight.blind_between(105, 205) == [(100, 110), (200, 210)]
@@ -76,7 +76,7 @@ def test_blind_times_are_found_that_reach_into_the_time_asked_for():
     assert sight.blind_between(0, 1000) == list(known)
 
 
-def test_old_blind_times_are_forgotten_and_still_counted():
+def test_old_blind_times_are_deleted_and_still_counted() -> None:
     sight = Coverage(NOW).after(NOW + 5, WatchedBus(UP, 1))
     later = NOW + KEPT + 10
     sight = sight.after(later, WatchedBus(UP, 2))
@@ -84,14 +84,14 @@ def test_old_blind_times_are_forgotten_and_still_counted():
     assert sight.blind_seconds(later) == later - NOW
 
 
-def test_a_blind_time_is_parted_into_hours():
+def test_a_blind_time_is_split_into_hours() -> None:
     hour = 490_000
     intervals = [Interval(hour * 3600 + 3000, (hour + 2) * 3600 + 60), Interval(hour * 3600, 1e-9)]
     assert blind_by_hour(intervals[:1]) == {hour: 600, hour + 1: 3600, hour + 2: 60}
     assert blind_by_hour([]) == {}
 
 
-def test_a_restart_goes_on_where_the_last_one_was_stamped(tmp_path: Path):
+def test_a_restart_continues_from_the_last_stamp(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     ledger, link = Ledger(path), ConnectionState()
     blind = BlindTime(ledger, {"fedora": link}, NOW)
@@ -115,7 +115,7 @@ def test_a_restart_goes_on_where_the_last_one_was_stamped(tmp_path: Path):
     ledger.close()
 
 
-def test_what_can_not_be_written_is_written_later(tmp_path: Path, caplog):
+def test_what_cannot_be_written_is_written_later(tmp_path: Path, caplog) -> None:
     path = str(tmp_path / "ledger.sqlite")
     ledger, link = Ledger(path), ConnectionState()
     blind = BlindTime(ledger, {"fedora": link}, NOW)
@@ -146,7 +146,7 @@ def blind_seconds(busmon: Busmon) -> float:
 
 def test_blind_time_grows_while_the_broker_is_down_and_after_kill_9(
     tmp_path: Path, certificates: Certificates
-):
+) -> None:
     broker = Mosquitto(tmp_path / "broker", certificates).start()
     bus = {"type": "mqtt", "rules": "all", "url": broker.url, "topics": ["#"], "client_id": "me"}
     started = time.time()

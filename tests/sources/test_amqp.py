@@ -226,7 +226,7 @@ REFUSED: list[tuple[bytes, dict[str, Any], dict[str, Any], Judgement]] = [
 ]
 
 
-def test_what_the_listener_never_sees_arrives_with_its_verdict(bus: Bus) -> None:
+def test_what_the_listener_never_sees_arrives_with_its_judgement(bus: Bus) -> None:
     recorder = Recorder()
     published = []
     for body, headers, properties, _ in REFUSED:
@@ -303,7 +303,7 @@ def nested(depth: int) -> bytes:
 UNREADABLE = [b"T" + b"\xff" * 8, nested(2000)]  # what RabbitMQ takes, and pika raises on
 
 
-def test_headers_of_every_type_are_read_and_no_topic_and_no_header_stops_it(bus: Bus) -> None:
+def test_headers_of_every_type_are_read_and_no_topic_stops_it(bus: Bus) -> None:
     recorder = Recorder()
     tables = [field(b"a", value) for value in TYPES] + [field(b"\xff\xfe", b"V")]
     unreadable = [field(b"a", value) for value in UNREADABLE]
@@ -325,7 +325,7 @@ def test_headers_of_every_type_are_read_and_no_topic_and_no_header_stops_it(bus:
     assert len(recorder.counted) == len(tables) + len(unreadable) + 1
 
 
-def test_a_message_without_an_id_is_told_by_its_content_once_it_is_redelivered(bus: Bus) -> None:
+def test_a_redelivered_message_without_an_id_is_known_by_its_content(bus: Bus) -> None:
     recorder = Recorder()
     twice = [Publication(topic=f"{bus.root}.n", body=PLAIN, message_id=None)] * 2
     recorder.crashing = True
@@ -386,7 +386,7 @@ def test_a_bug_is_logged_and_survived(
     caplog.clear()  # no_noise shall not find it
 
 
-def test_what_was_not_judged_is_not_acknowledged_where_the_consumer_is_cancelled_too() -> None:
+def test_a_cancelled_consumer_acknowledges_nothing_unjudged() -> None:
     """What else came before is recorded then, since a deleted queue brings nothing again."""
     crochet.setup()
 
@@ -458,7 +458,7 @@ def test_a_broker_restarted_and_killed_in_mid_stream_and_down_at_start(bus: Bus)
 
 
 @pytest.mark.parametrize("tls", [True, False])
-def test_a_connection_cut_closed_or_gone_silent_in_mid_stream_heals(bus: Bus, tls: bool) -> None:
+def test_a_connection_cut_closed_or_silent_in_mid_stream_recovers(bus: Bus, tls: bool) -> None:
     recorder = Recorder()
     with Proxy(bus.broker.amqps_port if tls else bus.broker.amqp_port) as proxy:
         source = bus.source(prefetch=5, heartbeat=1, tls=tls, port=proxy.port)
@@ -480,7 +480,7 @@ def test_a_connection_cut_closed_or_gone_silent_in_mid_stream_heals(bus: Bus, tl
     assert bus.waiting() == 0
 
 
-def test_a_broker_that_answers_nothing_is_told(bus: Bus) -> None:
+def test_a_broker_that_answers_nothing_is_reported(bus: Bus) -> None:
     """Neither to TCP, nor to AMQP."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, ExitStack() as stack:
         port = deaf.getsockname()[1]
@@ -498,12 +498,12 @@ def test_a_broker_that_answers_nothing_is_told(bus: Bus) -> None:
             wait_for_problem(s, "silent: no sign of life from the broker")
 
 
-def test_it_stops_also_where_the_broker_has_just_gone_silent(bus: Bus) -> None:
+def test_it_stops_even_if_the_broker_has_just_gone_silent(bus: Bus) -> None:
     with Proxy(bus.broker.amqps_port) as proxy, running(bus.source(port=proxy.port), Recorder()):
         proxy.swallow()
 
 
-def test_a_deleted_queue_is_made_again_and_what_it_had_delivered_is_recorded(bus: Bus) -> None:
+def test_a_deleted_queue_is_made_again_and_its_messages_are_recorded(bus: Bus) -> None:
     recorder = Recorder()
     gate = Gate(recorder)
     with running(bus.source(), recorder):
@@ -525,7 +525,7 @@ def test_a_deleted_queue_is_made_again_and_what_it_had_delivered_is_recorded(bus
 # --- a broker that refuses --------------------------------------------------------------
 
 
-def test_a_permission_withdrawn_is_told_and_its_return_heals(bus: Bus) -> None:
+def test_a_withdrawn_permission_is_reported_until_it_returns(bus: Bus) -> None:
     recorder = Recorder()
     user = ("set_permissions", "-p", VHOST, USER[0])
     with Proxy(bus.broker.amqp_port) as proxy:
@@ -544,7 +544,7 @@ def test_a_permission_withdrawn_is_told_and_its_return_heals(bus: Bus) -> None:
     assert recorder.numbers() == once(100)
 
 
-def test_a_queue_with_other_properties_is_told(bus: Bus) -> None:
+def test_a_queue_with_other_properties_is_reported(bus: Bus) -> None:
     with closing(pika.BlockingConnection(pika.URLParameters(bus.broker.admin_url))) as other:
         other.channel().queue_declare(bus.queue, durable=True, auto_delete=True)
     with running(bus.source(), Recorder(), connected=False) as source:
@@ -612,7 +612,7 @@ def refusals(
     )
 
 
-def test_it_tells_why_it_cannot_connect(
+def test_it_says_why_it_cannot_connect(
     bus: Bus, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
     for toml, expected in refusals(bus.broker, certificates, bus.directory):
@@ -635,7 +635,7 @@ NOT_AMQP = [
 
 
 @pytest.mark.parametrize("says", NOT_AMQP)
-def test_what_does_not_speak_amqp_is_told(bus: Bus, says: bytes) -> None:
+def test_a_server_that_does_not_speak_amqp_is_reported(bus: Bus, says: bytes) -> None:
     def answer() -> None:
         client, _ = server.accept()
         with client:

@@ -10,14 +10,14 @@ from busmon.ledger.ledger import LedgerWriteError
 from busmon.sources.base import Cause, ConnectionState, Disconnected, keep_connected
 
 
-def test_a_link_is_down_until_it_is_up():
+def test_a_connection_is_down_until_it_is_up() -> None:
     link = ConnectionState()
     assert (link.connected, link.problem()) == (False, "not connected yet")
     link.up()
     assert (link.connected, link.problem(), link.connects) == (True, None, 1)
 
 
-def test_a_link_that_is_lost_counts_as_disconnected_and_one_that_never_came_as_failed():
+def test_a_lost_connection_is_disconnected_and_one_never_made_failed() -> None:
     link = ConnectionState()
     link.down(Cause.LOGIN, "check the password")
     link.up()
@@ -28,12 +28,12 @@ def test_a_link_that_is_lost_counts_as_disconnected_and_one_that_never_came_as_f
     assert +link.disconnects == {Cause.SILENT: 1}
 
 
-def test_every_cause_is_there_at_zero():
+def test_every_cause_is_there_at_zero() -> None:
     link = ConnectionState()
     assert set(link.failures) == set(link.disconnects) == set(Cause)
 
 
-def test_a_stopped_link_is_not_connected_and_not_disconnected_by_anything():
+def test_a_stopped_connection_is_never_connected_nor_disconnected() -> None:
     link = ConnectionState()
     link.up()
     link.stopped()
@@ -63,7 +63,7 @@ def failing(error: Exception) -> Callable[[], None]:
     return session
 
 
-def test_pauses_double_from_half_a_second_to_thirty_with_up_to_half_taken_off():
+def test_pauses_double_from_half_a_second_to_thirty_with_jitter() -> None:
     stopping = Waits(300)
     keep_connected(
         "fedora", ConnectionState(), stopping, failing(Disconnected(Cause.NETWORK, "refused"))
@@ -88,9 +88,9 @@ def test_pauses_double_from_half_a_second_to_thirty_with_up_to_half_taken_off():
         (RecursionError(), Cause.ERROR, "error: RecursionError()"),
     ],
 )
-def test_whatever_a_session_raises_is_a_problem_told_and_the_next_one_mends_it(
+def test_whatever_a_session_raises_is_reported_until_the_next_works(
     caplog: pytest.LogCaptureFixture, error: Exception, cause: Cause, problem: str
-):
+) -> None:
     link, stopping = ConnectionState(), Waits(2)
     problems = []
 
@@ -109,7 +109,7 @@ def test_whatever_a_session_raises_is_a_problem_told_and_the_next_one_mends_it(
     assert ("Traceback" in caplog.text) == (cause is Cause.ERROR)
 
 
-def test_a_session_that_held_begins_the_backoff_anew_and_one_that_only_lasted_does_not():
+def test_only_a_session_that_received_restarts_the_backoff() -> None:
     link, stopping = ConnectionState(), Waits(4)
 
     def session() -> None:
@@ -123,7 +123,7 @@ def test_a_session_that_held_begins_the_backoff_anew_and_one_that_only_lasted_do
     assert [pause <= 0.5 for pause in stopping.pauses] == [True, False, True, False]
 
 
-def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptureFixture):
+def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
     link, stopping = ConnectionState(), Waits(1)
 
     def session() -> None:
@@ -135,7 +135,7 @@ def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptu
     assert not caplog.get_records("call")
 
 
-def test_no_session_is_begun_once_stopping():
+def test_no_session_starts_once_stopping() -> None:
     link, stopping = ConnectionState(), threading.Event()
     stopping.set()
     keep_connected("fedora", link, stopping, failing(AssertionError("begun")))
@@ -154,7 +154,7 @@ class LongWaits(threading.Event):
         return super().wait(3600)
 
 
-def test_stopping_ends_a_pause_at_once():
+def test_stopping_ends_a_pause_at_once() -> None:
     link, stopping = ConnectionState(), LongWaits()
     session = failing(Disconnected(Cause.NETWORK, "refused"))
     thread = threading.Thread(target=keep_connected, args=("fedora", link, stopping, session))

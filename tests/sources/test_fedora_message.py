@@ -74,14 +74,14 @@ class Dynamic(fedora_messaging.message.Message):
 
 
 class OwnValidation(fedora_messaging.message.Message):
-    def validate(self):
+    def validate(self) -> None:
         if "build" not in self.body:
             raise KeyError("build")
         super().validate()
 
 
 class OwnInit(fedora_messaging.message.Message):
-    def __init__(self, **arguments):
+    def __init__(self, **arguments) -> None:
         super().__init__(**arguments)
         self.build = self.body["build"]
 
@@ -121,7 +121,7 @@ def oracle(topic, header, encoding, body):
 @example({"fedora_messaging_schema": "tests.dynamic"}, "utf-8", b"{}")
 @example({"fedora_messaging_schema": "tests.own"}, "utf-8", b"{}")
 @example({"fedora_messaging_schema": "tests.init"}, "utf-8", b'{"build": 1}')
-def test_refuses_exactly_what_get_message_refuses(header, encoding, body):
+def test_refuses_exactly_what_get_message_refuses(header, encoding, body) -> None:
     outcome, wanted = oracle("a.topic", header, encoding, body)
     parsed, verdict = fedora_message.decode("a.topic", header, encoding, body)
     assert (verdict and verdict.outcome) == outcome
@@ -139,7 +139,7 @@ json_like = json_values.map(json.dumps) | st.lists(fragments, max_size=12).map("
 
 @settings(max_examples=1000, deadline=None)
 @given(json_like)
-def test_json_is_read_as_the_standard_library_reads_it(text):
+def test_json_is_read_as_the_standard_library_reads_it(text) -> None:
     def read(load):
         try:
             return repr(load(text))  # tells NaN, -0.0, 1 and 1.0 apart
@@ -173,7 +173,7 @@ def invalid(reason):
         (None, None, b"{}", None),
     ],
 )
-def test_each_refusal_has_its_reason(header, encoding, body, verdict):
+def test_each_refusal_has_its_reason(header, encoding, body, verdict) -> None:
     assert fedora_message.decode("a.topic", header, encoding, body)[1] == verdict
 
 
@@ -190,5 +190,5 @@ def test_each_refusal_has_its_reason(header, encoding, body, verdict):
         ({"sent-at": None}, None),
     ],
 )
-def test_sent_at_is_read_from_its_header(header, seconds):
+def test_sent_at_is_read_from_its_header(header, seconds) -> None:
     assert fedora_message.sent_at(header) == seconds

@@ -111,7 +111,7 @@ def test_a_bug_is_survived_and_loses_nothing(mosquitto: Mosquitto, root: str, ve
     assert recorder.numbers() == once(100)
 
 
-def test_what_is_lost_because_it_was_never_recorded_is_told(
+def test_what_is_lost_because_it_was_never_recorded_is_reported(
     mosquitto: Mosquitto, root: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = Recorder()
@@ -142,7 +142,7 @@ def test_what_was_recorded_but_not_acknowledged_is_not_counted_again(
     assert recorder.duplicates == known + before
 
 
-def test_stopped_in_the_middle_of_a_stream_it_goes_on_where_it_stopped(
+def test_stopped_in_mid_stream_it_continues_where_it_stopped(
     mosquitto: Mosquitto, root: str
 ) -> None:
     recorder = Recorder()
@@ -235,7 +235,7 @@ def test_a_broker_down_at_start_and_restarted_in_mid_stream(
 
 
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
-def test_a_network_gone_silent_is_noticed_and_heals(
+def test_a_network_gone_silent_is_noticed_and_recovers(
     mosquitto: Mosquitto, certificates: Certificates, root: str, scheme: str
 ) -> None:
     recorder = Recorder()
@@ -300,7 +300,7 @@ def refusals(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_it_tells_why_it_cannot_connect(
+def test_it_says_why_it_cannot_connect(
     mosquitto: Mosquitto,
     certificates: Certificates,
     root: str,
@@ -420,14 +420,14 @@ SUBSCRIBED = b"\x90\x04\x00\x01\x00\x01"
         ("5", [ACCEPTED, b"\xe0\x01\x98"], "network: closed by the broker: Administrative action"),
     ],
 )
-def test_what_a_broker_says_is_told(version: str, says: list[bytes], expected: str) -> None:
+def test_what_a_broker_says_is_reported(version: str, says: list[bytes], expected: str) -> None:
     with scripted(says) as url:
         bus = settings_of(url, "busmon", version=version)
         with running(bus, Recorder(), connected=False) as source:
             wait_for_problem(source, expected)
 
 
-def test_a_broker_that_does_not_answer_is_told() -> None:
+def test_a_broker_that_does_not_answer_is_reported() -> None:
     answers = {"CONNACK": [], "SUBACK": [ACCEPTED]}  # at the same time, for each takes 10 s
     with contextlib.ExitStack() as stack:
         sources = {}
@@ -439,7 +439,7 @@ def test_a_broker_that_does_not_answer_is_told() -> None:
             wait_for_problem(source, f"silent: no {missing} within 10 s")
 
 
-def test_a_lower_quality_of_service_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lower_quality_of_service_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with (
         scripted([ACCEPTED, b"\x90\x04\x00\x01\x00\x00"], then_close=False) as url,
         running(settings_of(url, "busmon"), Recorder()),

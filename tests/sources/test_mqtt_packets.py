@@ -73,7 +73,7 @@ MALFORMED_5 = [
         *(("3.1.1", *malformed) for malformed in [*MALFORMED, (topic("") + b"{}", 0)]),
     ],
 )
-def test_a_malformed_publish_ends_the_connection_and_nothing_before_it_is_lost(
+def test_a_malformed_publish_ends_the_connection_and_loses_nothing(
     version: str, rest: bytes, qos: int
 ) -> None:
     five = version == "5"
@@ -88,7 +88,7 @@ def test_a_malformed_publish_ends_the_connection_and_nothing_before_it_is_lost(
     assert recorder.numbers() == once(1)
 
 
-def test_acknowledgements_that_the_socket_takes_in_parts_arrive_whole_and_in_order() -> None:
+def test_acknowledgements_sent_in_parts_arrive_whole_and_in_order() -> None:
     recorder = Recorder()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

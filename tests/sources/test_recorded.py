@@ -63,7 +63,7 @@ def ids(*records: Any) -> list[str]:
         (b'{"topic": "a", "body": {}, "headers": []}', "not-record"),
     ],
 )
-def test_a_bad_line_is_invalid_and_the_rest_goes_on(line: bytes, reason: str) -> None:
+def test_a_bad_line_is_invalid_and_the_rest_is_read(line: bytes, reason: str) -> None:
     bad, good = explain(read([line, *lines(COPR)], "a-file", "a-bus"), books(None, Rules()))
     assert (bad.id, bad.outcome, bad.reason) == ("a-file:1", "invalid", reason)
     assert (good.id, good.outcome) == ("one", "handled")
@@ -97,7 +97,7 @@ def test_a_record_says_what_came_over_the_wire() -> None:
     assert started <= message.received_at <= time.time()
 
 
-def test_equal_lines_without_an_id_are_two_messages_but_the_same_when_read_again() -> None:
+def test_equal_lines_without_an_id_are_two_messages() -> None:
     first = ids(PUSH, PUSH, COPR)
     assert len(set(first)) == 3
     assert first == ids(PUSH, PUSH, COPR)
@@ -240,7 +240,7 @@ def test_a_bad_line_is_reported_by_file_and_line_and_counted(
     assert caplog.messages == [f"recorded: {file}:2: not-json"]
 
 
-def test_a_file_that_cannot_be_read_is_told_and_the_others_are_replayed(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_and_the_others_are_replayed(tmp_path: Path) -> None:
     good = written(tmp_path / "good.jsonl", *lines(COPR))
     cut = written(tmp_path / "cut.jsonl.gz", gzip.compress(lines(PUSH)[0] * 9)[:-9])
     missing = written(tmp_path / "missing.jsonl")

@@ -104,7 +104,7 @@ def running(
     ],
     indirect=["broker"],
 )
-def test_5000_messages_are_counted_exactly_those_sent_while_the_source_is_down_too(
+def test_5000_messages_are_counted_even_those_sent_while_it_is_down(
     broker: Broker, published: str, subscribed: str | None, settings: dict[str, Any]
 ) -> None:
     settings = broker.settings | settings
@@ -151,7 +151,7 @@ def test_every_subscription_of_a_session_is_acknowledged(broker: Broker, ack: st
     [("activemq", "stop"), ("activemq", "kill"), ("rabbitmq", "kill")],
     indirect=["broker"],
 )
-def test_a_broker_that_ends_in_mid_stream_loses_nothing_and_doubles_nothing(
+def test_a_broker_that_ends_in_mid_stream_loses_and_doubles_nothing(
     broker: Broker, how: str
 ) -> None:
     topic = f"/topic/test.restarted.{how}"
@@ -196,7 +196,7 @@ def test_a_source_that_starts_before_its_broker_connects_when_it_comes(
             activemq.start()
 
 
-def test_where_a_broker_fails_the_next_one_is_taken(activemq: ActiveMQ) -> None:
+def test_if_a_broker_fails_the_next_one_is_taken(activemq: ActiveMQ) -> None:
     recorder = Recorder()
     with Proxy(activemq.port) as first, Proxy(activemq.port) as second:
         ports = (free_port(), first.port, second.port)
@@ -258,7 +258,7 @@ def test_a_client_certificate_is_a_login(rabbitmq: RabbitMQ, certificates: Certi
     rabbitmq.delete_queue(queue)
 
 
-def test_what_keeps_a_source_from_its_broker_is_told_with_what_to_check(
+def test_what_keeps_a_source_from_its_broker_is_explained(
     activemq: ActiveMQ, rabbitmq: RabbitMQ, certificates: Certificates
 ) -> None:
     plain, tls, rabbit = activemq.port, activemq.tls_port, rabbitmq.stomp_port
@@ -364,7 +364,7 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
     assert max(sizes) < BATCH_SIZE + 2 * size
 
 
-def test_a_deleted_queue_is_told_and_made_anew(rabbitmq: RabbitMQ) -> None:
+def test_a_deleted_queue_is_reported_and_made_again(rabbitmq: RabbitMQ) -> None:
     user, passcode = RABBIT_USER
     login = {"vhost": VHOST, "login": user, "passcode": passcode}
     topic = "/topic/test.deleted"
@@ -433,7 +433,7 @@ def test_a_stopped_source_leaves_no_thread_and_no_connection_behind(broker: Brok
         ("version:1.1\nheart-beat:1000,1000", "network: .*the broker speaks STOMP 1.1, not 1.2"),
     ],
 )
-def test_a_broker_without_heartbeats_is_warned_of_and_an_old_one_refused(
+def test_a_broker_without_heartbeats_is_warned_of_an_old_one_refused(
     answer: str, problem: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -454,7 +454,7 @@ def test_a_broker_without_heartbeats_is_warned_of_and_an_old_one_refused(
     assert f"127.0.0.1:{port} sends no heart-beats" in caplog.text
 
 
-def test_messages_are_acknowledged_one_by_one_where_the_broker_has_lost_count() -> None:
+def test_messages_are_acknowledged_singly_if_the_broker_lost_count() -> None:
     """ActiveMQ, restarted, can send some twice; then it refuses each cumulative acknowledgement."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
@@ -571,7 +571,7 @@ def test_the_time_of_sending_is_a_header_in_milliseconds(
     assert made(headers).sent_at == sent_at
 
 
-def test_a_message_is_known_again_by_a_header_or_by_what_it_says() -> None:
+def test_a_message_is_identified_by_a_header_or_its_content() -> None:
     headers = {"destination": "/topic/a", "message-id": "m1", "redelivered": "true"}
     at_activemq = made(headers)
     assert (at_activemq.id, at_activemq.digest_id, at_activemq.redelivered) == ("m1", False, True)
@@ -626,7 +626,7 @@ def test_only_topics_are_made_durable_and_only_for_a_client_with_a_name() -> Non
         ({"client_id": ""}, "client_id", "at least 1 character"),
     ],
 )
-def test_settings_that_can_not_work_are_refused(
+def test_settings_that_cannot_work_are_refused(
     settings: dict[str, Any], place: str, text: str
 ) -> None:
     with pytest.raises(ValidationError) as error:

@@ -76,7 +76,7 @@ def ids(bench: Bench) -> list[object]:
     return sorted(int(str(row[0]).removeprefix("id ")) for row in bench.stored())
 
 
-def test_every_report_arrives_in_batches():
+def test_every_report_arrives_in_batches() -> None:
     bench = Bench()
     with served(bench) as url, sending(filled(3 * BATCH + 7), url):
         wait_until(lambda: len(ids(bench)) == 3 * BATCH + 7)
@@ -84,7 +84,7 @@ def test_every_report_arrives_in_batches():
     assert bench.value("busmon_tap_reports_total", bus="fedora", state="dropped") == 3 * BATCH + 7
 
 
-def test_at_the_end_what_is_left_is_sent():
+def test_at_the_end_what_is_left_is_sent() -> None:
     bench = Bench()
     buffer = Buffer()
     with served(bench) as url, sending(buffer, url):
@@ -94,7 +94,7 @@ def test_at_the_end_what_is_left_is_sent():
     assert len(ids(bench)) == 2 * BATCH + 1
 
 
-def test_while_busmon_is_away_the_buffer_keeps_the_newest_and_busmon_hears_of_the_losses():
+def test_a_full_buffer_keeps_the_newest_and_reports_the_losses() -> None:
     bench = Bench()
     port = free_port()
     buffer = filled(1000, most=300)
@@ -111,7 +111,7 @@ def test_while_busmon_is_away_the_buffer_keeps_the_newest_and_busmon_hears_of_th
     assert bench.value("busmon_tap_reports_total", bus="fedora", state="dropped") == 500
 
 
-def test_a_redirect_is_not_followed_with_the_token():
+def test_a_redirect_is_not_followed_with_the_token() -> None:
     with (
         answering(200) as (other, stolen),
         answering(307, Location=f"{other}/v1/reports") as (url, posted),
@@ -122,7 +122,7 @@ def test_a_redirect_is_not_followed_with_the_token():
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_what_busmon_would_never_take_is_counted_as_lost(status, caplog):
+def test_what_busmon_would_never_take_is_counted_as_lost(status, caplog) -> None:
     buffer = filled(BATCH + 1)
     with answering(status, 200) as (url, posted), sending(buffer, url):
         wait_until(lambda: len(posted) == 2, what="the next batch")
@@ -131,7 +131,7 @@ def test_what_busmon_would_never_take_is_counted_as_lost(status, caplog):
 
 
 @pytest.mark.parametrize("status", [301, 401, 404, 503])
-def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(status, caplog):
+def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(status, caplog) -> None:
     with answering(status, 200) as (url, posted), sending(filled(1), url):
         wait_until(lambda: len(posted) == 2, what="a second try")
     assert all(b'"seq": 1,' in content and b'"id 0"' in content for content in posted[:2])
@@ -139,7 +139,7 @@ def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(status, caplog):
     assert TOKEN not in caplog.text
 
 
-def test_the_certificate_of_busmon_is_checked(certificates: Certificates, caplog):
+def test_the_certificate_of_busmon_is_checked(certificates: Certificates, caplog) -> None:
     certificate, key = certificates.server
     bench, buffer = Bench(), filled(1)
     with served(bench, certificate=certificate, key=key) as url:
@@ -164,14 +164,14 @@ def test_the_certificate_of_busmon_is_checked(certificates: Certificates, caplog
         ("http://busmon", "caf\xe9"),
     ],
 )
-def test_an_address_that_is_none_is_refused_without_its_secrets(url, token):
+def test_an_address_that_is_none_is_refused_without_its_secrets(url, token) -> None:
     with pytest.raises(ValueError, match=r"(?i)port|url|token") as error:
         Address.of(url, "fedora", token, None)
     assert "password" not in str(error.value)
 
 
 @pytest.mark.parametrize("identity", [None, ""])
-def test_a_message_without_an_id_is_not_reported(identity):
+def test_a_message_without_an_id_is_not_reported(identity) -> None:
     """busmon would refuse an empty one, and with it all that is sent together."""
     buffer = Buffer()
     buffer.add(TapReport(identity, "a.topic", "dropped", None))

@@ -146,7 +146,9 @@ def reports_url(busmon: Busmon) -> str:
     return f"{busmon.url}/v1/reports"
 
 
-def test_busmon_knows_of_each_message_what_the_listener_did(tmp_path, busmon, listener, redis):
+def test_busmon_knows_what_the_listener_did_with_each_message(
+    tmp_path, busmon, listener, redis
+) -> None:
     busmon.start()
     listener.tap(reports_url(busmon))
     listener.start()
@@ -163,9 +165,9 @@ def test_busmon_knows_of_each_message_what_the_listener_did(tmp_path, busmon, li
 
 
 @pytest.mark.parametrize("end", ["raise", "pass to nobody"])
-def test_a_callback_that_raises_ends_the_listener_as_before_and_its_report_arrives(
+def test_a_callback_that_raises_ends_the_listener_and_is_reported(
     tmp_path, busmon, listener, end
-):
+) -> None:
     busmon.start()
     listener.tap(reports_url(busmon))
     listener.start()
@@ -175,7 +177,7 @@ def test_a_callback_that_raises_ends_the_listener_as_before_and_its_report_arriv
     assert listener.drain(listener.queue) == ids[1:]
 
 
-def test_while_busmon_is_away_the_tap_keeps_its_reports(tmp_path, busmon, listener):
+def test_while_busmon_is_away_the_tap_keeps_its_reports(tmp_path, busmon, listener) -> None:
     busmon.start()
     listener.tap(reports_url(busmon))
     listener.start()
@@ -190,7 +192,7 @@ def test_while_busmon_is_away_the_tap_keeps_its_reports(tmp_path, busmon, listen
     assert reports(tmp_path) == told(first, ["pass", "drop"]) | told(second, ["drop", "pass"])
 
 
-def test_a_killed_listener_leaves_a_time_without_data(tmp_path, busmon, listener):
+def test_a_killed_listener_leaves_a_time_without_data(tmp_path, busmon, listener) -> None:
     """What it had not reported yet is nowhere, so nothing may be called missing."""
     busmon.start()
     listener.tap(reports_url(busmon))
@@ -208,7 +210,9 @@ def covered(directory: Path) -> list[tuple[int, int]]:
         return db.execute("SELECT since, until FROM observed ORDER BY since").fetchall()
 
 
-def test_a_wrong_token_is_told_once_and_the_listener_goes_on(tmp_path, busmon, listener):
+def test_a_wrong_token_is_logged_once_and_the_listener_continues(
+    tmp_path, busmon, listener
+) -> None:
     busmon.start()
     listener.tap(reports_url(busmon), token="s3cret-but-wrong")
     listener.start()
@@ -226,7 +230,7 @@ def test_a_wrong_token_is_told_once_and_the_listener_goes_on(tmp_path, busmon, l
     assert listener.terminate() == 0
 
 
-def test_a_busmon_that_never_answers_holds_up_neither_the_listener_nor_its_end(listener):
+def test_a_busmon_that_never_answers_does_not_hold_up_the_listener(listener) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         listener.tap(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/reports")
         with listener:
@@ -245,7 +249,9 @@ CALLBACKS = [
 
 
 @pytest.mark.parametrize(("callback", "end"), CALLBACKS)
-def test_the_tap_changes_nothing_of_what_a_callback_does(tmp_path, rabbitmq, redis, callback, end):
+def test_the_tap_changes_nothing_of_what_a_callback_does(
+    tmp_path, rabbitmq, redis, callback, end
+) -> None:
     what = ["drop", "Nack", "pass", "Drop"]
     plain = Listener(tmp_path / "plain", rabbitmq, redis, callback)
     tapped = Listener(tmp_path / "tapped", rabbitmq, redis, callback)
@@ -271,7 +277,9 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(tmp_path, rabbitmq, red
 
 
 @pytest.mark.parametrize("callback", ["missing", "number", "NoCallback", "Unmakeable"])
-def test_a_callback_that_is_none_is_refused_as_without_the_tap(tmp_path, rabbitmq, redis, callback):
+def test_what_is_no_callback_is_refused_as_without_the_tap(
+    tmp_path, rabbitmq, redis, callback
+) -> None:
     plain = Listener(tmp_path / "plain", rabbitmq, redis, callback)
     tapped = Listener(tmp_path / "tapped", rabbitmq, redis, callback)
     tapped.tap("http://127.0.0.1:9/v1/reports", callback)
@@ -303,9 +311,9 @@ def run(server: Server) -> subprocess.Popen[bytes]:
         ({"url": "https://busmon", "ca": "/nowhere"}, "No such file"),
     ],
 )
-def test_with_wrong_settings_of_its_own_the_tap_says_so_and_the_listener_works(
+def test_wrong_settings_of_the_tap_are_logged_and_the_listener_works(
     listener, settings, problem
-):
+) -> None:
     listener.tap(**{"url": "http://127.0.0.1:9"} | settings)
     with listener:
         listener.publish("drop")
@@ -315,7 +323,7 @@ def test_with_wrong_settings_of_its_own_the_tap_says_so_and_the_listener_works(
         assert TOKEN not in listener.output()
 
 
-def test_the_tap_loads_nothing_that_a_listener_has_not():
+def test_the_tap_loads_nothing_that_a_listener_has_not() -> None:
     script = "import sys, fedora_messaging.cli; old = {*sys.modules}; import busmon.tap;" + (
         "print(*sorted({*sys.modules} - old))"
     )

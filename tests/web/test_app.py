@@ -3,6 +3,7 @@
 import gzip
 from base64 import b64encode
 from dataclasses import dataclass
+from typing import Never
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -56,7 +57,7 @@ def ask(app, path, method="GET", query="", **environ) -> Answer:
 @pytest.mark.parametrize(
     "path", ["/live", "/-/healthy", "/ready", "/-/ready", "/metrics", "/v1/status", "/"]
 )
-def test_head_is_get_without_the_body(path):
+def test_head_is_get_without_the_body(path) -> None:
     app = make(page=lambda: "<p>café</p>")
     get, head = ask(app, path), ask(app, path, "HEAD")
     assert get.status == head.status == "200 OK"
@@ -69,7 +70,7 @@ def test_head_is_get_without_the_body(path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
 @pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/v1/status", "/"])
-def test_only_get_and_head_are_allowed(path, method):
+def test_only_get_and_head_are_allowed(path, method) -> None:
     answer = ask(make(), path, method)
     assert (answer.status, answer.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
 
@@ -97,18 +98,18 @@ def test_only_get_and_head_are_allowed(path, method):
     ],
 )
 @pytest.mark.parametrize("settings", [Web(), Web(token="secret")])
-def test_anything_else_is_not_found(path, settings):
+def test_anything_else_is_not_found(path, settings) -> None:
     assert ask(make(settings), path).status == "404 Not Found"
 
 
-def test_live_whatever_is_wrong():
+def test_live_whatever_is_wrong() -> None:
     app = make(problems=lambda: ["fedora: tls: no"])
     for path in ("/live", "/-/healthy"):
         answer = ask(app, path)
         assert (answer.status, answer.body) == ("200 OK", b"live\n")
 
 
-def test_ready_says_what_is_wrong_line_by_line():
+def test_ready_says_what_is_wrong_line_by_line() -> None:
     wrong = ["fedora: login: refused", "ledger: disk\nfull \udc80"]
     app = make(problems=lambda: wrong)
     for path in ("/ready", "/-/ready"):
@@ -120,7 +121,7 @@ def test_ready_says_what_is_wrong_line_by_line():
     assert (answer.status, answer.body) == ("200 OK", b"ready\n")
 
 
-def test_each_source_that_does_not_receive_is_a_problem():
+def test_each_source_that_does_not_receive_is_a_problem() -> None:
     connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
     ledger = Ledger(":memory:")
     assert problems(connections, ledger) == [
@@ -154,7 +155,7 @@ PROMETHEUS = (
         (PROMETHEUS, OPENMETRICS, parse_openmetrics),
     ],
 )
-def test_the_format_is_negotiated(accept, content_type, parse):
+def test_the_format_is_negotiated(accept, content_type, parse) -> None:
     answer = ask(make(), "/metrics", HTTP_ACCEPT=accept)
     assert answer.headers["Content-Type"].startswith(content_type)
     assert "busmon_build" in " ".join(family.name for family in parse(answer.body.decode()))
@@ -172,7 +173,7 @@ def test_the_format_is_negotiated(accept, content_type, parse):
         ("br, gzip ; q=0.01", True),
     ],
 )
-def test_the_body_is_packed_where_the_client_takes_it(accept_encoding, packed):
+def test_the_body_is_compressed_if_the_client_accepts_it(accept_encoding, packed) -> None:
     answer = ask(make(), "/metrics", HTTP_ACCEPT_ENCODING=accept_encoding)
     assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
     assert b"# HELP busmon" in (gzip.decompress(answer.body) if packed else answer.body)
@@ -189,7 +190,7 @@ def test_the_body_is_packed_where_the_client_takes_it(accept_encoding, packed):
         ("name[]=no_such_metric", set()),
     ],
 )
-def test_metrics_can_be_chosen_by_name(query, names):
+def test_metrics_can_be_chosen_by_name(query, names) -> None:
     answer = ask(make(), "/metrics", query=query)
     assert {family.name for family in parse_text(answer.body.decode())} == names
 
@@ -228,7 +229,7 @@ WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
         (Web(), "Bearer anything", "200 OK"),
     ],
 )
-def test_what_is_private_needs_the_credentials(settings, authorization, status, path):
+def test_what_is_private_needs_the_credentials(settings, authorization, status, path) -> None:
     answer = ask(make(settings), path, HTTP_AUTHORIZATION=authorization)
     assert answer.status == status
     if status.startswith("401"):
@@ -240,7 +241,7 @@ def test_what_is_private_needs_the_credentials(settings, authorization, status, 
 @pytest.mark.parametrize(
     ("settings", "wrong"), [(TOKEN, "Bearer wrong"), (LOGIN, basic("wrong:wrong"))]
 )
-def test_credentials_are_compared_by_what_takes_as_long_for_any(settings, wrong, monkeypatch):
+def test_credentials_are_compared_in_constant_time(settings, wrong, monkeypatch) -> None:
     """Else the time of a refusal would tell how much of a guess is right."""
     app = make(settings)
     assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "401 Unauthorized"
@@ -250,16 +251,16 @@ def test_credentials_are_compared_by_what_takes_as_long_for_any(settings, wrong,
 
 @pytest.mark.parametrize("settings", [TOKEN, LOGIN])
 @pytest.mark.parametrize("path", ["/live", "/-/healthy", "/ready", "/-/ready"])
-def test_the_health_checks_need_no_credentials(settings, path):
+def test_the_health_checks_need_no_credentials(settings, path) -> None:
     assert ask(make(settings), path).status == "200 OK"
 
 
 class Broken:
-    def collect(self):
+    def collect(self) -> Never:
         raise RuntimeError("a bug")
 
 
-def test_a_bug_is_logged_and_answered(caplog):
+def test_a_bug_is_logged_and_answered(caplog) -> None:
     registry = CollectorRegistry()
     registry.register(Broken())
     answer = ask(make_app(Web(), registry, list, str), "/metrics")
@@ -268,7 +269,7 @@ def test_a_bug_is_logged_and_answered(caplog):
     assert "RuntimeError: a bug" in caplog.text
 
 
-def test_the_page_shows_each_bus_with_its_counts():
+def test_the_page_shows_each_bus_with_its_counts() -> None:
     connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
     connections["fedora"].up()
     tallies = {
@@ -284,7 +285,7 @@ def test_the_page_shows_each_bus_with_its_counts():
     assert "<title>busmon: ready</title>" in render(connections, tallies, [], "1.2.3", NOW, WELL)
 
 
-def test_the_page_shows_whose_fault_it_is_and_why():
+def test_the_page_shows_whose_fault_it_is_and_why() -> None:
     page = render({"fedora": ConnectionState()}, {}, [], "1.2.3", NOW, WELL)
     assert '<p class="good">All is well</p>' in page
     assert "<li>fedora: connected</li>" in page
@@ -297,12 +298,12 @@ def test_the_page_shows_whose_fault_it_is_and_why():
 @pytest.mark.parametrize(
     ("age", "told"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
 )
-def test_the_page_tells_how_old_the_newest_message_is(age, told):
+def test_the_page_shows_how_old_the_newest_message_is(age, told) -> None:
     tallies = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
     assert f">{told} ago<" in render({"fedora": ConnectionState()}, tallies, [], "1.2.3", NOW, WELL)
 
 
-def test_the_page_escapes_whatever_it_shows():
+def test_the_page_escapes_whatever_it_shows() -> None:
     evil = "<script>alert('x')</script>{0}&\""
     page = render(
         {evil: ConnectionState()}, {}, [evil], evil, NOW, Verdict(FaultKind.BUS, "", (evil,))
@@ -311,7 +312,7 @@ def test_the_page_escapes_whatever_it_shows():
     assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 4
 
 
-def test_the_page_is_sent_as_html_that_loads_nothing():
+def test_the_page_is_sent_as_html_that_loads_nothing() -> None:
     ledger = Ledger(":memory:")
     ledger.record(judged(1, at=NOW))
     app = make(

@@ -80,7 +80,7 @@ def hosts() -> list[str]:
 
 
 @pytest.mark.parametrize("host", hosts())
-def test_its_url_has_the_port_it_really_listens_on(host):
+def test_its_url_has_the_port_it_really_listens_on(host) -> None:
     with serving(Web(listen=f"{host}:0")) as server:
         assert server.url.startswith(f"http://{host}:")
         assert get(server, "/live").text == "live\n"
@@ -93,13 +93,13 @@ def plain() -> Iterator[WebServer]:
         yield server
 
 
-def test_it_tells_no_versions(plain):
+def test_it_shows_no_versions(plain) -> None:
     assert get(plain, "/live").getheader("Server") == "busmon"
     assert b"Python" not in raw(plain, b"nonsense\r\n\r\n")
 
 
 @pytest.mark.parametrize("settings", [Web(listen="127.0.0.1:0"), None])
-def test_a_client_that_says_nothing_stops_no_other_and_is_ended(settings, certificates):
+def test_a_client_that_says_nothing_stops_no_other_and_is_ended(settings, certificates) -> None:
     settings = settings or tls_settings(certificates)
     client = trusting(certificates) if settings.certificate else None
     with (
@@ -112,7 +112,7 @@ def test_a_client_that_says_nothing_stops_no_other_and_is_ended(settings, certif
         assert rest(silent) == rest(slow) == b""
 
 
-def test_a_client_that_reads_nothing_is_ended():
+def test_a_client_that_reads_nothing_is_ended() -> None:
     left = threading.Event()
 
     def endless(_environ, start_response):
@@ -132,7 +132,7 @@ def test_a_client_that_reads_nothing_is_ended():
     server.stop()
 
 
-def test_of_too_many_connections_the_oldest_is_ended():
+def test_of_too_many_connections_the_oldest_is_ended() -> None:
     with serving(Web(listen="127.0.0.1:0"), longest=60, most=3) as server:
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(4)]
         assert clients[0].recv(1) == b""
@@ -144,7 +144,7 @@ def test_of_too_many_connections_the_oldest_is_ended():
             client.close()
 
 
-def test_after_stop_the_port_is_free_and_the_connections_are_ended():
+def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
     with serving(Web(listen="127.0.0.1:0"), longest=60) as server:
         host, port = address(server)
         client = socket.create_connection((host, port), timeout=30)
@@ -157,11 +157,11 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended():
         assert get(server, "/live").status == 200
 
 
-def test_it_can_be_stopped_before_it_is_started():
+def test_it_can_be_stopped_before_it_is_started() -> None:
     WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), CollectorRegistry(), list, str)).stop()
 
 
-def test_a_port_in_use_is_told(plain):
+def test_a_port_in_use_is_reported(plain) -> None:
     listen = f"127.0.0.1:{address(plain)[1]}"
     with pytest.raises(OSError, match=f"^can't listen on {listen}: Address already in use$"):
         WebServer(Web(listen=listen), print)
@@ -174,7 +174,7 @@ def test_a_port_in_use_is_told(plain):
         (f"{'x' * 64}.org:1", "no such host"),
     ],
 )
-def test_an_address_that_is_not_this_machine_s_is_told(listen, reason):
+def test_an_address_of_another_machine_is_reported(listen, reason) -> None:
     with pytest.raises(OSError, match=f"^can't listen on {listen}: {reason}$"):
         WebServer(Web(listen=listen), print)
 
@@ -191,14 +191,14 @@ def trusting(certificates: Certificates, pair=None) -> ssl.SSLContext:
     return context
 
 
-def test_it_serves_tls_and_nothing_else_then(certificates):
+def test_it_serves_tls_and_nothing_else_then(certificates) -> None:
     with serving(tls_settings(certificates)) as server:
         assert server.url.startswith("https://localhost:")
         assert get(server, "/metrics", trusting(certificates)).status == 200
         assert not raw(server, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP")
 
 
-def test_tls_before_1_2_is_refused(certificates):
+def test_tls_before_1_2_is_refused(certificates) -> None:
     old = trusting(certificates)
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
@@ -209,7 +209,7 @@ def test_tls_before_1_2_is_refused(certificates):
         get(server, "/metrics", old)
 
 
-def test_a_client_certificate_is_asked_of_all_but_the_health_checks(certificates):
+def test_a_client_certificate_is_asked_of_all_but_the_health_checks(certificates) -> None:
     with serving(tls_settings(certificates, client_ca=certificates.ca)) as server:
         known = trusting(certificates, certificates.client("prometheus"))
         unknown = trusting(certificates, certificates.untrusted_client("prometheus"))
@@ -224,13 +224,13 @@ def test_a_client_certificate_is_asked_of_all_but_the_health_checks(certificates
             get(server, "/live", unknown)
 
 
-def test_a_renewed_certificate_is_served_without_a_restart(certificates, tmp_path, caplog):
+def test_a_renewed_certificate_is_served_without_a_restart(certificates, tmp_path, caplog) -> None:
     caplog.set_level("INFO")
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     anyone = ssl.create_default_context()
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
 
-    def put(source, target, renewal):
+    def put(source, target, renewal) -> None:
         shutil.copy(source, target)
         os.utime(target, (renewal, renewal))  # whatever the file system's clock can tell apart
 
@@ -255,7 +255,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(certificates, tmp_pat
         assert served(server) == der(other[0])
 
 
-def test_a_key_that_is_not_the_certificate_s_is_told(certificates):
+def test_a_key_of_another_certificate_is_reported(certificates) -> None:
     certificate, key = certificates.server[0], certificates.client("another")[1]
     settings = Web(certificate=certificate, key=key)
     with pytest.raises(OSError, match=r"^can't serve TLS with .*: KEY_VALUES_MISMATCH$"):
@@ -263,14 +263,14 @@ def test_a_key_that_is_not_the_certificate_s_is_told(certificates):
 
 
 @pytest.mark.parametrize("content", [b"", b"no certificate"])
-def test_a_certificate_that_is_none_is_told(certificates, tmp_path, content):
+def test_what_is_no_certificate_is_reported(certificates, tmp_path, content) -> None:
     (tmp_path / "none.pem").write_bytes(content)
     settings = Web(certificate=tmp_path / "none.pem", key=certificates.server[1])
     with pytest.raises(OSError, match=r"^can't serve TLS with .*none.pem, .*: .*PEM"):
         WebServer(settings, print)
 
 
-def test_an_encrypted_key_is_told_and_not_asked_for_at_the_terminal(certificates, tmp_path):
+def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(certificates, tmp_path) -> None:
     certificate, key = certificates.server
     secret = serialization.BestAvailableEncryption(b"secret")
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8

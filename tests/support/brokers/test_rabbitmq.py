@@ -16,7 +16,7 @@ def listener(configuration: Path) -> Server:
     )
 
 
-def test_listener_logs_in_by_certificate_and_receives(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+def test_a_listener_logs_in_by_certificate_and_receives(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     message = Publication(topic="org.fedoraproject.prod.copr.build.end")
     with listener(rabbitmq.fedora_toml(tmp_path / "listener.toml")) as consumer:
         wait_until(lambda: consumer.logged("Successfully registered"), what="the listener")
@@ -24,7 +24,9 @@ def test_listener_logs_in_by_certificate_and_receives(rabbitmq: RabbitMQ, tmp_pa
         wait_until(lambda: consumer.logged(f"(message id {message.message_id})"), what="a message")
 
 
-def test_listener_may_only_use_queues_named_like_a_uuid(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+def test_a_listener_may_only_use_queues_named_like_a_uuid(
+    rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
     with listener(rabbitmq.fedora_toml(tmp_path / "listener.toml", queue="packit")) as consumer:
         assert consumer.wait() != 0
         assert consumer.logged("access to queue 'packit' in vhost '/public_pubsub' refused")
