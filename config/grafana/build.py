@@ -1,4 +1,4 @@
-"""Builds the dashboards: `python config/grafana/build.py [FOLDER]`, by default into dashboards/."""
+"""Build the dashboards: `python config/grafana/build.py [FOLDER]`; the default is dashboards/."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent / "dashboards"
 
 
 def main() -> None:
-    """Write a file for each dashboard, named as it is known to Grafana."""
+    """Write a file for each dashboard, named after its uid in Grafana."""
     folder = Path(*sys.argv[1:2]) if sys.argv[1:] else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for dashboard in (bus.build(), pods.build()):

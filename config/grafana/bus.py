@@ -1,7 +1,9 @@
 """The dashboard *Bus volume and gaps*: what the buses bring, and what becomes of it."""
 
 from bus_gaps import DELIVERY, GAPS
+from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.common import BigValueTextMode
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from panels import (
     GREEN,
@@ -9,217 +11,221 @@ from panels import (
     NAMESPACE,
     RED,
     YELLOW,
+    Column,
     Query,
+    add_panels,
     annotation,
-    board,
-    columns,
-    graph,
-    row,
-    summary,
+    graph_panel,
+    new_dashboard,
+    stat_panel,
+    table_panel,
+    value_texts,
     variable,
 )
 from queries import (
-    A_MINUTE,
     BUS,
-    HOP,
-    SERIES,
+    MESSAGE_LABELS,
+    PER_MINUTE,
+    STAGE_LABELS,
     TOPIC,
-    foreign,
-    growth,
-    named,
-    newest,
-    pace,
+    current,
+    increase,
+    others_per_minute,
+    per_minute,
+    with_short_topic,
 )
 
-RIGHT, WRONG = [(None, GREY), (0, GREEN), (1, RED)], [(None, RED), (1, GREEN)]
+ZERO_IS_WELL = [(None, GREY), (0, GREEN), (1, RED)]
+ONE_IS_WELL = [(None, RED), (1, GREEN)]
 
-FAULT = newest("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind") + " == 1"
-WELL = newest("busmon_verdict", f'{NAMESPACE},kind="none"', "kind") + " == 1"
-MISSING = growth("busmon_audit_missing_total", TOPIC, HOP)
-RECOVERED = growth("busmon_audit_recovered_total", TOPIC, HOP)
-EXPECTED = newest("busmon_topic_expected_since_last_messages", TOPIC, "bus, topic")
-LIMIT = newest("busmon_topic_silence_limit_messages", TOPIC, "bus, topic")
+FAULT = current("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind") + " == 1"
+ALL_IS_WELL = current("busmon_verdict", f'{NAMESPACE},kind="none"', "kind") + " == 1"
+MISSING = increase("busmon_audit_missing_total", TOPIC, STAGE_LABELS)
+RECOVERED = increase("busmon_audit_recovered_total", TOPIC, STAGE_LABELS)
+EXPECTED = current("busmon_topic_expected_since_last_messages", TOPIC, "bus, topic")
+LIMIT = current("busmon_topic_silence_limit_messages", TOPIC, "bus, topic")
+LAST_MESSAGE = current("busmon_last_message_timestamp_seconds", TOPIC, "bus, topic")
+BASELINE_READY = current("busmon_topic_baseline_ready", TOPIC, "bus, topic")
+MESSAGES = increase("busmon_messages_total", TOPIC, MESSAGE_LABELS)
+MESSAGES_1H = increase("busmon_messages_total", TOPIC, MESSAGE_LABELS, "1h")
 HANDLED = TOPIC + ',outcome="handled"'
-PROCESSED = foreign("events_processed_total")
-WEBHOOKS = foreign("github_webhook_calls_total", NAMESPACE + ',result="accepted"')
-RECEIVED = '{0},task="task.steve_jobs.process_message",{1}'
+HANDLED_1H = increase("busmon_messages_total", HANDLED, MESSAGE_LABELS, "1h")
+PROCESSED = others_per_minute("events_processed_total")
+WEBHOOKS = others_per_minute("github_webhook_calls_total", NAMESPACE + ',result="accepted"')
+PROCESS_MESSAGE = 'task="task.steve_jobs.process_message"'
 
 AT_A_GLANCE = [
-    summary(
-        "Whose fault",
-        "The verdict of busmon: the most upstream of all faults. `busmon status` and busmon's"
-        " own page give the evidence.",
-        Query(f'0 * ({FAULT}) or label_replace({WELL}, "kind", "all is well", "", "")', "{{kind}}"),
-        steps=WRONG,
+    # A verdict other than "none" hides "none". Times 0, it is below the green step.
+    stat_panel(
+        "Verdict: whose fault",
+        "Whose fault it is, by busmon's verdict. Of several faults, it names the most upstream"
+        " one. `busmon status` and busmon's own page give the evidence.",
+        Query(
+            f'0 * ({FAULT}) or label_replace({ALL_IS_WELL}, "kind", "all is well", "", "")',
+            "{{kind}}",
+        ),
+        steps=ONE_IS_WELL,
         span=5,
-        names=True,
-        none="busmon does not answer",
-    ),
-    summary(
+    )
+    .text_mode(BigValueTextMode.NAME)
+    .no_value("busmon does not answer"),
+    stat_panel(
         "Connected",
-        "Whether busmon itself is connected and subscribed. While it is not, it sees no gap.",
-        Query(newest("busmon_bus_connected", BUS, "bus"), "{{bus}}"),
-        steps=WRONG,
+        "Whether busmon itself is connected and subscribed to the bus. While it is not, it"
+        " cannot see gaps.",
+        Query(current("busmon_bus_connected", BUS, "bus"), "{{bus}}"),
+        steps=ONE_IS_WELL,
         span=5,
-        words={"0": ("cut", RED), "1": ("yes", GREEN)},
-    ),
-    summary(
-        "Blind",
-        "How long, in the time shown, busmon did not receive from the bus.",
-        Query(growth("busmon_blind_seconds_total", BUS, "bus"), "{{bus}}"),
+    ).mappings([value_texts({"0": ("no", RED), "1": ("yes", GREEN)})]),
+    stat_panel(
+        "Blind time",
+        "How long busmon did not receive from the bus, in the time range shown.",
+        Query(increase("busmon_blind_seconds_total", BUS, "bus"), "{{bus}}"),
         steps=[(None, GREY), (0, GREEN), (30, YELLOW), (300, RED)],
         span=5,
-        unit=units.Seconds,
-    ),
-    summary(
+    ).unit(units.Seconds),
+    stat_panel(
         "Silent topics",
-        "Topics that have been silent for longer than chance allows; the table below names them.",
-        Query(f"sum({newest('busmon_topic_silent', TOPIC, 'bus, topic')})", "silent"),
-        steps=RIGHT,
+        "Topics that have been silent for longer than usual. The table *Topics* below names them.",
+        Query(f"sum({current('busmon_topic_silent', TOPIC, 'bus, topic')})", "silent"),
+        steps=ZERO_IS_WELL,
         span=3,
     ),
-    summary(
-        "Gaps: messages missing",
-        "Missing at the listener or at the workers, in the windows closed in the time shown,"
-        " less those that came after all. `busmon gaps` lists them. No data where neither a tap"
-        " reports nor the listener's monitor is asked.",
+    stat_panel(
+        "Gaps: missing messages",
+        "Messages that did not reach the listener or the workers, in the windows closed in the"
+        " time range shown, without those that were recovered later. `busmon gaps` lists them."
+        " Not audited: there is no tap, and the listener's monitor is not asked.",
         Query(f"round(clamp_min(sum by (stage) ({MISSING} - {RECOVERED}), 0))", "{{stage}}"),
-        steps=RIGHT,
+        steps=ZERO_IS_WELL,
         span=6,
-        none="not audited",
-    ),
+    ).no_value("not audited"),
 ]
 
 VOLUME = [
-    row("Volume"),
-    graph(
+    Row("Volume"),
+    graph_panel(
         "Messages by topic",
-        "All messages that busmon received, whatever its rules make of them.",
-        Query(named(pace("busmon_messages_total", TOPIC, SERIES, "bus, topic")), "{{name}}"),
-        unit=A_MINUTE,
-        span=24,
-        stacked=True,
-    ),
-    graph(
-        "Bus volume against processed events",
-        "What the listener should pass on, beside what others count. events_processed_total of"
-        " Packit's gateway mixes in the webhooks of GitHub, GitLab and Testing Farm, so it is no"
-        " measure of a gap; where github_webhook_calls_total is scraped, the accepted calls are"
-        " subtracted in a line of their own. The tasks that Celery and Flower see include the"
-        " webhooks, too. The variables for bus and topic do not hold for others' counters.",
-        Query(pace("busmon_messages_total", HANDLED, SERIES), "to be handled, on the bus"),
+        "All messages that busmon received, of every outcome.",
         Query(
-            pace("busmon_tap_reports_total", BUS + ',state="passed"', "bus"),
-            "passed on, by the tap",
-        ),
-        Query(
-            pace(
-                "busmon_celery_task_events_total",
-                RECEIVED.format(NAMESPACE, 'event="received"'),
-                "task",
-            ),
-            "tasks received, by Celery's events",
-        ),
-        Query(
-            foreign("flower_events_total", RECEIVED.format(NAMESPACE, 'type="task-received"')),
-            "tasks received, by Flower",
-        ),
-        Query(PROCESSED, "events processed, webhooks included"),
-        Query(
-            f"clamp_min({PROCESSED} - {WEBHOOKS}, 0)", "events processed, less GitHub's webhooks"
-        ),
-        unit=A_MINUTE,
-    ),
-    graph(
-        "Messages by bus",
-        "All messages that busmon received.",
-        Query(pace("busmon_messages_total", TOPIC, SERIES, "bus"), "{{bus}}"),
-        unit=A_MINUTE,
-        stacked=True,
-    ),
-    graph(
-        "Handled or not, and why",
-        "What the listener's rules make of the messages. `invalid` ones it never sees, `error`"
-        " ones can kill it.",
-        Query(
-            pace("busmon_messages_total", TOPIC, SERIES, "outcome, reason"),
-            "{{outcome}} {{reason}}",
-        ),
-        unit=A_MINUTE,
-        stacked=True,
-    ),
-    graph(
-        "Handled share by topic",
-        "The part of the last hour's messages that the listener should pass on. A share that"
-        " collapses tells of a filter gone wrong, or of a new shape of messages.",
-        Query(
-            named(
-                f"sum by (bus, topic) ({growth('busmon_messages_total', HANDLED, SERIES, '1h')})"
-                " / (sum by (bus, topic)"
-                f" ({growth('busmon_messages_total', TOPIC, SERIES, '1h')}) > 0)"
+            with_short_topic(
+                per_minute("busmon_messages_total", TOPIC, MESSAGE_LABELS, "bus, topic")
             ),
             "{{name}}",
         ),
-        unit=units.PercentUnit,
-        most=1,
-    ),
+        span=24,
+        stacked=True,
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Bus volume and processed events",
+        "The messages that the listener should pass on, beside what other programs count."
+        " events_processed_total of Packit's push gateway includes the webhooks of GitHub,"
+        " GitLab and Testing Farm, so the difference is not a gap. If"
+        " github_webhook_calls_total is scraped, a second line subtracts the accepted calls of"
+        " GitHub. The tasks that Celery and Flower count include webhooks, too. The variables"
+        " for bus and topic have no effect on the counters of other programs.",
+        Query(per_minute("busmon_messages_total", HANDLED, MESSAGE_LABELS), "to be handled (bus)"),
+        Query(
+            per_minute("busmon_tap_reports_total", BUS + ',state="passed"', "bus"),
+            "passed on (tap)",
+        ),
+        Query(
+            per_minute(
+                "busmon_celery_task_events_total",
+                f'{NAMESPACE},{PROCESS_MESSAGE},event="received"',
+                "task",
+            ),
+            "tasks received (Celery's events)",
+        ),
+        Query(
+            others_per_minute(
+                "flower_events_total", f'{NAMESPACE},{PROCESS_MESSAGE},type="task-received"'
+            ),
+            "tasks received (Flower)",
+        ),
+        Query(PROCESSED, "events processed, with webhooks"),
+        Query(
+            f"clamp_min({PROCESSED} - {WEBHOOKS}, 0)", "events processed, without GitHub's webhooks"
+        ),
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Messages by bus",
+        "All messages that busmon received.",
+        Query(per_minute("busmon_messages_total", TOPIC, MESSAGE_LABELS, "bus"), "{{bus}}"),
+        stacked=True,
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Messages by outcome and reason",
+        "What the listener should do with the messages, by its rule set. The listener never sees"
+        " `invalid` messages. `error` messages can kill it.",
+        Query(
+            per_minute("busmon_messages_total", TOPIC, MESSAGE_LABELS, "outcome, reason"),
+            "{{outcome}} {{reason}}",
+        ),
+        stacked=True,
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Handled share by topic",
+        "The share of the last hour's messages that the listener should pass on. If a share"
+        " collapses, a filter is wrong, or the messages have changed.",
+        Query(
+            with_short_topic(
+                f"sum by (bus, topic) ({HANDLED_1H}) / (sum by (bus, topic) ({MESSAGES_1H}) > 0)"
+            ),
+            "{{name}}",
+        ),
+    )
+    .unit(units.PercentUnit)
+    .max(1),
 ]
 
 SILENCE = [
-    row("Silence"),
-    graph(
-        "Silence against expectation",
-        "The messages that should have come since the topic's last one, as a part of what chance"
-        " allows. Above 100 % the topic is silent. Only topics whose usual rate is known.",
-        Query(named(f"{EXPECTED} / {LIMIT}"), "{{name}}"),
-        unit=units.PercentUnit,
+    Row("Silence"),
+    graph_panel(
+        "Expected messages, as a share of the silence limit",
+        "The messages that should have come since the topic's last one, as a share of the limit"
+        " of its baseline. Above 100 % the topic is silent. Topics without a baseline are not"
+        " shown.",
+        Query(with_short_topic(f"{EXPECTED} / {LIMIT}"), "{{name}}"),
         span=24,
-        limit=1,
-    ),
-    columns(
+        threshold=1,
+    ).unit(units.PercentUnit),
+    table_panel(
         "Topics",
-        "The state of each topic; the time since its last message is that of the last receipt.",
+        "The state of each topic. *Last message* is the time since busmon received it.",
         {
-            "Silent": (newest("busmon_topic_silent", TOPIC, "bus, topic"), units.Short),
-            "Last message": (
-                f"time() - {newest('busmon_last_message_timestamp_seconds', TOPIC, 'bus, topic')}",
-                units.Seconds,
+            "Silent": Column(
+                current("busmon_topic_silent", TOPIC, "bus, topic"),
+                steps=ZERO_IS_WELL,
+                texts={"0": ("no", GREEN), "1": ("SILENT", RED)},
             ),
-            "Messages": (
-                f"round(sum by (bus, topic) ({growth('busmon_messages_total', TOPIC, SERIES)}))",
-                units.Short,
+            "Last message": Column(f"time() - {LAST_MESSAGE}", units.Seconds),
+            "Messages": Column(f"round(sum by (bus, topic) ({MESSAGES}))"),
+            "Expected since": Column(EXPECTED),
+            "Limit": Column(LIMIT),
+            "Baseline": Column(
+                BASELINE_READY, texts={"0": ("not yet", "text"), "1": ("ready", "text")}
             ),
-            "Expected since": (EXPECTED, units.Short),
-            "Limit": (LIMIT, units.Short),
-            "Usual rate": (
-                newest("busmon_topic_baseline_ready", TOPIC, "bus, topic"),
-                units.Short,
-            ),
-        },
-        coloured={"Silent": RIGHT},
-        words={
-            "Silent": {"0": ("no", GREEN), "1": ("SILENT", RED)},
-            "Usual rate": {"0": ("not known yet", "text"), "1": ("known", "text")},
         },
     ),
 ]
 
 ANNOTATIONS = [
-    annotation("Fault", FAULT, "fault: {{kind}}", "red"),
+    annotation("Verdict", FAULT, "verdict: {{kind}}", "red"),
     annotation(
-        "Bus cut",
-        newest("busmon_bus_connected", BUS, "bus") + " == 0",
+        "Disconnected bus",
+        current("busmon_bus_connected", BUS, "bus") + " == 0",
         "{{bus}} disconnected",
         "orange",
     ),
     annotation(
         "Silent topic",
-        newest("busmon_topic_silent", TOPIC, "bus, topic") + " == 1",
+        current("busmon_topic_silent", TOPIC, "bus, topic") + " == 1",
         "{{topic}} silent",
         "purple",
     ),
     annotation(
-        "Restart of busmon",
+        "Start of busmon",
         f"(time() - process_start_time_seconds{{{NAMESPACE}}} < 60)"
         " and on (job, instance) busmon_build_info",
         "busmon started: {{instance}}",
@@ -230,15 +236,16 @@ ANNOTATIONS = [
 
 def build() -> Dashboard:
     """Return the dashboard."""
-    return board(
+    made = new_dashboard(
         "Bus volume and gaps",
         "busmon-bus",
-        "What the message buses bring, and what becomes of it. Top row: is all well?",
+        "What the message buses bring, and what becomes of it. The top row shows whether all is"
+        " well.",
         [
             variable("namespace", "Namespace", "busmon_build_info"),
             variable("bus", "Bus", f"busmon_bus_connected{{{NAMESPACE}}}"),
             variable("topic", "Topic", f"busmon_messages_total{{{BUS}}}"),
         ],
-        [*AT_A_GLANCE, *VOLUME, *SILENCE, *GAPS, *DELIVERY],
-        ANNOTATIONS,
-    )
+    ).annotations(ANNOTATIONS)
+    add_panels(made, [*AT_A_GLANCE, *VOLUME, *SILENCE, *GAPS, *DELIVERY])
+    return made.build()

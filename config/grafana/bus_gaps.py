@@ -1,132 +1,118 @@
-"""The lower half of *Bus volume and gaps*: gaps, delivery, faults."""
+"""The lower half of *Bus volume and gaps*: gaps, delivery, the verdict over time."""
 
+from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
-from panels import (
-    GREEN,
-    NAMESPACE,
-    RED,
-    Query,
-    graph,
-    row,
-    timeline,
-)
+from panels import GREEN, NAMESPACE, RATE_INTERVAL, RED, Query, graph_panel, timeline_panel
 from queries import (
-    A_MINUTE,
     BUS,
-    HOP,
+    PER_MINUTE,
+    STAGE_LABELS,
     TOPIC,
-    growth,
-    named,
-    newest,
-    pace,
+    current,
+    increase,
+    per_minute,
+    with_short_topic,
 )
 
-UP = {"0": ("down", RED), "1": ("up", GREEN)}
+QUANTILES = {0.5: "median", 0.95: "95th percentile", 0.99: "99th percentile"}
+NO_DATA_1H = increase("busmon_audit_no_data_windows_total", BUS, "bus, stage", "1h")
+UNEXPECTED_1H = increase("busmon_audit_unexpected_total", TOPIC, STAGE_LABELS, "1h")
+DISCONNECTS = increase("busmon_bus_disconnects_total", BUS, "bus, reason", "5m")
 
 GAPS = [
-    row("Gaps"),
-    graph(
+    Row("Gaps"),
+    graph_panel(
         "Messages by stage",
-        "Messages of closed windows that were to be handled: seen on the bus, passed on by the"
-        " listener, finished by a worker. Some minutes behind, since a window is closed after its"
+        "Messages to be handled, of closed windows: received from the bus, passed on by the"
+        " listener, finished by a worker. Some minutes late, since a window is closed after its"
         " end.",
-        Query(pace("busmon_audit_messages_total", TOPIC, HOP, "stage"), "{{stage}}"),
-        unit=A_MINUTE,
-    ),
-    graph(
-        "Missing by stage and topic",
-        "Messages that came by at the stage before, but not at this one.",
+        Query(per_minute("busmon_audit_messages_total", TOPIC, STAGE_LABELS, "stage"), "{{stage}}"),
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Missing messages by stage and topic",
+        "Messages that reached the stage before, but not this one.",
         Query(
-            named(pace("busmon_audit_missing_total", TOPIC, HOP, "bus, topic, stage")),
+            with_short_topic(
+                per_minute("busmon_audit_missing_total", TOPIC, STAGE_LABELS, "bus, topic, stage")
+            ),
             "{{stage}}: {{name}}",
         ),
-        unit=A_MINUTE,
         stacked=True,
-    ),
-    graph(
+    ).unit(PER_MINUTE),
+    graph_panel(
         "Gap by stage",
-        "All that is missing still, of all time: `missing - recovered`. It falls when messages"
-        " come after all.",
+        "All messages that are still missing, since the first start of busmon:"
+        " `missing - recovered`. It falls when messages reach the stage later.",
         Query(
-            f"sum by (stage) ({newest('busmon_audit_missing_total', TOPIC, HOP)}"
-            f" - {newest('busmon_audit_recovered_total', TOPIC, HOP)})",
+            f"sum by (stage) ({current('busmon_audit_missing_total', TOPIC, STAGE_LABELS)}"
+            f" - {current('busmon_audit_recovered_total', TOPIC, STAGE_LABELS)})",
             "{{stage}}",
         ),
     ),
-    graph(
-        "No data, and drifted rules",
-        "Windows without data, in which nothing is told missing; and messages that the listener"
-        " passed on, though the rules ignore them.",
+    graph_panel(
+        "Windows without data, and unexpected messages",
+        "In windows without data, no message is counted as missing. Unexpected messages are"
+        " ignored by busmon's rule set, but the listener passed them on: the rule set is out of"
+        " date.",
+        Query(f"sum by (stage) ({NO_DATA_1H})", "windows without data in an hour: {{stage}}"),
+        Query(f"sum({UNEXPECTED_1H})", "unexpected messages in an hour"),
+    ),
+    graph_panel(
+        "Listener's monitor: messages by state",
+        "By the listener's own count: what it received, and what it did with it.",
         Query(
-            "sum by (stage)"
-            f" ({growth('busmon_audit_no_data_windows_total', BUS, 'bus, stage', '1h')})",
-            "windows without data in an hour: {{stage}}",
+            per_minute("busmon_listener_messages_total", BUS, "bus, state", "state"), "{{state}}"
         ),
-        Query(
-            f"sum({growth('busmon_audit_unexpected_total', TOPIC, HOP, '1h')})",
-            "unexpected messages in an hour",
-        ),
-    ),
-    graph(
-        "The listener's own count",
-        "By the listener's monitor: what it received, and what it did with it.",
-        Query(pace("busmon_listener_messages_total", BUS, "bus, state", "state"), "{{state}}"),
-        unit=A_MINUTE,
-    ),
-    graph(
-        "What the tap reports",
-        "Passed on, dropped, or raised; and reports that the tap lost.",
-        Query(pace("busmon_tap_reports_total", BUS, "bus, state", "state"), "{{state}}"),
-        Query(pace("busmon_tap_lost_reports_total", BUS, "bus"), "lost reports"),
-        unit=A_MINUTE,
-    ),
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Tap reports by state",
+        "Messages by what the listener did, as its tap reports: passed on, dropped, or raised an"
+        " exception; and reports that the tap lost.",
+        Query(per_minute("busmon_tap_reports_total", BUS, "bus, state", "state"), "{{state}}"),
+        Query(per_minute("busmon_tap_lost_reports_total", BUS, "bus"), "lost reports"),
+    ).unit(PER_MINUTE),
 ]
 
 DELIVERY = [
-    row("Delivery"),
-    graph(
+    Row("Delivery"),
+    graph_panel(
         "Delivery delay",
-        "From a message's sending to its receipt by busmon, of messages that say when they were"
-        " sent. The longest finite answer is 1 day.",
+        "The time from the sending of a message to its receipt by busmon, for messages that say"
+        " when they were sent. The largest value that can be shown is 1 day.",
         *(
             Query(
                 f"histogram_quantile({quantile}, sum by (bus, le) (rate("
-                f"busmon_message_delay_seconds_bucket{{{BUS}}}[$__rate_interval])))",
-                f"{{{{bus}}}}: {words}",
+                f"busmon_message_delay_seconds_bucket{{{BUS}}}{RATE_INTERVAL})))",
+                f"{{{{bus}}}}: {name}",
             )
-            for quantile, words in ((0.5, "half"), (0.95, "19 of 20"), (0.99, "99 of 100"))
+            for quantile, name in QUANTILES.items()
         ),
-        unit=units.Seconds,
-    ),
-    graph(
-        "Connections and duplicates",
-        "In 5 minutes: lost connections, failed attempts by reason, and messages that came again.",
+    ).unit(units.Seconds),
+    graph_panel(
+        "Lost connections and duplicates",
+        "In 5 minutes: lost connections, failed attempts to connect by reason, and messages that"
+        " were delivered again.",
+        Query(f"sum by (bus) ({DISCONNECTS})", "{{bus}}: lost connections"),
         Query(
-            f"sum by (bus) ({growth('busmon_bus_disconnects_total', BUS, 'bus, reason', '5m')})",
-            "{{bus}} lost",
+            f"{increase('busmon_bus_connect_failures_total', BUS, 'bus, reason', '5m')} > 0",
+            "{{bus}}: failed attempts, {{reason}}",
         ),
-        Query(
-            f"{growth('busmon_bus_connect_failures_total', BUS, 'bus, reason', '5m')} > 0",
-            "{{bus}} failed: {{reason}}",
-        ),
-        Query(growth("busmon_duplicates_total", BUS, "bus", "5m"), "{{bus}} delivered again"),
+        Query(increase("busmon_duplicates_total", BUS, "bus", "5m"), "{{bus}}: duplicates"),
     ),
-    timeline(
-        "Faults",
-        "What busmon's verdict was. Of several faults the most upstream one.",
-        Query(newest("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind"), "{{kind}}"),
+    timeline_panel(
+        "Verdict over time",
+        "Whose fault it was. Of several faults, the verdict is the most upstream one.",
+        Query(current("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind"), "{{kind}}"),
         {"0": ("no", GREEN), "1": ("fault", RED)},
-        span=12,
     ),
-    timeline(
-        "What is seen",
-        "Whether busmon is connected to the bus, and whether its observers see what they watch.",
+    timeline_panel(
+        "Connections and observers",
+        "Whether busmon is connected to the bus, and whether each observer sees what it watches.",
         Query(
-            f"{newest('busmon_bus_connected', BUS, 'bus')}"
-            f" or {newest('busmon_observer_up', BUS, 'bus, observer')}",
+            f"{current('busmon_bus_connected', BUS, 'bus')}"
+            f" or {current('busmon_observer_up', BUS, 'bus, observer')}",
             "{{bus}} {{observer}}",
         ),
-        UP,
-        span=12,
+        {"0": ("down", RED), "1": ("up", GREEN)},
     ),
 ]

@@ -1,7 +1,11 @@
-"""The few shapes of panels that both dashboards are made of."""
+"""The kinds of panels that both dashboards are made of.
+
+Each function returns a builder of Grafana's SDK: set what one panel needs, such as its `unit`,
+on what is returned.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import common as options
 from grafana_foundation_sdk.builders import (
@@ -18,65 +22,61 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NAMESPACE = 'namespace=~"$namespace"'
-RATE = "[$__rate_interval]"
+RATE_INTERVAL = "[$__rate_interval]"
 GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "#6e7075"
 
+P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel)
 Panel = stat.Panel | table.Panel | timeseries.Panel | statetimeline.Panel
-Steps = Sequence[tuple[float | None, str]]  # from which value on which colour; the first: None
-Words = Mapping[str, tuple[str, str]]  # a value's word and colour
+Steps = Sequence[tuple[float | None, str]]  # (value, colour from this value on); the first: None
+Texts = Mapping[str, tuple[str, str]]  # value → (text, colour)
 
 
 class Query(NamedTuple):
-    """An expression, and what its series are called in the legend."""
+    """An expression, and the names of its series in the legend."""
 
     expr: str
     legend: str
 
 
-def summary(
-    title: str,
-    description: str,
-    *queries: Query,
-    steps: Steps,
-    span: int,
-    unit: str = units.Short,
-    words: Words | None = None,
-    names: bool = False,
-    none: str = "no data",
-) -> stat.Panel:
-    """Return large words or numbers on a coloured ground, as they are now.
+class Column(NamedTuple):
+    """A column of a table: its values, and what they look like."""
 
-    With `names` the name of the series is told, and not its value. The first of `steps` is
-    also the colour where there is no data, so it must not say that all is well.
+    expr: str
+    unit: str = units.Short
+    steps: Steps = ()  # with colours in the background
+    texts: Texts | None = None
+
+
+def stat_panel(
+    title: str, description: str, *queries: Query, steps: Steps, span: int
+) -> stat.Panel:
+    """Return current values in large type on a coloured background.
+
+    The first of `steps` is also the colour of "no data", so it must not look as if all were well.
     """
     panel = (
         stat.Panel()
         .color_mode(common.BigValueColorMode.BACKGROUND)
         .graph_mode(common.BigValueGraphMode.NONE)
-        .text_mode(common.BigValueTextMode.NAME if names else common.BigValueTextMode.AUTO)
+        .text_mode(common.BigValueTextMode.AUTO)
         .reduce_options(options.ReduceDataOptions().calcs(["lastNotNull"]))
-        .no_value(none)
+        .no_value("no data")
+        .thresholds(_thresholds(steps))
     )
-    _describe(panel, title, description, unit, span, 5)
-    panel.thresholds(_thresholds(steps))
-    if words:
-        panel.mappings([_words(words)])
     for ref, query in zip("ABCDEF", queries, strict=False):
         panel.with_target(_target(query, ref).instant())
-    return panel
+    return _described(panel, title, description).span(span).height(5)
 
 
-def graph(
+def graph_panel(
     title: str,
     description: str,
     *queries: Query,
-    unit: str = units.Short,
     span: int = 12,
     stacked: bool = False,
-    limit: float | None = None,
-    most: float | None = None,
+    threshold: float | None = None,
 ) -> timeseries.Panel:
-    """Return lines over time, or areas on each other; above `limit` a line says it is too much."""
+    """Return lines over time, or stacked areas; values above the red threshold are too high."""
     panel = (
         timeseries.Panel()
         .legend(
@@ -91,85 +91,74 @@ def graph(
         .show_points(common.VisibilityMode.NEVER)
         .min(0)
     )
-    _describe(panel, title, description, unit, span, 9)
     if stacked:
         panel.stacking(options.StackingConfig().mode(common.StackingMode.NORMAL))
-    if most is not None:
-        panel.max(most)
-    if limit is not None:
-        panel.thresholds(_thresholds([(None, GREEN), (limit, RED)])).thresholds_style(
+    if threshold is not None:
+        panel.thresholds(_thresholds([(None, GREEN), (threshold, RED)])).thresholds_style(
             options.GraphThresholdsStyleConfig().mode(common.GraphTresholdsStyleMode.LINE)
         )
     for ref, query in zip("ABCDEFGH", queries, strict=False):
         panel.with_target(_target(query, ref).range())
-    return panel
+    return _described(panel, title, description).span(span).height(9)
 
 
-def timeline(
-    title: str, description: str, query: Query, words: Words, span: int = 24
-) -> statetimeline.Panel:
+def timeline_panel(title: str, description: str, query: Query, texts: Texts) -> statetimeline.Panel:
     """Return a bar for each series, coloured by its state over time."""
     panel = statetimeline.Panel().show_value(common.VisibilityMode.NEVER).merge_values(True)
-    _describe(panel, title, description, units.Short, span, 7)
-    return panel.mappings([_words(words)]).with_target(_target(query, "A").range())
+    panel.mappings([value_texts(texts)]).with_target(_target(query, "A").range())
+    return _described(panel, title, description).span(12).height(7)
 
 
-def columns(
-    title: str,
-    description: str,
-    queries: Mapping[str, tuple[str, str]],
-    *,
-    hidden: Sequence[str] = (),
-    coloured: Mapping[str, Steps],
-    words: Mapping[str, Words],
-) -> table.Panel:
-    """Return a table with a row for each set of labels, and a column for each (expr, unit).
-
-    It is sorted by the first column, downwards.
-    """
-    panel = _describe(table.Panel(), title, description, units.Short, 24, 11)
-    first = options.TableSortByFieldState().display_name(next(iter(queries)))
-    panel.show_header(True).sort_by([first.desc(True)])
-    renamed = {}
-    for ref, (name, (expr, unit)) in zip("ABCDEF", queries.items(), strict=False):
-        instant = _target(Query(expr, ""), ref).instant()
-        panel.with_target(instant.format(PromQueryFormat.TABLE))
-        renamed[f"Value #{ref}"] = name
-        properties = [models.DynamicConfigValue("unit", unit)]
-        if name in coloured:
-            properties += [
-                models.DynamicConfigValue("thresholds", _thresholds(coloured[name]).build()),
-                models.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
-            ]
-        if name in words:
-            properties.append(models.DynamicConfigValue("mappings", [_words(words[name])]))
-        panel.override_by_name(name, properties)
+def table_panel(title: str, description: str, columns: Mapping[str, Column]) -> table.Panel:
+    """Return a table with a row for each set of labels, sorted by the first column, descending."""
+    panel = table.Panel().show_header(True)
+    first = options.TableSortByFieldState().display_name(next(iter(columns)))
+    panel.sort_by([first.desc(True)])
+    names = {}
+    for ref, (name, column) in zip("ABCDEF", columns.items(), strict=False):
+        target = _target(Query(column.expr, ""), ref).instant()
+        panel.with_target(target.format(PromQueryFormat.TABLE))
+        panel.override_by_name(name, _column_properties(column))
+        names[f"Value #{ref}"] = name
     panel.with_transformation(models.DataTransformerConfig("merge", options={}))
-    return panel.with_transformation(
+    panel.with_transformation(
         models.DataTransformerConfig(
-            "organize",
-            options={
-                "excludeByName": dict.fromkeys(["Time", *hidden], True),
-                "renameByName": renamed,
-            },
+            "organize", options={"excludeByName": {"Time": True}, "renameByName": names}
         )
+    )
+    return _described(panel, title, description).span(24).height(11)
+
+
+def _column_properties(column: Column) -> list[models.DynamicConfigValue]:
+    properties = [models.DynamicConfigValue("unit", column.unit)]
+    if column.steps:
+        properties += [
+            models.DynamicConfigValue("thresholds", _thresholds(column.steps).build()),
+            models.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
+        ]
+    if column.texts:
+        properties.append(models.DynamicConfigValue("mappings", [value_texts(column.texts)]))
+    return properties
+
+
+def value_texts(texts: Texts) -> models.ValueMap:
+    """Return the mapping that shows a text in place of each of these values."""
+    return models.ValueMap(
+        {
+            value: models.ValueMappingResult(text=text, color=colour, index=index)
+            for index, (value, (text, colour)) in enumerate(texts.items())
+        }
     )
 
 
-def row(title: str) -> dashboard.Row:
-    """Return the heading of the panels below it."""
-    return dashboard.Row(title)
-
-
 def annotation(name: str, expr: str, title: str, colour: str) -> models.AnnotationQuery:
-    """Return marks on all graphs, from where the expression has a series to where it has none.
-
-    The SDK's type lacks the fields of Prometheus.
-    """
+    """Return marks on all graphs, from where the expression has a series to where it has none."""
     return _Annotation(name, expr, title, colour)
 
 
 class _Annotation(models.AnnotationQuery):
+    """Prometheus's fields `titleFormat` and `step` are missing in the SDK's type."""
+
     def __init__(self, name: str, expr: str, title: str, colour: str) -> None:
         super().__init__(name=name, datasource=SOURCE, enable=True, icon_color=colour, expr=expr)
         self._title = title
@@ -181,18 +170,16 @@ class _Annotation(models.AnnotationQuery):
         return super().to_json() | {"titleFormat": self._title, "step": "60s"}
 
 
-def source_variable() -> dashboard.DatasourceVariable:
-    """Return the choice of Prometheus."""
-    return dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
+def variable(name: str, label: str, metric: str) -> dashboard.QueryVariable:
+    """Return a choice among the values of a metric's label.
 
-
-def variable(name: str, label: str, values: str) -> dashboard.QueryVariable:
-    """Return a choice among the values of a label; all of them, and series without it, at first."""
+    At first all are chosen, and series without the label, too.
+    """
     return (
         dashboard.QueryVariable(name)
         .label(label)
         .datasource(SOURCE)
-        .query({"query": f"label_values({values}, {name})", "refId": name})
+        .query({"query": f"label_values({metric}, {name})", "refId": name})
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
@@ -202,16 +189,12 @@ def variable(name: str, label: str, values: str) -> dashboard.QueryVariable:
     )
 
 
-def board(
-    title: str,
-    uid: str,
-    description: str,
-    variables: Sequence[dashboard.QueryVariable],
-    panels: Sequence[Panel | dashboard.Row],
-    annotations: Sequence[models.AnnotationQuery] = (),
-) -> models.Dashboard:
-    """Return a dashboard; its panels are laid out in their order, 24 columns wide."""
-    made = (
+def new_dashboard(
+    title: str, uid: str, description: str, variables: Sequence[dashboard.QueryVariable]
+) -> dashboard.Dashboard:
+    """Return a dashboard without panels; Prometheus is chosen by the first variable."""
+    source = dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
+    return (
         dashboard.Dashboard(title)
         .uid(uid)
         .description(description)
@@ -227,28 +210,22 @@ def board(
             .include_vars(True)
             .keep_time(True)
         )
-        .variables([source_variable(), *variables])
-        .annotations(list(annotations))
+        .variables([source, *variables])
     )
+
+
+def add_panels(made: dashboard.Dashboard, panels: Sequence[Panel | dashboard.Row]) -> None:
+    """Lay panels out in their order, 24 columns wide."""
     for number, panel in enumerate(panels, 1):
         if isinstance(panel, dashboard.Row):
             made.with_row(panel.id(number))
         else:
             made.with_panel(panel.id(number))
-    return made.build()
 
 
-def _describe(
-    panel: Panel, title: str, description: str, unit: str, span: int, height: int
-) -> Panel:
-    return (
-        panel.title(title)
-        .description(description)
-        .unit(unit)
-        .datasource(SOURCE)
-        .span(span)
-        .height(height)
-    )
+def _described(panel: P, title: str, description: str) -> P:
+    panel.title(title).description(description).datasource(SOURCE).unit(units.Short)
+    return panel
 
 
 def _target(query: Query, ref: str) -> prometheus.Dataquery:
@@ -258,12 +235,3 @@ def _target(query: Query, ref: str) -> prometheus.Dataquery:
 def _thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
     made = [models.Threshold(value=value, color=colour) for value, colour in steps]
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(made)
-
-
-def _words(words: Words) -> models.ValueMap:
-    return models.ValueMap(
-        {
-            value: models.ValueMappingResult(text=text, color=colour, index=index)
-            for index, (value, (text, colour)) in enumerate(words.items())
-        }
-    )

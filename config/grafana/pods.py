@@ -1,152 +1,151 @@
-"""The dashboard *busmon and the listener as pods*: what they run on, and what runs beside them."""
+"""The dashboard *busmon and the listener as pods*: their resources, and what runs beside them."""
 
+from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from panels import (
     GREEN,
     GREY,
     NAMESPACE,
-    RATE,
+    RATE_INTERVAL,
     RED,
     YELLOW,
     Query,
+    add_panels,
     annotation,
-    board,
-    graph,
-    row,
-    summary,
+    graph_panel,
+    new_dashboard,
+    stat_panel,
+    value_texts,
     variable,
 )
-from pods_beside import NODES, SERVICES
+from pods_services import NODES, SERVICES
 
 POD = f'{NAMESPACE},pod=~"$pod"'
-CONTAINER = f'{POD},container!="",container!="POD"'  # cAdvisor has the pod's sum and its pause, too
-BY = "sum by (pod, container)"
-OURS = "and on (job, instance) busmon_build_info"  # every Python process has these metrics
-OF_LIMIT = [(None, GREY), (0, GREEN), (0.8, YELLOW), (0.95, RED)]
+# cAdvisor also has the sum of the pod (no name) and its pause container ("POD").
+CONTAINER = f'{POD},container!="",container!="POD"'
+BY_CONTAINER = "sum by (pod, container)"
+# Every Python process has the process_… metrics: this keeps those of busmon.
+OF_BUSMON = "and on (job, instance) busmon_build_info"
+SHARE_OF_LIMIT = [(None, GREY), (0, GREEN), (0.8, YELLOW), (0.95, RED)]
+QUANTILES = {0.5: "median", 0.99: "99th percentile"}
 
-MEMORY = f"{BY} (container_memory_working_set_bytes{{{CONTAINER}}})"
-CPU = f"{BY} (rate(container_cpu_usage_seconds_total{{{CONTAINER}}}{RATE}))"
-
-
-def limit(resource: str) -> str:
-    """Return the limits of the containers."""
-    return f'{BY} (kube_pod_container_resource_limits{{{POD},resource="{resource}"}})'
-
+MEMORY = f"{BY_CONTAINER} (container_memory_working_set_bytes{{{CONTAINER}}})"
+MEMORY_LIMIT = f'{BY_CONTAINER} (kube_pod_container_resource_limits{{{POD},resource="memory"}})'
+CPU = f"{BY_CONTAINER} (rate(container_cpu_usage_seconds_total{{{CONTAINER}}}{RATE_INTERVAL}))"
+THROTTLED = f"container_cpu_cfs_throttled_periods_total{{{CONTAINER}}}{RATE_INTERVAL}"
+PERIODS = f"container_cpu_cfs_periods_total{{{CONTAINER}}}{RATE_INTERVAL}"
+WAITING = f"kube_pod_container_status_waiting_reason{{{POD}}}"
+TERMINATED = "kube_pod_container_status_last_terminated_reason"
+RESTARTS = f"kube_pod_container_status_restarts_total{{{POD}}}"
 
 AT_A_GLANCE = [
-    summary(
+    stat_panel(
         "busmon up",
-        "Whether Prometheus reaches busmon.",
-        Query(f"max(up{{{NAMESPACE}}} {OURS})", "busmon"),
+        "Whether Prometheus can scrape busmon.",
+        Query(f"max(up{{{NAMESPACE}}} {OF_BUSMON})", "busmon"),
         steps=[(None, RED), (1, GREEN)],
-        words={"0": ("no", RED), "1": ("yes", GREEN)},
         span=4,
-        none="no busmon",
-    ),
-    summary(
+    )
+    .mappings([value_texts({"0": ("no", RED), "1": ("yes", GREEN)})])
+    .no_value("no busmon"),
+    stat_panel(
         "Containers not ready",
         "Containers of the chosen pods that are not ready.",
         Query(f"sum(1 - kube_pod_container_status_ready{{{POD}}})", "not ready"),
         steps=[(None, GREY), (0, GREEN), (1, RED)],
         span=4,
     ),
-    summary(
+    stat_panel(
         "Restarts",
-        "Of containers, in the time shown.",
-        Query(
-            f"round(sum(increase(kube_pod_container_status_restarts_total{{{POD}}}[$__range])))",
-            "restarts",
-        ),
+        "Restarts of containers in the time range shown.",
+        Query(f"round(sum(increase({RESTARTS}[$__range])))", "restarts"),
         steps=[(None, GREY), (0, GREEN), (1, YELLOW), (5, RED)],
         span=4,
     ),
-    summary(
-        "Memory, of the limit",
-        "The container nearest to its limit, at which it is killed.",
-        Query(f"max({MEMORY} / {limit('memory')})", "memory"),
-        steps=OF_LIMIT,
-        unit=units.PercentUnit,
+    stat_panel(
+        "Memory, share of the limit",
+        "Of the container that is nearest to its limit. At the limit it is killed.",
+        Query(f"max({MEMORY} / {MEMORY_LIMIT})", "memory"),
+        steps=SHARE_OF_LIMIT,
         span=4,
-    ),
-    summary(
-        "Tasks waiting",
-        "In the workers' queues, by busmon's look at Celery's broker.",
+    ).unit(units.PercentUnit),
+    stat_panel(
+        "Waiting tasks",
+        "Tasks in the workers' queues, as busmon reads them from Celery's broker.",
         Query(f"sum(max by (queue) (busmon_celery_queue_tasks{{{NAMESPACE}}}))", "tasks"),
         steps=[(None, GREY), (0, GREEN), (100, YELLOW), (1000, RED)],
         span=4,
-        none="not watched",
-    ),
-    summary(
+    ).no_value("not watched"),
+    stat_panel(
         "Redis and PostgreSQL",
-        "Whether their exporters reach them.",
+        "Whether their exporters can reach them.",
         Query(f"min(redis_up{{{NAMESPACE}}})", "Redis"),
         Query(f"min(pg_up{{{NAMESPACE}}})", "PostgreSQL"),
         steps=[(None, RED), (1, GREEN)],
-        words={"0": ("down", RED), "1": ("up", GREEN)},
         span=4,
-    ),
+    ).mappings([value_texts({"0": ("down", RED), "1": ("up", GREEN)})]),
 ]
 
 PROCESS = [
-    row("busmon's process"),
-    graph(
+    Row("busmon's process"),
+    graph_panel(
         "CPU",
         "CPU time a second.",
-        Query(f"rate(process_cpu_seconds_total{{{NAMESPACE}}}{RATE}) {OURS}", "{{instance}}"),
-        unit=units.PercentUnit,
-        span=6,
-    ),
-    graph(
-        "Memory",
-        "Resident memory. Some 75 MB are usual.",
-        Query(f"process_resident_memory_bytes{{{NAMESPACE}}} {OURS}", "{{instance}}"),
-        unit=units.BytesIEC,
-        span=6,
-    ),
-    graph(
-        "File descriptors",
-        "Open ones as a part of those allowed, and threads.",
         Query(
-            f"process_open_fds{{{NAMESPACE}}} / process_max_fds {OURS}", "{{instance}}: descriptors"
+            f"rate(process_cpu_seconds_total{{{NAMESPACE}}}{RATE_INTERVAL}) {OF_BUSMON}",
+            "{{instance}}",
         ),
-        unit=units.PercentUnit,
         span=6,
-    ),
-    graph(
+    ).unit(units.PercentUnit),
+    graph_panel(
+        "Memory",
+        "Resident memory. About 75 MB are usual.",
+        Query(f"process_resident_memory_bytes{{{NAMESPACE}}} {OF_BUSMON}", "{{instance}}"),
+        span=6,
+    ).unit(units.BytesIEC),
+    graph_panel(
+        "File descriptors",
+        "Open file descriptors, as a share of the maximum.",
+        Query(
+            f"process_open_fds{{{NAMESPACE}}} / process_max_fds {OF_BUSMON}",
+            "{{instance}}: descriptors",
+        ),
+        span=6,
+    ).unit(units.PercentUnit),
+    graph_panel(
         "Threads",
         "One for each bus and observer, and those of the web server.",
-        Query(f"process_threads{{{NAMESPACE}}} {OURS}", "{{instance}}"),
+        Query(f"process_threads{{{NAMESPACE}}} {OF_BUSMON}", "{{instance}}"),
         span=6,
     ),
-    graph(
-        "Ledger",
-        "Disk space of the ledger, and its `size_limit`, above which old messages go first.",
+    graph_panel(
+        "Ledger size",
+        "Disk space of the ledger, and its `size_limit`. Above it the oldest messages are deleted"
+        " early.",
         Query(f"busmon_ledger_size_bytes{{{NAMESPACE}}}", "{{instance}}"),
         Query(f"max(busmon_ledger_size_limit_bytes{{{NAMESPACE}}})", "limit"),
-        unit=units.BytesIEC,
         span=8,
-    ),
-    graph(
+    ).unit(units.BytesIEC),
+    graph_panel(
         "Time to write a batch",
-        "Until it is on disk; only then messages are acknowledged.",
+        "Until it is on disk. Only then its messages are acknowledged.",
         *(
             Query(
                 f"histogram_quantile({quantile}, sum by (le) (rate("
-                f"busmon_commit_duration_seconds_bucket{{{NAMESPACE}}}{RATE})))",
-                words,
+                f"busmon_commit_duration_seconds_bucket{{{NAMESPACE}}}{RATE_INTERVAL})))",
+                name,
             )
-            for quantile, words in ((0.5, "half"), (0.99, "99 of 100"))
+            for quantile, name in QUANTILES.items()
         ),
-        unit=units.Seconds,
         span=8,
-    ),
-    graph(
-        "Messages a batch",
-        "On average. Large batches tell of a burst, or of a slow disk.",
+    ).unit(units.Seconds),
+    graph_panel(
+        "Messages in a batch",
+        "On average. Batches are large during a burst, and if the disk is slow.",
         Query(
-            f"sum(rate(busmon_batch_messages_sum{{{NAMESPACE}}}{RATE}))"
-            f" / sum(rate(busmon_batch_messages_count{{{NAMESPACE}}}{RATE}))",
+            f"sum(rate(busmon_batch_messages_sum{{{NAMESPACE}}}{RATE_INTERVAL}))"
+            f" / sum(rate(busmon_batch_messages_count{{{NAMESPACE}}}{RATE_INTERVAL}))",
             "messages",
         ),
         span=8,
@@ -154,77 +153,69 @@ PROCESS = [
 ]
 
 CONTAINERS = [
-    row("Containers (cAdvisor)"),
-    graph("CPU", "In cores.", Query(CPU, "{{pod}} {{container}}"), unit="suffix: cores"),
-    graph(
-        "CPU, held back",
-        "The part of the periods in which the container wanted more than its limit.",
+    Row("Containers (cAdvisor)"),
+    graph_panel("CPU", "Used cores.", Query(CPU, "{{pod}} {{container}}")).unit("suffix: cores"),
+    graph_panel(
+        "CPU throttling",
+        "The share of scheduling periods in which the container reached its CPU limit.",
         Query(
-            f"{BY} (rate(container_cpu_cfs_throttled_periods_total{{{CONTAINER}}}{RATE}))"
-            f" / {BY} (rate(container_cpu_cfs_periods_total{{{CONTAINER}}}{RATE}))",
+            f"{BY_CONTAINER} (rate({THROTTLED})) / {BY_CONTAINER} (rate({PERIODS}))",
             "{{pod}} {{container}}",
         ),
-        unit=units.PercentUnit,
-        limit=0.25,
-        most=1,
-    ),
-    graph(
+        threshold=0.25,
+    )
+    .unit(units.PercentUnit)
+    .max(1),
+    graph_panel(
         "Memory",
-        "The working set, which counts for the limit.",
+        "The working set, to which the limit applies.",
         Query(MEMORY, "{{pod}} {{container}}"),
-        unit=units.BytesIEC,
         span=8,
-    ),
-    graph(
-        "Memory, of the limit",
+    ).unit(units.BytesIEC),
+    graph_panel(
+        "Memory, share of the limit",
         "At 100 % the container is killed.",
-        Query(f"{MEMORY} / {limit('memory')}", "{{pod}} {{container}}"),
-        unit=units.PercentUnit,
+        Query(f"{MEMORY} / {MEMORY_LIMIT}", "{{pod}} {{container}}"),
         span=8,
-        limit=0.95,
-    ),
-    graph(
+        threshold=0.95,
+    ).unit(units.PercentUnit),
+    graph_panel(
         "Network",
         "Bytes received and sent a second.",
         Query(
-            f"sum by (pod) (rate(container_network_receive_bytes_total{{{POD}}}{RATE}))",
+            f"sum by (pod) (rate(container_network_receive_bytes_total{{{POD}}}{RATE_INTERVAL}))",
             "{{pod}} in",
         ),
         Query(
-            f"sum by (pod) (rate(container_network_transmit_bytes_total{{{POD}}}{RATE}))",
+            f"sum by (pod) (rate(container_network_transmit_bytes_total{{{POD}}}{RATE_INTERVAL}))",
             "{{pod}} out",
         ),
-        unit=units.BytesPerSecondIEC,
         span=8,
-    ),
+    ).unit(units.BytesPerSecondIEC),
 ]
 
 PODS = [
-    row("Pods (kube-state-metrics)"),
-    graph(
+    Row("Pods (kube-state-metrics)"),
+    graph_panel(
         "Phase",
-        "Pods in each phase.",
+        "The number of pods in each phase.",
         Query(f"sum by (phase) (kube_pod_status_phase{{{POD}}})", "{{phase}}"),
         span=8,
         stacked=True,
     ),
-    graph(
+    graph_panel(
         "Restarts",
-        "Since the pod was made.",
-        Query(f"{BY} (kube_pod_container_status_restarts_total{{{POD}}})", "{{pod}} {{container}}"),
+        "Restarts of containers since the pod was created.",
+        Query(f"{BY_CONTAINER} ({RESTARTS})", "{{pod}} {{container}}"),
         span=8,
     ),
-    graph(
-        "Waiting or ended, and why",
-        "Containers that wait (CrashLoopBackOff, ImagePullBackOff, ...), and the reason of the"
-        " last end (OOMKilled, Error, ...).",
+    graph_panel(
+        "Waiting and terminated containers, by reason",
+        "Containers that wait (CrashLoopBackOff, ImagePullBackOff, ...), and why containers last"
+        " terminated (OOMKilled, Error, ...).",
+        Query(f"sum by (pod, reason) ({WAITING}) > 0", "{{pod}} waits: {{reason}}"),
         Query(
-            f"sum by (pod, reason) (kube_pod_container_status_waiting_reason{{{POD}}}) > 0",
-            "{{pod}} waits: {{reason}}",
-        ),
-        Query(
-            f"sum by (pod, reason) (kube_pod_container_status_last_terminated_reason{{{POD}}}) > 0",
-            "{{pod}} ended: {{reason}}",
+            f"sum by (pod, reason) ({TERMINATED}{{{POD}}}) > 0", "{{pod}} terminated: {{reason}}"
         ),
         span=8,
     ),
@@ -233,13 +224,13 @@ PODS = [
 ANNOTATIONS = [
     annotation(
         "Restart of a container",
-        f"{BY} (increase(kube_pod_container_status_restarts_total{{{POD}}}{RATE})) > 0",
+        f"{BY_CONTAINER} (increase({RESTARTS}{RATE_INTERVAL})) > 0",
         "{{pod}} {{container}} restarted",
         "red",
     ),
     annotation(
-        "Killed for its memory",
-        f'{BY} (kube_pod_container_status_last_terminated_reason{{{POD},reason="OOMKilled"}}) > 0',
+        "Out-of-memory kill",
+        f'{BY_CONTAINER} ({TERMINATED}{{{POD},reason="OOMKilled"}}) > 0',
         "{{pod}} {{container}}: OOMKilled",
         "orange",
     ),
@@ -248,14 +239,14 @@ ANNOTATIONS = [
 
 def build() -> Dashboard:
     """Return the dashboard."""
-    return board(
+    made = new_dashboard(
         "busmon and the listener as pods",
         "busmon-pods",
-        "busmon, the listener and the workers as containers, and the services behind them.",
+        "busmon, the listener and the workers as containers, and the services that they use.",
         [
             variable("namespace", "Namespace", "kube_pod_info"),
             variable("pod", "Pod", f"kube_pod_info{{{NAMESPACE}}}"),
         ],
-        [*AT_A_GLANCE, *PROCESS, *CONTAINERS, *PODS, *NODES, *SERVICES],
-        ANNOTATIONS,
-    )
+    ).annotations(ANNOTATIONS)
+    add_panels(made, [*AT_A_GLANCE, *PROCESS, *CONTAINERS, *PODS, *NODES, *SERVICES])
+    return made.build()

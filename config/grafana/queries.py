@@ -1,37 +1,41 @@
-"""The expressions of *Bus volume and gaps*: raw metrics, without the labels of the scrape."""
+"""PromQL of the dashboard *Bus volume and gaps*: raw metrics, no recording rule is needed.
 
-from panels import NAMESPACE
+Several busmons may watch one bus. Each sees every message, so their series are never added up:
+`max by` takes the largest, and drops the labels of the scrape.
+"""
+
+from panels import NAMESPACE, RATE_INTERVAL
 
 BUS = f'{NAMESPACE},bus=~"$bus"'
 TOPIC = f'{BUS},topic=~"$topic"'
-HOP = "bus, topic, stage"
-SERIES = "bus, topic, outcome, reason"
-A_MINUTE = "suffix: /min"
-# What all topics of a bus begin with says nothing in a legend.
+MESSAGE_LABELS = "bus, topic, outcome, reason"
+STAGE_LABELS = "bus, topic, stage"
+PER_MINUTE = "suffix: /min"
+# All topics of a bus begin with the same words. They only take up room in a legend.
 PREFIX = "(?:org[.](?:fedoraproject|release-monitoring)[.][a-z]+[.]|git[.]centos[.]org/)?(.*)"
 
 
-def newest(metric: str, where: str, labels: str) -> str:
-    """Return a gauge without the labels of the scrape; of two busmons the larger value."""
-    return f"max by ({labels}) ({metric}{{{where}}})"
+def current(metric: str, matchers: str, labels: str) -> str:
+    """Return the value of a gauge by these labels."""
+    return f"max by ({labels}) ({metric}{{{matchers}}})"
 
 
-def growth(metric: str, where: str, labels: str, span: str = "$__range") -> str:
-    """Return by how much a counter grew. Two busmons count the same: the larger one is taken."""
-    return f"max by ({labels}) (increase({metric}{{{where}}}[{span}]))"
+def increase(metric: str, matchers: str, labels: str, span: str = "$__range") -> str:
+    """Return the increase of a counter by these labels, by default over the time shown."""
+    return f"max by ({labels}) (increase({metric}{{{matchers}}}[{span}]))"
 
 
-def pace(metric: str, where: str, labels: str, by: str = "") -> str:
-    """Return how much a counter grows a minute, as `growth`, summed up."""
-    each = f"max by ({labels}) (rate({metric}{{{where}}}[$__rate_interval]))"
+def per_minute(metric: str, matchers: str, labels: str, by: str = "") -> str:
+    """Return the increase of a counter a minute: `labels` are all that it has, `by` those to keep."""
+    each = f"max by ({labels}) (rate({metric}{{{matchers}}}{RATE_INTERVAL}))"
     return f"60 * sum by ({by}) ({each})"
 
 
-def foreign(metric: str, where: str = NAMESPACE) -> str:
-    """Return how much the counters of several processes that share the work grow a minute."""
-    return f"60 * sum(rate({metric}{{{where}}}[$__rate_interval]))"
+def others_per_minute(metric: str, matchers: str = NAMESPACE) -> str:
+    """Return the increase a minute of a counter whose processes share the work: their sum."""
+    return f"60 * sum(rate({metric}{{{matchers}}}{RATE_INTERVAL}))"
 
 
-def named(expr: str) -> str:
-    """Return the series with the label `name`, the topic's suffix."""
+def with_short_topic(expr: str) -> str:
+    """Return the series with a label `name`: the topic without its prefix."""
     return f'label_replace({expr}, "name", "$1", "topic", "{PREFIX}")'

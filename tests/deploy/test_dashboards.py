@@ -113,7 +113,11 @@ def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
 
 
 def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus) -> None:
-    (asked,) = (asked for asked in queries() if asked.title == "Silence against expectation")
+    (asked,) = (
+        asked
+        for asked in queries()
+        if asked.title == "Expected messages, as a share of the silence limit"
+    )
 
     def shown(topic: str) -> list[str]:
         values = {"namespace": NAMESPACE, "bus": "fedora", "topic": topic}

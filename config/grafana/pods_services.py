@@ -1,0 +1,131 @@
+"""The lower half of *busmon and the listener as pods*: nodes, Celery, Redis, PostgreSQL."""
+
+from grafana_foundation_sdk.builders.dashboard import Row
+from grafana_foundation_sdk.models import units
+from panels import NAMESPACE, RATE_INTERVAL, Query, graph_panel
+
+PER_MINUTE = "suffix: /min"
+PER_SECOND = "ops"
+DISKS = 'fstype!~"tmpfs|overlay|squashfs|ramfs"'  # the others are not disks
+
+NODES = [
+    Row("Nodes (node exporter)"),
+    graph_panel(
+        "CPU used",
+        "The share of the time in which the CPUs were not idle.",
+        Query(
+            f'1 - avg by (instance) (rate(node_cpu_seconds_total{{mode="idle"}}{RATE_INTERVAL}))',
+            "{{instance}}",
+        ),
+        span=6,
+        threshold=0.95,
+    )
+    .unit(units.PercentUnit)
+    .max(1),
+    graph_panel(
+        "Memory used",
+        "The share of the memory that is not available.",
+        Query("1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes", "{{instance}}"),
+        span=6,
+        threshold=0.95,
+    )
+    .unit(units.PercentUnit)
+    .max(1),
+    graph_panel(
+        "Disk space used",
+        "The used share of each file system.",
+        Query(
+            f"1 - node_filesystem_avail_bytes{{{DISKS}}} / node_filesystem_size_bytes{{{DISKS}}}",
+            "{{instance}} {{mountpoint}}",
+        ),
+        span=6,
+        threshold=0.9,
+    )
+    .unit(units.PercentUnit)
+    .max(1),
+    graph_panel(
+        "Load",
+        "Processes that run or wait for a CPU, averaged over a minute.",
+        Query("node_load1", "{{instance}}"),
+        span=6,
+    ),
+]
+
+SERVICES = [
+    Row("Celery, Redis, PostgreSQL"),
+    graph_panel(
+        "Waiting tasks",
+        "Tasks in each queue, without those that a worker has already fetched.",
+        Query(f"max by (queue) (busmon_celery_queue_tasks{{{NAMESPACE}}})", "{{queue}}"),
+        span=8,
+    ),
+    graph_panel(
+        "Task events",
+        "What happened to tasks, by the Celery events that busmon receives.",
+        Query(
+            "60 * sum by (event) (max by (event, task)"
+            f" (rate(busmon_celery_task_events_total{{{NAMESPACE}}}{RATE_INTERVAL})))",
+            "{{event}}",
+        ),
+        span=8,
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Received tasks by worker",
+        "By Flower.",
+        Query(
+            "60 * sum by (worker)"
+            f' (rate(flower_events_total{{{NAMESPACE},type="task-received"}}{RATE_INTERVAL}))',
+            "{{worker}}",
+        ),
+        span=8,
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Redis: memory",
+        "Used memory, and the maximum, if one is set.",
+        Query(f"redis_memory_used_bytes{{{NAMESPACE}}}", "{{instance}} used"),
+        Query(f"redis_memory_max_bytes{{{NAMESPACE}}} > 0", "{{instance}} maximum"),
+        span=8,
+    ).unit(units.BytesIEC),
+    graph_panel(
+        "Redis: commands",
+        "Processed commands a second.",
+        Query(
+            f"rate(redis_commands_processed_total{{{NAMESPACE}}}{RATE_INTERVAL})", "{{instance}}"
+        ),
+        span=8,
+    ).unit(PER_SECOND),
+    graph_panel(
+        "Redis: clients",
+        "Connected clients, and those that wait for a task.",
+        Query(f"redis_connected_clients{{{NAMESPACE}}}", "{{instance}} connected"),
+        Query(f"redis_blocked_clients{{{NAMESPACE}}}", "{{instance}} waiting"),
+        span=8,
+    ),
+    graph_panel(
+        "PostgreSQL: transactions",
+        "Transactions a second, committed and rolled back.",
+        Query(
+            f"sum by (datname) (rate(pg_stat_database_xact_commit{{{NAMESPACE}}}{RATE_INTERVAL}))",
+            "{{datname}} committed",
+        ),
+        Query(
+            "sum by (datname)"
+            f" (rate(pg_stat_database_xact_rollback{{{NAMESPACE}}}{RATE_INTERVAL}))",
+            "{{datname}} rolled back",
+        ),
+        span=8,
+    ).unit(PER_SECOND),
+    graph_panel(
+        "PostgreSQL: connections",
+        "Connections by state, and the maximum.",
+        Query(f"sum by (state) (pg_stat_activity_count{{{NAMESPACE}}})", "{{state}}"),
+        Query(f"max(pg_settings_max_connections{{{NAMESPACE}}})", "maximum"),
+        span=8,
+    ),
+    graph_panel(
+        "PostgreSQL: size",
+        "Disk space of each database.",
+        Query(f"max by (datname) (pg_database_size_bytes{{{NAMESPACE}}})", "{{datname}}"),
+        span=8,
+    ).unit(units.BytesIEC),
+]
