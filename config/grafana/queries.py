@@ -26,7 +26,7 @@ def increase(metric: str, matchers: str, labels: str, span: str = "$__range") ->
 
 
 def per_minute(metric: str, matchers: str, labels: str, by: str = "") -> str:
-    """Return the increase of a counter a minute: `labels` are all that it has, `by` those to keep."""
+    """Return the increase of a counter a minute: `labels` are all its own, `by` those to keep."""
     each = f"max by ({labels}) (rate({metric}{{{matchers}}}{RATE_INTERVAL}))"
     return f"60 * sum by ({by}) ({each})"
 
