@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from busmon.ledger.sqlite import read_only
 from tests.commands.test_gaps import run
-from tests.observers.test_ready import Listener
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
+from tests.support.monitored_listener import MonitoredListener
 
 HAD = 400  # messages before busmon came: so it is not taken for one that has just begun
 LOST = 20
@@ -55,7 +55,7 @@ def only_to_busmon(directory: Path, rabbitmq: RabbitMQ) -> None:
 def test_what_a_listener_without_a_tap_did_not_get_is_counted(
     tmp_path: Path, rabbitmq: RabbitMQ
 ) -> None:
-    listener = Listener(tmp_path, rabbitmq)
+    listener = MonitoredListener(tmp_path, rabbitmq)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": toml}})
     with (tmp_path / "busmon.toml").open("a") as file:

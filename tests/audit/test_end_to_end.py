@@ -12,7 +12,8 @@ from tests.support.brokers import Server, wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import PROJECT, Busmon
-from tests.tap.test_tap import TOKEN, Listener
+from tests.support.tap_reports import TOKEN
+from tests.support.tapped_listener import TappedListener
 
 WINDOW, GRACE = 6, 2  # seconds
 CONFIGURATION = f"""
@@ -48,7 +49,7 @@ def celery_is_seen(busmon: Busmon) -> bool:
     return any('observer="celery"' in line and line.endswith(" 1.0") for line in lines)
 
 
-def message(listener: Listener, do: str, work: str) -> Publication:
+def message(listener: TappedListener, do: str, work: str) -> Publication:
     return Publication(topic=listener.key, body=json.dumps({"do": do, "work": work}).encode())
 
 
@@ -61,7 +62,7 @@ def closed(busmon: Busmon) -> float:
 def test_dropped_messages_are_missing_and_finished_tasks_are_counted(
     tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
 ) -> None:
-    listener = Listener(tmp_path / "listener", rabbitmq, redis)
+    listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     bus = {"type": "amqp", "rules": "all", "config": toml}
     worker = Server(

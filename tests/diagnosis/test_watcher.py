@@ -41,7 +41,6 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from tests.cli.test_cli import busmon as command
-from tests.observers.test_ready import Listener
 from tests.support.brokers import Server, wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -49,8 +48,9 @@ from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import PROJECT, Busmon
 from tests.support.celery_worker import PROCESS_MESSAGE, make_app
 from tests.support.ledgers import NOW, past
-from tests.tap.test_tap import TOKEN
-from tests.tap.test_tap import Listener as TappedListener
+from tests.support.monitored_listener import MonitoredListener
+from tests.support.tap_reports import TOKEN
+from tests.support.tapped_listener import TappedListener
 
 DAY = 86400.0
 
@@ -411,7 +411,7 @@ def test_a_connection_that_swallows_everything_is_detected(
 def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
     tmp_path: Path, rabbitmq: RabbitMQ
 ) -> None:
-    listener = Listener(tmp_path, rabbitmq)
+    listener = MonitoredListener(tmp_path, rabbitmq)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
     bus = {"type": "amqp", "rules": "all", "config": str(toml)}
     busmon = Busmon(tmp_path, {"fedora": bus})

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from tests.observers.test_tap import batch, report
 from tests.samples import FEDORA_FILE
 from tests.support.brokers.certificates import Certificates
 from tests.support.busmon_process import Busmon
+from tests.support.tap_reports import batch, report
 from tests.test_service import settings
 from tests.web.test_server import rest, trusting
 

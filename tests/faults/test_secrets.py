@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from tests.observers.test_tap import batch, report
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.activemq import ActiveMQ, Publisher
 from tests.support.brokers.certificates import Certificates
@@ -20,6 +19,7 @@ from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.busmon_process import PROJECT, Busmon
 from tests.support.streams import COPR
+from tests.support.tap_reports import batch, report
 from tests.test_service import FEDORA_TOML, Pretender, buses, pretenders, settings
 
 CANARY = "c4nary"

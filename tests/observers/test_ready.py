@@ -1,64 +1,24 @@
 """The ready poll: a real listener's monitor, and answers of what is none."""
 
 import logging
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
-from uuid import uuid4
+from typing import ClassVar
 
 import pytest
-from fedora_messaging.exceptions import Drop, Nack
 
 from busmon.ledger.coverage import is_covered
 from busmon.ledger.ledger import Ledger
 from busmon.observers.ready import Answer, ReadyObserver, Unanswered, ask, note_totals, parse
 from busmon.settings.audit import ReadyPoll
 from tests.samples import FEDORA_FILE
-from tests.support.brokers import Server, accepts, free_port, wait_until
-from tests.support.brokers.rabbitmq import Publication, RabbitMQ
-from tests.support.busmon_process import PROJECT, Busmon
-
-REFUSED: set[str] = set()  # of the listener's process: what it sent back once
-
-
-def callback(message: Any) -> None:
-    """Do as the message says; the listener of these tests runs it."""
-    if message.body.get("do") == "drop":
-        raise Drop
-    if message.body.get("do") == "reject" and message.id not in REFUSED:
-        REFUSED.add(message.id)
-        raise Nack
-
-
-class Listener(Server):
-    """`fedora-messaging consume` with a monitor."""
-
-    def __init__(self, directory: Path, rabbitmq: RabbitMQ) -> None:
-        self.key, self.queue, self.monitor = uuid4().hex, str(uuid4()), free_port()
-        self.url = f"http://127.0.0.1:{self.monitor}/ready"
-        self._rabbitmq = rabbitmq
-        toml = rabbitmq.fedora_toml(
-            directory / "listener.toml",
-            queue=self.queue,
-            bindings=[self.key],
-            callback="tests.observers.test_ready:callback",
-        )
-        with toml.open("a") as file:
-            file.write(f'\n[monitoring]\naddress = "127.0.0.1"\nport = {self.monitor}\n')
-        super().__init__(
-            [Path(sys.executable).with_name("fedora-messaging"), "--conf", toml, "consume"],
-            directory / "listener.log",
-            {"PYTHONPATH": str(PROJECT)},
-            ready=lambda server: server.logged("Successfully registered") and accepts(self.monitor),
-        )
-
-    def publish(self, *what: str) -> None:
-        bodies = (b'{"do": "%s"}' % do.encode() for do in what)
-        self._rabbitmq.publish(Publication(topic=self.key, body=body) for body in bodies)
+from tests.support.brokers import wait_until
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
+from tests.support.monitored_listener import MonitoredListener
 
 
 class Watch:
@@ -114,7 +74,7 @@ def test_the_listeners_counts_continue_over_restarts_of_either(
 ) -> None:
     caplog.set_level(logging.INFO, "busmon")
     ledger = tmp_path / "ledger.sqlite"
-    with Listener(tmp_path, rabbitmq) as listener:
+    with MonitoredListener(tmp_path, rabbitmq) as listener:
         with watching(ledger, listener.url) as watch:
             wait_until(watch.up, what="the listener to be seen")
             assert (watch.totals(), watch.restarts()) == ({}, 0)
@@ -144,7 +104,7 @@ def test_the_listeners_counts_continue_over_restarts_of_either(
 def test_a_busmon_beside_the_listener_serves_what_it_says(
     tmp_path: Path, rabbitmq: RabbitMQ
 ) -> None:
-    listener = Listener(tmp_path, rabbitmq)
+    listener = MonitoredListener(tmp_path, rabbitmq)
     bus = {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}
     busmon = Busmon(tmp_path, {"fedora": bus})
     with (tmp_path / "busmon.toml").open("a") as file:

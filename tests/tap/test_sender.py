@@ -11,9 +11,9 @@ import pytest
 from busmon.settings.models import Web
 from busmon.tap.sender import BATCH, Address, Buffer, Sender, TapReport
 from busmon.web.server import WebServer
-from tests.observers.test_tap import TOKEN, Bench
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
+from tests.support.tap_reports import TOKEN, Bench
 
 
 def dropped(number: int) -> TapReport:

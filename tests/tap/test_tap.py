@@ -1,6 +1,5 @@
 """The tap in a real `fedora-messaging consume`, beside RabbitMQ, Redis and busmon."""
 
-import json
 import os
 import socket
 import sqlite3
@@ -9,101 +8,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import pika
 import pytest
 
 from tests.support.brokers import Server, wait_until
-from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import PROJECT, Busmon
 from tests.support.consumerino import QUEUE, task_id
+from tests.support.tap_reports import TOKEN
+from tests.support.tapped_listener import TappedListener
 
-PROGRAM = Path(sys.executable).with_name("fedora-messaging")
-TOKEN = "s3cret-of-the-tap"
 TOPIC = "org.fedoraproject.prod.copr.build.end"
-
-
-class Listener(Server):
-    """`fedora-messaging consume` with a queue that outlasts it, and one for what it drops."""
-
-    def __init__(
-        self, directory: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str = "Consumerino"
-    ) -> None:
-        directory.mkdir(exist_ok=True)
-        self.rabbitmq = rabbitmq
-        self.key = uuid4().hex
-        self.queue, self.dropped = f"listener-{self.key}", f"dropped-{self.key}"
-        self.calls = directory / "calls"
-        self.toml = rabbitmq.fedora_toml(
-            directory / "listener.toml",
-            queue=self.queue,
-            bindings=[self.key],
-            tls=False,
-            callback=f"tests.support.consumerino:{callback}",
-        )
-        text = self.toml.read_text().replace("auto_delete = true", "auto_delete = false")
-        before, _, after = text.replace("exclusive = true", "exclusive = false").partition("[tls]")
-        _, _, after = after.partition("[client_properties]")  # the certificates of no use
-        text = f"{before}[client_properties]{after}".replace(
-            "arguments = {}\n\n[[bindings]]",
-            'arguments = { "x-dead-letter-exchange" = "",'
-            f' "x-dead-letter-routing-key" = "{self.dropped}" }}\n\n[[bindings]]',
-        )
-        settings = {"calls": str(self.calls), "celery": redis.url}
-        self.toml.write_text(f"{text}\n{section('listener', settings)}")
-        rabbitmq.declare_queue(self.dropped, [])
-        super().__init__(
-            [PROGRAM, "--conf", self.toml, "consume"],
-            directory / "listener.log",
-            {"PYTHONPATH": str(PROJECT)},
-            ready=lambda server: server.logged("Successfully registered"),
-        )
-
-    def tap(self, url: str, callback: str = "Consumerino", **settings: object) -> None:
-        """Put the tap around the callback."""
-        settings = {
-            "callback": f"tests.support.consumerino:{callback}",
-            "bus": "fedora",
-            "url": url,
-        } | ({"token": TOKEN} | settings)
-        with self.toml.open("a") as file:
-            file.write(section("busmon", settings))
-        self.argv.append("--callback=busmon.tap:Tap")
-
-    def publish(self, *what: str) -> list[str]:
-        """Publish a message for each thing to be done, and return their ids."""
-        messages = [
-            Publication(topic=self.key, body=json.dumps({"do": do}).encode()) for do in what
-        ]
-        self.rabbitmq.publish(messages)
-        return [str(message.message_id) for message in messages]
-
-    def called(self) -> list[str]:
-        """Return the id of the message of each call."""
-        return self.calls.read_text().split() if self.calls.exists() else []
-
-    def drain(self, queue: str) -> list[str]:
-        """Return and take away the ids of the messages in a queue."""
-        with pika.BlockingConnection(pika.URLParameters(self.rabbitmq.admin_url)) as connection:
-            channel = connection.channel()
-            ids = []
-            while (message := channel.basic_get(queue, auto_ack=True))[0]:
-                ids.append(message[1].message_id)
-        return ids
-
-    def close(self) -> None:
-        if self.running:
-            self.kill()
-        for queue in (self.queue, self.dropped):
-            self.rabbitmq.delete_queue(queue)
-
-
-def section(name: str, settings: dict[str, Any]) -> str:
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
-    return "\n".join([f"[consumer_config.{name}]", *lines, ""])
 
 
 def reports(directory: Path) -> dict[str, tuple[str, str | None]]:
@@ -136,8 +53,8 @@ def busmon(tmp_path: Path) -> Iterator[Busmon]:
 
 
 @pytest.fixture
-def listener(tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis) -> Iterator[Listener]:
-    listener = Listener(tmp_path, rabbitmq, redis)
+def listener(tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis) -> Iterator[TappedListener]:
+    listener = TappedListener(tmp_path, rabbitmq, redis)
     yield listener
     listener.close()
 
@@ -253,11 +170,11 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(
     tmp_path, rabbitmq, redis, callback, end
 ) -> None:
     what = ["drop", "Nack", "pass", "Drop"]
-    plain = Listener(tmp_path / "plain", rabbitmq, redis, callback)
-    tapped = Listener(tmp_path / "tapped", rabbitmq, redis, callback)
+    plain = TappedListener(tmp_path / "plain", rabbitmq, redis, callback)
+    tapped = TappedListener(tmp_path / "tapped", rabbitmq, redis, callback)
     tapped.tap("http://127.0.0.1:9/v1/reports", callback)
 
-    def outcome(listener: Listener, names: dict[str, str]) -> dict[str, object]:
+    def outcome(listener: TappedListener, names: dict[str, str]) -> dict[str, object]:
         wait_until(lambda: len(listener.called()) == 5, 20, "all calls, one twice")
         names |= dict.fromkeys(listener.publish(end), end)
         return {
@@ -280,8 +197,8 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(
 def test_what_is_no_callback_is_refused_as_without_the_tap(
     tmp_path, rabbitmq, redis, callback
 ) -> None:
-    plain = Listener(tmp_path / "plain", rabbitmq, redis, callback)
-    tapped = Listener(tmp_path / "tapped", rabbitmq, redis, callback)
+    plain = TappedListener(tmp_path / "plain", rabbitmq, redis, callback)
+    tapped = TappedListener(tmp_path / "tapped", rabbitmq, redis, callback)
     tapped.tap("http://127.0.0.1:9/v1/reports", callback)
     try:
         processes = [run(listener) for listener in (plain, tapped)]

@@ -1,0 +1,50 @@
+"""A real `fedora-messaging consume` with its monitor, and its callback."""
+
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from fedora_messaging.exceptions import Drop, Nack
+
+from tests.support.brokers import Server, accepts, free_port
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.busmon_process import PROJECT
+
+REFUSED: set[str] = set()  # by the listener's process, once each
+
+
+def callback(message: Any) -> None:
+    """Do as the message says; the listener of these tests runs it."""
+    if message.body.get("do") == "drop":
+        raise Drop
+    if message.body.get("do") == "reject" and message.id not in REFUSED:
+        REFUSED.add(message.id)
+        raise Nack
+
+
+class MonitoredListener(Server):
+    """`fedora-messaging consume` with a monitor."""
+
+    def __init__(self, directory: Path, rabbitmq: RabbitMQ) -> None:
+        self.key, self.queue, self.monitor = uuid4().hex, str(uuid4()), free_port()
+        self.url = f"http://127.0.0.1:{self.monitor}/ready"
+        self._rabbitmq = rabbitmq
+        toml = rabbitmq.fedora_toml(
+            directory / "listener.toml",
+            queue=self.queue,
+            bindings=[self.key],
+            callback="tests.support.monitored_listener:callback",
+        )
+        with toml.open("a") as file:
+            file.write(f'\n[monitoring]\naddress = "127.0.0.1"\nport = {self.monitor}\n')
+        super().__init__(
+            [Path(sys.executable).with_name("fedora-messaging"), "--conf", toml, "consume"],
+            directory / "listener.log",
+            {"PYTHONPATH": str(PROJECT)},
+            ready=lambda server: server.logged("Successfully registered") and accepts(self.monitor),
+        )
+
+    def publish(self, *what: str) -> None:
+        bodies = (b'{"do": "%s"}' % do.encode() for do in what)
+        self._rabbitmq.publish(Publication(topic=self.key, body=body) for body in bodies)

@@ -1,0 +1,97 @@
+"""A real `fedora-messaging consume`, plain or with the tap around its callback."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pika
+
+from tests.support.brokers import Server
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.brokers.redis import Redis
+from tests.support.busmon_process import PROJECT
+from tests.support.tap_reports import TOKEN
+
+PROGRAM = Path(sys.executable).with_name("fedora-messaging")
+
+
+class TappedListener(Server):
+    """`fedora-messaging consume` with a queue that outlasts it, and one for what it drops."""
+
+    def __init__(
+        self, directory: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str = "Consumerino"
+    ) -> None:
+        directory.mkdir(exist_ok=True)
+        self.rabbitmq = rabbitmq
+        self.key = uuid4().hex
+        self.queue, self.dropped = f"listener-{self.key}", f"dropped-{self.key}"
+        self.calls = directory / "calls"
+        self.toml = rabbitmq.fedora_toml(
+            directory / "listener.toml",
+            queue=self.queue,
+            bindings=[self.key],
+            tls=False,
+            callback=f"tests.support.consumerino:{callback}",
+        )
+        text = self.toml.read_text().replace("auto_delete = true", "auto_delete = false")
+        before, _, after = text.replace("exclusive = true", "exclusive = false").partition("[tls]")
+        _, _, after = after.partition("[client_properties]")  # the certificates of no use
+        text = f"{before}[client_properties]{after}".replace(
+            "arguments = {}\n\n[[bindings]]",
+            'arguments = { "x-dead-letter-exchange" = "",'
+            f' "x-dead-letter-routing-key" = "{self.dropped}" }}\n\n[[bindings]]',
+        )
+        settings = {"calls": str(self.calls), "celery": redis.url}
+        self.toml.write_text(f"{text}\n{section('listener', settings)}")
+        rabbitmq.declare_queue(self.dropped, [])
+        super().__init__(
+            [PROGRAM, "--conf", self.toml, "consume"],
+            directory / "listener.log",
+            {"PYTHONPATH": str(PROJECT)},
+            ready=lambda server: server.logged("Successfully registered"),
+        )
+
+    def tap(self, url: str, callback: str = "Consumerino", **settings: object) -> None:
+        """Put the tap around the callback."""
+        settings = {
+            "callback": f"tests.support.consumerino:{callback}",
+            "bus": "fedora",
+            "url": url,
+        } | ({"token": TOKEN} | settings)
+        with self.toml.open("a") as file:
+            file.write(section("busmon", settings))
+        self.argv.append("--callback=busmon.tap:Tap")
+
+    def publish(self, *what: str) -> list[str]:
+        """Publish a message for each thing to be done, and return their ids."""
+        messages = [
+            Publication(topic=self.key, body=json.dumps({"do": do}).encode()) for do in what
+        ]
+        self.rabbitmq.publish(messages)
+        return [str(message.message_id) for message in messages]
+
+    def called(self) -> list[str]:
+        """Return the id of the message of each call."""
+        return self.calls.read_text().split() if self.calls.exists() else []
+
+    def drain(self, queue: str) -> list[str]:
+        """Return and take away the ids of the messages in a queue."""
+        with pika.BlockingConnection(pika.URLParameters(self.rabbitmq.admin_url)) as connection:
+            channel = connection.channel()
+            ids = []
+            while (message := channel.basic_get(queue, auto_ack=True))[0]:
+                ids.append(message[1].message_id)
+        return ids
+
+    def close(self) -> None:
+        if self.running:
+            self.kill()
+        for queue in (self.queue, self.dropped):
+            self.rabbitmq.delete_queue(queue)
+
+
+def section(name: str, settings: dict[str, Any]) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    return "\n".join([f"[consumer_config.{name}]", *lines, ""])
