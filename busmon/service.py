@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from busmon.audit.auditor import Auditor
+from busmon.config.model import Config
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.pruning import prune
@@ -18,7 +19,6 @@ from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
 from busmon.rules import RuleSet, rule_set
-from busmon.settings.models import AmqpBus, AnyBus, Config, MqttBus, ReplayBus, StompBus
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
@@ -44,7 +44,7 @@ def open_service(config: Config) -> "Service":
             " what was counted but not yet acknowledged"
         )
     try:
-        sources = [make_source(name, bus, ledger) for name, bus in config.buses.items()]
+        sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
         observers = make_observers(config, ledger)
         inbox = TapObserver(ledger, config.audit.reports.bus) if config.audit.reports else None
         books = {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}
@@ -63,27 +63,6 @@ def _own_endpoints(config: Config, inbox: TapObserver | None) -> dict[str, Endpo
 
 class SourceDied(Exception):
     """A source raised what no broker can cause, so that its bus is watched no longer."""
-
-
-def make_source(name: str, bus: AnyBus, ledger: Ledger) -> Source:
-    """Return the source of a bus. Each client library is imported where it is wanted only."""
-    match bus:
-        case AmqpBus():
-            from busmon.sources.amqp.source import AmqpSource
-
-            return AmqpSource(name, bus, str(bus.queue or ledger.own_queue(name)))
-        case MqttBus():
-            from busmon.sources.mqtt.source import MqttSource
-
-            return MqttSource(name, bus)
-        case StompBus():
-            from busmon.sources.stomp.source import StompSource
-
-            return StompSource(name, bus)
-        case ReplayBus():
-            from busmon.sources.recorded.source import ReplaySource
-
-            return ReplaySource(name, bus)
 
 
 def make_observers(config: Config, ledger: Ledger) -> list[Observer]:
@@ -114,7 +93,9 @@ class Service:
         self._config = config
         self._ledger = ledger
         self._sources = sources
-        self._auditor = Auditor(config, ledger, [source.name for source in sources])
+        names = [source.name for source in sources]
+        retention = config.ledger.retention
+        self._auditor = Auditor(config.audit, ledger, retention, names, config.comparable_bus())
         watching = [*observers, *([inbox] if inbox else [])]
         self._observers = Observers(watching)
         connections = {source.name: source.connection for source in sources}
@@ -140,7 +121,7 @@ class Service:
 
         silence = SilenceMetrics(self._silence, self._blind)
         self._fault = VerdictWatcher(
-            config, ledger, connections, self._blind, self._silence, watching, self._auditor
+            config.audit, ledger, connections, self._blind, self._silence, watching, self._auditor
         )
         registry = make_registry(metrics, silence, self._observers, self._auditor, self._fault)
         own = _own_endpoints(config, inbox)

@@ -1,5 +1,7 @@
 """How values are shown to people: untrusted text, times, durations, numbers, addresses."""
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 
@@ -29,3 +31,22 @@ def format_number(number: int, noun: str) -> str:
 def format_address(host: str, port: int) -> str:
     """Return `host:port`, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split `host:port`, an IPv6 address in brackets; ValueError if it is anything else."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+)):([0-9]{1,5})", text)
+    if not match or int(match[3]) > 65535:
+        raise ValueError("should be host:port, an IPv6 address in brackets")
+    return match[1] or match[2], int(match[3])
+
+
+def format_items(items: Sequence[str], noun: str, shown: int = 3) -> str:
+    """Return how many there are, and the first: "5 topics: a, b, c and 2 more"."""
+    more = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return f"{format_number(len(items), noun)}: {', '.join(items[:shown])}{more}"
+
+
+def format_choice(items: Sequence[str]) -> str:
+    """Return "a, b or c"."""
+    return " or ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

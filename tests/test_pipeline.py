@@ -11,8 +11,7 @@ from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
 from busmon.message import Judgement, Message, Outcome
 from busmon.pipeline import Pipeline
-from busmon.rules import rule_set
-from busmon.settings.models import Rules
+from busmon.rules import Rules, rule_set
 from tests.support.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.start"

@@ -13,7 +13,7 @@ from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
 from busmon.message import Outcome
 from busmon.metrics.families import counter, gauge
-from busmon.settings.models import AmqpBus, Config
+from busmon.settings.audit import Audit
 
 TICK = 15.0  # seconds between two looks at what is due
 YIELD_SECONDS = 0.02  # seconds between two steps, for counting to go on
@@ -27,15 +27,22 @@ Labels = tuple[str, str, str]  # bus, topic, stage
 class Auditor:
     """The audit of these buses. Making one raises LedgerError where the ledger is no good."""
 
-    def __init__(self, config: Config, ledger: Ledger, buses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: Audit,
+        ledger: Ledger,
+        retention: float,
+        buses: Sequence[str],
+        comparable: str | None = None,
+    ) -> None:
         try:
-            self._books = AuditWindows(ledger, config.audit, buses, _comparable(config))
+            self._books = AuditWindows(ledger, settings, buses, comparable)
             self._books.open(time.time())
         except LedgerWriteError as error:  # the number of a new bus
             raise LedgerError(f"{ledger.path}: can't be written: {error}") from error
         self._ledger = ledger
-        self._retention = config.ledger.retention
-        self._tick = min(TICK, config.audit.window / 4)
+        self._retention = retention
+        self._tick = min(TICK, settings.window / 4)
         self._stopping = threading.Event()
         self._problem = ""
 
@@ -147,18 +154,6 @@ class Auditor:
                 place = series.bus, series.topic
                 topics[place] = topics.get(place, False) or series.outcome == Outcome.HANDLED
         return topics
-
-
-def _comparable(config: Config) -> str | None:
-    """Return the bus whose listener says how many of just the messages that busmon gets it had.
-
-    Keys of busmon's own would bring it other ones than the listener.
-    """
-    ready = config.audit.ready
-    bus = config.buses.get(ready.bus) if ready else None
-    if ready and isinstance(bus, AmqpBus) and bus.routing_keys is None:
-        return None if bus.extra_routing_keys else ready.bus
-    return None
 
 
 def _filled(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from busmon.settings.models import Config, Log
+    from busmon.config.model import Config
+    from busmon.settings.models import Log
 
 FATAL = 1  # exit statuses
 CONFIGURATION = 2

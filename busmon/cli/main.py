@@ -131,7 +131,9 @@ def explain(
     from busmon.cli.files import STDIN, Inputs
     from busmon.commands.explain import as_json as to_json
     from busmon.commands.explain import as_text, books, explain_files
-    from busmon.settings.models import Log, PackitRules, Rules
+    from busmon.rules import Rules
+    from busmon.rules.packit import PackitRules
+    from busmon.settings.models import Log
 
     set_up_log(Log(level="error"))
     try:
@@ -181,7 +183,8 @@ def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | No
     """
     from busmon.cli.files import Inputs, complain, progress, size
     from busmon.commands.replay import Buses, NotPushed, Replay, buses_of
-    from busmon.settings.models import Config, Log
+    from busmon.config.model import Config
+    from busmon.settings.models import Log
 
     set_up_log(Log(level="error"))
     config = load_config(path) if path else Config.model_construct(buses={})
@@ -230,13 +233,14 @@ def demo(listen: str, rate: float) -> None:
     from busmon.demo import demo
     from busmon.ledger.sqlite import LedgerError
     from busmon.service import SourceDied
-    from busmon.settings.models import Log, host_port
+    from busmon.settings.models import Log
+    from busmon.text import parse_address
 
     set_up_log(Log(level="warning"))
     if not math.isfinite(rate):
         raise click.BadParameter("should be a number", param_hint="--rate")
     try:
-        host_port(listen)
+        parse_address(listen)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--listen") from error
     with fatal(LedgerError, OSError, SourceDied):

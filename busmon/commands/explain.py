@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from busmon.rules import RuleSet, rule_set
-from busmon.settings.models import Rules
-from busmon.sources.recorded.reader import Format, RecordedLine, read
+from busmon.rules import Rules, RuleSet, rule_set
+from busmon.sources.recorded.format import Format
+from busmon.sources.recorded.reader import RecordedLine, read
 from busmon.text import printable
 
 BookFor = Callable[[Format], RuleSet]

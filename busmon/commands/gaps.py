@@ -1,7 +1,6 @@
 """`busmon gaps`: what is missing, by window and stage, and the command that heals it."""
 
 import json
-import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from busmon.audit.balance import Stage
+from busmon.config.model import Config
 from busmon.ledger.sqlite import milliseconds, shown_id
-from busmon.settings.models import AmqpBus, Config, MqttBus, StompBus
 from busmon.text import format_number, format_time, printable
 
 MISSING = """
@@ -111,10 +110,11 @@ def reconsume_command(bus: str, identity: str, config: Config | None) -> str | N
     The callback is that of the listener's own file, where the configuration names it.
     """
     settings = config.buses.get(bus) if config else None
-    if isinstance(settings, MqttBus | StompBus) or not _is_uuid(identity):
+    if not _is_uuid(identity):
         return None
-    conf = f"--conf {shlex.quote(str(settings.config))} " if isinstance(settings, AmqpBus) else ""
-    return f"fedora-messaging {conf}reconsume {identity}"
+    if settings:
+        return settings.reconsume_command(identity)
+    return f"fedora-messaging reconsume {identity}"
 
 
 def find(

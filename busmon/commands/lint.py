@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from busmon.config.model import Config
 from busmon.rules.packit import FEDORA, TABLE
-from busmon.settings.models import AmqpBus, Config
 from busmon.sources.amqp import fedora_toml
+from busmon.sources.amqp.settings import AmqpBus
 
 TOPICS = tuple(TABLE)  # of busmon's rules
 

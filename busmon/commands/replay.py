@@ -12,14 +12,15 @@ from urllib.error import HTTPError
 from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway
 from prometheus_client.core import Metric
 
+from busmon.config.model import Config
 from busmon.ledger.ledger import Ledger
 from busmon.message import Message
 from busmon.metrics.collector import Metrics
 from busmon.pipeline import Pipeline
 from busmon.rules import rule_set
-from busmon.settings.models import AmqpBus, AnyBus, Config, MqttBus, StompBus
 from busmon.sources import fedora_message, json_body
-from busmon.sources.recorded.reader import NOT_RECORD, Format, read
+from busmon.sources.recorded.format import Format
+from busmon.sources.recorded.reader import NOT_RECORD, read
 from busmon.text import printable
 
 BATCH = 500  # messages
@@ -46,14 +47,10 @@ class Buses(NamedTuple):
 
 
 def buses_of(config: Config) -> Buses:
-    """Return the configured buses of either kind, the first where there are more."""
-
-    def first(default: tuple[str, str], *kinds: type[AnyBus]) -> tuple[str, str]:
-        found = ((name, bus.rules) for name, bus in config.buses.items() if isinstance(bus, kinds))
-        return next(found, default)
-
+    """Return the first configured bus for each format."""
+    found = {bus.recorded: (name, bus.rules) for name, bus in reversed(config.buses.items())}
     default = Buses()
-    return Buses(first(default.fedora, AmqpBus), first(default.centos, MqttBus, StompBus))
+    return Buses(found.get(Format.FEDORA, default.fedora), found.get(Format.CENTOS, default.centos))
 
 
 class Replay:

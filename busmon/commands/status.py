@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from busmon.diagnosis.verdict import FaultKind, Verdict
-from busmon.settings.models import Web, host_port
-from busmon.text import format_address
+from busmon.settings.models import Web
+from busmon.text import format_address, parse_address
 
 TIMEOUT = 5.0  # seconds to connect, and for each part of the answer
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -38,7 +38,7 @@ class Endpoint:
 
 def own_endpoint(web: Web) -> Endpoint:
     """Return the endpoint of the busmon with these settings, for a client on the same machine."""
-    host, port = host_port(web.listen)
+    host, port = parse_address(web.listen)
     scheme = "https" if web.certificate else "http"
     url = f"{scheme}://{format_address(LOOPBACK.get(host, host), port)}"
     key = web.key if web.client_ca else None

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from busmon.config.environment import Place, Tables, override, subtables
-from busmon.rules import rule_set
-from busmon.settings.models import AmqpBus, AnyBus, Config, MqttBus, Rules, StompBus, mqtt_broker
-from busmon.sources.amqp import fedora_toml
+from busmon.config.model import AnyBus, Config
+from busmon.sources.bus import Bus
+from busmon.sources.table import SOURCES
+from busmon.text import format_choice
 
+TYPES = format_choice(list(SOURCES))
 DEFAULT_PATH = "/etc/busmon/busmon.toml"
 
 Problem = tuple[Place, str]
@@ -39,8 +40,8 @@ TEXTS = {  # where pydantic's own words are not for those who write a TOML file
     "string_type": "should be a string",
     "too_short": "should not be empty",
     "tuple_type": "should be a list",
-    "union_tag_invalid": "should be amqp, mqtt, stomp or replay",
-    "union_tag_not_found": "is missing; it should be amqp, mqtt, stomp or replay",
+    "union_tag_invalid": f"should be {TYPES}",
+    "union_tag_not_found": f"is missing; it should be {TYPES}",
     "uuid_parsing": "should be a UUID",
     "uuid_type": "should be a UUID",
 }
@@ -90,7 +91,6 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     wrong = {place[:3] for place, _ in problems}
     sound = dict(_sound_buses(subtables(tables, "buses"), wrong, context))
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
-    problems += _rule_problems(subtables(tables, "buses"), wrong)
     problems += _audit_problems(tables, wrong)
     return config, problems
 
@@ -107,12 +107,12 @@ def _problem(detail: ErrorDetails) -> Problem:
 
 def _sound_buses(
     tables: Tables, wrong: set[Place], context: dict[str, Any]
-) -> Iterator[tuple[str, AnyBus]]:
+) -> Iterator[tuple[str, Bus]]:
     """Yield the buses as they are without what is wrong, where that leaves a bus.
 
     So what lies between settings is told at once with what is wrong in another one.
     """
-    adapter: TypeAdapter[AnyBus] = TypeAdapter(AnyBus)
+    adapter: TypeAdapter[Bus] = TypeAdapter(AnyBus)
     for name, table in tables.items():
         if not isinstance(table, dict):
             continue
@@ -121,18 +121,6 @@ def _sound_buses(
             yield name, adapter.validate_python({"rules": "all"} | sound, context=context)
         except ValidationError:
             continue
-
-
-def _rule_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
-    """Yield the rule books that can't be had: the listener's own code can't be imported."""
-    for name, table in tables.items():
-        place = ("buses", name, "rules")
-        rules = table.get("rules") if isinstance(table, dict) else None
-        if isinstance(rules, str) and place not in wrong:
-            try:
-                rule_set(rules, Rules())
-            except ValueError as error:
-                yield place, str(error)
 
 
 def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
@@ -146,47 +134,15 @@ def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
         yield ("audit", "celery"), 'needs Celery: install busmon with its extra "celery"'
 
 
-def _bus_problems(buses: Mapping[str, AnyBus]) -> Iterator[Problem]:
+def _bus_problems(buses: Mapping[str, Bus]) -> Iterator[Problem]:
+    """Yield what the sources themselves find, and what two buses must not share."""
     taken: dict[object, str] = {}
     for name, bus in buses.items():
-        broker: object = None
-        if isinstance(bus, AmqpBus):
-            try:
-                toml = fedora_toml.read(bus.config)
-            except fedora_toml.UnusableToml as error:
-                yield from (((name, "config"), problem) for problem in error.problems)
-                continue
-            yield from (((name, key), text) for key, text in _listener_problems(bus, toml))
-            broker = (toml.broker.lower(), toml.vhost)
-        key, identity = _identity(bus, broker)
-        if identity and taken.setdefault((key, *identity), name) != name:
-            other = taken[key, *identity]
-            yield (name, key), f"is that of buses.{other} on the same broker; each needs its own"
-
-
-def _listener_problems(bus: AmqpBus, toml: fedora_toml.FedoraToml) -> Iterator[tuple[str, str]]:
-    if str(bus.queue) in {queue.lower() for queue in toml.queues}:
-        yield (
-            "queue",
-            f"{bus.queue} is the listener's queue in {toml.path}; "
-            "consuming from it would steal the listener's messages",
-        )
-    if not fedora_toml.bindings(bus, toml):
-        key = "config" if bus.routing_keys is None else "routing_keys"
-        yield key, "leaves nothing to receive: no binding and no routing key"
-
-
-def _identity(bus: AnyBus, broker: object) -> tuple[str, tuple[object, ...] | None]:
-    """Return by which setting, and by what, its broker knows the bus."""
-    match bus:
-        case AmqpBus(queue=UUID() as queue):
-            return "queue", (broker, queue)
-        case MqttBus(url=url, client_id=client_id):
-            return "client_id", (mqtt_broker(url.lower()), client_id)
-        case StompBus(brokers=brokers, client_id=str(client_id)):
-            return "client_id", (frozenset(broker.lower() for broker in brokers), client_id)
-        case _:
-            return "", None
+        yield from (((name, key), text) for key, text in bus.problems())
+        if (identity := bus.identity()) and taken.setdefault(identity, name) != name:
+            other = taken[identity]
+            text = f"is that of buses.{other} on the same broker; each needs its own"
+            yield (name, identity[0]), text
 
 
 def _position(tables: object, place: Place) -> list[int]:

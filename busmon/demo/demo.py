@@ -4,11 +4,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 
+from busmon.config.model import Config
 from busmon.demo.traffic import TrafficSource
 from busmon.ledger.ledger import Ledger
 from busmon.rules import rule_set
 from busmon.service import Service
-from busmon.settings.models import Config, Web
+from busmon.settings.models import Web
 
 FEDORA_SHARE = 0.9  # of all messages, as on the real buses roughly
 

@@ -35,7 +35,7 @@ from busmon.metrics.families import gauge
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
-from busmon.settings.models import Config
+from busmon.settings.audit import Audit
 from busmon.silence.baseline import State
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher, Topic
@@ -65,7 +65,7 @@ class VerdictWatcher:
 
     def __init__(
         self,
-        config: Config,
+        audit: Audit,
         ledger: Ledger,
         connections: Mapping[str, ConnectionState],
         blind: BlindTime,
@@ -81,7 +81,6 @@ class VerdictWatcher:
         self._observers = observers
         self._auditor = auditor
         self._clock = clock
-        audit = config.audit
         self._started = clock()
         self._delay = max(DELAY, 2.0 * audit.ready.interval if audit.ready else 0.0)
         self._heard: set[Observer] = set()

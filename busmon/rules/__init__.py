@@ -1,18 +1,26 @@
-"""Rules: what the listener would make of a message.
+"""Rules: what the listener would do with a message.
 
-A rule book maps each topic that the listener knows to a rule. A rule is a function of
-one message that returns None where the listener passes the message on, else a fixed
-slug that says why not. A new book is one file here, one line in `BOOKS`, and its
-name in busmon.settings.
+A rule set maps each topic that the listener knows to a rule. A rule is a function of one
+message. It returns None if the listener passes the message on, else a fixed slug that says
+why not. A new rule set is a file here and a line in `RULE_SETS`.
 """
 
 from collections.abc import Callable
 
 from busmon.rules import centos, imported, packit
 from busmon.rules.base import HANDLED, RAISES, UNMAPPED, Rule, RuleSet, TopicRules, always, ignored
-from busmon.settings.models import Rules
+from busmon.rules.packit import PackitRules
+from busmon.settings.section import Section
+from busmon.text import format_choice
 
 __all__ = ["HANDLED", "RAISES", "RULE_SETS", "UNMAPPED", "Rule", "RuleSet", "ignored", "rule_set"]
+
+
+class Rules(Section):
+    """`[rules]`: the settings of the rule sets that have any."""
+
+    packit: PackitRules = PackitRules()
+
 
 RULE_SETS: dict[str, Callable[[Rules], RuleSet]] = {
     "packit": lambda rules: packit.rule_set(rules.packit),
@@ -22,12 +30,12 @@ RULE_SETS: dict[str, Callable[[Rules], RuleSet]] = {
 
 
 def rule_set(name: str, rules: Rules) -> RuleSet:
-    """Return the book of that name, or the one around the listener's own `module:callable`.
+    """Return the rule set of that name, or one of the listener's own code: `module:callable`.
 
-    ValueError says what is wrong with the name, or why it can't be imported.
+    ValueError says what is wrong with the name, or why the code cannot be imported.
     """
     if name in RULE_SETS:
         return RULE_SETS[name](rules)
     if ":" in name:
         return imported.rule_set(name, rules.packit.user)
-    raise ValueError(f"should be {', '.join(RULE_SETS)} or module:callable, not {name!r}")
+    raise ValueError(f"should be {format_choice([*RULE_SETS, 'module:callable'])}, not {name!r}")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from busmon.message import Message
 from busmon.rules.base import HANDLED, TopicRules, ignored
-from busmon.settings.models import PackitRules
+from busmon.settings.section import Section
 
 DIST_GIT_HOSTS = (
     "src.fedoraproject.org",
@@ -21,6 +21,13 @@ DIST_GIT_HOSTS = (
     "src.stg.fedoraproject.org",
     "pkgs.stg.fedoraproject.org",
 )
+
+
+class PackitRules(Section):
+    """`[rules.packit]`: the settings of the listener on which its filters depend."""
+
+    user: str = "packit"
+    project: str = "packit"
 
 
 def copr(listener: PackitRules, message: Message) -> str | None:

@@ -1,6 +1,6 @@
 """What every section of the configuration has: problems told at once, files, secrets from files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -61,6 +61,18 @@ split = BeforeValidator(
     )
 )
 Strings = Annotated[tuple[str, ...], split]
+
+Row = tuple[str, str]  # label and text: a line of what `busmon check-config` shows
+
+
+def checked(check: Callable[[str], object]) -> AfterValidator:
+    """Refuse a text for which `check` raises ValueError; otherwise keep it as it is."""
+
+    def validate(text: str) -> str:
+        check(text)
+        return text
+
+    return AfterValidator(validate)
 
 
 def _details(problems: ValidationError) -> Iterator[InitErrorDetails]:

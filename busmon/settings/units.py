@@ -33,5 +33,21 @@ def at_least(number: int, unit: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def format_seconds(number: int) -> str:
+    """Return a duration as the configuration has it: "90s", "3h", "7d"."""
+    return _format(number, {unit: size for unit, size in UNITS.items() if unit != "w"})
+
+
+def format_bytes(number: int) -> str:
+    """Return a size as the configuration has it: "16MiB", or "20000000 bytes"."""
+    text = _format(number, SIZES)
+    return f"{text} bytes" if text.isdecimal() else text
+
+
+def _format(number: int, units: dict[str, int]) -> str:
+    unit = max((unit for unit in units if number % units[unit] == 0), key=units.__getitem__)
+    return f"{number // units[unit]}{unit}"
+
+
 Seconds = Annotated[int, _quantity(UNITS), Field(gt=0)]
 Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]

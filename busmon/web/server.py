@@ -14,8 +14,8 @@ from typing import Any, TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-from busmon.settings.models import Web, host_port
-from busmon.text import format_address
+from busmon.settings.models import Web
+from busmon.text import format_address, parse_address
 
 MAX_HEAD_BYTES = 65536  # bytes of a request's first line and headers; a hundred of them at most
 
@@ -34,7 +34,7 @@ class WebServer:
     def __init__(
         self, settings: Web, app: WSGIApplication, longest: float = 10.0, most: int = 64
     ) -> None:
-        host, port = host_port(settings.listen)
+        host, port = parse_address(settings.listen)
         tls = _Tls(settings) if settings.certificate else None
         try:
             self._server = _Server(host, port, tls, longest, most)

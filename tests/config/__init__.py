@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from busmon.config.load import ConfigError, load
-from busmon.settings.models import Config
+from busmon.config.model import Config
 
 QUEUE = "0b6e1b5c-3d6e-4e5f-8a67-1c2d3e4f5a6b"
 OWN = "4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fedora_messaging.config import LazyConfig
 
-from busmon.settings.models import AmqpBus
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.fedora_toml import Binding
+from busmon.sources.amqp.settings import AmqpBus
 from tests.config import AMQP, SECRET, in_bus, problems, read
 
 LISTENERS = {
@@ -108,11 +108,11 @@ def test_routing_keys_replace_the_bindings_and_extra_ones_add_to_them(
 ) -> None:
     toml = fedora_toml.read(directory / "fedora.toml")
     bus = AmqpBus(type="amqp", rules="all", config=toml.path, **settings)
-    assert list(fedora_toml.bindings(bus, toml)) == expected
+    assert list(bus.bindings(toml)) == expected
 
 
 def test_routing_keys_need_no_binding_in_the_file(directory: Path) -> None:
     (directory / "fedora.toml").write_text("bindings = []")
     toml = fedora_toml.read(directory / "fedora.toml")
     bus = AmqpBus(type="amqp", rules="all", config=toml.path, routing_keys=("a",))
-    assert fedora_toml.bindings(bus, toml) == (Binding("amq.topic", "a"),)
+    assert bus.bindings(toml) == (Binding("amq.topic", "a"),)

@@ -7,8 +7,10 @@ from pydantic import SecretStr
 
 from busmon.config.describe import describe
 from busmon.config.load import ConfigError, load
-from busmon.settings.models import AmqpBus, MqttBus, StompBus
 from busmon.sources.amqp import fedora_toml
+from busmon.sources.amqp.settings import AmqpBus
+from busmon.sources.mqtt.settings import MqttBus
+from busmon.sources.stomp.settings import StompBus
 from tests.config import AMQP, MQTT, QUEUE, SECRET, STOMP, in_bus, problems, read
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from busmon.settings.models import host_port
+from busmon.text import parse_address
 from tests.config import AMQP, MQTT, OWN, QUEUE, SECRET, STOMP, in_bus, problems
 
 INVALID: dict[str, tuple[str, list[str]]] = {
@@ -101,7 +101,7 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         + STOMP.replace('"umb"', "").replace("buses.umb", 'buses."u.m.b"'),
         [
             "buses.CentOS: a bus name should be of a-z, 0-9, _ and -, a letter first",
-            "buses.CentOS.rules: should be packit, centos, all or module:callable",
+            "buses.CentOS.rules: should be packit, centos, all or module:callable, not 'fedora'",
             'buses."u.m.b": a bus name should be of a-z, 0-9, _ and -, a letter first',
         ],
     ),
@@ -242,7 +242,7 @@ ADDRESSES = {
 
 @pytest.mark.parametrize(("text", "expected"), ADDRESSES.items())
 def test_an_address_is_host_and_port(text: str, expected: tuple[str, int]) -> None:
-    assert host_port(text) == expected
+    assert parse_address(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -250,4 +250,4 @@ def test_an_address_is_host_and_port(text: str, expected: tuple[str, int]) -> No
 )
 def test_an_address_is_nothing_else(text: str) -> None:
     with pytest.raises(ValueError, match=r"^should be host:port"):
-        host_port(text)
+        parse_address(text)

@@ -33,9 +33,8 @@ from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import STATES, ReadyObserver
 from busmon.observers.tap import ReportBatch, ReportedMessage, TapObserver
-from busmon.rules import HANDLED, RAISES, rule_set
+from busmon.rules import HANDLED, RAISES, Rules, rule_set
 from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
-from busmon.settings.models import Config, LedgerSettings, Rules
 from busmon.silence.baseline import WEEK
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher
@@ -68,8 +67,7 @@ class Bench:
         self.blind.tick(now)
         books = {"fedora": rule_set("all", Rules())}
         self.silence = SilenceWatcher(Silence(), self.ledger, books, self.blind)
-        config = Config.model_construct(buses={}, audit=audit, ledger=LedgerSettings())
-        self.auditor = Auditor(config, self.ledger, ["fedora"])
+        self.auditor = Auditor(audit, self.ledger, WEEK, ["fedora"])
         self.observers: list[Observer] = []
         if audit.ready:
             self.observers.append(ReadyObserver(audit.ready, self.ledger))
@@ -77,7 +75,7 @@ class Bench:
             self.observers.append(CeleryObserver(audit.celery, self.ledger))
         if audit.reports:
             self.observers.append(TapObserver(self.ledger, "fedora"))
-        parts = (config, self.ledger, connections, self.blind, self.silence, self.observers)
+        parts = (audit, self.ledger, connections, self.blind, self.silence, self.observers)
         self.watch = VerdictWatcher(*parts, self.auditor, lambda: self.now)
 
     def refresh(self, after: float = 0.0) -> Verdict:

@@ -20,8 +20,7 @@ from busmon.ledger.ledger import Ledger
 from busmon.message import Message
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.pipeline import OTHER, Pipeline
-from busmon.rules import rule_set
-from busmon.settings.models import Rules, StompBus
+from busmon.rules import Rules, rule_set
 from busmon.sources import fedora_message, json_body
 from busmon.sources.amqp import source as amqp_source
 from busmon.sources.amqp.frames import Delivery, DeliveryReader
@@ -30,6 +29,7 @@ from busmon.sources.mqtt import source as mqtt_source
 from busmon.sources.mqtt.packets import Packet, read_publish
 from busmon.sources.stomp import source as stomp_source
 from busmon.sources.stomp.frames import FrameReader
+from busmon.sources.stomp.settings import StompBus
 from tests.sources.test_fedora_message import bodies, encodings, headers
 from tests.support.sources import count
 

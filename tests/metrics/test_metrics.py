@@ -27,9 +27,8 @@ from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import OTHER, Pipeline
-from busmon.rules import rule_set
+from busmon.rules import Rules, rule_set
 from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
-from busmon.settings.models import Config, Rules
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.rates import WEEK
@@ -61,10 +60,17 @@ class Bench:
         observers = Observers(watching)
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         reports = Reports(bus="fedora", token=SecretStr("token"))
-        config = Config.model_construct(audit=Audit(reports=reports))
-        audit = Auditor(config, self.ledger, list(self.connections))
+        settings = Audit(reports=reports)
+        audit = Auditor(settings, self.ledger, 7 * 86400, list(self.connections))
         fault = VerdictWatcher(
-            config, self.ledger, self.connections, blind, self.silence, watching, audit, lambda: NOW
+            settings,
+            self.ledger,
+            self.connections,
+            blind,
+            self.silence,
+            watching,
+            audit,
+            lambda: NOW,
         )
         self.registry = make_registry(metrics, silence, observers, audit, fault)
         rejections = {"fedora": [NOT_JSON], "centos": []}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from busmon.message import Judgement, Message, Outcome
-from busmon.rules import RAISES, RuleSet, rule_set
-from busmon.settings.models import PackitRules, Rules
+from busmon.rules import RAISES, Rules, RuleSet, rule_set
+from busmon.rules.packit import PackitRules
 from tests.samples import CENTOS, FEDORA
 
 P = "org.fedoraproject.prod."

@@ -15,9 +15,8 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.message import Judgement
 from busmon.pipeline import OTHER
-from busmon.rules import HANDLED, rule_set
+from busmon.rules import HANDLED, Rules, rule_set
 from busmon.settings.audit import Silence
-from busmon.settings.models import Rules
 from busmon.silence.baseline import (
     MARGIN,
     PACE_PRIOR,

@@ -27,9 +27,9 @@ from twisted.python.failure import Failure
 
 from busmon.logs import QUIET
 from busmon.message import Judgement, Message
-from busmon.settings.models import AmqpBus
 from busmon.sources import fedora_message
 from busmon.sources.amqp.frames import Delivery
+from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.amqp.source import AmqpSource, DeliveryBuffer
 from busmon.sources.base import Cause
 from tests.samples import FEDORA_FILE

@@ -16,10 +16,10 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from busmon.message import Judgement, Message
-from busmon.settings.models import MqttBus
 from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.mqtt.packets import Packet
+from busmon.sources.mqtt.settings import MqttBus
 from busmon.sources.mqtt.source import OTHER_SUBTOPIC, MqttSource, to_message
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates

@@ -24,10 +24,11 @@ from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.message import Message, Outcome
 from busmon.pipeline import Pipeline
-from busmon.rules import rule_set
-from busmon.settings.models import PackitRules, ReplayBus, Rules
+from busmon.rules import Rules, rule_set
+from busmon.rules.packit import PackitRules
 from busmon.sources.json_body import TOO_LARGE
 from busmon.sources.recorded.reader import open_file, read
+from busmon.sources.recorded.settings import ReplayBus
 from busmon.sources.recorded.source import ReplaySource
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.support.sources import AsTheyAre
@@ -113,7 +114,7 @@ def test_a_file_named_gz_is_unpacked(tmp_path: Path) -> None:
 
 def test_fedora_messaging_is_loaded_only_for_its_own_format() -> None:
     program = (
-        "import sys; from busmon.sources.recorded import read\n"
+        "import sys; from busmon.sources.recorded.reader import read\n"
         "print(len(list(read(sys.stdin.buffer, '-', '-'))), 'fedora_messaging' in sys.modules)"
     )
     with CENTOS_FILE.open("rb") as file:

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from stomp.utils import Frame
 
 from busmon.message import Message
-from busmon.settings.models import StompBus
 from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.stomp import session
 from busmon.sources.stomp.session import BATCH_SIZE, subscription_headers
+from busmon.sources.stomp.settings import StompBus
 from busmon.sources.stomp.source import StompSource, message_of
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.activemq import PASSCODE, USER, ActiveMQ, Publisher

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
-from busmon.settings.models import AmqpBus
 from busmon.text import format_address
 
 if TYPE_CHECKING:
@@ -84,16 +83,6 @@ def routing_keys(path: Path) -> Iterator[str]:
         raise UnusableToml(problems)
     for binding in conf["bindings"]:
         yield from binding["routing_keys"]
-
-
-def bindings(bus: AmqpBus, toml: FedoraToml) -> tuple[Binding, ...]:
-    """Return what the bus's queue is bound to, in order and each once."""
-    exchanges = dict.fromkeys(binding.exchange for binding in toml.bindings) or [EXCHANGE]
-    taken = list(toml.bindings)
-    if bus.routing_keys is not None:
-        taken = [Binding(exchange, key) for exchange in exchanges for key in bus.routing_keys]
-    taken += [Binding(exchange, key) for exchange in exchanges for key in bus.extra_routing_keys]
-    return tuple(dict.fromkeys(taken))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -22,11 +22,11 @@ from twisted.python.failure import Failure
 
 from busmon.ledger.batch import Observation
 from busmon.message import Message
-from busmon.settings.models import AmqpBus
 from busmon.sources import fedora_message
 from busmon.sources.amqp.connection import ENDS, Connection
-from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, bindings, read
+from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, read
 from busmon.sources.amqp.frames import Delivery
+from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
 
 BATCH_SIZE = 2 * 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
@@ -104,7 +104,7 @@ class AmqpSource:
         await channel.queue_declare(
             queue=self._queue, durable=True, exclusive=False, auto_delete=False
         )
-        for binding in bindings(self._settings, toml):
+        for binding in self._settings.bindings(toml):
             await channel.queue_bind(
                 queue=self._queue, exchange=binding.exchange, routing_key=binding.routing_key
             )

@@ -21,9 +21,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from busmon.ledger.batch import Observation
-from busmon.settings.models import MqttBus, mqtt_broker
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.mqtt.packets import Client, Packet, answer_to, packet_of
+from busmon.sources.mqtt.settings import MqttBus, parse_url
 
 BATCH = 250  # messages at most
 BATCH_SIZE = 1024**2  # bytes of payloads after which a batch is recorded, so that none takes long
@@ -161,7 +161,7 @@ class Connection:
             _hang_up(line, deadline)
 
     def _connect(self) -> None:
-        host, port = mqtt_broker(self._settings.url)
+        host, port = parse_url(self._settings.url)
         five = self._settings.version == "5"
         try:
             self._client.connect(

@@ -13,11 +13,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from busmon.ledger.batch import Observation
 from busmon.message import Judgement, Message, Outcome
-from busmon.settings.models import MqttBus
 from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
 from busmon.sources.mqtt.client import Connection
 from busmon.sources.mqtt.packets import Packet
+from busmon.sources.mqtt.settings import MqttBus
 
 OTHER_SUBTOPIC = Judgement(Outcome.IGNORED, "other-subtopic")
 

@@ -12,7 +12,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,18 +19,11 @@ from uuid import UUID
 
 from busmon.message import Judgement, Message, Outcome
 from busmon.sources import json_body
+from busmon.sources.recorded.format import Format
 
 NOT_RECORD = Judgement(Outcome.INVALID, "not-record")  # an object, but in neither format
 UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of a file that is not quite gzip
 NO_TOPIC = "__none__"  # the topic of a line that names none
-
-
-class Format(StrEnum):
-    """What a line turned out to be."""
-
-    FEDORA = "fedora"
-    CENTOS = "centos"
-    BAD = "bad"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from busmon.message import Message
-from busmon.settings.models import ReplayBus
 from busmon.sources import fedora_message
 from busmon.sources.base import Cause, ConnectionState, MessageHandler
 from busmon.sources.recorded.feed import feed
-from busmon.sources.recorded.reader import NOT_RECORD, UNREADABLE, Format, open_file, read
+from busmon.sources.recorded.format import Format
+from busmon.sources.recorded.reader import NOT_RECORD, UNREADABLE, open_file, read
+from busmon.sources.recorded.settings import ReplayBus
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import stomp
 
-from busmon.settings.models import StompBus
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.stomp.frames import FrameReader
+from busmon.sources.stomp.settings import StompBus
 from busmon.sources.stomp.socket import CONNECT_TIMEOUT, disconnected, open_socket, tls_context
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent

@@ -11,8 +11,8 @@ import threading
 import time
 from contextlib import suppress
 
-from busmon.settings.models import Tls
 from busmon.sources.base import Cause, Disconnected
+from busmon.sources.bus import Tls
 
 CONNECT_TIMEOUT = (
     4.0  # seconds to connect in, which nothing can interrupt; less than a stop may take

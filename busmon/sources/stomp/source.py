@@ -14,10 +14,11 @@ from hashlib import blake2b
 from typing import Any
 
 from busmon.message import Judgement, Message
-from busmon.settings.models import StompBus, host_port
 from busmon.sources.base import ConnectionState, Disconnected, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
 from busmon.sources.stomp.session import Session, Stopped
+from busmon.sources.stomp.settings import StompBus
+from busmon.text import parse_address
 
 # ActiveMQ says so where it has sent some messages of a durable subscription twice, as it does
 # after a restart: it takes no cumulative acknowledgement then, now and at any connection to come.
@@ -54,7 +55,7 @@ class StompSource:
         broker = brokers[self._attempts % len(brokers)]
         self._attempts += 1
         try:
-            session = Session(self._settings, host_port(broker), self._stopping)
+            session = Session(self._settings, parse_address(broker), self._stopping)
             self._receive(session, broker, handler)
         except Disconnected as error:
             if MISCOUNTED in error.detail:

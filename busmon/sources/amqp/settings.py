@@ -1,0 +1,91 @@
+"""The settings of a bus that is read with AMQP, beside the listener's fedora-messaging file."""
+
+import shlex
+from collections.abc import Hashable, Iterator
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from busmon.ledger.ledger import Ledger
+from busmon.settings.section import File, Row, Strings
+from busmon.settings.units import Seconds
+from busmon.sources.amqp import fedora_toml
+from busmon.sources.amqp.fedora_toml import EXCHANGE, Binding, FedoraToml
+from busmon.sources.base import Source
+from busmon.sources.bus import Bus, describe_tls
+from busmon.sources.recorded.format import Format
+from busmon.text import format_items
+
+
+class AmqpBus(Bus):
+    """A bus read with AMQP, as fedora-messaging does."""
+
+    recorded: ClassVar = Format.FEDORA
+
+    type: Literal["amqp"]
+    config: File  # of fedora-messaging
+    routing_keys: Strings | None = None  # instead of the bindings
+    extra_routing_keys: Strings = ()  # beside the bindings
+    queue: UUID | None = None
+    prefetch: Annotated[int, Field(gt=0, le=65535)] = 1000
+    heartbeat: Annotated[Seconds, Field(le=65535)] = 30
+
+    def make_source(self, name: str, ledger: Ledger) -> Source:
+        """See Bus."""
+        from busmon.sources.amqp.source import AmqpSource
+
+        return AmqpSource(name, self, str(self.queue or ledger.own_queue(name)))
+
+    def describe(self) -> Iterator[Row]:
+        """See Bus; reads fedora-messaging's file again."""
+        toml = fedora_toml.read(self.config)
+        keys = list(dict.fromkeys(key for _, key in self.bindings(toml)))
+        tls = describe_tls(tls=toml.tls, certificate=toml.certificate)
+        yield "broker", f"{toml.broker}, vhost {toml.vhost}, {tls}, as {toml.path} says"
+        yield "subscribes", format_items(keys, "routing key")
+        yield "queue", str(self.queue or "its own, made at the first start")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield all that is wrong with fedora-messaging's file, or does not fit to it."""
+        try:
+            toml = fedora_toml.read(self.config)
+        except fedora_toml.UnusableToml as error:
+            yield from (("config", problem) for problem in error.problems)
+            return
+        if str(self.queue) in {queue.lower() for queue in toml.queues}:
+            yield (
+                "queue",
+                f"{self.queue} is the listener's queue in {toml.path}; "
+                "consuming from it would steal the listener's messages",
+            )
+        if not self.bindings(toml):
+            key = "config" if self.routing_keys is None else "routing_keys"
+            yield key, "leaves nothing to receive: no binding and no routing key"
+
+    def identity(self) -> tuple[str, Hashable] | None:
+        """Return the queue: two consumers of one would share its messages."""
+        if self.queue is None:
+            return None
+        try:
+            toml = fedora_toml.read(self.config)
+        except fedora_toml.UnusableToml:  # one of the problems
+            return None
+        return "queue", (toml.broker.lower(), toml.vhost, self.queue)
+
+    def receives_as_listener(self) -> bool:
+        """Return whether the listener's bindings are all there is."""
+        return self.routing_keys is None and not self.extra_routing_keys
+
+    def reconsume_command(self, message_id: str) -> str | None:
+        """Return fedora-messaging's own command, which asks Datagrepper for the message."""
+        conf = shlex.quote(str(self.config))
+        return f"fedora-messaging --conf {conf} reconsume {message_id}"
+
+    def bindings(self, toml: FedoraToml) -> tuple[Binding, ...]:
+        """Return what the bus's queue is bound to, in order and each once."""
+        exchanges = dict.fromkeys(binding.exchange for binding in toml.bindings)
+        keys = (*(self.routing_keys or ()), *self.extra_routing_keys)
+        bindings = toml.bindings if self.routing_keys is None else ()
+        own = (Binding(exchange, key) for key in keys for exchange in exchanges or [EXCHANGE])
+        return tuple(dict.fromkeys((*bindings, *own)))

@@ -1,0 +1,75 @@
+"""What each source defines, in a module that loads no client library.
+
+A source derives the settings of its `[buses.NAME]` from `Bus`. The methods are what the
+rest of busmon asks of any source.
+"""
+
+from abc import abstractmethod
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+from busmon.ledger.ledger import Ledger
+from busmon.rules import Rules, rule_set
+from busmon.settings.section import File, Row, Section, checked, together
+from busmon.sources.base import Source
+from busmon.sources.recorded.format import Format
+
+
+class Bus(Section):
+    """The settings of one bus, whatever its source."""
+
+    # The format of recorded lines that are replayed as messages of such a bus, if any.
+    recorded: ClassVar[Format | None] = None
+
+    type: str
+    rules: Annotated[str, checked(lambda name: rule_set(name, Rules()))]
+
+    @abstractmethod
+    def make_source(self, name: str, ledger: Ledger) -> Source:
+        """Return the source. Only this imports the client library."""
+
+    @abstractmethod
+    def describe(self) -> Iterator[Row]:
+        """Yield what `busmon check-config` shows of the bus."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield setting and problem for what only this source can check."""
+        yield from ()
+
+    def identity(self) -> tuple[str, Hashable] | None:
+        """Return the setting by which its broker knows the bus, and broker and value as one key.
+
+        No two buses may have the same key. None if the broker needs no such setting.
+        """
+        return None
+
+    def receives_as_listener(self) -> bool:
+        """Return whether busmon surely receives the same messages as the listener."""
+        return False
+
+    def reconsume_command(self, message_id: str) -> str | None:
+        """Return the command with which the listener consumes a message again.
+
+        None if no archive has the messages of the bus.
+        """
+        return None
+
+
+class Tls(Section):
+    """The certificates of a client."""
+
+    ca: File | None = None
+    certificate: File | None = None
+    key: File | None = None
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        yield from together(given, "certificate", "key")
+
+
+def describe_tls(*, tls: bool, certificate: object) -> str:
+    """Return "no TLS", "TLS" or "TLS with client certificate"."""
+    if not tls:
+        return "no TLS"
+    return "TLS with client certificate" if certificate else "TLS"

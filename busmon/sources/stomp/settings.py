@@ -1,0 +1,99 @@
+"""The settings of a bus that is read with STOMP."""
+
+import re
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from busmon.ledger.ledger import Ledger
+from busmon.settings.section import Row, checked, split, together
+from busmon.settings.units import Seconds
+from busmon.sources.base import Source
+from busmon.sources.bus import Bus, Tls, describe_tls
+from busmon.sources.recorded.format import Format
+from busmon.text import format_items, parse_address
+
+
+def _check_destination(text: str) -> None:
+    if not re.fullmatch(r"/[^/]+/.+", text):
+        raise ValueError("should be /topic/NAME, /queue/NAME or the like")
+
+
+def _check_topic_pattern(text: str) -> None:
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise ValueError(f"should be a regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError(f"should have exactly one group, which is the topic, not {groups}")
+
+
+def _different(items: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(items)) < len(items):
+        raise ValueError("should all be different")
+    return items
+
+
+Addresses = Annotated[tuple[Annotated[str, checked(parse_address)], ...], split]
+Destinations = Annotated[
+    tuple[Annotated[str, checked(_check_destination)], ...], AfterValidator(_different), split
+]
+
+
+class StompBus(Bus, Tls):
+    """A bus read with STOMP, from ActiveMQ or RabbitMQ.
+
+    RabbitMQ makes a new `message-id` for each delivery, so there `amqp-message-id`
+    stands in, and where the publisher gave none, the content and `redelivered`.
+    """
+
+    recorded: ClassVar = Format.CENTOS
+
+    type: Literal["stomp"]
+    brokers: Annotated[Addresses, Field(min_length=1)]  # the next where one fails
+    tls: bool = False
+    vhost: str | None = None  # RabbitMQ's is "/" where nobody made another
+    login: str | None = None
+    passcode: SecretStr | None = None
+    destinations: Annotated[Destinations, Field(min_length=1)]
+    client_id: Annotated[str, Field(min_length=1)] | None = None  # makes subscriptions durable
+    ack: Literal["client", "client-individual"] = "client"
+    prefetch: Annotated[int, Field(gt=0, le=32767)] = 1000  # ActiveMQ's largest
+    heartbeat: Seconds = 10
+    id_header: Annotated[str, Field(min_length=1)] = "message-id"
+    # ActiveMQ's, on a VirtualTopic's copy; `destination` where a message has no such header.
+    topic_header: Annotated[str, Field(min_length=1)] = "original-destination"
+    # Its one group is the topic; a VirtualTopic's is the same whichever way it is read.
+    topic_pattern: Annotated[str, checked(_check_topic_pattern)] = (
+        r"^/(?:topic|queue|exchange/[^/]+)/(?:Consumer\..+?\.(?=VirtualTopic\.))?(.+)$"
+    )
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        yield from super().conflicts(given)
+        yield from together(given, "login", "passcode")
+        if str(given.get("tls", False)).lower() == "false":
+            yield from ((key, "needs tls = true") for key in Tls.model_fields if key in given)
+
+    def make_source(self, name: str, _ledger: Ledger) -> Source:
+        """See Bus."""
+        from busmon.sources.stomp.source import StompSource
+
+        return StompSource(name, self)
+
+    def describe(self) -> Iterator[Row]:
+        """See Bus."""
+        tls = describe_tls(tls=self.tls, certificate=self.certificate)
+        login = "no password" if self.login is None else "password"
+        durable = f"durable, of client {self.client_id}" if self.client_id else "not durable"
+        yield "broker", f"{' or '.join(self.brokers)}, {tls}, {login}"
+        yield "subscribes", format_items(self.destinations, "destination")
+        yield "session", f"{durable}, ack {self.ack}"
+
+    def identity(self) -> tuple[str, Hashable] | None:
+        """Return the client id: a broker knows a durable subscription by it."""
+        if self.client_id is None:
+            return None
+        return "client_id", (frozenset(broker.lower() for broker in self.brokers), self.client_id)
