@@ -43,7 +43,7 @@ lock: ## write down the versions that the image is built with, the newest that f
 	$(PYTHON) -m venv .cache/lock
 	.cache/lock/bin/python -m pip install --quiet '.[celery]' hatchling
 	{ echo '# Made by `make lock`: the versions in the image.'; \
-	    .cache/lock/bin/python -m pip freeze --exclude busmon; } >config/constraints.txt
+	    .cache/lock/bin/python -m pip freeze --exclude packit-service-busmon; } >config/constraints.txt
 
 prometheusrule: ## wrap Prometheus's rules for its operator
 	{ cat config/openshift/prometheusrule.header; \

@@ -4,8 +4,8 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 
+from busmon import __version__
 from busmon.audit.auditor import Auditor
 from busmon.config.model import Config
 from busmon.diagnosis.watcher import VerdictWatcher
@@ -101,7 +101,7 @@ class Service:
         connections = {source.name: source.connection for source in sources}
         self._blind = BlindTime(ledger, connections, time.time())
         self._silence = SilenceWatcher(config.silence, ledger, books, self._blind)
-        metrics = Metrics(ledger, connections, version("busmon"), config.ledger.size_limit)
+        metrics = Metrics(ledger, connections, __version__, config.ledger.size_limit)
         self._monitor = Pipeline(
             ledger,
             books,
@@ -115,9 +115,7 @@ class Service:
 
         def page() -> str:
             found = self._fault.verdict()
-            return render(
-                connections, ledger.counts(), wrong(), version("busmon"), time.time(), found
-            )
+            return render(connections, ledger.counts(), wrong(), __version__, time.time(), found)
 
         silence = SilenceMetrics(self._silence, self._blind)
         self._fault = VerdictWatcher(

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from busmon.cli.common import CONFIGURATION, config_option, fail, load_config
-from busmon.settings.units import UNITS
 
 FOUND = 1  # exit status: there are gaps
 UNKNOWN = 1  # exit status: no such message
@@ -22,6 +21,8 @@ ledger_option = click.option(
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    from busmon.settings.units import UNITS
+
     match = re.fullmatch(rf"(\d+) ?({'|'.join(UNITS)})", text)
     if not match or int(match[1]) * UNITS[match[2]] > time.time():
         raise click.BadParameter("should be a number and a unit: 90m, 24h, 7d")

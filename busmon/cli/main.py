@@ -8,6 +8,7 @@ from typing import cast
 
 import click
 
+from busmon import __version__
 from busmon.cli.audit import gaps, trace
 from busmon.cli.common import FATAL, config_option, fatal, http_url, load_config, set_up_log
 from busmon.cli.lint import lint
@@ -18,7 +19,7 @@ Recorded = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Pa
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="busmon")
+@click.version_option(__version__)
 def main() -> None:
     """Count every message of a message bus, and by whether its listener handles it.
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from http.client import HTTPException
-from importlib.metadata import version
 from itertools import islice
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -12,6 +11,7 @@ from urllib.error import HTTPError
 from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway
 from prometheus_client.core import Metric
 
+from busmon import __version__
 from busmon.config.model import Config
 from busmon.ledger.ledger import Ledger
 from busmon.message import Message
@@ -62,7 +62,7 @@ class Replay:
     def __init__(self, config: Config, buses: Buses) -> None:
         self._buses = buses
         self._ledger = Ledger(":memory:")
-        metrics = Metrics(self._ledger, {}, version("busmon"))
+        metrics = Metrics(self._ledger, {}, __version__)
         self._registry = CollectorRegistry()
         self._registry.register(_Published(metrics))
         self._monitor = Pipeline(

@@ -1,0 +1,48 @@
+"""The distribution: what it is called, and what it declares."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+from busmon import __version__
+
+PROJECT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+
+
+def _imports(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def _distribution(requirement: str) -> str:
+    """Return the normalized name in a requirement such as `celery[redis]>=5.3`."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=~! ;]", requirement)[0]).lower()
+
+
+def test_the_installed_distribution_has_the_version_of_the_package():
+    assert version(PYPROJECT["name"]) == __version__
+
+
+def test_each_imported_library_is_declared():
+    optional = PYPROJECT["optional-dependencies"].values()
+    declared = {
+        _distribution(requirement)
+        for requirements in (PYPROJECT["dependencies"], *optional)
+        for requirement in requirements
+    }
+    imported = {
+        name.partition(".")[0]
+        for module in (PROJECT / "busmon").rglob("*.py")
+        for name in _imports(module)
+    } - {"busmon", *sys.stdlib_module_names}
+    installed = packages_distributions()
+    needed = {_distribution(name) for package in imported for name in installed[package]}
+    assert needed <= declared
