@@ -4,18 +4,14 @@ import json
 import re
 import socket
 import sys
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-
-import pika.frame
-import pika.spec
 
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.support.brokers import Server, free_port, wait_until
 from tests.support.busmon_process import Busmon
+from tests.support.pretenders import FEDORA_TOML, Pretender, pretended_buses, pretenders
 
 PROJECT = Path(__file__).parents[1]
 SAMPLES = {
@@ -24,12 +20,6 @@ SAMPLES = {
 }
 COUNTED = Counter([("fedora", *row) for row in FEDORA] + [("centos", *row) for row in CENTOS])
 BUILDS = "org.fedoraproject.prod.copr.build.end"
-
-
-def settings(directory: Path, text: str) -> None:
-    """Add to the configuration that a `Busmon` in this directory has."""
-    with (directory / "busmon.toml").open("a") as file:
-        file.write(f"\n{text}\n")
 
 
 def stream(directory: Path, messages: int, rate: float) -> dict[str, object]:
@@ -159,7 +149,7 @@ def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
 
 def test_a_wrong_configuration_is_reported_before_anything_is_opened(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
-    settings(tmp_path, '[log]\nlevel = "loud"\n[web]\ncolour = "blue"')
+    busmon.configure('[log]\nlevel = "loud"\n[web]\ncolour = "blue"')
     text = (tmp_path / "busmon.toml").read_text()
     assert failed(busmon, 2)[0].startswith(f"busmon: {tmp_path / 'busmon.toml'}: ")  # [web] twice
     (tmp_path / "busmon.toml").write_text(text.replace("[web]\ncolour", "[limits]\ncolour"))
@@ -174,7 +164,7 @@ def test_a_wrong_configuration_is_reported_before_anything_is_opened(tmp_path: P
 
 def test_log_lines_in_json_are_objects(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
-    settings(tmp_path, '[log]\nformat = "json"\nlevel = "debug"')
+    busmon.configure('[log]\nformat = "json"\nlevel = "debug"')
     with busmon:
         wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
         assert busmon.terminate(5) == 0
@@ -184,91 +174,13 @@ def test_log_lines_in_json_are_objects(tmp_path: Path) -> None:
     assert {f"listening on {busmon.url}", "stopping"} <= told
 
 
-# Brokers that are none: they accept, hear the login, and hang or close
-
-FEDORA_TOML = """
-amqp_url = "amqp://listener:{password}@127.0.0.1:{port}"
-[[bindings]]
-exchange = "amq.topic"
-routing_keys = ["#"]
-"""
-AMQP_START = pika.frame.Method(
-    0, pika.spec.Connection.Start(server_properties={}, mechanisms="PLAIN", locales="en_US")
-).marshal()
-
-
-class Pretender:
-    """A listener that answers the first bytes with `greeting`, and keeps all that it hears."""
-
-    def __init__(self, greeting: bytes = b"", *, hang: bool = False) -> None:
-        self.heard = b""
-        self._greeting, self._hang = greeting, hang
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with suppress(OSError):  # the listener was closed
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            self.heard += connection.recv(65536)
-            connection.sendall(self._greeting)
-            while self._hang or self._greeting:
-                part = connection.recv(65536)
-                self.heard += part
-                if not part or not self._hang:
-                    return
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-@contextmanager
-def pretenders(*, hang: bool) -> Iterator[dict[str, Pretender]]:
-    named = {
-        "amqp": Pretender(AMQP_START, hang=hang),
-        "mqtt": Pretender(hang=hang),
-        "stomp": Pretender(hang=hang),
-    }
-    try:
-        yield named
-    finally:
-        for pretender in named.values():
-            pretender.close()
-
-
-def buses(directory: Path, suffix: str, **ports: int) -> dict[str, dict[str, object]]:
-    """Return the settings of a bus of each protocol, without their secrets."""
-    toml = directory / f"fedora-{suffix}.toml"
-    toml.write_text(FEDORA_TOML.format(password=f"amqp-{suffix}-c4nary", port=ports["amqp"]))
-    amqp = {"type": "amqp", "rules": "packit", "config": toml.name}
-    mqtt = {
-        "type": "mqtt",
-        "rules": "centos",
-        "url": f"mqtt://127.0.0.1:{ports['mqtt']}",
-        "topics": ["#"],
-        "client_id": "busmon",
-        "username": "busmon",
-    }
-    stomp = {
-        "type": "stomp",
-        "rules": "all",
-        "brokers": [f"127.0.0.1:{ports['stomp']}"],
-        "destinations": ["/topic/a"],
-        "login": "busmon",
-    }
-    return {f"amqp{suffix}": amqp, f"mqtt{suffix}": mqtt, f"stomp{suffix}": stomp}
+# Servers that stand in for brokers
 
 
 def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path) -> None:
     with pretenders(hang=True) as named:
         ports = {name: pretender.port for name, pretender in named.items()}
-        configured = buses(tmp_path, "", **ports)
+        configured = pretended_buses(tmp_path, "", **ports)
         configured["mqtt"]["password"] = configured["stomp"]["passcode"] = "secret"
         with Busmon(tmp_path, configured) as busmon:
             wait_until(lambda: all(p.heard for p in named.values()), what="every bus to connect")

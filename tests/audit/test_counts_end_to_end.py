@@ -9,10 +9,10 @@ import pika
 from prometheus_client.parser import text_string_to_metric_families
 
 from busmon.ledger.sqlite import read_only
-from tests.commands.test_gaps import run
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
+from tests.support.command import busmon as command
 from tests.support.monitored_listener import MonitoredListener
 
 HAD = 400  # messages before busmon came: so it is not taken for one that has just begun
@@ -58,9 +58,8 @@ def test_what_a_listener_without_a_tap_did_not_get_is_counted(
     listener = MonitoredListener(tmp_path, rabbitmq)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": toml}})
-    with (tmp_path / "busmon.toml").open("a") as file:
-        file.write('\n[audit]\nwindow = "4s"\ngrace = "2s"\n')
-        file.write(f'[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "2s"\n')
+    busmon.configure('[audit]\nwindow = "4s"\ngrace = "2s"')
+    busmon.configure(f'[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "2s"')
 
     def publish_until(reached: Callable[[dict[str, float]], object]) -> dict[str, float]:
         """Let the bus flow, two messages a second."""
@@ -83,4 +82,4 @@ def test_what_a_listener_without_a_tap_did_not_get_is_counted(
             found = publish_until(lambda found: found["messages_total"] > closed + 12)
             assert LOST / 2 < found["missing_total"] <= LOST
             told = f"{found['missing_total']:.0f} missing, by numbers"
-            assert told in run("gaps", "-c", tmp_path / "busmon.toml", status=1)
+            assert told in command("gaps", "-c", busmon.configuration, status=1).stdout

@@ -1,17 +1,17 @@
 """The books beside a real broker, listener with its tap, Redis and worker."""
 
 import json
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.brokers import Server, wait_until
+from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
-from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.busmon_process import Busmon
+from tests.support.celery_worker import CeleryWorker
 from tests.support.tap_reports import TOKEN
 from tests.support.tapped_listener import TappedListener
 
@@ -65,24 +65,9 @@ def test_dropped_messages_are_missing_and_finished_tasks_are_counted(
     listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     bus = {"type": "amqp", "rules": "all", "config": toml}
-    worker = Server(
-        [
-            sys.executable,
-            "-m",
-            "tests.support.celery_worker",
-            redis.url,
-            "--concurrency=1",
-            "-E",
-            "-l",
-            "info",
-        ],
-        tmp_path / "worker.log",
-        cwd=PROJECT,
-        ready=lambda server: server.logged(" ready."),
-    )
+    worker = CeleryWorker(tmp_path, redis, "-E")
     busmon = Busmon(tmp_path, {"fedora": bus})
-    with (tmp_path / "busmon.toml").open("a") as file:
-        file.write(CONFIGURATION.format(broker=redis.url))
+    busmon.configure(CONFIGURATION.format(broker=redis.url))
     listener.tap(f"{busmon.url}/v1/reports")
     try:
         with busmon, worker, listener:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.support.brokers import Server, accepts, free_port, wait_until
+from tests.support.command import busmon
 
-PROJECT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).with_name("busmon")
 COMMANDS = ("run", "check-config", "explain", "replay", "demo", "lint", "gaps", "trace", "status")
 SECRET = "tr0ub4dor"
@@ -56,27 +56,6 @@ password = "{SECRET}"
 """
 
 Row = tuple[str, str, str]
-
-
-def busmon(
-    *words: str | Path,
-    stdin: bytes = b"",
-    env: Mapping[str, str] | None = None,
-    status: int = 0,
-    program: Sequence[str | Path] = (sys.executable, "-m", "busmon"),
-) -> subprocess.CompletedProcess[str]:
-    """Run it to its end; whatever happens, nobody is to see a traceback."""
-    ended = subprocess.run(
-        [*program, *words],
-        input=stdin,
-        capture_output=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "80"} | dict(env or {}),
-        timeout=60,
-    )
-    out, err = ended.stdout.decode(), ended.stderr.decode()
-    assert "Traceback" not in err, err
-    assert ended.returncode == status, out + err
-    return subprocess.CompletedProcess(ended.args, ended.returncode, out, err)
 
 
 @pytest.fixture

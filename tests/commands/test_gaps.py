@@ -1,8 +1,6 @@
 """`busmon gaps` and `busmon trace` as users run them, beside a busmon that runs."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +17,8 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.sqlite import milliseconds, stored_id
 from busmon.settings.audit import Audit
 from tests.support.brokers import wait_until
-from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.busmon_process import Busmon
+from tests.support.command import busmon as command
 
 TOPIC = "org.fedoraproject.prod.copr.build.end"
 TOKEN = "s3cret-of-the-tap"
@@ -75,9 +74,8 @@ def make_busmon(directory: Path, window: int) -> Busmon:
     files = [str(directory / "nothing.jsonl")]
     bus = {"type": "replay", "rules": "packit", "files": files}
     busmon = Busmon(directory, {"fedora": bus})
-    with (directory / "busmon.toml").open("a") as file:
-        file.write(f'\n[audit]\nwindow = "{window}s"\ngrace = "1s"\n')
-        file.write(f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n')
+    busmon.configure(f'[audit]\nwindow = "{window}s"\ngrace = "1s"')
+    busmon.configure(f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"')
     return busmon
 
 
@@ -108,12 +106,8 @@ def post(busmon: Busmon, *ids: str) -> None:
 
 
 def run(*words: str | Path, status: int = 0) -> str:
-    ended = subprocess.run(
-        [sys.executable, "-m", "busmon", *words], capture_output=True, cwd=PROJECT, timeout=60
-    )
-    assert ended.returncode == status, ended
-    assert b"Traceback" not in ended.stderr
-    return (ended.stdout or ended.stderr).decode()
+    ended = command(*words, status=status)
+    return ended.stdout or ended.stderr
 
 
 def test_gaps_and_trace_beside_a_busmon_that_is_killed_and_corrected(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from busmon.commands.lint import (
     matches,
     parsed_by,
 )
-from tests.cli.test_cli import busmon
+from tests.support.command import busmon
 
 PREFIX = "org.fedoraproject.prod."
 CLOSED = PREFIX + "pagure.pull-request.closed"

@@ -13,10 +13,11 @@ from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.server import WebServer
-from tests.cli.test_cli import SECRET, busmon
 from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
+from tests.support.command import busmon
 
+SECRET = "tr0ub4dor"
 WELL = Verdict(FaultKind.NONE, "", ("fedora: connected", "14 topics\nas usual"))
 LISTENER = Verdict(FaultKind.LISTENER, "fedora", ("fedora: the listener is down",))
 

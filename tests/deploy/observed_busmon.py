@@ -1,7 +1,6 @@
 """A real busmon with traffic, with observers that see, and with something wrong at each stage."""
 
 import json
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,10 +17,10 @@ from uuid import uuid4
 from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
 from tests.samples import FEDORA, FEDORA_FILE
-from tests.support.brokers import Server, free_port
+from tests.support.brokers import free_port
 from tests.support.brokers.redis import Redis
-from tests.support.busmon_process import PROJECT, Busmon
-from tests.support.celery_worker import PROCESS_MESSAGE, make_app
+from tests.support.busmon_process import Busmon
+from tests.support.celery_worker import PROCESS_MESSAGE, CeleryWorker, make_app
 from tests.support.ledgers import past
 
 TOKEN = "t0ken-of-the-tap"
@@ -64,20 +63,14 @@ def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[
         },
     }
     busmon = Busmon(directory, buses)
-    with (directory / "busmon.toml").open("a") as file:
-        file.write(
-            '\n[audit]\nwindow = "1s"\ngrace = "1s"\n'
-            f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n'
-            f'[audit.ready]\nbus = "fedora"\nurl = "{listener}"\ninterval = "1s"\n'
-            f'[audit.celery]\nbus = "fedora"\nbroker = "{redis.url}"\ninterval = "1s"\n'
-        )
-    words = ["--pool=solo", "--without-gossip", "--without-mingle", "-E", "-l", "info"]
-    worker = Server(
-        [sys.executable, "-m", "tests.support.celery_worker", redis.url, *words],
-        directory / "worker.log",
-        cwd=PROJECT,
-        ready=lambda server: server.logged(" ready."),
+    busmon.configure(
+        '[audit]\nwindow = "1s"\ngrace = "1s"\n'
+        f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n'
+        f'[audit.ready]\nbus = "fedora"\nurl = "{listener}"\ninterval = "1s"\n'
+        f'[audit.celery]\nbus = "fedora"\nbroker = "{redis.url}"\ninterval = "1s"'
     )
+    options = ("--pool=solo", "--without-gossip", "--without-mingle", "-E")
+    worker = CeleryWorker(directory, redis, *options)
     stopping = Event()
     with redis.server, worker, busmon:
         tap = Thread(target=_tap, args=(busmon.url, redis.url, handled, stopping))

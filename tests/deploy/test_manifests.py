@@ -12,31 +12,11 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from jinja2 import Environment, StrictUndefined
 
-PROJECT = Path(__file__).parents[2]
-MANIFESTS = PROJECT / "config/openshift"
+from tests.deploy.manifests import MANIFESTS, PLAIN, PROJECT, VARIANTS, Manifest, load, the
+
 RULES = PROJECT / "config/prometheus/rules"
-PLAIN = sorted(path for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
 KUBERNETES = ("1.27", "1.37")  # OpenShift 4.14, and the newest that the validator knows
-
-# Variables that Packit's playbook gives its templates.
-PACKIT = {
-    "auto_import_images": "true",
-    "deployment": "prod",
-    "image_busmon": "quay.io/packit/busmon:prod",
-    "managed_platform": False,
-    "project": "packit",
-    "redis_hostname": "valkey",
-}
-MANAGED = {
-    "managed_platform": True,
-    "appcode": "PCKT-002",
-    "costcenter": "700",
-    "servicephase": "lab",
-}
-
-Manifest = dict[str, Any]
 
 
 def closed(**properties: Any) -> Manifest:
@@ -102,25 +82,6 @@ EXTENSIONS = {
 }
 
 
-def load(path: Path) -> list[Manifest]:
-    return list(yaml.safe_load_all(path.read_text()))
-
-
-def render(**variables: Any) -> list[Manifest]:
-    """Return the manifests of Packit's style, as its playbook renders them."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string((MANIFESTS / "busmon.yml.j2").read_text())
-    return list(yaml.safe_load_all(template.render(PACKIT | variables)))
-
-
-VARIANTS = {
-    **{path.stem: load(path) for path in PLAIN},
-    "packit": render(),
-    "packit-stage": render(deployment="stg"),
-    "packit-managed": render(**MANAGED),
-}
-
-
 def of_kind(kind: str) -> list[Any]:
     return [
         pytest.param(manifest, id=name)
@@ -128,11 +89,6 @@ def of_kind(kind: str) -> list[Any]:
         for manifest in manifests
         if manifest["kind"] == kind
     ]
-
-
-def the(kind: str, manifests: list[Manifest]) -> Manifest:
-    [found] = [manifest for manifest in manifests if manifest["kind"] == kind]
-    return found
 
 
 @pytest.mark.parametrize("manifests", VARIANTS.values(), ids=VARIANTS)

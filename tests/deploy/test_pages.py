@@ -243,8 +243,7 @@ def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
         near = rabbitmq.fedora_toml(tmp_path / "near.toml", bindings=keys)
         buses = {"far": bus(far), "near": bus(near)}
         busmon = Busmon(tmp_path, buses)
-        with (tmp_path / "busmon.toml").open("a") as file:
-            file.write(f'\n[silence]\nmax_silence = {{ "{STOPS}" = "10s" }}\n')
+        busmon.configure(f'[silence]\nmax_silence = {{ "{STOPS}" = "10s" }}')
         alerts, port = alertmanager(tmp_path, receiver)
         with busmon, alerts, prometheus(tmp_path, busmon, port), Publisher(rabbitmq) as publisher:
             busmon.wait_until_ready()

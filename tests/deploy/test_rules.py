@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from busmon.settings.models import Web
-from tests.deploy.test_manifests import VARIANTS, the
+from tests.deploy.manifests import VARIANTS, the
 from tests.support.brokers.certificates import Certificates
 
 HERE = Path(__file__).parent

@@ -1,7 +1,6 @@
 """Whose fault it is, from what the parts of a service know."""
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -39,13 +38,13 @@ from busmon.silence.baseline import WEEK
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
-from tests.cli.test_cli import busmon as command
-from tests.support.brokers import Server, wait_until
+from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import Redis
-from tests.support.busmon_process import PROJECT, Busmon
-from tests.support.celery_worker import PROCESS_MESSAGE, make_app
+from tests.support.busmon_process import Busmon
+from tests.support.celery_worker import PROCESS_MESSAGE, CeleryWorker, make_app
+from tests.support.command import busmon as command
 from tests.support.ledgers import NOW, past
 from tests.support.monitored_listener import MonitoredListener
 from tests.support.tap_reports import TOKEN
@@ -413,8 +412,7 @@ def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
     bus = {"type": "amqp", "rules": "all", "config": str(toml)}
     busmon = Busmon(tmp_path, {"fedora": bus})
-    with (tmp_path / "busmon.toml").open("a") as file:
-        file.write(f'\n[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"\n')
+    busmon.configure(f'[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"')
     with listener, busmon:
         evidence = wait_until(
             lambda: any(
@@ -470,24 +468,10 @@ def test_a_killed_worker_is_detected_by_its_unfinished_tasks(
     tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
 ) -> None:
     listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
-    worker = Server(
-        [
-            sys.executable,
-            "-m",
-            "tests.support.celery_worker",
-            redis.url,
-            "--concurrency=1",
-            "-E",
-            "-linfo",
-        ],
-        tmp_path / "worker.log",
-        cwd=PROJECT,
-        ready=lambda server: server.logged(" ready."),
-    )
+    worker = CeleryWorker(tmp_path, redis, "-E")
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
     busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": str(toml)}})
-    with (tmp_path / "busmon.toml").open("a") as file:
-        file.write(AUDIT.format(token=TOKEN, broker=redis.url))
+    busmon.configure(AUDIT.format(token=TOKEN, broker=redis.url))
     listener.tap(f"{busmon.url}/v1/reports")
 
     def passed() -> bool:

@@ -30,7 +30,7 @@ from busmon.sources.mqtt.packets import Packet, read_publish
 from busmon.sources.stomp import source as stomp_source
 from busmon.sources.stomp.frames import FrameReader
 from busmon.sources.stomp.settings import StompBus
-from tests.sources.test_fedora_message import bodies, encodings, headers
+from tests.support.fedora_strategies import bodies, encodings, headers
 from tests.support.sources import count
 
 PACKIT = rule_set("packit", Rules())

@@ -19,9 +19,8 @@ import pytest
 from tests.samples import FEDORA_FILE
 from tests.support.brokers.certificates import Certificates
 from tests.support.busmon_process import Busmon
+from tests.support.sockets import rest
 from tests.support.tap_reports import batch, report
-from tests.test_service import settings
-from tests.web.test_server import rest, trusting
 
 TOKEN, REPORTS = "of-the-scraper", "of-the-tap"
 BUSES = {"fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}}
@@ -38,7 +37,7 @@ def attacked(directory: Path, **web: object) -> Iterator[Busmon]:
     file = directory / "busmon.toml"
     lines = "".join(f"{key} = {json.dumps(value, default=str)}\n" for key, value in web.items())
     file.write_text(file.read_text().replace("[web]\n", f"[web]\n{lines}"))
-    settings(directory, f'[audit.reports]\nbus = "fedora"\ntoken = "{REPORTS}"')
+    busmon.configure(f'[audit.reports]\nbus = "fedora"\ntoken = "{REPORTS}"')
     with busmon:
         yield busmon
 
@@ -119,7 +118,7 @@ def test_hundreds_of_slow_clients_keep_no_other_from_an_answer(
 ) -> None:
     certificate, key = certificates.server
     web = {"certificate": certificate, "key": key} if tls else {}
-    trust = trusting(certificates) if tls else None
+    trust = certificates.trusting() if tls else None
     begun = b"\x16\x03\x01\x02\x00\x01" if tls else b"GET /metrics HTTP/1.1\r\nx: "
     with attacked(tmp_path, **web) as busmon:
         crowd = Crowd(lambda: connected(busmon), begun + bytes(1000))
@@ -264,7 +263,7 @@ def test_only_the_health_checks_answer_without_the_credentials(
     if "client_ca" in web:
         certificate, key = certificates.server
         web = {"client_ca": certificates.ca, "certificate": certificate, "key": key}
-        tls = trusting(certificates)
+        tls = certificates.trusting()
     with attacked(tmp_path, **web) as busmon:
         for kind, headers in CREDENTIALS.items():
             for path in PUBLIC:

@@ -18,9 +18,9 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.pretenders import FEDORA_TOML, Pretender, pretended_buses, pretenders
 from tests.support.streams import COPR
 from tests.support.tap_reports import batch, report
-from tests.test_service import FEDORA_TOML, Pretender, buses, pretenders, settings
 
 CANARY = "c4nary"
 LOGIN = b64encode(b"me:web-c4nary").decode()
@@ -62,9 +62,11 @@ def test_no_secret_shows_anywhere(
             "stomp": rabbitmq.stomp_port,
         }
         failing = (
-            buses(tmp_path, "1", **{name: pretender.port for name, pretender in named.items()})
-            | buses(tmp_path, "2", **{name: free_port() for name in refusing})
-            | buses(tmp_path, "3", **refusing)
+            pretended_buses(
+                tmp_path, "1", **{name: pretender.port for name, pretender in named.items()}
+            )
+            | pretended_buses(tmp_path, "2", **{name: free_port() for name in refusing})
+            | pretended_buses(tmp_path, "3", **refusing)
         )
         failing["stomp1"]["passcode_file"] = "stomp-1"
         failing["stomp2"]["passcode"] = "stomp-2-c4nary"
@@ -93,8 +95,7 @@ def test_no_secret_shows_anywhere(
             "destinations": [f"/topic/test.{tmp_path.name}"],
         }
         busmon = Busmon(tmp_path, failing | {"fedora": fedora, "centos": centos, "umb": umb})
-        settings(
-            tmp_path,
+        busmon.configure(
             f'[log]\nlevel = "debug"\nformat = "json"\n[audit.reports]\nbus = "fedora"\n'
             f'[audit.celery]\nbus = "fedora"\n'
             f'broker = "redis://me:redis-c4nary@127.0.0.1:{named["redis"].port}"',

@@ -231,8 +231,7 @@ def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
     bus = {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}
     busmon = Busmon(tmp_path, {"fedora": bus})
     settings = f'[audit.celery]\nbus = "fedora"\nbroker = "{broker.url}"\ninterval = "1s"\n'
-    with (tmp_path / "busmon.toml").open("a") as file:
-        file.write(f'\n{settings}[log]\nlevel = "debug"\n')
+    busmon.configure(f'{settings}[log]\nlevel = "debug"')
     publish(broker, "succeed")
     with busmon:
         metrics: dict[str, str] = {}

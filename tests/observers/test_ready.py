@@ -107,8 +107,7 @@ def test_a_busmon_beside_the_listener_serves_what_it_says(
     listener = MonitoredListener(tmp_path, rabbitmq)
     bus = {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)]}
     busmon = Busmon(tmp_path, {"fedora": bus})
-    with (tmp_path / "busmon.toml").open("a") as file:
-        file.write(f'\n[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"\n')
+    busmon.configure(f'[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"')
 
     def says(*lines: str) -> bool:
         return set(lines) <= set(busmon.ask("/metrics")[1])

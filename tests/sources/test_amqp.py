@@ -37,7 +37,7 @@ from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import EXCHANGE, USER, VHOST, Publication, RabbitMQ
-from tests.support.brokers.test_rabbitmq import listener
+from tests.support.listener_process import ListenerProcess
 from tests.support.sources import (
     AsTheyAre,
     Record,
@@ -175,15 +175,14 @@ def test_the_listener_beside_it_still_gets_every_message(bus: Bus) -> None:
     config = bus.broker.fedora_toml(bus.directory / "shared.toml", bindings=[f"{bus.root}.#"])
     published = [Publication(topic=f"{bus.root}.n") for _ in range(200)]
     with (
-        listener(config) as consumer,
+        ListenerProcess(config) as listener,
         running(AmqpSource("fedora", settings(config), bus.queue), recorder),
     ):
-        wait_until(lambda: consumer.logged("Successfully registered"), what="the listener")
         bus.broker.publish(published)
         recorder.wait_for(200)
         last = f"(message id {published[-1].message_id})"
-        wait_until(lambda: consumer.logged(last), what="the listener's last message")
-        heard = set(re.findall(r"\(message id ([\w-]+)\)", consumer.output()))
+        wait_until(lambda: listener.logged(last), what="the listener's last message")
+        heard = set(re.findall(r"\(message id ([\w-]+)\)", listener.output()))
     expected = {message.message_id for message in published}
     assert heard == {message.id for message in recorder.counted} == expected
 

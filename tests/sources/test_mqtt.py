@@ -3,11 +3,9 @@
 import contextlib
 import json
 import shutil
-import socket
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,8 +23,8 @@ from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import USER, Mosquitto
 from tests.support.brokers.proxy import Proxy
-from tests.support.sources import AsTheyAre, Record, Recorder, failing_once, once, wait_for_problem
-from tests.support.sources import running as running_source
+from tests.support.mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
+from tests.support.sources import Recorder, failing_once, once, wait_for_problem
 
 VERSIONS = ("3.1.1", "5")
 
@@ -39,17 +37,6 @@ def root() -> str:
 
 def settings(broker: Mosquitto, root: str, **changes: object) -> MqttBus:
     return settings_of(**{"url": broker.url, "root": root} | changes)
-
-
-def settings_of(url: str, root: str, **changes: object) -> MqttBus:
-    values = {"url": url, "topics": (f"{root}/#",), "client_id": root, "version": "5"}
-    return MqttBus.model_validate({"type": "mqtt", "rules": "all"} | values | changes)
-
-
-def running(
-    settings: MqttBus, handler: Record | AsTheyAre, *, connected: bool = True
-) -> AbstractContextManager[MqttSource]:
-    return running_source(MqttSource("centos", settings), handler, connected=connected)
 
 
 def numbered(root: str, numbers: Iterable[int]) -> Iterator[tuple[str, bytes]]:
@@ -373,10 +360,6 @@ def test_a_session_taken_over_is_taken_back(
     assert recorder.numbers() == once(10)
 
 
-ACCEPTED = b"\x20\x03\x00\x00\x00"
-SUBSCRIBED = b"\x90\x04\x00\x01\x00\x01"
-
-
 @pytest.mark.parametrize(
     ("version", "says", "expected"),
     [
@@ -445,32 +428,6 @@ def test_a_lower_quality_of_service_is_a_warning(caplog: pytest.LogCaptureFixtur
         running(settings_of(url, "busmon"), Recorder()),
     ):
         assert "centos: busmon/# is subscribed with QoS 0 only" in caplog.text
-
-
-@contextmanager
-def scripted(says: Sequence[bytes], *, then_close: bool = True) -> Iterator[str]:
-    """Stand in for a broker: answer each packet of a client with the next of these bytes."""
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):  # the listener is closed at the end
-            while True:
-                client, _ = listener.accept()
-                with client:
-                    client.recv(1000)
-                    for said in says:
-                        client.sendall(said)
-                        client.recv(1000)
-                    while not then_close and client.recv(1000):
-                        pass
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"mqtt://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
 
 
 def test_bad_payloads_are_rejected_one_by_one(mosquitto: Mosquitto, root: str) -> None:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from busmon.sources.base import Cause
-from tests.sources.test_mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
+from tests.support.mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
 from tests.support.sources import Recorder, once, wait_for_problem
 
 ACCEPTED_311 = b"\x20\x02\x00\x00"

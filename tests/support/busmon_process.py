@@ -39,14 +39,19 @@ class Busmon(Server):
             "ledger": {"path": str(directory / "ledger.sqlite")} | ledger,
             **{f"buses.{name}": settings for name, settings in buses.items()},
         }
-        configuration = directory / "busmon.toml"
-        configuration.write_text("\n".join(_toml(sections)))
+        self.configuration = directory / "busmon.toml"
+        self.configuration.write_text("\n".join(_toml(sections)))
         super().__init__(
-            [sys.executable, "-m", "busmon", "run", "-c", configuration],
+            [sys.executable, "-m", "busmon", "run", "-c", self.configuration],
             directory / "busmon.log",
             cwd=PROJECT,  # for rules that are the tests' own
             ready=lambda _: accepts(self.port),
         )
+
+    def configure(self, text: str) -> None:
+        """Add lines to the configuration, for the next start."""
+        with self.configuration.open("a") as file:
+            file.write(f"\n{text}\n")
 
     def put_into_environment(self, **variables: object) -> None:
         """Let busmon have these variables, and nothing else that is started."""

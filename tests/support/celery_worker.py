@@ -1,10 +1,15 @@
-"""A Celery worker's app, as packit-service's: `python -m …celery_worker BROKER OPTION…`."""
+"""A Celery worker like packit-service's: `python -m …celery_worker BROKER OPTION…`."""
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
+
+from tests.support.brokers import Server
+from tests.support.brokers.redis import Redis
+from tests.support.busmon_process import PROJECT
 
 PROCESS_MESSAGE = "task.steve_jobs.process_message"
 OTHER = "task.other"
@@ -31,6 +36,19 @@ def make_app(broker: str) -> Celery:
         pass
 
     return app
+
+
+class CeleryWorker(Server):
+    """A worker process with one task at a time."""
+
+    def __init__(self, directory: Path, broker: Redis, *options: str) -> None:
+        command = [sys.executable, "-m", "tests.support.celery_worker", broker.url]
+        super().__init__(
+            [*command, "--concurrency=1", "-l", "info", *options],
+            directory / "worker.log",
+            cwd=PROJECT,
+            ready=lambda server: server.logged(" ready."),
+        )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """A real `fedora-messaging consume` with its monitor, and its callback."""
 
-import sys
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from fedora_messaging.exceptions import Drop, Nack
 
-from tests.support.brokers import Server, accepts, free_port
+from tests.support.brokers import accepts, free_port
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
-from tests.support.busmon_process import PROJECT
+from tests.support.listener_process import ListenerProcess, is_registered
 
 REFUSED: set[str] = set()  # by the listener's process, once each
 
@@ -23,7 +22,7 @@ def callback(message: Any) -> None:
         raise Nack
 
 
-class MonitoredListener(Server):
+class MonitoredListener(ListenerProcess):
     """`fedora-messaging consume` with a monitor."""
 
     def __init__(self, directory: Path, rabbitmq: RabbitMQ) -> None:
@@ -38,12 +37,7 @@ class MonitoredListener(Server):
         )
         with toml.open("a") as file:
             file.write(f'\n[monitoring]\naddress = "127.0.0.1"\nport = {self.monitor}\n')
-        super().__init__(
-            [Path(sys.executable).with_name("fedora-messaging"), "--conf", toml, "consume"],
-            directory / "listener.log",
-            {"PYTHONPATH": str(PROJECT)},
-            ready=lambda server: server.logged("Successfully registered") and accepts(self.monitor),
-        )
+        super().__init__(toml, lambda server: is_registered(server) and accepts(self.monitor))
 
     def publish(self, *what: str) -> None:
         bodies = (b'{"do": "%s"}' % do.encode() for do in what)

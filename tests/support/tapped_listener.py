@@ -1,23 +1,19 @@
 """A real `fedora-messaging consume`, plain or with the tap around its callback."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pika
 
-from tests.support.brokers import Server
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
-from tests.support.busmon_process import PROJECT
+from tests.support.listener_process import ListenerProcess
 from tests.support.tap_reports import TOKEN
 
-PROGRAM = Path(sys.executable).with_name("fedora-messaging")
 
-
-class TappedListener(Server):
+class TappedListener(ListenerProcess):
     """`fedora-messaging consume` with a queue that outlasts it, and one for what it drops."""
 
     def __init__(
@@ -46,12 +42,7 @@ class TappedListener(Server):
         settings = {"calls": str(self.calls), "celery": redis.url}
         self.toml.write_text(f"{text}\n{section('listener', settings)}")
         rabbitmq.declare_queue(self.dropped, [])
-        super().__init__(
-            [PROGRAM, "--conf", self.toml, "consume"],
-            directory / "listener.log",
-            {"PYTHONPATH": str(PROJECT)},
-            ready=lambda server: server.logged("Successfully registered"),
-        )
+        super().__init__(self.toml)
 
     def tap(self, url: str, callback: str = "Consumerino", **settings: object) -> None:
         """Put the tap around the callback."""

@@ -45,8 +45,7 @@ def busmon(tmp_path: Path) -> Iterator[Busmon]:
     (tmp_path / "none.jsonl").touch()
     bus = {"type": "replay", "rules": "packit", "files": [str(tmp_path / "none.jsonl")]}
     busmon = Busmon(tmp_path, {"fedora": bus})
-    with (tmp_path / "busmon.toml").open("a") as file:
-        file.write(f'\n[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n')
+    busmon.configure(f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"')
     yield busmon
     if busmon.running:
         busmon.kill()

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.server import WebServer
 from tests.support.brokers.certificates import Certificates
+from tests.support.sockets import rest
 
 
 @contextmanager
@@ -61,15 +62,6 @@ def raw(server: WebServer, request: bytes) -> bytes:
         return rest(client)
 
 
-def rest(client: socket.socket) -> bytes:
-    """Return what is received until the server closes, with bytes of ours unread or not."""
-    received = b""
-    with suppress(ConnectionResetError):
-        while more := client.recv(65536):
-            received += more
-    return received
-
-
 def hosts() -> list[str]:
     try:
         with socket.socket(socket.AF_INET6) as probe:
@@ -101,7 +93,7 @@ def test_it_shows_no_versions(plain) -> None:
 @pytest.mark.parametrize("settings", [Web(listen="127.0.0.1:0"), None])
 def test_a_client_that_says_nothing_stops_no_other_and_is_ended(settings, certificates) -> None:
     settings = settings or tls_settings(certificates)
-    client = trusting(certificates) if settings.certificate else None
+    client = certificates.trusting() if settings.certificate else None
     with (
         serving(settings, longest=0.5) as server,
         socket.create_connection(address(server), timeout=30) as silent,
@@ -184,22 +176,15 @@ def tls_settings(certificates: Certificates, **others: object) -> Web:
     return Web(listen="localhost:0", certificate=certificate, key=key, **others)
 
 
-def trusting(certificates: Certificates, pair=None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(certificates.ca))
-    if pair:
-        context.load_cert_chain(*pair)
-    return context
-
-
 def test_it_serves_tls_and_nothing_else_then(certificates) -> None:
     with serving(tls_settings(certificates)) as server:
         assert server.url.startswith("https://localhost:")
-        assert get(server, "/metrics", trusting(certificates)).status == 200
+        assert get(server, "/metrics", certificates.trusting()).status == 200
         assert not raw(server, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP")
 
 
 def test_tls_before_1_2_is_refused(certificates) -> None:
-    old = trusting(certificates)
+    old = certificates.trusting()
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
         old.minimum_version = ssl.TLSVersion.TLSv1
@@ -211,9 +196,9 @@ def test_tls_before_1_2_is_refused(certificates) -> None:
 
 def test_a_client_certificate_is_asked_of_all_but_the_health_checks(certificates) -> None:
     with serving(tls_settings(certificates, client_ca=certificates.ca)) as server:
-        known = trusting(certificates, certificates.client("prometheus"))
-        unknown = trusting(certificates, certificates.untrusted_client("prometheus"))
-        anybody = trusting(certificates)
+        known = certificates.trusting(certificates.client("prometheus"))
+        unknown = certificates.trusting(certificates.untrusted_client("prometheus"))
+        anybody = certificates.trusting()
         for path in ("/metrics", "/"):
             assert get(server, path, known).status == 200
             refused = get(server, path, anybody)

@@ -1,5 +1,6 @@
 """Certificates for the test brokers and their clients, made anew for each session."""
 
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +35,13 @@ class Certificates:
     def untrusted_client(self, common_name: str) -> tuple[Path, Path]:
         """Return the certificate and key of a client whose authority nobody trusts."""
         return self._client(self._other_ca, common_name, f"untrusted-{common_name}")
+
+    def trusting(self, pair: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+        """Return what a client connects with that trusts the brokers, and is known by `pair`."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if pair:
+            context.load_cert_chain(*pair)
+        return context
 
     def _client(
         self, ca: trustme.CA, common_name: str, name: str, *, expired: bool = False

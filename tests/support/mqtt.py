@@ -1,0 +1,52 @@
+"""An MQTT source at work, and a broker that follows a script."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from busmon.settings.models import MqttBus
+from busmon.sources.mqtt.source import MqttSource
+from tests.support.sources import AsTheyAre, Record
+from tests.support.sources import running as running_source
+
+ACCEPTED = b"\x20\x03\x00\x00\x00"  # CONNACK of MQTT 5
+SUBSCRIBED = b"\x90\x04\x00\x01\x00\x01"  # its SUBACK
+
+
+def settings_of(url: str, root: str, **changes: object) -> MqttBus:
+    values = {"url": url, "topics": (f"{root}/#",), "client_id": root, "version": "5"}
+    return MqttBus.model_validate({"type": "mqtt", "rules": "all"} | values | changes)
+
+
+def running(
+    settings: MqttBus, handler: Record | AsTheyAre, *, connected: bool = True
+) -> AbstractContextManager[MqttSource]:
+    return running_source(MqttSource("centos", settings), handler, connected=connected)
+
+
+@contextmanager
+def scripted(says: Sequence[bytes], *, then_close: bool = True) -> Iterator[str]:
+    """Stand in for a broker: answer each packet of a client with the next of these bytes."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listener is closed at the end
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.recv(1000)
+                    for said in says:
+                        client.sendall(said)
+                        client.recv(1000)
+                    while not then_close and client.recv(1000):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"mqtt://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
