@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from busmon.settings.models import MqttBus
+from busmon.sources.mqtt.settings import MqttBus
 from busmon.sources.mqtt.source import MqttSource
 from tests.support.sources import AsTheyAre, Record
 from tests.support.sources import running as running_source
