@@ -137,7 +137,7 @@ def discovered(manifests: str, namespace: str) -> dict[str, str]:
     }
 
 
-def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path) -> None:
+def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> None:
     """Debian's promtool has no Kubernetes in it: the pods are given, the relabelling is real."""
     (job,) = yaml.safe_load(PROMETHEUS.joinpath("prometheus-kubernetes.yml").read_text())[
         "scrape_configs"

@@ -35,6 +35,7 @@ from busmon.silence.rates import WEEK
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from tests.support.brokers import wait_until
+from tests.support.brokers.redis import Redis
 from tests.support.ledgers import judged, past
 from tests.support.sources import count
 
@@ -126,7 +127,7 @@ def idle(bench: Bench) -> Bench:
 
 
 @pytest.mark.parametrize("state", [idle, busy, learned])
-def test_promtool_has_no_complaints(bench, state) -> None:
+def test_promtool_has_no_complaints(bench: Bench, state) -> None:
     text = generate_latest(state(bench).registry)
     promtool = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
@@ -147,7 +148,7 @@ def running(observer: Observer) -> Iterator[None]:
         thread.join()
 
 
-def test_the_documentation_names_exactly_what_is_exposed(redis) -> None:
+def test_the_documentation_names_exactly_what_is_exposed(redis: Redis) -> None:
     bench = learned(Bench(":memory:", redis.url))
     with running(bench.celery):
         exposed = {
@@ -168,7 +169,7 @@ def test_the_documentation_names_exactly_what_is_exposed(redis) -> None:
 
 
 @pytest.mark.parametrize("state", [idle, busy])
-def test_both_formats_say_the_same(bench, state) -> None:
+def test_both_formats_say_the_same(bench: Bench, state) -> None:
     text = generate_latest(state(bench).registry).decode()
     modern = openmetrics.generate_latest(bench.registry).decode()
 
@@ -180,7 +181,7 @@ def test_both_formats_say_the_same(bench, state) -> None:
     assert samples(parse_openmetrics(modern)) == samples(parse_text(text))
 
 
-def test_every_known_series_is_there_at_zero_from_the_start(bench) -> None:
+def test_every_known_series_is_there_at_zero_from_the_start(bench: Bench) -> None:
     labels = {"bus": "fedora", "topic": COPR}
     for outcome, reason in [
         ("handled", ""),
@@ -203,7 +204,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(bench) -> None:
         assert bench.value("busmon_ledger_pruned_rows_total", reason=reason) == 0
 
 
-def test_each_message_is_in_one_series(bench) -> None:
+def test_each_message_is_in_one_series(bench: Bench) -> None:
     busy(bench)
     counted = {
         tuple(sample.labels[label] for label in ("bus", "topic", "outcome", "reason"))
@@ -223,7 +224,7 @@ def test_each_message_is_in_one_series(bench) -> None:
     assert bench.value("busmon_topics_folded_total", bus="fedora") == 1
 
 
-def test_counters_continue_over_a_restart(tmp_path) -> None:
+def test_counters_continue_over_a_restart(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     first = busy(Bench(path))
     first.ledger.close()
@@ -238,7 +239,7 @@ def test_counters_continue_over_a_restart(tmp_path) -> None:
     second.ledger.close()
 
 
-def test_the_newest_message_of_a_topic_is_shown_for_any_outcome(bench) -> None:
+def test_the_newest_message_of_a_topic_is_shown_for_any_outcome(bench: Bench) -> None:
     topic = {"bus": "fedora", "topic": COPR}
     received, sent = (f"busmon_last_message_{of}timestamp_seconds" for of in ("", "sent_"))
     assert bench.value(received, **topic) is None
@@ -273,7 +274,7 @@ def test_a_delay_is_counted_in_its_bucket(sent_at, counted) -> None:
     assert registry.get_sample_value("busmon_message_delay_seconds_sum", {"bus": "fedora"}) >= 0
 
 
-def test_batches_and_sizes_are_counted(bench) -> None:
+def test_batches_and_sizes_are_counted(bench: Bench) -> None:
     busy(bench)
     assert bench.value("busmon_message_size_bytes_sum", bus="fedora") == 3000
     assert bench.value("busmon_message_size_bytes_bucket", bus="fedora", le="1024.0") == 4
@@ -284,7 +285,7 @@ def test_batches_and_sizes_are_counted(bench) -> None:
     assert bench.value("busmon_commit_duration_seconds_sum") > 0
 
 
-def test_connections_are_counted_by_bus_and_cause(bench) -> None:
+def test_connections_are_counted_by_bus_and_cause(bench: Bench) -> None:
     busy(bench)
     assert bench.value("busmon_bus_connected", bus="fedora") == 0
     assert bench.value("busmon_bus_connects_total", bus="fedora") == 1
@@ -294,14 +295,14 @@ def test_connections_are_counted_by_bus_and_cause(bench) -> None:
     assert bench.value("busmon_bus_connected", bus="fedora") == 1
 
 
-def test_pruned_messages_leave_the_record_and_are_counted(bench) -> None:
+def test_pruned_messages_leave_the_record_and_are_counted(bench: Bench) -> None:
     busy(bench)
     bench.ledger.prune(NOW + 100, retention=50, size_limit=2**30)
     assert bench.value("busmon_ledger_pruned_rows_total", reason="age") == 6
     assert bench.value("busmon_ledger_rows") == 0
 
 
-def test_a_ledger_that_cannot_be_written_is_down_until_it_can(tmp_path) -> None:
+def test_a_ledger_that_cannot_be_written_is_down_until_it_can(tmp_path: Path) -> None:
     bench = Bench(str(tmp_path / "ledger.sqlite"))
     foreign = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     assert bench.value("busmon_ledger_up") == 1
@@ -329,7 +330,7 @@ class Stuck(list[Observation]):
         return super().__iter__()
 
 
-def test_a_scrape_does_not_wait_for_the_ledger(bench) -> None:
+def test_a_scrape_does_not_wait_for_the_ledger(bench: Bench) -> None:
     labels = {"bus": "fedora", "topic": COPR, "outcome": "handled", "reason": ""}
     batch = Stuck(Observation(Series(**labels), "1", NOW))
     thread = threading.Thread(target=bench.ledger.record, args=(batch,))
@@ -344,7 +345,7 @@ def test_a_scrape_does_not_wait_for_the_ledger(bench) -> None:
     assert bench.value("busmon_messages_total", **labels) == 1
 
 
-def test_counting_goes_on_while_metrics_are_scraped(bench) -> None:
+def test_counting_goes_on_while_metrics_are_scraped(bench: Bench) -> None:
     """Each scrape is consistent: no bucket above the count, no counter that goes back."""
     batches = [[message(f"{n}-{i}", sent_at=NOW - i) for i in range(20)] for n in range(50)]
     thread = threading.Thread(target=lambda: [count(bench.monitor, batch) for batch in batches])
@@ -360,7 +361,7 @@ def test_counting_goes_on_while_metrics_are_scraped(bench) -> None:
     assert bench.value("busmon_message_delay_seconds_count", bus="fedora") == 1000
 
 
-def test_without_connections_only_messages_are_counted(bench) -> None:
+def test_without_connections_only_messages_are_counted(bench: Bench) -> None:
     """As a replay does, which pushes the metrics and not those of its process."""
     metrics = Metrics(bench.ledger, {}, "1.2.3")
     metrics.observe(Recorded(judged(1, at=time.time()), 0, 0.1))

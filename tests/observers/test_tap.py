@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from wsgiref.util import setup_testing_defaults
 
 import pytest
@@ -31,7 +32,7 @@ def bench() -> Iterator[Bench]:
     bench.ledger.close()
 
 
-def test_reports_are_on_disk_when_they_are_taken(tmp_path) -> None:
+def test_reports_are_on_disk_when_they_are_taken(tmp_path: Path) -> None:
     bench = Bench(str(tmp_path / "ledger.sqlite"))
     assert bench.post(batch(report(task="a task"), report("odd", "dropped"))) == (200, "taken\n")
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
@@ -58,7 +59,9 @@ def test_reports_are_on_disk_when_they_are_taken(tmp_path) -> None:
         ("raised", "raised", "raised first"),
     ],
 )
-def test_of_a_message_handled_twice_the_fullest_report_stays(bench, first, then, kept) -> None:
+def test_of_a_message_handled_twice_the_fullest_report_stays(
+    bench: Bench, first, then, kept
+) -> None:
     bench.post(batch(report(state=first, task="first")))
     bench.now += 60
     bench.post(batch(report(state=then, task="then"), seq=2))
@@ -67,7 +70,7 @@ def test_of_a_message_handled_twice_the_fullest_report_stays(bench, first, then,
     assert reported_at == (NOW + 60 * (task == "then")) * 1000
 
 
-def test_a_batch_sent_again_counts_once(bench) -> None:
+def test_a_batch_sent_again_counts_once(bench: Bench) -> None:
     for _ in range(3):
         bench.post(batch(report(), report("x", "dropped"), lost=5, seq=7))
     bench.post(batch(report("y"), lost=1, seq=8))
@@ -122,7 +125,7 @@ def test_a_batch_sent_again_counts_once(bench) -> None:
     ],
 )  # fmt: skip
 def test_refused_batches_are_counted_by_reason_and_not_kept(
-    bench, content, environ, status, reason
+    bench: Bench, content, environ, status, reason
 ) -> None:
     answered, text = bench.post(content, **environ)
     assert (answered, bench.refused(), bench.stored()) == (status, {reason: 1}, [])
@@ -131,7 +134,9 @@ def test_refused_batches_are_counted_by_reason_and_not_kept(
     assert not bench.inbox.up()
 
 
-def test_the_token_is_compared_in_constant_time(bench, monkeypatch) -> None:
+def test_the_token_is_compared_in_constant_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the time of a refusal would tell how much of a guess is right."""
     wrong = {"HTTP_AUTHORIZATION": "Bearer wrong"}
     assert bench.post(batch(), **wrong)[0] == 401
@@ -139,7 +144,7 @@ def test_the_token_is_compared_in_constant_time(bench, monkeypatch) -> None:
     assert bench.post(batch(), **wrong)[0] == 200
 
 
-def test_an_error_says_where_it_is_and_repeats_nothing(bench) -> None:
+def test_an_error_says_where_it_is_and_repeats_nothing(bench: Bench) -> None:
     content = batch(report(), report(state="s3cret"))
     assert bench.post(content) == (400, "malformed: reports.1.state: literal_error\n")
 
@@ -153,7 +158,7 @@ def test_without_the_setting_there_is_no_such_page() -> None:
     assert started == ["404 Not Found"]
 
 
-def test_while_the_ledger_cannot_write_the_tap_is_asked_to_retry(tmp_path) -> None:
+def test_while_the_ledger_cannot_write_the_tap_is_asked_to_retry(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     bench = Bench(path)
     with foreign(path) as other:
@@ -210,14 +215,14 @@ class Lives:
             return is_covered(db, "tap:fedora", NOW + start, NOW + end)
 
 
-def test_time_is_covered_from_the_first_report_to_the_last(bench) -> None:
+def test_time_is_covered_from_the_first_report_to_the_last(bench: Bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(20, since=10)
     assert (tap.covered(0, 20), tap.covered(-1, 20), tap.covered(0, 21)) == (True, False, False)
 
 
-def test_time_reported_late_is_covered_too(bench) -> None:
+def test_time_reported_late_is_covered_too(bench: Bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(3600, since=10, until=1800)  # half of what waited
@@ -226,7 +231,7 @@ def test_time_reported_late_is_covered_too(bench) -> None:
     assert tap.covered(0, 3601)
 
 
-def test_time_with_lost_reports_is_not_covered(bench) -> None:
+def test_time_with_lost_reports_is_not_covered(bench: Bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(20, since=15, lost=3)
@@ -235,7 +240,7 @@ def test_time_with_lost_reports_is_not_covered(bench) -> None:
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_a_restart_is_covered_if_the_old_process_reported_everything(bench, ended) -> None:
+def test_a_restart_is_covered_if_the_old_process_reported_everything(bench: Bench, ended) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0, last=ended)
     tap.tells(20, since=15, tap="b")
@@ -243,7 +248,7 @@ def test_a_restart_is_covered_if_the_old_process_reported_everything(bench, ende
     assert (tap.covered(0, 30), tap.covered(15, 30)) == (ended, True)
 
 
-def test_a_reconsumed_message_leaves_the_coverage_as_it_was(bench) -> None:
+def test_a_reconsumed_message_leaves_the_coverage_as_it_was(bench: Bench) -> None:
     """`fedora-messaging reconsume` has the tap in it, too, for a moment."""
     tap = Lives(bench)
     tap.tells(10, since=0)
@@ -253,14 +258,14 @@ def test_a_reconsumed_message_leaves_the_coverage_as_it_was(bench) -> None:
     assert tap.covered(0, 30)
 
 
-def test_batches_with_different_delays_leave_no_gap(bench) -> None:
+def test_batches_with_different_delays_leave_no_gap(bench: Bench) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0)
     tap.tells(20.5, since=10.9)
     assert tap.covered(0, 20.5)
 
 
-def test_after_a_restart_of_busmon_the_tap_continues(tmp_path) -> None:
+def test_after_a_restart_of_busmon_the_tap_continues(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     first = Bench(path)
     tap = Lives(first)
@@ -273,7 +278,7 @@ def test_after_a_restart_of_busmon_the_tap_continues(tmp_path) -> None:
     second.ledger.close()
 
 
-def test_the_tap_is_up_for_half_a_minute_after_each_report(bench) -> None:
+def test_the_tap_is_up_for_half_a_minute_after_each_report(bench: Bench) -> None:
     def up() -> float | None:
         return bench.value("busmon_observer_up", observer="tap", bus="fedora")
 
@@ -287,7 +292,7 @@ def test_the_tap_is_up_for_half_a_minute_after_each_report(bench) -> None:
     assert seen == [0, 1, 1, 0]
 
 
-def test_old_reports_are_pruned_in_small_steps(bench) -> None:
+def test_old_reports_are_pruned_in_small_steps(bench: Bench) -> None:
     for n in range(1200):
         bench.post(batch(report(str(n)), seq=n + 1))
     bench.now += 3600
@@ -296,7 +301,7 @@ def test_old_reports_are_pruned_in_small_steps(bench) -> None:
     assert (steps, [row[0] for row in bench.stored()]) == ([True, True, False], ["new"])
 
 
-def test_a_size_limit_prunes_reports_with_their_messages(bench) -> None:
+def test_a_size_limit_prunes_reports_with_their_messages(bench: Bench) -> None:
     """Without its report a message that is left would be taken for missing."""
     ids = list(range(PRUNED_AT_ONCE + 1))
     bench.ledger.record(judged(*ids[:-1], at=NOW))

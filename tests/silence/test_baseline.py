@@ -314,7 +314,7 @@ def bench():
     bench.ledger.close()
 
 
-def test_a_topic_that_stopped_is_silent_and_others_are_not(bench) -> None:
+def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None:
     bench.past("stopped", 12, MONDAY - 2 * DAY)
     bench.past("flowing", 12, MONDAY - 60)
     bench.past("new", 2, MONDAY - DAY)
@@ -330,19 +330,19 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench) -> None:
     assert not bench.state("stopped").silent, "whatever the outcome"
 
 
-def test_folded_topics_have_no_state(bench) -> None:
+def test_folded_topics_have_no_state(bench: Bench) -> None:
     bench.past(OTHER, 12, MONDAY)
     bench.watch.learn(MONDAY)
     assert bench.watch.states(MONDAY) == {}
 
 
-def test_a_topic_that_stopped_too_long_ago_has_no_baseline(bench) -> None:
+def test_a_topic_that_stopped_too_long_ago_has_no_baseline(bench: Bench) -> None:
     bench.past("gone", 12, MONDAY - LEARNED * 3600)
     bench.watch.learn(MONDAY)
     assert bench.state("gone") == State(ready=False, silent=False)
 
 
-def test_blind_time_is_not_silence(bench) -> None:
+def test_blind_time_is_not_silence(bench: Bench) -> None:
     bench.past("topic", 12, MONDAY)
     bench.watch.learn(MONDAY)
     bench.connection.stopped()
@@ -385,7 +385,7 @@ def test_a_configured_silence_needs_no_baseline() -> None:
     bench.ledger.close()
 
 
-def test_hundreds_of_topics_are_learned_from_a_ledger_with_a_past(bench) -> None:
+def test_hundreds_of_topics_are_learned_from_a_ledger_with_a_past(bench: Bench) -> None:
     for number in range(100):
         bench.past(f"topic {number}", 5, MONDAY, rate=3)
     bench.watch.learn(MONDAY)

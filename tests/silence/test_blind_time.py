@@ -115,7 +115,9 @@ def test_a_restart_continues_from_the_last_stamp(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_what_cannot_be_written_is_written_later(tmp_path: Path, caplog) -> None:
+def test_what_cannot_be_written_is_written_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = str(tmp_path / "ledger.sqlite")
     ledger, link = Ledger(path), ConnectionState()
     blind = BlindTime(ledger, {"fedora": link}, NOW)

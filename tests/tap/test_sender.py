@@ -122,7 +122,9 @@ def test_a_redirect_is_not_followed_with_the_token() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_what_busmon_would_never_take_is_counted_as_lost(status, caplog) -> None:
+def test_what_busmon_would_never_take_is_counted_as_lost(
+    status, caplog: pytest.LogCaptureFixture
+) -> None:
     buffer = filled(BATCH + 1)
     with answering(status, 200) as (url, posted), sending(buffer, url):
         wait_until(lambda: len(posted) == 2, what="the next batch")
@@ -131,7 +133,9 @@ def test_what_busmon_would_never_take_is_counted_as_lost(status, caplog) -> None
 
 
 @pytest.mark.parametrize("status", [301, 401, 404, 503])
-def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(status, caplog) -> None:
+def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(
+    status, caplog: pytest.LogCaptureFixture
+) -> None:
     with answering(status, 200) as (url, posted), sending(filled(1), url):
         wait_until(lambda: len(posted) == 2, what="a second try")
     assert all(b'"seq": 1,' in content and b'"id 0"' in content for content in posted[:2])
@@ -139,7 +143,9 @@ def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(status, caplog) -
     assert TOKEN not in caplog.text
 
 
-def test_the_certificate_of_busmon_is_checked(certificates: Certificates, caplog) -> None:
+def test_the_certificate_of_busmon_is_checked(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
     certificate, key = certificates.server
     bench, buffer = Bench(), filled(1)
     with served(bench, certificate=certificate, key=key) as url:

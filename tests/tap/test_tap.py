@@ -63,7 +63,7 @@ def reports_url(busmon: Busmon) -> str:
 
 
 def test_busmon_knows_what_the_listener_did_with_each_message(
-    tmp_path, busmon, listener, redis
+    tmp_path: Path, busmon: Busmon, listener: TappedListener, redis: Redis
 ) -> None:
     busmon.start()
     listener.tap(reports_url(busmon))
@@ -82,7 +82,7 @@ def test_busmon_knows_what_the_listener_did_with_each_message(
 
 @pytest.mark.parametrize("end", ["raise", "pass to nobody"])
 def test_a_callback_that_raises_ends_the_listener_and_is_reported(
-    tmp_path, busmon, listener, end
+    tmp_path: Path, busmon: Busmon, listener: TappedListener, end
 ) -> None:
     busmon.start()
     listener.tap(reports_url(busmon))
@@ -93,7 +93,9 @@ def test_a_callback_that_raises_ends_the_listener_and_is_reported(
     assert listener.drain(listener.queue) == ids[1:]
 
 
-def test_while_busmon_is_away_the_tap_keeps_its_reports(tmp_path, busmon, listener) -> None:
+def test_while_busmon_is_away_the_tap_keeps_its_reports(
+    tmp_path: Path, busmon: Busmon, listener: TappedListener
+) -> None:
     busmon.start()
     listener.tap(reports_url(busmon))
     listener.start()
@@ -108,7 +110,9 @@ def test_while_busmon_is_away_the_tap_keeps_its_reports(tmp_path, busmon, listen
     assert reports(tmp_path) == told(first, ["pass", "drop"]) | told(second, ["drop", "pass"])
 
 
-def test_a_killed_listener_leaves_a_time_without_data(tmp_path, busmon, listener) -> None:
+def test_a_killed_listener_leaves_a_time_without_data(
+    tmp_path: Path, busmon: Busmon, listener: TappedListener
+) -> None:
     """What it had not reported yet is nowhere, so nothing may be called missing."""
     busmon.start()
     listener.tap(reports_url(busmon))
@@ -127,7 +131,7 @@ def covered(directory: Path) -> list[tuple[int, int]]:
 
 
 def test_a_wrong_token_is_logged_once_and_the_listener_continues(
-    tmp_path, busmon, listener
+    tmp_path: Path, busmon: Busmon, listener: TappedListener
 ) -> None:
     busmon.start()
     listener.tap(reports_url(busmon), token="s3cret-but-wrong")
@@ -146,7 +150,9 @@ def test_a_wrong_token_is_logged_once_and_the_listener_continues(
     assert listener.terminate() == 0
 
 
-def test_a_busmon_that_never_answers_does_not_hold_up_the_listener(listener) -> None:
+def test_a_busmon_that_never_answers_does_not_hold_up_the_listener(
+    listener: TappedListener,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         listener.tap(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/reports")
         with listener:
@@ -166,7 +172,7 @@ CALLBACKS = [
 
 @pytest.mark.parametrize(("callback", "end"), CALLBACKS)
 def test_the_tap_changes_nothing_of_what_a_callback_does(
-    tmp_path, rabbitmq, redis, callback, end
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback, end
 ) -> None:
     what = ["drop", "Nack", "pass", "Drop"]
     plain = TappedListener(tmp_path / "plain", rabbitmq, redis, callback)
@@ -194,7 +200,7 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(
 
 @pytest.mark.parametrize("callback", ["missing", "number", "NoCallback", "Unmakeable"])
 def test_what_is_no_callback_is_refused_as_without_the_tap(
-    tmp_path, rabbitmq, redis, callback
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback
 ) -> None:
     plain = TappedListener(tmp_path / "plain", rabbitmq, redis, callback)
     tapped = TappedListener(tmp_path / "tapped", rabbitmq, redis, callback)
@@ -228,7 +234,7 @@ def run(server: Server) -> subprocess.Popen[bytes]:
     ],
 )
 def test_wrong_settings_of_the_tap_are_logged_and_the_listener_works(
-    listener, settings, problem
+    listener: TappedListener, settings, problem
 ) -> None:
     listener.tap(**{"url": "http://127.0.0.1:9"} | settings)
     with listener:

@@ -241,7 +241,9 @@ def test_what_is_private_needs_the_credentials(settings, authorization, status, 
 @pytest.mark.parametrize(
     ("settings", "wrong"), [(TOKEN, "Bearer wrong"), (LOGIN, basic("wrong:wrong"))]
 )
-def test_credentials_are_compared_in_constant_time(settings, wrong, monkeypatch) -> None:
+def test_credentials_are_compared_in_constant_time(
+    settings, wrong, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the time of a refusal would tell how much of a guess is right."""
     app = make(settings)
     assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "401 Unauthorized"
@@ -260,7 +262,7 @@ class Broken:
         raise RuntimeError("a bug")
 
 
-def test_a_bug_is_logged_and_answered(caplog) -> None:
+def test_a_bug_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
     registry = CollectorRegistry()
     registry.register(Broken())
     answer = ask(make_app(Web(), registry, list, str), "/metrics")

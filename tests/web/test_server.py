@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -91,7 +92,9 @@ def test_it_shows_no_versions(plain) -> None:
 
 
 @pytest.mark.parametrize("settings", [Web(listen="127.0.0.1:0"), None])
-def test_a_client_that_says_nothing_stops_no_other_and_is_ended(settings, certificates) -> None:
+def test_a_client_that_says_nothing_stops_no_other_and_is_ended(
+    settings, certificates: Certificates
+) -> None:
     settings = settings or tls_settings(certificates)
     client = certificates.trusting() if settings.certificate else None
     with (
@@ -176,14 +179,14 @@ def tls_settings(certificates: Certificates, **others: object) -> Web:
     return Web(listen="localhost:0", certificate=certificate, key=key, **others)
 
 
-def test_it_serves_tls_and_nothing_else_then(certificates) -> None:
+def test_it_serves_tls_and_nothing_else_then(certificates: Certificates) -> None:
     with serving(tls_settings(certificates)) as server:
         assert server.url.startswith("https://localhost:")
         assert get(server, "/metrics", certificates.trusting()).status == 200
         assert not raw(server, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP")
 
 
-def test_tls_before_1_2_is_refused(certificates) -> None:
+def test_tls_before_1_2_is_refused(certificates: Certificates) -> None:
     old = certificates.trusting()
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
@@ -194,7 +197,9 @@ def test_tls_before_1_2_is_refused(certificates) -> None:
         get(server, "/metrics", old)
 
 
-def test_a_client_certificate_is_asked_of_all_but_the_health_checks(certificates) -> None:
+def test_a_client_certificate_is_asked_of_all_but_the_health_checks(
+    certificates: Certificates,
+) -> None:
     with serving(tls_settings(certificates, client_ca=certificates.ca)) as server:
         known = certificates.trusting(certificates.client("prometheus"))
         unknown = certificates.trusting(certificates.untrusted_client("prometheus"))
@@ -209,7 +214,9 @@ def test_a_client_certificate_is_asked_of_all_but_the_health_checks(certificates
             get(server, "/live", unknown)
 
 
-def test_a_renewed_certificate_is_served_without_a_restart(certificates, tmp_path, caplog) -> None:
+def test_a_renewed_certificate_is_served_without_a_restart(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     anyone = ssl.create_default_context()
@@ -240,7 +247,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(certificates, tmp_pat
         assert served(server) == der(other[0])
 
 
-def test_a_key_of_another_certificate_is_reported(certificates) -> None:
+def test_a_key_of_another_certificate_is_reported(certificates: Certificates) -> None:
     certificate, key = certificates.server[0], certificates.client("another")[1]
     settings = Web(certificate=certificate, key=key)
     with pytest.raises(OSError, match=r"^can't serve TLS with .*: KEY_VALUES_MISMATCH$"):
@@ -248,14 +255,18 @@ def test_a_key_of_another_certificate_is_reported(certificates) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no certificate"])
-def test_what_is_no_certificate_is_reported(certificates, tmp_path, content) -> None:
+def test_what_is_no_certificate_is_reported(
+    certificates: Certificates, tmp_path: Path, content
+) -> None:
     (tmp_path / "none.pem").write_bytes(content)
     settings = Web(certificate=tmp_path / "none.pem", key=certificates.server[1])
     with pytest.raises(OSError, match=r"^can't serve TLS with .*none.pem, .*: .*PEM"):
         WebServer(settings, print)
 
 
-def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(certificates, tmp_path) -> None:
+def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(
+    certificates: Certificates, tmp_path: Path
+) -> None:
     certificate, key = certificates.server
     secret = serialization.BestAvailableEncryption(b"secret")
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
