@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from prometheus_client.core import Metric
 
@@ -43,25 +44,20 @@ class Auditor:
         self._ledger = ledger
         self._retention = retention
         self._tick = min(TICK, settings.window / 4)
-        self._stopping = threading.Event()
         self._problem = ""
 
-    def run(self) -> None:
-        """Close and correct until stopped; what fails is logged once and tried again."""
-        while not self._stopping.is_set():
+    def run(self, stopping: threading.Event) -> None:
+        """Close and correct until `stopping`; what fails is logged once and tried again."""
+        while not stopping.is_set():
             problem = ""
             try:
-                self._work()
+                self._work(stopping)
             except (LedgerWriteError, LedgerError) as error:
                 problem = str(error)
             if problem and problem != self._problem:
                 log.warning("audit: no window can be closed: %s", problem)
             self._problem = problem
-            self._stopping.wait(self._tick)
-
-    def stop(self) -> None:
-        """Ask `run` to return after the step in hand."""
-        self._stopping.set()
+            stopping.wait(self._tick)
 
     def sums(self) -> Mapping[Labels, Totals]:
         """Return what the closed windows come to, from memory."""
@@ -133,18 +129,16 @@ class Auditor:
             [] if closed is None else [((), closed)],
         )
 
-    def _work(self) -> None:
+    def _work(self, stopping: threading.Event) -> None:
         now = time.time()
-        while self._books.close_next(now, now - self._retention) and not self._pausing():
+        pausing = partial(stopping.wait, YIELD_SECONDS)
+        while self._books.close_next(now, now - self._retention) and not pausing():
             pass
         for _ in range(STEPS):
-            if not self._books.correct(now) or self._pausing():
+            if not self._books.correct(now) or pausing():
                 break
-        while self._books.forget(now, self._retention) and not self._pausing():
+        while self._books.forget(now, self._retention) and not pausing():
             pass
-
-    def _pausing(self) -> bool:
-        return self._stopping.wait(YIELD_SECONDS)
 
     def _topics(self) -> dict[tuple[str, str], bool]:
         """Return the known topics of the buses, and whether any of their messages is handled."""

@@ -64,9 +64,10 @@ def run(path: Path | None, ledger: str | None) -> None:
         config = config.model_copy(update={"ledger": with_path})
     set_up_log(config.log)
     from busmon.ledger.sqlite import LedgerError
-    from busmon.service import SourceDied, open_service
+    from busmon.service import open_service
+    from busmon.threads import ThreadDied
 
-    with fatal(LedgerError, OSError, SourceDied):
+    with fatal(LedgerError, OSError, ThreadDied):
         open_service(config).run(stopping)
 
 
@@ -233,9 +234,9 @@ def demo(listen: str, rate: float) -> None:
     stopping = stopping_on_signals()
     from busmon.demo import demo
     from busmon.ledger.sqlite import LedgerError
-    from busmon.service import SourceDied
     from busmon.settings.models import Log
     from busmon.text import parse_address
+    from busmon.threads import ThreadDied
 
     set_up_log(Log(level="warning"))
     if not math.isfinite(rate):
@@ -244,7 +245,7 @@ def demo(listen: str, rate: float) -> None:
         parse_address(listen)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--listen") from error
-    with fatal(LedgerError, OSError, SourceDied):
+    with fatal(LedgerError, OSError, ThreadDied):
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/metrics (Ctrl-C ends it)"))
 
 

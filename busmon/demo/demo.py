@@ -8,7 +8,7 @@ from busmon.config.model import Config
 from busmon.demo.traffic import TrafficSource
 from busmon.ledger.ledger import Ledger
 from busmon.rules import rule_set
-from busmon.service import Service
+from busmon.service import build_service
 from busmon.settings.models import Web
 
 FEDORA_SHARE = 0.9  # of all messages, as on the real buses roughly
@@ -20,7 +20,7 @@ def run(listen: str, rate: float, stopping: threading.Event, tell: Callable[[str
     config = Config.model_construct(web=Web(listen=listen), buses={})
     books = {"fedora": "packit", "centos": "centos"}
     with tempfile.TemporaryDirectory(prefix="busmon-demo-") as directory:
-        service = Service(
+        service = build_service(
             config,
             Ledger(f"{directory}/ledger.sqlite"),
             {bus: rule_set(rules, config.rules) for bus, rules in books.items()},

@@ -40,6 +40,7 @@ from busmon.silence.baseline import State
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher, Topic
 from busmon.sources.base import Cause, ConnectionState
+from busmon.threads import Threads
 
 LOOKING = 2.0  # seconds between two looks
 STALE = 60.0  # seconds without a look, after which its verdict is nothing worth
@@ -72,6 +73,7 @@ class VerdictWatcher:
         silence: SilenceWatcher,
         observers: Sequence[Observer],
         auditor: Auditor,
+        threads: Threads,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
@@ -80,6 +82,7 @@ class VerdictWatcher:
         self._silence = silence
         self._observers = observers
         self._auditor = auditor
+        self._threads = threads
         self._clock = clock
         self._started = clock()
         self._delay = max(DELAY, 2.0 * audit.ready.interval if audit.ready else 0.0)
@@ -104,10 +107,12 @@ class VerdictWatcher:
             if (kind, bus) != told:
                 told = kind, bus
                 level = logging.INFO if kind is FaultKind.NONE else logging.WARNING
-                log.log(level, "fault: %s: %s", kind, "; ".join(evidence[:1]))
+                log.log(level, "verdict: %s: %s", kind, "; ".join(evidence[:1]))
 
     def verdict(self) -> Verdict:
-        """Return the verdict of the last look."""
+        """Return the latest verdict, at most a few seconds old."""
+        if died := self._threads.problem():
+            return diagnose(Facts(problem=died))
         if self._clock() - self._looked > STALE:
             why = f"its own watch did not look for more than {STALE:g} s; the log may say why"
             return diagnose(Facts(problem=why))

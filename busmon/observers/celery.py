@@ -56,7 +56,6 @@ class CeleryObserver:
         self._sight = ObserverHealth(self._name)
         self._settings = settings
         self._ledger = ledger
-        self._stopping = threading.Event()
         self._events = TaskEvents(settings.tasks)
         self._lengths: Mapping[str, int] = {}
         self._next_write = self._next_lengths = 0.0
@@ -65,28 +64,24 @@ class CeleryObserver:
             (spoken,) = db.execute("SELECT EXISTS (SELECT 1 FROM tasks)").fetchone()
         self._workers = Workers(bool(spoken))
 
-    def run(self) -> None:
-        """Watch until stopped, with backoff and jitter between two connections."""
+    def run(self, stopping: threading.Event) -> None:
+        """Watch until `stopping`, with backoff and jitter between two connections."""
         # Kombu's warnings may show what is in an event, and come again as a problem of ours.
         logging.getLogger("kombu").setLevel(logging.CRITICAL)
         delay = FIRST_DELAY
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             started = time.monotonic()
             self._unbroken = False
             try:
-                self._session()
+                self._session(stopping)
             except Exception as error:  # Redis, Kombu and Celery raise what they like
                 self._sight.blind(f"{type(error).__name__}: {error}")
                 log.debug("%s: the connection ended", self._name, exc_info=True)
             self._lengths = {}
             if time.monotonic() - started > LONGEST_DELAY:
                 delay = FIRST_DELAY
-            self._stopping.wait(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+            stopping.wait(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
             delay = min(delay * 2, LONGEST_DELAY)
-
-    def stop(self) -> None:
-        """Ask `run` to write what it has and return."""
-        self._stopping.set()
 
     def up(self) -> bool:
         """Tell whether the broker is connected, and no worker keeps its tasks to itself."""
@@ -122,7 +117,7 @@ class CeleryObserver:
             (((queue,), length) for queue, length in self._lengths.items()),
         )
 
-    def _session(self) -> None:
+    def _session(self, stopping: threading.Event) -> None:
         from celery import Celery
 
         url = self._settings.broker.get_secret_value()
@@ -142,7 +137,7 @@ class CeleryObserver:
 
             def ready(_connection: Any, channel: Any, _consumers: Any, **_options: Any) -> None:
                 def look() -> None:
-                    receiver.should_stop = self._stopping.is_set()
+                    receiver.should_stop = stopping.is_set()
                     self._look(channel)
 
                 receiver.on_iteration = look  # once a second, and after each event

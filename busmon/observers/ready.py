@@ -53,21 +53,16 @@ class ReadyObserver:
         self._sight = ObserverHealth(self._name)
         self._settings = settings
         self._ledger = ledger
-        self._stopping = threading.Event()
         self._consuming = False
         self._last_look: float | None = None  # the last good one, without a bad one since
         with ledger.transaction() as db:
             self._totals = _totals(db, self.bus)
 
-    def run(self) -> None:
-        """Ask every `interval` seconds until stopped."""
-        while not self._stopping.is_set():
+    def run(self, stopping: threading.Event) -> None:
+        """Ask every `interval` seconds until `stopping`."""
+        while not stopping.is_set():
             self._look()
-            self._stopping.wait(self._settings.interval)
-
-    def stop(self) -> None:
-        """Ask `run` to return."""
-        self._stopping.set()
+            stopping.wait(self._settings.interval)
 
     def up(self) -> bool:
         """Tell whether the monitor answers."""

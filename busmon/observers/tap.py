@@ -102,7 +102,6 @@ class TapObserver:
         self._states = Counter(dict.fromkeys(STATES, 0))
         self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
         self._lost = 0
-        self._stopping = threading.Event()
 
     def take(self, batch: ReportBatch, now: float) -> None:
         """Write the reports and what they cover in one transaction; `now` in Unix time.
@@ -144,18 +143,14 @@ class TapObserver:
         with self._counting:
             self._refusals[reason] += 1
 
-    def run(self) -> None:
-        """Log when the tap falls silent or is heard again, until stopped."""
+    def run(self, stopping: threading.Event) -> None:
+        """Log when the tap stops reporting, and when it reports again, until `stopping`."""
         up = True
-        while not self._stopping.wait(1.0):
+        while not stopping.wait(1.0):
             if up != self.up():
                 up = not up
                 said = "reports again" if up else f"has not reported for {MAX_GAP_SECONDS:g} s"
                 log.warning("tap:%s: %s", self.bus, said)
-
-    def stop(self) -> None:
-        """Let `run` return."""
-        self._stopping.set()
 
     def up(self) -> bool:
         """Tell whether the tap was heard of late."""

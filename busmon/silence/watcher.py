@@ -75,7 +75,7 @@ class SilenceWatcher:
         """Learn and look until `stopping`."""
         due = time.monotonic()
         while not stopping.is_set():
-            with self._told():
+            with self._logging_problem():
                 self.refresh()
                 if time.monotonic() >= due:
                     due = time.monotonic() + RETRYING
@@ -83,7 +83,7 @@ class SilenceWatcher:
                     due = time.monotonic() + LEARNING
                     self._problem = False
             stopping.wait(LOOKING)
-        with self._told():
+        with self._logging_problem():
             self._write(time.time())
 
     def states(self, now: float) -> dict[Topic, State]:
@@ -188,17 +188,13 @@ class SilenceWatcher:
         self._pauses = {}
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tell of an error once, and go on: counting does not depend on it."""
+    def _logging_problem(self) -> Iterator[None]:
+        """Log once that the ledger cannot be used, and go on: it will be tried again."""
         try:
             yield
         except LedgerWriteError as error:
             if not self._problem:
                 log.warning("ledger: can't learn what is usual: %s", error)
-            self._problem = True
-        except Exception:
-            if not self._problem:
-                log.exception("silence: unexpected error")
             self._problem = True
 
 

@@ -25,6 +25,7 @@ from busmon.ledger.ledger import Ledger
 from busmon.settings.models import Web
 from busmon.sources.base import ConnectionState
 from busmon.text import printable
+from busmon.threads import Threads
 
 HEADERS = (
     ("Server", "busmon"),
@@ -53,14 +54,16 @@ class Response:
 Endpoint = Callable[[WSGIEnvironment], Response]
 
 
-def problems(connections: Mapping[str, ConnectionState], ledger: Ledger) -> list[str]:
-    """Return a line for each thing that keeps messages from being counted."""
+def problems(
+    connections: Mapping[str, ConnectionState], ledger: Ledger, threads: Threads
+) -> list[str]:
+    """Return a line for each reason for which busmon is not ready."""
     lines = [
         f"{bus}: {problem}"
         for bus, connection in connections.items()
         if (problem := connection.problem())
     ]
-    return [*lines, problem] if (problem := ledger.problem()) else lines
+    return [*lines, *filter(None, (ledger.problem(), threads.problem()))]
 
 
 def make_app(

@@ -42,22 +42,16 @@ class WebServer:
             reason = getattr(error, "strerror", None) or "no such host"
             raise OSError(f"can't listen on {settings.listen}: {reason}") from error
         self._server.set_app(app)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="web", args=(0.25,), daemon=True
-        )
         address = format_address(host, self._server.server_port)
         self.url = f"{'https' if tls else 'http'}://{address}"
 
-    def start(self) -> None:
-        """Begin to answer, in threads of its own."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop listening and end the connections there are; returns within a second."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
-        self._server.end_all()
+    def run(self, stopping: threading.Event) -> None:
+        """Answer, in a thread for each connection, until `stopping`; then end them all."""
+        with self._server:
+            while not stopping.is_set():
+                self._server.handle_request()
+                self._server.end_older(time.monotonic())
+        self._server.end_older(float("inf"))
 
 
 class _Tls:
@@ -111,6 +105,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     block_on_close = False
     allow_reuse_port = False  # a second busmon on the same port is to be told
     request_queue_size = 1024  # a crowd would have others wait a second for the next try
+    timeout = 0.25  # seconds that `handle_request` waits for a connection
 
     def __init__(self, host: str, port: int, tls: _Tls | None, longest: float, most: int) -> None:
         self._tls, self._longest, self._most = tls, longest, most
@@ -137,13 +132,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._deadlines[connection] = time.monotonic() + self._longest
         return connection, address
 
-    def service_actions(self) -> None:
-        self._end_older(time.monotonic())
-
-    def end_all(self) -> None:
-        self._end_older(float("inf"))
-
-    def _end_older(self, moment: float) -> None:
+    def end_older(self, moment: float) -> None:
         with self._changing:
             for connection, deadline in self._deadlines.items():
                 if deadline > moment:

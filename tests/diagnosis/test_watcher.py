@@ -38,6 +38,7 @@ from busmon.silence.baseline import WEEK
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
+from busmon.threads import Threads
 from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -49,6 +50,7 @@ from tests.support.ledgers import NOW, past
 from tests.support.monitored_listener import MonitoredListener
 from tests.support.tap_reports import TOKEN
 from tests.support.tapped_listener import TappedListener
+from tests.support.threads import running
 
 DAY = 86400.0
 
@@ -75,7 +77,7 @@ class Bench:
         if audit.reports:
             self.observers.append(TapObserver(self.ledger, "fedora"))
         parts = (audit, self.ledger, connections, self.blind, self.silence, self.observers)
-        self.watch = VerdictWatcher(*parts, self.auditor, lambda: self.now)
+        self.watch = VerdictWatcher(*parts, self.auditor, Threads(), lambda: self.now)
 
     def refresh(self, after: float = 0.0) -> Verdict:
         self.now += after
@@ -102,18 +104,9 @@ class Bench:
     @contextmanager
     def observing(self) -> Iterator[None]:
         """Let the observers and the audit work meanwhile."""
-        runs = [self.auditor.run, *(observer.run for observer in self.observers)]
-        threads = [threading.Thread(target=run, daemon=True) for run in runs]
-        for thread in threads:
-            thread.start()
-        try:
+        with running(self.auditor.run, *(observer.run for observer in self.observers)):
             yield
-        finally:
-            for part in (self.auditor, *self.observers):
-                part.stop()
-            for thread in threads:
-                thread.join(10)
-            self.ledger.close()
+        self.ledger.close()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
 from busmon.message import Judgement, Message, Outcome
 from busmon.metrics.collector import Metrics, make_registry
-from busmon.observers.base import Observer, Observers
+from busmon.observers.base import ObserverMetrics
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
@@ -34,10 +33,12 @@ from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.rates import WEEK
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
+from busmon.threads import Threads
 from tests.support.brokers import wait_until
 from tests.support.brokers.redis import Redis
 from tests.support.ledgers import judged, past
 from tests.support.sources import count
+from tests.support.threads import running
 
 DOCUMENTED = Path(__file__).parents[2] / "config/prometheus/METRICS.md"
 COPR = "org.fedoraproject.prod.copr.build.end"
@@ -58,21 +59,13 @@ class Bench:
         ready = ReadyObserver(ReadyPoll(bus="fedora", url="http://localhost"), self.ledger)
         self.celery = CeleryObserver(Celery(bus="fedora", broker=broker), self.ledger)
         watching = [TapObserver(self.ledger, "fedora"), ready, self.celery]
-        observers = Observers(watching)
+        observers = ObserverMetrics(watching)
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         reports = Reports(bus="fedora", token=SecretStr("token"))
         settings = Audit(reports=reports)
         audit = Auditor(settings, self.ledger, 7 * 86400, list(self.connections))
-        fault = VerdictWatcher(
-            settings,
-            self.ledger,
-            self.connections,
-            blind,
-            self.silence,
-            watching,
-            audit,
-            lambda: NOW,
-        )
+        parts = (self.ledger, self.connections, blind, self.silence, watching, audit, Threads())
+        fault = VerdictWatcher(settings, *parts, lambda: NOW)
         self.registry = make_registry(metrics, silence, observers, audit, fault)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.monitor = Pipeline(self.ledger, books, rejections, 1, metrics.observe)
@@ -135,22 +128,10 @@ def test_promtool_has_no_complaints(bench: Bench, state) -> None:
     assert (promtool.returncode, promtool.stdout, promtool.stderr) == (0, b"", b"")
 
 
-@contextmanager
-def running(observer: Observer) -> Iterator[None]:
-    """Let an observer see meanwhile."""
-    thread = threading.Thread(target=observer.run)
-    thread.start()
-    try:
-        wait_until(observer.up, what="the observer to see")
-        yield
-    finally:
-        observer.stop()
-        thread.join()
-
-
 def test_the_documentation_names_exactly_what_is_exposed(redis: Redis) -> None:
     bench = learned(Bench(":memory:", redis.url))
-    with running(bench.celery):
+    with running(bench.celery.run):
+        wait_until(bench.celery.up, what="the observer to see")
         exposed = {
             (family.name, family.type, frozenset(sample.labels) - {"le"})
             for family in parse_text(generate_latest(bench.registry).decode())

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import PROJECT, Busmon
 from tests.support.celery_worker import OTHER, PROCESS_MESSAGE, QUEUE, make_app
+from tests.support.threads import running
 
 PASSWORD = "r3dis-c4nary"
 NAME = "celery:fedora"
@@ -66,8 +66,6 @@ class Watch:
         self.ledger = Ledger(str(path))
         filled = {"bus": "fedora", "broker": broker, "interval": 1} | settings
         self.observer = CeleryObserver(Settings(**filled), self.ledger)
-        self._thread = threading.Thread(target=self.observer.run, daemon=True)
-        self._thread.start()
 
     def row(self, task: str) -> dict[str, object]:
         with self.ledger.transaction() as db:
@@ -101,21 +99,14 @@ class Watch:
             rows = db.execute("SELECT since, until FROM observed WHERE observer = ?", (NAME,))
             return rows.fetchall()
 
-    def stop(self) -> None:
-        self.observer.stop()
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-        self.ledger.close()
-
 
 @contextmanager
 def watching(path: Path, broker: Redis, **settings: object) -> Iterator[Watch]:
     watch = Watch(path, broker.url, **settings)
-    try:
+    with running(watch.observer.run):
         wait_until(watch.observer.up, what="the observer to see")
         yield watch
-    finally:
-        watch.stop()
+    watch.ledger.close()
 
 
 def test_what_becomes_of_tasks_is_counted(tmp_path: Path, broker: Redis) -> None:
@@ -267,15 +258,12 @@ def test_login_and_certificate_problems_do_not_show_the_password(
         Watch(tmp_path / "unknown", broker.tls_url),
         Watch(tmp_path / "wrong", wrong),
     ]
-    try:
+    with running(*(watch.observer.run for watch in watches)):
         wait_until(watches[0].observer.up, what="a connection with TLS")
-        wait_until(lambda: len(caplog.records) == 2, what="the log to tell")
+        wait_until(lambda: len(caplog.records) == 2, what="two lines in the log")
         assert [watch.observer.up() for watch in watches] == [True, False, False]
-    finally:
-        for watch in watches:
-            watch.observer.stop()
-        for watch in watches:
-            watch.stop()
+    for watch in watches:
+        watch.ledger.close()
     assert "certificate verify failed" in caplog.text
     assert "invalid username-password pair" in caplog.text
     assert "c4nary" not in caplog.text

@@ -19,6 +19,7 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
 from tests.support.monitored_listener import MonitoredListener
+from tests.support.threads import running
 
 
 class Watch:
@@ -28,8 +29,6 @@ class Watch:
         self.ledger = Ledger(str(path))
         settings = ReadyPoll(bus="fedora", url=url, interval=1)
         self.observer = ReadyObserver(settings, self.ledger)
-        self._thread = threading.Thread(target=self.observer.run, daemon=True)
-        self._thread.start()
 
     def value(self, name: str, **labels: str) -> float | None:
         for family in self.observer.collect():
@@ -53,20 +52,13 @@ class Watch:
     def wait_for(self, **totals: float) -> None:
         wait_until(lambda: self.totals() == totals, what=f"{totals}")
 
-    def stop(self) -> None:
-        self.observer.stop()
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-        self.ledger.close()
-
 
 @contextmanager
 def watching(path: Path | str, url: str) -> Iterator[Watch]:
     watch = Watch(path, url)
-    try:
+    with running(watch.observer.run):
         yield watch
-    finally:
-        watch.stop()
+    watch.ledger.close()
 
 
 def test_the_listeners_counts_continue_over_restarts_of_either(

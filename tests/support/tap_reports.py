@@ -8,7 +8,7 @@ from wsgiref.validate import validator
 from prometheus_client import CollectorRegistry
 
 from busmon.ledger.ledger import Ledger
-from busmon.observers.base import Observers
+from busmon.observers.base import ObserverMetrics
 from busmon.observers.tap import REFUSALS, TapObserver
 from busmon.settings.models import Web
 from busmon.web.app import make_app
@@ -40,7 +40,7 @@ class Bench:
         endpoint = reports_endpoint(self.inbox, TOKEN, lambda: self.now)
         self.app = make_app(Web(), CollectorRegistry(), list, str, own={"/v1/reports": endpoint})
         self.registry = CollectorRegistry()
-        self.registry.register(Observers([self.inbox]))
+        self.registry.register(ObserverMetrics([self.inbox]))
 
     def post(self, content: object, **environ: object) -> tuple[int, str]:
         """Post bytes, or JSON of anything else; return the answer's status and text."""

@@ -18,6 +18,7 @@ from busmon.ledger.ledger import Ledger
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.settings.models import Web
 from busmon.sources.base import Cause, ConnectionState
+from busmon.threads import Threads
 from busmon.web.app import make_app, problems
 from busmon.web.page import render
 from tests.support.ledgers import judged
@@ -123,16 +124,16 @@ def test_ready_says_what_is_wrong_line_by_line() -> None:
 
 def test_each_source_that_does_not_receive_is_a_problem() -> None:
     connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
-    ledger = Ledger(":memory:")
-    assert problems(connections, ledger) == [
+    ledger, threads = Ledger(":memory:"), Threads()
+    assert problems(connections, ledger, threads) == [
         "fedora: not connected yet",
         "centos: not connected yet",
     ]
     connections["fedora"].up()
     connections["centos"].down(Cause.DENIED, "may not subscribe")
-    assert problems(connections, ledger) == ["centos: denied: may not subscribe"]
+    assert problems(connections, ledger, threads) == ["centos: denied: may not subscribe"]
     connections["centos"].up()
-    assert problems(connections, ledger) == []
+    assert problems(connections, ledger, threads) == []
 
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -20,17 +20,15 @@ from busmon.web.app import make_app
 from busmon.web.server import WebServer
 from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
+from tests.support.threads import running
 
 
 @contextmanager
 def serving(settings: Web, **bounds: float) -> Iterator[WebServer]:
     app = make_app(settings, CollectorRegistry(), list, lambda: "<p>page</p>")
     server = WebServer(settings, app, **bounds)
-    server.start()
-    try:
+    with running(server.run):
         yield server
-    finally:
-        server.stop()
 
 
 def address(server: WebServer) -> tuple[str, int]:
@@ -119,12 +117,10 @@ def test_a_client_that_reads_nothing_is_ended() -> None:
             left.set()
 
     server = WebServer(Web(listen="127.0.0.1:0"), endless, longest=0.5)
-    server.start()
-    with socket.create_connection(address(server), timeout=30) as client:
+    with running(server.run), socket.create_connection(address(server), timeout=30) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(1) == b"H"
         assert left.wait(30)
-    server.stop()
 
 
 def test_of_too_many_connections_the_oldest_is_ended() -> None:
@@ -150,10 +146,6 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
         socket.create_connection((host, port))
     with serving(Web(listen=f"{host}:{port}")) as server:
         assert get(server, "/live").status == 200
-
-
-def test_it_can_be_stopped_before_it_is_started() -> None:
-    WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), CollectorRegistry(), list, str)).stop()
 
 
 def test_a_port_in_use_is_reported(plain) -> None:

@@ -1,0 +1,73 @@
+"""Named, supervised threads: one that dies is reported and ends the process."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+
+class ThreadDied(Exception):
+    """A thread ended by an exception; the log has the traceback."""
+
+
+class Threads:
+    """A group of threads that start together and stop together.
+
+    A thread that ends by an exception becomes the `problem` of its group at once, and sets
+    the event that was given to `start`, so that the process can end.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._wakes: list[Callable[[], None]] = []
+        self._on_death = threading.Event()
+        self._problem: str | None = None
+
+    def add(
+        self,
+        name: str,
+        run: Callable[[threading.Event], None],
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        """Add a thread that calls `run` with an event, and returns once this event is set.
+
+        A `run` that waits for something else has a `wake`, which any thread may call.
+        """
+        thread = threading.Thread(target=self._supervise, args=(name, run), name=name, daemon=True)
+        self._threads.append(thread)
+        if wake:
+            self._wakes.append(wake)
+
+    def start(self, on_death: threading.Event) -> None:
+        """Start all threads. `on_death` is set as soon as one of them dies."""
+        self._on_death = on_death
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Ask all threads to end. Return whether all have ended within `timeout` seconds."""
+        self._stopping.set()
+        for wake in self._wakes:
+            wake()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        running = [thread.name for thread in self._threads if thread.is_alive()]
+        if running:
+            log.warning("still running after %g s, left behind: %s", timeout, ", ".join(running))
+        return not running
+
+    def problem(self) -> str | None:
+        """Return which thread died first, and why; None if none has died."""
+        return self._problem
+
+    def _supervise(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        try:
+            run(self._stopping)
+        except BaseException as error:
+            self._problem = self._problem or f"thread {name} died: {error!r}"
+            self._on_death.set()
+            log.exception("thread %s died", name)

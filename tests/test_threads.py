@@ -1,0 +1,174 @@
+"""Threads that die or hang: in a group of their own, and in a busmon process."""
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from busmon.config.load import load
+from busmon.service import open_service
+from busmon.threads import Threads
+from tests.samples import CENTOS_FILE, FEDORA_FILE
+from tests.support.bad_threads import KILLED, SLOW, STUCK
+from tests.support.brokers import Server, free_port, wait_until
+from tests.support.busmon_process import PROJECT, Busmon
+
+
+def wait_for(stopping: threading.Event) -> None:
+    assert stopping.wait(30)
+
+
+def die(error: BaseException) -> None:
+    raise error
+
+
+def test_threads_run_until_they_are_asked_to_stop() -> None:
+    threads, on_death, woken = Threads(), threading.Event(), threading.Event()
+    threads.add("event", wait_for)
+    threads.add("wake", lambda _: wait_for(woken), woken.set)
+    threads.start(on_death)
+    assert {"event", "wake"} <= {thread.name for thread in threading.enumerate()}
+    assert threads.stop(30)
+    assert (threads.problem(), on_death.is_set()) == (None, False)
+    assert not {"event", "wake"} & {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), SystemExit("a bug")])
+def test_a_thread_that_dies_is_a_problem_and_logged(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads, on_death = Threads(), threading.Event()
+    threads.add("well", wait_for)
+    threads.add("ill", lambda _: die(error))
+    threads.start(on_death)
+    assert on_death.wait(30)
+    assert threads.problem() == f"thread ill died: {type(error).__name__}('a bug')"
+    assert threads.stop(30)
+    [record] = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "thread ill died")
+    assert record.exc_info
+    assert record.exc_info[1] is error
+
+
+def test_the_first_thread_that_died_stays_the_problem() -> None:
+    threads, second = Threads(), threading.Event()
+    threads.add("first", lambda _: die(RuntimeError("1")))
+    threads.add("second", lambda _: second.wait(30) and die(RuntimeError("2")))
+    on_death = threading.Event()
+    threads.start(on_death)
+    assert on_death.wait(30)
+    second.set()
+    assert threads.stop(30)
+    assert threads.problem() == "thread first died: RuntimeError('1')"
+
+
+def test_a_thread_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
+    threads, released = Threads(), threading.Event()
+    threads.add("well", wait_for)
+    threads.add("stuck", lambda _: wait_for(released))
+    threads.start(threading.Event())
+    started = time.monotonic()
+    assert not threads.stop(0.2)
+    assert time.monotonic() - started < 5
+    assert caplog.messages == ["still running after 0.2 s, left behind: stuck"]
+    released.set()
+    assert threads.stop(30)
+
+
+# A busmon process
+
+OBSERVERS = """
+[audit.ready]
+bus = "slow"
+url = "http://127.0.0.1:{port}/ready"
+[audit.celery]
+bus = "slow"
+broker = "redis://127.0.0.1:{port}"
+[audit.reports]
+bus = "slow"
+token = "token"
+"""
+BUSES = {
+    "fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)], "rate": 50},
+    "slow": {"type": "replay", "rules": SLOW, "files": [str(CENTOS_FILE)], "rate": 1},
+}
+THREADS = {
+    "source:fedora",
+    "source:slow",
+    "ready:slow",
+    "celery:slow",
+    "tap:slow",
+    "blind-time",
+    "silence",
+    "audit",
+    "verdict",
+    "pruning",
+    "web",
+}
+
+
+def observed(directory: Path) -> Busmon:
+    """Return a busmon that has every thread there is."""
+    busmon = Busmon(directory, BUSES)
+    with (directory / "busmon.toml").open("a") as file:
+        file.write(OBSERVERS.format(port=free_port()))
+    return busmon
+
+
+def test_the_list_of_this_test_has_every_thread(tmp_path: Path) -> None:
+    observed(tmp_path)
+    service = open_service(load(tmp_path / "busmon.toml", {}))
+    before, stopping = set(threading.enumerate()), threading.Event()
+    main = threading.Thread(target=service.run, args=(stopping,), name="main")
+    started: set[str] = set()
+
+    def all_started() -> bool:
+        started.update(thread.name for thread in set(threading.enumerate()) - before)
+        return started >= THREADS
+
+    main.start()
+    wait_until(all_started, what="the threads to start")
+    stopping.set()
+    main.join(30)
+    assert started == {"main", *THREADS}
+
+
+def busmon_with_dying(thread: str, directory: Path) -> Busmon:
+    busmon = observed(directory)
+    busmon.argv = [sys.executable, "-m", "tests.support.bad_threads", thread, *busmon.argv[3:]]
+    return busmon
+
+
+def assert_ended_by_death(busmon: Server, thread: str) -> None:
+    assert busmon.wait(10) == 1
+    lines = busmon.output().splitlines()
+    died = f"thread {thread} died"
+    assert any(line.endswith(f" ERROR   {died}") for line in lines)
+    assert {"Traceback (most recent call last):", f"RuntimeError: {KILLED}"} <= set(lines)
+    assert lines[-1] == f"busmon: {died}: RuntimeError('{KILLED}'); the log has the traceback"
+
+
+@pytest.mark.parametrize("thread", sorted(THREADS - {"source:slow", "web"}))
+def test_a_dead_thread_shows_in_ready_and_ends_the_process(tmp_path: Path, thread: str) -> None:
+    died = f"thread {thread} died: RuntimeError('{KILLED}')"
+    with busmon_with_dying(thread, tmp_path) as busmon:
+        wait_until(lambda: died in busmon.ask("/ready")[1], what="/ready to name it")
+        assert f"busmon itself is blind: {died}" in busmon.ask("/v1/status")[1][0]
+        assert_ended_by_death(busmon, thread)
+
+
+def test_a_web_thread_that_dies_ends_the_process(tmp_path: Path) -> None:
+    busmon = busmon_with_dying("web", tmp_path)
+    with Server(busmon.argv, busmon.log, cwd=PROJECT) as process:
+        assert_ended_by_death(process, "web")
+
+
+def test_a_thread_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    stuck = {"type": "replay", "rules": STUCK, "files": [str(CENTOS_FILE)]}
+    with Busmon(tmp_path, {"stuck": stuck, "fedora": BUSES["fedora"]}) as busmon:
+        busmon.wait_until_ready()
+        assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
+    assert busmon.logged("WARNING still running after 3.5 s, left behind: source:stuck")
