@@ -179,7 +179,7 @@ CAUSES = {
         {"alertname": "BusmonListenerDown", "bus": "fedora"},
         {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "stage": "listener"},
         {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
-        {"alertname": "BusmonNotJudging", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonNoAuditData", "bus": "fedora", "severity": "warning"},
     ],
     "the workers are down": [
         {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
