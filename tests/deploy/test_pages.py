@@ -265,7 +265,7 @@ def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
             assert "not connected to the bus far" in cut["summary"]
             (silent,) = receiver.page("BusmonTopicSilent")
             assert (silent["bus"], silent["topic"]) == ("near", STOPS)
-            assert f"No message of {STOPS} has come" in silent["summary"]
+            assert f"No message of {STOPS} has arrived" in silent["summary"]
 
             publisher.topics = {FLOWS, STOPS}
             proxy.heal()
