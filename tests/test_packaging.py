@@ -27,11 +27,11 @@ def _distribution(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=~! ;]", requirement)[0]).lower()
 
 
-def test_the_installed_distribution_has_the_version_of_the_package():
+def test_the_installed_distribution_has_the_version_of_the_package() -> None:
     assert version(PYPROJECT["name"]) == __version__
 
 
-def test_each_imported_library_is_declared():
+def test_each_imported_library_is_declared() -> None:
     optional = PYPROJECT["optional-dependencies"].values()
     declared = {
         _distribution(requirement)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -32,7 +33,7 @@ class Watched:
         self.monitor = Pipeline(ledger, BOOKS, REJECTIONS, unknown_topics, self.observed.append)
         self._ledger = ledger
 
-    def send(self, bus: str, *topics: str, **fields: object) -> None:
+    def send(self, bus: str, *topics: str, **fields: Any) -> None:
         """Hand over a batch, one message for each topic."""
         count(
             self.monitor,
@@ -67,7 +68,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ],
 )
 def test_a_message_is_judged_by_the_rules_of_its_bus(
-    ledger: Ledger, bus: str, topic: str, fields: dict, outcome: str, reason: str
+    ledger: Ledger, bus: str, topic: str, fields: dict[str, Any], outcome: str, reason: str
 ) -> None:
     Watched(ledger).send(bus, topic, **fields)
     counted = {series: tally for series, tally in ledger.counts().items() if tally.messages}

@@ -69,7 +69,7 @@ def test_kill_9_in_the_middle_of_a_stream_leaves_exact_counters(tmp_path: Path) 
     messages = 4000
     with Busmon(tmp_path, {"fedora": stream(tmp_path, messages, rate=8000)}) as busmon:
         for part in (1000, 2500):
-            wait_until(lambda part=part: busmon.counts().total() > part, what=f"{part} messages")
+            wait_until(lambda: busmon.counts().total() > part, what=f"{part} messages")  # noqa: B023 - called at once
             assert busmon.kill() == -9
             busmon.start()
         wait_until(lambda: busmon.counts() == streamed(messages), what="all messages")

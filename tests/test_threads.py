@@ -56,7 +56,12 @@ def test_a_thread_that_dies_is_a_problem_and_logged(
 def test_the_first_thread_that_died_stays_the_problem() -> None:
     threads, second = Threads(), threading.Event()
     threads.add("first", lambda _: die(RuntimeError("1")))
-    threads.add("second", lambda _: second.wait(30) and die(RuntimeError("2")))
+
+    def die_second(_stopping: threading.Event) -> None:
+        second.wait(30)
+        die(RuntimeError("2"))
+
+    threads.add("second", die_second)
     on_death = threading.Event()
     threads.start(on_death)
     assert on_death.wait(30)

@@ -60,7 +60,7 @@ def _pruning(options: Options) -> Table:
         with_past(path, past, now - 9 * DAY, now - 8 * DAY, scattered=True)
         ledger = Ledger(str(path))
         end = time.monotonic() + QUIET * min(1.0, options.scale)
-        quiet.append(sorted(_waits(ledger, lambda end=end: time.monotonic() < end)))
+        quiet.append(sorted(_waits(ledger, lambda: time.monotonic() < end)))  # noqa: B023 - called at once
         pruner = threading.Thread(target=_prune, args=(ledger,))
         started = time.monotonic()
         pruner.start()

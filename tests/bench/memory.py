@@ -154,7 +154,7 @@ def _flow(
         ThreadPoolExecutor(len(buses)) as pool,
     ):
         publishers = [
-            pool.submit(_publish, bus, shares[name], partial(counted.get, name, 0), stopping)
+            pool.submit(_publish, bus, shares[name], partial(counted.__getitem__, name), stopping)
             for name, bus in buses.items()
         ]
         try:

@@ -33,7 +33,7 @@ def run(options: Options) -> list[Table]:
             counted.append(_start(broker, options.directory / f"start-{number}"))
             options.say(f"  {number}/{options.rounds}: {counted[-1]:.2f} s")
     columns = ["to", "seconds after exec"]
-    rows = [
+    rows: list[list[str | Spread]] = [
         ["an empty interpreter", Spread.of(interpreter)],
         ["busmon and all libraries imported", Spread.of(imports)],
         ["the first message counted", Spread.of(counted)],

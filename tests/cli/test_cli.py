@@ -353,9 +353,12 @@ def from_prometheus(text: str, **labels: str) -> Counts:
     """Return what busmon_messages_total says, without the zeros."""
     return Counter(
         {
-            tuple(sample.labels[label] for label in ("bus", "topic", "outcome", "reason")): int(
-                sample.value
-            )
+            (
+                sample.labels["bus"],
+                sample.labels["topic"],
+                sample.labels["outcome"],
+                sample.labels["reason"],
+            ): int(sample.value)
             for family in text_string_to_metric_families(text)
             for sample in family.samples
             if sample.name == "busmon_messages_total"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def drifts(
     ],
 )
 def test_every_difference_between_two_lists_is_reported(
-    lists: dict[str, object], expected: list[tuple[DriftKind, str]]
+    lists: dict[str, Any], expected: list[tuple[DriftKind, str]]
 ) -> None:
     assert drifts(**lists) == expected
 
@@ -214,7 +215,7 @@ def test_lists_that_agree_give_status_0(tmp_path: Path) -> None:
 
 def test_each_drift_is_a_line_and_status_1(tmp_path: Path) -> None:
     bound = [topic for topic in TOPICS if topic != CLOSED]
-    words = [
+    words: list[str | Path] = [
         "lint", "--fedora-toml", fedora_toml(tmp_path, [*bound, "a.b"]),
         "--worker-source", worker_source(tmp_path, [e for e in EVENTS if PREFIX + e != CLOSED]),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,6 +17,7 @@ from busmon.web.server import WebServer
 from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
 from tests.support.command import busmon
+from tests.support.threads import running
 
 SECRET = "tr0ub4dor"
 WELL = Verdict(FaultKind.NONE, "", ("fedora: connected", "14 topics\nas usual"))
@@ -26,14 +28,15 @@ LISTENER = Verdict(FaultKind.LISTENER, "fedora", ("fedora: the listener is down"
 def serving(web: Web, verdict: Verdict) -> Iterator[str]:
     app = make_app(web, CollectorRegistry(), list, str, status=verdict._asdict)
     server = WebServer(web, app)
-    server.start()
-    try:
+    with running(server.run):
         yield server.url
-    finally:
-        server.stop()
 
 
-def configuration(directory: Path, **web: object) -> Path:
+def web(**settings: Any) -> Web:
+    return Web.model_validate(settings)
+
+
+def configuration(directory: Path, **web: Any) -> Path:
     path = directory / "busmon.toml"
     settings = "".join(f'{key} = "{value}"\n' for key, value in web.items())
     (directory / "none.jsonl").touch()
@@ -63,10 +66,12 @@ def test_control_characters_in_the_evidence_are_escaped() -> None:
 
 
 @pytest.mark.parametrize("secrets", [{}, {"token": SECRET}, {"username": "me", "password": SECRET}])
-def test_address_and_credentials_come_from_the_configuration(tmp_path: Path, secrets) -> None:
+def test_address_and_credentials_come_from_the_configuration(
+    tmp_path: Path, secrets: dict[str, str]
+) -> None:
     listen = f"127.0.0.1:{free_port()}"
     path = configuration(tmp_path, listen=listen.replace("127.0.0.1", "0.0.0.0"), **secrets)
-    with serving(Web(listen=listen, **secrets), WELL) as url:
+    with serving(web(listen=listen, **secrets), WELL) as url:
         assert busmon("status", "-c", path).stdout.startswith("none\n")
         assert busmon("status", "-c", path, "--url", url).stdout.startswith("none\n")
         if secrets:
@@ -82,7 +87,7 @@ def test_a_service_with_tls_is_recognized_by_its_certificate(
     certificate, key = certificates.server
     pair = {"certificate": certificate, "key": key}
     path = configuration(tmp_path, listen=listen, token=SECRET, **pair)
-    with serving(Web(listen=listen, token=SECRET, **pair), WELL) as url:
+    with serving(web(listen=listen, token=SECRET, **pair), WELL) as url:
         assert busmon("status", "-c", path).stdout.startswith("none\n")
         assert "certificate verify failed" in busmon("status", "--url", url, status=1).stdout
     other, other_key = certificates.untrusted_client("other")
@@ -98,7 +103,7 @@ def test_a_service_that_requires_a_client_certificate_gets_its_own(
     certificate, key = certificates.client("busmon")
     settings = {"certificate": certificate, "key": key, "client_ca": certificates.ca}
     path = configuration(tmp_path, listen=listen, **settings)
-    with serving(Web(listen=listen, **settings), WELL):
+    with serving(web(listen=listen, **settings), WELL):
         assert busmon("status", "-c", path).stdout.startswith("none\n")
 
 

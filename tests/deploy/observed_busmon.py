@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
@@ -47,7 +47,7 @@ def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[
     now = time.time()
     messages, handled = _traffic(directory / "recorded.jsonl", now, int(seconds * RATE))
     _history(directory / "ledger.sqlite", now)
-    buses = {
+    buses: dict[str, dict[str, Any]] = {
         "fedora": {
             "type": "replay",
             "rules": "packit",

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
-    script = [sys.executable, GRAFANA / "build.py", tmp_path]
+    script: list[str | Path] = [sys.executable, GRAFANA / "build.py", tmp_path]
     subprocess.run(script, check=True, timeout=60)
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_text() for path in FILES}
@@ -80,7 +81,7 @@ def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus) -> 
     for asked in queries():
         expr = filled(asked.expr, everything)
         told = f"data of {asked.board}, {asked.title}: {expr}"
-        wait_until(lambda e=expr, a=asked: answered(prometheus, e, a), 40, told)
+        wait_until(partial(answered, prometheus, expr, asked), 40, told)
 
 
 def answered(prometheus: Prometheus, expr: str, asked: Asked) -> bool:
@@ -150,6 +151,6 @@ def test_grafana_knows_where_the_dashboards_and_prometheus_are() -> None:
 
 
 def provisioned(name: str) -> dict[str, Any]:
-    content = yaml.safe_load((GRAFANA / "provisioning" / name).read_text())
+    content: dict[str, Any] = yaml.safe_load((GRAFANA / "provisioning" / name).read_text())
     assert content["apiVersion"] == 1
     return content

@@ -72,7 +72,14 @@ def run(*command: str | Path) -> str:
 
 
 def buildah(command: str, *arguments: str | Path) -> str:
-    storage = ["--storage-driver", "vfs", "--root", STORAGE / "root", "--runroot", STORAGE / "run"]
+    storage: list[str | Path] = [
+        "--storage-driver",
+        "vfs",
+        "--root",
+        STORAGE / "root",
+        "--runroot",
+        STORAGE / "run",
+    ]
     return run("buildah", *storage, command, *arguments)
 
 

@@ -201,7 +201,9 @@ UNTOUCHED = [  # by any cause on the bus fedora in the namespace of the cause
 ]
 
 
-def test_one_cause_silences_its_effects_and_nothing_else(tmp_path: Path, receiver) -> None:
+def test_one_cause_silences_its_effects_and_nothing_else(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     server, port = alertmanager(tmp_path, receiver)
     url = f"http://127.0.0.1:{port}/api/v2/alerts"
     alerts = [
@@ -234,7 +236,7 @@ def bus(config: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(240)  # what ships waits for a minute before it wakes anybody up
 def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
-    tmp_path: Path, rabbitmq: RabbitMQ, receiver
+    tmp_path: Path, rabbitmq: RabbitMQ, receiver: Receiver
 ) -> None:
     """And each is resolved when it heals."""
     keys = ["pages.#"]

@@ -43,17 +43,18 @@ def named(alert: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
-def test_promtool_finds_nothing_wrong_with_the_rules(path) -> None:
+def test_promtool_finds_nothing_wrong_with_the_rules(path: Path) -> None:
     run("promtool", "check", "rules", "--lint=all", "--lint-fatal", path)
 
 
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
-def test_alerts_fire_when_they_should_and_no_other_time(path) -> None:
+def test_alerts_fire_when_they_should_and_no_other_time(path: Path) -> None:
     run("promtool", "test", "rules", path)
 
 
 def test_each_alert_is_tested_both_firing_and_not_firing() -> None:
-    firing, quiet = set(), set()
+    firing: set[str] = set()
+    quiet: set[str] = set()
     for path in UNIT_TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
             for case in test.get("alert_rule_test", []):
@@ -64,7 +65,7 @@ def test_each_alert_is_tested_both_firing_and_not_firing() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
-def test_each_alert_has_a_severity_and_an_entry_in_the_runbook(alert) -> None:
+def test_each_alert_has_a_severity_and_an_entry_in_the_runbook(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning", "none"}
     assert alert["labels"]["service"] == "busmon"
     for text in ("summary", "description"):
@@ -113,13 +114,13 @@ def prometheus(tmp_path: Path, certificates: Certificates) -> Path:
     return config
 
 
-def test_promtool_accepts_the_example_and_the_files_it_names(prometheus) -> None:
+def test_promtool_accepts_the_example_and_the_files_it_names(prometheus: Path) -> None:
     assert f"{sum('record' in rule for rule in rules())} rules found" in run(
         "promtool", "check", "config", prometheus
     )
 
 
-def test_prometheus_scrapes_busmons_default_address(prometheus) -> None:
+def test_prometheus_scrapes_busmons_default_address(prometheus: Path) -> None:
     jobs = {
         job["job_name"]: job for job in yaml.safe_load(prometheus.read_text())["scrape_configs"]
     }
@@ -192,7 +193,7 @@ def test_amtool_finds_nothing_wrong_with_the_routes() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
-def test_critical_alerts_wake_somebody_up_and_others_do_not(alert) -> None:
+def test_critical_alerts_wake_somebody_up_and_others_do_not(alert: dict[str, Any]) -> None:
     receiver = {"critical": "pager", "warning": "chat", "none": "heartbeat"}
     labels = [f"{name}={value}" for name, value in alert["labels"].items()]
     run(
@@ -214,7 +215,7 @@ def test_inhibition_names_only_alerts_that_exist() -> None:
 
 
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
-def test_the_rule_tests_evaluate_every_group_recording_first(path) -> None:
+def test_the_rule_tests_evaluate_every_group_recording_first(path: Path) -> None:
     groups = [yaml.safe_load(rules.read_text())["groups"] for rules in reversed(RULES)]
     names = [group["name"] for of in groups for group in of]
     assert yaml.safe_load(path.read_text())["group_eval_order"] == names

@@ -1,6 +1,7 @@
 """Whose fault it is: the verdict by what is known, from one layer to the next."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from busmon.diagnosis.verdict import (
     StageCounts,
     Verdict,
     diagnose,
-    format_duration,
 )
+from busmon.text import format_duration
 
 HOUR, DAY = 3600.0, 86400.0
 UP, DOWN, UNKNOWN = Health(True), Health(False, "no answer"), Health(None)
@@ -35,7 +36,7 @@ WELL = BusFacts(
 )
 
 
-def fedora(**facts: object) -> BusFacts:
+def fedora(**facts: Any) -> BusFacts:
     return replace(WELL, **facts)
 
 

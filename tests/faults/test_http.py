@@ -31,7 +31,7 @@ HANG = 5.0  # seconds within which each answer has to be there
 
 
 @contextmanager
-def attacked(directory: Path, **web: object) -> Iterator[Busmon]:
+def attacked(directory: Path, **web: Any) -> Iterator[Busmon]:
     """Run a busmon that takes reports, with more settings in [web]."""
     busmon = Busmon(directory, BUSES)
     file = directory / "busmon.toml"

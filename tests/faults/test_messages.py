@@ -12,7 +12,7 @@ import pytest
 from tests.support.brokers.activemq import ActiveMQ, Publisher
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
-from tests.support.busmon_process import Busmon
+from tests.support.busmon_process import Busmon, Series
 from tests.support.streams import standing_still
 
 MIB = 1024**2
@@ -106,7 +106,7 @@ def test_each_hard_message_and_the_next_one_are_counted_once(bus: Bus, tmp_path:
         busmon.wait_until_ready()
         bus.send([body for monster, _ in MONSTERS for body in (monster, b"{}")])
         verdicts = [verdict or bus.too_deep for _, verdict in MONSTERS] + [HANDLED] * len(MONSTERS)
-        expected = Counter(("bus", bus.topic, *verdict) for verdict in verdicts)
+        expected: Counter[Series] = Counter(("bus", bus.topic, *verdict) for verdict in verdicts)
         busmon.wait_until_counted(expected, [("bus", bus.topic, *HANDLED)])
         assert busmon.duplicates() == {}
         assert connects(busmon) == 1
@@ -173,7 +173,7 @@ def test_the_longest_topics_of_amqp_are_counted_under_their_full_names(
     with Busmon(tmp_path, {"bus": amqp.settings}) as busmon:
         busmon.wait_until_ready()
         rabbitmq.publish(Publication(topic=topic) for topic in topics * 2)
-        expected = Counter({("bus", topic, *HANDLED): 2 for topic in topics})
+        expected: Counter[Series] = Counter({("bus", topic, *HANDLED): 2 for topic in topics})
         busmon.wait_until_counted(expected, expected)
 
 

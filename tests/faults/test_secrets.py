@@ -118,8 +118,8 @@ def test_no_secret_shows_anywhere(
         for words in (["check-config"], ["status"], ["gaps"], ["trace", "an id"]):
             shown[words[0]] = command_line(variables, *words, *configuration)
         assert "fedora: amqp" in shown["check-config"]
-        for path in tmp_path.glob("ledger*"):
-            shown[path.name] = path.read_bytes().decode("latin-1")
+        for file in tmp_path.glob("ledger*"):
+            shown[file.name] = file.read_bytes().decode("latin-1")
         assert {"ledger.sqlite", "ledger.sqlite-wal"} <= shown.keys()
         assert busmon.terminate() == 0
         for name, pretender in named.items():  # or nothing would be at stake

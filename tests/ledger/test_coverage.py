@@ -19,7 +19,7 @@ def covered_by(signs: list[tuple[float, ...]], start: float, end: float, of: str
         return is_covered(db, of, T + start, T + end)
 
 
-EVERY_10_S = [(float(second),) for second in range(0, 301, 10)]
+EVERY_10_S: list[tuple[float, ...]] = [(float(second),) for second in range(0, 301, 10)]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,9 @@ EVERY_10_S = [(float(second),) for second in range(0, 301, 10)]
         ([(100, -500)], -500, 100, True),
     ],
 )
-def test_an_interval_without_a_gap_is_covered(signs, start, end, covered) -> None:
+def test_an_interval_without_a_gap_is_covered(
+    signs: list[tuple[float, ...]], start: float, end: float, covered: bool
+) -> None:
     assert covered_by(signs, start, end) is covered
 
 

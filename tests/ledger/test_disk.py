@@ -57,9 +57,11 @@ class Recorder:
         )
 
     def send(self, *words: object) -> None:
+        assert self._process.stdin
         self._process.stdin.write(" ".join(map(str, words)) + "\n")
 
     def answer(self) -> str:
+        assert self._process.stdout
         return self._process.stdout.readline().rstrip()
 
     def ask(self, *words: object) -> str:
@@ -130,7 +132,7 @@ def test_a_file_that_may_not_grow_stops_recording_until_it_may(path: str) -> Non
 
 
 @pytest.mark.parametrize("first", [("queue", "fedora"), ("record", 1)])
-def test_what_could_not_be_written_leaves_no_trace(path: str, first: tuple) -> None:
+def test_what_could_not_be_written_leaves_no_trace(path: str, first: tuple[object, ...]) -> None:
     with recorder(path) as process:
         process.send("limit", 0)
         assert process.ask(*first).startswith("not recorded: disk I/O error")

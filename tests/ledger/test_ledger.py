@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -232,7 +233,7 @@ class Model:
 
 @given(st.lists(BATCHES | st.sampled_from(["restart", "crash"]), max_size=12))
 @settings(max_examples=60, deadline=None)
-def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list) -> None:
+def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list[Any]) -> None:
     """A crash leaves the files as they are at that moment, the write-ahead log among them."""
     model = Model()
     with tempfile.TemporaryDirectory() as directory:
@@ -258,11 +259,12 @@ def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list) -> N
 # --- pruning ----------------------------------------------------------------------------
 
 
-def prune(ledger: Ledger, **limits: float) -> int:
+def prune(
+    ledger: Ledger, *, now: float = NOW, retention: float = DAY, size_limit: int = GIB
+) -> int:
     """Prune to the end; return the number of steps."""
-    now = limits.pop("now", NOW)
     steps = 1
-    while ledger.prune(now, **{"retention": DAY, "size_limit": GIB} | limits):
+    while ledger.prune(now, retention, size_limit):
         steps += 1
     return steps
 
@@ -319,7 +321,7 @@ def test_rows_and_bytes_are_those_on_disk(path: str) -> None:
 
 
 def test_pruning_while_another_thread_records_loses_nothing(path: str, ledger: Ledger) -> None:
-    recorded = []
+    recorded: list[Observation] = []
 
     def record() -> None:
         for start in range(0, 6000, 20):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis as Client
@@ -56,18 +57,18 @@ def publish(broker: Redis, do: str, priority: int = 0, name: str = PROCESS_MESSA
     app = make_app(broker.url)
     with app.connection_for_write() as connection:
         args = (do,) if name == PROCESS_MESSAGE else ()
-        return app.send_task(name, args, connection=connection, priority=priority).id
+        return str(app.send_task(name, args, connection=connection, priority=priority).id)
 
 
 class Watch:
     """An observer at work, and its ledger."""
 
-    def __init__(self, path: Path, broker: str, **settings: object) -> None:
+    def __init__(self, path: Path, broker: str, **settings: Any) -> None:
         self.ledger = Ledger(str(path))
-        filled = {"bus": "fedora", "broker": broker, "interval": 1} | settings
-        self.observer = CeleryObserver(Settings(**filled), self.ledger)
+        usual = {"bus": "fedora", "broker": broker, "interval": 1}
+        self.observer = CeleryObserver(Settings.model_validate(usual | settings), self.ledger)
 
-    def row(self, task: str) -> dict[str, object]:
+    def row(self, task: str) -> dict[str, Any]:
         with self.ledger.transaction() as db:
             found = db.execute("SELECT * FROM tasks WHERE id = ?", (task,))
             columns = [column for column, *_ in found.description]
@@ -78,7 +79,7 @@ class Watch:
 
     def wait_for(self, state: str, *tasks: str) -> None:
         for task in tasks:
-            wait_until(lambda task=task: self.state(task) == state, what=f"a task {state}")
+            wait_until(lambda: self.state(task) == state, what=f"a task {state}")  # noqa: B023 - called at once
 
     def value(self, name: str, **labels: str) -> float | None:
         for family in self.observer.collect():
@@ -101,7 +102,7 @@ class Watch:
 
 
 @contextmanager
-def watching(path: Path, broker: Redis, **settings: object) -> Iterator[Watch]:
+def watching(path: Path, broker: Redis, **settings: Any) -> Iterator[Watch]:
     watch = Watch(path, broker.url, **settings)
     with running(watch.observer.run):
         wait_until(watch.observer.up, what="the observer to see")
@@ -229,7 +230,8 @@ def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
 
         def read() -> dict[str, str]:
             _, lines = busmon.ask("/metrics")
-            metrics.update(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+            samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+            metrics.update((name, value) for name, _, value in samples)
             return metrics
 
         length = f'busmon_celery_queue_tasks{{queue="{QUEUE}"}}'
@@ -272,7 +274,7 @@ def test_login_and_certificate_problems_do_not_show_the_password(
 # Events as they may come
 
 
-def event(kind: str, task: object = "t", **fields: object) -> dict[str, object]:
+def event(kind: str, task: object = "t", **fields: Any) -> dict[str, object]:
     return {"type": f"task-{kind}", "uuid": task, "hostname": "w"} | fields
 
 

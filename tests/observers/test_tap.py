@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from wsgiref.util import setup_testing_defaults
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,7 @@ from busmon.web.app import make_app
 from busmon.web.reports import MAX_REQUEST_BYTES
 from tests.support.ledgers import foreign, judged
 from tests.support.tap_reports import ID, NOW, TOKEN, TOPIC, Bench, batch, report
+from tests.support.wsgi import ask
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_reports_are_on_disk_when_they_are_taken(tmp_path: Path) -> None:
     ],
 )
 def test_of_a_message_handled_twice_the_fullest_report_stays(
-    bench: Bench, first, then, kept
+    bench: Bench, first: str, then: str, kept: str
 ) -> None:
     bench.post(batch(report(state=first, task="first")))
     bench.now += 60
@@ -125,7 +126,7 @@ def test_a_batch_sent_again_counts_once(bench: Bench) -> None:
     ],
 )  # fmt: skip
 def test_refused_batches_are_counted_by_reason_and_not_kept(
-    bench: Bench, content, environ, status, reason
+    bench: Bench, content: object, environ: dict[str, str | None], status: int, reason: str
 ) -> None:
     answered, text = bench.post(content, **environ)
     assert (answered, bench.refused(), bench.stored()) == (status, {reason: 1}, [])
@@ -151,11 +152,7 @@ def test_an_error_says_where_it_is_and_repeats_nothing(bench: Bench) -> None:
 
 def test_without_the_setting_there_is_no_such_page() -> None:
     app = make_app(Web(), CollectorRegistry(), list, str)
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/reports"}
-    setup_testing_defaults(environ)
-    started: list[str] = []
-    app(environ, lambda status, *_: started.append(status))
-    assert started == ["404 Not Found"]
+    assert ask(app, "/v1/reports", "POST").status == "404 Not Found"
 
 
 def test_while_the_ledger_cannot_write_the_tap_is_asked_to_retry(tmp_path: Path) -> None:
@@ -188,7 +185,9 @@ damaged = st.builds(
 
 
 @given(content=st.binary() | damaged, sent_type=st.sampled_from(["application/json", "x"]))
-def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(content, sent_type) -> None:
+def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(
+    content: object, sent_type: str
+) -> None:
     bench = Bench()
     status, _ = bench.post(content, CONTENT_TYPE=sent_type)
     assert status in {200, 400, 403, 415}
@@ -204,7 +203,7 @@ class Lives:
         self.bench = bench
         self.batches: Counter[str] = Counter()
 
-    def tells(self, at: float, since: float, *, tap: str = "a", **changes: object) -> None:
+    def tells(self, at: float, since: float, *, tap: str = "a", **changes: Any) -> None:
         self.batches[tap] += 1
         self.bench.now = NOW + at
         sent = batch(since=at - since, tap=tap, seq=self.batches[tap], **changes)
@@ -240,7 +239,9 @@ def test_time_with_lost_reports_is_not_covered(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_a_restart_is_covered_if_the_old_process_reported_everything(bench: Bench, ended) -> None:
+def test_a_restart_is_covered_if_the_old_process_reported_everything(
+    bench: Bench, ended: bool
+) -> None:
     tap = Lives(bench)
     tap.tells(10, since=0, last=ended)
     tap.tells(20, since=15, tap="b")

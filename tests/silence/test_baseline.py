@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -75,6 +75,7 @@ def test_days_of_unix_time_are_distinguished() -> None:
 
 def test_rates_follow_the_day_and_the_week() -> None:
     rates = learn_rates(history([n for week in range(8) for n in office_hours(week)]))
+    assert rates
     tuesday, saturday = FIRST + 24, FIRST + 5 * 24
     assert rates.hourly[(tuesday + 12) % WEEK] == pytest.approx(10, rel=0.05)
     assert rates.hourly[(saturday + 12) % WEEK] == pytest.approx(1, rel=0.1)
@@ -104,13 +105,14 @@ def test_a_rate_is_not_spoilt_by(change: str, lowest: float, highest: float) -> 
     elif change == "growth":
         hours = [h._replace(messages=7 + 6 * i // len(hours)) for i, h in enumerate(hours)]
     rates = learn_rates(hours)
+    assert rates
     assert lowest < rates.mean() < highest
 
 
 def test_a_half_blind_hour_counts_for_half() -> None:
-    assert learn_rates(history([5] * (10 * WEEK), watched=0.5)).mean() == pytest.approx(
-        10, rel=0.02
-    )
+    rates = learn_rates(history([5] * (10 * WEEK), watched=0.5))
+    assert rates
+    assert rates.mean() == pytest.approx(10, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,9 @@ def test_too_little_history_gives_no_rates(hours: list[Hour], why: str) -> None:
     st.floats(0, 1e7),
     st.floats(0, 1e7),
 )
-def test_what_is_expected_adds_up(hourly, start, first, second) -> None:
+def test_what_is_expected_adds_up(
+    hourly: list[float], start: float, first: float, second: float
+) -> None:
     rates = Rates.of(hourly)
     parts = rates.expected(start, start + first) + rates.expected(
         start + first, start + first + second
@@ -201,22 +205,31 @@ def test_outages_of_a_few_days_do_not_raise_the_limit() -> None:
 
 def test_the_limit_is_above_what_was_there_before() -> None:
     days = [10.0] * 90 + [11.0] * 10
-    assert pause_limit(days) >= MARGIN * 11
+    limit = pause_limit(days)
+    assert limit
+    assert limit >= MARGIN * 11
     assert pause_limit([10.0] * 20) is None, "too few days"
+
+
+def learned_limit(hours: Sequence[Hour], longest: Mapping[int, float]) -> float:
+    baseline = learn(hours, longest)
+    assert baseline
+    assert baseline.limit
+    return baseline.limit
 
 
 def test_a_topic_that_comes_on_the_hour_is_not_silent_in_between() -> None:
     """Hourly counts can't tell such a topic from one that comes all the time."""
-    baseline = learn(history([100] * (8 * WEEK)), {})
-    assert baseline.limit > 100
-    assert learn(history([100] * (8 * WEEK)), dict.fromkeys(range(40), 99.0)).limit > 99
+    hours = history([100] * (8 * WEEK))
+    assert learned_limit(hours, {}) > 100
+    assert learned_limit(hours, dict.fromkeys(range(40), 99.0)) > 99
 
 
 def test_pauses_that_were_seen_are_trusted_more_than_hourly_counts() -> None:
     hours = history([600] * (8 * WEEK))
-    coarse, fine = learn(hours, {}), learn(hours, dict.fromkeys(range(28), 20.0))
-    assert coarse.limit > 600
-    assert fine.limit == pytest.approx(600 / 4, rel=0.05), "a quarter of an hour"
+    fine = learned_limit(hours, dict.fromkeys(range(28), 20.0))
+    assert learned_limit(hours, {}) > 600
+    assert fine == pytest.approx(600 / 4, rel=0.05), "a quarter of an hour"
 
 
 # States
@@ -246,7 +259,14 @@ STATES = [
     [row[1:] for row in STATES],
     ids=[row[0] for row in STATES],
 )
-def test_a_topic_is(baseline, since, blind, configured, usual, state) -> None:
+def test_a_topic_is(
+    baseline: Baseline | None,
+    since: float | None,
+    blind: float,
+    configured: float | None,
+    usual: float | None,
+    state: tuple[bool, bool, float | None],
+) -> None:
     last = None if since is None else MONDAY - since
     spans = [(MONDAY - 100 - blind, MONDAY - 100)] if blind else []
     judged = judge(baseline, last, MONDAY, spans, configured, usual)
@@ -255,7 +275,9 @@ def test_a_topic_is(baseline, since, blind, configured, usual, state) -> None:
 
 
 @given(st.floats(0, 1e7), st.floats(0, 1e6), st.lists(st.floats(0, 1e7), max_size=8))
-def test_what_is_expected_never_shrinks_while_a_topic_pauses(since, wait, ends) -> None:
+def test_what_is_expected_never_shrinks_while_a_topic_pauses(
+    since: float, wait: float, ends: list[float]
+) -> None:
     """Whatever was blind before, as long as it is no more blind than the time that passes."""
     ordered = sorted(ends)
     spans = [(MONDAY + a, MONDAY + b) for a, b in zip(ordered[::2], ordered[1::2], strict=False)]
@@ -308,7 +330,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench():
+def bench() -> Iterator[Bench]:
     bench = Bench(":memory:")
     yield bench
     bench.ledger.close()
@@ -322,9 +344,9 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None
     bench.watch.learn(MONDAY)
     assert bench.state("stopped").silent
     assert bench.state("stopped").expected == pytest.approx(96, rel=0.05)
-    assert bench.state("flowing") == State(
-        True, False, pytest.approx(2 / 60, rel=0.1), bench.state("stopped").limit
-    )
+    flowing = bench.state("flowing")
+    assert flowing.expected == pytest.approx(2 / 60, rel=0.1)
+    assert flowing == State(True, False, flowing.expected, bench.state("stopped").limit)
     assert bench.state("new") == State(ready=False, silent=False)
     bench.receive("stopped", MONDAY)
     assert not bench.state("stopped").silent, "whatever the outcome"

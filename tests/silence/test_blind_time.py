@@ -45,7 +45,9 @@ LOOKS = [
 @pytest.mark.parametrize(
     ("looks", "blind"), [row[1:] for row in LOOKS], ids=[row[0] for row in LOOKS]
 )
-def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind) -> None:
+def test_what_lies_between_two_moments_of_receiving_is_blind(
+    looks: list[tuple[float, bool, int]], blind: list[tuple[float, float]]
+) -> None:
     sight = Coverage(NOW)
     for at, up, connects in looks:
         sight = sight.after(NOW + at, WatchedBus(up, connects))
@@ -56,7 +58,9 @@ def test_what_lies_between_two_moments_of_receiving_is_blind(looks, blind) -> No
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.booleans(), st.integers(0, 1)), min_size=1))
-def test_blind_seconds_never_decrease_and_never_exceed_the_time(looks) -> None:
+def test_blind_seconds_never_decrease_and_never_exceed_the_time(
+    looks: list[tuple[float, bool, int]],
+) -> None:
     sight, now, connects, before = Coverage(NOW), NOW, 0, 0.0
     for wait, up, new in looks:
         now += wait

@@ -32,6 +32,7 @@ from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.amqp.source import AmqpSource, DeliveryBuffer
 from busmon.sources.base import Cause
+from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
@@ -211,10 +212,10 @@ def test_two_buses_with_different_logins_run_side_by_side(bus: Bus) -> None:
 COPR = {"fedora_messaging_schema": "copr.build.start"}
 PLAIN = b'{"a": 1}'
 REFUSED: list[tuple[bytes, dict[str, Any], dict[str, Any], Judgement]] = [
-    (b"\xff", {}, {}, fedora_message.NOT_UTF8),
-    (b"{", {}, {}, fedora_message.NOT_JSON),
-    (b"", {}, {}, fedora_message.NOT_JSON),
-    (b"[1]", {}, {}, fedora_message.NOT_OBJECT),
+    (b"\xff", {}, {}, NOT_UTF8),
+    (b"{", {}, {}, NOT_JSON),
+    (b"", {}, {}, NOT_JSON),
+    (b"[1]", {}, {}, NOT_OBJECT),
     (b"{}", COPR, {}, fedora_message.BAD_SCHEMA),
     (PLAIN, {"fedora_messaging_severity": 15}, {}, fedora_message.BAD_HEADERS),
     (PLAIN, {"fedora_messaging_schema": None}, {}, fedora_message.BAD_HEADERS),
@@ -251,7 +252,7 @@ def test_what_the_listener_never_sees_arrives_with_its_judgement(bus: Bus) -> No
     assert bus.waiting() == 0
 
 
-class RawHeaders(pika.BasicProperties):
+class RawHeaders(pika.BasicProperties):  # type: ignore[misc] # pika has no type hints
     """Properties whose headers are an encoded table of AMQP, of types that pika never sends."""
 
     def __init__(self, table: bytes) -> None:
@@ -392,8 +393,12 @@ def test_a_cancelled_consumer_acknowledges_nothing_unjudged() -> None:
     def taken(judge: Callable[[Delivery], Any]) -> Any:
         inbox = DeliveryBuffer(judge, 9)
         inbox.keep(Delivery(7, False, b"a", pika.BasicProperties(), b"{}", 2))
-        inbox.end(Failure(ConsumerCancelled(None)))
-        return blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(inbox.take()))
+        inbox.end(Failure(ConsumerCancelled(None)))  # type: ignore[no-untyped-call] # Twisted's
+
+        def take() -> Any:
+            return Deferred.fromCoroutine(inbox.take())
+
+        return blockingCallFromThread(reactor, take)
 
     assert taken(lambda delivery: delivery.body) == ([b"{}"], 7)
     with pytest.raises(ZeroDivisionError):

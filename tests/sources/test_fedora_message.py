@@ -2,7 +2,8 @@
 
 import copy
 import json
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import fedora_messaging.message
 import pika
@@ -23,7 +24,7 @@ class Broken(fedora_messaging.message.Message):
 
 class Dynamic(fedora_messaging.message.Message):
     @property
-    def body_schema(self):
+    def body_schema(self) -> dict[str, Any]:  # type: ignore[override] # as some schemas do
         return {"type": "object", "required": ["build"]}
 
 
@@ -35,13 +36,13 @@ class OwnValidation(fedora_messaging.message.Message):
 
 
 class OwnInit(fedora_messaging.message.Message):
-    def __init__(self, **arguments) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.build = self.body["build"]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def schemas():
+def schemas() -> Iterator[None]:
     """Install, as a schema package would, message classes that misbehave in every way."""
     fedora_messaging.message.load_message_classes()
     own = {"broken": Broken, "dynamic": Dynamic, "own": OwnValidation, "init": OwnInit}
@@ -54,7 +55,9 @@ def schemas():
     fedora_message._schema.cache_clear()  # noqa: SLF001 - nor shall they find these
 
 
-def oracle(topic, header, encoding, body):
+def oracle(
+    topic: str, header: Any, encoding: str | None, body: bytes
+) -> tuple[Outcome | None, object]:
     properties = pika.BasicProperties(headers=copy.deepcopy(header), content_encoding=encoding)
     try:
         message = fedora_messaging.message.get_message(topic, properties, body)
@@ -75,7 +78,9 @@ def oracle(topic, header, encoding, body):
 @example({"fedora_messaging_schema": "tests.dynamic"}, "utf-8", b"{}")
 @example({"fedora_messaging_schema": "tests.own"}, "utf-8", b"{}")
 @example({"fedora_messaging_schema": "tests.init"}, "utf-8", b'{"build": 1}')
-def test_refuses_exactly_what_get_message_refuses(header, encoding, body) -> None:
+def test_refuses_exactly_what_get_message_refuses(
+    header: Any, encoding: str | None, body: bytes
+) -> None:
     outcome, wanted = oracle("a.topic", header, encoding, body)
     parsed, verdict = fedora_message.decode("a.topic", header, encoding, body)
     assert (verdict and verdict.outcome) == outcome
@@ -93,8 +98,8 @@ json_like = json_values.map(json.dumps) | st.lists(fragments, max_size=12).map("
 
 @settings(max_examples=1000, deadline=None)
 @given(json_like)
-def test_json_is_read_as_the_standard_library_reads_it(text) -> None:
-    def read(load):
+def test_json_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    def read(load: Callable[[str], object]) -> object:
         try:
             return repr(load(text))  # tells NaN, -0.0, 1 and 1.0 apart
         except (ValueError, RecursionError) as error:
@@ -103,7 +108,7 @@ def test_json_is_read_as_the_standard_library_reads_it(text) -> None:
     assert read(load_json) == read(json.loads)
 
 
-def invalid(reason):
+def invalid(reason: str) -> Judgement:
     return Judgement(Outcome.INVALID, reason)
 
 
@@ -127,7 +132,9 @@ def invalid(reason):
         (None, None, b"{}", None),
     ],
 )
-def test_each_refusal_has_its_reason(header, encoding, body, verdict) -> None:
+def test_each_refusal_has_its_reason(
+    header: Any, encoding: str | None, body: bytes, verdict: Judgement | None
+) -> None:
     assert fedora_message.decode("a.topic", header, encoding, body)[1] == verdict
 
 
@@ -144,5 +151,5 @@ def test_each_refusal_has_its_reason(header, encoding, body, verdict) -> None:
         ({"sent-at": None}, None),
     ],
 )
-def test_sent_at_is_read_from_its_header(header, seconds) -> None:
+def test_sent_at_is_read_from_its_header(header: Any, seconds: float | None) -> None:
     assert fedora_message.sent_at(header) == seconds

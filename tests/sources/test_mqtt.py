@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import paho.mqtt.client as paho
@@ -35,8 +36,8 @@ def root() -> str:
     return f"bus-{uuid4().hex[:8]}"
 
 
-def settings(broker: Mosquitto, root: str, **changes: object) -> MqttBus:
-    return settings_of(**{"url": broker.url, "root": root} | changes)
+def settings(broker: Mosquitto, root: str, **changes: Any) -> MqttBus:
+    return settings_of(**{"url": broker.url, "root": root, **changes})
 
 
 def numbered(root: str, numbers: Iterable[int]) -> Iterator[tuple[str, bytes]]:
@@ -177,8 +178,14 @@ def test_what_another_client_subscribed_to_with_qos_2_is_counted_too(
 def subscribe(mosquitto: Mosquitto, root: str, qos: int) -> None:
     """Make the session of this test's client, without busmon."""
     other = paho.Client(CallbackAPIVersion.VERSION2, client_id=root, clean_session=False)
-    other.on_connect = lambda *_: other.subscribe(f"{root}/#", qos)
-    other.on_subscribe = lambda *_: other.disconnect()
+
+    def on_connect(*_: object) -> None:
+        other.subscribe(f"{root}/#", qos)
+
+    def on_subscribe(*_: object) -> None:
+        other.disconnect()
+
+    other.on_connect, other.on_subscribe = on_connect, on_subscribe
     other.connect("127.0.0.1", mosquitto.port)
     other.loop_forever()
 
@@ -251,9 +258,9 @@ def login(certificates: Certificates) -> dict[str, Path]:
 
 def refusals(
     mosquitto: Mosquitto, certificates: Certificates
-) -> Iterator[tuple[dict[str, object], str]]:
+) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield settings with which no connection is made, and how the problem told ends."""
-    good = {"url": mosquitto.tls_url} | login(certificates)
+    good: dict[str, Any] = {"url": mosquitto.tls_url} | login(certificates)
     other, other_key = certificates.untrusted_client("busmon")
     closed = f"127.0.0.1:{free_port()}"
     yield (
@@ -416,8 +423,8 @@ def test_a_broker_that_does_not_answer_is_reported() -> None:
         sources = {}
         for missing, says in answers.items():
             url = stack.enter_context(scripted(says, then_close=False))
-            source = running(settings_of(url, "busmon"), Recorder(), connected=False)
-            sources[missing] = stack.enter_context(source)
+            made = running(settings_of(url, "busmon"), Recorder(), connected=False)
+            sources[missing] = stack.enter_context(made)
         for missing, source in sources.items():
             wait_for_problem(source, f"silent: no {missing} within 10 s")
 

@@ -76,7 +76,7 @@ both_brokers = pytest.mark.parametrize("broker", ["activemq", "rabbitmq"], indir
 
 def bus(port: int, destination: str = "/topic/test.none", **settings: Any) -> StompBus:
     given = {"brokers": [f"127.0.0.1:{port}"], "destinations": [destination], "heartbeat": BEAT}
-    return StompBus(type="stomp", rules="all", **given | settings)
+    return StompBus.model_validate({"type": "stomp", "rules": "all"} | given | settings)
 
 
 def numbered(numbers: Sequence[int]) -> list[dict[str, int]]:

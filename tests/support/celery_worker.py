@@ -21,7 +21,6 @@ def make_app(broker: str) -> Celery:
     app.conf.task_default_queue = QUEUE
     app.conf.broker_connection_retry_on_startup = True
 
-    @app.task(name=PROCESS_MESSAGE, bind=True)
     def process_message(self: Any, do: str = "", event: Any = None, **_: Any) -> None:
         do = do or (event or {}).get("work", "")
         if do == "fail":
@@ -31,10 +30,8 @@ def make_app(broker: str) -> Celery:
         if do == "hang":
             time.sleep(60)
 
-    @app.task(name=OTHER)
-    def other() -> None:
-        pass
-
+    app.task(process_message, name=PROCESS_MESSAGE, bind=True)
+    app.task(lambda: None, name=OTHER)
     return app
 
 

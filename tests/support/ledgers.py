@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from typing import Any
 
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError
@@ -18,9 +19,7 @@ NOW = 1_790_000_000.0
 HANDLED = Series("fedora", "a.topic", "handled", "")
 
 
-def judged(
-    *ids: object, at: float = NOW, bus: str = "fedora", **fields: object
-) -> list[Observation]:
+def judged(*ids: object, at: float = NOW, bus: str = "fedora", **fields: Any) -> list[Observation]:
     """One message each, all handled."""
     series = HANDLED._replace(bus=bus)
     return [Observation(series, str(i), at, **fields) for i in ids]

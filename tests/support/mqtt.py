@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from busmon.sources.mqtt.settings import MqttBus
 from busmon.sources.mqtt.source import MqttSource
@@ -15,7 +16,7 @@ ACCEPTED = b"\x20\x03\x00\x00\x00"  # CONNACK of MQTT 5
 SUBSCRIBED = b"\x90\x04\x00\x01\x00\x01"  # its SUBACK
 
 
-def settings_of(url: str, root: str, **changes: object) -> MqttBus:
+def settings_of(url: str, root: str, **changes: Any) -> MqttBus:
     values = {"url": url, "topics": (f"{root}/#",), "client_id": root, "version": "5"}
     return MqttBus.model_validate({"type": "mqtt", "rules": "all"} | values | changes)
 

@@ -1,9 +1,7 @@
 """Reports as the tap sends them, and what takes them, without a socket."""
 
 import json
-from io import BytesIO
-from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -13,6 +11,7 @@ from busmon.observers.tap import REFUSALS, TapObserver
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.reports import reports_endpoint
+from tests.support.wsgi import ask
 
 TOKEN = "s3cret-of-the-tap"
 TOPIC = "org.fedoraproject.prod.copr.build.end"
@@ -20,11 +19,14 @@ NOW = 1_790_000_000.0
 ID = "4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e"
 
 
-def report(identity: str = ID, state: str = "passed", task: str | None = None) -> dict:
+Report = dict[str, str | None]
+
+
+def report(identity: str = ID, state: str = "passed", task: str | None = None) -> Report:
     return {"id": identity, "topic": TOPIC, "state": state, "task": task}
 
 
-def batch(*reports: dict, **changes: object) -> dict:
+def batch(*reports: object, **changes: Any) -> dict[str, Any]:
     """A batch of a tap that has been there for a second."""
     fields = {"tap": "a tap", "seq": 1, "bus": "fedora", "since": 1.0, "until": 0.0, "lost": 0}
     return fields | {"reports": list(reports)} | changes
@@ -42,30 +44,16 @@ class Bench:
         self.registry = CollectorRegistry()
         self.registry.register(ObserverMetrics([self.inbox]))
 
-    def post(self, content: object, **environ: object) -> tuple[int, str]:
+    def post(self, content: object, **environ: str | None) -> tuple[int, str]:
         """Post bytes, or JSON of anything else; return the answer's status and text."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        environ = {
-            "REQUEST_METHOD": "POST",
-            "SCRIPT_NAME": "",
-            "PATH_INFO": "/v1/reports",
-            "QUERY_STRING": "",
+        usual: dict[str, Any] = {
             "CONTENT_LENGTH": str(len(body)),
             "CONTENT_TYPE": "application/json",
             "HTTP_AUTHORIZATION": f"Bearer {TOKEN}",
-            "wsgi.input": BytesIO(body),
-        } | environ
-        environ = {key: value for key, value in environ.items() if value is not None}
-        setup_testing_defaults(environ)
-        started: list[str] = []
-        result = validator(self.app)(
-            environ, lambda status, *_: started.append(status) or (lambda _: None)
-        )
-        try:
-            text = b"".join(result).decode()
-        finally:
-            result.close()
-        return int(started[0][:3]), text
+        }
+        answer = ask(self.app, "/v1/reports", "POST", body=body, **usual | environ)
+        return int(answer.status[:3]), answer.body.decode()
 
     def stored(self) -> list[tuple[object, ...]]:
         with self.ledger.transaction() as db:

@@ -44,7 +44,7 @@ class TappedListener(ListenerProcess):
         rabbitmq.declare_queue(self.dropped, [])
         super().__init__(self.toml)
 
-    def tap(self, url: str, callback: str = "Consumerino", **settings: object) -> None:
+    def tap(self, url: str, callback: str = "Consumerino", **settings: Any) -> None:
         """Put the tap around the callback."""
         settings = {
             "callback": f"tests.support.consumerino:{callback}",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from busmon.web.server import WebServer
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.tap_reports import TOKEN, Bench
+from tests.support.threads import running
 
 
 def dropped(number: int) -> TapReport:
@@ -28,14 +30,11 @@ def filled(number: int, most: int = 10_000) -> Buffer:
 
 
 @contextmanager
-def served(bench: Bench, **settings: object) -> Iterator[str]:
+def served(bench: Bench, **settings: Any) -> Iterator[str]:
     """Serve busmon's end, and yield its URL."""
-    server = WebServer(Web(**{"listen": "127.0.0.1:0"} | settings), bench.app)
-    server.start()
-    try:
+    server = WebServer(Web(**{"listen": "127.0.0.1:0", **settings}), bench.app)
+    with running(server.run):
         yield server.url
-    finally:
-        server.stop()
 
 
 @contextmanager
@@ -72,7 +71,7 @@ def answering(*statuses: int, **headers: str) -> Iterator[tuple[str, list[bytes]
         server.shutdown()
 
 
-def ids(bench: Bench) -> list[object]:
+def ids(bench: Bench) -> list[int]:
     return sorted(int(str(row[0]).removeprefix("id ")) for row in bench.stored())
 
 
@@ -123,7 +122,7 @@ def test_a_redirect_is_not_followed_with_the_token() -> None:
 
 @pytest.mark.parametrize("status", [400, 413])
 def test_what_busmon_would_never_take_is_counted_as_lost(
-    status, caplog: pytest.LogCaptureFixture
+    status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     buffer = filled(BATCH + 1)
     with answering(status, 200) as (url, posted), sending(buffer, url):
@@ -134,7 +133,7 @@ def test_what_busmon_would_never_take_is_counted_as_lost(
 
 @pytest.mark.parametrize("status", [301, 401, 404, 503])
 def test_what_busmon_does_not_take_now_is_sent_again_as_it_was(
-    status, caplog: pytest.LogCaptureFixture
+    status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with answering(status, 200) as (url, posted), sending(filled(1), url):
         wait_until(lambda: len(posted) == 2, what="a second try")
@@ -170,14 +169,14 @@ def test_the_certificate_of_busmon_is_checked(
         ("http://busmon", "caf\xe9"),
     ],
 )
-def test_an_address_that_is_none_is_refused_without_its_secrets(url, token) -> None:
+def test_an_address_that_is_none_is_refused_without_its_secrets(url: str, token: str) -> None:
     with pytest.raises(ValueError, match=r"(?i)port|url|token") as error:
         Address.of(url, "fedora", token, None)
     assert "password" not in str(error.value)
 
 
 @pytest.mark.parametrize("identity", [None, ""])
-def test_a_message_without_an_id_is_not_reported(identity) -> None:
+def test_a_message_without_an_id_is_not_reported(identity: str | None) -> None:
     """busmon would refuse an empty one, and with it all that is sent together."""
     buffer = Buffer()
     buffer.add(TapReport(identity, "a.topic", "dropped", None))

@@ -82,7 +82,7 @@ def test_busmon_knows_what_the_listener_did_with_each_message(
 
 @pytest.mark.parametrize("end", ["raise", "pass to nobody"])
 def test_a_callback_that_raises_ends_the_listener_and_is_reported(
-    tmp_path: Path, busmon: Busmon, listener: TappedListener, end
+    tmp_path: Path, busmon: Busmon, listener: TappedListener, end: str
 ) -> None:
     busmon.start()
     listener.tap(reports_url(busmon))
@@ -172,7 +172,7 @@ CALLBACKS = [
 
 @pytest.mark.parametrize(("callback", "end"), CALLBACKS)
 def test_the_tap_changes_nothing_of_what_a_callback_does(
-    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback, end
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str, end: str
 ) -> None:
     what = ["drop", "Nack", "pass", "Drop"]
     plain = TappedListener(tmp_path / "plain", rabbitmq, redis, callback)
@@ -200,7 +200,7 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(
 
 @pytest.mark.parametrize("callback", ["missing", "number", "NoCallback", "Unmakeable"])
 def test_what_is_no_callback_is_refused_as_without_the_tap(
-    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str
 ) -> None:
     plain = TappedListener(tmp_path / "plain", rabbitmq, redis, callback)
     tapped = TappedListener(tmp_path / "tapped", rabbitmq, redis, callback)
@@ -234,7 +234,7 @@ def run(server: Server) -> subprocess.Popen[bytes]:
     ],
 )
 def test_wrong_settings_of_the_tap_are_logged_and_the_listener_works(
-    listener: TappedListener, settings, problem
+    listener: TappedListener, settings: dict[str, str], problem: str
 ) -> None:
     listener.tap(**{"url": "http://127.0.0.1:9"} | settings)
     with listener:

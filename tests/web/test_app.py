@@ -2,15 +2,15 @@
 
 import gzip
 from base64 import b64encode
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Never
-from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
+from wsgiref.types import WSGIApplication
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from pydantic import SecretStr
 
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Count, Series
@@ -22,43 +22,26 @@ from busmon.threads import Threads
 from busmon.web.app import make_app, problems
 from busmon.web.page import render
 from tests.support.ledgers import judged
+from tests.support.wsgi import ask
 
 NOW = 1_700_000_000.0
 WELL = Verdict(FaultKind.NONE, "", ("fedora: connected",))
 
 
-@dataclass
-class Answer:
-    status: str
-    headers: dict[str, str]
-    body: bytes
-
-
-def make(settings=Web(), problems=list, page=lambda: "<p>page</p>"):  # noqa: B008 - frozen
+def make(
+    settings: Web = Web(),  # noqa: B008 - frozen
+    problems: Callable[[], list[str]] = list,
+    page: Callable[[], str] = lambda: "<p>page</p>",
+) -> WSGIApplication:
     connections = {"fedora": ConnectionState()}
     registry = make_registry(Metrics(Ledger(":memory:"), connections, "1.2.3"))
     return make_app(settings, registry, problems, page)
 
 
-def ask(app, path, method="GET", query="", **environ) -> Answer:
-    """Call the application; the validator sees to it that it keeps to WSGI."""
-    environ |= {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path}
-    environ |= {"QUERY_STRING": query}
-    setup_testing_defaults(environ)
-    started = []
-    result = validator(app)(environ, lambda *given: started.append(given) or (lambda _: None))
-    try:
-        body = b"".join(result)
-    finally:
-        result.close()
-    [(status, headers)] = started
-    return Answer(status, dict(headers), body)
-
-
 @pytest.mark.parametrize(
     "path", ["/live", "/-/healthy", "/ready", "/-/ready", "/metrics", "/v1/status", "/"]
 )
-def test_head_is_get_without_the_body(path) -> None:
+def test_head_is_get_without_the_body(path: str) -> None:
     app = make(page=lambda: "<p>café</p>")
     get, head = ask(app, path), ask(app, path, "HEAD")
     assert get.status == head.status == "200 OK"
@@ -71,7 +54,7 @@ def test_head_is_get_without_the_body(path) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
 @pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/v1/status", "/"])
-def test_only_get_and_head_are_allowed(path, method) -> None:
+def test_only_get_and_head_are_allowed(path: str, method: str) -> None:
     answer = ask(make(), path, method)
     assert (answer.status, answer.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
 
@@ -98,8 +81,8 @@ def test_only_get_and_head_are_allowed(path, method) -> None:
         "",
     ],
 )
-@pytest.mark.parametrize("settings", [Web(), Web(token="secret")])
-def test_anything_else_is_not_found(path, settings) -> None:
+@pytest.mark.parametrize("settings", [Web(), Web(token=SecretStr("secret"))])
+def test_anything_else_is_not_found(path: str, settings: Web) -> None:
     assert ask(make(settings), path).status == "404 Not Found"
 
 
@@ -156,7 +139,9 @@ PROMETHEUS = (
         (PROMETHEUS, OPENMETRICS, parse_openmetrics),
     ],
 )
-def test_the_format_is_negotiated(accept, content_type, parse) -> None:
+def test_the_format_is_negotiated(
+    accept: str, content_type: str, parse: Callable[[str], Iterable[Metric]]
+) -> None:
     answer = ask(make(), "/metrics", HTTP_ACCEPT=accept)
     assert answer.headers["Content-Type"].startswith(content_type)
     assert "busmon_build" in " ".join(family.name for family in parse(answer.body.decode()))
@@ -174,7 +159,9 @@ def test_the_format_is_negotiated(accept, content_type, parse) -> None:
         ("br, gzip ; q=0.01", True),
     ],
 )
-def test_the_body_is_compressed_if_the_client_accepts_it(accept_encoding, packed) -> None:
+def test_the_body_is_compressed_if_the_client_accepts_it(
+    accept_encoding: str, packed: bool
+) -> None:
     answer = ask(make(), "/metrics", HTTP_ACCEPT_ENCODING=accept_encoding)
     assert answer.headers.get("Content-Encoding") == ("gzip" if packed else None)
     assert b"# HELP busmon" in (gzip.decompress(answer.body) if packed else answer.body)
@@ -191,7 +178,7 @@ def test_the_body_is_compressed_if_the_client_accepts_it(accept_encoding, packed
         ("name[]=no_such_metric", set()),
     ],
 )
-def test_metrics_can_be_chosen_by_name(query, names) -> None:
+def test_metrics_can_be_chosen_by_name(query: str, names: set[str]) -> None:
     answer = ask(make(), "/metrics", query=query)
     assert {family.name for family in parse_text(answer.body.decode())} == names
 
@@ -200,8 +187,8 @@ def basic(user: str) -> str:
     return f"Basic {b64encode(user.encode()).decode()}"
 
 
-TOKEN = Web(token="s3cret-ü")
-LOGIN = Web(username="prometheus", password="pass:wörd")
+TOKEN = Web(token=SecretStr("s3cret-ü"))
+LOGIN = Web(username="prometheus", password=SecretStr("pass:wörd"))
 WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
 
 
@@ -230,7 +217,9 @@ WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
         (Web(), "Bearer anything", "200 OK"),
     ],
 )
-def test_what_is_private_needs_the_credentials(settings, authorization, status, path) -> None:
+def test_what_is_private_needs_the_credentials(
+    settings: Web, authorization: str, status: str, path: str
+) -> None:
     answer = ask(make(settings), path, HTTP_AUTHORIZATION=authorization)
     assert answer.status == status
     if status.startswith("401"):
@@ -243,7 +232,7 @@ def test_what_is_private_needs_the_credentials(settings, authorization, status, 
     ("settings", "wrong"), [(TOKEN, "Bearer wrong"), (LOGIN, basic("wrong:wrong"))]
 )
 def test_credentials_are_compared_in_constant_time(
-    settings, wrong, monkeypatch: pytest.MonkeyPatch
+    settings: Web, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the time of a refusal would tell how much of a guess is right."""
     app = make(settings)
@@ -254,7 +243,7 @@ def test_credentials_are_compared_in_constant_time(
 
 @pytest.mark.parametrize("settings", [TOKEN, LOGIN])
 @pytest.mark.parametrize("path", ["/live", "/-/healthy", "/ready", "/-/ready"])
-def test_the_health_checks_need_no_credentials(settings, path) -> None:
+def test_the_health_checks_need_no_credentials(settings: Web, path: str) -> None:
     assert ask(make(settings), path).status == "200 OK"
 
 
@@ -301,7 +290,7 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
 @pytest.mark.parametrize(
     ("age", "told"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
 )
-def test_the_page_shows_how_old_the_newest_message_is(age, told) -> None:
+def test_the_page_shows_how_old_the_newest_message_is(age: float, told: str) -> None:
     tallies = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
     assert f">{told} ago<" in render({"fedora": ConnectionState()}, tallies, [], "1.2.3", NOW, WELL)
 

@@ -6,10 +6,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -22,9 +24,11 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
 from tests.support.threads import running
 
+APP = make_app(Web(), CollectorRegistry(), list, str)
+
 
 @contextmanager
-def serving(settings: Web, **bounds: float) -> Iterator[WebServer]:
+def serving(settings: Web, **bounds: Any) -> Iterator[WebServer]:
     app = make_app(settings, CollectorRegistry(), list, lambda: "<p>page</p>")
     server = WebServer(settings, app, **bounds)
     with running(server.run):
@@ -38,20 +42,24 @@ def address(server: WebServer) -> tuple[str, int]:
     return url.hostname, url.port
 
 
-def get(server: WebServer, path: str, tls: ssl.SSLContext | None = None) -> HTTPResponse:
+class Answer(NamedTuple):
+    status: int
+    server: str | None
+    text: str
+
+
+def get(server: WebServer, path: str, tls: ssl.SSLContext | None = None) -> Answer:
     """Ask for a path, and read the answer to its end."""
     host, port = address(server)
-    if tls:
-        connection = HTTPSConnection(host, port, context=tls, timeout=30)
-    else:
-        connection = HTTPConnection(host, port, timeout=30)
-    try:
+    connection = (
+        HTTPSConnection(host, port, context=tls, timeout=30)
+        if tls
+        else HTTPConnection(host, port, timeout=30)
+    )
+    with closing(connection):
         connection.request("GET", path)
         response = connection.getresponse()
-        response.text = response.read().decode()
-        return response
-    finally:
-        connection.close()
+        return Answer(response.status, response.getheader("Server"), response.read().decode())
 
 
 def raw(server: WebServer, request: bytes) -> bytes:
@@ -71,7 +79,7 @@ def hosts() -> list[str]:
 
 
 @pytest.mark.parametrize("host", hosts())
-def test_its_url_has_the_port_it_really_listens_on(host) -> None:
+def test_its_url_has_the_port_it_really_listens_on(host: str) -> None:
     with serving(Web(listen=f"{host}:0")) as server:
         assert server.url.startswith(f"http://{host}:")
         assert get(server, "/live").text == "live\n"
@@ -84,14 +92,14 @@ def plain() -> Iterator[WebServer]:
         yield server
 
 
-def test_it_shows_no_versions(plain) -> None:
-    assert get(plain, "/live").getheader("Server") == "busmon"
+def test_it_shows_no_versions(plain: WebServer) -> None:
+    assert get(plain, "/live").server == "busmon"
     assert b"Python" not in raw(plain, b"nonsense\r\n\r\n")
 
 
 @pytest.mark.parametrize("settings", [Web(listen="127.0.0.1:0"), None])
 def test_a_client_that_says_nothing_stops_no_other_and_is_ended(
-    settings, certificates: Certificates
+    settings: Web | None, certificates: Certificates
 ) -> None:
     settings = settings or tls_settings(certificates)
     client = certificates.trusting() if settings.certificate else None
@@ -108,7 +116,7 @@ def test_a_client_that_says_nothing_stops_no_other_and_is_ended(
 def test_a_client_that_reads_nothing_is_ended() -> None:
     left = threading.Event()
 
-    def endless(_environ, start_response):
+    def endless(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         try:
             while True:
@@ -148,10 +156,10 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
         assert get(server, "/live").status == 200
 
 
-def test_a_port_in_use_is_reported(plain) -> None:
+def test_a_port_in_use_is_reported(plain: WebServer) -> None:
     listen = f"127.0.0.1:{address(plain)[1]}"
     with pytest.raises(OSError, match=f"^can't listen on {listen}: Address already in use$"):
-        WebServer(Web(listen=listen), print)
+        WebServer(Web(listen=listen), APP)
 
 
 @pytest.mark.parametrize(
@@ -161,12 +169,12 @@ def test_a_port_in_use_is_reported(plain) -> None:
         (f"{'x' * 64}.org:1", "no such host"),
     ],
 )
-def test_an_address_of_another_machine_is_reported(listen, reason) -> None:
+def test_an_address_of_another_machine_is_reported(listen: str, reason: str) -> None:
     with pytest.raises(OSError, match=f"^can't listen on {listen}: {reason}$"):
-        WebServer(Web(listen=listen), print)
+        WebServer(Web(listen=listen), APP)
 
 
-def tls_settings(certificates: Certificates, **others: object) -> Web:
+def tls_settings(certificates: Certificates, **others: Any) -> Web:
     certificate, key = certificates.server
     return Web(listen="localhost:0", certificate=certificate, key=key, **others)
 
@@ -214,16 +222,16 @@ def test_a_renewed_certificate_is_served_without_a_restart(
     anyone = ssl.create_default_context()
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
 
-    def put(source, target, renewal) -> None:
+    def put(source: Path, target: Path, renewal: int) -> None:
         shutil.copy(source, target)
         os.utime(target, (renewal, renewal))  # whatever the file system's clock can tell apart
 
-    def served(server) -> bytes | None:
+    def served(server: WebServer) -> bytes | None:
         client = socket.create_connection(address(server), timeout=30)
         with anyone.wrap_socket(client) as wrapped:
             return wrapped.getpeercert(binary_form=True)
 
-    def der(path) -> bytes:
+    def der(path: Path) -> bytes:
         end = "-----END CERTIFICATE-----"
         return ssl.PEM_cert_to_DER_cert(path.read_text().partition(end)[0] + end)
 
@@ -243,17 +251,17 @@ def test_a_key_of_another_certificate_is_reported(certificates: Certificates) ->
     certificate, key = certificates.server[0], certificates.client("another")[1]
     settings = Web(certificate=certificate, key=key)
     with pytest.raises(OSError, match=r"^can't serve TLS with .*: KEY_VALUES_MISMATCH$"):
-        WebServer(settings, print)
+        WebServer(settings, APP)
 
 
 @pytest.mark.parametrize("content", [b"", b"no certificate"])
 def test_what_is_no_certificate_is_reported(
-    certificates: Certificates, tmp_path: Path, content
+    certificates: Certificates, tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "none.pem").write_bytes(content)
     settings = Web(certificate=tmp_path / "none.pem", key=certificates.server[1])
     with pytest.raises(OSError, match=r"^can't serve TLS with .*none.pem, .*: .*PEM"):
-        WebServer(settings, print)
+        WebServer(settings, APP)
 
 
 def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(
@@ -266,4 +274,4 @@ def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(
     (tmp_path / "encrypted.key").write_bytes(loaded.private_bytes(*form, secret))
     settings = Web(certificate=certificate, key=tmp_path / "encrypted.key")
     with pytest.raises(OSError, match=r"^can't serve TLS with .*encrypted.key: "):
-        WebServer(settings, print)
+        WebServer(settings, APP)

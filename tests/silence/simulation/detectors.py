@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -135,6 +136,13 @@ def _history(received: np.ndarray, blind: Sequence[Span]) -> list[Hour]:
         strict=True,
     )
     return [Hour(FIRST_HOUR + index, *hour) for index, hour in enumerate(hours)]
+
+
+class Detector(Protocol):
+    alarms: list[Alarm]
+
+    def detects(self, start: int) -> float:
+        """Return the minutes from the start of an outage to the alarm."""
 
 
 class Fixed:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.silence.simulation.detectors import HOUR, Busmon, Fixed, LastWeek, false_alarms, watch
+from tests.silence.simulation.detectors import (
+    HOUR,
+    Busmon,
+    Detector,
+    Fixed,
+    LastWeek,
+    false_alarms,
+    watch,
+)
 from tests.silence.simulation.traffic import (
     DAY,
     MINUTES,
@@ -65,7 +73,7 @@ def simulate(seeds: Iterable[int]) -> Results:
 
 
 def _add(results: Results, year: Year, busmon: Busmon, starts: Sequence[int]) -> None:
-    detectors = {
+    detectors: dict[str, Detector] = {
         BUSMON: busmon,
         # Nagios asks Datagrepper, which is not blind when busmon is.
         NAGIOS: Fixed(year.sent, year.topic.nagios),

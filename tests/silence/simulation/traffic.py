@@ -140,7 +140,7 @@ def _rate(topic: Topic, rng: np.random.Generator) -> np.ndarray:
     by_day *= topic.growth ** (np.arange(DAYS) / DAYS)
     by_day *= rng.lognormal(0, 0.25, DAYS)
     by_hour = rng.lognormal(0, 0.3, DAYS * 24)
-    rate = topic.a_day / DAY * shape / shape[:DAY].mean()
+    rate: np.ndarray = topic.a_day / DAY * shape / shape[:DAY].mean()
     rate = rate * np.repeat(by_day, DAY) * np.repeat(by_hour, 60)
     if topic.rebuilt:
         for day, days, times in REBUILDS:

@@ -115,8 +115,15 @@ class ActiveMQ(Server):
 def _make_stores(directory: Path, certificates: Certificates) -> None:
     """Write the PEM files as the key stores that Java reads."""
     certificate, key = certificates.server
-    server = ["-in", certificate, "-inkey", key, "-out", directory / "server.p12"]
-    authority = ["-alias", "ca", "-file", certificates.ca, "-keystore", directory / "trusted.p12"]
+    server: list[str | Path] = ["-in", certificate, "-inkey", key, "-out", directory / "server.p12"]
+    authority: list[str | Path] = [
+        "-alias",
+        "ca",
+        "-file",
+        certificates.ca,
+        "-keystore",
+        directory / "trusted.p12",
+    ]
     password = ["-storetype", "PKCS12", "-storepass", STORE_PASSWORD]
     _run("openssl", "pkcs12", "-export", *server, "-passout", f"pass:{STORE_PASSWORD}")
     # keytool, since Java does not trust what openssl puts into a store without a key.

@@ -1,0 +1,53 @@
+"""A request to a WSGI application without a socket."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import NamedTuple
+from wsgiref.types import WSGIApplication
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+
+class Answer(NamedTuple):
+    status: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(
+    app: WSGIApplication,
+    path: str,
+    method: str = "GET",
+    query: str = "",
+    body: bytes = b"",
+    **environ: str | None,
+) -> Answer:
+    """Return the answer; a variable that is None is left out.
+
+    wsgiref's validator checks that the application keeps to the standard.
+    """
+    variables = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "wsgi.input": BytesIO(body),
+        **environ,
+    }
+    variables = {name: value for name, value in variables.items() if value is not None}
+    setup_testing_defaults(variables)
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], _error: object = None
+    ) -> Callable[[bytes], object]:
+        started.append((status, headers))
+        return lambda _: None
+
+    result = validator(app)(variables, start_response)
+    try:
+        content = b"".join(result)
+    finally:
+        result.close()  # type: ignore[attr-defined] # the validator's has it
+    [(status, headers)] = started
+    return Answer(status, dict(headers), content)
