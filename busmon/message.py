@@ -16,6 +16,14 @@ class Outcome(StrEnum):
     ERROR = "error"  # it can kill the listener
 
 
+class Stage(StrEnum):
+    """Where a message has been."""
+
+    BUS = "bus"  # busmon received it, and the rules judge it handled
+    LISTENER = "listener"  # the tap reported that the listener passed it on
+    WORKER = "worker"  # Celery's events say that its task finished
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """An outcome and why: `reason` is a fixed slug, empty where the outcome says it all."""

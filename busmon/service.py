@@ -11,7 +11,6 @@ from busmon.audit.auditor import Auditor
 from busmon.config.model import Config
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.ledger import Ledger, LedgerWriteError
-from busmon.ledger.pruning import prune
 from busmon.ledger.sqlite import LedgerError
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
@@ -137,18 +136,13 @@ def _receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> 
 
 def _prune(ledger: Ledger, settings: LedgerSettings, stopping: threading.Event) -> None:
     """Delete what is too old, or too much, from time to time until `stopping`."""
+    limits = settings.retention, settings.size_limit
     while not stopping.wait(PRUNE_INTERVAL):
         try:
-            while _prune_some(ledger, settings) and not stopping.wait(YIELD_SECONDS):
+            while ledger.prune(time.time(), *limits) and not stopping.wait(YIELD_SECONDS):
                 pass
         except LedgerWriteError as error:
             log.warning("ledger: can't delete old messages: %s", error)
-
-
-def _prune_some(ledger: Ledger, settings: LedgerSettings) -> bool:
-    limits = settings.retention, settings.size_limit
-    more = ledger.prune(time.time(), *limits)
-    return prune(ledger, time.time(), *limits) or more
 
 
 class Service:

@@ -8,11 +8,11 @@ from functools import partial
 
 from prometheus_client.core import Metric
 
-from busmon.audit.balance import Stage
-from busmon.audit.windows import AuditWindows, Totals
+from busmon.audit.windows import AuditWindows
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
-from busmon.message import Outcome
+from busmon.ledger.windows import Totals
+from busmon.message import Outcome, Stage
 from busmon.metrics.families import counter, gauge
 from busmon.settings.audit import Audit
 

@@ -7,43 +7,9 @@ should pass it on, and a worker should finish the task that was made of it.
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple
 
-FINISHED = frozenset({"succeeded", "failed"})  # final states of a task
-
-
-class Stage(StrEnum):
-    """Where a message has been."""
-
-    BUS = "bus"  # busmon received it, and the rules judge it handled
-    LISTENER = "listener"  # the tap reported that the listener passed it on
-    WORKER = "worker"  # Celery's events say that its task finished
-
-
-class MessageTrace(NamedTuple):
-    """What is known of one message that busmon received, from the bus to the workers."""
-
-    id: str | bytes
-    topic: str
-    handled: bool  # by the rules
-    report: str | None = None  # the tap's: passed, dropped or raised; None: no report
-    task: str | None = None  # the id of the task that it was passed on as
-    state: str | None = None  # received, started, retried, succeeded, failed; None: no event
-
-    @property
-    def passed(self) -> bool:
-        """Whether the listener passed it on."""
-        return self.report == "passed"
-
-    @property
-    def finished(self) -> bool:
-        """Whether a worker finished its task, successfully or not."""
-        return self.state in FINISHED
-
-    def reached(self, stage: Stage) -> bool:
-        """Return whether the message reached the stage of the listener or of the workers."""
-        return self.passed if stage is Stage.LISTENER else self.finished
+from busmon.ledger.messages import MessageTrace
+from busmon.message import Stage
 
 
 @dataclass(slots=True)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from busmon.ledger.listener import Poll
+
 SKEW_SECONDS = 0.5  # the listener may receive a message that much earlier or later than busmon
 IGNORED_MESSAGES = 2  # a rise of so few is not worth the risk of a false alarm
 BASE_WINDOWS = 2  # windows that show the difference while nothing is lost
@@ -21,14 +23,6 @@ MAX_WINDOWS = 12  # windows that are compared
 OUTLIERS = 2  # answers of a window that may differ from the others, of at least 20
 # A listener that received no more than the bus brought in this time may just have started.
 YOUNG_SECONDS = 300.0
-
-
-class Poll(NamedTuple):
-    """One answer of the listener's monitor."""
-
-    at: float  # Unix time
-    received: int  # messages since the listener's start
-    restarts: int  # of the listener, as far as they were noticed
 
 
 class Span(NamedTuple):

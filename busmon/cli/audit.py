@@ -1,16 +1,19 @@
 """The commands that read the ledger while the service writes it: gaps and trace."""
 
 import re
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from busmon.cli.common import CONFIGURATION, config_option, fail, load_config
+
+if TYPE_CHECKING:
+    from busmon.ledger.tables import Tables
 
 FOUND = 1  # exit status: there are gaps
 UNKNOWN = 1  # exit status: no such message
@@ -83,8 +86,8 @@ def gaps(
     from busmon.commands.gaps import as_ids, as_json, as_table, find
 
     config = load_config(path) if path or ledger is None else None
-    with _ledger(ledger or (config.ledger.path if config else "")) as db:
-        found = find(db, time.time() - since, bus, topic, config, unconfirmed=unconfirmed)
+    with _ledger(ledger or (config.ledger.path if config else "")) as tables:
+        found = find(tables, time.time() - since, bus, topic, config, unconfirmed=unconfirmed)
     render: Callable[..., str] = {"table": as_table, "json": as_json, "ids": as_ids}[form]
     if text := render(found):
         click.echo(text)
@@ -108,9 +111,9 @@ def trace(identity: str, path: Path | None, ledger: str | None, as_json: bool) -
     from busmon.commands import trace
 
     file = ledger or load_config(path).ledger.path
-    with _ledger(file) as db:
-        found = trace.trace(db, identity)
-        reaches = None if found else trace.oldest(db)
+    with _ledger(file) as tables:
+        found = trace.trace(tables, identity)
+        reaches = None if found else tables.messages.oldest()
     if not found:
         click.echo("[]" if as_json else trace.unknown(identity, reaches))
         sys.exit(UNKNOWN)
@@ -118,12 +121,12 @@ def trace(identity: str, path: Path | None, ledger: str | None, as_json: bool) -
 
 
 @contextmanager
-def _ledger(path: str) -> Iterator[sqlite3.Connection]:
+def _ledger(path: str) -> Iterator["Tables"]:
     """Open the ledger for reading, or say why not and exit with 2."""
-    from busmon.ledger.sqlite import LedgerError, read_only
+    from busmon.ledger.sqlite import LedgerError, open_read_only
 
     try:
-        with read_only(path) as db:
-            yield db
+        with open_read_only(path) as tables:
+            yield tables
     except LedgerError as error:
         fail(CONFIGURATION, str(error))

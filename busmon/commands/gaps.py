@@ -1,57 +1,36 @@
 """`busmon gaps`: what is missing, by window and stage, and the command that heals it."""
 
 import json
+<<<<<<< HEAD
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+=======
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+>>>>>>> 07686e0 (Only the ledger speaks SQL: a class of queries for each concern)
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
+<<<<<<< HEAD
 from busmon.audit.balance import Stage
 from busmon.config.model import Config
 from busmon.ledger.sqlite import milliseconds, shown_id
+=======
+from busmon.ledger.open_messages import ListedMessage
+from busmon.ledger.tables import Tables
+from busmon.ledger.windows import MissingNumber, WindowWithoutData
+from busmon.message import Stage
+from busmon.settings.models import AmqpBus, Config, MqttBus, StompBus
+>>>>>>> 07686e0 (Only the ledger speaks SQL: a class of queries for each concern)
 from busmon.text import format_number, format_time, printable
 
-MISSING = """
-SELECT missing.start, coalesce(windows.until, missing.start), name, missing.stage, missing.topic,
-    missing.id
-FROM missing JOIN buses ON buses.id = missing.bus
-LEFT JOIN windows ON windows.start = missing.start AND windows.bus = missing.bus
-    AND windows.topic = missing.topic AND windows.stage = missing.stage
-WHERE recovered_at IS NULL AND coalesce(windows.until, missing.start) > :since
-AND (:bus IS NULL OR name = :bus) AND (:topic IS NULL OR missing.topic = :topic)
-ORDER BY missing.start, name, missing.stage, missing.topic, missing.id
-"""
-# Of these nobody knows the ids.
-COUNTED = """
-SELECT start, until, name, stage, topic, missing FROM windows JOIN buses ON buses.id = windows.bus
-WHERE NOT exact AND missing AND until > :since
-AND (:bus IS NULL OR name = :bus) AND :topic IS NULL ORDER BY start, name, stage
-"""
-NO_DATA = """
-SELECT name, stage, bus, start, until FROM windows JOIN buses ON buses.id = windows.bus
-WHERE messages IS NULL AND until > :since AND (:bus IS NULL OR name = :bus)
-ORDER BY name, stage, start
-"""
-# In a time without data: what should have been passed on, and no report says that it was.
-UNCONFIRMED = """
-SELECT seen.id FROM seen JOIN series ON series.id = seen.series
-LEFT JOIN reports ON reports.id = seen.id AND reports.bus = seen.bus
-LEFT JOIN tasks ON tasks.id = reports.task
-WHERE seen.received_at >= ? AND seen.received_at < ? AND seen.bus = ? AND outcome = 'handled'
-AND (? IS NULL OR series.topic = ?)
-"""
-NOT_PASSED = " AND reports.state IS NOT 'passed'"
-NOT_DONE = """ AND reports.state = 'passed'
-AND coalesce(tasks.state, '') NOT IN ('succeeded', 'failed')
-"""
 WHICH = (
     "which ones is not known without a tap: compare what Datagrepper has of that time, and some"
     " minutes before, with the listener's log; `busmon trace ID` tells what busmon knows of one"
 )
-AUDITED = "SELECT DISTINCT name, stage FROM audited JOIN buses ON buses.id = audited.bus"
 
 
 class MissingMessage(NamedTuple):
@@ -118,7 +97,7 @@ def reconsume_command(bus: str, identity: str, config: Config | None) -> str | N
 
 
 def find(
-    db: sqlite3.Connection,
+    tables: Tables,
     since: float,
     bus: str | None,
     topic: str | None,
@@ -130,64 +109,76 @@ def find(
 
     `unconfirmed`: with the ids of the messages of which nothing is known.
     """
-    asked = {"since": milliseconds(since), "bus": bus, "topic": topic}
-    (closed,) = db.execute("SELECT max(until) FROM closed").fetchone()
+    gaps = list(_gaps(tables.open_messages.listed(since, bus, topic), config))
+    if topic is None:  # by numbers, messages have no topic
+        gaps += map(_counted, tables.windows.missing_by_number(since, bus))
+    audited = {place[::2] for place in tables.windows.totals() if bus in {None, place.bus}}
     return Gaps(
         since,
-        None if closed is None else closed / 1000,
-        sorted([*_gaps(db, asked, config), *_counted(db, asked)], key=_place),
-        list(_no_data(db, asked, config, listed=unconfirmed)),
-        [(name, stage) for name, stage in db.execute(AUDITED) if bus in {None, name}],
+        tables.windows.closed_until(),
+        sorted(gaps, key=_place),
+        list(_no_data(tables, since, bus, topic, config, listed=unconfirmed)),
+        sorted(audited),
     )
 
 
-def _gaps(
-    db: sqlite3.Connection, asked: Mapping[str, object], config: Config | None
-) -> Iterator[Gap]:
-    for (start, until, bus, stage, topic), rows in groupby(
-        db.execute(MISSING, asked), key=lambda row: row[:5]
-    ):
-        messages = _messages_of(bus, (row[5] for row in rows), config)
-        place = start / 1000, until / 1000, bus, stage, topic
-        yield Gap(*place, len(messages), True, messages)
+def _gaps(missing: Iterable[ListedMessage], config: Config | None) -> Iterator[Gap]:
+    for (start, until, bus, stage, topic), found in groupby(missing, key=lambda one: one[:5]):
+        messages = _messages_of(bus, (one.id for one in found), config)
+        yield Gap(start, until, bus, stage, topic, len(messages), True, messages)
 
 
-def _counted(db: sqlite3.Connection, asked: Mapping[str, object]) -> Iterator[Gap]:
-    for start, until, bus, stage, topic, missing in db.execute(COUNTED, asked):
-        yield Gap(start / 1000, until / 1000, bus, stage, topic, missing, False, [])
+def _counted(found: MissingNumber) -> Gap:
+    start, until, (bus, topic, stage), missing = found
+    return Gap(start, until, bus, stage, topic, missing, False, [])
 
 
 def _place(gap: Gap) -> tuple[float, str, str, str]:
     return gap.start, gap.bus, gap.stage, gap.topic
 
 
-def _messages_of(
-    bus: str, ids: Iterable[str | bytes], config: Config | None
-) -> list[MissingMessage]:
-    return [
-        MissingMessage(shown, reconsume_command(bus, shown, config)) for shown in map(shown_id, ids)
-    ]
+def _messages_of(bus: str, ids: Iterable[str], config: Config | None) -> list[MissingMessage]:
+    return [MissingMessage(id_, reconsume_command(bus, id_, config)) for id_ in ids]
 
 
 def _no_data(
-    db: sqlite3.Connection, asked: Mapping[str, object], config: Config | None, *, listed: bool
+    tables: Tables,
+    since: float,
+    of: str | None,
+    topic: str | None,
+    config: Config | None,
+    *,
+    listed: bool,
 ) -> Iterator[NoData]:
     """Yield times without data, windows that follow each other as one."""
-    spans: list[list[Any]] = []
-    for name, stage, bus, start, until in db.execute(NO_DATA, asked):
-        if spans and spans[-1][:3] == [name, stage, bus] and spans[-1][4] == start:
-            spans[-1][4:] = until, spans[-1][5] + 1
-        else:
-            spans.append([name, stage, bus, start, until, 1])
-    for name, stage, bus, start, until, windows in spans:
+    for start, until, bus, stage, windows in _joined(tables.windows.without_data(since, of)):
         messages, number = [], 0
-        if stage != Stage.BUS:
-            question = UNCONFIRMED + (NOT_PASSED if stage == Stage.LISTENER else NOT_DONE)
-            topic = asked["topic"]
-            ids = (row[0] for row in db.execute(question, (start, until, bus, topic, topic)))
-            messages = _messages_of(name, ids, config) if listed else []
+        if stage is not Stage.BUS:
+            ids = tables.messages.unconfirmed(bus, stage, start, until, topic)
+            messages = _messages_of(bus, ids, config) if listed else []
             number = len(messages) or sum(1 for _ in ids)
-        yield NoData(start / 1000, until / 1000, name, stage, windows, number, messages)
+        yield NoData(start, until, bus, stage, windows, number, messages)
+
+
+class _Span(NamedTuple):
+    """Windows without data that follow each other."""
+
+    start: float
+    until: float
+    bus: str
+    stage: Stage
+    windows: int
+
+
+def _joined(windows: Iterable[WindowWithoutData]) -> list[_Span]:
+    spans: list[_Span] = []
+    for start, until, bus, stage in windows:
+        last = spans[-1] if spans else None
+        if last and (last.bus, last.stage, last.until) == (bus, stage, start):
+            spans[-1] = last._replace(until=until, windows=last.windows + 1)
+        else:
+            spans.append(_Span(start, until, bus, stage, 1))
+    return spans
 
 
 def as_ids(found: Gaps) -> str:

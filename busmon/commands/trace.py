@@ -1,45 +1,19 @@
 """`busmon trace`: everything that is known of one message."""
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from busmon.ledger.coverage import is_covered
-from busmon.ledger.sqlite import seconds, stored_id
+from busmon.ledger.messages import MessageRecord
+from busmon.ledger.tables import Tables
 from busmon.text import format_time, printable
-
-MESSAGE = """
-SELECT buses.name AS bus, coalesce(series.topic, reports.topic) AS topic,
-    outcome, reason, seen.received_at, seen.sent_at,
-    reports.state, reports.reported_at, reports.task,
-    tasks.state AS work, tasks.received_at AS taken_at, started_at, finished_at, retries
-FROM buses LEFT JOIN seen ON seen.bus = buses.id AND seen.id = :id
-LEFT JOIN series ON series.id = seen.series
-LEFT JOIN reports ON reports.bus = buses.id AND reports.id = :id
-LEFT JOIN tasks ON tasks.id = reports.task
-WHERE seen.id IS NOT NULL OR reports.id IS NOT NULL
-ORDER BY buses.name
-"""
-MISSING = """
-SELECT stage, start, recovered_at FROM missing JOIN buses ON buses.id = missing.bus
-WHERE missing.id = ? AND name = ? ORDER BY stage
-"""
 
 Facts = Mapping[str, Any]  # of one message on one bus; times are Unix seconds
 
 
-def trace(db: sqlite3.Connection, identity: str) -> list[Facts]:
+def trace(tables: Tables, identity: str) -> list[Facts]:
     """Return what is known of the message on each bus that has it."""
-    cursor = db.execute(MESSAGE, {"id": stored_id(identity)})
-    names = [column[0] for column in cursor.description]
-    return [_facts(db, identity, dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
-
-
-def oldest(db: sqlite3.Connection) -> float | None:
-    """Return the Unix time to which the record of single messages reaches back."""
-    (first,) = db.execute("SELECT min(received_at) FROM seen").fetchone()
-    return seconds(first)
+    return [_facts(tables, identity, record) for record in tables.messages.find(identity)]
 
 
 def unknown(identity: str, reaches: float | None) -> str:
@@ -61,15 +35,14 @@ def as_text(identity: str, found: list[Facts]) -> str:
     return "\n".join(lines)
 
 
-def _facts(db: sqlite3.Connection, identity: str, row: dict[str, Any]) -> Facts:
-    times = {name: seconds(value) for name, value in row.items() if name.endswith("_at")}
-    at = times["received_at"]
-    tapped = at is not None and is_covered(db, f"tap:{row['bus']}", at, at)
+def _facts(tables: Tables, identity: str, record: MessageRecord) -> Facts:
+    at = record.received_at
+    watched = at is not None and tables.coverage.is_covered(f"tap:{record.bus}", at, at)
     missing = [
-        {"stage": stage, "window": start / 1000, "recovered_at": seconds(recovered)}
-        for stage, start, recovered in db.execute(MISSING, (stored_id(identity), row["bus"]))
+        {"stage": stage, "window": start, "recovered_at": recovered}
+        for stage, start, recovered in tables.open_messages.history(record.bus, identity)
     ]
-    return row | times | {"tap_watched": tapped, "missing": missing}
+    return record._asdict() | {"tap_watched": watched, "missing": missing}
 
 
 def _lines(facts: Facts) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,6 @@ from typing import NamedTuple, TypeVar
 from prometheus_client.core import Metric
 
 from busmon.audit.auditor import Auditor
-from busmon.audit.balance import Stage
 from busmon.diagnosis.history import History
 from busmon.diagnosis.verdict import (
     BusFacts,
@@ -30,7 +29,7 @@ from busmon.diagnosis.verdict import (
 )
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger
-from busmon.message import Outcome
+from busmon.message import Outcome, Stage
 from busmon.metrics.families import gauge
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver

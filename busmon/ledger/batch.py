@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from busmon.ledger.sqlite import milliseconds, stored_id
+from busmon.ledger.buses import Buses
+from busmon.ledger.values import milliseconds, stored_id
 
 
 class Series(NamedTuple):
@@ -112,12 +113,13 @@ class WriteBatch:
     def _make(self, series: Series) -> int:
         bus = self.buses.get(series.bus)
         if bus is None:
-            bus = self._insert("INSERT INTO buses (name) VALUES (?)", series.bus)
-            self.buses[series.bus] = bus
-        self.ids[series] = self._insert(
-            "INSERT INTO series (bus, topic, outcome, reason) VALUES (?, ?, ?, ?)", bus, *series[1:]
+            bus = self.buses[series.bus] = Buses(self.db).number(series.bus)
+        labels = bus, *series[1:]
+        self.db.execute(
+            "INSERT INTO series (bus, topic, outcome, reason) VALUES (?, ?, ?, ?)", labels
         )
+        (self.ids[series],) = self.db.execute(
+            "SELECT id FROM series WHERE bus = ? AND topic = ? AND outcome = ? AND reason = ?",
+            labels,
+        ).fetchone()
         return self.ids[series]
-
-    def _insert(self, statement: str, *values: str | int) -> int:
-        return self.db.execute(statement, values).lastrowid or 0

@@ -1,61 +1,86 @@
-"""When each observer of the listener and its workers did see, so that "no data" is not "missing".
+"""When each observer watched the listener or its workers: "no data" is not "missing".
 
-An observer is named by what it is and the bus: `tap:fedora`, `ready:fedora`,
-`celery:fedora`. Its intervals are in the ledger's table `observed`.
+An observer is named by its kind and the bus: `tap:fedora`, `ready:fedora`, `celery:fedora`.
 """
 
 import sqlite3
 
-from busmon.ledger.sqlite import milliseconds
+from busmon.ledger.values import Interval, milliseconds, seconds
 
-MAX_GAP_SECONDS = 30.0  # seconds between two signs of life in which nothing is taken to be missed
-
-
-def extend_coverage(
-    db: sqlite3.Connection, observer: str, now: float, since: float | None = None
-) -> None:
-    """Note that the observer sees at `now`, and has seen everything `since` then, if given.
-
-    Unix times. A pause of less than `MAX_GAP_SECONDS` after the last interval is closed; after a
-    longer one a new interval begins.
-    """
-    until = milliseconds(now)
-    first = until if since is None else milliseconds(min(since, now))
-    extended = db.execute(
-        "UPDATE observed SET until = max(until, ?) WHERE observer = ?"
-        " AND since = (SELECT max(since) FROM observed WHERE observer = ?) AND until > ?",
-        (until, observer, observer, (first or 0) - int(MAX_GAP_SECONDS * 1000)),
-    ).rowcount
-    if not extended:
-        db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?)", (observer, first, until))
+MAX_GAP_SECONDS = 30.0  # between two signs of life; a longer gap is a time without data
 
 
-def note_span(
-    db: sqlite3.Connection, observer: str, since: float, until: float, hole: float
-) -> None:
-    """Note that the observer saw from `since` to `until`, told in any order.
+class ObserverCoverage:
+    """The intervals in which each observer watched without a gap; all times are Unix times."""
 
-    What was noted before and is less than `hole` seconds away becomes one interval with it.
-    """
-    first, last, away = (milliseconds(time) or 0 for time in (since, until, hole))
-    near = "FROM observed WHERE observer = ? AND until >= ? AND since <= ?"
-    bounds = (observer, first - away, last + away)
-    for noted in db.execute(f"SELECT since, until {near}", bounds):
-        first, last = min(first, noted[0]), max(last, noted[1])
-    db.execute(f"DELETE {near}", bounds)
-    db.execute("INSERT INTO observed VALUES (?, ?, ?)", (observer, first, last))
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
 
+    def extend(self, observer: str, now: float, since: float | None = None) -> None:
+        """Write that the observer watches at `now`, and has watched `since` then, if given.
 
-def note_start(db: sqlite3.Connection, observer: str, now: float) -> None:
-    """Note that the observer sees from `now` on, and missed what was before, however short."""
-    at = milliseconds(now)
-    db.execute("INSERT OR IGNORE INTO observed VALUES (?, ?, ?)", (observer, at, at))
+        A gap of less than `MAX_GAP_SECONDS` after the last interval is closed. After a longer
+        one a new interval begins.
+        """
+        until = milliseconds(now) or 0
+        first = until if since is None else milliseconds(min(since, now)) or 0
+        extended = self._db.execute(
+            "UPDATE observed SET until = CASE WHEN until < :until THEN :until ELSE until END"
+            " WHERE observer = :observer AND until > :reach"
+            " AND since = (SELECT max(since) FROM observed WHERE observer = :observer)",
+            {"observer": observer, "until": until, "reach": first - int(MAX_GAP_SECONDS * 1000)},
+        ).rowcount
+        if not extended:
+            self._insert(observer, first, until)
 
+    def add_span(self, observer: str, since: float, until: float, max_gap: float) -> None:
+        """Write that the observer watched from `since` to `until`. Spans come in any order.
 
-def is_covered(db: sqlite3.Connection, observer: str, start: float, end: float) -> bool:
-    """Tell whether the observer saw from `start` to `end` without a hole; Unix times."""
-    (found,) = db.execute(
-        "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND since <= ? AND until >= ?)",
-        (observer, milliseconds(start), milliseconds(end)),
-    ).fetchone()
-    return bool(found)
+        Known intervals that are at most `max_gap` seconds away become one interval with it.
+        """
+        first, last, gap = (milliseconds(time) or 0 for time in (since, until, max_gap))
+        near = "FROM observed WHERE observer = ? AND until >= ? AND since <= ?"
+        bounds = (observer, first - gap, last + gap)
+        for known in self._db.execute(f"SELECT since, until {near}", bounds):
+            first, last = min(first, known[0]), max(last, known[1])
+        self._db.execute(f"DELETE {near}", bounds)
+        self._insert(observer, first, last)
+
+    def start(self, observer: str, now: float) -> None:
+        """Write that the observer watches from `now` on; the gap before stays, however short."""
+        at = milliseconds(now) or 0
+        self._insert(observer, at, at)
+
+    def is_covered(self, observer: str, start: float, end: float) -> bool:
+        """Return whether the observer watched from `start` to `end` without a gap."""
+        return self.covered_since(observer, start, end) is not None
+
+    def covered_since(self, observer: str, start: float, end: float) -> float | None:
+        """Return since when the observer watched without a gap, or None if not all is covered."""
+        (found,) = self._db.execute(
+            "SELECT max(since) FROM observed WHERE observer = ? AND since <= ? AND until >= ?",
+            (observer, milliseconds(start), milliseconds(end)),
+        ).fetchone()
+        return seconds(found)
+
+    def reaches(self, observer: str, until: float) -> bool:
+        """Return whether the observer watched at `until` or later."""
+        found = self._db.execute(
+            "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)",
+            (observer, milliseconds(until)),
+        ).fetchone()
+        return bool(found[0])
+
+    def intervals(self, observer: str) -> list[Interval]:
+        """Return all known intervals, oldest first."""
+        rows = self._db.execute(
+            "SELECT since, until FROM observed WHERE observer = ? ORDER BY since", (observer,)
+        )
+        return [Interval(since / 1000, until / 1000) for since, until in rows]
+
+    def _insert(self, observer: str, first: int, last: int) -> None:
+        self._db.execute(
+            "INSERT INTO observed (observer, since, until) VALUES (?, ?, ?)"
+            " ON CONFLICT (observer, since) DO NOTHING",
+            (observer, first, last),
+        )

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from uuid import uuid4
 
 from busmon.ledger.batch import Count, Observation, Series, WriteBatch
-from busmon.ledger.sqlite import Files, milliseconds, opened, seconds
+from busmon.ledger.sqlite import Files, open_read_only, opened, used_bytes
+from busmon.ledger.tables import Tables
+from busmon.ledger.values import seconds
 
-HOURS_KEPT = 24 * 31 * 13
 PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
 HANGING = 10.0  # seconds after which a write that has not come back is told of
 
@@ -52,6 +52,7 @@ class Ledger:
         self.pruned = Counter(age=0, size=0)
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
+            self._tables = Tables(self._db)
             self._load()
             self._files = Files(path)
             self._file = file.pop_all()
@@ -100,54 +101,62 @@ class Ledger:
         problem = problem or self._batch_problem or self._note_problem
         return problem and f"ledger: {problem}"
 
-    def bus_number(self, bus: str) -> int:
-        """Return the number by which the tables know a bus, made where it has none."""
-        with self.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO buses (name) VALUES (?)", (bus,))
-            (number,) = db.execute("SELECT id FROM buses WHERE name = ?", (bus,)).fetchone()
-        with self._writing:
-            self._buses[bus] = number
-        return int(number)
-
     def own_queue(self, bus: str) -> str:
         """Return the name of busmon's queue on this bus: a UUID, made once."""
-        number = self.bus_number(bus)
-        with self.transaction() as db:
-            new = "UPDATE buses SET queue = ? WHERE id = ? AND queue IS NULL"
-            db.execute(new, (str(uuid4()), number))
-            (queue,) = db.execute("SELECT queue FROM buses WHERE id = ?", (number,)).fetchone()
-        return str(queue)
+        with self.write() as tables:
+            return tables.buses.own_queue(bus)
 
     def size(self) -> tuple[int, int]:
         """Return the number of messages on record, and the bytes that it takes."""
         return self._size
 
     def prune(self, now: float, retention: float, size_limit: int) -> bool:
-        """Forget up to `PRUNED_AT_ONCE` messages and tell whether there are more to forget.
+        """Delete what is old, up to `PRUNED_AT_ONCE` rows of each kind; return if there is more.
 
-        Forgotten are messages older than `retention` seconds, and the oldest while the
-        file uses more than `size_limit` bytes. Raises LedgerWriteError where it can't.
+        Messages, and what observers reported of them, are old after `retention` seconds. While
+        the file uses more than `size_limit` bytes, the oldest messages go before their time.
+        Then the reports that are older than all messages go, too, and no others: a message
+        without its report would count as missing. Raises LedgerWriteError.
         """
-        with self.transaction() as db:
-            db.execute("DELETE FROM hours WHERE hour < ?", (now // 3600 - HOURS_KEPT,))
-            removed, reason = self._forget(max(0.0, now - retention), size_limit)
-        self.pruned[reason] += removed
-        return removed == PRUNED_AT_ONCE
+        horizon = max(0.0, now - retention)
+        with self.write() as tables:
+            tables.hourly_sums.prune(now)
+            too_large = used_bytes(self._db) > size_limit
+            removed = tables.messages.prune(None if too_large else horizon, PRUNED_AT_ONCE)
+        self.pruned["size" if too_large else "age"] += removed
+        with self.write() as tables:
+            if used_bytes(self._db) > size_limit:
+                oldest = tables.messages.oldest()
+                horizon = now if oldest is None else oldest
+            reports = tables.tap_reports.prune(horizon, PRUNED_AT_ONCE)
+            tasks = tables.tasks.prune(horizon, PRUNED_AT_ONCE)
+            polls = tables.listener.prune_polls(horizon, PRUNED_AT_ONCE)
+        return PRUNED_AT_ONCE in {removed, reports, tasks, polls}
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield the file for reading and writing; all or nothing is on disk afterwards.
+    def write(self) -> Iterator[Tables]:
+        """Yield the tables for one transaction: all of it is on disk afterwards, or nothing.
 
-        Counting waits meanwhile, so be short: some milliseconds. Raises LedgerWriteError where
+        Counting waits meanwhile, so be short: some milliseconds. Raises LedgerWriteError if
         nothing could be written.
         """
         try:
             with self._writing, self._transaction():
-                yield self._db
+                yield self._tables
         except LedgerWriteError as error:
             self._note_problem = str(error)
             raise
         self._note_problem = None
+
+    @contextmanager
+    def read(self) -> Iterator[Tables]:
+        """Yield the tables for reading beside the writer; one in memory holds counting up.
+
+        Raises LedgerError if the file cannot be read.
+        """
+        in_memory = self.path == ":memory:"
+        with self.write() if in_memory else open_read_only(self.path) as tables:
+            yield tables
 
     def _hanging(self) -> str | None:
         begun = self._begun
@@ -156,33 +165,11 @@ class Ledger:
             return None
         return f"a write has not come back for {waiting:.0f} s: does the disk hang?"
 
-    def _forget(self, horizon: float, size_limit: int) -> tuple[int, str]:
-        (first,) = self._db.execute("SELECT min(seq) FROM seen").fetchone()
-        if first is None:
-            return 0, "age"
-        end, reason = first + PRUNED_AT_ONCE, "size"
-        if self._bytes() <= size_limit:
-            end, reason = self._first_since(horizon, first, end), "age"
-        return self._db.execute("DELETE FROM seen WHERE seq < ?", (end,)).rowcount, reason
-
-    def _first_since(self, moment: float, first: int, end: int) -> int:
-        """Return the first row from `first` on and before `end` that is not older."""
-        (found,) = self._db.execute(
-            "SELECT min(seq) FROM seen WHERE seq >= ? AND seq < ? AND received_at >= ?",
-            (first, end, milliseconds(moment)),
-        ).fetchone()
-        return end if found is None else int(found)
-
     def _measure(self) -> tuple[int, int]:
         first, last = self._db.execute(
             "SELECT (SELECT min(seq) FROM seen), (SELECT max(seq) FROM seen)"
         ).fetchone()
-        return 0 if first is None else last - first + 1, self._bytes()
-
-    def _bytes(self) -> int:
-        pragmas = ("page_count", "freelist_count", "page_size")
-        pages, free, size = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas)
-        return int((pages - free) * size)
+        return 0 if first is None else last - first + 1, used_bytes(self._db)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

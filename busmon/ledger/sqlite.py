@@ -1,14 +1,13 @@
 """How the ledger is kept on disk: schema, values, lock, and every reason not to open it."""
 
 import fcntl
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
-from uuid import UUID
+
+from busmon.ledger.tables import Tables
 
 APPLICATION_ID = 0x6275736D  # "busm", in the file's header
 VERSION = 1
@@ -18,8 +17,6 @@ CHECKPOINT = 4_000
 CACHE = 1_000  # KiB of pages, half of SQLite's own: a large batch takes a tenth longer
 BUSY = 2.0  # seconds to wait while another program writes; fewer than those in which busmon stops
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-UUID_TEXT = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # no other way to write it
-DIGEST = re.compile("[0-9a-f]{32}")  # the ids that busmon makes where a protocol has none
 ANEW = "busmon starts a new one, with all counters at zero"
 SCHEMA = """
 CREATE TABLE buses (
@@ -141,6 +138,13 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
             yield db
 
 
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Return how many bytes of the file are in use."""
+    pragmas = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (db.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in pragmas)
+    return int((pages - free) * size)
+
+
 class Files:
     """The files of an open ledger, which others may remove or damage behind its back.
 
@@ -176,7 +180,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def read_only(path: str) -> Iterator[sqlite3.Connection]:
+def open_read_only(path: str) -> Iterator[Tables]:
     """Open a ledger for reading beside the busmon that writes it, or without one.
 
     Raises LedgerError, and also for what SQLite raises inside the with statement.
@@ -188,7 +192,7 @@ def read_only(path: str) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None)) as db:
             if not _version(db, path):
                 raise LedgerError(f"{path}: not a ledger of busmon")
-            yield db
+            yield Tables(db)
 
 
 def _version(db: sqlite3.Connection, path: str) -> int:
@@ -234,38 +238,3 @@ def _locked(path: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise LedgerError(f"{path}: in use by another busmon; each needs its own") from error
         yield
-
-
-def stored_id(identity: str) -> str | bytes:
-    """Return the id as it is kept: 16 bytes of a UUID, 17 of a digest, text, or 32 of odd text."""
-    if UUID_TEXT.fullmatch(identity):
-        return bytes.fromhex(identity.replace("-", ""))
-    if DIGEST.fullmatch(identity):
-        return b"\0" + bytes.fromhex(identity)
-    if identity.isascii() and len(identity) <= 255:
-        return identity
-    return blake2b(identity.encode(errors="surrogatepass"), digest_size=32).digest()
-
-
-def shown_id(stored: str | bytes) -> str:
-    """Return an id as the bus had it; of one that was too long or odd, its digest."""
-    if isinstance(stored, str):
-        return stored
-    match len(stored):
-        case 16:
-            return str(UUID(bytes=stored))
-        case 17:
-            return stored[1:].hex()
-    return f"digest:{stored.hex()}"
-
-
-def milliseconds(seconds: float | None) -> int | None:
-    """Return whole milliseconds, or None for a time that no clock shows."""
-    if seconds is None or not abs(seconds) < 1e12:
-        return None
-    return round(seconds * 1000)
-
-
-def seconds(milliseconds: int | None) -> float | None:
-    """Return the seconds of whole milliseconds."""
-    return None if milliseconds is None else milliseconds / 1000

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger, Recorded
-from busmon.ledger.sqlite import milliseconds
+from busmon.ledger.values import milliseconds
 from busmon.metrics.families import Buckets, by_bus, counter, gauge, histogram
 from busmon.pipeline import OTHER
 from busmon.sources.base import Cause, ConnectionState

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
-from busmon.ledger.coverage import extend_coverage, note_start
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.metrics.families import counter, gauge
 from busmon.observers.celery_tasks import STATES, TaskEvents
@@ -60,9 +59,8 @@ class CeleryObserver:
         self._lengths: Mapping[str, int] = {}
         self._next_write = self._next_lengths = 0.0
         self._unbroken = False  # whether no event was lost since the last write
-        with ledger.transaction() as db:
-            (spoken,) = db.execute("SELECT EXISTS (SELECT 1 FROM tasks)").fetchone()
-        self._workers = Workers(bool(spoken))
+        with ledger.read() as tables:
+            self._workers = Workers(tables.tasks.exist())
 
     def run(self, stopping: threading.Event) -> None:
         """Watch until `stopping`, with backoff and jitter between two connections."""
@@ -174,11 +172,12 @@ class CeleryObserver:
         sees = proven and self._workers.spoken and not silent
         self._next_write = now + (WRITING if self._events else min(ALIVE, self._settings.interval))
         try:
-            with self._ledger.transaction() as db:
-                numbers = self._events.write(db)
+            with self._ledger.write() as tables:
+                numbers = self._events.write(tables.tasks)
                 if sees:
-                    note = extend_coverage if self._unbroken else note_start
-                    note(db, self._name, time.time())
+                    coverage = tables.coverage
+                    note = coverage.extend if self._unbroken else coverage.start
+                    note(self._name, time.time())
         except LedgerWriteError as error:
             self._sight.blind(f"ledger: {error}")
             return

@@ -6,12 +6,11 @@ arguments hold message bodies. The times are busmon's own: Celery shifts those o
 in another time zone.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from busmon.ledger.sqlite import milliseconds
+from busmon.ledger.tasks import Tasks
 
 STATES = {
     "task-received": "received",
@@ -22,24 +21,12 @@ STATES = {
 }
 WAITING = 20_000  # events kept while they can't be written
 
-# What succeeded once is done, even where the broker delivers it again.
-RECEIVED = """
-INSERT INTO tasks (id, name, state, received_at, retries) VALUES (?, ?, 'received', ?, 0)
-ON CONFLICT (id) DO UPDATE SET state = 'received', finished_at = NULL WHERE state <> 'succeeded'
-"""
-CHANGED = """
-UPDATE tasks SET state = :state, retries = retries + (:state = 'retried'),
-started_at = CASE WHEN :state = 'started' THEN :at ELSE started_at END,
-finished_at = CASE WHEN :state IN ('succeeded', 'failed') THEN :at END
-WHERE id = :id AND state <> 'succeeded'
-"""
-
 
 class _Event(NamedTuple):
     state: str
     task: str  # its id
-    name: str | None
-    at: int | None  # ms
+    name: str  # empty unless received
+    at: float  # Unix time
 
 
 class TaskEvents:
@@ -62,22 +49,19 @@ class TaskEvents:
             return True
         if len(self._waiting) >= WAITING:
             return False
-        self._waiting.append(_Event(state, task, name, milliseconds(now)))
+        self._waiting.append(_Event(state, task, str(name or ""), now))
         return True
 
-    def write(self, db: sqlite3.Connection) -> Counter[tuple[str, str]]:
+    def write(self, tasks: Tasks) -> Counter[tuple[str, str]]:
         """Write what waits; returns the numbers to be given to `written` after the commit."""
         numbers: Counter[tuple[str, str]] = Counter()
         for state, task, name, at in self._waiting:
             if state == "received":
-                db.execute(RECEIVED, (task, name, at))
-            else:
-                found = db.execute("SELECT name FROM tasks WHERE id = ?", (task,)).fetchone()
-                if not found:
-                    continue
-                (name,) = found
-                db.execute(CHANGED, {"state": state, "id": task, "at": at})
-            numbers[state, str(name)] += 1
+                tasks.receive(task, name, at)
+                numbers[state, name] += 1
+            elif known := tasks.get(task):
+                tasks.change(task, state, at)
+                numbers[state, known.name] += 1
         return numbers
 
     def written(self, numbers: Counter[tuple[str, str]]) -> None:

@@ -5,7 +5,6 @@ whether consuming or not (fedora-messaging 3.6 and later, `[monitoring]` in its 
 """
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,9 +16,8 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from prometheus_client.core import Metric
 
-from busmon.ledger.coverage import extend_coverage
 from busmon.ledger.ledger import Ledger, LedgerWriteError
-from busmon.ledger.sqlite import milliseconds
+from busmon.ledger.listener import Increase, Poll
 from busmon.metrics.families import counter, gauge
 from busmon.observers.health import ObserverHealth
 from busmon.settings.audit import ReadyPoll
@@ -55,8 +53,8 @@ class ReadyObserver:
         self._ledger = ledger
         self._consuming = False
         self._last_look: float | None = None  # the last good one, without a bad one since
-        with ledger.transaction() as db:
-            self._totals = _totals(db, self.bus)
+        with ledger.read() as tables:
+            self._totals = tables.listener.totals(self.bus)
 
     def run(self, stopping: threading.Event) -> None:
         """Ask every `interval` seconds until `stopping`."""
@@ -116,11 +114,15 @@ class ReadyObserver:
         self._sight.clear(self._settings.interval + 2 * TIMEOUT)
 
     def _record(self, answer: Answer, asked: float, now: float) -> None:
-        with self._ledger.transaction() as db:
-            note_totals(db, self.bus, answer.totals)
-            note_poll(db, self.bus, asked)
-            extend_coverage(db, self._name, now, self._last_look)
-            totals = _totals(db, self.bus)
+        with self._ledger.write() as tables:
+            listener = tables.listener
+            listener.add(self.bus, increases(listener.last(self.bus), answer.totals))
+            totals = listener.totals(self.bus)
+            # A slow answer is newer than the question: so a message is counted too early, and
+            # none too late.
+            poll = Poll(asked, answer.totals["received"], totals[RESTARTS])
+            listener.add_poll(self.bus, poll)
+            tables.coverage.extend(self._name, now, self._last_look)
         self._totals, self._last_look = totals, now
 
 
@@ -163,37 +165,14 @@ def _is_total(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
-def note_totals(db: sqlite3.Connection, bus: str, given: Mapping[str, int]) -> None:
-    """Add what the totals have grown by, or all of them where the listener began anew.
+def increases(last: Mapping[str, int], given: Mapping[str, int]) -> dict[str, Increase]:
+    """Return what the totals have grown by, or all of them where the listener began anew.
 
     What it had counted before it was first asked is not added: it would look like a rush.
     """
-    last = dict(db.execute("SELECT state, last FROM listener WHERE bus = ?", (bus,)).fetchall())
     restarted = any(given[state] < last.get(state, 0) for state in given)
     grown = {
-        state: value if restarted else value - last.get(state, value)
+        state: Increase(value, value if restarted else value - last.get(state, value))
         for state, value in given.items()
     }
-    rows = [(bus, state, given[state], number) for state, number in grown.items()]
-    db.executemany(
-        "INSERT INTO listener (bus, state, last, total) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-        " SET last = excluded.last, total = total + excluded.total",
-        [*rows, (bus, RESTARTS, 0, int(restarted))],
-    )
-
-
-def note_poll(db: sqlite3.Connection, bus: str, asked: float) -> None:
-    """Note the last count of received messages as an answer of when it was asked for.
-
-    A slow answer is newer than that: so a message is counted too early, and none too late.
-    """
-    db.execute(
-        "INSERT OR REPLACE INTO polls SELECT ?, bus, last,"
-        " (SELECT total FROM listener WHERE bus = ? AND state = ?)"
-        " FROM listener WHERE bus = ? AND state = 'received'",
-        (milliseconds(asked), bus, RESTARTS, bus),
-    )
-
-
-def _totals(db: sqlite3.Connection, bus: str) -> dict[str, int]:
-    return dict(db.execute("SELECT state, total FROM listener WHERE bus = ?", (bus,)).fetchall())
+    return grown | {RESTARTS: Increase(0, int(restarted))}

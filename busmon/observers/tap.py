@@ -6,23 +6,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Annotated, Literal
 
 from prometheus_client.core import Metric
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from busmon.ledger.coverage import MAX_GAP_SECONDS, note_span
+from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.sqlite import milliseconds, stored_id
+from busmon.ledger.tap_reports import TapReport
 from busmon.metrics.families import counter
 
 STATES = ("passed", "dropped", "raised")
 REFUSALS = ("method", "token", "type", "length", "size", "malformed", "bus", "ledger")
 DELAY = 1.0  # seconds by which two batches of a tap may take differently long to arrive
 REMEMBERED = 100  # processes of the listener; more than that restart in no minute
-
-_FIELDS = attrgetter("id", "topic", "state", "task")
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +90,6 @@ class TapObserver:
     ) -> None:
         self.bus = bus
         self._ledger = ledger
-        self._number = ledger.bus_number(bus)
         self._clock = clock
         self._taking = threading.Lock()  # also while it is written
         self._counting = threading.Lock()  # a moment at most
@@ -116,21 +112,12 @@ class TapObserver:
             # nothing: there was no listener. One that was killed had more to tell.
             first = batch.seq == 1
             succeeds = first and tap is None and newest is not None and newest.ended
-            with self._ledger.transaction() as db:
-                # In the alphabet "dropped" is before "raised", too.
-                db.executemany(
-                    "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO UPDATE"
-                    " SET state = excluded.state, task = excluded.task,"
-                    " reported_at = excluded.reported_at WHERE state != 'passed'"
-                    " AND (excluded.state = 'passed' OR excluded.state < state)",
-                    [
-                        (self._number, stored_id(id_), topic, state, task, milliseconds(now))
-                        for id_, topic, state, task in map(_FIELDS, batch.reports)
-                    ],
-                )
-                since, until = now - batch.since, now - batch.until
-                hole = MAX_GAP_SECONDS if succeeds else 0 if first or batch.lost else DELAY
-                note_span(db, f"tap:{self.bus}", min(since, until), until, hole)
+            since, until = now - batch.since, now - batch.until
+            max_gap = MAX_GAP_SECONDS if succeeds else 0 if first or batch.lost else DELAY
+            with self._ledger.write() as tables:
+                reports = (TapReport(r.id, r.topic, r.state, r.task) for r in batch.reports)
+                tables.tap_reports.add(self.bus, reports, now)
+                tables.coverage.add_span(f"tap:{self.bus}", min(since, until), until, max_gap)
             self._remember(batch)
             self._heard = self._clock()
             if not again:

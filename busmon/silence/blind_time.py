@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from busmon.ledger.ledger import HOURS_KEPT, Ledger, LedgerWriteError
-from busmon.ledger.sqlite import milliseconds
+from busmon.ledger.hourly import HOURS_KEPT
+from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.values import Interval
 from busmon.sources.base import ConnectionState
 
 TICK = 1.0  # seconds between looks at the connections
@@ -24,13 +25,6 @@ MAX_GAP_SECONDS = 30.0  # seconds without a look: the process was suspended
 KEPT = HOURS_KEPT * 3600.0  # seconds that blind times are remembered, as the hours are
 
 log = logging.getLogger(__name__)
-
-
-class Interval(NamedTuple):
-    """Unix times; receiving again at `until`."""
-
-    since: float
-    until: float
 
 
 class WatchedBus(NamedTuple):
@@ -95,7 +89,6 @@ class BlindTime:
     ) -> None:
         self._ledger = ledger
         self._connections = connections
-        self._numbers = {bus: ledger.bus_number(bus) for bus in connections}
         self._sights = {bus: self._load(bus, now) for bus in connections}
         self._written = dict(self._sights)  # what the ledger has
         self._problem = False
@@ -128,45 +121,21 @@ class BlindTime:
         return {bus: sight.blind_seconds(now) for bus, sight in self._sights.items()}
 
     def _load(self, bus: str, now: float) -> Coverage:
-        number = self._numbers[bus]
-        with self._ledger.transaction() as db:
-            db.execute(
-                "UPDATE buses SET watched = ? WHERE id = ? AND watched IS NULL",
-                (milliseconds(now), number),
-            )
-            rows = db.execute(
-                "SELECT since, until FROM blind WHERE bus = ? AND until > ? ORDER BY since",
-                (number, milliseconds(now - KEPT)),
-            )
-            intervals = tuple(Interval(since / 1000, until / 1000) for since, until in rows)
-            found = db.execute("SELECT watched, blind FROM buses WHERE id = ?", (number,))
-            watched, blind = found.fetchone()
-        return Coverage(watched / 1000, blind / 1000, intervals)
+        with self._ledger.write() as tables:
+            known = tables.blind_times.load(bus, now, now - KEPT)
+        return Coverage(known.watched_until, known.total, known.intervals)
 
     def _write(self, buses: Iterable[str]) -> None:
         """Bring the ledger up to date; what can't be written now is written later."""
         if not (sights := {bus: self._sights[bus] for bus in buses}):
             return
         try:
-            with self._ledger.transaction() as db:
+            with self._ledger.write() as tables:
                 for bus, sight in sights.items():
-                    number = self._numbers[bus]
-                    db.execute(
-                        "UPDATE buses SET watched = ?, blind = ? WHERE id = ?",
-                        (milliseconds(sight.watched), milliseconds(sight.seconds), number),
-                    )
-                    db.executemany(
-                        "INSERT OR REPLACE INTO blind VALUES (?, ?, ?)",
-                        [
-                            (number, milliseconds(since), milliseconds(until))
-                            for since, until in sight.intervals
-                            if since >= self._written[bus].watched
-                        ],
-                    )
-                    db.execute(
-                        "DELETE FROM blind WHERE bus = ? AND until < ?",
-                        (number, milliseconds(sight.watched - KEPT)),
-                    )
+                    written = self._written[bus].watched
+                    new = [known for known in sight.intervals if known.since >= written]
+                    tables.blind_times.save(bus, sight.watched, sight.seconds, new)
+                    tables.blind_times.prune(bus, sight.watched - KEPT)
         except LedgerWriteError as error:
             if not self._problem:
                 log.warning("ledger: can't note when busmon was blind: %s", error)

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from busmon.ledger.ledger import HOURS_KEPT, Ledger, LedgerWriteError
+from busmon.ledger.hourly import Pause
+from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.sqlite import LedgerError
 from busmon.pipeline import OTHER
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
@@ -146,45 +148,33 @@ class SilenceWatcher:
         """Yield each topic with its messages in each hour, from the first on that counts."""
         first = int(now // 3600) + 1 - LEARNED
         histories: dict[Topic, array[int]] = {}
-        for week in range(first, first + LEARNED, WEEK):  # the writer waits for one at most
-            with self._ledger.transaction() as db:
-                rows = db.execute(
-                    "SELECT name, topic, hour, sum(hours.messages)"
-                    " FROM hours JOIN series ON series.id = series JOIN buses ON buses.id = bus"
-                    " WHERE hour >= ? AND hour < ? GROUP BY bus, topic, hour",
-                    (week, week + WEEK),
-                ).fetchall()
-            for bus, name, hour, messages in rows:
-                if bus in self._buses and name != OTHER:
-                    topic = Topic(bus, name)
-                    if topic not in histories:
-                        histories[topic] = array("L", bytes(array("L").itemsize * LEARNED))
-                    histories[topic][hour - first] += messages
+        with self._ledger.read() as tables:
+            for week in range(first, first + LEARNED, WEEK):  # so that sorting takes no memory
+                for bus, name, hour, messages in tables.hourly_sums.between(week, week + WEEK):
+                    if bus in self._buses and name != OTHER:
+                        topic = Topic(bus, name)
+                        if topic not in histories:
+                            histories[topic] = array("L", bytes(array("L").itemsize * LEARNED))
+                        histories[topic][hour - first] += messages
         for topic, counts in histories.items():
             yield topic, first, counts
 
     def _recorded(self) -> dict[Topic, dict[int, float]]:
         recorded: dict[Topic, dict[int, float]] = {}
-        with self._ledger.transaction() as db:
-            for bus, topic, day, expected in db.execute(
-                "SELECT name, topic, day, expected FROM pauses JOIN buses ON buses.id = bus"
-            ):
+        with self._ledger.read() as tables:
+            for bus, topic, day, expected in tables.pauses.all():
                 recorded.setdefault(Topic(bus, topic), {})[day] = expected
         return recorded
 
     def _write(self, now: float) -> None:
-        rows = [
-            (expected, topic.bus, topic.name, day)
+        pauses = [
+            Pause(*topic, day, expected)
             for topic, days in self._pauses.items()
             for day, expected in days.items()
         ]
-        with self._ledger.transaction() as db:
-            db.executemany(
-                "INSERT INTO pauses SELECT id, ?3, ?4, ?1 FROM buses WHERE name = ?2"
-                " ON CONFLICT DO UPDATE SET expected = max(expected, excluded.expected)",
-                rows,
-            )
-            db.execute("DELETE FROM pauses WHERE day < ?", (now // DAY - HOURS_KEPT // 24,))
+        with self._ledger.write() as tables:
+            tables.pauses.add(pauses)
+            tables.pauses.prune(now)
         self._pauses = {}
 
     @contextmanager
@@ -192,7 +182,7 @@ class SilenceWatcher:
         """Log once that the ledger cannot be used, and go on: it will be tried again."""
         try:
             yield
-        except LedgerWriteError as error:
+        except (LedgerWriteError, LedgerError) as error:
             if not self._problem:
                 log.warning("ledger: can't learn what is usual: %s", error)
             self._problem = True

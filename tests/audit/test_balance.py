@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.audit.balance import FINISHED, MessageTrace, Stage, balance, next_window
+from busmon.audit.balance import balance, next_window
+from busmon.ledger.messages import FINISHED, MessageTrace
+from busmon.message import Stage
 
 TOPICS = ("a", "b")
 STATES = (None, "received", "started", "retried", "succeeded", "failed")

@@ -10,14 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from busmon.audit.auditor import Auditor
-from busmon.audit.balance import FINISHED, Stage
 from busmon.audit.corrections import AT_ONCE, LATE
-from busmon.audit.windows import AuditWindows, Totals, audited_stages
+from busmon.audit.windows import AuditWindows, audited_stages
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger, LedgerWriteError
-from busmon.ledger.sqlite import read_only, stored_id
-from busmon.observers.ready import STATES, note_poll, note_totals
+from busmon.ledger.listener import Poll
+from busmon.ledger.messages import FINISHED
+from busmon.ledger.open_messages import OpenMessage
+from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.tables import Tables
+from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.values import Interval
+from busmon.ledger.windows import Totals, WindowRow
+from busmon.message import Stage
 from busmon.settings.audit import Audit, ReadyPoll
 
 BUS = "fedora"
@@ -53,34 +59,23 @@ class Bench:
 
     def report(self, identity: str, state: str = "passed", at: float = NOW) -> None:
         task = f"task-{identity}" if state == "passed" else None
-        with self.ledger.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO reports SELECT id, ?, 'a', ?, ?, ? FROM buses",
-                (stored_id(identity), state, task, int(at * 1000)),
-            )
+        with self.ledger.write() as tables:
+            tables.tap_reports.add(BUS, [TapReport(identity, "a", state, task)], at)
 
     def work(self, identity: str, state: str = "succeeded") -> None:
-        with self.ledger.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO tasks (id, name, state, retries) VALUES (?, 'task', ?, 0)",
-                (f"task-{identity}", state),
-            )
+        with self.ledger.write() as tables:
+            tables.tasks.receive(f"task-{identity}", "task", NOW)
+            tables.tasks.change(f"task-{identity}", state, NOW)
 
     def observe(self, observer: str, *spans: tuple[float, float]) -> None:
-        """Let an observer have seen in these spans, and in no other."""
-        with self.ledger.transaction() as db:
-            db.execute("DELETE FROM observed WHERE observer = ?", (f"{observer}:{BUS}",))
-            db.executemany(
-                "INSERT INTO observed VALUES (?, ?, ?)",
-                [(f"{observer}:{BUS}", int(s * 1000), int(e * 1000)) for s, e in spans],
-            )
+        """Let an observer have seen in these spans, too."""
+        with self.ledger.write() as tables:
+            for since, until in spans:
+                tables.coverage.add_span(f"{observer}:{BUS}", since, until, max_gap=0)
 
     def blind(self, since: float, until: float) -> None:
-        with self.ledger.transaction() as db:
-            db.execute(
-                "INSERT INTO blind SELECT id, ?, ? FROM buses",
-                (int(since * 1000), int(until * 1000)),
-            )
+        with self.ledger.write() as tables:
+            tables.blind_times.save(BUS, until, until - since, [Interval(since, until)])
 
     def close(self, now: float) -> int:
         """Close what is due and correct what can be; returns how many windows were closed."""
@@ -95,18 +90,33 @@ class Bench:
         found = self.books.sums()
         return {stage: found.get((BUS, topic, stage), Totals()) for stage in ALL}
 
-    def rows(self, statement: str) -> list[tuple[object, ...]]:
-        with self.ledger.transaction() as db:
-            return db.execute(statement).fetchall()
+    def windows(self, stage: Stage) -> list[WindowRow]:
+        """The windows at a stage, in order."""
+        with self.ledger.read() as tables:
+            return [row for row in tables.windows.rows(0) if row.place.stage is stage]
+
+    def missing(self) -> set[tuple[Stage, str]]:
+        """Stage and id of the messages that are missing now."""
+        with self.ledger.read() as tables:
+            return {(found.stage, found.trace.id) for found in _all_missing(tables)}
+
+
+def _all_missing(tables: Tables) -> list[OpenMessage]:
+    return tables.open_messages.missing(since=0, after=None, limit=10_000)
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def unobserved() -> Iterator[Bench]:
     bench = Bench()
-    for observer in ("tap", "celery"):
-        bench.observe(observer, (NOW - 100, NOW + 10_000))
     yield bench
     bench.ledger.close()
+
+
+@pytest.fixture
+def bench(unobserved: Bench) -> Bench:
+    for observer in ("tap", "celery"):
+        unobserved.observe(observer, (NOW - 100, NOW + 10_000))
+    return unobserved
 
 
 def test_a_window_is_closed_after_its_grace_and_says_what_came_where(bench: Bench) -> None:
@@ -141,9 +151,9 @@ def test_a_late_report_is_recovered_and_no_counter_goes_down(bench: Bench) -> No
         Stage.LISTENER: Totals(missing=1, recovered=1),
         Stage.WORKER: Totals(messages=1),  # what was passed late is followed all the same
     }
-    assert bench.rows("SELECT stage, recovered_at FROM missing") == [
-        ("listener", int((NOW + 5000) * 1000))
-    ]
+    with bench.ledger.read() as tables:
+        (found,) = tables.open_messages.history(BUS, "1")
+    assert found == (Stage.LISTENER, NOW, NOW + 5000)
 
 
 def test_a_report_after_more_than_a_day_corrects_nothing(bench: Bench) -> None:
@@ -182,7 +192,9 @@ def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench) -> None:
     bench.close(NOW + 40 + MAX_GAP_SECONDS)
     assert bench.sums()[Stage.WORKER] == Totals()
     assert bench.sums("")[Stage.WORKER].no_data >= 1
-    assert bench.rows("SELECT * FROM running") == bench.rows("SELECT * FROM missing") == []
+    assert bench.missing() == set()
+    with bench.ledger.read() as tables:
+        assert tables.open_messages.running(due=NOW + LATE, limit=1) == []
 
 
 @pytest.mark.parametrize(
@@ -209,8 +221,8 @@ def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
     assert missing == set(told) - {Stage.BUS}
     assert no_data == set(ALL) - set(told)
     assert bench.sums()[Stage.BUS] == Totals(messages=2)
-    rows = bench.rows("SELECT stage FROM windows WHERE messages IS NULL AND start < 1790000010000")
-    assert {stage for (stage,) in rows} == no_data
+    first = {stage: bench.windows(stage)[0] for stage in ALL}
+    assert {stage for stage, row in first.items() if row.totals is None} == no_data
 
 
 def test_a_window_waits_for_an_observers_next_report(bench: Bench) -> None:
@@ -238,8 +250,8 @@ def test_while_busmon_was_blind_nothing_is_missing(
 
 
 def test_nothing_is_missing_before_a_blind_time_has_ended(bench: Bench) -> None:
-    with bench.ledger.transaction() as db:
-        db.execute("UPDATE buses SET watched = ?", (int((NOW + 9) * 1000),))
+    with bench.ledger.write() as tables:
+        tables.blind_times.save(BUS, watched_until=NOW + 9, total=0, new=[])
     bench.see("1")
     assert bench.close(NOW + 12) == 0  # it may be seen yet that it was watched
     assert bench.close(NOW + 12 + MAX_GAP_SECONDS) == 1
@@ -269,24 +281,22 @@ def test_a_window_of_another_length_begins_where_the_last_one_ended(bench: Bench
     bench.restart()
     assert bench.close(NOW + 102) == 1
     assert bench.sums()[Stage.BUS] == Totals(messages=2)
-    assert bench.rows("SELECT start, until FROM windows WHERE stage = 'bus' ORDER BY start") == [
-        (1_790_000_000_000, 1_790_000_010_000),
-        (1_790_000_010_000, 1_790_000_100_000),
-    ]
+    spans = [(row.start, row.until) for row in bench.windows(Stage.BUS)]
+    assert spans == [(NOW, NOW + 10), (NOW + 10, NOW + 100)]
 
 
-def test_a_failure_in_the_middle_of_closing_leaves_nothing_of_the_window(bench: Bench) -> None:
-    bench.see("1")
-    with bench.ledger.transaction() as db:
-        db.execute("ALTER TABLE missing RENAME TO away")
-    with pytest.raises(LedgerWriteError):
-        bench.books.close_next(NOW + 12)
-    bench.restart()
-    assert (bench.books.last_closed(), bench.sums()[Stage.BUS]) == (NOW, Totals())
-    with bench.ledger.transaction() as db:
-        db.execute("ALTER TABLE away RENAME TO missing")
-    bench.close(NOW + 12)
-    assert bench.sums()[Stage.BUS] == Totals(messages=1)
+def test_a_window_that_could_not_be_written_is_closed_later(tmp_path: Path) -> None:
+    bench = Bench(str(tmp_path / "ledger.sqlite"))
+    with closing(bench.ledger):
+        bench.see("1")
+        now = NOW + 12 + MAX_GAP_SECONDS
+        with foreign_writer(bench.path), pytest.raises(LedgerWriteError):
+            bench.books.close_next(now)
+        assert bench.books.last_closed() == NOW
+        bench.restart()
+        assert (bench.books.last_closed(), bench.sums()[Stage.BUS]) == (NOW, Totals())
+        bench.close(now)
+        assert bench.sums()[Stage.BUS] == Totals(messages=1)
 
 
 def test_a_great_many_missing_messages_are_recovered_step_by_step(bench: Bench) -> None:
@@ -306,7 +316,8 @@ def test_old_windows_are_deleted_and_the_sums_stay(bench: Bench) -> None:
     bench.close(NOW + 12)
     sums = bench.books.sums()
     assert not bench.books.forget(NOW + LATE + 1, retention=3600)
-    assert bench.rows("SELECT * FROM windows") == bench.rows("SELECT * FROM missing") == []
+    assert bench.windows(Stage.BUS) == []
+    assert bench.missing() == set()
     bench.restart()
     assert bench.books.sums() == sums
 
@@ -318,8 +329,8 @@ def test_windows_on_disk_are_read_beside_the_writer(tmp_path: Path) -> None:
     with closing(bench.ledger):
         bench.see("1")
         bench.close(NOW + 12)
-        with read_only(bench.path) as db:
-            assert db.execute("SELECT count(*) FROM missing").fetchone() == (1,)
+        with open_read_only(bench.path) as tables:
+            assert [found.trace.id for found in _all_missing(tables)] == ["1"]
 
 
 def test_an_empty_topic_stops_no_audit(bench: Bench) -> None:
@@ -359,7 +370,13 @@ LONG = 200  # seconds
 class Counted(Bench):
     """One message a second; the listener loses some, and its monitor is asked each second."""
 
-    def __init__(self, seconds: int = LONG, lost: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        seconds: int = LONG,
+        lost: Collection[int] = (),
+        restart: float = LONG,
+        hole: tuple[float, float] = (0, 0),
+    ) -> None:
         super().__init__(audit=READY)
         good, bad = Series(BUS, "a", "handled", ""), Series(BUS, "a", "invalid", "schema")
         received = 10_000
@@ -368,24 +385,22 @@ class Counted(Bench):
                 [Observation(good, f"{n}", NOW + n), Observation(bad, f"{n}-bad", NOW + n)]
             )
             received += n not in lost
-            self.answer(n + 0.5, received)
-        self.observe("ready", (NOW, NOW + seconds))
+            self.answer(n + 0.5, received, restarts=int(n >= restart))
+        begin, end = hole
+        self.observe("ready", (NOW, NOW + begin), (NOW + end, NOW + seconds))
 
     def restart(self) -> None:
         self.books = AuditWindows(self.ledger, self.audit, [BUS], BUS)
 
-    def answer(self, after: float, received: int) -> None:
-        with self.ledger.transaction() as db:
-            note_totals(db, BUS, dict.fromkeys(STATES, received))
-            note_poll(db, BUS, NOW + after)
+    def answer(self, after: float, received: int, restarts: int = 0) -> None:
+        with self.ledger.write() as tables:
+            tables.listener.add_poll(BUS, Poll(NOW + after, received, restarts))
 
-    def listener(self) -> dict[int, tuple[object, ...]]:
-        """The listener's messages and missing, by the window's number."""
-        rows = self.rows(
-            "SELECT start, messages, missing, exact FROM windows"
-            " WHERE stage = 'listener' AND topic = ''"
-        )
-        return {int(start / 1000 - NOW) // 10: tuple(rest) for start, *rest in rows}
+    def listener(self) -> dict[int, Totals | None]:
+        """What the listener's windows come to, by their number."""
+        rows = self.windows(Stage.LISTENER)
+        assert {(row.place.topic, row.exact) for row in rows} == {("", False)}
+        return {int(row.start - NOW) // 10: row.totals for row in rows}
 
 
 def test_without_a_tap_the_listener_is_balanced_by_numbers() -> None:
@@ -398,28 +413,24 @@ def test_without_a_tap_the_listener_is_balanced_by_numbers() -> None:
         assert 0 < told.missing <= 9
         assert (told.messages, told.no_data) == (160 - told.missing, 3)
         windows = bench.listener()
-        assert [windows[n] for n in range(4)] == [(None, 0, 0)] * 3 + [(10, 0, 0)]
-        assert {n for n, (_, missing, _) in windows.items() if missing} <= {11, 12, 13}
-        assert bench.rows("SELECT * FROM missing") == []
-        assert bench.rows("SELECT DISTINCT exact FROM windows WHERE stage = 'bus'") == [(1,)]
+        assert [windows[n] for n in range(4)] == [None, None, None, Totals(messages=10)]
+        assert {n for n, totals in windows.items() if totals and totals.missing} <= {11, 12, 13}
+        assert bench.missing() == set()
+        assert {row.exact for row in bench.windows(Stage.BUS)} == {True}
 
 
 @pytest.mark.parametrize("what", ["a blind time", "a hole", "a restart"])
 def test_after_a_break_the_comparison_of_numbers_starts_again(what: str) -> None:
-    bench = Counted(lost=range(102, 109))
+    restart = 104 if what == "a restart" else LONG
+    hole = (103, 104) if what == "a hole" else (0, 0)
+    bench = Counted(lost=range(102, 109), restart=restart, hole=hole)
     with closing(bench.ledger):
         if what == "a blind time":
             bench.blind(NOW + 103, NOW + 104)
-        elif what == "a hole":
-            bench.observe("ready", (NOW, NOW + 103), (NOW + 104, NOW + LONG))
-        else:
-            with bench.ledger.transaction() as db:
-                polled = int((NOW + 104) * 1000)
-                db.execute("UPDATE polls SET restarts = 1 WHERE polled_at > ?", (polled,))
         bench.close(NOW + LONG + MAX_GAP_SECONDS)
         windows = bench.listener()
-        assert [missing for _, missing, _ in windows.values()] == [0] * len(windows)
-        unknown = [n for n, (messages, *_) in windows.items() if messages is None]
+        assert [totals.missing for totals in windows.values() if totals] == [0] * 13
+        unknown = [n for n, totals in windows.items() if totals is None]
         assert unknown[:7] == [0, 1, 2, 10, 11, 12, 13]
 
 
@@ -634,18 +645,9 @@ def test_late_reports_absences_and_restarts_agree_with_a_model(events) -> None:
             for name, number in sums._asdict().items():
                 found[topic, Stage(stage), name] += number
         assert +found == +model.counts
-        stored = {
-            (Stage(h), i)
-            for h, i in bench.rows("SELECT stage, id FROM missing WHERE recovered_at IS NULL")
-        }
-        assert stored == model.missing
-        names = ("messages", "missing", "unexpected", "recovered")
-        added = ", ".join(f"sum({name})" for name in names)
+        assert bench.missing() == model.missing
         windows = Counter()
-        for topic, stage, *numbers in bench.rows(
-            f"SELECT topic, stage, {added} FROM windows WHERE topic != '' GROUP BY topic, stage"
-        ):
-            windows.update(
-                {(topic, Stage(stage), name): n for name, n in zip(names, numbers, strict=True)}
-            )
+        for row in (row for stage in ALL for row in bench.windows(stage) if row.place.topic):
+            _, topic, stage = row.place
+            windows.update({(topic, stage, name): n for name, n in row.totals._asdict().items()})
         assert +windows == Counter({key: n for key, n in found.items() if n and key[0]})

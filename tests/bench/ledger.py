@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import uuid4
 
-from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
 from busmon.ledger.pruning import prune
+
+from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
 from busmon.service import YIELD_SECONDS
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.sqlite import milliseconds, stored_id
+from busmon.ledger.values import milliseconds, stored_id
 from busmon.settings.audit import Audit
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import Busmon

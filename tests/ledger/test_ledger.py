@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from busmon.ledger.batch import Count, Observation, Series
 from busmon.ledger.ledger import HOURS_KEPT, Ledger
-from busmon.ledger.sqlite import shown_id, stored_id
+from busmon.ledger.values import shown_id, stored_id
 from busmon.message import Outcome
 from tests.support.ledgers import HANDLED, NOW, counted, foreign, judged
 

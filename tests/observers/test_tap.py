@@ -17,7 +17,9 @@ from prometheus_client import CollectorRegistry
 from busmon.ledger.coverage import is_covered
 from busmon.ledger.ledger import PRUNED_AT_ONCE
 from busmon.ledger.pruning import prune
-from busmon.ledger.sqlite import stored_id
+from busmon.ledger.values import stored_id
+from busmon.observers.base import Observers
+from busmon.observers.tap import REFUSALS, TapObserver
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.reports import MAX_REQUEST_BYTES

@@ -1,0 +1,29 @@
+"""The buses: each has a number, which only the tables know, and busmon's queue on it."""
+
+import sqlite3
+from uuid import uuid4
+
+
+class Buses:
+    """The table of buses."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def number(self, name: str) -> int:
+        """Return the number of a bus; add the bus if it is new."""
+        find = "SELECT id FROM buses WHERE name = ?"
+        found = self._db.execute(find, (name,)).fetchone()
+        if not found:
+            self._db.execute("INSERT INTO buses (name) VALUES (?)", (name,))
+            found = self._db.execute(find, (name,)).fetchone()
+        return int(found[0])
+
+    def own_queue(self, name: str) -> str:
+        """Return the name of busmon's queue on this bus: a UUID, made once."""
+        number = self.number(name)
+        self._db.execute(
+            "UPDATE buses SET queue = ? WHERE id = ? AND queue IS NULL", (str(uuid4()), number)
+        )
+        (queue,) = self._db.execute("SELECT queue FROM buses WHERE id = ?", (number,)).fetchone()
+        return str(queue)

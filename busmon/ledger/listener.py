@@ -1,0 +1,77 @@
+"""What the listener's own monitor said: its totals over restarts, and each of its answers."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from busmon.ledger.values import milliseconds
+
+PRUNE = """
+DELETE FROM polls WHERE (polled_at, bus) IN
+    (SELECT polled_at, bus FROM polls WHERE polled_at < ? ORDER BY polled_at LIMIT ?)
+"""
+
+
+class Poll(NamedTuple):
+    """One answer of the listener's monitor."""
+
+    at: float  # Unix time
+    received: int  # messages since the listener's start
+    restarts: int  # of the listener, as far as they were noticed
+
+
+class Increase(NamedTuple):
+    """A count of the listener: its last value, and by how much it has grown."""
+
+    last: int  # as the monitor said, since the listener's start
+    grown: int
+
+
+class ListenerCounts:
+    """The counts of each bus's listener, by state."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def last(self, bus: str) -> dict[str, int]:
+        """Return each count as the monitor said it last."""
+        return self._counts("last", bus)
+
+    def totals(self, bus: str) -> dict[str, int]:
+        """Return each count, added up over the listener's restarts."""
+        return self._counts("total", bus)
+
+    def add(self, bus: str, increases: Mapping[str, Increase]) -> None:
+        """Write the last values, and add what they have grown by to the totals."""
+        self._db.executemany(
+            "INSERT INTO listener (bus, state, last, total) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (bus, state) DO UPDATE SET last = excluded.last,"
+            " total = listener.total + excluded.total",
+            [(bus, state, *increase) for state, increase in increases.items()],
+        )
+
+    def add_poll(self, bus: str, poll: Poll) -> None:
+        """Add an answer of the monitor."""
+        self._db.execute(
+            "INSERT INTO polls (polled_at, bus, received, restarts) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (polled_at, bus) DO UPDATE SET received = excluded.received,"
+            " restarts = excluded.restarts",
+            (milliseconds(poll.at), bus, poll.received, poll.restarts),
+        )
+
+    def polls(self, bus: str, start: float, end: float) -> list[Poll]:
+        """Return the answers from `start` to `end`, in order."""
+        rows = self._db.execute(
+            "SELECT polled_at, received, restarts FROM polls"
+            " WHERE bus = ? AND polled_at >= ? AND polled_at <= ? ORDER BY polled_at",
+            (bus, milliseconds(start), milliseconds(end)),
+        )
+        return [Poll(at / 1000, received, restarts) for at, received, restarts in rows]
+
+    def prune_polls(self, before: float, limit: int) -> int:
+        """Delete at most `limit` answers from before then; return how many."""
+        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount
+
+    def _counts(self, column: str, bus: str) -> dict[str, int]:
+        query = f"SELECT state, {column} FROM listener WHERE bus = ?"  # noqa: S608 - our own name
+        return dict(self._db.execute(query, (bus,)).fetchall())

@@ -1,0 +1,31 @@
+"""All tables, by concern, over one connection. What they take and return are typed values."""
+
+import sqlite3
+
+from busmon.ledger.blind_times import BlindTimes
+from busmon.ledger.buses import Buses
+from busmon.ledger.coverage import ObserverCoverage
+from busmon.ledger.hourly import HourlySums, Pauses
+from busmon.ledger.listener import ListenerCounts
+from busmon.ledger.messages import Messages
+from busmon.ledger.open_messages import OpenMessages
+from busmon.ledger.tap_reports import TapReports
+from busmon.ledger.tasks import Tasks
+from busmon.ledger.windows import Windows
+
+
+class Tables:
+    """The tables of a ledger, for as long as its connection is open."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.buses = Buses(db)
+        self.messages = Messages(db)
+        self.coverage = ObserverCoverage(db)
+        self.blind_times = BlindTimes(db)
+        self.hourly_sums = HourlySums(db)
+        self.pauses = Pauses(db)
+        self.tap_reports = TapReports(db)
+        self.tasks = Tasks(db)
+        self.listener = ListenerCounts(db)
+        self.windows = Windows(db)
+        self.open_messages = OpenMessages(db)

@@ -1,0 +1,61 @@
+"""What the listener did with each message, as the tap in its process reported it."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from busmon.ledger.buses import Buses
+from busmon.ledger.values import milliseconds, shown_id, stored_id
+
+# Of several reports of one message, the one that says most stays: passed before dropped, and
+# that before raised. In the alphabet "dropped" is before "raised", too.
+ADD = """
+INSERT INTO reports (bus, id, topic, state, task, reported_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id, bus) DO UPDATE SET state = excluded.state, task = excluded.task,
+    reported_at = excluded.reported_at
+WHERE reports.state <> 'passed'
+    AND (excluded.state = 'passed' OR excluded.state < reports.state)
+"""
+PRUNE = """
+DELETE FROM reports WHERE (id, bus) IN
+    (SELECT id, bus FROM reports WHERE reported_at < ? ORDER BY reported_at LIMIT ?)
+"""
+
+
+class TapReport(NamedTuple):
+    """What the listener did with one message."""
+
+    id: str
+    topic: str
+    state: str  # passed, dropped or raised
+    task: str | None = None  # the id of the task that it was passed on as
+
+
+class TapReports:
+    """The reports of the tap, one for each message."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._buses = Buses(db)
+
+    def add(self, bus: str, reports: Iterable[TapReport], now: float) -> None:
+        """Write reports that came `now`, a Unix time."""
+        number, at = self._buses.number(bus), milliseconds(now)
+        self._db.executemany(
+            ADD,
+            [
+                (number, stored_id(identity), topic, state, task, at)
+                for identity, topic, state, task in reports
+            ],
+        )
+
+    def of(self, bus: str) -> list[TapReport]:
+        """Return all reports of a bus, in no order."""
+        rows = self._db.execute(
+            "SELECT id, topic, state, task FROM reports WHERE bus = ?", (self._buses.number(bus),)
+        )
+        return [TapReport(shown_id(identity), *row) for identity, *row in rows]
+
+    def prune(self, before: float, limit: int) -> int:
+        """Delete at most `limit` reports that came before then; return how many."""
+        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount

@@ -1,0 +1,184 @@
+"""The audit's windows: what of each topic reached each stage, and all of it summed up."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from busmon.ledger.buses import Buses
+from busmon.ledger.values import milliseconds, seconds
+from busmon.message import Stage
+
+ADD = """
+INSERT INTO windows
+    (start, until, bus, topic, stage, messages, missing, unexpected, recovered, exact)
+VALUES (:start, :until, :bus, :topic, :stage, :messages, :missing, :unexpected, 0, :exact)
+ON CONFLICT (start, bus, topic, stage) DO UPDATE SET messages = excluded.messages,
+    missing = excluded.missing, unexpected = excluded.unexpected
+"""
+# A window that was pruned already gets no row. The totals get what it adds all the same.
+CORRECT = """
+INSERT INTO windows
+    (start, until, bus, topic, stage, messages, missing, unexpected, recovered, exact)
+SELECT start, until, bus, :topic, :stage, :messages, :missing, 0, :recovered, 1
+FROM windows WHERE start = :start AND bus = :bus AND stage = 'bus' LIMIT 1
+ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
+    messages = windows.messages + excluded.messages,
+    missing = windows.missing + excluded.missing,
+    recovered = windows.recovered + excluded.recovered
+"""
+NO_DATA = """
+INSERT INTO windows
+    (start, until, bus, topic, stage, messages, missing, unexpected, recovered, exact)
+SELECT start, until, bus, '', ?, NULL, 0, 0, 0, 1 FROM windows WHERE start = ? AND bus = ? LIMIT 1
+ON CONFLICT (start, bus, topic, stage) DO NOTHING
+"""
+ADD_TO_TOTALS = """
+INSERT INTO audited (bus, topic, stage, messages, missing, unexpected, recovered, no_data)
+VALUES (:bus, :topic, :stage, :messages, :missing, :unexpected, :recovered, :no_data)
+ON CONFLICT (bus, topic, stage) DO UPDATE SET
+    messages = audited.messages + excluded.messages,
+    missing = audited.missing + excluded.missing,
+    unexpected = audited.unexpected + excluded.unexpected,
+    recovered = audited.recovered + excluded.recovered,
+    no_data = audited.no_data + excluded.no_data
+"""
+TOTALS = """
+SELECT name, topic, stage, messages, missing, unexpected, recovered, no_data
+FROM audited JOIN buses ON buses.id = audited.bus
+"""
+MISSING_BY_NUMBER = """
+SELECT start, until, name, stage, topic, missing FROM windows JOIN buses ON buses.id = windows.bus
+WHERE exact = 0 AND missing > 0 AND until > ? AND name = coalesce(?, name)
+ORDER BY start, name, stage
+"""
+WITHOUT_DATA = """
+SELECT start, until, name, stage FROM windows JOIN buses ON buses.id = windows.bus
+WHERE messages IS NULL AND until > ? AND name = coalesce(?, name) ORDER BY name, stage, start
+"""
+PRUNE = """
+DELETE FROM windows WHERE (start, bus, topic, stage) IN
+    (SELECT start, bus, topic, stage FROM windows WHERE start < ? LIMIT ?)
+"""
+
+
+class Place(NamedTuple):
+    """Where messages of a topic are counted."""
+
+    bus: str
+    topic: str  # empty: the whole bus, if there is no data, or if only numbers are compared
+    stage: Stage
+
+
+class Totals(NamedTuple):
+    """What windows come to, at one place."""
+
+    messages: int = 0
+    missing: int = 0
+    unexpected: int = 0
+    recovered: int = 0
+    no_data: int = 0  # windows; under an empty topic
+
+
+class WindowRow(NamedTuple):
+    """What reached one place in one window; Unix times."""
+
+    start: float
+    until: float
+    place: Place
+    totals: Totals | None  # None: no data, not everything was observed
+    exact: bool  # whether messages are matched by their ids, and not only by their number
+
+
+class MissingNumber(NamedTuple):
+    """How many messages are missing of a window, if nobody knows which; Unix times."""
+
+    start: float
+    until: float
+    place: Place
+    missing: int
+
+
+class WindowWithoutData(NamedTuple):
+    """A window in which not everything was observed at a stage; Unix times."""
+
+    start: float
+    until: float
+    bus: str
+    stage: Stage
+
+
+class Windows:
+    """The closed windows, up to when they are closed, and their totals."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._buses = Buses(db)
+
+    def closed_until(self) -> float | None:
+        """Return the Unix time at which the last closed window ended, None before the first."""
+        found = self._db.execute("SELECT max(until) FROM closed").fetchone()
+        return seconds(found[0])
+
+    def begin(self, now: float) -> None:
+        """Let the first window begin `now`, unless there was one before."""
+        if self.closed_until() is None:
+            self._db.execute("INSERT INTO closed (until) VALUES (?)", (milliseconds(now),))
+
+    def advance(self, before: float, until: float) -> bool:
+        """Write that windows are closed up to `until`; False if that was not `before`."""
+        span = milliseconds(until), milliseconds(before)
+        return self._db.execute("UPDATE closed SET until = ? WHERE until = ?", span).rowcount > 0
+
+    def add(self, rows: Iterable[WindowRow]) -> None:
+        """Add what a window comes to, which is just being closed, to the windows and the totals.
+
+        If a stage has no data, its row replaces that of an empty topic, which comes before it.
+        """
+        for start, until, place, totals, exact in rows:
+            window = {"start": milliseconds(start), "until": milliseconds(until), "exact": exact}
+            counts = (totals or Totals(no_data=1))._asdict()
+            row = self._keys(place) | counts
+            self._db.execute(ADD, row | window | ({} if totals else {"messages": None}))
+            self._db.execute(ADD_TO_TOTALS, row)
+
+    def correct(self, start: float, place: Place, added: Totals) -> None:
+        """Add to a window that was closed before, and to the totals."""
+        row = self._keys(place) | added._asdict()
+        self._db.execute(CORRECT, row | {"start": milliseconds(start)})
+        self._db.execute(ADD_TO_TOTALS, row)
+
+    def mark_no_data(self, start: float, bus: str, stage: Stage) -> None:
+        """Write that nothing more will be known of a stage in a window that was closed before."""
+        row = self._keys(Place(bus, "", stage))
+        if self._db.execute(NO_DATA, (stage, milliseconds(start), row["bus"])).rowcount:
+            self._db.execute(ADD_TO_TOTALS, row | Totals(no_data=1)._asdict())
+
+    def totals(self) -> dict[Place, Totals]:
+        """Return what all windows ever closed come to, those included that were pruned."""
+        return {
+            Place(bus, topic, Stage(stage)): Totals(*totals)
+            for bus, topic, stage, *totals in self._db.execute(TOTALS)
+        }
+
+    def missing_by_number(self, since: float, bus: str | None) -> Iterator[MissingNumber]:
+        """Yield what is missing of windows that ended after `since`, by number only."""
+        asked = milliseconds(since), bus
+        for start, until, name, stage, topic, missing in self._db.execute(MISSING_BY_NUMBER, asked):
+            place = Place(name, topic, Stage(stage))
+            yield MissingNumber(start / 1000, until / 1000, place, missing)
+
+    def without_data(self, since: float, bus: str | None) -> Iterator[WindowWithoutData]:
+        """Yield the windows that ended after `since`, ordered by bus, stage and start."""
+        for start, until, name, stage in self._db.execute(WITHOUT_DATA, (milliseconds(since), bus)):
+            yield WindowWithoutData(start / 1000, until / 1000, name, Stage(stage))
+
+    def prune(self, before: float, limit: int) -> int:
+        """Delete at most `limit` rows of windows that began before then; return how many."""
+        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount
+
+    def _keys(self, place: Place) -> dict[str, str | int | None]:
+        return {
+            "bus": self._buses.number(place.bus),
+            "topic": place.topic,
+            "stage": place.stage,
+        }
