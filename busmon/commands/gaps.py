@@ -21,7 +21,7 @@ from busmon.ledger.sqlite import milliseconds, shown_id
 =======
 from busmon.ledger.open_messages import ListedMessage
 from busmon.ledger.tables import Tables
-from busmon.ledger.windows import MissingNumber, WindowWithoutData
+from busmon.ledger.windows import Totals, WindowRow
 from busmon.message import Stage
 from busmon.settings.models import AmqpBus, Config, MqttBus, StompBus
 >>>>>>> 07686e0 (Only the ledger speaks SQL: a class of queries for each concern)
@@ -110,14 +110,16 @@ def find(
     `unconfirmed`: with the ids of the messages of which nothing is known.
     """
     gaps = list(_gaps(tables.open_messages.listed(since, bus, topic), config))
+    incomplete = list(tables.windows.rows(since, bus, incomplete=True))
     if topic is None:  # by numbers, messages have no topic
-        gaps += map(_counted, tables.windows.missing_by_number(since, bus))
+        gaps += (_counted(row, row.totals) for row in incomplete if row.totals)
+    spans = _joined(row for row in incomplete if row.totals is None)
     audited = {place[::2] for place in tables.windows.totals() if bus in {None, place.bus}}
     return Gaps(
         since,
         tables.windows.closed_until(),
         sorted(gaps, key=_place),
-        list(_no_data(tables, since, bus, topic, config, listed=unconfirmed)),
+        list(_no_data(tables, spans, topic, config, listed=unconfirmed)),
         sorted(audited),
     )
 
@@ -128,9 +130,9 @@ def _gaps(missing: Iterable[ListedMessage], config: Config | None) -> Iterator[G
         yield Gap(start, until, bus, stage, topic, len(messages), True, messages)
 
 
-def _counted(found: MissingNumber) -> Gap:
-    start, until, (bus, topic, stage), missing = found
-    return Gap(start, until, bus, stage, topic, missing, False, [])
+def _counted(row: WindowRow, totals: Totals) -> Gap:
+    bus, topic, stage = row.place
+    return Gap(row.start, row.until, bus, stage, topic, totals.missing, False, [])
 
 
 def _place(gap: Gap) -> tuple[float, str, str, str]:
@@ -139,25 +141,6 @@ def _place(gap: Gap) -> tuple[float, str, str, str]:
 
 def _messages_of(bus: str, ids: Iterable[str], config: Config | None) -> list[MissingMessage]:
     return [MissingMessage(id_, reconsume_command(bus, id_, config)) for id_ in ids]
-
-
-def _no_data(
-    tables: Tables,
-    since: float,
-    of: str | None,
-    topic: str | None,
-    config: Config | None,
-    *,
-    listed: bool,
-) -> Iterator[NoData]:
-    """Yield times without data, windows that follow each other as one."""
-    for start, until, bus, stage, windows in _joined(tables.windows.without_data(since, of)):
-        messages, number = [], 0
-        if stage is not Stage.BUS:
-            ids = tables.messages.unconfirmed(bus, stage, start, until, topic)
-            messages = _messages_of(bus, ids, config) if listed else []
-            number = len(messages) or sum(1 for _ in ids)
-        yield NoData(start, until, bus, stage, windows, number, messages)
 
 
 class _Span(NamedTuple):
@@ -170,15 +153,32 @@ class _Span(NamedTuple):
     windows: int
 
 
-def _joined(windows: Iterable[WindowWithoutData]) -> list[_Span]:
+def _joined(windows: Iterable[WindowRow]) -> list[_Span]:
     spans: list[_Span] = []
-    for start, until, bus, stage in windows:
+    for start, until, (bus, _, stage), *_ in windows:
         last = spans[-1] if spans else None
         if last and (last.bus, last.stage, last.until) == (bus, stage, start):
             spans[-1] = last._replace(until=until, windows=last.windows + 1)
         else:
             spans.append(_Span(start, until, bus, stage, 1))
     return spans
+
+
+def _no_data(
+    tables: Tables,
+    spans: Iterable[_Span],
+    topic: str | None,
+    config: Config | None,
+    *,
+    listed: bool,
+) -> Iterator[NoData]:
+    for start, until, bus, stage, windows in spans:
+        messages, number = [], 0
+        if stage is not Stage.BUS:
+            ids = tables.messages.unconfirmed(bus, stage, start, until, topic)
+            messages = _messages_of(bus, ids, config) if listed else []
+            number = len(messages) or sum(1 for _ in ids)
+        yield NoData(start, until, bus, stage, windows, number, messages)
 
 
 def as_ids(found: Gaps) -> str:

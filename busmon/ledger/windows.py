@@ -46,15 +46,12 @@ TOTALS = """
 SELECT name, topic, stage, messages, missing, unexpected, recovered, no_data
 FROM audited JOIN buses ON buses.id = audited.bus
 """
-MISSING_BY_NUMBER = """
-SELECT start, until, name, stage, topic, missing FROM windows JOIN buses ON buses.id = windows.bus
-WHERE exact = 0 AND missing > 0 AND until > ? AND name = coalesce(?, name)
-ORDER BY start, name, stage
+ROWS = """
+SELECT start, until, name, topic, stage, messages, missing, unexpected, recovered, exact
+FROM windows JOIN buses ON buses.id = windows.bus WHERE until > ? AND name = coalesce(?, name)
 """
-WITHOUT_DATA = """
-SELECT start, until, name, stage FROM windows JOIN buses ON buses.id = windows.bus
-WHERE messages IS NULL AND until > ? AND name = coalesce(?, name) ORDER BY name, stage, start
-"""
+INCOMPLETE = " AND (messages IS NULL OR (exact = 0 AND missing > 0))"
+IN_ORDER = " ORDER BY name, stage, start, topic"
 PRUNE = """
 DELETE FROM windows WHERE (start, bus, topic, stage) IN
     (SELECT start, bus, topic, stage FROM windows WHERE start < ? LIMIT ?)
@@ -87,24 +84,6 @@ class WindowRow(NamedTuple):
     place: Place
     totals: Totals | None  # None: no data, not everything was observed
     exact: bool  # whether messages are matched by their ids, and not only by their number
-
-
-class MissingNumber(NamedTuple):
-    """How many messages are missing of a window, if nobody knows which; Unix times."""
-
-    start: float
-    until: float
-    place: Place
-    missing: int
-
-
-class WindowWithoutData(NamedTuple):
-    """A window in which not everything was observed at a stage; Unix times."""
-
-    start: float
-    until: float
-    bus: str
-    stage: Stage
 
 
 class Windows:
@@ -160,17 +139,20 @@ class Windows:
             for bus, topic, stage, *totals in self._db.execute(TOTALS)
         }
 
-    def missing_by_number(self, since: float, bus: str | None) -> Iterator[MissingNumber]:
-        """Yield what is missing of windows that ended after `since`, by number only."""
-        asked = milliseconds(since), bus
-        for start, until, name, stage, topic, missing in self._db.execute(MISSING_BY_NUMBER, asked):
-            place = Place(name, topic, Stage(stage))
-            yield MissingNumber(start / 1000, until / 1000, place, missing)
+    def rows(
+        self, since: float, bus: str | None = None, *, incomplete: bool = False
+    ) -> Iterator[WindowRow]:
+        """Yield the windows that ended after `since`, ordered by bus, stage and start.
 
-    def without_data(self, since: float, bus: str | None) -> Iterator[WindowWithoutData]:
-        """Yield the windows that ended after `since`, ordered by bus, stage and start."""
-        for start, until, name, stage in self._db.execute(WITHOUT_DATA, (milliseconds(since), bus)):
-            yield WindowWithoutData(start / 1000, until / 1000, name, Stage(stage))
+        `incomplete`: only those without data, or with missing messages that nobody can name.
+        """
+        query = ROWS + (INCOMPLETE if incomplete else "") + IN_ORDER
+        for start, until, name, topic, stage, messages, *counts, exact in self._db.execute(
+            query, (milliseconds(since), bus)
+        ):
+            place = Place(name, topic, Stage(stage))
+            totals = None if messages is None else Totals(messages, *counts)
+            yield WindowRow(start / 1000, until / 1000, place, totals, bool(exact))
 
     def prune(self, before: float, limit: int) -> int:
         """Delete at most `limit` rows of windows that began before then; return how many."""
