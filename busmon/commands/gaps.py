@@ -1,30 +1,18 @@
 """`busmon gaps`: what is missing, by window and stage, and the command that heals it."""
 
 import json
-<<<<<<< HEAD
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-=======
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
->>>>>>> 07686e0 (Only the ledger speaks SQL: a class of queries for each concern)
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
-<<<<<<< HEAD
-from busmon.audit.balance import Stage
 from busmon.config.model import Config
-from busmon.ledger.sqlite import milliseconds, shown_id
-=======
 from busmon.ledger.open_messages import ListedMessage
 from busmon.ledger.tables import Tables
 from busmon.ledger.windows import Totals, WindowRow
 from busmon.message import Stage
-from busmon.settings.models import AmqpBus, Config, MqttBus, StompBus
->>>>>>> 07686e0 (Only the ledger speaks SQL: a class of queries for each concern)
 from busmon.text import format_number, format_time, printable
 
 WHICH = (

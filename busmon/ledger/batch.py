@@ -1,4 +1,4 @@
-"""One batch: what is recorded of each message, and what it all adds to the tallies."""
+"""One batch: what is recorded of each message, and what it all adds to the counters."""
 
 import secrets
 import sqlite3
@@ -21,11 +21,11 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A counter, and the Unix times of its newest message: received, and sent if it says."""
+    """The value of one counter, and the Unix times of its newest message."""
 
     messages: int = 0
     last_received: float | None = None
-    last_sent: float | None = None
+    last_sent: float | None = None  # None: it does not say
 
 
 class Observation(NamedTuple):
@@ -41,67 +41,76 @@ class Observation(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Sum:
-    """What one series had in one hour of a batch; the times are the newest message's, in ms."""
+class HourlyCount:
+    """What a batch adds to one series in one hour; the times are of the newest message."""
 
     series: Series
     messages: int = 0
-    received: int | None = None
-    sent: int | None = None
+    received: int | None = None  # ms
+    sent: int | None = None  # ms
 
 
 class WriteBatch:
     """One batch inside its transaction: what it will add once that is committed.
 
-    `buses` and `ids` are the numbers of buses and series in the tables; new ones are added.
+    `buses` and `series` are the numbers that buses and series have in the tables, as far as
+    they are known. The batch adds those that it meets.
     """
 
-    def __init__(self, db: sqlite3.Connection, buses: dict[str, int], ids: dict[Series, int]):
-        self.db, self.buses, self.ids = db, buses, ids
+    def __init__(
+        self, db: sqlite3.Connection, buses: dict[str, int], series: dict[Series, int]
+    ) -> None:
+        self.db, self.buses, self.series = db, buses, series
         self.new: list[Observation] = []
-        self.sums: dict[tuple[int, int], _Sum] = {}  # by hour and the series' number
+        self.counts: dict[tuple[int, int], HourlyCount] = {}  # by hour and the series' number
         self.duplicates: Counter[str] = Counter()
 
-    def add(self, judged: Observation) -> None:
-        """Put a message on record, unless it is already."""
-        number = self.ids.get(judged.series) or self._make(judged.series)
-        bus = judged.series.bus
-        received, sent = milliseconds(judged.received_at), milliseconds(judged.sent_at)
-        added = self._see(bus, judged.id, number, received, sent)
-        if not added and judged.digest_id and not judged.redelivered:
-            another = f"{judged.id}~{secrets.token_hex(8)}"
-            added = self._see(bus, another, number, received, sent)
+    def add(self, observation: Observation) -> None:
+        """Record a message, unless it is on record already."""
+        number = self.series.get(observation.series) or self._number(observation.series)
+        bus = observation.series.bus
+        received, sent = milliseconds(observation.received_at), milliseconds(observation.sent_at)
+        added = self._insert(bus, observation.id, number, received, sent)
+        if not added and observation.digest_id and not observation.redelivered:
+            # The id is only a digest of the content, and the broker does not deliver it again:
+            # so this is another message with the same content. It is recorded under an id of
+            # its own. Nobody will ask for that one: no later message can be told from this one.
+            salted = f"{observation.id}~{secrets.token_hex(8)}"
+            added = self._insert(bus, salted, number, received, sent)
         if not added:
             self.duplicates[bus] += 1
             return
-        self.new.append(judged)
-        hour = int(judged.received_at // 3600), number
-        one = self.sums.get(hour) or self.sums.setdefault(hour, _Sum(judged.series))
-        one.messages += 1
-        one.received = received
-        one.sent = one.sent if sent is None else sent
+        self.new.append(observation)
+        hour = int(observation.received_at // 3600), number
+        count = self.counts.get(hour) or self.counts.setdefault(
+            hour, HourlyCount(observation.series)
+        )
+        count.messages += 1
+        count.received = received
+        count.sent = count.sent if sent is None else sent
 
-    def sum_up(self) -> None:
-        """Add what is new to the tallies on disk."""
+    def write_counts(self) -> None:
+        """Add what is new to the counters, to the hourly sums and to the duplicates."""
         self.db.executemany(
             "UPDATE series SET messages = messages + ?, last_received = ?,"
             " last_sent = coalesce(?, last_sent) WHERE id = ?",
             [
-                (one.messages, one.received, one.sent, number)
-                for (_, number), one in self.sums.items()
+                (count.messages, count.received, count.sent, number)
+                for (_, number), count in self.counts.items()
             ],
         )
         self.db.executemany(
-            "INSERT INTO hours VALUES (?, ?, ?)"
-            " ON CONFLICT (hour, series) DO UPDATE SET messages = messages + excluded.messages",
-            [(*hour, one.messages) for hour, one in self.sums.items()],
+            "INSERT INTO hours (hour, series, messages) VALUES (?, ?, ?)"
+            " ON CONFLICT (hour, series) DO UPDATE SET"
+            " messages = hours.messages + excluded.messages",
+            [(*hour, count.messages) for hour, count in self.counts.items()],
         )
         self.db.executemany(
             "UPDATE buses SET duplicates = duplicates + ? WHERE id = ?",
             [(messages, self.buses[bus]) for bus, messages in self.duplicates.items()],
         )
 
-    def _see(self, bus: str, identity: str, *row: int | None) -> bool:
+    def _insert(self, bus: str, identity: str, *row: int | None) -> bool:
         return bool(
             self.db.execute(
                 "INSERT INTO seen (bus, id, series, received_at, sent_at) VALUES (?, ?, ?, ?, ?)"
@@ -110,16 +119,19 @@ class WriteBatch:
             ).rowcount
         )
 
-    def _make(self, series: Series) -> int:
+    def _number(self, series: Series) -> int:
         bus = self.buses.get(series.bus)
         if bus is None:
             bus = self.buses[series.bus] = Buses(self.db).number(series.bus)
         labels = bus, *series[1:]
         self.db.execute(
-            "INSERT INTO series (bus, topic, outcome, reason) VALUES (?, ?, ?, ?)", labels
+            "INSERT INTO series (bus, topic, outcome, reason) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (bus, topic, outcome, reason) DO NOTHING",
+            labels,
         )
-        (self.ids[series],) = self.db.execute(
+        (number,) = self.db.execute(
             "SELECT id FROM series WHERE bus = ? AND topic = ? AND outcome = ? AND reason = ?",
             labels,
         ).fetchone()
-        return self.ids[series]
+        self.series[series] = number
+        return int(number)

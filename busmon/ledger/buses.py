@@ -25,5 +25,9 @@ class Buses:
         self._db.execute(
             "UPDATE buses SET queue = ? WHERE id = ? AND queue IS NULL", (str(uuid4()), number)
         )
-        (queue,) = self._db.execute("SELECT queue FROM buses WHERE id = ?", (number,)).fetchone()
-        return str(queue)
+        return self.queue(name) or ""
+
+    def queue(self, name: str) -> str | None:
+        """Return the name of busmon's queue on this bus, None if there is none yet."""
+        found = self._db.execute("SELECT queue FROM buses WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None

@@ -42,18 +42,18 @@ class Ledger:
         self.path = path
         self._writing = threading.Lock()
         self._reading = threading.Lock()
-        self._tallies: dict[Series, Count] = {}
-        self._duplicates: Counter[str] = Counter()
-        self._buses: dict[str, int] = {}
-        self._ids: dict[Series, int] = {}
+        self._bus_numbers: dict[str, int] = {}  # in the tables, as far as known
+        self._series_numbers: dict[Series, int] = {}
         self._begun: float | None = None  # monotonic, of the write in hand
         self._batch_problem: str | None = None
-        self._note_problem: str | None = None  # of any other write
+        self._other_problem: str | None = None  # of any other write
         self.pruned = Counter(age=0, size=0)
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
             self._tables = Tables(self._db)
-            self._load()
+            self._counts = self._tables.counters.all()
+            self._duplicates = Counter(self._tables.counters.duplicates())
+            self._size = self._measure()
             self._files = Files(path)
             self._file = file.pop_all()
 
@@ -62,33 +62,33 @@ class Ledger:
         with self._writing:
             self._file.close()
 
-    def record(self, judged: Sequence[Observation]) -> Recorded:
+    def record(self, observations: Sequence[Observation]) -> Recorded:
         """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts."""
         with self._writing:
             started = time.perf_counter()
-            batch = WriteBatch(self._db, dict(self._buses), dict(self._ids))
+            batch = WriteBatch(self._db, dict(self._bus_numbers), dict(self._series_numbers))
             try:
                 with self._transaction():
-                    for one in judged:
-                        batch.add(one)
-                    batch.sum_up()
+                    for observation in observations:
+                        batch.add(observation)
+                    batch.write_counts()
             except LedgerWriteError as error:
                 self._batch_problem = str(error)
                 raise
-            self._batch_problem = self._note_problem = None
-            took = time.perf_counter() - started
+            self._batch_problem = self._other_problem = None
+            duration = time.perf_counter() - started
             self._publish(batch)
-        return Recorded(batch.new, len(judged) - len(batch.new), took)
+        return Recorded(batch.new, len(observations) - len(batch.new), duration)
 
     def declare_series(self, series: Iterable[Series]) -> None:
         """Let these counters exist, at zero where nothing was counted yet."""
         with self._reading:
-            self._tallies = dict.fromkeys(series, Count()) | self._tallies
+            self._counts = dict.fromkeys(series, Count()) | self._counts
 
     def counts(self) -> dict[Series, Count]:
         """Return every counter; never waits for a batch being written."""
         with self._reading:
-            return dict(self._tallies)
+            return dict(self._counts)
 
     def duplicates(self) -> Counter[str]:
         """Return the number of duplicates by bus; never waits for a batch being written."""
@@ -98,7 +98,7 @@ class Ledger:
     def problem(self) -> str | None:
         """Return why the last batch or note was not written, or the next can't be; or None."""
         problem = self._files.problem() or self._hanging()
-        problem = problem or self._batch_problem or self._note_problem
+        problem = problem or self._batch_problem or self._other_problem
         return problem and f"ledger: {problem}"
 
     def own_queue(self, bus: str) -> str:
@@ -144,9 +144,9 @@ class Ledger:
             with self._writing, self._transaction():
                 yield self._tables
         except LedgerWriteError as error:
-            self._note_problem = str(error)
+            self._other_problem = str(error)
             raise
-        self._note_problem = None
+        self._other_problem = None
 
     @contextmanager
     def read(self) -> Iterator[Tables]:
@@ -188,26 +188,13 @@ class Ledger:
             self._begun = None
         self._size = size
 
-    def _load(self) -> None:
-        for number, name, duplicates in self._db.execute("SELECT id, name, duplicates FROM buses"):
-            self._buses[name] = number
-            self._duplicates[name] = duplicates
-        for number, *labels, messages, received, sent in self._db.execute(
-            "SELECT series.id, name, topic, outcome, reason, messages, last_received, last_sent"
-            " FROM series JOIN buses ON buses.id = series.bus"
-        ):
-            series = Series(*labels)
-            self._ids[series] = number
-            self._tallies[series] = Count(messages, seconds(received), seconds(sent))
-        self._size = self._measure()
-
     def _publish(self, batch: WriteBatch) -> None:
         with self._reading:
-            for one in batch.sums.values():
-                before = self._tallies.get(one.series, Count())
-                sent = before.last_sent if one.sent is None else seconds(one.sent)
-                self._tallies[one.series] = Count(
-                    before.messages + one.messages, seconds(one.received), sent
+            for count in batch.counts.values():
+                before = self._counts.get(count.series, Count())
+                sent = before.last_sent if count.sent is None else seconds(count.sent)
+                self._counts[count.series] = Count(
+                    before.messages + count.messages, seconds(count.received), sent
                 )
             self._duplicates.update(batch.duplicates)
-        self._buses, self._ids = batch.buses, batch.ids
+        self._bus_numbers, self._series_numbers = batch.buses, batch.series

@@ -141,7 +141,9 @@ class Messages:
         None: however young they are. Return how many. After a clock was set back, an older
         message waits until it is its turn.
         """
-        rows = self._db.execute("SELECT seq, received_at FROM seen ORDER BY seq LIMIT ?", (limit,))
+        rows = self._db.execute(
+            "SELECT seq, received_at FROM seen ORDER BY seq LIMIT ?", (limit,)
+        ).fetchall()
         horizon = milliseconds(before)
         old = list(takewhile(lambda row: horizon is None or row[1] < horizon, rows))
         if old:

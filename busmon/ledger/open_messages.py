@@ -10,7 +10,7 @@ from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 from busmon.message import Stage
 
 MISSING = """
-SELECT missing.start, name, missing.stage, missing.id, missing.topic,
+SELECT missing.start, buses.name, missing.stage, missing.id, missing.topic,
     reports.state, reports.task, tasks.state
 FROM missing JOIN buses ON buses.id = missing.bus
 LEFT JOIN reports ON reports.id = missing.id AND reports.bus = missing.bus
@@ -20,7 +20,7 @@ WHERE recovered_at IS NULL AND missing.start >= ?
 ORDER BY missing.start, missing.id, missing.bus, missing.stage LIMIT ?
 """
 RUNNING = """
-SELECT running.start, name, running.id, running.topic,
+SELECT running.start, buses.name, running.id, running.topic,
     reports.state, reports.task, tasks.state, due
 FROM running JOIN buses ON buses.id = running.bus
 LEFT JOIN reports ON reports.id = running.id AND reports.bus = running.bus
@@ -28,14 +28,14 @@ LEFT JOIN tasks ON tasks.id = reports.task
 WHERE tasks.state IN ('succeeded', 'failed') OR due <= ? ORDER BY due LIMIT ?
 """
 LISTED = """
-SELECT missing.start, coalesce(windows.until, missing.start), name, missing.stage, missing.topic,
-    missing.id
+SELECT missing.start, coalesce(windows.until, missing.start), buses.name, missing.stage,
+    missing.topic, missing.id
 FROM missing JOIN buses ON buses.id = missing.bus
 LEFT JOIN windows ON windows.start = missing.start AND windows.bus = missing.bus
     AND windows.topic = missing.topic AND windows.stage = missing.stage
 WHERE recovered_at IS NULL AND coalesce(windows.until, missing.start) > ?
-    AND name = coalesce(?, name) AND missing.topic = coalesce(?, missing.topic)
-ORDER BY missing.start, name, missing.stage, missing.topic, missing.id
+    AND buses.name = coalesce(?, name) AND missing.topic = coalesce(?, missing.topic)
+ORDER BY missing.start, buses.name, missing.stage, missing.topic, missing.id
 """
 HISTORY = """
 SELECT stage, start, recovered_at FROM missing JOIN buses ON buses.id = missing.bus

@@ -4,6 +4,7 @@ import sqlite3
 
 from busmon.ledger.blind_times import BlindTimes
 from busmon.ledger.buses import Buses
+from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.hourly import HourlySums, Pauses
 from busmon.ledger.listener import ListenerCounts
@@ -19,6 +20,7 @@ class Tables:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.buses = Buses(db)
+        self.counters = Counters(db)
         self.messages = Messages(db)
         self.coverage = ObserverCoverage(db)
         self.blind_times = BlindTimes(db)

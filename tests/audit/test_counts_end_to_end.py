@@ -8,7 +8,8 @@ from uuid import uuid4
 import pika
 from prometheus_client.parser import text_string_to_metric_families
 
-from busmon.ledger.sqlite import read_only
+from busmon.ledger.listener import Poll
+from busmon.ledger.sqlite import open_read_only
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
@@ -37,12 +38,15 @@ def only_to_busmon(directory: Path, rabbitmq: RabbitMQ) -> None:
     Half-way between two answers of the monitor, of which there are three a window here: what
     comes at the same moment as an answer is taken for noise by the one next to it.
     """
-    with read_only(str(directory / "ledger.sqlite")) as db:
-        (queue,) = db.execute("SELECT queue FROM buses").fetchone()
-        answers = "SELECT count(*), max(polled_at) FROM polls"
-        before, _ = db.execute(answers).fetchone()
-        wait_until(lambda: db.execute(answers).fetchone()[0] > before, what="the next answer")
-        polled_at = db.execute(answers).fetchone()[1] / 1000
+    with open_read_only(str(directory / "ledger.sqlite")) as tables:
+        queue = tables.buses.queue("fedora")
+
+        def polls() -> list[Poll]:
+            return tables.listener.polls("fedora", 0, time.time())
+
+        before = len(polls())
+        wait_until(lambda: len(polls()) > before, what="the next answer")
+        polled_at = polls()[-1].at
     wait_until(lambda: time.time() > polled_at + 0.9, what="the middle")
     with pika.BlockingConnection(pika.URLParameters(rabbitmq.admin_url)) as connection:
         channel = connection.channel()

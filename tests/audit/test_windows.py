@@ -25,6 +25,7 @@ from busmon.ledger.values import Interval
 from busmon.ledger.windows import Totals, WindowRow
 from busmon.message import Stage
 from busmon.settings.audit import Audit, ReadyPoll
+from tests.ledger.sql import foreign_writer
 
 BUS = "fedora"
 WEEK = 7 * 86400
@@ -75,7 +76,8 @@ class Bench:
 
     def blind(self, since: float, until: float) -> None:
         with self.ledger.write() as tables:
-            tables.blind_times.save(BUS, until, until - since, [Interval(since, until)])
+            now = NOW + 10_000
+            tables.blind_times.save(BUS, now, until - since, [Interval(since, until)])
 
     def close(self, now: float) -> int:
         """Close what is due and correct what can be; returns how many windows were closed."""
@@ -183,12 +185,14 @@ def test_a_task_that_runs_long_is_neither_done_nor_missing_until_it_ends(bench: 
     assert bench.sums()[Stage.WORKER] == Totals(messages=1, missing=1, recovered=1)
 
 
-def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench) -> None:
+def test_a_task_that_nobody_watched_to_its_end_is_no_data(unobserved: Bench) -> None:
+    bench = unobserved
+    bench.observe("tap", (NOW - 100, NOW + 10_000))
+    bench.observe("celery", (NOW - 100, NOW + 20))
     bench.see("1")
     bench.report("1")
     bench.work("1", "started")
     bench.close(NOW + 12)
-    bench.observe("celery", (NOW - 100, NOW + 20))
     bench.close(NOW + 40 + MAX_GAP_SECONDS)
     assert bench.sums()[Stage.WORKER] == Totals()
     assert bench.sums("")[Stage.WORKER].no_data >= 1
@@ -208,8 +212,9 @@ def test_a_task_that_nobody_watched_to_its_end_is_no_data(bench: Bench) -> None:
     ],
 )
 def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
-    bench: Bench, tap: tuple[int, int], celery: tuple[int, int], told: tuple[Stage, ...]
+    unobserved: Bench, tap: tuple[int, int], celery: tuple[int, int], told: tuple[Stage, ...]
 ) -> None:
+    bench = unobserved
     bench.observe("tap", (NOW + tap[0], NOW + tap[1]))
     bench.observe("celery", (NOW + celery[0], NOW + celery[1]))
     bench.see("1")
@@ -225,7 +230,9 @@ def test_an_observer_that_missed_a_part_of_a_window_says_nothing_of_it(
     assert {stage for stage, row in first.items() if row.totals is None} == no_data
 
 
-def test_a_window_waits_for_an_observers_next_report(bench: Bench) -> None:
+def test_a_window_waits_for_an_observers_next_report(unobserved: Bench) -> None:
+    bench = unobserved
+    bench.observe("celery", (NOW - 100, NOW + 100))
     bench.see("1")
     bench.observe("tap", (NOW - 100, NOW + 11))
     assert bench.close(NOW + 15) == 0
@@ -429,7 +436,7 @@ def test_after_a_break_the_comparison_of_numbers_starts_again(what: str) -> None
             bench.blind(NOW + 103, NOW + 104)
         bench.close(NOW + LONG + MAX_GAP_SECONDS)
         windows = bench.listener()
-        assert [totals.missing for totals in windows.values() if totals] == [0] * 13
+        assert not any(totals.missing for totals in windows.values() if totals)
         unknown = [n for n, totals in windows.items() if totals is None]
         assert unknown[:7] == [0, 1, 2, 10, 11, 12, 13]
 

@@ -1,11 +1,11 @@
 """Consumers as processes, each drained of its full queue; see `measure.drain`."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from busmon.ledger.sqlite import open_read_only
 from tests.bench.measure import Run, drain
 from tests.support.brokers import Server, wait_until
 from tests.support.busmon_process import PROJECT, Busmon
@@ -39,13 +39,8 @@ def check_counted(busmons: Sequence[Busmon], messages: int) -> None:
 @contextmanager
 def recorded(ledger: Path) -> Iterator[Callable[[], int]]:
     """Yield what tells how many messages a ledger holds, without asking its busmon."""
-    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
-
-        def number() -> int:
-            [(total,)] = db.execute("SELECT total(messages) FROM series")
-            return int(total)
-
-        yield number
+    with open_read_only(str(ledger)) as tables:
+        yield lambda: sum(count.messages for count in tables.counters.all().values())
 
 
 def drain_other(

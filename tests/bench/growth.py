@@ -2,10 +2,9 @@
 
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -26,8 +25,9 @@ from tests.bench.measure import (
     cpu_seconds,
     interleaved,
 )
-from tests.bench.rows import with_past
 from tests.bench.stream import from_fedora
+from tests.ledger.past import with_past
+from tests.ledger.sql import message_ids
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
@@ -145,8 +145,7 @@ def _shared(broker: RabbitMQ, place: Path, number: int, messages: int) -> Run:
     run = _drain(broker, directories, messages)
     ids: list[object] = []
     for directory in directories:
-        with closing(sqlite3.connect(directory / "ledger.sqlite")) as db:
-            ids += (identity for (identity,) in db.execute("SELECT id FROM seen"))
+        ids += message_ids(directory / "ledger.sqlite")
     assert len(ids) == len(set(ids)) == messages, f"{len(ids)} rows, {len(set(ids))} messages"
     return run
 

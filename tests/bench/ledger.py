@@ -5,13 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import uuid4
 
-from busmon.ledger.pruning import prune
-
 from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
 from busmon.service import YIELD_SECONDS
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile
-from tests.bench.rows import with_past
+from tests.ledger.past import with_past
 from tests.support.ledgers import judged
 
 RECORDED = 200_000  # messages for the bytes a row
@@ -87,7 +85,7 @@ def _pruning(options: Options) -> Table:
 
 def _prune(ledger: Ledger) -> None:
     limits = 7 * DAY, 1 << 40
-    while ledger.prune(time.time(), *limits) | prune(ledger, time.time(), *limits):
+    while ledger.prune(time.time(), *limits):
         time.sleep(YIELD_SECONDS)
 
 

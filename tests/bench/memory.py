@@ -1,13 +1,12 @@
 """Memory: all three buses on, with TLS, a ledger with a long past, and messages without end."""
 
-import sqlite3
 import statistics
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,12 +14,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.tables import Tables
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.installed import as_installed
 from tests.bench.measure import CONSUMER_TIMEOUT, MIB, Cell, Table
-from tests.bench.rows import with_past
 from tests.bench.stream import from_centos, from_fedora
+from tests.ledger.past import with_past
 from tests.support.brokers import wait_until
 from tests.support.brokers.activemq import ActiveMQ, Publisher
 from tests.support.brokers.certificates import Certificates
@@ -150,7 +151,7 @@ def _flow(
     stopping = threading.Event()
     shares = {name: messages // len(buses) for name in buses}
     with (
-        closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db,
+        open_read_only(str(ledger)) as tables,
         ThreadPoolExecutor(len(buses)) as pool,
     ):
         publishers = [
@@ -161,7 +162,7 @@ def _flow(
             started = time.monotonic()
             while any(counted[name] < share for name, share in shares.items()):
                 time.sleep(LOOK)
-                counted.update(_counted(db) - counted)
+                counted.update(_counted(tables) - counted)
                 for publisher in publishers:
                     assert busmon.running, busmon.output()[-3000:]
                     if publisher.done():
@@ -189,11 +190,8 @@ def _publish(bus: _Bus, share: int, counted: Callable[[], int], stopping: thread
         bus.publish(list(islice(bus.messages, min(CHUNK, share - start))))
 
 
-def _counted(db: sqlite3.Connection) -> Counter[str]:
-    return Counter(
-        dict(
-            db.execute(
-                "SELECT name, sum(messages) FROM series JOIN buses ON buses.id = bus GROUP BY name"
-            )
-        )
-    )
+def _counted(tables: Tables) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for series, count in tables.counters.all().items():
+        counted[series.bus] += count.messages
+    return counted

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.values import milliseconds, stored_id
+from busmon.ledger.tap_reports import TapReport
 from busmon.settings.audit import Audit
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import Busmon
@@ -46,16 +46,14 @@ class Past:
 
     def report(self, identity: str, state: str = "passed") -> None:
         task = f"task-of-{identity}" if state == "passed" else None
-        self.insert("reports", 1, stored_id(identity), TOPIC, state, task, self.start)
+        with self.ledger.write() as tables:
+            reports = [TapReport(identity, TOPIC, state, task)]
+            tables.tap_reports.add("fedora", reports, self.start)
 
     def watch(self, since: float, until: float) -> None:
-        self.insert("observed", "tap:fedora", self.start + since, self.start + until)
-
-    def insert(self, table: str, *values: object) -> None:
-        kept = [milliseconds(value) if isinstance(value, float) else value for value in values]
-        marks = ", ".join("?" * len(kept))
-        with self.ledger.transaction() as db:
-            db.execute(f"INSERT INTO {table} VALUES ({marks})", kept)
+        span = self.start + since, self.start + until
+        with self.ledger.write() as tables:
+            tables.coverage.add_span("tap:fedora", *span, max_gap=0)
 
     def close(self, until: float) -> None:
         while self.books.close_next(self.start + until):

@@ -16,12 +16,12 @@ from uuid import uuid4
 
 from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
+from tests.ledger.past import past
 from tests.samples import FEDORA, FEDORA_FILE
 from tests.support.brokers import free_port
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
 from tests.support.celery_worker import PROCESS_MESSAGE, CeleryWorker, make_app
-from tests.support.ledgers import past
 
 TOKEN = "t0ken-of-the-tap"
 BEAT = 0.3  # seconds between two reports of the tap

@@ -41,6 +41,8 @@ from busmon.silence.rates import WEEK
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
+from tests.ledger.past import past
+from tests.ledger.sql import foreign_writer
 from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -48,7 +50,7 @@ from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
 from tests.support.celery_worker import PROCESS_MESSAGE, CeleryWorker, make_app
 from tests.support.command import busmon as command
-from tests.support.ledgers import NOW, past
+from tests.support.ledgers import NOW
 from tests.support.monitored_listener import MonitoredListener
 from tests.support.tap_reports import TOKEN
 from tests.support.tapped_listener import TappedListener
@@ -60,9 +62,14 @@ DAY = 86400.0
 class Bench:
     """One bus `fedora` whose connection is up, at a time that the test sets."""
 
-    def __init__(self, audit: Audit = Audit(), now: float = NOW) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        audit: Audit = Audit(),  # noqa: B008 - frozen
+        now: float = NOW,
+        path: str = ":memory:",
+    ) -> None:
         self.now = now
-        self.ledger = Ledger(":memory:")
+        self.ledger = Ledger(path)
         self.connection = ConnectionState()
         self.connection.up()
         connections = {"fedora": self.connection}
@@ -158,15 +165,15 @@ def test_a_lost_connection_is_the_buss_fault_or_busmons_own() -> None:
     bench.ledger.close()
 
 
-def test_a_ledger_that_cannot_be_written_blinds_busmon() -> None:
-    bench = Bench()
-    with bench.ledger.transaction() as db:
-        db.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(LedgerWriteError):
-        bench.receive(1, topic="long" * 100_000)
-    fault = bench.refresh()
+def test_a_ledger_that_cannot_be_written_blinds_busmon(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.sqlite")
+    bench = Bench(path=path)
+    with foreign_writer(path), pytest.raises(LedgerWriteError):
+        bench.receive(1)
+    bench.watch.refresh()
+    fault = bench.watch.verdict()
     assert (fault.kind, fault.bus) == (FaultKind.BUSMON, "")
-    assert fault.evidence == ("busmon itself is blind: ledger: database or disk is full",)
+    assert fault.evidence == ("busmon itself is blind: ledger: database is locked",)
     bench.ledger.close()
 
 

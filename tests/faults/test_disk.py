@@ -18,10 +18,11 @@ from uuid import uuid4
 import pytest
 
 from busmon.ledger.ledger import Ledger
+from tests.ledger.sql import foreign_reader, foreign_writer
 from tests.support.brokers import wait_until
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
-from tests.support.ledgers import foreign, judged
+from tests.support.ledgers import judged
 
 
 class Bus:
@@ -264,15 +265,12 @@ def test_a_damaged_file_is_reported_and_stops_acknowledging(bus: Bus, tmp_path: 
 def test_another_writer_holds_up_recording_but_a_reader_does_not(
     busmon: Busmon, bus: Bus, tmp_path: Path
 ) -> None:
-    with foreign(str(tmp_path / "ledger.sqlite")) as db:
-        db.execute("BEGIN")
-        assert db.execute("SELECT count(*) FROM seen").fetchone() == (100,)
+    ledger = tmp_path / "ledger.sqlite"
+    with foreign_reader(ledger):
         bus.publish(50)
         wait_until_counted(busmon, bus, 150)
-        db.execute("COMMIT")
-        db.execute("BEGIN IMMEDIATE")
+    with foreign_writer(ledger):
         bus.publish(50)
         wait_until_told(busmon, "database is locked")
         assert busmon.counts() == bus.counted(150)
-        db.execute("COMMIT")
     wait_until_counted(busmon, bus, 200)

@@ -1,12 +1,9 @@
-"""What only raw SQL can do to a ledger: other programs, a long past, tables that are away."""
+"""Other programs that use the ledger's file."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-
-from busmon.ledger.batch import Observation, Series
-from busmon.ledger.ledger import Ledger
 
 
 @contextmanager
@@ -35,18 +32,7 @@ def foreign_reader(path: str | Path) -> Iterator[None]:
         db.execute("ROLLBACK")
 
 
-def past(ledger: Ledger, series: Series, hours: Mapping[int, int], last: float) -> None:
-    """Let so many messages have come in each hour (of Unix time), the last at `last`."""
-    ledger.record([Observation(series, series.topic, last)])
-    with ledger.write() as tables:
-        db = tables.hourly_sums._db  # noqa: SLF001 - to record them one by one takes minutes
-        (number,) = db.execute(
-            "SELECT series.id FROM series JOIN buses ON buses.id = bus"
-            " WHERE (name, topic, outcome, reason) = (?, ?, ?, ?)",
-            series,
-        ).fetchone()
-        db.executemany(
-            "INSERT INTO hours (hour, series, messages) VALUES (?, ?, ?)"
-            " ON CONFLICT (hour, series) DO UPDATE SET messages = excluded.messages",
-            [(hour, number, messages) for hour, messages in hours.items() if messages],
-        )
+def message_ids(path: str | Path) -> list[object]:
+    """Return the ids of all messages on record, in their stored form."""
+    with foreign(path) as db:
+        return [identity for (identity,) in db.execute("SELECT id FROM seen")]

@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from busmon.ledger.coverage import MAX_GAP_SECONDS, extend_coverage, is_covered
+from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger
 
 TAP = "tap:fedora"
@@ -13,10 +13,10 @@ T = 1_790_000_000.0
 
 def covered_by(signs: list[tuple[float, ...]], start: float, end: float, of: str = TAP) -> bool:
     """Signs of life: when, and since when all is known; all times in seconds after T."""
-    with closing(Ledger(":memory:")) as ledger, ledger.transaction() as db:
+    with closing(Ledger(":memory:")) as ledger, ledger.write() as tables:
         for sign in signs:
-            extend_coverage(db, TAP, *(T + seconds for seconds in sign))
-        return is_covered(db, of, T + start, T + end)
+            tables.coverage.extend(TAP, *(T + seconds for seconds in sign))
+        return tables.coverage.is_covered(of, T + start, T + end)
 
 
 EVERY_10_S: list[tuple[float, ...]] = [(float(second),) for second in range(0, 301, 10)]

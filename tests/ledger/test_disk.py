@@ -14,7 +14,8 @@ import pytest
 
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
-from tests.support.ledgers import NOW, counted, foreign, judged
+from tests.ledger.sql import foreign
+from tests.support.ledgers import NOW, counted, judged
 
 
 @pytest.fixture
@@ -191,10 +192,10 @@ def test_another_writer_stops_recording_but_not_reading(path: str, ledger: Ledge
 def test_a_failed_write_is_a_problem_until_one_succeeds(path: str, ledger: Ledger) -> None:
     with foreign(path) as db:
         db.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerWriteError), ledger.transaction():
+        with pytest.raises(LedgerWriteError), ledger.write():
             pass
         assert ledger.problem() == "ledger: database is locked"
-    with ledger.transaction():
+    with ledger.write():
         pass
     assert ledger.problem() is None
 

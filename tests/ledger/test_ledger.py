@@ -17,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from busmon.ledger.batch import Count, Observation, Series
-from busmon.ledger.ledger import HOURS_KEPT, Ledger
+from busmon.ledger.hourly import HOURS_KEPT
+from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import shown_id, stored_id
 from busmon.message import Outcome
-from tests.support.ledgers import HANDLED, NOW, counted, foreign, judged
+from tests.ledger.sql import foreign
+from tests.support.ledgers import HANDLED, NOW, counted, judged
 
 DAY = 86400.0
 GIB = 2**30

@@ -1,7 +1,6 @@
 """/metrics: what is exposed of the ledger, the connections and the batches."""
 
 import re
-import sqlite3
 import subprocess
 import threading
 import time
@@ -35,9 +34,11 @@ from busmon.silence.rates import WEEK
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
+from tests.ledger.past import past
+from tests.ledger.sql import foreign_writer
 from tests.support.brokers import wait_until
 from tests.support.brokers.redis import Redis
-from tests.support.ledgers import judged, past
+from tests.support.ledgers import judged
 from tests.support.sources import count
 from tests.support.threads import running
 
@@ -292,17 +293,16 @@ def test_pruned_messages_leave_the_record_and_are_counted(bench: Bench) -> None:
 
 
 def test_a_ledger_that_cannot_be_written_is_down_until_it_can(tmp_path: Path) -> None:
-    bench = Bench(str(tmp_path / "ledger.sqlite"))
-    foreign = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    path = tmp_path / "ledger.sqlite"
+    bench = Bench(str(path))
     assert bench.value("busmon_ledger_up") == 1
-    foreign.execute("ALTER TABLE seen RENAME TO away")
-    with pytest.raises(LedgerWriteError):
-        count(bench.monitor, [message("1")])
-    assert bench.value("busmon_ledger_up") == 0
-    foreign.execute("ALTER TABLE away RENAME TO seen")
+    with foreign_writer(path):
+        with pytest.raises(LedgerWriteError):
+            count(bench.monitor, [message("1")])
+        assert bench.value("busmon_ledger_up") == 0
+    assert bench.value("busmon_ledger_up") == 0  # until the next write
     count(bench.monitor, [message("1")])
     assert bench.value("busmon_ledger_up") == 1
-    foreign.close()
     bench.ledger.close()
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from busmon.ledger.coverage import is_covered
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.tasks import Task
+from busmon.ledger.values import Interval
 from busmon.observers.celery import PING, CeleryObserver
 from busmon.observers.celery_tasks import TaskEvents
 from busmon.observers.celery_workers import Workers
@@ -68,14 +69,13 @@ class Watch:
         usual = {"bus": "fedora", "broker": broker, "interval": 1}
         self.observer = CeleryObserver(Settings.model_validate(usual | settings), self.ledger)
 
-    def row(self, task: str) -> dict[str, Any]:
-        with self.ledger.transaction() as db:
-            found = db.execute("SELECT * FROM tasks WHERE id = ?", (task,))
-            columns = [column for column, *_ in found.description]
-            return dict(zip(columns, found.fetchone() or (), strict=False))
+    def task(self, task: str) -> Task | None:
+        with self.ledger.read() as tables:
+            return tables.tasks.get(task)
 
-    def state(self, task: str) -> object:
-        return self.row(task).get("state")
+    def state(self, task: str) -> str | None:
+        found = self.task(task)
+        return found and found.state
 
     def wait_for(self, state: str, *tasks: str) -> None:
         for task in tasks:
@@ -95,10 +95,9 @@ class Watch:
         labels = {"event": event, "task": PROCESS_MESSAGE}
         return self.value("busmon_celery_task_events_total", **labels)
 
-    def intervals(self) -> list[tuple[int, int]]:
-        with self.ledger.transaction() as db:
-            rows = db.execute("SELECT since, until FROM observed WHERE observer = ?", (NAME,))
-            return rows.fetchall()
+    def intervals(self) -> list[Interval]:
+        with self.ledger.read() as tables:
+            return tables.coverage.intervals(NAME)
 
 
 @contextmanager
@@ -112,18 +111,18 @@ def watching(path: Path, broker: Redis, **settings: Any) -> Iterator[Watch]:
 
 def test_what_becomes_of_tasks_is_counted(tmp_path: Path, broker: Redis) -> None:
     with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker, "-E"):
-        before = time.time() * 1000
+        before = time.time() - 0.001
         good, bad, again = (publish(broker, do) for do in ("succeed", "fail", "retry"))
         other = publish(broker, "", name=OTHER)
         watch.wait_for("succeeded", good, again)
         watch.wait_for("failed", bad)
-        row = watch.row(good)
-        assert row.keys() >= {"name", "retries"}
-        assert (row["name"], row["retries"]) == (PROCESS_MESSAGE, 0)
-        times = [row[f"{event}_at"] for event in ("received", "started", "finished")]
-        assert before <= times[0] <= times[1] <= times[2] <= time.time() * 1000
-        assert watch.row(again)["retries"] == 1
-        assert watch.row(other) == {}
+        done, retried = watch.task(good), watch.task(again)
+        assert done
+        assert (done.name, done.retries) == (PROCESS_MESSAGE, 0)
+        assert before <= done.received_at <= done.started_at <= done.finished_at <= time.time()
+        assert retried
+        assert retried.retries == 1
+        assert watch.task(other) is None
         counts = {e: watch.counted(e) for e in ("started", "retried", "succeeded", "failed")}
         assert counts == {"started": 4, "retried": 1, "succeeded": 2, "failed": 1}
         wait_until(watch.intervals, what="the observer to have seen")
@@ -141,7 +140,7 @@ def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
         wait_until(lambda: watch.waiting() == 4, what="the tasks of all priorities")
         seen_until = watch.intervals()[-1][1]
         wait_until(lambda: watch.intervals()[-1][1] > seen_until, what="an observer that sees on")
-        assert [watch.row(task) for task in tasks] == [{}] * 4  # no event is a fact now
+        assert [watch.task(task) for task in tasks] == [None] * 4  # no event is a fact now
         with worker(tmp_path, broker, "-E"):
             watch.wait_for("succeeded", *tasks)
             wait_until(lambda: watch.waiting() == 0, what="an empty queue")
@@ -176,8 +175,8 @@ def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
 
         watch.wait_for("succeeded", publish(broker, "succeed"))
         wait_until(lambda: len(watch.intervals()) == 2, what="a new interval")
-        with watch.ledger.transaction() as db:
-            assert not is_covered(db, NAME, lost - 0.1, time.time())
+        with watch.ledger.read() as tables:
+            assert not tables.coverage.is_covered(NAME, lost - 0.1, time.time())
     told = [r.getMessage() for r in caplog.records if r.name.startswith("busmon")]
     assert len(told) == 2
     assert told[0].startswith(f"{NAME}: ConnectionError: ")
@@ -192,7 +191,7 @@ def test_a_worker_without_events_gives_no_data(
         tasks = [publish(broker, "succeed") for _ in range(3)]
         wait_until(lambda: not watch.observer.up(), what="the worker to be found out")
         assert watch.intervals() == []
-        assert [watch.row(task) for task in tasks] == [{}] * 3
+        assert [watch.task(task) for task in tasks] == [None] * 3
         assert "sends no events of tasks: start it with -E" in caplog.text
         assert watch.waiting() is not None
 
@@ -297,12 +296,12 @@ def test_the_newest_event_gives_the_state_and_success_is_final(
     events = TaskEvents(["mine"])
     for number, kind in enumerate(kinds.split()):
         events.add(event(kind, name="mine"), number)
-    with ledger.transaction() as db:
-        events.write(db)
-        rows = db.execute("SELECT state, retries, finished_at FROM tasks").fetchall()
-    found, tries, finished = rows[0] if rows else (None, None, None)
-    assert (found, tries) == (state, retries)
-    assert (finished is not None) == (state in ("succeeded", "failed"))
+    with ledger.write() as tables:
+        events.write(tables.tasks)
+        found = tables.tasks.get("1")
+    assert (found and found.state, found and found.retries) == (state, retries)
+    finished = found and found.finished_at is not None
+    assert bool(finished) == (state in ("succeeded", "failed"))
     ledger.close()
 
 

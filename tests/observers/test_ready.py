@@ -10,9 +10,8 @@ from typing import ClassVar
 
 import pytest
 
-from busmon.ledger.coverage import is_covered
 from busmon.ledger.ledger import Ledger
-from busmon.observers.ready import Answer, ReadyObserver, Unanswered, ask, note_totals, parse
+from busmon.observers.ready import Answer, ReadyObserver, Unanswered, ask, increases, parse
 from busmon.settings.audit import ReadyPoll
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until
@@ -139,10 +138,11 @@ def test_totals_continue_when_the_listener_restarted(
     answers: list[tuple[int, int]], expected: tuple[int, ...]
 ) -> None:
     ledger = Ledger(":memory:")
-    with ledger.transaction() as db:
+    with ledger.write() as tables:
         for answer in answers:
-            note_totals(db, "fedora", totals(*answer))
-        found = dict(db.execute("SELECT state, total FROM listener"))
+            grown = increases(tables.listener.last("fedora"), totals(*answer))
+            tables.listener.add("fedora", grown)
+        found = tables.listener.totals("fedora")
     assert (found["received"], found["processed"], found["restarts"]) == expected
     ledger.close()
 
@@ -245,10 +245,9 @@ def test_a_poll_without_an_answer_is_no_coverage(
 ) -> None:
     with watching(":memory:", f"{garbage}/error") as watch:
         wait_until(lambda: "status 500" in caplog.text, what="a look")
-        with watch.ledger.transaction() as db:
-            assert db.execute("SELECT count(*) FROM observed").fetchone() == (0,)
+        with watch.ledger.read() as tables:
+            assert tables.coverage.intervals("ready:fedora") == []
     with watching(":memory:", f"{garbage}/good") as watch:
         wait_until(watch.observer.up, what="an answer")
-        with watch.ledger.transaction() as db:
-            ((since, until),) = db.execute("SELECT since, until FROM observed").fetchall()
-            assert is_covered(db, "ready:fedora", since / 1000, until / 1000)
+        with watch.ledger.read() as tables:
+            assert len(tables.coverage.intervals("ready:fedora")) == 1

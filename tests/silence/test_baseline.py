@@ -35,11 +35,11 @@ from busmon.silence.rates import LEARNED, WEEK, Hour, Rates, is_weekend, learn_r
 from busmon.silence.watcher import USUAL, SilenceWatcher, Topic
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.base import ConnectionState
+from tests.ledger.past import past
 from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
-from tests.support.ledgers import past
 
 MONDAY = 1_790_553_600  # 28 September 2026, 0:00 UTC
 FIRST = MONDAY // 3600  # hour
@@ -390,8 +390,8 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
         bench.receive("topic", last + wait)
         bench.watch.refresh()
         bench.watch.learn(last + wait)
-        with bench.ledger.transaction() as db:
-            rows = dict(db.execute("SELECT day, expected FROM pauses").fetchall())
+        with bench.ledger.read() as tables:
+            rows = {pause.day: pause.expected for pause in tables.pauses.all()}
         assert rows[int((last + wait) // DAY)] == pytest.approx(expected, rel=0.15)
     bench.ledger.close()
 

@@ -3,13 +3,13 @@
 import os
 import random
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import NamedTuple
 from urllib.request import urlopen
 
+from tests.ledger.sql import foreign_reader, foreign_writer
 from tests.soak.stage import Stage
 from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
@@ -62,23 +62,6 @@ def disk_full(stage: Stage, _: random.Random) -> Iterator[None]:
     stage.busmon.limit_files(4096)
     yield
     stage.busmon.limit_files("unlimited")
-
-
-@contextmanager
-def foreign_writer(stage: Stage, _: random.Random) -> Iterator[None]:
-    with closing(sqlite3.connect(stage.ledger, isolation_level=None, timeout=60)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        yield
-        db.execute("ROLLBACK")
-
-
-@contextmanager
-def foreign_reader(stage: Stage, _: random.Random) -> Iterator[None]:
-    with closing(sqlite3.connect(stage.ledger, isolation_level=None, timeout=60)) as db:
-        db.execute("BEGIN")
-        db.execute("SELECT count(*) FROM seen").fetchone()
-        yield
-        db.execute("ROLLBACK")
 
 
 @contextmanager
@@ -239,8 +222,8 @@ FAULTS = [
     Fault("busmon suspended", "busmon", suspended, (1, 20)),
     Fault("busmon suspended for long", "busmon", suspended, (60, 120), alone=True),
     Fault("disk full", "busmon", disk_full, (1, 15)),
-    Fault("foreign writer", "busmon", foreign_writer, (1, 15)),
-    Fault("foreign reader", "reader", foreign_reader, (1, 20)),
+    Fault("foreign writer", "busmon", lambda stage, _: foreign_writer(stage.ledger), (1, 15)),
+    Fault("foreign reader", "reader", lambda stage, _: foreign_reader(stage.ledger), (1, 20)),
     Fault("scrape storm", "web", scrape_storm, (5, 15)),
     Fault("RabbitMQ killed", "broker", rabbitmq_killed, (0, 10)),
     Fault("RabbitMQ restarted", "broker", rabbitmq_restarted, (0, 10)),

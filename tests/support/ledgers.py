@@ -6,10 +6,10 @@ now on (-1: any). The first two are answered by one line.
 """
 
 import resource
-import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from busmon.ledger.batch import Observation, Series
@@ -29,26 +29,15 @@ def counted(ledger: Ledger) -> int:
     return sum(tally.messages for tally in ledger.counts().values())
 
 
-def past(ledger: Ledger, series: Series, hours: Mapping[int, int], last: float) -> None:
-    """Let so many messages have come in each hour (of Unix time), the last at `last`."""
-    ledger.record([Observation(series, series.topic, last)])
-    with ledger.transaction() as db:
-        (number,) = db.execute(
-            "SELECT series.id FROM series JOIN buses ON buses.id = bus"
-            " WHERE (name, topic, outcome, reason) = (?, ?, ?, ?)",
-            series,
-        ).fetchone()
-        db.executemany(
-            "INSERT OR REPLACE INTO hours VALUES (?, ?, ?)",
-            [(hour, number, messages) for hour, messages in hours.items() if messages],
-        )
-
-
 @contextmanager
-def foreign(path: str) -> Iterator[sqlite3.Connection]:
-    """Somebody else's connection to the ledger's file."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        yield db
+def unwritable(path: str | Path) -> Iterator[None]:
+    """While this lasts nothing can be written: one of the ledger's files is elsewhere."""
+    lock = Path(f"{path}.lock")
+    elsewhere = lock.rename(f"{lock}.elsewhere")
+    try:
+        yield
+    finally:
+        elsewhere.rename(lock)
 
 
 def main() -> None:

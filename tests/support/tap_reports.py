@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.tap_reports import TapReport
 from busmon.observers.base import ObserverMetrics
 from busmon.observers.tap import REFUSALS, TapObserver
 from busmon.settings.models import Web
@@ -55,9 +56,9 @@ class Bench:
         answer = ask(self.app, "/v1/reports", "POST", body=body, **usual | environ)
         return int(answer.status[:3]), answer.body.decode()
 
-    def stored(self) -> list[tuple[object, ...]]:
-        with self.ledger.transaction() as db:
-            return db.execute("SELECT id, topic, state, task, reported_at FROM reports").fetchall()
+    def stored(self) -> list[TapReport]:
+        with self.ledger.read() as tables:
+            return tables.tap_reports.of("fedora")
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)

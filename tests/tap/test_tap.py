@@ -2,16 +2,15 @@
 
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
+from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.values import Interval
 from tests.support.brokers import Server, wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import Redis
@@ -25,9 +24,8 @@ TOPIC = "org.fedoraproject.prod.copr.build.end"
 
 def reports(directory: Path) -> dict[str, tuple[str, str | None]]:
     """Return state and task by message id, as busmon's ledger has them."""
-    with closing(sqlite3.connect(directory / "ledger.sqlite")) as db:
-        rows = db.execute("SELECT id, state, task FROM reports").fetchall()
-    return {str(UUID(bytes=identity)): (state, task) for identity, state, task in rows}
+    with open_read_only(str(directory / "ledger.sqlite")) as tables:
+        return {known.id: (known.state, known.task) for known in tables.tap_reports.of("fedora")}
 
 
 def told(ids: Sequence[str], what: Sequence[str]) -> dict[str, tuple[str, str | None]]:
@@ -124,10 +122,10 @@ def test_a_killed_listener_leaves_a_time_without_data(
     assert first[1] < second[0]
 
 
-def covered(directory: Path) -> list[tuple[int, int]]:
-    """Return the intervals, in ms, in which busmon knows all that the tap saw."""
-    with closing(sqlite3.connect(directory / "ledger.sqlite")) as db:
-        return db.execute("SELECT since, until FROM observed ORDER BY since").fetchall()
+def covered(directory: Path) -> list[Interval]:
+    """Return the intervals in which busmon knows all that the tap saw."""
+    with open_read_only(str(directory / "ledger.sqlite")) as tables:
+        return tables.coverage.intervals("tap:fedora")
 
 
 def test_a_wrong_token_is_logged_once_and_the_listener_continues(

@@ -1,10 +1,11 @@
-"""A ledger with a long past: rows by the million, made without counting a message."""
+"""A ledger with a long past, made in seconds: rows by the million, and hourly sums of months."""
 
-import sqlite3
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
 
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
+from tests.ledger.sql import foreign
 from tests.support.ledgers import judged
 
 BUS = "past"
@@ -31,7 +32,7 @@ def with_past(
     step = RANGE // rows
     stride = STRIDE if scattered else 1
     times = {"since": int(since * 1000), "step": int((until - since) * 1000 / rows)}
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+    with foreign(path) as db:
         db.create_function("id", 1, lambda n: (n * stride % rows * step).to_bytes(16, "big"))
         db.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000"
@@ -39,3 +40,20 @@ def with_past(
         db.execute(FILL, {"rows": rows} | times)
         db.execute("PRAGMA journal_mode = WAL")
     return path
+
+
+def past(ledger: Ledger, series: Series, hours: Mapping[int, int], last: float) -> None:
+    """Let so many messages have come in each hour (of Unix time), the last at `last`."""
+    ledger.record([Observation(series, series.topic, last)])
+    with ledger.write() as tables:
+        db = tables.hourly_sums._db  # noqa: SLF001 - to record them one by one takes minutes
+        (number,) = db.execute(
+            "SELECT series.id FROM series JOIN buses ON buses.id = bus"
+            " WHERE (name, topic, outcome, reason) = (?, ?, ?, ?)",
+            series,
+        ).fetchone()
+        db.executemany(
+            "INSERT INTO hours (hour, series, messages) VALUES (?, ?, ?)"
+            " ON CONFLICT (hour, series) DO UPDATE SET messages = excluded.messages",
+            [(hour, number, messages) for hour, messages in hours.items() if messages],
+        )

@@ -2,7 +2,7 @@ import time
 from pathlib import Path
 
 from busmon.ledger.ledger import Ledger
-from tests.bench.rows import with_past
+from tests.ledger.past import with_past
 from tests.support.ledgers import counted, judged
 
 
