@@ -15,6 +15,8 @@ from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.windows import Place, Totals, WindowRow
+from busmon.message import Stage
 from busmon.settings.audit import Audit
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import Busmon
@@ -224,8 +226,11 @@ def test_unconfirmed_messages_are_listed_on_request(past: Past) -> None:
 
 
 def test_what_is_missing_by_numbers_is_listed_without_ids(past: Past) -> None:
-    past.insert("windows", past.start, past.start + 4, 1, "", "listener", 7, 3, 0, 0, 0)
-    past.insert("windows", past.start + 4, past.start + 8, 1, "", "listener", 9, 0, 0, 0, 0)
+    place = Place("fedora", "", Stage.LISTENER)
+    totals = [Totals(messages=7, missing=3), Totals(messages=9)]
+    with past.ledger.write() as tables:
+        for start, of in zip((past.start, past.start + 4), totals, strict=True):
+            tables.windows.add([WindowRow(start, start + 4, place, of, exact=False)])
     text = run("gaps", "--ledger", past.path, status=1)
     assert "UTC  fedora  listener  at least 3 missing, by numbers\n    which ones is not" in text
     assert "\n3 messages missing since " in text
@@ -291,7 +296,10 @@ def test_trace_shows_each_stage(past: Past) -> None:
     past.see(IDS[1], after=1, handled=False)
     past.report(IDS[2])
     start = past.start
-    past.insert("tasks", f"task-of-{IDS[0]}", "t", "failed", start + 2, start + 3, start + 4, 2)
+    with past.ledger.write() as tables:
+        tables.tasks.receive(f"task-of-{IDS[0]}", "t", start + 2)
+        for state in ("started", "retried", "started", "retried", "started", "failed"):
+            tables.tasks.change(f"task-of-{IDS[0]}", state, start + 3)
     first, second, third = (run("trace", one, "--ledger", past.path) for one in IDS[:3])
     assert f"  topic     {TOPIC}\n" in first
     assert "UTC, 0.250 s after it was sent\n  judged    handled\n" in first
