@@ -63,7 +63,7 @@ Watch = TypeVar("Watch", bound=Observer)
 class VerdictWatcher:
     """Looks at the parts of a service, from a thread of its own. Any thread may ask."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one for each part that it looks at
         self,
         audit: Audit,
         ledger: Ledger,

@@ -101,7 +101,7 @@ class Section(BaseModel):
         ]
 
     @classmethod
-    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - for subclasses
         """Yield setting and problem where the settings given do not go together."""
         yield from ()
 

@@ -47,7 +47,7 @@ class Bus(Section):
         """Return whether busmon surely receives the same messages as the listener."""
         return False
 
-    def reconsume_command(self, message_id: str) -> str | None:
+    def reconsume_command(self, message_id: str) -> str | None:  # noqa: ARG002 - for AMQP
         """Return the command with which the listener consumes a message again.
 
         None if no archive has the messages of the bus.

@@ -149,7 +149,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._deadlines.pop(request, None)
         super().close_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's
         log.debug("%s: connection lost", client_address[0], exc_info=True)
 
 

@@ -60,7 +60,7 @@ class Server:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         *,
-        ready: Callable[["Server"], bool] = lambda server: True,
+        ready: Callable[["Server"], bool] = lambda _: True,
         seconds: float = 60,
     ) -> None:
         self.argv = [str(word) for word in argv]
