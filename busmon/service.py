@@ -26,9 +26,11 @@ from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Source
 from busmon.threads import ThreadDied, Threads
-from busmon.web.app import Endpoint, make_app, problems
+from busmon.web.app import make_app
+from busmon.web.health import problems
+from busmon.web.http import View
 from busmon.web.page import render
-from busmon.web.reports import reports_endpoint
+from busmon.web.reports import reports_view
 from busmon.web.server import WebServer
 
 STOP_TIMEOUT = 3.5  # seconds to finish the batches; with it the process ends within 5 s
@@ -95,8 +97,7 @@ def build_service(
         return problems(connections, ledger, threads)
 
     def page() -> str:
-        now, verdict = time.time(), verdicts.verdict()
-        return render(connections, ledger.counts(), not_ready(), __version__, now, verdict)
+        return render(connections, ledger.counts(), not_ready(), verdicts.verdict(), time.time())
 
     registry = make_registry(
         metrics,
@@ -105,7 +106,7 @@ def build_service(
         auditor,
         verdicts,
     )
-    own = _own_endpoints(config.audit, observers)
+    own = _own_views(config.audit, observers)
     app = make_app(config.web, registry, not_ready, page, own, lambda: verdicts.verdict()._asdict())
     web = WebServer(config.web, app)
 
@@ -121,13 +122,13 @@ def build_service(
     return Service(ledger, threads, web)
 
 
-def _own_endpoints(settings: Audit, observers: Sequence[Observer]) -> dict[str, Endpoint]:
-    """Return the endpoints that check method and credentials themselves."""
+def _own_views(settings: Audit, observers: Sequence[Observer]) -> dict[str, View]:
+    """Return the views that check method and credentials themselves."""
     if settings.reports is None:
         return {}
     token = settings.reports.token.get_secret_value()
     taps = [observer for observer in observers if isinstance(observer, TapObserver)]
-    return {"/v1/reports": reports_endpoint(taps[0], token)}
+    return {"/v1/reports": reports_view(taps[0], token)}
 
 
 def _receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> None:

@@ -1,14 +1,15 @@
-"""The landing page: what a person who opens the address in a browser sees."""
+"""The page: the verdict and its evidence, and a line for each bus."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from html import escape
 
+from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Count, Series
 from busmon.message import Outcome
 from busmon.sources.base import ConnectionState
+from busmon.text import format_duration, format_time
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -37,7 +38,7 @@ th {{ font-weight: 600 }}
 </head>
 <body>
 <h1>busmon <small>{version}</small></h1>
-<p>Counts every message of these buses, and by what becomes of it at their listener.</p>
+<p>Counts every message of these buses, and what becomes of it at their listener.</p>
 {problems}
 <p class="{kind}">{verdict}</p>
 <ul>
@@ -69,53 +70,48 @@ VERDICTS = {
 
 def render(
     connections: Mapping[str, ConnectionState],
-    tallies: Mapping[Series, Count],
+    counts: Mapping[Series, Count],
     problems: Iterable[str],
-    version: str,
+    verdict: Verdict,
     now: float,
-    fault: Verdict,
 ) -> str:
     """Return the page as HTML. `problems` are the lines of /ready; `now` is Unix time."""
-    counts: Counter[tuple[str, str]] = Counter()
+    messages: Counter[tuple[str, str]] = Counter()
     newest: dict[str, float] = {}
-    for series, tally in tallies.items():
-        counts[series.bus, series.outcome] += tally.messages
-        if tally.messages and tally.last_received is not None:
-            newest[series.bus] = max(tally.last_received, newest.get(series.bus, 0.0))
+    for series, count in counts.items():
+        messages[series.bus, series.outcome] += count.messages
+        if count.messages and count.last_received is not None:
+            newest[series.bus] = max(count.last_received, newest.get(series.bus, 0.0))
     rows = (
-        _row(bus, connection, [counts[bus, outcome] for outcome in Outcome], newest.get(bus), now)
+        _row(bus, connection, [messages[bus, outcome] for outcome in Outcome], newest.get(bus), now)
         for bus, connection in connections.items()
     )
-    wrong = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
+    not_ready = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
     return PAGE.format(
-        title="not ready" if wrong else "ready",
-        version=escape(version),
-        problems=wrong,
-        kind="good" if fault.kind is FaultKind.NONE else "bad",
-        verdict=VERDICTS[fault.kind],
-        evidence="\n".join(f"<li>{escape(line)}</li>" for line in fault.evidence),
+        title="not ready" if not_ready else "ready",
+        version=escape(__version__),
+        problems=not_ready,
+        kind="good" if verdict.kind is FaultKind.NONE else "bad",
+        verdict=VERDICTS[verdict.kind],
+        evidence="\n".join(f"<li>{escape(line)}</li>" for line in verdict.evidence),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
         rows="\n".join(rows),
     )
 
 
 def _row(
-    bus: str, connection: ConnectionState, counts: Iterable[int], newest: float | None, now: float
+    bus: str, connection: ConnectionState, messages: Iterable[int], newest: float | None, now: float
 ) -> str:
     kind, state = ("good", "connected") if connection.connected else ("bad", "not connected")
-    numbers = "".join(f'<td class="number">{count:,}</td>' for count in counts)
+    numbers = "".join(f'<td class="number">{number:,}</td>' for number in messages)
     return (
         f'<tr><th>{escape(bus)}</th><td class="{kind}">{state}</td>{numbers}'
         f"{_age(newest, now)}</tr>"
     )
 
 
-def _age(moment: float | None, now: float) -> str:
-    if moment is None:
+def _age(newest: float | None, now: float) -> str:
+    if newest is None:
         return '<td class="number">none yet</td>'
-    exact = datetime.fromtimestamp(moment, UTC).isoformat(" ", "seconds")
-    seconds = max(0, int(now - moment))
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f'<td class="number" title="{exact}">{seconds // size} {unit} ago</td>'
-    return f'<td class="number" title="{exact}">{seconds} s ago</td>'
+    age = format_duration(now - newest)
+    return f'<td class="number" title="{format_time(newest)}">{age} ago</td>'

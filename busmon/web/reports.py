@@ -1,6 +1,5 @@
-"""POST /v1/reports: the way in for the tap, and for nobody else."""
+"""POST /v1/reports: takes the reports of the tap in the listener's process."""
 
-import hmac
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -8,40 +7,38 @@ from wsgiref.types import InputStream, WSGIEnvironment
 
 from busmon.ledger.ledger import LedgerWriteError
 from busmon.observers.tap import Malformed, TapObserver, parse
-from busmon.web.app import Endpoint, Response
+from busmon.web.http import Header, Response, View, is_authorized, text
 
-MAX_REQUEST_BYTES = 1024 * 1024  # bytes
+MAX_REQUEST_BYTES = 1024 * 1024
 
 
 class _Refused(Exception):
-    """The request is not taken: the reason that is counted, the status and a text of it."""
+    """The request is refused, for a reason that is counted."""
 
     def __init__(
-        self, reason: str, status: HTTPStatus, text: str = "", *headers: tuple[str, str]
+        self, reason: str, status: HTTPStatus, content: str = "", *headers: Header
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.response = Response(status, f"{text or status.phrase}\n".encode(), headers=headers)
+        self.response = text(status, content, *headers)
 
 
-def reports_endpoint(
-    inbox: TapObserver, token: str, clock: Callable[[], float] = time.time
-) -> Endpoint:
-    """Return what answers any request to /v1/reports."""
-    expected = token.encode()
+def reports_view(tap: TapObserver, token: str, clock: Callable[[], float] = time.time) -> View:
+    """Return the view, which checks method and token itself. `token` is what the tap has."""
+    credentials = token.encode()
 
-    def endpoint(environ: WSGIEnvironment) -> Response:
+    def reports(environ: WSGIEnvironment) -> Response:
         try:
-            _accept(inbox, _content(environ, expected), clock())
+            _take(tap, _content(environ, credentials), clock())
         except _Refused as refused:
-            inbox.refuse(refused.reason)
+            tap.refuse(refused.reason)
             return refused.response
-        return Response(HTTPStatus.OK, b"taken\n")
+        return text(HTTPStatus.OK, "taken")
 
-    return endpoint
+    return reports
 
 
-def _content(environ: WSGIEnvironment, expected: bytes) -> bytes:
+def _content(environ: WSGIEnvironment, credentials: bytes) -> bytes:
     if environ["REQUEST_METHOD"] != "POST":
         raise _Refused("method", HTTPStatus.METHOD_NOT_ALLOWED, "", ("Allow", "POST"))
     length = environ.get("CONTENT_LENGTH") or ""
@@ -50,10 +47,8 @@ def _content(environ: WSGIEnvironment, expected: bytes) -> bytes:
     if len(length) > 9 or int(length) > MAX_REQUEST_BYTES:
         raise _Refused("size", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     body = environ["wsgi.input"]
-    scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), expected)
-    if not same or scheme.lower() != "bearer":
-        _pass_over(body, int(length))
+    if not is_authorized(environ, "bearer", credentials):
+        _discard(body, int(length))
         challenge = ("WWW-Authenticate", 'Bearer realm="busmon reports"')
         raise _Refused("token", HTTPStatus.UNAUTHORIZED, "", challenge)
     content: bytes = body.read(int(length))
@@ -64,20 +59,20 @@ def _content(environ: WSGIEnvironment, expected: bytes) -> bytes:
     return content
 
 
-def _pass_over(body: InputStream, left: int) -> None:
-    """Read what is refused and keep none of it: a client that can't write on reads no answer."""
+def _discard(body: InputStream, left: int) -> None:
+    """Read the body and keep nothing of it: a client reads the answer only after it has sent."""
     while left > 0 and (part := body.read(min(left, 65536))):
         left -= len(part)
 
 
-def _accept(inbox: TapObserver, content: bytes, now: float) -> None:
+def _take(tap: TapObserver, content: bytes, now: float) -> None:
     try:
         batch = parse(content)
     except Malformed as error:
         raise _Refused("malformed", HTTPStatus.BAD_REQUEST, f"malformed: {error}") from error
-    if batch.bus != inbox.bus:
-        raise _Refused("bus", HTTPStatus.FORBIDDEN, f"takes reports for bus {inbox.bus} only")
+    if batch.bus != tap.bus:
+        raise _Refused("bus", HTTPStatus.FORBIDDEN, f"takes reports for bus {tap.bus} only")
     try:
-        inbox.take(batch, now)
+        tap.take(batch, now)
     except LedgerWriteError as error:
         raise _Refused("ledger", HTTPStatus.SERVICE_UNAVAILABLE) from error

@@ -11,7 +11,7 @@ from busmon.observers.base import ObserverMetrics
 from busmon.observers.tap import REFUSALS, TapObserver
 from busmon.settings.models import Web
 from busmon.web.app import make_app
-from busmon.web.reports import reports_endpoint
+from busmon.web.reports import reports_view
 from tests.support.wsgi import ask
 
 TOKEN = "s3cret-of-the-tap"
@@ -40,8 +40,8 @@ class Bench:
         self.now, self.monotonic = NOW, 0.0
         self.ledger = Ledger(path)
         self.inbox = TapObserver(self.ledger, "fedora", lambda: self.monotonic)
-        endpoint = reports_endpoint(self.inbox, TOKEN, lambda: self.now)
-        self.app = make_app(Web(), CollectorRegistry(), list, str, own={"/v1/reports": endpoint})
+        view = reports_view(self.inbox, TOKEN, lambda: self.now)
+        self.app = make_app(Web(), CollectorRegistry(), list, str, own={"/v1/reports": view})
         self.registry = CollectorRegistry()
         self.registry.register(ObserverMetrics([self.inbox]))
 

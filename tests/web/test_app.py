@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from pydantic import SecretStr
 
+from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger
@@ -19,7 +20,8 @@ from busmon.metrics.collector import Metrics, make_registry
 from busmon.settings.models import Web
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
-from busmon.web.app import make_app, problems
+from busmon.web.app import make_app
+from busmon.web.health import problems
 from busmon.web.page import render
 from tests.support.ledgers import judged
 from tests.support.wsgi import ask
@@ -269,20 +271,20 @@ def test_the_page_shows_each_bus_with_its_counts() -> None:
         Series("fedora", "b", "handled", ""): Count(1000, NOW - 7300),
         Series("fedora", "b", "ignored", "x"): Count(0, None),
     }
-    page = render(connections, tallies, ["centos: not connected yet"], "1.2.3", NOW, WELL)
+    page = render(connections, tallies, ["centos: not connected yet"], WELL, NOW)
     assert "<title>busmon: not ready</title>" in page
-    for expected in ("1.2.3", "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
+    for expected in (__version__, "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
         assert expected in page
     connections["centos"].up()
-    assert "<title>busmon: ready</title>" in render(connections, tallies, [], "1.2.3", NOW, WELL)
+    assert "<title>busmon: ready</title>" in render(connections, tallies, [], WELL, NOW)
 
 
 def test_the_page_shows_whose_fault_it_is_and_why() -> None:
-    page = render({"fedora": ConnectionState()}, {}, [], "1.2.3", NOW, WELL)
+    page = render({"fedora": ConnectionState()}, {}, [], WELL, NOW)
     assert '<p class="good">All is well</p>' in page
     assert "<li>fedora: connected</li>" in page
     fault = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "beside that"))
-    page = render({"fedora": ConnectionState()}, {}, [], "1.2.3", NOW, fault)
+    page = render({"fedora": ConnectionState()}, {}, [], fault, NOW)
     assert '<p class="bad">Fault: the listener</p>' in page
     assert "<li>it is down</li>\n<li>beside that</li>" in page
 
@@ -292,24 +294,21 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
 )
 def test_the_page_shows_how_old_the_newest_message_is(age: float, told: str) -> None:
     tallies = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
-    assert f">{told} ago<" in render({"fedora": ConnectionState()}, tallies, [], "1.2.3", NOW, WELL)
+    assert f">{told} ago<" in render({"fedora": ConnectionState()}, tallies, [], WELL, NOW)
 
 
 def test_the_page_escapes_whatever_it_shows() -> None:
     evil = "<script>alert('x')</script>{0}&\""
-    page = render(
-        {evil: ConnectionState()}, {}, [evil], evil, NOW, Verdict(FaultKind.BUS, "", (evil,))
-    )
+    verdict = Verdict(FaultKind.BUS, "", (evil,))
+    page = render({evil: ConnectionState()}, {}, [evil], verdict, NOW)
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 4
+    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 3
 
 
 def test_the_page_is_sent_as_html_that_loads_nothing() -> None:
     ledger = Ledger(":memory:")
     ledger.record(judged(1, at=NOW))
-    app = make(
-        page=lambda: render({"fedora": ConnectionState()}, ledger.counts(), [], "1.2.3", NOW, WELL)
-    )
+    app = make(page=lambda: render({"fedora": ConnectionState()}, ledger.counts(), [], WELL, NOW))
     answer = ask(app, "/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

@@ -104,7 +104,7 @@ def test_a_client_that_says_nothing_stops_no_other_and_is_ended(
     settings = settings or tls_settings(certificates)
     client = certificates.trusting() if settings.certificate else None
     with (
-        serving(settings, longest=0.5) as server,
+        serving(settings, max_seconds=0.5) as server,
         socket.create_connection(address(server), timeout=30) as silent,
         socket.create_connection(address(server), timeout=30) as slow,
     ):
@@ -124,7 +124,7 @@ def test_a_client_that_reads_nothing_is_ended() -> None:
         finally:
             left.set()
 
-    server = WebServer(Web(listen="127.0.0.1:0"), endless, longest=0.5)
+    server = WebServer(Web(listen="127.0.0.1:0"), endless, max_seconds=0.5)
     with running(server.run), socket.create_connection(address(server), timeout=30) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(1) == b"H"
@@ -132,7 +132,7 @@ def test_a_client_that_reads_nothing_is_ended() -> None:
 
 
 def test_of_too_many_connections_the_oldest_is_ended() -> None:
-    with serving(Web(listen="127.0.0.1:0"), longest=60, most=3) as server:
+    with serving(Web(listen="127.0.0.1:0"), max_seconds=60, max_connections=3) as server:
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(4)]
         assert clients[0].recv(1) == b""
         assert get(server, "/live").text == "live\n"
@@ -144,7 +144,7 @@ def test_of_too_many_connections_the_oldest_is_ended() -> None:
 
 
 def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
-    with serving(Web(listen="127.0.0.1:0"), longest=60) as server:
+    with serving(Web(listen="127.0.0.1:0"), max_seconds=60) as server:
         host, port = address(server)
         client = socket.create_connection((host, port), timeout=30)
         get(server, "/live")

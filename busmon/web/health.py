@@ -1,0 +1,40 @@
+"""The health checks: /live, and /ready, which says why busmon is not ready."""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from wsgiref.types import WSGIEnvironment
+
+from busmon.ledger.ledger import Ledger
+from busmon.sources.base import ConnectionState
+from busmon.text import printable
+from busmon.threads import Threads
+from busmon.web.http import Response, View, text
+
+
+def problems(
+    connections: Mapping[str, ConnectionState], ledger: Ledger, threads: Threads
+) -> list[str]:
+    """Return a line for each reason for which busmon is not ready."""
+    lines = [
+        f"{bus}: {problem}"
+        for bus, connection in connections.items()
+        if (problem := connection.problem())
+    ]
+    return [*lines, *filter(None, (ledger.problem(), threads.problem()))]
+
+
+def live(_environ: WSGIEnvironment) -> Response:
+    """Answer that the process answers."""
+    return text(HTTPStatus.OK, "live")
+
+
+def ready_view(problems: Callable[[], list[str]]) -> View:
+    """Return the view: status 200, or 503 and a line for each problem."""
+
+    def ready(_environ: WSGIEnvironment) -> Response:
+        lines = [printable(problem) for problem in problems()]
+        if not lines:
+            return text(HTTPStatus.OK, "ready")
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(lines))
+
+    return ready

@@ -1,0 +1,44 @@
+"""GET /metrics: the registry in Prometheus's text format or OpenMetrics, as the client asks."""
+
+import gzip
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+from wsgiref.types import WSGIEnvironment
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from busmon.web.http import Response, View
+
+
+def metrics_view(registry: CollectorRegistry) -> View:
+    """Return the view; `name[]` in the query selects metrics."""
+
+    def metrics(environ: WSGIEnvironment) -> Response:
+        encode, content_type = _encoder(environ.get("HTTP_ACCEPT", ""))
+        names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]")
+        body = encode(registry.restricted_registry(names) if names else registry)
+        if not _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
+            return Response(HTTPStatus.OK, body, content_type)
+        packed = gzip.compress(body, compresslevel=6)
+        return Response(HTTPStatus.OK, packed, content_type, (("Content-Encoding", "gzip"),))
+
+    return metrics
+
+
+def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    try:
+        return choose_encoder(" ".join(accept.split()))  # on one line: it may be echoed
+    except TypeError:  # raised for a version that is not a number
+        return choose_encoder("")
+
+
+def _accepts_gzip(accept_encoding: str) -> bool:
+    for item in accept_encoding.lower().replace(" ", "").split(","):
+        coding, _, quality = item.partition(";")
+        if coding == "gzip":
+            return not re.fullmatch(r"q=0(\.0*)?", quality)
+    return False
