@@ -1,4 +1,4 @@
-"""What the commands share: their configuration, their log, their errors and exit statuses."""
+"""What the commands share: configuration, log, errors and exit statuses."""
 
 import os
 import re
@@ -23,12 +23,12 @@ config_option = click.option(
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Configuration; else $BUSMON_CONFIG, else /etc/busmon/busmon.toml.",
+    help="The configuration. Default: $BUSMON_CONFIG, or /etc/busmon/busmon.toml.",
 )
 
 
 def http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    """Return what an option was given, where it is a URL without credentials."""
+    """Return the URL that an option was given; reject one with credentials."""
     if text is not None and not re.fullmatch(
         r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text
     ):
@@ -47,7 +47,7 @@ def load_config(path: Path | None) -> "Config":
 
 
 def fail(status: int, *lines: str) -> NoReturn:
-    """End the program with this status, and these lines on standard error."""
+    """Print these lines on standard error, and exit with this status."""
     for line in lines:
         click.echo(f"busmon: {line}", err=True)
     sys.exit(status)
@@ -55,11 +55,11 @@ def fail(status: int, *lines: str) -> NoReturn:
 
 @contextmanager
 def fatal(*errors: type[Exception]) -> Iterator[None]:
-    """Let these errors end the program with one line of what is wrong."""
+    """Exit with status 1 and one line on standard error if one of these errors is raised."""
     try:
         yield
     except BrokenPipeError:
-        raise  # whoever reads the output wants no more: click ends without a word
+        raise  # the reader of the output has closed it: click exits silently
     except errors as error:
         fail(FATAL, str(error))
 

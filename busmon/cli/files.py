@@ -1,4 +1,4 @@
-"""The recorded files that a command line names: reading them, and showing how it goes."""
+"""The recorded files that a command line names: reading them, and showing the progress."""
 
 import os
 import sys
@@ -15,10 +15,10 @@ STDIN = Path("-")
 
 
 class Inputs:
-    """Yields name and lines of each file, as far as it can be read.
+    """Yields the name and lines of each file, as far as it can be read.
 
-    `advance` is told of the bytes that were read, as they are on disk, packed or not.
-    `complete` is False once a file could not be read to its end; standard error says which.
+    `advance` is called with each number of bytes read; of a compressed file, compressed bytes.
+    `complete` is False if a file could not be read to its end; standard error says which one.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class Inputs:
         except UNREADABLE as error:
             self.complete = False
             why = getattr(error, "strerror", None) or error
-            complain(f"busmon: {path}: can't be read to its end: {why}")
+            complain(f"busmon: {path}: cannot be read to its end: {why}")
 
     def _advancing(self, file: BinaryIO) -> Iterator[bytes]:
-        packed = getattr(file, "fileobj", file)  # inside a GzipFile, what is on disk
-        seekable, before = packed.seekable(), 0
+        on_disk = getattr(file, "fileobj", file)  # of a GzipFile, the compressed file
+        seekable, before = on_disk.seekable(), 0
         for line in file:
             yield line
             if seekable:
-                now = packed.tell()
+                now = on_disk.tell()
                 self._advance(now - before)
                 before = now
 
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal; yields what to call with each number of bytes."""
+    """Show a progress bar on a terminal; yield what to call with each number of bytes."""
     if not total or not _on_terminal():
         yield lambda _bytes: None
         return
@@ -64,20 +64,20 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def complain(text: str) -> None:
-    """Print a line on standard error, in place of a progress bar, which comes again below."""
+    """Print a line on standard error; a progress bar is drawn again below it."""
     erase = "\r\033[K" if _on_terminal() else ""
     click.echo(f"{erase}{text}", err=True)
 
 
 def _on_terminal() -> bool:
-    return bool(sys.stderr) and sys.stderr.isatty()  # None where the caller closed it
+    return bool(sys.stderr) and sys.stderr.isatty()  # None if the caller closed it
 
 
 def size(files: Sequence[Path]) -> int:
-    """Return the bytes on disk of all files together; 0 for what is a pipe."""
+    """Return the bytes on disk of all files together; a pipe counts as 0."""
     return sum(file.stat().st_size for file in files if file != STDIN)
 
 
 def _open(path: Path) -> BinaryIO:
-    # By its number: there is no sys.stdin where the caller closed it.
+    # By number: sys.stdin is None if the caller closed it.
     return os.fdopen(0, "rb", closefd=False) if path == STDIN else open_file(path)

@@ -18,19 +18,19 @@ SourceTree = click.Path(exists=True, file_okay=False, path_type=Path)
     "--fedora-toml",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The listener's fedora-messaging file; else that of the configuration's amqp bus.",
+    help="The listener's fedora-messaging file. Default: those of the configured amqp buses.",
 )
 @click.option(
     "--listener-source",
     type=SourceTree,
     metavar="DIR",
-    help="A clone of packit-service-fedmsg, or where it is installed.",
+    help="A clone of packit-service-fedmsg, or its installed package.",
 )
 @click.option(
     "--worker-source",
     type=SourceTree,
     metavar="DIR",
-    help="A clone of packit-service, or where it is installed.",
+    help="A clone of packit-service, or its installed package.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def lint(
@@ -40,20 +40,20 @@ def lint(
     worker_source: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare the lists of topics that are kept by hand.
+    """Compare the lists of topics that are maintained by hand.
 
-    The bindings of the listener, its callbacks and the worker's parsers are compared with
-    busmon's rules for Packit. The code is read as text, and nothing of it is run. Prints
-    a line for each topic on which two lists disagree.
+    Compares busmon's rules for Packit with the listener's bindings, the listener's callbacks
+    and the worker's parsers. The code is only read, never run. Prints one line per topic on
+    which two lists disagree.
 
     \b
-    bound-not-mapped   the listener receives it, and no rule knows it
-    mapped-not-bound   a rule knows it, and the listener does not receive it
-    listener-only      the listener has a callback, and busmon no rule
-    busmon-only        busmon has a rule, and the listener no callback
-    passed-not-parsed  the listener passes it on, and the worker has no parser
+    bound-not-mapped   the listener receives it, but no rule knows it
+    mapped-not-bound   a rule knows it, but the listener does not receive it
+    listener-only      the listener has a callback, but busmon has no rule
+    busmon-only        busmon has a rule, but the listener has no callback
+    passed-not-parsed  the listener passes it on, but the worker has no parser
 
-    Exit status: 0 the lists agree, 1 they do not, 2 one of them can't be read.
+    Exit status: 0 the lists agree, 1 they do not, 2 one of them cannot be read.
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
     from busmon.commands.lint import LintError, Lists, bindings_of, bound_by, mapped_by, parsed_by
     from busmon.commands.lint import lint as compare

@@ -20,7 +20,7 @@ from busmon.text import printable
     " are sent.",
 )
 def status(path: Path | None, url: str | None) -> None:
-    """Show whether messages get through, and if not, whose fault it is.
+    """Show whether messages get through, or whose fault it is.
 
     Asks the running service, and prints its verdict and the evidence.
 
