@@ -15,6 +15,7 @@ from busmon.cli.lint import lint
 from busmon.cli.recorded import explain, replay
 from busmon.cli.status import status
 from busmon.signals import stopping_on_signals
+from busmon.text import parse_address
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,11 +38,32 @@ def main() -> None:
         output.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
+def _not_empty(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    if text == "":  # SQLite would open a temporary file
+        raise click.BadParameter("should not be empty")
+    return text
+
+
+def _address(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return text
+
+
+def _finite(_context: click.Context, _option: click.Parameter, number: float) -> float:
+    if not math.isfinite(number):
+        raise click.BadParameter("should be a number")
+    return number
+
+
 @main.command()
 @config_option
 @click.option(
     "--ledger",
     metavar="PATH",
+    callback=_not_empty,
     help="Use this ledger instead of the configured [ledger] path. `:memory:` needs no disk, but "
     "all counts are lost at the end, and messages that are redelivered after it count twice.",
 )
@@ -58,8 +80,6 @@ def run(path: Path | None, ledger: str | None) -> None:
     The environment overrides the configuration. The name of a variable has two underscores
     between the keys: BUSMON__WEB__LISTEN, BUSMON__BUSES__CENTOS__PASSWORD.
     """
-    if ledger == "":  # SQLite would open a temporary file
-        raise click.BadParameter("should not be empty", param_hint="--ledger")
     stopping = stopping_on_signals()
     config = load_config(path)
     if ledger is not None:
@@ -94,6 +114,7 @@ def check_config(path: Path | None) -> None:
     default="127.0.0.1:12876",
     show_default=True,
     metavar="HOST:PORT",
+    callback=_address,
     help="The address to serve at; with port 0 the system chooses a free port.",
 )
 @click.option(
@@ -102,6 +123,7 @@ def check_config(path: Path | None) -> None:
     default=20.0,
     show_default=True,
     metavar="N",
+    callback=_finite,
     help="Messages per second, both buses together.",
 )
 def demo(listen: str, rate: float) -> None:
@@ -115,16 +137,9 @@ def demo(listen: str, rate: float) -> None:
     from busmon.demo import demo
     from busmon.ledger.sqlite import LedgerError
     from busmon.settings.models import Log
-    from busmon.text import parse_address
     from busmon.threads import ThreadDied
 
     set_up_log(Log(level="warning"))
-    if not math.isfinite(rate):
-        raise click.BadParameter("should be a number", param_hint="--rate")
-    try:
-        parse_address(listen)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--listen") from error
     with fatal(LedgerError, OSError, ThreadDied):
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/metrics (Ctrl-C stops it)"))
 

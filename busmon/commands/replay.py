@@ -123,9 +123,11 @@ class Replay:
         """Replace what the Pushgateway has of an earlier replay; raises NotPushed."""
         try:
             push_to_gateway(url, JOB, self._registry)
+        except HTTPError as error:
+            with error:
+                raise NotPushed(f"can't push to {url}: {error}") from error
         except (OSError, HTTPException, ValueError) as error:
-            why = str(error) if isinstance(error, HTTPError) else getattr(error, "reason", error)
-            raise NotPushed(f"can't push to {url}: {why}") from error
+            raise NotPushed(f"can't push to {url}: {getattr(error, 'reason', error)}") from error
 
 
 class _Published:

@@ -10,14 +10,10 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from tests.support.brokers import Server, accepts, free_port, wait_until
+from tests.support.exposition import LABELS, Series, counter
 
 PROJECT = Path(__file__).parents[2]
-LABELS = ("bus", "topic", "outcome", "reason")
-
-Series = tuple[str, ...]  # (bus, topic, outcome, reason); of busmon_duplicates_total (bus,)
 
 
 class Busmon(Server):
@@ -117,20 +113,13 @@ class Busmon(Server):
 
     def _counters(self, name: str, labels: tuple[str, ...]) -> Counter[Series]:
         _, lines = self.ask(f"/metrics?name[]={name}")
-        counted = Counter(
-            {
-                tuple(sample.labels[label] for label in labels): int(sample.value)
-                for family in text_string_to_metric_families("\n".join(lines) + "\n")
-                for sample in family.samples
-                if sample.name == name
-            }
-        )
+        counted = counter("\n".join(lines) + "\n", name, labels)
         before = Counter(
             {series: n for series, n in self._seen.items() if len(series) == len(labels)}
         )
         assert before <= counted, f"{name} went down: {differences(counted, before)}"
         self._seen |= counted
-        return +counted
+        return counted
 
 
 def differences(counts: Mapping[Series, int], expected: Mapping[Series, int]) -> str:

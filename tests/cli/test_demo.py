@@ -1,0 +1,108 @@
+"""`busmon demo`: what it shows, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.brokers import Server, wait_until
+from tests.support.command import busmon_process
+from tests.support.exposition import counter
+
+OUTCOMES = {"handled", "ignored", "unmapped", "invalid", "error"}
+CENTOS_OUTCOMES = {"handled", "unmapped", "invalid"}  # its filter is its list of topics
+
+
+def listening(server: Server) -> bool:
+    return server.logged("http://")
+
+
+def demo(
+    directory: Path,
+    *words: str,
+    sighup: Literal["default", "ignore"] = "default",
+    ready: Callable[[Server], bool] = listening,
+) -> Server:
+    """Return a demo that keeps its temporary files in `directory`.
+
+    It starts with SIGHUP as a terminal has it, or ignored, as `nohup` has it; without that it
+    would be as the test session was started.
+    """
+    program = ["env", f"--{sighup}-signal=HUP", sys.executable, "-m", "busmon"]
+    return Server(
+        [*program, "demo", "--listen", "127.0.0.1:0", *words],
+        directory / "log",
+        env={"TMPDIR": str(directory)},
+        ready=ready,
+    )
+
+
+def test_the_demo_serves_every_outcome_of_both_buses(tmp_path: Path) -> None:
+    with demo(tmp_path, "--rate", "3000") as server:
+        url = server.output().split()[0]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
+
+        def outcomes(bus: str) -> set[str]:
+            with urlopen(url, timeout=10) as answer:
+                counts = counter(answer.read().decode(), bus=bus)
+            return {outcome for _, _, outcome, _ in counts}
+
+        wait_until(lambda: outcomes("fedora") == OUTCOMES, what="all outcomes of fedora")
+        wait_until(lambda: outcomes("centos") == CENTOS_OUTCOMES, what="all outcomes of centos")
+        assert list(tmp_path.glob("busmon-demo-*/ledger.sqlite"))
+        assert server.terminate(seconds=5) == 0
+        assert "Traceback" not in server.output()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT], [signal.SIGHUP], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]],
+    ids=lambda signals: "+".join(number.name for number in signals),
+)
+def test_the_demo_ends_in_order_however_it_is_interrupted(
+    tmp_path: Path, signals: list[signal.Signals]
+) -> None:
+    with demo(tmp_path) as server:
+        for number in signals:
+            os.kill(server.pid, number)
+        assert server.wait(5) == 0
+        assert "Traceback" not in server.output()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_under_nohup_the_demo_outlives_its_terminal(tmp_path: Path) -> None:
+    with demo(tmp_path, sighup="ignore") as server:
+        os.kill(server.pid, signal.SIGHUP)
+        url = server.output().split()[0]
+        with urlopen(url, timeout=10) as answer:
+            assert b"busmon_messages_total" in answer.read()
+        assert server.terminate(seconds=5) == 0
+
+
+def test_the_demo_ends_in_order_when_it_is_interrupted_in_its_start(tmp_path: Path) -> None:
+    def waits_for_signals(server: Server) -> bool:
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        blocked = int(re.findall(r"^SigBlk:\s+(\w+)$", status, re.MULTILINE)[0], 16)
+        return bool(blocked >> (signal.SIGINT - 1) & 1)
+
+    with demo(tmp_path, ready=waits_for_signals) as server:
+        os.kill(server.pid, signal.SIGINT)
+        assert server.wait(5) == 0
+        assert "Traceback" not in server.output()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_the_demo_reports_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = busmon_process("demo", "--listen", address, env={"TMPDIR": str(tmp_path)}, status=1)
+    assert ended.stderr == f"busmon: can't listen on {address}: Address already in use\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,112 @@
+"""Help, version, completion, and wrong command lines."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import busmon, busmon_process
+
+SCRIPT = Path(sys.executable).with_name("busmon")
+COMMANDS = ("run", "check-config", "explain", "replay", "demo", "lint", "gaps", "trace", "status")
+OUTCOMES = ("handled", "ignored", "unmapped", "invalid", "error")
+
+# Prints the top-level modules that the help of all commands has imported.
+IMPORTED = """
+import sys
+before = set(sys.modules)
+from click.testing import CliRunner
+from busmon.cli.main import main
+for command in [[], *([name] for name in main.commands)]:
+    assert CliRunner().invoke(main, [*command, "--help"]).exit_code == 0
+modules = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(modules - sys.stdlib_module_names))
+"""
+
+
+def test_the_module_and_the_script_print_their_version() -> None:
+    for program in ((sys.executable, "-m", "busmon"), (SCRIPT,)):
+        printed = busmon_process("--version", program=program).stdout
+        assert re.fullmatch(r"busmon, version \d+\.\d+\.\d+\S*\n", printed)
+
+
+def test_help_names_every_command_with_a_whole_sentence() -> None:
+    text = busmon("--help").stdout
+    _, _, listed = text.partition("Commands:\n")
+    lines = dict(line.split(maxsplit=1) for line in listed.splitlines())
+    assert set(lines) == set(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines.values())
+    assert "Exit status:" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("run", ["SIGTERM", "$BUSMON_CONFIG", "/etc/busmon/busmon.toml", "--ledger", ":memory:"]),
+        ("check-config", ["every problem", "no secret", "--config"]),
+        ("explain", [*OUTCOMES, "--rules", "--user", "--project", "--json", "standard input"]),
+        ("replay", ["--format", "--push", "--config", "standard error", "no ledger"]),
+        ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
+        ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 nothing is missing"]),
+        ("trace", ["--json", "1 it is not", "--ledger"]),
+        ("status", ["--url", "whose fault", "publisher", "0 all is well, 1 something is wrong"]),
+        ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "never run"]),
+    ],
+)
+def test_the_help_of_a_command_explains_it(command: str, words: list[str]) -> None:
+    text = busmon(command, "--help").stdout
+    flat = " ".join(text.split())
+    assert [word for word in words if word not in flat] == []
+    options = re.findall(r"^  (?:-\w, )?--[\w-]+[^\n]*(?:\n {4,}[^\n]*)*", text, re.MULTILINE)
+    assert [option for option in options if not re.search(r"\S {2,}\S|\n", option)] == []
+    assert busmon(command, "-h").stdout == text
+
+
+def test_help_imports_no_other_library_than_click() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("busmon click\n", "")
+
+
+def test_bash_completes_commands_and_options() -> None:
+    complete = {"_BUSMON_COMPLETE": "bash_complete"}
+
+    def completions(*words: str) -> list[str]:
+        env = complete | {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        return busmon_process(program=(SCRIPT,), env=env).stdout.split()
+
+    assert completions("busmon", "re") == ["plain,replay"]
+    assert completions("busmon", "gaps", "--since", "1h", "--un") == ["plain,--unconfirmed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["nonsense"], "No such command 'nonsense'."),
+        (["explain", "missing.jsonl"], "File 'missing.jsonl' does not exist."),
+        (["explain", "/"], "File '/' is a directory."),
+        (["explain", "--rules", "no-such"], "all or module:callable, not 'no-such'"),
+        (["explain", "--rules", "tests.none:get"], "can't import tests.none:get: ModuleNotFound"),
+        (["explain", "--rules", "tests.support.listener:NOT_CALLABLE"], "is not callable"),
+        (["replay"], "Missing argument 'FILE...'."),
+        (["replay", "-", "--format", "xml"], "'xml' is not one of 'table', 'json', 'prometheus'."),
+        (["replay", "-", "--push", "localhost"], "should be http://HOST:PORT or https://HOST:PORT"),
+        (["replay", "-", "--push", "http://host:abc"], "should be http://HOST:PORT or"),
+        (["demo", "--listen", "nonsense"], "should be host:port, an IPv6 address in brackets"),
+        (["demo", "--listen", "127.0.0.1:65536"], "should be host:port"),
+        (["demo", "--rate", "0"], "0.0 is not in the range x>0."),
+        (["demo", "--rate", "nan"], "'--rate': should be a number"),
+        (["demo", "--rate", "inf"], "'--rate': should be a number"),
+        (["run", "--ledger", ""], "'--ledger': should not be empty"),
+    ],
+)
+def test_a_wrong_command_line_is_reported_with_status_2(words: list[str], error: str) -> None:
+    ended = busmon(*words, status=2)
+    assert error in " ".join(ended.stderr.split())
+    assert ended.stdout == ""
+
+
+def test_a_secret_in_a_pushgateways_url_is_refused_and_not_repeated(secret: str) -> None:
+    ended = busmon("replay", "-", "--push", f"http://me:{secret}@localhost:9091", status=2)
+    assert secret not in ended.stdout + ended.stderr

@@ -1,0 +1,44 @@
+"""`busmon replay --push`, with a real Pushgateway."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from urllib.request import urlopen
+
+import pytest
+
+from tests.samples import CENTOS_FILE, FEDORA, FEDORA_FILE
+from tests.support.brokers import Server, accepts, free_port
+from tests.support.command import busmon
+from tests.support.exposition import counter
+
+
+@pytest.fixture(scope="module")
+def pushgateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    names = ("prometheus-pushgateway", "pushgateway")  # Debian's and its own
+    program = next(name for name in names if shutil.which(name))
+    argv = [program, f"--web.listen-address=127.0.0.1:{port}"]
+    log = tmp_path_factory.mktemp("pushgateway") / "log"
+    with Server(argv, log, ready=lambda _: accepts(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_counts_are_pushed_in_place_of_earlier_ones(pushgateway: str) -> None:
+    busmon("replay", CENTOS_FILE, "--push", pushgateway)
+    ended = busmon("replay", FEDORA_FILE, "--push", f"{pushgateway}/")
+    assert "copr.build.start" in ended.stdout
+    with urlopen(f"{pushgateway}/metrics", timeout=10) as answer:
+        exposed = answer.read().decode()
+    assert counter(exposed, job="busmon-replay") == Counter([("fedora", *row) for row in FEDORA])
+
+
+def test_a_failed_push_is_reported_after_the_counts(pushgateway: str) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for url, why in [
+        (nobody, "[Errno 111] Connection refused"),
+        (f"{pushgateway}/elsewhere", "HTTP Error 404: Not Found"),
+    ]:
+        ended = busmon("replay", CENTOS_FILE, "--push", url, status=1)
+        assert ended.stderr == f"busmon: can't push to {url}: {why}\n"
+        assert "git.centos.org/git.receive" in ended.stdout
