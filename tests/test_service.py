@@ -1,12 +1,16 @@
 """`busmon run` as a process: what it counts over restarts, what stops it, what it never tells."""
 
 import json
+import os
 import re
+import signal
 import socket
 import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.support.brokers import Server, free_port, wait_until
@@ -101,6 +105,24 @@ def test_the_environment_names_and_overrides_the_configuration(tmp_path: Path) -
         ("git.centos.org/pull-request.new", "invalid"): 1,
         ("__other__", "handled"): len(CENTOS) - 2,
     }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with Busmon(tmp_path, SAMPLES) as busmon:
+        os.kill(busmon.pid, number)
+        assert busmon.wait(5) == 0
+        assert "Traceback" not in busmon.output()
+
+
+def test_nohup_keeps_it_running(tmp_path: Path) -> None:
+    busmon = Busmon(tmp_path, SAMPLES)
+    busmon.argv = ["nohup", *busmon.argv]
+    with busmon:
+        os.kill(busmon.pid, signal.SIGHUP)
+        wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
+        assert busmon.running
+        assert busmon.terminate(5) == 0
 
 
 # What keeps it from starting

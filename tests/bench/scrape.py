@@ -132,11 +132,13 @@ def scraped(busmon: Busmon, interval: float, took: list[float]) -> Iterator[None
     request = Request(f"{busmon.url}/metrics", headers=HEADERS)
 
     def scrape() -> None:
-        while not stopping.wait(interval):
+        while True:  # once at least, even if all is over within the interval
             started = time.perf_counter()
             with urlopen(request, timeout=60) as answer:
                 answer.read()
             took.append(time.perf_counter() - started)
+            if stopping.wait(interval):
+                return
 
     thread = threading.Thread(target=scrape)
     thread.start()

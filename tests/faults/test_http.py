@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.samples import FEDORA_FILE
+from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.busmon_process import Busmon
 from tests.support.sockets import rest
@@ -31,21 +32,24 @@ HANG = 5.0  # seconds within which each answer has to be there
 
 
 @contextmanager
-def attacked(directory: Path, **web: Any) -> Iterator[Busmon]:
-    """Run a busmon that takes reports, with more settings in [web]."""
+def attacked(directory: Path, tls: ssl.SSLContext | None = None, **web: Any) -> Iterator[Busmon]:
+    """Run a busmon that takes reports, with more settings in [web], until it is ready.
+
+    `tls` is needed if it serves TLS.
+    """
     busmon = Busmon(directory, BUSES)
     file = directory / "busmon.toml"
     lines = "".join(f"{key} = {json.dumps(value, default=str)}\n" for key, value in web.items())
     file.write_text(file.read_text().replace("[web]\n", f"[web]\n{lines}"))
     busmon.configure(f'[audit.reports]\nbus = "fedora"\ntoken = "{REPORTS}"')
     with busmon:
+        wait_until(lambda: ask(busmon, "/ready", tls=tls) == 200, what="busmon to be ready")
         yield busmon
 
 
 @pytest.fixture(scope="module")
 def busmon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busmon]:
     with attacked(tmp_path_factory.mktemp("attacked"), token=TOKEN) as busmon:
-        busmon.wait_until_ready()
         yield busmon
 
 
@@ -120,7 +124,7 @@ def test_hundreds_of_slow_clients_keep_no_other_from_an_answer(
     web = {"certificate": certificate, "key": key} if tls else {}
     trust = certificates.trusting() if tls else None
     begun = b"\x16\x03\x01\x02\x00\x01" if tls else b"GET /metrics HTTP/1.1\r\nx: "
-    with attacked(tmp_path, **web) as busmon:
+    with attacked(tmp_path, trust, **web) as busmon:
         crowd = Crowd(lambda: connected(busmon), begun + bytes(1000))
         with crowd.pressing():
             until = time.monotonic() + 1
@@ -264,7 +268,7 @@ def test_only_the_health_checks_answer_without_the_credentials(
         certificate, key = certificates.server
         web = {"client_ca": certificates.ca, "certificate": certificate, "key": key}
         tls = certificates.trusting()
-    with attacked(tmp_path, **web) as busmon:
+    with attacked(tmp_path, tls, **web) as busmon:
         for kind, headers in CREDENTIALS.items():
             for path in PUBLIC:
                 assert ask(busmon, path, tls=tls, headers=headers) == 200, (kind, path)

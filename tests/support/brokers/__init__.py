@@ -78,7 +78,8 @@ class Server:
         with self.log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+                # nohup or a shell's & have set signals to be ignored, which is inherited.
+                ["setpriv", "--pdeathsig", "KILL", "env", "--default-signal", *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
