@@ -41,14 +41,14 @@ def test_a_balance_is_what_sets_of_ids_give(
     done = {trace.id for trace in traces if trace.state in FINISHED}
     begun = {trace.id for trace in traces if trace.state}
     expected = {
-        Stage.BUS: (handled, set[str | bytes]()),
+        Stage.BUS: (handled, set[str]()),
         Stage.LISTENER: (handled & passed, handled - passed),
         Stage.WORKER: (handled & passed & done, (handled & passed) - begun),
     }
     found = balance(traces, covered)
     topic_of = {trace.id: trace.topic for trace in traces}
     for stage in ALL:
-        reached, missing = expected[stage] if stage in covered else (set(), set())
+        reached, missing = expected[stage] if stage in covered else (set[str](), set[str]())
         counts = {topic: counts for (topic, at), counts in found.counts.items() if at is stage}
         assert Counter({topic: of.messages for topic, of in counts.items()}) == Counter(
             topic_of[one] for one in reached

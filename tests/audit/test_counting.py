@@ -11,11 +11,11 @@ from busmon.audit.counting import (
     IGNORED_MESSAGES,
     MAX_WINDOWS,
     YOUNG_SECONDS,
-    Poll,
     Span,
     count_missing,
     last_restart,
 )
+from busmon.ledger.listener import Poll
 
 WINDOW, GRACE, INTERVAL = 300, 120, 15
 HOUR, DAY = 3600, 24 * 3600

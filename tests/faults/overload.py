@@ -27,7 +27,8 @@ from uuid import uuid4
 from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.rabbitmq import VHOST, Publication, RabbitMQ
-from tests.support.busmon_process import Busmon, Series
+from tests.support.busmon_process import Busmon
+from tests.support.exposition import Series
 
 PERIOD, SHARE = 0.1, 0.1  # seconds, and the part of them in which busmon runs
 BUSES = [f"fedora-{number}" for number in range(4)]

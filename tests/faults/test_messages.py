@@ -12,7 +12,8 @@ import pytest
 from tests.support.brokers.activemq import ActiveMQ, Publisher
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
-from tests.support.busmon_process import Busmon, Series
+from tests.support.busmon_process import Busmon
+from tests.support.exposition import Series
 from tests.support.streams import standing_still
 
 MIB = 1024**2

@@ -313,10 +313,10 @@ def test_a_size_limit_prunes_reports_with_their_messages(bench: Bench) -> None:
     assert [row[0] for row in bench.stored()] == [str(ids[-1])]
 
 
-def test_the_metrics_do_not_wait_for_a_batch_that_is_being_written(tmp_path) -> None:
+def test_the_metrics_do_not_wait_for_a_batch_that_is_being_written(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     bench = Bench(path)
-    answers = []
+    answers: list[tuple[int, str]] = []
     posting = threading.Thread(target=lambda: answers.append(bench.post(batch(report()))))
     with foreign_writer(path):
         posting.start()

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.values import Interval
 from busmon.silence.blind_time import (
     KEPT,
     MAX_GAP_SECONDS,
     STAMP,
     BlindTime,
     Coverage,
-    Interval,
     WatchedBus,
     blind_by_hour,
 )

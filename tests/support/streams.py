@@ -20,7 +20,8 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
-from tests.support.busmon_process import Busmon, Series
+from tests.support.busmon_process import Busmon
+from tests.support.exposition import Series
 
 FEDORA_TOPIC = "org.fedoraproject.prod."
 CHUNK = 100  # messages that a publisher sends at once
