@@ -14,12 +14,10 @@ from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
-from busmon.observers.celery import CeleryObserver
-from busmon.observers.ready import ReadyObserver
+from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
 from busmon.rules import RuleSet, rule_set
-from busmon.settings.audit import Audit
 from busmon.settings.models import LedgerSettings
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
@@ -52,22 +50,10 @@ def open_service(config: Config) -> "Service":
     rule_sets = {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}
     try:
         sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
-        observers = make_observers(config.audit, ledger)
+        observers = [o.make_observer(ledger) for o in config.audit.observers().values()]
         return build_service(config, ledger, rule_sets, sources, observers)
     except LedgerWriteError as error:  # for example of the name of a queue
         raise LedgerError(f"{config.ledger.path}: can't be written: {error}") from error
-
-
-def make_observers(settings: Audit, ledger: Ledger) -> list[Observer]:
-    """Return the observers that `[audit]` asks for."""
-    observers: list[Observer] = []
-    if settings.ready:
-        observers.append(ReadyObserver(settings.ready, ledger))
-    if settings.celery:
-        observers.append(CeleryObserver(settings.celery, ledger))
-    if settings.reports:
-        observers.append(TapObserver(ledger, settings.reports.bus))
-    return observers
 
 
 def build_service(
@@ -87,8 +73,8 @@ def build_service(
     )
     blind_time = BlindTime(ledger, connections, time.time())
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
-    retention, comparable = config.ledger.retention, config.comparable_bus()
-    auditor = Auditor(config.audit, ledger, retention, list(connections), comparable)
+    retention, observed = config.ledger.retention, config.audit.observed(config.comparable_bus())
+    auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
     verdicts = VerdictWatcher(
         config.audit, ledger, connections, blind_time, silence, observers, auditor, threads
     )
@@ -122,7 +108,7 @@ def build_service(
     return Service(ledger, threads, web)
 
 
-def _own_views(settings: Audit, observers: Sequence[Observer]) -> dict[str, View]:
+def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[str, View]:
     """Return the views that check method and credentials themselves."""
     if settings.reports is None:
         return {}

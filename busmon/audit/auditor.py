@@ -8,7 +8,7 @@ from functools import partial
 
 from prometheus_client.core import Metric
 
-from busmon.audit.windows import AuditWindows
+from busmon.audit.windows import AuditWindows, Observed
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
 from busmon.ledger.windows import Totals
@@ -31,13 +31,13 @@ class Auditor:
     def __init__(
         self,
         settings: Audit,
+        observed: Observed,
         ledger: Ledger,
         retention: float,
         buses: Sequence[str],
-        comparable: str | None = None,
     ) -> None:
         try:
-            self._books = AuditWindows(ledger, settings, buses, comparable)
+            self._books = AuditWindows(ledger, settings, observed, buses)
             self._books.open(time.time())
         except LedgerWriteError as error:  # the number of a new bus
             raise LedgerError(f"{ledger.path}: can't be written: {error}") from error

@@ -36,40 +36,46 @@ class Window(NamedTuple):
     no_data: Sequence[Stage]  # where not everything was observed
 
 
-def audited_stages(settings: Audit, bus: str, *, counted: bool = False) -> tuple[Stage, ...]:
-    """Return the stages that can be audited on this bus, by the observers configured for it.
+class Observed(NamedTuple):
+    """Which bus each observer watches, if any."""
 
-    `counted`: without a tap the listener is audited by numbers.
-    """
-    if settings.reports is None or settings.reports.bus != bus:
-        return (Stage.BUS, Stage.LISTENER) if counted else (Stage.BUS,)
-    if settings.celery is None or settings.celery.bus != bus:
+    tap: str | None = None
+    celery: str | None = None
+    ready: str | None = None  # if this listener counts just the messages that busmon receives
+    ready_interval: float = 0.0  # seconds between two answers of its monitor
+
+    @property
+    def counted(self) -> str | None:
+        """The bus whose listener is audited by numbers: it has no tap."""
+        return None if self.ready == self.tap else self.ready
+
+    def stages(self, bus: str) -> tuple[Stage, ...]:
+        """Return the stages of this bus that can be audited."""
+        if bus not in (self.tap, self.counted):
+            return (Stage.BUS,)
+        if bus == self.tap == self.celery:
+            return (Stage.BUS, Stage.LISTENER, Stage.WORKER)
         return (Stage.BUS, Stage.LISTENER)
-    return (Stage.BUS, Stage.LISTENER, Stage.WORKER)
 
 
 class AuditWindows:
     """The books of these buses, in the ledger. One thread writes, any may ask.
 
-    Where a bus has no tap, its listener is balanced by numbers, if `comparable` is this bus:
-    then its monitor is asked, and it has the bindings that busmon has.
+    A listener without a tap is balanced by numbers if that is possible: see `Observed.ready`.
 
     Raises LedgerWriteError and LedgerError where the ledger can't be written or read; then
     nothing has happened, and the same call may be made again.
     """
 
     def __init__(
-        self, ledger: Ledger, settings: Audit, buses: Sequence[str], comparable: str | None = None
+        self, ledger: Ledger, settings: Audit, observed: Observed, buses: Sequence[str]
     ) -> None:
-        tapped = settings.reports.bus if settings.reports else None
-        self.counted = None if comparable == tapped else comparable
-        self.stages = {
-            bus: audited_stages(settings, bus, counted=bus == self.counted) for bus in buses
-        }
+        self.counted = observed.counted
+        self.stages = {bus: observed.stages(bus) for bus in buses}
         self._ledger = ledger
         self._settings = settings
         self._corrected: OpenMessage | None = None  # the last one of the step before
-        asked = settings.ready.interval if self.counted and settings.ready else 0.0
+        asked = observed.ready_interval if self.counted else 0.0
         self._patience = MAX_GAP_SECONDS + asked  # seconds, for the observers' next signs of life
         self._publish()
 

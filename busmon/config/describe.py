@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 from busmon.config.model import Config
-from busmon.settings.audit import Audit
 from busmon.settings.models import LedgerSettings, Web
 from busmon.settings.section import Row
 from busmon.settings.units import format_bytes, format_seconds
-from busmon.text import format_items
 
 
 def describe(config: Config) -> str:
@@ -19,8 +17,9 @@ def describe(config: Config) -> str:
     if silence := config.silence.max_silence:
         times = ((pattern, format_seconds(time)) for pattern, time in silence.items())
         lines += ["silence", *_aligned((f"after {time}", pattern) for pattern, time in times)]
-    if observers := list(_aligned(_audit(config.audit))):
-        lines += ["audit", *observers]
+    if observers := config.audit.observers():
+        rows = ((name, settings.describe()) for name, settings in observers.items())
+        lines += ["audit", *_aligned(rows)]
     return "\n".join(lines)
 
 
@@ -44,14 +43,3 @@ def _ledger(ledger: LedgerSettings) -> Iterator[Row]:
     retention, size = format_seconds(ledger.retention), format_bytes(ledger.size_limit)
     yield "path", ledger.path
     yield "keeps", f"messages for {retention}, at most {size}"
-
-
-def _audit(audit: Audit) -> Iterator[Row]:
-    if reports := audit.reports:
-        yield "reports", f"of the tap of {reports.bus}, at /v1/reports with a bearer token"
-    if ready := audit.ready:
-        every = format_seconds(ready.interval)
-        yield "ready", f"of the listener of {ready.bus}, every {every}"
-    if celery := audit.celery:
-        tasks, queues = format_items(celery.tasks, "task"), format_items(celery.queues, "queue")
-        yield "celery", f"behind {celery.bus}, {tasks}; {queues}"

@@ -4,7 +4,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +123,12 @@ def _sound_buses(
 
 
 def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
-    """Yield what an observer does not have: the bus that it is named after, its library."""
+    """Yield the observers whose bus does not exist."""
     buses, audit = subtables(tables, "buses"), subtables(tables, "audit")
     for name, table in audit.items():
         bus = table.get("bus") if isinstance(table, dict) else None
         if isinstance(bus, str) and bus not in buses and ("audit", name, "bus") not in wrong:
             yield ("audit", name, "bus"), f"no such bus: {bus}"
-    if "celery" in audit and not (find_spec("celery") and find_spec("redis")):
-        yield ("audit", "celery"), 'needs Celery: install busmon with its extra "celery"'
 
 
 def _bus_problems(buses: Mapping[str, Bus]) -> Iterator[Problem]:

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
+from busmon.observers.table import ObservedAudit
 from busmon.rules import Rules
-from busmon.settings.audit import Audit, Silence
+from busmon.settings.audit import Silence
 from busmon.settings.models import LedgerSettings, Limits, Log, Web
 from busmon.settings.section import Section
 from busmon.sources.bus import Bus
@@ -28,7 +29,7 @@ class Config(Section):
     limits: Limits = Limits()
     log: Log = Log()
     silence: Silence = Silence()
-    audit: Audit = Audit()
+    audit: ObservedAudit = ObservedAudit()
     buses: Annotated[dict[BusName, AnyBus], Field(min_length=1)]
 
     def comparable_bus(self) -> str | None:

@@ -84,7 +84,8 @@ class VerdictWatcher:
         self._threads = threads
         self._clock = clock
         self._started = clock()
-        self._delay = max(DELAY, 2.0 * audit.ready.interval if audit.ready else 0.0)
+        asked = [2.0 * o.interval for o in observers if isinstance(o, ReadyObserver)]
+        self._delay = max([DELAY, *asked])
         self._heard: set[Observer] = set()
         span = WINDOWS * audit.window + audit.grace
         self._sums = {bus: History[Counter[str]](span) for bus in connections}

@@ -1,12 +1,29 @@
 """What watches the listener and its workers. Each is optional, and none may disturb counting."""
 
 import threading
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from prometheus_client.core import Metric
 
+from busmon.ledger.ledger import Ledger
 from busmon.metrics.families import gauge
+from busmon.settings.section import Section
+
+
+class ObserverSettings(Section):
+    """`[audit.NAME]`: what every observer's settings have."""
+
+    bus: str
+
+    @abstractmethod
+    def make_observer(self, ledger: Ledger) -> "Observer":
+        """Return the observer; raises LedgerError and LedgerWriteError."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return what `busmon check-config` shows of it."""
 
 
 class Observer(Protocol):

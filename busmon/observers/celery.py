@@ -12,18 +12,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
+from pydantic import AfterValidator, Field, SecretStr
 
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.metrics.families import counter, gauge
+from busmon.observers.base import Observer, ObserverSettings
 from busmon.observers.celery_tasks import STATES, TaskEvents
 from busmon.observers.celery_workers import Workers
 from busmon.observers.health import ObserverHealth
-from busmon.settings.audit import Celery as CelerySettings
+from busmon.settings.section import File, Strings
+from busmon.settings.units import Seconds
+from busmon.text import format_items
 
 PORT = 6379  # of Redis, where the URL has none
 TIMEOUT = 5.0  # seconds for connecting and for an answer
@@ -38,6 +43,45 @@ FRESH = 3 * TIMEOUT  # seconds within which the next look is done
 LISTS = ("", *(f"\x06\x16{priority}" for priority in range(1, 10)))
 
 log = logging.getLogger(__name__)
+
+
+def _redis_url(secret: SecretStr) -> SecretStr:
+    """Refuse what is no Redis; the error must not repeat it, since it may hold a password."""
+    try:
+        parts = urlsplit(secret.get_secret_value())
+        known = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+        if known and not parts.query and not parts.fragment:
+            return secret
+    except ValueError:
+        pass
+    raise ValueError("should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://")
+
+
+class CelerySettings(ObserverSettings):
+    """`[audit.celery]`: the workers' events and queues are watched."""
+
+    broker: Annotated[SecretStr, AfterValidator(_redis_url)]  # with its password
+    ca: File | None = None  # who signed the certificate of a rediss:// broker
+    tasks: Annotated[Strings, Field(min_length=1)] = ("task.steve_jobs.process_message",)
+    queues: Strings = ("short-running",)
+    interval: Seconds = 15
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        if not (find_spec("celery") and find_spec("redis")):
+            yield "", 'needs Celery: install busmon with its extra "celery"'
+        if "ca" in given and not str(given.get("broker")).startswith("rediss:"):
+            yield "ca", "needs a broker of rediss://"
+
+    def make_observer(self, ledger: Ledger) -> Observer:
+        """See ObserverSettings."""
+        return CeleryObserver(self, ledger)
+
+    def describe(self) -> str:
+        """See ObserverSettings."""
+        tasks, queues = format_items(self.tasks, "task"), format_items(self.queues, "queue")
+        return f"behind {self.bus}, {tasks}; {queues}"
 
 
 class Silent(Exception):

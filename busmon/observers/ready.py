@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import Any
+from typing import Annotated, Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from prometheus_client.core import Metric
@@ -19,13 +20,42 @@ from prometheus_client.core import Metric
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.listener import Increase, Poll
 from busmon.metrics.families import counter, gauge
+from busmon.observers.base import Observer, ObserverSettings
 from busmon.observers.health import ObserverHealth
-from busmon.settings.audit import ReadyPoll
+from busmon.settings.section import checked
+from busmon.settings.units import Seconds, format_seconds
 
 STATES = ("received", "processed", "dropped", "rejected", "failed")
 TIMEOUT = 5.0  # seconds for connecting, and for each part of the answer
 MAX_ANSWER_BYTES = 64 * 1024  # bytes of an answer; it has about 150
 RESTARTS = "restarts"  # kept as if it were a state
+
+
+def _check_url(text: str) -> None:
+    if "@" in text:  # the URL is logged
+        raise ValueError("should hold no user and no password")
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return
+    except ValueError:  # of a port, or of brackets
+        pass
+    raise ValueError("should be http://HOST:PORT/ready of the listener's fedora-messaging")
+
+
+class ReadySettings(ObserverSettings):
+    """`[audit.ready]`: the listener's own monitor is asked."""
+
+    url: Annotated[str, checked(_check_url)]
+    interval: Seconds = 15
+
+    def make_observer(self, ledger: Ledger) -> Observer:
+        """See ObserverSettings."""
+        return ReadyObserver(self, ledger)
+
+    def describe(self) -> str:
+        """See ObserverSettings."""
+        return f"of the listener of {self.bus}, every {format_seconds(self.interval)}"
 
 
 class Unanswered(Exception):
@@ -45,8 +75,9 @@ class ReadyObserver:
 
     kind = "ready"
 
-    def __init__(self, settings: ReadyPoll, ledger: Ledger) -> None:
+    def __init__(self, settings: ReadySettings, ledger: Ledger) -> None:
         self.bus = settings.bus
+        self.interval = settings.interval  # seconds between two questions
         self._name = f"{self.kind}:{self.bus}"
         self._sight = ObserverHealth(self._name)
         self._settings = settings
@@ -60,7 +91,7 @@ class ReadyObserver:
         """Ask every `interval` seconds until `stopping`."""
         while not stopping.is_set():
             self._look()
-            stopping.wait(self._settings.interval)
+            stopping.wait(self.interval)
 
     def up(self) -> bool:
         """Tell whether the monitor answers."""
@@ -111,7 +142,7 @@ class ReadyObserver:
             self._sight.blind(f"{self._settings.url}: {error}")
             return
         self._consuming = answer.consuming
-        self._sight.clear(self._settings.interval + 2 * TIMEOUT)
+        self._sight.clear(self.interval + 2 * TIMEOUT)
 
     def _record(self, answer: Answer, asked: float, now: float) -> None:
         with self._ledger.write() as tables:

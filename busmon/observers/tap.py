@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from prometheus_client.core import Metric
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
 from busmon.metrics.families import counter
+from busmon.observers.base import Observer, ObserverSettings
 
 STATES = ("passed", "dropped", "raised")
 REFUSALS = ("method", "token", "type", "length", "size", "malformed", "bus", "ledger")
@@ -26,6 +34,27 @@ log = logging.getLogger(__name__)
 Text = Annotated[str, Field(min_length=1, max_length=255)]
 Ago = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0, le=2**53)]
+
+
+def _ascii(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if text.isascii() and text.isprintable():
+        return secret
+    raise ValueError("should be of printable ASCII characters")
+
+
+class TapSettings(ObserverSettings):
+    """`[audit.reports]`: the tap in the listener's process reports to /v1/reports."""
+
+    token: Annotated[SecretStr, AfterValidator(_ascii)]
+
+    def make_observer(self, ledger: Ledger) -> Observer:
+        """See ObserverSettings."""
+        return TapObserver(ledger, self.bus)
+
+    def describe(self) -> str:
+        """See ObserverSettings."""
+        return f"of the tap of {self.bus}, at /v1/reports with a bearer token"
 
 
 class ReportedMessage(BaseModel):

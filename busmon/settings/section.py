@@ -102,7 +102,10 @@ class Section(BaseModel):
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - for subclasses
-        """Yield setting and problem where the settings given do not go together."""
+        """Yield setting and problem where the settings given do not go together.
+
+        A problem of the whole section has "" for a setting.
+        """
         yield from ()
 
     @model_validator(mode="wrap")
@@ -117,7 +120,8 @@ class Section(BaseModel):
         given = {key: value for key, value in data.items() if value is not None}
         problems = list(cls._read_secrets(given, info))
         for key, text in cls.conflicts(given):
-            problems.append(_detail((key if key in data else f"{key}_file",), text))
+            place = (key if key in data else f"{key}_file",) if key else ()
+            problems.append(_detail(place, text))
         try:
             section = handler(given)
         except ValidationError as error:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from busmon.audit.auditor import Auditor
 from busmon.audit.corrections import AT_ONCE, LATE
-from busmon.audit.windows import AuditWindows, audited_stages
+from busmon.audit.windows import AuditWindows, Observed
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger, LedgerWriteError
@@ -24,35 +24,28 @@ from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.values import Interval
 from busmon.ledger.windows import Totals, WindowRow
 from busmon.message import Stage
-from busmon.settings.audit import Audit, ReadyPoll
+from busmon.settings.audit import Audit
 from tests.ledger.sql import foreign_writer
 
 BUS = "fedora"
 WEEK = 7 * 86400
 NOW = 1_790_000_000.0  # a multiple of 10
-AUDIT = Audit.model_validate(
-    {
-        "window": 10,
-        "grace": 2,
-        "longest_task": 30,
-        "reports": {"bus": BUS, "token": "t"},
-        "celery": {"bus": BUS, "broker": "redis://localhost"},
-    }
-)
+AUDIT = Audit(window=10, grace=2, longest_task=30)
+OBSERVED = Observed(tap=BUS, celery=BUS)
 ALL = (Stage.BUS, Stage.LISTENER, Stage.WORKER)
 
 
 class Bench:
     """A ledger, the facts put into it as busmon's own parts do, and the books."""
 
-    def __init__(self, path: str = ":memory:", audit: Audit = AUDIT) -> None:
-        self.path, self.audit = path, audit
+    def __init__(self, path: str = ":memory:", observed: Observed = OBSERVED) -> None:
+        self.path, self.audit, self.observed = path, AUDIT, observed
         self.ledger = Ledger(path)
         self.restart()
         self.books.open(NOW)
 
     def restart(self) -> None:
-        self.books = AuditWindows(self.ledger, self.audit, [BUS])
+        self.books = AuditWindows(self.ledger, self.audit, self.observed, [BUS])
 
     def see(self, identity: str, at: float = NOW, topic: str = "a", handled: bool = True) -> None:
         said = ("handled", "") if handled else ("ignored", "no")
@@ -267,10 +260,10 @@ def test_nothing_is_missing_before_a_blind_time_has_ended(bench: Bench) -> None:
 
 
 def test_without_observers_only_the_bus_is_counted() -> None:
-    assert audited_stages(Audit(), BUS) == (Stage.BUS,)
-    assert audited_stages(AUDIT, "centos") == (Stage.BUS,)
-    assert audited_stages(AUDIT.model_copy(update={"celery": None}), BUS) == ALL[:2]
-    assert audited_stages(AUDIT.model_copy(update={"reports": None}), BUS) == ALL[:1]
+    assert Observed().stages(BUS) == (Stage.BUS,)
+    assert OBSERVED.stages("centos") == (Stage.BUS,)
+    assert Observed(tap=BUS, celery="centos").stages(BUS) == ALL[:2]
+    assert Observed(celery=BUS).stages(BUS) == ALL[:1]
 
 
 def test_after_a_long_absence_windows_are_closed_one_by_one(bench: Bench) -> None:
@@ -350,7 +343,7 @@ def test_an_empty_topic_stops_no_audit(bench: Bench) -> None:
 def test_every_series_of_a_known_topic_starts_at_zero(bench: Bench) -> None:
     bench.see("1", NOW - 3000)
     bench.see("2", NOW - 3000, topic="b", handled=False)
-    auditor = Auditor(AUDIT, bench.ledger, WEEK, [BUS])
+    auditor = Auditor(AUDIT, OBSERVED, bench.ledger, WEEK, [BUS])
     samples = {
         (sample.name.removeprefix("busmon_audit_"), *sample.labels.values()): sample.value
         for family in auditor.collect()
@@ -368,9 +361,7 @@ def test_every_series_of_a_known_topic_starts_at_zero(bench: Bench) -> None:
 
 # By numbers: a monitor that is asked, and no tap
 
-READY = AUDIT.model_copy(
-    update={"reports": None, "ready": ReadyPoll(bus=BUS, url="http://localhost/ready")}
-)
+READY = Observed(ready=BUS, ready_interval=15)
 LONG = 200  # seconds
 
 
@@ -384,7 +375,7 @@ class Counted(Bench):
         restart: float = LONG,
         hole: tuple[float, float] = (0, 0),
     ) -> None:
-        super().__init__(audit=READY)
+        super().__init__(observed=READY)
         good, bad = Series(BUS, "a", "handled", ""), Series(BUS, "a", "invalid", "schema")
         received = 10_000
         for n in range(seconds):
@@ -395,9 +386,6 @@ class Counted(Bench):
             self.answer(n + 0.5, received, restarts=int(n >= restart))
         begin, end = hole
         self.observe("ready", (NOW, NOW + begin), (NOW + end, NOW + seconds))
-
-    def restart(self) -> None:
-        self.books = AuditWindows(self.ledger, self.audit, [BUS], BUS)
 
     def answer(self, after: float, received: int, restarts: int = 0) -> None:
         with self.ledger.write() as tables:
@@ -442,30 +430,24 @@ def test_after_a_break_the_comparison_of_numbers_starts_again(what: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("comparable", "audit", "stages"),
-    [
-        (BUS, READY, ALL[:2]),
-        (None, READY, ALL[:1]),
-        (BUS, READY.model_copy(update={"reports": AUDIT.reports}), ALL),
-    ],
+    ("observed", "stages"),
+    [(READY, ALL[:2]), (Observed(), ALL[:1]), (READY._replace(tap=BUS, celery=BUS), ALL)],
 )
 def test_only_a_comparable_listener_without_a_tap_is_balanced_by_numbers(
-    bench: Bench, comparable: str | None, audit: Audit, stages: tuple[Stage, ...]
+    bench: Bench, observed: Observed, stages: tuple[Stage, ...]
 ) -> None:
     exact = {
         sample.labels["stage"]: sample.value
-        for family in Auditor(audit, bench.ledger, WEEK, [BUS], comparable).collect()
+        for family in Auditor(AUDIT, observed, bench.ledger, WEEK, [BUS]).collect()
         for sample in family.samples
         if sample.name == "busmon_audit_exact"
     }
-    assert exact == {stage: stage is Stage.BUS or audit.reports is not None for stage in stages}
+    assert exact == {stage: stage is Stage.BUS or observed.tap is not None for stage in stages}
 
 
 def test_a_window_waits_for_a_monitor_that_is_polled() -> None:
     """Its next answer tells that it was there, and what it had received."""
-    ready = READY.ready and READY.ready.model_copy(update={"interval": 60})
-    bench = Bench(audit=READY.model_copy(update={"ready": ready}))
-    bench.books = AuditWindows(bench.ledger, bench.audit, [BUS], BUS)
+    bench = Bench(observed=READY._replace(ready_interval=60))
     with closing(bench.ledger):
         bench.see("1")
         bench.observe("ready", (NOW, NOW + 11))
@@ -478,7 +460,7 @@ def test_what_is_missing_by_numbers_can_be_subtracted(bench: Bench) -> None:
     """The rules and panels take `recovered` off it, and a series without its like gives none."""
     series = {
         sample.name: [(*sample.labels.values(), sample.value)]
-        for family in Auditor(READY, bench.ledger, WEEK, [BUS], BUS).collect()
+        for family in Auditor(AUDIT, READY, bench.ledger, WEEK, [BUS]).collect()
         for sample in family.samples
     }
     there = [(BUS, "", "listener", 0)]

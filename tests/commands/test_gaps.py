@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from busmon.audit.windows import AuditWindows
+from busmon.audit.windows import AuditWindows, Observed
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
@@ -34,11 +34,9 @@ class Past:
         self.path = str(directory / "ledger.sqlite")
         self.window = window
         self.start = (time.time() - begun) // window * window
-        self.audit = Audit.model_validate(
-            {"window": window, "grace": 1, "reports": {"bus": "fedora", "token": TOKEN}}
-        )
+        self.audit = Audit(window=window, grace=1)
         self.ledger = Ledger(self.path)
-        self.books = AuditWindows(self.ledger, self.audit, ["fedora"])
+        self.books = AuditWindows(self.ledger, self.audit, Observed(tap="fedora"), ["fedora"])
         self.books.open(self.start)
 
     def see(self, identity: str, after: float, handled: bool = True, sent: float = 0.25) -> None:
@@ -241,8 +239,7 @@ def test_what_is_missing_by_numbers_is_listed_without_ids(past: Past) -> None:
 
 
 def test_without_a_tap_gaps_says_that_nothing_is_known_of_the_listener(past: Past) -> None:
-    past.audit = Audit(window=4, grace=1)
-    past.books = AuditWindows(past.ledger, past.audit, ["fedora"])
+    past.books = AuditWindows(past.ledger, past.audit, Observed(), ["fedora"])
     past.see(IDS[0], after=1)
     past.close(40)
     text = run("gaps", "--ledger", past.path)

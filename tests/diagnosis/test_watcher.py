@@ -31,11 +31,12 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.message import Judgement, Outcome
 from busmon.observers.base import Observer
-from busmon.observers.celery import CeleryObserver
-from busmon.observers.ready import STATES, ReadyObserver
-from busmon.observers.tap import ReportBatch, ReportedMessage, TapObserver
+from busmon.observers.celery import CeleryObserver, CelerySettings
+from busmon.observers.ready import STATES, ReadyObserver, ReadySettings
+from busmon.observers.table import ObservedAudit
+from busmon.observers.tap import ReportBatch, ReportedMessage, TapObserver, TapSettings
 from busmon.rules import HANDLED, RAISES, Rules, rule_set
-from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
+from busmon.settings.audit import Silence
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.rates import WEEK
 from busmon.silence.watcher import SilenceWatcher
@@ -64,7 +65,7 @@ class Bench:
 
     def __init__(
         self,
-        audit: Audit = Audit(),  # noqa: B008 - frozen
+        audit: ObservedAudit = ObservedAudit(),  # noqa: B008 - frozen
         now: float = NOW,
         path: str = ":memory:",
     ) -> None:
@@ -77,14 +78,10 @@ class Bench:
         self.blind.tick(now)
         books = {"fedora": rule_set("all", Rules())}
         self.silence = SilenceWatcher(Silence(), self.ledger, books, self.blind)
-        self.auditor = Auditor(audit, self.ledger, WEEK, ["fedora"])
-        self.observers: list[Observer] = []
-        if audit.ready:
-            self.observers.append(ReadyObserver(audit.ready, self.ledger))
-        if audit.celery:
-            self.observers.append(CeleryObserver(audit.celery, self.ledger))
-        if audit.reports:
-            self.observers.append(TapObserver(self.ledger, "fedora"))
+        self.auditor = Auditor(audit, audit.observed(), self.ledger, WEEK, ["fedora"])
+        self.observers: list[Observer] = [
+            settings.make_observer(self.ledger) for settings in audit.observers().values()
+        ]
         parts = (audit, self.ledger, connections, self.blind, self.silence, self.observers)
         self.watch = VerdictWatcher(*parts, self.auditor, Threads(), lambda: self.now)
 
@@ -216,7 +213,7 @@ def answers(received: int, *, consuming: bool = True) -> dict[str, object]:
 
 def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
     with monitor() as (url, answer):
-        bench = Bench(Audit(ready=ReadyPoll(bus="fedora", url=url, interval=1)))
+        bench = Bench(ObservedAudit(ready=ReadySettings(bus="fedora", url=url, interval=1)))
         [listener] = bench.observers
         assert isinstance(listener, ReadyObserver)
         unknown = ("fedora: not yet known: what the listener's monitor says",)
@@ -254,7 +251,7 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
 def test_messages_after_a_blind_time_are_not_the_listeners_fault() -> None:
     with monitor() as (url, answer):
         answer |= answers(5)
-        bench = Bench(Audit(ready=ReadyPoll(bus="fedora", url=url, interval=1)))
+        bench = Bench(ObservedAudit(ready=ReadySettings(bus="fedora", url=url, interval=1)))
         with bench.observing():
             wait_until(bench.observers[0].up, what="the monitor")
             assert bench.refresh(10).kind is FaultKind.NONE
@@ -267,8 +264,10 @@ def test_messages_after_a_blind_time_are_not_the_listeners_fault() -> None:
 
 
 def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis) -> None:
-    settings = Celery(bus="fedora", broker=SecretStr(redis.url), queues=("growing",), interval=1)
-    bench = Bench(Audit(celery=settings))
+    settings = CelerySettings(
+        bus="fedora", broker=SecretStr(redis.url), queues=("growing",), interval=1
+    )
+    bench = Bench(ObservedAudit(celery=settings))
     [celery] = bench.observers
     assert isinstance(celery, CeleryObserver)
     with bench.observing():
@@ -286,8 +285,10 @@ def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis) -> None:
 
 
 def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis) -> None:
-    settings = Celery(bus="fedora", broker=SecretStr(redis.url), queues=("waiting",), interval=1)
-    bench = Bench(Audit(celery=settings))
+    settings = CelerySettings(
+        bus="fedora", broker=SecretStr(redis.url), queues=("waiting",), interval=1
+    )
+    bench = Bench(ObservedAudit(celery=settings))
     [celery] = bench.observers
     assert isinstance(celery, CeleryObserver)
     app = make_app(redis.url)
@@ -322,8 +323,8 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
 
 
 def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
-    reports = Reports(bus="fedora", token=SecretStr("token"))
-    bench = Bench(Audit(window=1, grace=1, reports=reports), time.time())
+    reports = TapSettings(bus="fedora", token=SecretStr("token"))
+    bench = Bench(ObservedAudit(window=1, grace=1, reports=reports), time.time())
     [inbox] = bench.observers
     assert isinstance(inbox, TapObserver)
     begun = time.time()

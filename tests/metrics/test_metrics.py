@@ -16,18 +16,19 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from pydantic import SecretStr
 
 from busmon.audit.auditor import Auditor
+from busmon.audit.windows import Observed
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
 from busmon.message import Judgement, Message, Outcome
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
-from busmon.observers.celery import CeleryObserver
-from busmon.observers.ready import ReadyObserver
+from busmon.observers.celery import CeleryObserver, CelerySettings
+from busmon.observers.ready import ReadyObserver, ReadySettings
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import OTHER, Pipeline
 from busmon.rules import Rules, rule_set
-from busmon.settings.audit import Audit, Celery, ReadyPoll, Reports, Silence
+from busmon.settings.audit import Audit, Silence
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.rates import WEEK
@@ -58,14 +59,15 @@ class Bench:
         books = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
         blind = BlindTime(self.ledger, self.connections, NOW)
         self.silence = SilenceWatcher(Silence(), self.ledger, books, blind)
-        ready = ReadyObserver(ReadyPoll(bus="fedora", url="http://localhost"), self.ledger)
-        self.celery = CeleryObserver(Celery(bus="fedora", broker=SecretStr(broker)), self.ledger)
+        ready = ReadyObserver(ReadySettings(bus="fedora", url="http://localhost"), self.ledger)
+        self.celery = CeleryObserver(
+            CelerySettings(bus="fedora", broker=SecretStr(broker)), self.ledger
+        )
         watching: list[Observer] = [TapObserver(self.ledger, "fedora"), ready, self.celery]
         observers = ObserverMetrics(watching)
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
-        reports = Reports(bus="fedora", token=SecretStr("token"))
-        settings = Audit(reports=reports)
-        audit = Auditor(settings, self.ledger, 7 * 86400, list(self.connections))
+        settings, observed = Audit(), Observed(tap="fedora")
+        audit = Auditor(settings, observed, self.ledger, 7 * 86400, list(self.connections))
         parts = (self.ledger, self.connections, blind, self.silence, watching, audit, Threads())
         fault = VerdictWatcher(settings, *parts, lambda: NOW)
         self.registry = make_registry(metrics, silence, observers, audit, fault)

@@ -14,10 +14,9 @@ from redis import Redis as Client
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tasks import Task
 from busmon.ledger.values import Interval
-from busmon.observers.celery import PING, CeleryObserver
+from busmon.observers.celery import PING, CeleryObserver, CelerySettings
 from busmon.observers.celery_tasks import TaskEvents
 from busmon.observers.celery_workers import Workers
-from busmon.settings.audit import Celery as Settings
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import Server, wait_until
 from tests.support.brokers.certificates import Certificates
@@ -67,7 +66,7 @@ class Watch:
     def __init__(self, path: Path, broker: str, **settings: Any) -> None:
         self.ledger = Ledger(str(path))
         usual = {"bus": "fedora", "broker": broker, "interval": 1}
-        self.observer = CeleryObserver(Settings.model_validate(usual | settings), self.ledger)
+        self.observer = CeleryObserver(CelerySettings.model_validate(usual | settings), self.ledger)
 
     def task(self, task: str) -> Task | None:
         with self.ledger.read() as tables:

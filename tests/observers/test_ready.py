@@ -11,8 +11,15 @@ from typing import ClassVar
 import pytest
 
 from busmon.ledger.ledger import Ledger
-from busmon.observers.ready import Answer, ReadyObserver, Unanswered, ask, increases, parse
-from busmon.settings.audit import ReadyPoll
+from busmon.observers.ready import (
+    Answer,
+    ReadyObserver,
+    ReadySettings,
+    Unanswered,
+    ask,
+    increases,
+    parse,
+)
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -26,7 +33,7 @@ class Watch:
 
     def __init__(self, path: Path | str, url: str) -> None:
         self.ledger = Ledger(str(path))
-        settings = ReadyPoll(bus="fedora", url=url, interval=1)
+        settings = ReadySettings(bus="fedora", url=url, interval=1)
         self.observer = ReadyObserver(settings, self.ledger)
 
     def value(self, name: str, **labels: str) -> float | None:
