@@ -30,8 +30,11 @@ def make_app(broker: str) -> Celery:
         if do == "hang":
             time.sleep(60)
 
+    def other() -> None:
+        pass
+
     app.task(process_message, name=PROCESS_MESSAGE, bind=True)
-    app.task(lambda: None, name=OTHER)
+    app.task(other, name=OTHER)
     return app
 
 
