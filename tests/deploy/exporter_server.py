@@ -1,4 +1,4 @@
-"""Serves the recorded samples of other exporters; counters grow from one scrape to the next."""
+"""Serve recorded samples of other exporters; counters grow with each scrape."""
 
 import json
 import re
@@ -13,8 +13,8 @@ FOLDER = Path(__file__).parent / "exporters"
 EXPORTERS = sorted(path.stem for path in FOLDER.glob("*.txt"))
 
 
-def grown(text: str, scrapes: int) -> str:
-    """Return a sample as so many scrapes later: each of its counters has grown by one a scrape."""
+def after_scrapes(text: str, scrapes: int) -> str:
+    """Return the sample after so many scrapes: each counter grows by one with each of them."""
     counters = set(re.findall(r"^# TYPE (\S+) counter$", text, re.MULTILINE))
 
     def grow(line: str) -> str:
@@ -24,8 +24,8 @@ def grown(text: str, scrapes: int) -> str:
     return "".join(f"{grow(line)}\n" for line in text.splitlines())
 
 
-def monitor(scrapes: int) -> str:
-    """Return what the listener's monitor answers at /ready."""
+def monitor_answer(scrapes: int) -> str:
+    """Return the answer of the listener's monitor at /ready."""
     states = ("received", "processed", "dropped", "rejected", "failed")
     return json.dumps({"consuming": True, "consumed": dict.fromkeys(states, 10 * scrapes)})
 
@@ -35,13 +35,17 @@ def exporters() -> Iterator[int]:
     """Serve each sample at /NAME, and the listener's monitor at /ready; yield the port."""
     scrapes: Counter[str] = Counter()
 
-    class Handler(BaseHTTPRequestHandler):
+    class ScrapeHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = self.path.removeprefix("/")
             scrapes[name] += 1
             is_monitor = name == "ready"
             sample = "" if is_monitor else (FOLDER / f"{name}.txt").read_text()
-            text = monitor(scrapes[name]) if is_monitor else grown(sample, scrapes[name])
+            text = (
+                monitor_answer(scrapes[name])
+                if is_monitor
+                else after_scrapes(sample, scrapes[name])
+            )
             self.send_response(200)
             self.send_header("Content-Type", "application/json" if is_monitor else "text/plain")
             self.end_headers()
@@ -49,7 +53,7 @@ def exporters() -> Iterator[int]:
 
         log_message: Callable[..., None] = lambda *_: None
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ScrapeHandler) as server:
         thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

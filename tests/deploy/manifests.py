@@ -1,4 +1,4 @@
-"""The manifests as they are applied: plain ones, and those of Packit's style rendered."""
+"""The manifests as they are applied: the plain ones, and Packit's template rendered."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parents[2]
 MANIFESTS = PROJECT / "config/openshift"
 PLAIN = sorted(path for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
 
-# Variables that Packit's playbook gives its templates.
+# The variables that Packit's playbook passes to its templates.
 PACKIT = {
     "auto_import_images": "true",
     "deployment": "prod",
@@ -34,7 +34,7 @@ def load(path: Path) -> list[Manifest]:
 
 
 def render(**variables: Any) -> list[Manifest]:
-    """Return the manifests of Packit's style, as its playbook renders them."""
+    """Return the manifests of Packit's template, as its playbook renders them."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((MANIFESTS / "busmon.yml.j2").read_text())
     return list(yaml.safe_load_all(template.render(PACKIT | variables)))

@@ -1,4 +1,4 @@
-"""A real busmon with traffic, with observers that see, and with something wrong at each stage."""
+"""A real busmon with traffic and all observers, with something wrong at each stage."""
 
 import json
 import time
@@ -24,16 +24,16 @@ from tests.support.busmon_process import Busmon
 from tests.support.celery_worker import PROCESS_MESSAGE, CeleryWorker, make_app
 
 TOKEN = "t0ken-of-the-tap"
-BEAT = 0.3  # seconds between two reports of the tap
+REPORT_SECONDS = 0.3  # between two reports of the tap
 RATE = 40  # messages a second
 HOUR = 3600
 PREFIX = "org.fedoraproject.prod."
-SILENT = PREFIX + "openscanhub.task.started"  # came twice an hour, and then no more
-USUAL = PREFIX + "copr.build.end"
+SILENT = PREFIX + "openscanhub.task.started"  # came twice an hour, then stopped
+USUAL = PREFIX + "copr.build.end"  # came twice an hour until now
 
 
 class Handled(NamedTuple):
-    """A message that the listener is to pass on, so many seconds after the first one."""
+    """A message that the listener should pass on, `due` seconds after the first one."""
 
     due: float
     id: str
@@ -42,7 +42,7 @@ class Handled(NamedTuple):
 
 @contextmanager
 def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[Busmon]:
-    """Run one on a bus that flows and one that is cut, with a listener that leaves messages out."""
+    """Run busmon with a bus that flows, one that is down, and a listener that loses messages."""
     redis = Redis(directory)
     now = time.time()
     messages, handled = _traffic(directory / "recorded.jsonl", now, int(seconds * RATE))
@@ -83,19 +83,19 @@ def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[
 
 
 def _traffic(path: Path, now: float, number: int) -> tuple[Path, Sequence[Handled]]:
-    """Write recorded messages by chance, and return those that are to be handled."""
+    """Write a random sequence of recorded messages; return those that should be handled."""
     records = [json.loads(line) for line in FEDORA_FILE.read_text().splitlines()]
     samples = [
         (record, outcome)
         for record, (topic, outcome, _) in zip(records, FEDORA, strict=True)
         if topic != SILENT
     ]
-    chance = Random(1)
+    random = Random(1)
     weights = [1 / rank for rank in range(1, len(samples) + 1)]
     handled = []
     with path.open("w") as file:
-        for place, (record, outcome) in enumerate(chance.choices(samples, weights, k=number)):
-            at = now + place / RATE - chance.expovariate(1)
+        for place, (record, outcome) in enumerate(random.choices(samples, weights, k=number)):
+            at = now + place / RATE - random.expovariate(1)
             sent = {"sent-at": datetime.fromtimestamp(at, UTC).isoformat()}
             new = {"id": str(uuid4()), "headers": record["headers"] | sent}
             if outcome == "handled":
@@ -105,7 +105,7 @@ def _traffic(path: Path, now: float, number: int) -> tuple[Path, Sequence[Handle
 
 
 def _history(path: Path, now: float) -> None:
-    """Let both topics have come for eight weeks; one of them ended six hours ago."""
+    """Write eight weeks of both topics to the ledger; one of them stopped six hours ago."""
     ledger = Ledger(str(path))
     hour = int(now // HOUR)
     for topic, last in ((SILENT, now - 6 * HOUR), (USUAL, now - 60)):
@@ -115,15 +115,15 @@ def _history(path: Path, now: float) -> None:
 
 
 def _tap(url: str, broker: str, handled: Sequence[Handled], stopping: Event) -> None:
-    """Pass messages on and report that, as the listener with its tap does.
+    """Pass messages on and report them, as a listener with a tap does.
 
-    Of fifteen messages one is not passed on, and of another one the task gets lost.
+    Of fifteen messages, one is not passed on, and the task of another one is lost.
     """
     app = make_app(broker)
     begin = time.monotonic()
     numbered = deque(enumerate(handled))
     with app.connection_for_write() as connection:
-        for beat in count(1):
+        for number_of_batch in count(1):
             reports = []
             while numbered and numbered[0][1].due < time.monotonic() - begin:
                 number, message = numbered.popleft()
@@ -134,11 +134,12 @@ def _tap(url: str, broker: str, handled: Sequence[Handled], stopping: Event) -> 
                     app.send_task(PROCESS_MESSAGE, ("do",), task_id=task, connection=connection)
                 report = {"id": message.id, "topic": message.topic, "state": "passed"}
                 reports.append(report | {"task": task})
-            batch = {"tap": "the tap", "seq": beat, "bus": "fedora", "lost": 0}
+            batch = {"tap": "the tap", "seq": number_of_batch, "bus": "fedora", "lost": 0}
             _post(
-                f"{url}/v1/reports", batch | {"since": 2 * BEAT, "until": 0.0, "reports": reports}
+                f"{url}/v1/reports",
+                batch | {"since": 2 * REPORT_SECONDS, "until": 0.0, "reports": reports},
             )
-            if stopping.wait(BEAT):
+            if stopping.wait(REPORT_SECONDS):
                 return
 
 

@@ -1,7 +1,7 @@
-"""Draws the main dashboard's panels from real data: `python -m tests.deploy.picture`.
+"""Draw the main dashboard from real data: `python -m tests.deploy.picture`.
 
-The data are those that the test of the dashboards has: a real Prometheus scrapes a real
-busmon. Each panel lies where Grafana has it, and shows what its own queries answer.
+The data are those of the dashboards' test: a real Prometheus scrapes a real busmon. Each panel
+is at its place in Grafana, and shows the results of its own queries.
 """
 
 import json
@@ -23,16 +23,16 @@ from tests.support.busmon_process import PROJECT
 FOLDER = PROJECT / "config" / "grafana"
 PICTURE = FOLDER / "bus.png"
 SECONDS = 150  # of traffic
-SKIPPED = 36  # seconds at the start, until windows were closed
+SKIPPED = 36  # seconds at the start, before windows are closed
 ROWS = 73  # of the dashboard's grid, from the top
-INCH = 0.62, 0.25  # of a cell of the grid
+CELL_INCHES = 0.62, 0.25  # a cell of the grid
 COLOURS = {"green": "#56a64b", "yellow": "#e0b400", "red": "#c4162a"}
-LONGEST = 9  # lines of a legend
+MAX_LEGEND_LINES = 9
 UNITS = {"percentunit": (100, "%"), "s": (1, "s"), "short": (1, "")}
 
 
 def main() -> None:
-    """Run all of it for `SECONDS`, and draw."""
+    """Run busmon and Prometheus for `SECONDS`, then draw."""
     board = json.loads((FOLDER / "dashboards" / "busmon-bus.json").read_text())
     with (
         tempfile.TemporaryDirectory(prefix="busmon-picture-") as directory,
@@ -43,12 +43,14 @@ def main() -> None:
 
 
 def draw(board: Mapping[str, Any], prometheus: Prometheus) -> None:
-    """Draw the panels at the top of a dashboard into the picture."""
+    """Draw the upper panels of a dashboard into the picture."""
     pyplot.style.use("dark_background")
     mpl.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold"})
     mpl.rcParams["axes.facecolor"] = "#181b1f"
     mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=mpl.colormaps["tab20"].colors)
-    figure = pyplot.figure(figsize=(24 * INCH[0], ROWS * INCH[1]), facecolor="#111217")
+    figure = pyplot.figure(
+        figsize=(24 * CELL_INCHES[0], ROWS * CELL_INCHES[1]), facecolor="#111217"
+    )
     for panel in board["panels"]:
         place = panel["gridPos"]
         if place["y"] + place["h"] > ROWS:
@@ -69,7 +71,7 @@ def draw(board: Mapping[str, Any], prometheus: Prometheus) -> None:
     _save(figure)
 
 
-def _asked(panel: Mapping[str, Any], prometheus: Prometheus) -> list[tuple[str, Any]]:
+def _results(panel: Mapping[str, Any], prometheus: Prometheus) -> list[tuple[str, Any]]:
     """Return the name and the values of each series of a panel."""
     named = []
     for target in panel["targets"]:
@@ -84,7 +86,7 @@ def _stat(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None:
     words = {
         key: word for one in fields.get("mappings", []) for key, word in one["options"].items()
     }
-    shown = _asked(panel, prometheus)
+    shown = _results(panel, prometheus)
     axes.set(xlim=(0, len(shown)), ylim=(0, 1), xticks=[], yticks=[])
     for place, (name, values) in enumerate(shown):
         value = values[-1][1]
@@ -106,7 +108,7 @@ def _graph(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None
     factor, unit = UNITS.get(fields["unit"], (1, fields["unit"].removeprefix("suffix: ")))
     begin = prometheus.started + SKIPPED
     shown = []
-    for name, values in _asked(panel, prometheus):
+    for name, values in _results(panel, prometheus):
         points = {round(at - begin): factor * value for at, value in values if at >= begin}
         if points:
             shown.append((name, points))
@@ -126,7 +128,12 @@ def _graph(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None
     axes.grid(alpha=0.2)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
-        handles[:LONGEST], labels[:LONGEST], loc="upper left", fontsize=6, framealpha=0.6, ncols=3
+        handles[:MAX_LEGEND_LINES],
+        labels[:MAX_LEGEND_LINES],
+        loc="upper left",
+        fontsize=6,
+        framealpha=0.6,
+        ncols=3,
     )
 
 
@@ -171,7 +178,7 @@ def _number(value: float, unit: str) -> str:
 
 
 def _save(figure: Figure) -> None:
-    """Write it with few colours, which is a third of the size."""
+    """Write the picture with few colours: a third of the size."""
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         figure.savefig(file.name, dpi=80, facecolor=figure.get_facecolor())
         with Image.open(file.name) as image:

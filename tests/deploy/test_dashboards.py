@@ -1,4 +1,4 @@
-"""The dashboards: built by the script, and each of their queries answered by a real Prometheus."""
+"""The dashboards: the JSON is up to date, and a real Prometheus answers every query."""
 
 import json
 import re
@@ -80,12 +80,12 @@ def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus) -> 
     everything = dict.fromkeys(("namespace", "bus", "topic", "pod"), ".*")
     for asked in queries():
         expr = filled(asked.expr, everything)
-        told = f"data of {asked.board}, {asked.title}: {expr}"
-        wait_until(partial(answered, prometheus, expr, asked), 40, told)
+        what = f"data of {asked.board}, {asked.title}: {expr}"
+        wait_until(partial(answered, prometheus, expr, asked), 40, what)
 
 
 def answered(prometheus: Prometheus, expr: str, asked: Asked) -> bool:
-    """Ask as the panel does; an error fails, and False is an empty panel."""
+    """Ask as the panel does; fail with an error, return False for an empty panel."""
     return bool(prometheus.now(expr) if asked.instant else prometheus.since_start(expr))
 
 
@@ -96,7 +96,7 @@ def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: s
         if variable["type"] == "datasource":
             assert variable["query"] == "prometheus"
             continue
-        assert variable["allValue"] == ".*"  # also what has no such label
+        assert variable["allValue"] == ".*"  # also series without the label
         values = offered(prometheus, variable["query"]["query"], chosen)
         assert values, variable["name"]
         chosen[variable["name"]] = re.escape(values[0]).replace("\\", "\\\\")
@@ -106,7 +106,7 @@ def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: s
 
 
 def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
-    """Return the values that Grafana would offer for a variable."""
+    """Return the values that Grafana offers for a variable."""
     found = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
     assert found, query
     match = {"match[]": filled(found[1], chosen)}

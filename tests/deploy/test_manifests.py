@@ -1,4 +1,4 @@
-"""The manifests for OpenShift and Kubernetes, against the schemas of what reads them."""
+"""The manifests for OpenShift and Kubernetes, against the schemas of their readers."""
 
 import os
 import re
@@ -16,11 +16,11 @@ import yaml
 from tests.deploy.manifests import MANIFESTS, PLAIN, PROJECT, VARIANTS, Manifest, load, the
 
 RULES = PROJECT / "config/prometheus/rules"
-KUBERNETES = ("1.27", "1.37")  # OpenShift 4.14, and the newest that the validator knows
+KUBERNETES = ("1.27", "1.37")  # OpenShift 4.14, and the newest in the validator
 
 
 def closed(**properties: Any) -> Manifest:
-    """Return the schema of an object with these properties, all of them, and no other."""
+    """Return the schema of an object with exactly these properties."""
     return {
         "type": "object",
         "properties": properties,
@@ -65,8 +65,8 @@ IMAGE_TAG = closed(
     importPolicy=closed(scheduled={"type": "boolean"}),
 )
 
-# What Kubernetes itself does not know: the parts that are used here, as the definitions of
-# Prometheus's operator and of OpenShift have them.
+# Kinds that Kubernetes itself does not have: the parts used here, after the definitions of
+# Prometheus's operator and of OpenShift.
 EXTENSIONS = {
     ("monitoring.coreos.com/v1", "PodMonitor"): closed(
         selector=SELECTOR, podMetricsEndpoints=ENDPOINT
@@ -151,7 +151,7 @@ def test_every_mount_has_its_volume_and_the_selector_its_pods(deployment: Manife
 
 @pytest.mark.parametrize("service", of_kind("Service"))
 def test_a_service_keeps_a_pod_that_is_not_ready(service: Manifest) -> None:
-    """Else the metrics of an outage, and the tap's reports, would be lost with the broker."""
+    """Otherwise metrics and tap reports would be lost while a broker is down."""
     assert service["spec"]["publishNotReadyAddresses"] is True
 
 
@@ -170,7 +170,7 @@ def test_services_monitors_and_network_policy_select_each_pod(manifests: str) ->
 
 @pytest.mark.parametrize("config", of_kind("ConfigMap"))
 def test_busmon_accepts_the_configuration(config: Manifest, tmp_path: Path) -> None:
-    """With the files in place that Secrets bring."""
+    """With the files of the Secrets in place."""
     secrets = ["reports-token", *VARIANTS["secret.example"][0]["stringData"]]
     files = dict.fromkeys(secrets, "a-token") | {
         "fedora.toml": (PROJECT / "config/fedora.toml").read_text()
@@ -193,7 +193,7 @@ def test_busmon_accepts_the_configuration(config: Manifest, tmp_path: Path) -> N
 
 
 def test_the_bindings_are_those_of_the_example() -> None:
-    """Written twice, since kustomize reads no file outside its directory."""
+    """They are written twice, since kustomize reads no file outside its directory."""
     text = the("ConfigMap", VARIANTS["configmap"])["data"]["fedora.toml"]
     example = tomllib.loads((PROJECT / "config/fedora.toml").read_text())
     assert tomllib.loads(text)["bindings"] == example["bindings"]
@@ -220,7 +220,7 @@ def test_only_the_managed_platform_has_its_labels() -> None:
 
 
 def test_the_prometheus_rule_is_made_from_the_rule_files() -> None:
-    """Where this fails, run `make prometheusrule`."""
+    """If this fails, run `make prometheusrule`."""
     [manifest] = VARIANTS["prometheusrule"]
     files = sorted(RULES.glob("*.yml"))
     groups = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]

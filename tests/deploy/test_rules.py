@@ -1,4 +1,4 @@
-"""Prometheus's rules and Alertmanager's routes, by promtool and amtool themselves."""
+"""Prometheus's rules and Alertmanager's routes, checked by promtool and amtool."""
 
 import re
 import subprocess
@@ -103,7 +103,7 @@ def test_recorded_series_are_named_level_metric_operations() -> None:
 
 @pytest.fixture
 def prometheus(tmp_path: Path, certificates: Certificates) -> Path:
-    """The example, beside the files that it names."""
+    """Return the example configuration, with the files that it names."""
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     secrets.joinpath("token").write_text("token")
@@ -129,7 +129,7 @@ def test_prometheus_scrapes_busmons_default_address(prometheus: Path) -> None:
 
 
 def discovered(manifests: str, namespace: str) -> dict[str, str]:
-    """A pod of these manifests, as Prometheus discovers it."""
+    """Return a pod of these manifests, as Prometheus discovers it."""
     pod = the("Deployment", VARIANTS[manifests])["spec"]["template"]["metadata"]
     return {
         "__address__": "10.1.2.3:8080",
@@ -143,7 +143,7 @@ def discovered(manifests: str, namespace: str) -> dict[str, str]:
 
 
 def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> None:
-    """Debian's promtool has no Kubernetes in it: the pods are given, the relabelling is real."""
+    """Debian's promtool knows no Kubernetes: the pods are given, the relabelling is real."""
     (job,) = yaml.safe_load(PROMETHEUS.joinpath("prometheus-kubernetes.yml").read_text())[
         "scrape_configs"
     ]

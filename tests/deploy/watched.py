@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes a real busmon, and the samples of other exporters."""
+"""A real Prometheus that scrapes a real busmon, and samples of other exporters."""
 
 import json
 import re
@@ -16,21 +16,21 @@ from tests.deploy.observed_busmon import observed_busmon
 from tests.support.brokers import Server, free_port
 
 NAMESPACE = "packit--prod"
-# What Grafana itself knows; the scrapes are a second apart.
+# Variables that Grafana itself fills in. One scrape takes place each second.
 SPANS = {"__rate_interval": "4s", "__range": "60s"}
 
 Values = Mapping[str, str]
 
 
 class Prometheus:
-    """A Prometheus, and what was there since it was started."""
+    """A Prometheus: what it has stored since its start."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.started = time.time()
 
     def ask(self, path: str, **parameters: object) -> Any:
-        """Return the data of an answer; fails with the error that Prometheus tells."""
+        """Return the data of an answer; fail with the error that Prometheus gives."""
         try:
             url = f"{self.url}/api/v1/{path}?{urlencode(parameters)}"
             with urlopen(url, timeout=10) as answer:
@@ -40,20 +40,20 @@ class Prometheus:
                 raise AssertionError(f"{parameters}: {json.load(error)['error']}") from error
 
     def now(self, expr: str) -> list[dict[str, Any]]:
-        """Return the series of an expression with their values of this moment."""
+        """Return the series of an expression with their current values."""
         return _numbers(
             {**series, "values": [series["value"]]}
             for series in self.ask("query", query=expr)["result"]
         )
 
     def since_start(self, expr: str) -> list[dict[str, Any]]:
-        """Return the series of an expression with their values of each second so far."""
+        """Return the series of an expression with their values of each second since the start."""
         span = {"start": self.started, "end": time.time(), "step": 1}
         return _numbers(self.ask("query_range", query=expr, **span)["result"])
 
 
 def _numbers(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the series that have any value which is a number, with those."""
+    """Return the series with their values, except NaN, and only those that have one."""
     series = [
         {**one, "values": [(at, float(value)) for at, value in one["values"] if value != "NaN"]}
         for one in found
@@ -62,25 +62,25 @@ def _numbers(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def legend(text: str, series: Mapping[str, Any]) -> str:
-    """Return what a series is called."""
+    """Return the name of a series in the legend."""
     return re.sub(r"{{(\w+)}}", lambda found: series["metric"].get(found[1], ""), text)
 
 
 def filled(text: str, values: Values) -> str:
-    """Put the values of the variables in; what has none is left."""
+    """Replace variables by their values; leave those without a value."""
     known = {**SPANS, **values}
     return re.sub(r"\$(\w+)", lambda found: known.get(found[1], found[0]), text)
 
 
 @contextmanager
 def watched(directory: Path, seconds: float = 30) -> Iterator[Prometheus]:
-    """Run all of it, with so many seconds of traffic."""
+    """Run busmon, the exporters and Prometheus, with so many seconds of traffic."""
     port = free_port()
     with (
         exporters() as exporter,
         observed_busmon(directory, f"http://127.0.0.1:{exporter}/ready", seconds) as busmon,
     ):
-        configuration = directory / "prometheus.json"  # which is YAML, too
+        configuration = directory / "prometheus.json"  # JSON is YAML, too
         jobs = [job("busmon", busmon.port, "/metrics")]
         jobs += [job(name, exporter, f"/{name}") for name in EXPORTERS]
         every = {"scrape_interval": "1s", "scrape_timeout": "1s"}

@@ -1,6 +1,6 @@
-"""Who is woken up: a real broker, busmon, Prometheus and Alertmanager, with what ships.
+"""Who is woken up: a real broker, busmon, Prometheus and Alertmanager, with our configuration.
 
-Only intervals and addresses are the test's own.
+The tests change only intervals and addresses.
 """
 
 import json
@@ -25,7 +25,7 @@ STOPS, FLOWS = "pages.stops", "pages.flows"  # topics
 
 
 class Receiver(ThreadingHTTPServer):
-    """Where Alertmanager sends its notifications; the path is the name of its receiver."""
+    """Receives Alertmanager's notifications; the path of each is the name of its receiver."""
 
     daemon_threads = True
 
@@ -35,7 +35,7 @@ class Receiver(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def pages(self) -> list[tuple[str, str]]:
-        """Return the status and the name of each page, in the order of their arrival."""
+        """Return the status and the alert name of each page, in the order of arrival."""
         return [
             (body["status"], body["commonLabels"]["alertname"])
             for path, body in self.notifications
@@ -43,7 +43,7 @@ class Receiver(ThreadingHTTPServer):
         ]
 
     def page(self, name: str) -> list[dict[str, str]]:
-        """Return labels and annotations of the alerts in the first page of this name."""
+        """Return the labels and annotations of the alerts in the first page of this name."""
         return next(
             [alert["labels"] | alert["annotations"] for alert in body["alerts"]]
             for path, body in self.notifications
@@ -74,7 +74,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Publisher:
-    """Publishes the topics of `topics` again and again."""
+    """Publishes a message of each of `topics` every half second."""
 
     def __init__(self, broker: RabbitMQ) -> None:
         self.topics = {STOPS, FLOWS}
@@ -136,13 +136,13 @@ def prometheus(directory: Path, busmon: Busmon, alerts: int) -> Server:
         "prometheus",
         f"--config.file={path}",
         f"--storage.tsdb.path={directory}/prometheus",
-        "--rules.alert.resend-delay=5s",  # what came before Alertmanager was found is lost
+        "--rules.alert.resend-delay=5s",  # alerts are lost until Alertmanager is found
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     return Server(argv, directory / "prometheus.log", ready=lambda _: accepts(port))
 
 
-# Of these alerts, each with its labels, only the first is to be told.
+# Of each cause's alerts, only the first must send a notification.
 CAUSES = {
     "busmon down": [
         {"alertname": "BusmonDown"},
@@ -195,13 +195,13 @@ CAUSES = {
         {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "severity": "warning"},
     ],
 }
-UNTOUCHED = [  # by any cause on the bus fedora in the namespace of the cause
+UNTOUCHED = [  # nothing suppresses these
     {"alertname": "Watchdog", "severity": "none"},
     {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr", "namespace": "another"},
 ]
 
 
-def test_one_cause_silences_its_effects_and_nothing_else(
+def test_one_cause_suppresses_its_effects_and_nothing_else(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     server, port = alertmanager(tmp_path, receiver)
@@ -212,21 +212,21 @@ def test_one_cause_silences_its_effects_and_nothing_else(
         for labels in effects
     ] + [{"service": "busmon", "severity": "critical"} | labels for labels in UNTOUCHED]
     body = json.dumps([{"labels": labels} for labels in alerts]).encode()
-    told = [{"service": "busmon", "severity": "critical"} | labels for labels in UNTOUCHED]
-    told += [
+    expected = [{"service": "busmon", "severity": "critical"} | labels for labels in UNTOUCHED]
+    expected += [
         {"service": "busmon", "severity": "critical", "namespace": cause} | effects[0]
         for cause, effects in CAUSES.items()
     ]
     with server:
         with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=5):
             pass
-        wait_until(lambda: len(receiver.notifications) >= len(told), 30, "notifications")
+        wait_until(lambda: len(receiver.notifications) >= len(expected), 30, "notifications")
         with urlopen(url, timeout=5) as answer:
             known = json.load(answer)
     active = [alert["labels"] for alert in known if alert["status"]["state"] == "active"]
     assert len(known) == len(alerts)
     assert sorted(map(str, map(sorted, map(dict.items, active)))) == sorted(
-        map(str, map(sorted, map(dict.items, told)))
+        map(str, map(sorted, map(dict.items, expected)))
     )
 
 
@@ -234,11 +234,11 @@ def bus(config: Path) -> dict[str, Any]:
     return {"type": "amqp", "rules": "all", "config": config, "queue": str(uuid4())}
 
 
-@pytest.mark.timeout(240)  # what ships waits for a minute before it wakes anybody up
-def test_a_bus_that_is_cut_and_a_publisher_that_stops_are_one_page_each(
+@pytest.mark.timeout(240)  # our alerts wait for a minute before they wake anybody up
+def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
     tmp_path: Path, rabbitmq: RabbitMQ, receiver: Receiver
 ) -> None:
-    """And each is resolved when it heals."""
+    """And each page is resolved when its cause is gone."""
     keys = ["pages.#"]
     with Proxy(rabbitmq.amqps_port) as proxy:
         far = rabbitmq.fedora_toml(tmp_path / "far.toml", bindings=keys, port=proxy.port)
