@@ -1,6 +1,7 @@
 """Who may import whom: read from the modules' text, wherever in them an import stands."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,13 @@ def test_a_package_imports_only_from_those_before_it(module: str) -> None:
     below = {*ORDER[: ORDER.index(own)], own, "__version__"}
     used = {i.split(".")[1] for i in imports(MODULES[module]) if i.startswith("busmon.")}
     assert used <= below
+
+
+def test_the_readme_describes_the_packages_in_this_order() -> None:
+    _, _, table = (PACKAGE / "README.md").read_text().partition("| package | purpose |")
+    first_cells = re.findall(r"^\| (`.*?`) \|", table.partition("## ")[0], re.MULTILINE)
+    described = [name for cell in first_cells for name in re.findall(r"`(\w+)(?:/|\.py)`", cell)]
+    assert [*described, "__main__"] == ORDER
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -1,9 +1,13 @@
-"""The documents: each link leads somewhere."""
+"""The documents: links lead somewhere, and what they show of the code is true."""
 
 import re
 from pathlib import Path
 
+import click
 import pytest
+
+from busmon.cli.main import main
+from busmon.config.load import load
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -11,6 +15,7 @@ DOCUMENTS = sorted(
     for pattern in ("*.md", ".github/*.md", "busmon/**/*.md", "config/**/*.md", "tests/**/*.md")
     for path in PROJECT.glob(pattern)
 )
+README = PROJECT / "README.md"
 
 
 def prose(document: Path) -> str:
@@ -36,10 +41,27 @@ def test_each_relative_link_leads_to_a_file_and_a_heading(document: Path) -> Non
 
 
 def test_the_readme_is_short_and_leads_to_every_other_document() -> None:
-    readme = PROJECT / "README.md"
-    text = readme.read_text()
+    text = README.read_text()
     assert len(text.splitlines()) <= 120
     links = {
         (PROJECT / link.partition("#")[0]).resolve() for link in re.findall(r"\]\(([^)]+)\)", text)
     }
-    assert {path for path in DOCUMENTS if path != readme} <= links
+    assert {path for path in DOCUMENTS if path != README} <= links
+
+
+def test_the_readme_shows_every_command_with_all_its_options() -> None:
+    rows = dict(re.findall(r"^\| `busmon ([a-z-]+)([^`]*)` \|", README.read_text(), re.MULTILINE))
+    assert rows.keys() == main.commands.keys()
+    for name, command in main.commands.items():
+        options = [param.opts for param in command.params if isinstance(param, click.Option)]
+        shown = set(re.findall(r"(?<=\[)--?[a-z-]+", rows[name]))
+        assert all(len(shown & set(names)) == 1 for names in options), name
+        assert shown <= {name for names in options for name in names}, name
+
+
+def test_the_first_configuration_in_the_readme_is_accepted(tmp_path: Path) -> None:
+    [text] = re.findall(r"<<'EOF'\n(.*?)^EOF$", README.read_text(), re.MULTILINE | re.DOTALL)
+    example = str(PROJECT / "config/fedora.toml")  # as Fedora's package installs it
+    path = tmp_path / "busmon.toml"
+    path.write_text(text.replace("/etc/fedora-messaging/fedora.toml", example))
+    assert list(load(path, {}).buses) == ["fedora"]
