@@ -9,6 +9,7 @@ from functools import partial
 from busmon import __version__
 from busmon.audit.auditor import Auditor
 from busmon.config.model import Config
+from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
@@ -75,9 +76,8 @@ def build_service(
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
     retention, observed = config.ledger.retention, config.audit.observed(config.comparable_bus())
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
-    verdicts = VerdictWatcher(
-        config.audit, ledger, connections, blind_time, silence, observers, auditor, threads
-    )
+    parts = Parts(ledger, connections, blind_time, silence, observers, auditor)
+    verdicts = VerdictWatcher(config.audit, parts, threads)
 
     def not_ready() -> list[str]:
         return problems(connections, ledger, threads)

@@ -36,7 +36,10 @@ class Observer(Protocol):
         """Watch until `stopping`, and return within a second. Log a failure once and retry."""
 
     def up(self) -> bool:
-        """Return whether it receives data now: a short answer from memory, as is `collect`."""
+        """Return whether it receives data now; from memory, as is all below."""
+
+    def problem(self) -> str | None:
+        """Return why it does not receive data, or None if it does."""
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics of its own, the same families at any time."""

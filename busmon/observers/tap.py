@@ -123,7 +123,7 @@ class TapObserver:
         self._taking = threading.Lock()  # also while it is written
         self._counting = threading.Lock()  # a moment at most
         self._taps: dict[str, _Tap] = {}
-        self._heard = float("-inf")  # monotonic, of the last batch
+        self._last_report = float("-inf")  # monotonic, of the last batch
         self._states = Counter(dict.fromkeys(STATES, 0))
         self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
         self._lost = 0
@@ -148,7 +148,7 @@ class TapObserver:
                 tables.tap_reports.add(self.bus, reports, now)
                 tables.coverage.add_span(f"tap:{self.bus}", min(since, until), until, max_gap)
             self._remember(batch)
-            self._heard = self._clock()
+            self._last_report = self._clock()
             if not again:
                 with self._counting:
                     self._states.update(one.state for one in batch.reports)
@@ -161,16 +161,22 @@ class TapObserver:
 
     def run(self, stopping: threading.Event) -> None:
         """Log when the tap stops reporting, and when it reports again, until `stopping`."""
-        up = True
+        logged = None
         while not stopping.wait(1.0):
-            if up != self.up():
-                up = not up
-                said = "reports again" if up else f"has not reported for {MAX_GAP_SECONDS:g} s"
-                log.warning("tap:%s: %s", self.bus, said)
+            if logged != (problem := self.problem()):
+                logged = problem
+                log.warning("tap:%s: %s", self.bus, problem or "reports again")
 
     def up(self) -> bool:
-        """Tell whether the tap was heard of late."""
-        return self._clock() - self._heard < MAX_GAP_SECONDS
+        """Return whether the tap has reported within the last MAX_GAP_SECONDS."""
+        return self._clock() - self._last_report < MAX_GAP_SECONDS
+
+    def problem(self) -> str | None:
+        """Return that the tap does not report, or None if it does."""
+        if self.up():
+            return None
+        never = self._last_report == float("-inf")
+        return "no report yet" if never else f"no report for {MAX_GAP_SECONDS:g} s"
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was taken, refused and lost, since this process started."""

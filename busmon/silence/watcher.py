@@ -20,8 +20,9 @@ from busmon.pipeline import OTHER
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
 from busmon.silence.baseline import Baseline, State, bound, common_pace, judge, learn
-from busmon.silence.blind_time import BlindTime, blind_by_hour
+from busmon.silence.blind_time import BlindTime
 from busmon.silence.rates import LEARNED, WEEK, Hour
+from busmon.silence.reception import blind_by_hour
 
 LEARNING = 3600.0  # seconds between two times of learning
 RETRYING = 60.0  # seconds, where it failed
@@ -100,7 +101,7 @@ class SilenceWatcher:
         """Learn the baseline of every topic anew. Raises LedgerWriteError where it can't read."""
         self._write(now)
         last, recorded = self._last_received(), self._recorded()
-        blind = {bus: self._blind.sight(bus).intervals for bus in self._buses}
+        blind = {bus: self._blind.reception(bus).blind_times for bus in self._buses}
         unseen = {bus: blind_by_hour(intervals) for bus, intervals in blind.items()}
         baselines = {}
         for topic, first, messages in self._histories(now):
@@ -120,7 +121,7 @@ class SilenceWatcher:
             before, baseline = self._last.get(topic, received), self._baselines.get(topic)
             if received <= before or baseline is None:
                 continue
-            blind = self._blind.sight(topic.bus).blind_between(before, received)
+            blind = self._blind.reception(topic.bus).blind_between(before, received)
             # An outage is not to be learned from: it counts as no more than the limit.
             pause = min(baseline.expected(before, received, blind), baseline.limit)
             of_topic = self._pauses.setdefault(topic, {})
@@ -129,8 +130,8 @@ class SilenceWatcher:
         self._last = last
 
     def _state(self, topic: Topic, last: float | None, now: float) -> State:
-        sight = self._blind.sight(topic.bus)
-        blind = [] if last is None else sight.blind_between(last, now)
+        reception = self._blind.reception(topic.bus)
+        blind = [] if last is None else reception.blind_between(last, now)
         configured = bound(self._settings.max_silence, topic.name)
         usual = bound(USUAL, topic.name)
         return judge(self._baselines.get(topic), last, now, blind, configured, usual)

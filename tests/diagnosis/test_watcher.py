@@ -15,18 +15,12 @@ from pydantic import SecretStr
 from redis import Redis as Client
 
 from busmon.audit.auditor import Auditor
+from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.history import History
+from busmon.diagnosis.listener import STALLED_SECONDS, STARTUP_SECONDS, TRANSIT_SECONDS
 from busmon.diagnosis.verdict import FaultKind, Verdict
-from busmon.diagnosis.watcher import (
-    DELAY,
-    FAILING,
-    FIRST,
-    GROWING,
-    IDLE,
-    STALE,
-    STALLED,
-    VerdictWatcher,
-)
+from busmon.diagnosis.watcher import STALE_SECONDS, VerdictWatcher
+from busmon.diagnosis.workers import GROWTH_SECONDS, IDLE_SECONDS, RECENT_SECONDS
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.message import Judgement, Outcome
@@ -82,8 +76,9 @@ class Bench:
         self.observers: list[Observer] = [
             settings.make_observer(self.ledger) for settings in audit.observers().values()
         ]
-        parts = (audit, self.ledger, connections, self.blind, self.silence, self.observers)
-        self.watch = VerdictWatcher(*parts, self.auditor, Threads(), lambda: self.now)
+        observers, auditor = self.observers, self.auditor
+        parts = Parts(self.ledger, connections, self.blind, self.silence, observers, auditor)
+        self.watch = VerdictWatcher(audit, parts, Threads(), lambda: self.now)
 
     def refresh(self, after: float = 0.0) -> Verdict:
         self.now += after
@@ -140,9 +135,9 @@ def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is() -> 
     bench.past("busy", 5 * 3600)
     bench.past("as busy", 5 * 3600)
     bench.silence.learn(bench.now)
-    fault = bench.refresh()
-    assert (fault.kind, fault.bus) == (FaultKind.BUS, "fedora")
-    assert fault.evidence[0].startswith("fedora: connected, but no message of any topic")
+    verdict = bench.refresh()
+    assert (verdict.kind, verdict.bus) == (FaultKind.BUS, "fedora")
+    assert verdict.evidence[0].startswith("fedora: connected, but no message of any topic")
     bench.ledger.close()
 
 
@@ -154,9 +149,9 @@ def test_a_lost_connection_is_the_buss_fault_or_busmons_own() -> None:
         (Cause.ERROR, FaultKind.BUSMON),
     ):
         bench.connection.down(cause, "detail")
-        fault = bench.refresh()
-        assert (fault.kind, fault.bus) == (kind, "fedora")
-        assert fault.evidence[0].endswith(f"{cause}: detail")
+        verdict = bench.refresh()
+        assert (verdict.kind, verdict.bus) == (kind, "fedora")
+        assert verdict.evidence[0].endswith(f"{cause}: detail")
     bench.connection.up()
     assert bench.refresh().kind is FaultKind.NONE
     bench.ledger.close()
@@ -168,15 +163,15 @@ def test_a_ledger_that_cannot_be_written_blinds_busmon(tmp_path: Path) -> None:
     with foreign_writer(path), pytest.raises(LedgerWriteError):
         bench.receive(1)
     bench.watch.refresh()
-    fault = bench.watch.verdict()
-    assert (fault.kind, fault.bus) == (FaultKind.BUSMON, "")
-    assert fault.evidence == ("busmon itself is blind: ledger: database is locked",)
+    verdict = bench.watch.verdict()
+    assert (verdict.kind, verdict.bus) == (FaultKind.BUSMON, "")
+    assert verdict.evidence == ("busmon itself does not work: ledger: database is locked",)
     bench.ledger.close()
 
 
 def test_a_silence_watch_that_stopped_is_busmons_fault() -> None:
     bench = Bench()
-    bench.now += STALE + 1
+    bench.now += STALE_SECONDS + 1
     assert bench.watch.verdict().kind is FaultKind.BUSMON
     assert bench.refresh().kind is FaultKind.NONE
     bench.ledger.close()
@@ -217,7 +212,7 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
         [listener] = bench.observers
         assert isinstance(listener, ReadyObserver)
         unknown = ("fedora: not yet known: what the listener's monitor says",)
-        assert bench.wait(FIRST - 1).evidence[-1:] == unknown
+        assert bench.wait(STARTUP_SECONDS - 1).evidence[-1:] == unknown
         assert bench.refresh(2).kind is FaultKind.LISTENER, "never heard of"
         answer |= answers(5)
         with bench.observing():
@@ -229,10 +224,12 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
             for number in range(3):
                 bench.receive(number)
                 assert bench.refresh(1).kind is FaultKind.NONE
-            assert bench.wait(STALLED + DELAY - 40).kind is FaultKind.NONE, "not for long enough"
-            fault = bench.wait(30)
-            assert fault.kind is FaultKind.LISTENER
-            assert "received nothing while the bus brought 3 messages for it" in fault.evidence[0]
+            assert bench.wait(STALLED_SECONDS + TRANSIT_SECONDS - 40).kind is FaultKind.NONE, (
+                "not for long enough"
+            )
+            verdict = bench.wait(30)
+            assert verdict.kind is FaultKind.LISTENER
+            assert "received nothing while the bus brought 3 messages for it" in verdict.evidence[0]
             answer |= answers(6)
             wait_until(lambda: listener.received() == 1, what="the listener's count")
             assert bench.refresh(1).kind is FaultKind.NONE
@@ -240,11 +237,11 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
             bench.receive("killer", "copr", RAISES)
             answer |= answers(6, consuming=False)
             wait_until(lambda: not listener.consuming(), what="its answer")
-            fault = bench.refresh(1)
-            assert fault.kind is FaultKind.LISTENER
-            assert "it answers that it is not consuming" in fault.evidence[0]
-            assert fault.evidence[1].endswith(
-                "messages that can kill a listener came of late: copr"
+            verdict = bench.refresh(1)
+            assert verdict.kind is FaultKind.LISTENER
+            assert "it answers that it is not consuming" in verdict.evidence[0]
+            assert verdict.evidence[1].endswith(
+                "messages that can kill a listener came in the last 24 h: copr"
             )
 
 
@@ -259,8 +256,8 @@ def test_messages_after_a_blind_time_are_not_the_listeners_fault() -> None:
             bench.refresh(10)
             bench.connection.up()
             bench.receive("kept by the broker")
-            assert bench.wait(STALLED + DELAY + 10).kind is FaultKind.NONE
-            assert bench.wait(STALLED + DELAY).kind is FaultKind.NONE
+            assert bench.wait(STALLED_SECONDS + TRANSIT_SECONDS + 10).kind is FaultKind.NONE
+            assert bench.wait(STALLED_SECONDS + TRANSIT_SECONDS).kind is FaultKind.NONE
 
 
 def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis) -> None:
@@ -279,9 +276,9 @@ def test_a_queue_that_only_grows_is_the_workers_fault(redis: Redis) -> None:
             return bench.refresh(after).kind
 
         assert refresh(100, 1) is FaultKind.NONE
-        assert refresh(120, 2 * GROWING + 10) is FaultKind.NONE, "a burst"
-        assert bench.refresh(GROWING).kind is FaultKind.WORKERS
-        assert bench.refresh(2 * GROWING).kind is FaultKind.NONE, "grows no more"
+        assert refresh(120, 2 * GROWTH_SECONDS + 10) is FaultKind.NONE, "a burst"
+        assert bench.refresh(GROWTH_SECONDS).kind is FaultKind.WORKERS
+        assert bench.refresh(2 * GROWTH_SECONDS).kind is FaultKind.NONE, "grows no more"
 
 
 def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis) -> None:
@@ -301,9 +298,9 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
         wait_for_length(1)
         wait_until(celery.up, what="the observer to see")
         assert bench.refresh().kind is FaultKind.NONE
-        assert bench.refresh(IDLE - 1).kind is FaultKind.NONE
-        fault = bench.refresh(1)
-        assert fault == (
+        assert bench.refresh(IDLE_SECONDS - 1).kind is FaultKind.NONE
+        verdict = bench.refresh(1)
+        assert verdict == (
             FaultKind.WORKERS,
             "fedora",
             (
@@ -316,10 +313,10 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
                 events.send("task-received", uuid=task, name=PROCESS_MESSAGE)
                 events.send("task-failed", uuid=task)
         wait_until(lambda: celery.events()["failed"] == 6, what="the events")
-        assert bench.refresh(1).evidence == ("fedora: 6 of 6 tasks of late have failed",)
+        assert bench.refresh(1).evidence == ("fedora: 6 of 6 recent tasks have failed",)
         client.delete("waiting")
         wait_for_length(0)
-        assert bench.refresh(FAILING).kind is FaultKind.NONE
+        assert bench.refresh(RECENT_SECONDS).kind is FaultKind.NONE
 
 
 def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
@@ -353,9 +350,9 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
             *(ReportedMessage(id=str(n), topic="a", state="passed", task=str(n)) for n in range(2))
         )
         wait_until(lambda: tell().kind is not FaultKind.NONE, what="the window")
-        fault = bench.watch.verdict()
-    assert (fault.kind, fault.bus) == (FaultKind.LISTENER, "fedora")
-    assert fault.evidence == (
+        verdict = bench.watch.verdict()
+    assert (verdict.kind, verdict.bus) == (FaultKind.LISTENER, "fedora")
+    assert verdict.evidence == (
         "fedora: the listener did not pass on 1 of 3 messages of the last windows (busmon gaps)",
     )
 
@@ -435,7 +432,7 @@ def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
         assert evidence
         listener.kill()
         [told] = wait_for(busmon, FaultKind.LISTENER)
-        assert "the listener is down or does not consume, by its own monitor" in told
+        assert "the listener is down or does not consume, according to its monitor" in told
         listener.start()
         wait_for(busmon, FaultKind.NONE)
         rabbitmq.ctl("delete_queue", "-p", "/public_pubsub", listener.queue)

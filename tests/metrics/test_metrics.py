@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from busmon.audit.auditor import Auditor
 from busmon.audit.windows import Observed
+from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
@@ -68,9 +69,9 @@ class Bench:
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         settings, observed = Audit(), Observed(tap="fedora")
         audit = Auditor(settings, observed, self.ledger, 7 * 86400, list(self.connections))
-        parts = (self.ledger, self.connections, blind, self.silence, watching, audit, Threads())
-        fault = VerdictWatcher(settings, *parts, lambda: NOW)
-        self.registry = make_registry(metrics, silence, observers, audit, fault)
+        parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit)
+        verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
+        self.registry = make_registry(metrics, silence, observers, audit, verdicts)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.monitor = Pipeline(self.ledger, books, rejections, 1, metrics.observe)
 

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
-from busmon.silence.blind_time import (
-    KEPT,
+from busmon.silence.blind_time import WRITE_INTERVAL, BlindTime
+from busmon.silence.reception import (
+    BLIND_TIMES_KEPT_SECONDS,
     MAX_GAP_SECONDS,
-    STAMP,
-    BlindTime,
-    Coverage,
+    Reception,
     WatchedBus,
     blind_by_hour,
 )
@@ -27,13 +26,13 @@ from tests.support.ledgers import NOW, unwritable
 
 UP, DOWN = True, False
 
-# Looks at a connection, as (seconds since the start, up, times that it came up), and the
-# blind times that they tell.
-LOOKS = [
+# Ticks, as (seconds since the start, up, times that it was connected), and the blind times that
+# follow from them.
+TICKS = [
     ("connected at once", [(1, UP, 1), (2, UP, 1), (3, UP, 1)], [(0, 1)]),
     ("never connected", [(1, DOWN, 0), (60, DOWN, 0)], [(0, 60)]),
     ("lost and found", [(1, UP, 1), (2, DOWN, 1), (9, UP, 2), (10, UP, 2)], [(0, 1), (1, 9)]),
-    ("lost and found between two looks", [(1, UP, 1), (2, UP, 2)], [(0, 1), (1, 2)]),
+    ("lost and found between two ticks", [(1, UP, 1), (2, UP, 2)], [(0, 1), (1, 2)]),
     ("still lost", [(1, UP, 1), (2, UP, 1), (3, DOWN, 1), (9, DOWN, 1)], [(0, 1), (2, 9)]),
     ("suspended", [(1, UP, 1), (2 + MAX_GAP_SECONDS, UP, 1)], [(0, 1), (1, 2 + MAX_GAP_SECONDS)]),
     ("slow", [(1, UP, 1), (1 + MAX_GAP_SECONDS, UP, 1)], [(0, 1)]),
@@ -43,49 +42,49 @@ LOOKS = [
 
 
 @pytest.mark.parametrize(
-    ("looks", "blind"), [row[1:] for row in LOOKS], ids=[row[0] for row in LOOKS]
+    ("ticks", "blind"), [row[1:] for row in TICKS], ids=[row[0] for row in TICKS]
 )
 def test_what_lies_between_two_moments_of_receiving_is_blind(
-    looks: list[tuple[float, bool, int]], blind: list[tuple[float, float]]
+    ticks: list[tuple[float, bool, int]], blind: list[tuple[float, float]]
 ) -> None:
-    sight = Coverage(NOW)
-    for at, up, connects in looks:
-        sight = sight.after(NOW + at, WatchedBus(up, connects))
-    end = NOW + looks[-1][0]
+    reception = Reception(NOW)
+    for at, up, connects in ticks:
+        reception = reception.after(NOW + at, WatchedBus(up, connects))
+    end = NOW + ticks[-1][0]
     intervals = [(NOW + since, NOW + until) for since, until in blind]
-    assert sight.blind_between(0.0, end) == intervals
-    assert sight.blind_seconds(end) == sum(until - since for since, until in intervals)
+    assert reception.blind_between(0.0, end) == intervals
+    assert reception.blind_seconds(end) == sum(until - since for since, until in intervals)
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.booleans(), st.integers(0, 1)), min_size=1))
 def test_blind_seconds_never_decrease_and_never_exceed_the_time(
-    looks: list[tuple[float, bool, int]],
+    ticks: list[tuple[float, bool, int]],
 ) -> None:
-    sight, now, connects, before = Coverage(NOW), NOW, 0, 0.0
-    for wait, up, new in looks:
+    reception, now, connects, before = Reception(NOW), NOW, 0, 0.0
+    for wait, up, new in ticks:
         now += wait
         connects += new
-        assert before <= sight.blind_seconds(now) + 1e-6
-        sight = sight.after(now, WatchedBus(up, connects))
-        assert before <= sight.blind_seconds(now) + 1e-6
-        assert sight.blind_seconds(now) <= now - NOW + 1e-6
-        before = sight.blind_seconds(now)
+        assert before <= reception.blind_seconds(now) + 1e-6
+        reception = reception.after(now, WatchedBus(up, connects))
+        assert before <= reception.blind_seconds(now) + 1e-6
+        assert reception.blind_seconds(now) <= now - NOW + 1e-6
+        before = reception.blind_seconds(now)
 
 
 def test_blind_times_that_overlap_the_asked_time_are_found() -> None:
     known = tuple(Interval(start, start + 10.0) for start in (100.0, 200.0, 300.0))
-    sight = Coverage(400.0, 30.0, known, receiving=True, connects=1)
-    assert sight.blind_between(105, 205) == [(100, 110), (200, 210)]
-    assert sight.blind_between(110, 200) == []
-    assert sight.blind_between(0, 1000) == list(known)
+    reception = Reception(400.0, 30.0, known, receiving=True, connects=1)
+    assert reception.blind_between(105, 205) == [(100, 110), (200, 210)]
+    assert reception.blind_between(110, 200) == []
+    assert reception.blind_between(0, 1000) == list(known)
 
 
 def test_old_blind_times_are_deleted_and_still_counted() -> None:
-    sight = Coverage(NOW).after(NOW + 5, WatchedBus(UP, 1))
-    later = NOW + KEPT + 10
-    sight = sight.after(later, WatchedBus(UP, 2))
-    assert sight.intervals == ((NOW + 5, later),)
-    assert sight.blind_seconds(later) == later - NOW
+    reception = Reception(NOW).after(NOW + 5, WatchedBus(UP, 1))
+    later = NOW + BLIND_TIMES_KEPT_SECONDS + 10
+    reception = reception.after(later, WatchedBus(UP, 2))
+    assert reception.blind_times == ((NOW + 5, later),)
+    assert reception.blind_seconds(later) == later - NOW
 
 
 def test_a_blind_time_is_split_into_hours() -> None:
@@ -95,7 +94,7 @@ def test_a_blind_time_is_split_into_hours() -> None:
     assert blind_by_hour([]) == {}
 
 
-def test_a_restart_continues_from_the_last_stamp(tmp_path: Path) -> None:
+def test_a_restart_continues_from_the_last_write(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     ledger, link = Ledger(path), ConnectionState()
     blind = BlindTime(ledger, {"fedora": link}, NOW)
@@ -107,15 +106,15 @@ def test_a_restart_continues_from_the_last_stamp(tmp_path: Path) -> None:
 
     ledger, link = Ledger(path), ConnectionState()
     blind = BlindTime(ledger, {"fedora": link}, NOW + 60)
-    stamped = 1 + 2 * STAMP
-    assert blind.seconds(NOW + 61) == {"fedora": 1 + 61 - stamped}
+    written = 1 + 2 * WRITE_INTERVAL
+    assert blind.seconds(NOW + 61) == {"fedora": 1 + 61 - written}
     link.up()
     blind.tick(NOW + 70)
-    assert blind.seconds(NOW + 71) == {"fedora": 1 + 70 - stamped}
-    assert blind.sight("fedora").intervals[-1] == (NOW + stamped, NOW + 70)
+    assert blind.seconds(NOW + 71) == {"fedora": 1 + 70 - written}
+    assert blind.reception("fedora").blind_times[-1] == (NOW + written, NOW + 70)
     with ledger.write() as tables:
         known = tables.blind_times.load("fedora", NOW, oldest=0)
-    assert known.intervals == ((NOW, NOW + 1), (NOW + stamped, NOW + 70))
+    assert known.intervals == ((NOW, NOW + 1), (NOW + written, NOW + 70))
     ledger.close()
 
 

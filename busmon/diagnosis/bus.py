@@ -1,0 +1,86 @@
+"""Facts of one bus, each from the part of the service that knows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from busmon.audit.auditor import Auditor
+from busmon.diagnosis.facts import BusFacts, ListenerFacts, WorkerFacts
+from busmon.diagnosis.listener import MonitorWatch, ObserverWatch
+from busmon.diagnosis.stages import RECENT_WINDOWS, RecentWindows
+from busmon.diagnosis.topics import Received, received, topic_facts
+from busmon.diagnosis.workers import WorkersWatch
+from busmon.ledger.batch import Count, Series
+from busmon.ledger.ledger import Ledger
+from busmon.message import Stage
+from busmon.observers.base import Observer
+from busmon.observers.celery import CeleryObserver
+from busmon.observers.ready import ReadyObserver
+from busmon.observers.tap import TapObserver
+from busmon.settings.audit import Audit
+from busmon.silence.baseline import State
+from busmon.silence.blind_time import BlindTime
+from busmon.silence.watcher import SilenceWatcher, Topic
+from busmon.sources.base import Cause, ConnectionState
+
+OWN_CAUSES = (f"{Cause.LEDGER}:", f"{Cause.ERROR}:")  # what busmon itself does to a connection
+
+Kind = TypeVar("Kind", bound=Observer)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of the service that know something. They are only read, from memory."""
+
+    ledger: Ledger
+    connections: Mapping[str, ConnectionState]  # by bus
+    blind_time: BlindTime
+    silence: SilenceWatcher
+    observers: Sequence[Observer]
+    auditor: Auditor
+
+
+class BusWatch:
+    """Gathers the facts of one bus."""
+
+    def __init__(self, bus: str, settings: Audit, parts: Parts, started: float) -> None:
+        self._bus = bus
+        self._parts = parts
+        self._windows = RecentWindows(bus, RECENT_WINDOWS * settings.window + settings.grace)
+        monitor = self._observer(ReadyObserver)
+        tap = self._observer(TapObserver)
+        celery = self._observer(CeleryObserver)
+        self._monitor = MonitorWatch(monitor, started) if monitor else None
+        self._tap = ObserverWatch(tap, started) if tap else None
+        self._workers = WorkersWatch(celery, started) if celery else None
+
+    def facts(
+        self, now: float, counts: Mapping[Series, Count], states: Mapping[Topic, State]
+    ) -> BusFacts:
+        """Return what is known now. `counts` and `states` are those of all buses."""
+        came = received(self._bus, counts, now)
+        self._windows.add(now, self._parts.auditor.sums())
+        finished = self._windows.counts(Stage.WORKER)
+        problem = self._parts.connections[self._bus].problem()
+        return BusFacts(
+            name=self._bus,
+            problem=problem,
+            own_problem=(problem or "").startswith(OWN_CAUSES),
+            topics=topic_facts(self._bus, came, states, now),
+            listener=self._listener(now, came),
+            workers=self._workers.facts(now, finished) if self._workers else WorkerFacts(),
+        )
+
+    def _listener(self, now: float, came: Received) -> ListenerFacts:
+        reception = self._parts.blind_time.reception(self._bus)
+        monitor = self._monitor
+        return ListenerFacts(
+            monitor=monitor.health(now) if monitor else None,
+            stalled=monitor.stalled(now, came.handled, reception) if monitor else None,
+            tap=self._tap.at(now) if self._tap else None,
+            passed=self._windows.counts(Stage.LISTENER),
+        )
+
+    def _observer(self, kind: type[Kind]) -> Kind | None:
+        on_bus = (o for o in self._parts.observers if isinstance(o, kind) and o.bus == self._bus)
+        return next(on_bus, None)

@@ -1,0 +1,96 @@
+"""What is known of the buses, the listener and the workers: the input of the verdict.
+
+The default of each field is: nothing is known.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether something works, and why not; `up` is None if that is unknown."""
+
+    up: bool | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SilentTopic:
+    """A topic that has been silent for too long; messages are None if the limit is a time."""
+
+    topic: str
+    seconds: float  # since its last message
+    expected: float | None = None  # messages since then
+    limit: float | None = None  # messages
+
+
+@dataclass(frozen=True, slots=True)
+class StageCounts:
+    """Messages of the last closed windows at one stage."""
+
+    expected: int  # that reached the stage before
+    missing: int
+    unexpected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue of the workers."""
+
+    name: str
+    length: int
+    grown: int  # tasks, steadily over the last minutes
+    stuck: float = 0.0  # seconds in which tasks waited all the time, and no worker did any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFacts:
+    """What the topics of a bus do."""
+
+    last: float | None = None  # seconds since the newest message of any topic
+    silent: tuple[SilentTopic, ...] = ()
+    flowing: int = 0  # topics that come as usual
+    owed: float | None = None  # messages expected of these since their last ones
+    unlearned: int = 0  # topics that have no baseline yet
+    fatal: tuple[str, ...] = ()  # topics of recent messages that can kill a listener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerFacts:
+    """What is known of the listener. A Health is None if that observer is not configured."""
+
+    monitor: Health | None = None
+    stalled: int | None = None  # messages for the listener, while it received nothing
+    tap: Health | None = None
+    passed: StageCounts | None = None  # None: not audited, or no data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFacts:
+    """What is known of the workers behind a listener."""
+
+    celery: Health | None = None  # None: not configured
+    finished: StageCounts | None = None  # None: not audited, or no data
+    queues: tuple[Queue, ...] = ()
+    failed: int = 0  # recent tasks
+    succeeded: int = 0  # recent tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusFacts:
+    """What is known of one bus, its listener and its workers."""
+
+    name: str
+    problem: str | None = None  # why busmon does not receive
+    own_problem: bool = False  # the problem is busmon's own: it cannot record, or has a bug
+    topics: TopicFacts = TopicFacts()
+    listener: ListenerFacts = ListenerFacts()
+    workers: WorkerFacts = WorkerFacts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that is known now."""
+
+    problem: str | None = None  # why busmon cannot work on any bus
+    buses: tuple[BusFacts, ...] = ()

@@ -1,0 +1,65 @@
+"""Facts of the listener, from its own monitor and from the tap in its process."""
+
+from busmon.diagnosis.facts import Health
+from busmon.diagnosis.history import History
+from busmon.observers.base import Observer
+from busmon.observers.ready import ReadyObserver
+from busmon.silence.reception import Reception
+
+STARTUP_SECONDS = 60.0  # for so long an observer that has not seen anything yet is unknown
+STALLED_SECONDS = 300.0  # without a message at the listener, while the bus brings some
+TRANSIT_SECONDS = 60.0  # within which a message may still be on its way to the listener
+
+
+class ObserverWatch:
+    """Whether an observer is up. After the start it is unknown, until it was up once."""
+
+    def __init__(self, observer: Observer, started: float) -> None:
+        self._observer = observer
+        self._started = started
+        self._was_up = False
+
+    def at(self, now: float) -> Health:
+        """Return whether it is up, and why not."""
+        problem = self._observer.problem()
+        if problem is None:
+            self._was_up = True
+            return Health(True)
+        starting = not self._was_up and now - self._started < STARTUP_SECONDS
+        return Health(None if starting else False, problem)
+
+
+class MonitorWatch:
+    """What the monitor of a listener says, beside what the bus brought for the listener."""
+
+    def __init__(self, monitor: ReadyObserver, started: float) -> None:
+        self._monitor = monitor
+        self._health = ObserverWatch(monitor, started)
+        self._transit = max(TRANSIT_SECONDS, 2.0 * monitor.interval)
+        self._handled = History[int](STALLED_SECONDS + 2 * self._transit)
+        self._received = History[int | None](STALLED_SECONDS + 2 * self._transit)
+
+    def health(self, now: float) -> Health:
+        """Return whether the listener is up and consumes."""
+        health = self._health.at(now)
+        if health.up and not self._monitor.consuming():
+            return Health(False, "it answers that it is not consuming")
+        return health
+
+    def stalled(self, now: float, handled: int, reception: Reception) -> int | None:
+        """Return how many messages the bus brought for a listener that received none.
+
+        `handled` are all messages so far that are for the listener. The result is None if
+        monitor or bus were not watched all the time. After a blind time busmon receives
+        what the listener got long before, so that does not count.
+        """
+        self._handled.add(now, handled)
+        self._received.add(now, self._monitor.received() if self._monitor.up() else None)
+        start = now - STALLED_SECONDS - self._transit
+        received = self._received.between(start, now)
+        before, after = (self._handled.at(time) for time in (start, now - self._transit))
+        if received is None or None in received or before is None or after is None:
+            return None
+        if reception.blind_between(start - STALLED_SECONDS, now):
+            return None
+        return after - before if len(set(received)) == 1 else 0

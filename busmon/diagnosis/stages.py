@@ -1,0 +1,42 @@
+"""Facts of the audit: what the last closed windows of a bus add up to at each stage."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from busmon.diagnosis.facts import StageCounts
+from busmon.diagnosis.history import History
+from busmon.ledger.windows import Totals
+from busmon.message import Stage
+
+RECENT_WINDOWS = 3  # later ones no longer count
+
+
+class RecentWindows:
+    """The totals of one bus, and what they were some windows ago."""
+
+    def __init__(self, bus: str, seconds: float) -> None:
+        self._bus = bus
+        self._totals = History[Counter[str]](seconds)
+
+    def add(self, now: float, totals: Mapping[tuple[str, str, str], Totals]) -> None:
+        """Add the totals of all closed windows, by bus, topic and stage."""
+        counts: Counter[str] = Counter()
+        for (bus, _, stage), of in totals.items():
+            if bus == self._bus:
+                counts.update({f"{stage} {name}": number for name, number in of._asdict().items()})
+        self._totals.add(now, counts)
+        self._recent = counts - (self._totals.oldest() or Counter())
+
+    def counts(self, stage: Stage) -> StageCounts | None:
+        """Return the counts of the recent windows at a stage; None if there is nothing."""
+        new = {
+            name: self._recent[f"{stage} {name}"]
+            for name in ("messages", "missing", "recovered", "unexpected")
+        }
+        if not new["messages"] and not new["missing"] and not new["unexpected"]:
+            return None
+        return StageCounts(
+            expected=new["messages"] + new["missing"],
+            missing=max(0, new["missing"] - new["recovered"]),
+            unexpected=new["unexpected"],
+        )

@@ -1,0 +1,67 @@
+"""Facts of the topics of a bus, from the counters and the silence of each topic."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from busmon.diagnosis.facts import SilentTopic, TopicFacts
+from busmon.ledger.batch import Count, Series
+from busmon.message import Outcome
+from busmon.silence.baseline import State
+from busmon.silence.watcher import Topic
+
+FATAL_SECONDS = 86400.0  # for so long a message that can kill a listener explains a dead one
+
+
+class Received(NamedTuple):
+    """What came from one bus."""
+
+    last: dict[str, float]  # Unix time of the newest message, by topic
+    handled: int  # messages for the listener
+    fatal: set[str]  # topics of recent messages that can kill a listener
+
+
+def received(bus: str, counts: Mapping[Series, Count], now: float) -> Received:
+    """Return what came from a bus, by the counters."""
+    last: dict[str, float] = {}
+    handled, fatal = 0, set()
+    for series, count in counts.items():
+        if series.bus != bus or count.last_received is None:
+            continue
+        last[series.topic] = max(count.last_received, last.get(series.topic, 0.0))
+        if series.outcome == Outcome.HANDLED:
+            handled += count.messages
+        if series.outcome == Outcome.ERROR and count.last_received > now - FATAL_SECONDS:
+            fatal.add(series.topic)
+    return Received(last, handled, fatal)
+
+
+def topic_facts(
+    bus: str, came: Received, all_states: Mapping[Topic, State], now: float
+) -> TopicFacts:
+    """Return the facts of the topics of a bus; `all_states` are those of all buses."""
+    states = {topic.name: state for topic, state in all_states.items() if topic.bus == bus}
+    usual = [state for state in states.values() if state.ready and not state.silent]
+    owed = [state.expected for state in usual if state.expected is not None]
+    unlearned = [
+        topic
+        for topic, state in states.items()
+        if topic in came.last and not state.ready and not state.silent
+    ]
+    return TopicFacts(
+        last=now - max(came.last.values()) if came.last else None,
+        silent=tuple(_silent(states, came.last, now)),
+        flowing=len(usual),
+        owed=sum(owed) if owed else None,
+        unlearned=len(unlearned),
+        fatal=tuple(sorted(came.fatal)),
+    )
+
+
+def _silent(
+    states: Mapping[str, State], last: Mapping[str, float], now: float
+) -> Iterator[SilentTopic]:
+    for topic, state in states.items():
+        if state.silent and topic in last:
+            learned = (state.expected or 0.0) > (state.limit or 0.0)
+            numbers = (state.expected, state.limit) if learned else (None, None)
+            yield SilentTopic(topic, now - last[topic], *numbers)
