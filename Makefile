@@ -1,36 +1,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Most tests wait for brokers: four files at a time, begun in the order of their names.
+# Most tests wait for brokers, so four files run at a time, started in the order of their names.
 ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench soak overload silence-report lint lock prometheusrule clean
+.PHONY: help demo test lint bench soak overload silence-report lock dashboards prometheusrule clean
 
-help: ## show this
-	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
 
-demo: .venv/runtime ## watch made-up buses: no broker, no configuration
+demo: .venv/runtime ## show busmon at work on made-up traffic; needs no broker and no configuration
 	$(BIN)/busmon demo $(ARGS)
 
-test: .venv/development ## run the tests on real brokers, which it installs if missing
+test: .venv/development ## run all tests on real brokers, or a part: ARGS=tests/rules; installs missing brokers
 	tests/install-brokers
 	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
-
-bench: .venv/development ## measure speed and memory beside other clients, on real brokers
-	tests/install-brokers
-	$(BIN)/python -m tests.bench $(ARGS)
-
-soak: .venv/development ## an hour of faults on all buses, each message counted (ARGS="--minutes 5 --kills 20")
-	tests/install-brokers
-	$(BIN)/python -m tests.soak $(ARGS)
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout=0 tests/faults/test_fuzz.py
-
-overload: .venv/development ## ten minutes of five times what busmon takes (ARGS="--minutes 1")
-	tests/install-brokers
-	$(BIN)/python -m tests.faults.overload $(ARGS)
-
-silence-report: .venv/development ## simulate a year: who finds an outage when, with how many false alarms
-	$(BIN)/python -m tests.silence.simulation.report $(ARGS)
 
 lint: .venv/development ## check style, types and the Containerfile
 	$(BIN)/ruff check
@@ -38,24 +22,43 @@ lint: .venv/development ## check style, types and the Containerfile
 	$(BIN)/mypy
 	$(BIN)/hadolint Containerfile
 
-lock: ## write down the versions that the image is built with, the newest that fit
+bench: .venv/development ## compare speed and memory with other clients, 1 hour (ARGS="amqp --scale 0.1")
+	tests/install-brokers
+	$(BIN)/python -m tests.bench $(ARGS)
+
+soak: .venv/development ## cause faults at random and check every count, 70 minutes (ARGS="--minutes 5 --kills 20")
+	tests/install-brokers
+	$(BIN)/python -m tests.soak $(ARGS)
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout=0 tests/faults/test_fuzz.py
+
+overload: .venv/development ## publish five times what busmon can receive, 20 minutes (ARGS="--minutes 1")
+	tests/install-brokers
+	$(BIN)/python -m tests.faults.overload $(ARGS)
+
+silence-report: .venv/development ## simulate a year: how soon is an outage found, with how many false alarms
+	$(BIN)/python -m tests.silence.simulation.report $(ARGS)
+
+lock: ## update config/constraints.txt, the versions in the image
 	rm -rf .cache/lock
 	$(PYTHON) -m venv .cache/lock
 	.cache/lock/bin/python -m pip install --quiet '.[celery]' hatchling
 	{ echo '# Made by `make lock`: the versions in the image.'; \
 	    .cache/lock/bin/python -m pip freeze --exclude packit-service-busmon; } >config/constraints.txt
 
-prometheusrule: ## wrap Prometheus's rules for its operator
+dashboards: .venv/development ## build the JSON of the dashboards from config/grafana/*.py
+	$(BIN)/python config/grafana/build.py
+
+prometheusrule: ## wrap the Prometheus rules for the operator
 	{ cat config/openshift/prometheusrule.header; \
 	    for rules in config/prometheus/rules/*.yml; do \
 	        sed '1,/^groups:/d; s/^./  &/' $$rules; \
 	    done; } >config/openshift/prometheusrule.yaml
 
-clean: ## remove all that was made here
+clean: ## delete everything that was made here
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made again when pyproject.toml changes; the package itself is used where it lies.
+# Updated when pyproject.toml changes. The installation is editable: it uses busmon/ directly.
 .venv/runtime: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' # the first to know --group
