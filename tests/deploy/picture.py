@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from tests.deploy.watched import Prometheus, filled, legend, watched
@@ -47,7 +49,9 @@ def draw(board: Mapping[str, Any], prometheus: Prometheus) -> None:
     pyplot.style.use("dark_background")
     mpl.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold"})
     mpl.rcParams["axes.facecolor"] = "#181b1f"
-    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=mpl.colormaps["tab20"].colors)
+    mpl.rcParams["axes.prop_cycle"] = cycler(
+        color=[mpl.colormaps["tab20"](number) for number in range(20)]
+    )
     figure = pyplot.figure(
         figsize=(24 * CELL_INCHES[0], ROWS * CELL_INCHES[1]), facecolor="#111217"
     )
@@ -161,7 +165,7 @@ def _table(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None
     axes.axis("off")
     widths = [0.34, *[0.66 / len(names)] * len(names)]
     table = axes.table(
-        cells, colLabels=["Topic", *names.values()], colWidths=widths, bbox=(0, 0, 1, 1)
+        cells, colLabels=["Topic", *names.values()], colWidths=widths, bbox=Bbox.unit()
     )
     for (line, column), cell in table.get_celld().items():
         cell.set(facecolor="#181b1f", edgecolor="#2c3235")

@@ -113,31 +113,39 @@ def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
     return wait_until(lambda: prometheus.ask(f"label/{found[2]}/values", **match), what=query)
 
 
-def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus) -> None:
-    (asked,) = (
-        asked
-        for asked in queries()
-        if asked.title == "Expected messages, as a share of the silence limit"
-    )
+def shown(prometheus: Prometheus, title: str, label: str, topic: str = ".*") -> dict[str, float]:
+    """Return what the panel of this title shows now: label of a series → value."""
+    (expr,) = (asked.expr for asked in queries() if asked.title == title)
+    values = {"namespace": NAMESPACE, "bus": ".*", "topic": topic}
+    series = prometheus.now(filled(expr, values))
+    return {one["metric"][label]: one["values"][-1][1] for one in series}
 
-    def shown(topic: str) -> list[str]:
-        values = {"namespace": NAMESPACE, "bus": "fedora", "topic": topic}
-        found = prometheus.ask("query", query=filled(asked.expr, values))["result"]
-        return sorted(series["metric"]["name"] for series in found)
+
+def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus) -> None:
+    def names(topic: str) -> list[str]:
+        title = "Expected messages, as a share of the silence limit"
+        return sorted(shown(prometheus, title, "name", topic))
 
     suffixes = ["copr.build.end", "openscanhub.task.started"]
-    wait_until(lambda: len(shown(".*")) == 2, what="both topics")
-    assert shown(".*") == suffixes
-    assert shown(f"{USUAL}|no.other") == suffixes[:1]
-    assert shown(SILENT) == suffixes[1:]
+    wait_until(lambda: names(".*") == suffixes, what="both topics")
+    assert names(f"{USUAL}|no.other") == suffixes[:1]
+    assert names(SILENT) == suffixes[1:]
+
+
+def test_the_top_row_shows_what_is_wrong_and_where(prometheus: Prometheus) -> None:
+    """CentOS's bus is down. 0 is below the green step, so the verdict's name is red."""
+
+    def top_row() -> list[dict[str, float]]:
+        labels = {"Verdict: whose fault": "kind", "Connected": "bus"}
+        return [shown(prometheus, title, label) for title, label in labels.items()]
+
+    expected = [{"connection": 0.0}, {"centos": 0.0, "fedora": 1.0}]
+    wait_until(lambda: top_row() == expected, what=str(expected))
 
 
 def test_gaps_are_shown_at_both_stages(prometheus: Prometheus) -> None:
-    (asked,) = (asked for asked in queries() if asked.title == "Gap by stage")
-    expr = filled(asked.expr, dict.fromkeys(("namespace", "bus", "topic"), ".*"))
-
     def gaps() -> dict[str, float]:
-        return {one["metric"]["stage"]: one["values"][-1][1] for one in prometheus.now(expr)}
+        return shown(prometheus, "Gap by stage", "stage")
 
     wait_until(lambda: all(gaps().get(stage) for stage in ("listener", "worker")), what="gaps")
 
