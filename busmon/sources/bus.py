@@ -4,6 +4,7 @@ A source derives the settings of its `[buses.NAME]` from `Bus`. The methods are 
 rest of busmon asks of any source.
 """
 
+import ssl
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
@@ -13,6 +14,7 @@ from busmon.rules import Rules, rule_set
 from busmon.settings.section import File, Row, Section, checked, together
 from busmon.sources.base import Source
 from busmon.sources.recorded.format import Format
+from busmon.sources.tls import UnusableFile, client_context
 
 
 class Bus(Section):
@@ -66,6 +68,18 @@ class Tls(Section):
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """See Section."""
         yield from together(given, "certificate", "key")
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context of a connection; raises UnusableFile."""
+        return client_context(self.ca, self.certificate, self.key)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield why the certificates cannot be used. It costs a few milliseconds."""
+        try:
+            if self.ca or self.certificate:
+                self.tls_context()
+        except UnusableFile as error:
+            yield error.setting, error.why
 
 
 def describe_tls(*, tls: bool, certificate: object) -> str:

@@ -4,9 +4,13 @@ from pathlib import Path
 
 from busmon.config.describe import describe
 from tests.config import AMQP, MQTT, OWN, SECRET, STOMP, in_bus, read
+from tests.support.brokers.certificates import Certificates
 
 
-def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> None:
+def test_the_summary_says_what_would_be_watched_and_served(
+    directory: Path, certificates: Certificates
+) -> None:
+    certificate, key = certificates.client("busmon")
     text = f"""
     [web]
     listen = "[::1]:12876"
@@ -22,7 +26,8 @@ def test_the_summary_says_what_would_be_watched_and_served(directory: Path) -> N
     text += in_bus(AMQP.replace("fedora]", "f2]"), "routing_keys = 'x'", f"queue = '{OWN}'")
     text += in_bus(
         MQTT.replace("mqtt://localhost", "mqtts://[::1]"),
-        "certificate = 'exists'\nkey = 'exists'\nusername = 'u'\nsubtopics = 'pull-request,git'",
+        f"certificate = '{certificate}'\nkey = '{key}'",
+        "username = 'u'\nsubtopics = 'pull-request,git'",
     )
     text += STOMP + in_bus(STOMP.replace("umb]", "umb2]"), "client_id = 'b'", "tls = true")
     text += "\n[buses.old]\ntype = 'replay'\nrules = 'tests.support.listener:get_callback'\n"

@@ -12,6 +12,7 @@ from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.mqtt.settings import MqttBus
 from busmon.sources.stomp.settings import StompBus
 from tests.config import AMQP, MQTT, QUEUE, SECRET, STOMP, in_bus, problems, read
+from tests.support.brokers.certificates import Certificates
 
 
 def test_the_environment_overrides_every_kind_of_setting(directory: Path) -> None:
@@ -82,8 +83,10 @@ def test_a_secret_is_what_its_file_holds_without_the_newline_at_its_end(director
     assert config.web.token == centos.password == SecretStr(SECRET)
 
 
-def test_relative_paths_start_at_the_directory_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").touch()
+def test_relative_paths_start_at_the_directory_of_the_file(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(certificates.ca.read_bytes())
     path = tmp_path / "busmon.toml"
     path.write_text(
         "[ledger]\npath = 'ledger.sqlite'\n"

@@ -606,10 +606,14 @@ def refusals(
     _, other_key = certificates.client("nobody")
     garbage, missing = directory / "garbage.pem", directory / "missing.pem"
     garbage.write_text("correct-horse")
-    yield {"certificate": (garbage, key)}, "tls: check [tls] in {file}: *"
-    yield {"certificate": (certificate, garbage)}, "tls: check [tls] in {file}: *"
-    yield {"certificate": (certificate, other_key)}, "tls: check [tls] in {file}: *"
-    yield {"ca": garbage}, "tls: check [tls] in {file}: *"
+    not_a_pair = "tls: check certfile in [tls] of {file}: *: should hold a certificate and its *"
+    yield {"certificate": (garbage, key)}, not_a_pair
+    yield {"certificate": (certificate, garbage)}, not_a_pair
+    yield (
+        {"certificate": (certificate, other_key)},
+        f"tls: check keyfile in [tls] of {{file}}: {other_key} does not belong to *",
+    )
+    yield {"ca": garbage}, f"tls: check ca_cert in [tls] of {{file}}: {garbage}: should hold *"
     yield (
         {"certificate": (missing, key)},
         f"error: {{file}}: tls.certfile: {missing}: No such file or directory",

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from prometheus_client import CollectorRegistry
 
 from busmon.settings.models import Web
@@ -264,14 +263,8 @@ def test_what_is_no_certificate_is_reported(
         WebServer(settings, APP)
 
 
-def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(
-    certificates: Certificates, tmp_path: Path
-) -> None:
+def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(certificates: Certificates) -> None:
     certificate, key = certificates.server
-    secret = serialization.BestAvailableEncryption(b"secret")
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
-    (tmp_path / "encrypted.key").write_bytes(loaded.private_bytes(*form, secret))
-    settings = Web(certificate=certificate, key=tmp_path / "encrypted.key")
-    with pytest.raises(OSError, match=r"^can't serve TLS with .*encrypted.key: "):
+    settings = Web(certificate=certificate, key=certificates.encrypted(key))
+    with pytest.raises(OSError, match=r"^can't serve TLS with .*encrypted-server.key: "):
         WebServer(settings, APP)

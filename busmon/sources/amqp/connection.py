@@ -26,9 +26,10 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from busmon.sources.amqp.fedora_toml import FedoraToml
+from busmon.sources.amqp.fedora_toml import FedoraToml, tls_context
 from busmon.sources.amqp.frames import Delivery, DeliveryReader
 from busmon.sources.base import Cause, Disconnected
+from busmon.sources.tls import UnusableFile
 
 CLOSING = 2.0  # seconds for the broker to say goodbye
 MISSED = 3  # half heartbeats without a byte after which a connection counts as dead
@@ -91,9 +92,14 @@ class Connection:
         self._protocol: _Protocol | None = None
         self._opened: Deferred[FedoraMessagingProtocolV2] = Deferred()
         try:
+            if toml.tls:  # fedora-messaging would ask the terminal for the pass phrase of a key
+                tls_context(toml)
             conf.load_config(str(toml.path))  # the service takes [tls] and more from there
             url = _with_heartbeat(toml.amqp_url.get_secret_value(), heartbeat)
             self._service = FedoraMessagingServiceV2(url, publish_confirms=False)
+        except UnusableFile as error:
+            why = f"check {error.setting} in [tls] of {toml.path}: {error.why}"
+            raise Disconnected(Cause.TLS, why) from error
         except (ConfigurationException, OSError, SSL.Error, ValueError) as error:
             raise Disconnected(Cause.TLS, f"check [tls] in {toml.path}: {error}") from error
         factory: Any = self._service.factory

@@ -15,6 +15,7 @@ from busmon.sources.amqp.fedora_toml import EXCHANGE, Binding, FedoraToml
 from busmon.sources.base import Source
 from busmon.sources.bus import Bus, describe_tls
 from busmon.sources.recorded.format import Format
+from busmon.sources.tls import UnusableFile
 from busmon.text import format_items
 
 
@@ -53,6 +54,11 @@ class AmqpBus(Bus):
         except fedora_toml.UnusableToml as error:
             yield from (("config", problem) for problem in error.problems)
             return
+        try:
+            if toml.ca or toml.certificate:
+                fedora_toml.tls_context(toml)
+        except UnusableFile as error:
+            yield "config", f"{toml.path}: tls.{error.setting}: {error.why}"
         if str(self.queue) in {queue.lower() for queue in toml.queues}:
             yield (
                 "queue",

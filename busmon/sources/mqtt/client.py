@@ -72,7 +72,9 @@ class Connection:
         self._tls = settings.url.startswith("mqtts:")
         self._client = _client(settings, self._heard)
         if self._tls:
-            self._client.tls_set_context(_tls_context(settings))
+            context = settings.tls_context()
+            context.sslsocket_class = _TlsSocket
+            self._client.tls_set_context(context)
         self._connect()
 
     @property
@@ -210,19 +212,6 @@ class _TlsSocket(ssl.SSLSocket):
         except OSError:
             self.close()
             raise
-
-
-def _tls_context(settings: MqttBus) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca)
-        if settings.certificate:
-            context.load_cert_chain(settings.certificate, settings.key)
-    except OSError as error:  # an SSLError is one too
-        files = {"ca": settings.ca, "certificate": settings.certificate, "key": settings.key}
-        named = ", ".join(f"{key} {path}" for key, path in files.items() if path)
-        raise Disconnected(Cause.TLS, f"{error.strerror or error}: check {named}") from error
-    context.sslsocket_class = _TlsSocket
-    return context
 
 
 def _connect_properties() -> Properties:

@@ -43,7 +43,7 @@ def _check_topic_filter(text: str) -> None:
 TopicFilters = Annotated[tuple[Annotated[str, checked(_check_topic_filter)], ...], split]
 
 
-class MqttBus(Bus, Tls):
+class MqttBus(Tls, Bus):
     """A bus read with MQTT."""
 
     recorded: ClassVar = Format.CENTOS

@@ -19,7 +19,7 @@ import stomp
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.stomp.frames import FrameReader
 from busmon.sources.stomp.settings import StompBus
-from busmon.sources.stomp.socket import CONNECT_TIMEOUT, disconnected, open_socket, tls_context
+from busmon.sources.stomp.socket import CONNECT_TIMEOUT, disconnected, open_socket
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
 UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after the socket
@@ -81,7 +81,8 @@ class Session:
         self._frames = FrameReader()
         self._acknowledged: dict[tuple[str, str], None] = {}  # subscription and id, in order
         self._doubled: float | None = None  # when the broker last sent a message twice
-        self._socket = open_socket(*broker, tls_context(settings) if settings.tls else None)
+        context = settings.tls_context() if settings.tls else None
+        self._socket = open_socket(*broker, context)
         self._patience = max(CONNECT_TIMEOUT, BEATS_MISSED * settings.heartbeat)  # for an answer
         self._socket.patience = self._patience
         beat = settings.heartbeat * 1000  # in milliseconds, as in the protocol

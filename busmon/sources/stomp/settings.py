@@ -41,7 +41,7 @@ Destinations = Annotated[
 ]
 
 
-class StompBus(Bus, Tls):
+class StompBus(Tls, Bus):
     """A bus read with STOMP, from ActiveMQ or RabbitMQ.
 
     RabbitMQ makes a new `message-id` for each delivery, so there `amqp-message-id`

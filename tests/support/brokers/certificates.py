@@ -1,10 +1,21 @@
 """Certificates for the test brokers and their clients, made anew for each session."""
 
 import ssl
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 
 HOSTS = ("localhost", "127.0.0.1", "broker.example")  # in the brokers' certificate
 
@@ -35,6 +46,47 @@ class Certificates:
     def untrusted_client(self, common_name: str) -> tuple[Path, Path]:
         """Return the certificate and key of a client whose authority nobody trusts."""
         return self._client(self._other_ca, common_name, f"untrusted-{common_name}")
+
+    def encrypted(self, key: Path) -> Path:
+        """Return a file with this key that needs a pass phrase."""
+        encrypted = key.with_name(f"encrypted-{key.name}")
+        loaded = load_pem_private_key(key.read_bytes(), None)
+        form = Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pass phrase")
+        encrypted.write_bytes(loaded.private_bytes(*form))
+        return encrypted
+
+    def lax_server(self) -> tuple[Path, tuple[Path, Path]]:
+        """Return a CA whose basic constraints are not critical, and a server's pair from it."""
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lax")])
+        server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+
+        def issue(subject: x509.Name, extension: x509.ExtensionType) -> x509.Certificate:
+            return (
+                x509.CertificateBuilder(name, subject, key.public_key(), 1 + (subject == server))
+                .not_valid_before(now - timedelta(days=1))
+                .not_valid_after(now + timedelta(days=1))
+                .add_extension(extension, critical=False)
+                .add_extension(
+                    x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+                )
+                .add_extension(
+                    x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()),
+                    critical=False,
+                )
+                .sign(key, SHA256())
+            )
+
+        ca, certificate, key_file = (
+            self._directory / f"lax-{of}" for of in ("ca", "server", "key")
+        )
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        ca.write_bytes(issue(name, constraints).public_bytes(Encoding.PEM))
+        certificate.write_bytes(issue(server, names).public_bytes(Encoding.PEM))
+        form = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        key_file.write_bytes(key.private_bytes(*form))
+        return ca, (certificate, key_file)
 
     def trusting(self, pair: tuple[Path, Path] | None = None) -> ssl.SSLContext:
         """Return what a client connects with that trusts the brokers, and is known by `pair`."""

@@ -1,0 +1,63 @@
+"""The TLS of a client: one context for all sources."""
+
+import ssl
+from pathlib import Path
+
+from busmon.sources.base import Cause, Disconnected
+
+
+class UnusableFile(Disconnected):
+    """A file for TLS cannot be used. `setting` names it: "ca", "certificate" or "key"."""
+
+    def __init__(self, setting: str, why: str) -> None:
+        super().__init__(Cause.TLS, f"check {setting}: {why}")
+        self.setting = setting
+        self.why = why
+
+
+class _Encrypted(Exception):
+    """OpenSSL asks for the pass phrase of a key."""
+
+
+def client_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Return a context that demands a trusted certificate with the broker's name.
+
+    Raises UnusableFile.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise UnusableFile("ca", f"{ca}: {_reason(error, 'a certificate')}") from error
+    # Python 3.13 sets this flag. Fedora's CA of 2018 fails it: its basicConstraints are
+    # not marked as critical.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if certificate:
+        _load_pair(context, certificate, key)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    try:
+        # Without a function of ours, OpenSSL asks the terminal for a pass phrase and waits.
+        context.load_cert_chain(certificate, key, password=_refuse)
+    except _Encrypted:
+        why = f"{key} is encrypted, and busmon has no pass phrase: store the key unencrypted"
+        raise UnusableFile("key", why) from None
+    except OSError as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            why = f"{key} does not belong to the certificate {certificate}"
+            raise UnusableFile("key", why) from error
+        why = _reason(error, "a certificate and its private key")
+        raise UnusableFile("certificate", f"{certificate} with {key}: {why}") from error
+
+
+def _refuse() -> str:
+    raise _Encrypted
+
+
+def _reason(error: OSError, content: str) -> str:
+    """Return why files cannot be used that should hold `content`."""
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    reason = (error.reason or "").lower().replace("_", " ")
+    return f"should hold {content} in PEM format{f' ({reason})' if reason else ''}"
