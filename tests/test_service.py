@@ -23,25 +23,6 @@ SAMPLES = {
     "centos": {"type": "replay", "rules": "centos", "files": [str(CENTOS_FILE)]},
 }
 COUNTED = Counter([("fedora", *row) for row in FEDORA] + [("centos", *row) for row in CENTOS])
-BUILDS = "org.fedoraproject.prod.copr.build.end"
-
-
-def stream(directory: Path, messages: int, rate: float) -> dict[str, object]:
-    """Return the settings of a bus that replays so many messages, every other one handled."""
-    file = directory / "stream.jsonl"
-    users = ("packit", "alice")
-    record = '{{"topic": "{}", "headers": {{}}, "id": "{}", "body": {{"user": "{}"}}}}\n'
-    file.write_text("".join(record.format(BUILDS, n, users[n % 2]) for n in range(messages)))
-    return {"type": "replay", "rules": "packit", "files": [str(file)], "rate": rate}
-
-
-def streamed(messages: int) -> Counter[tuple[str, ...]]:
-    return Counter(
-        {
-            ("fedora", BUILDS, "handled", ""): messages // 2,
-            ("fedora", BUILDS, "ignored", "not-packit-user"): messages // 2,
-        }
-    )
 
 
 def failed(process: Server, status: int, seconds: float = 30) -> list[str]:
@@ -67,16 +48,6 @@ def test_counters_are_exact_and_continue_over_a_restart(tmp_path: Path) -> None:
         again = {("fedora",): len(FEDORA), ("centos",): len(CENTOS)}
         wait_until(lambda: busmon.duplicates() == again, what="the same messages again")
         assert busmon.counts() == COUNTED
-
-
-def test_kill_9_in_the_middle_of_a_stream_leaves_exact_counters(tmp_path: Path) -> None:
-    messages = 4000
-    with Busmon(tmp_path, {"fedora": stream(tmp_path, messages, rate=8000)}) as busmon:
-        for part in (1000, 2500):
-            wait_until(lambda: busmon.counts().total() > part, what=f"{part} messages")  # noqa: B023 - called at once
-            assert busmon.kill() == -9
-            busmon.start()
-        wait_until(lambda: busmon.counts() == streamed(messages), what="all messages")
 
 
 def test_a_ledger_in_memory_is_a_warning_and_leaves_no_file(tmp_path: Path) -> None:

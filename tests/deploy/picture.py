@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from tests.deploy.watched import Prometheus, filled, legend, watched
+from tests.deploy.watched import filled, legend, watched
 from tests.support.busmon_process import PROJECT
+from tests.support.prometheus import Prometheus
 
 FOLDER = PROJECT / "config" / "grafana"
 PICTURE = FOLDER / "bus.png"

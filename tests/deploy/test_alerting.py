@@ -19,6 +19,7 @@ from tests.support.brokers import Server, accepts, free_port, wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.busmon_process import Busmon
+from tests.support.prometheus import Prometheus
 
 CONFIG = Path(__file__).parents[2] / "config"
 STOPS, FLOWS = "pages.stops", "pages.flows"  # topics
@@ -119,7 +120,7 @@ def alertmanager(directory: Path, receiver: Receiver) -> tuple[Server, int]:
     return Server(argv, log, ready=lambda _: accepts(port)), port
 
 
-def prometheus(directory: Path, busmon: Busmon, alerts: int) -> Server:
+def prometheus(directory: Path, busmon: Busmon, alerts: int) -> Prometheus:
     config = yaml.safe_load((CONFIG / "prometheus/prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(CONFIG / "prometheus/rules/*.yml")]
@@ -129,17 +130,8 @@ def prometheus(directory: Path, busmon: Busmon, alerts: int) -> Server:
     (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "busmon")
     job["static_configs"] = [{"targets": [f"127.0.0.1:{busmon.port}"]}]
     config["scrape_configs"] = [job]
-    path = directory / "prometheus.yml"
-    path.write_text(yaml.safe_dump(config))
-    port = free_port()
-    argv = [
-        "prometheus",
-        f"--config.file={path}",
-        f"--storage.tsdb.path={directory}/prometheus",
-        "--rules.alert.resend-delay=5s",  # alerts are lost until Alertmanager is found
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    return Server(argv, directory / "prometheus.log", ready=lambda _: accepts(port))
+    # What came before Alertmanager was found is lost.
+    return Prometheus(directory, config, "--rules.alert.resend-delay=5s")
 
 
 # Of each cause's alerts, only the first must send a notification.

@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from tests.deploy.observed_busmon import SILENT, USUAL
-from tests.deploy.watched import NAMESPACE, Prometheus, Values, filled, watched
+from tests.deploy.watched import NAMESPACE, Values, filled, watched
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import PROJECT
+from tests.support.prometheus import Prometheus
 
 GRAFANA = PROJECT / "config" / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))

@@ -155,12 +155,6 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
         assert get(server, "/live").status == 200
 
 
-def test_a_port_in_use_is_reported(plain: WebServer) -> None:
-    listen = f"127.0.0.1:{address(plain)[1]}"
-    with pytest.raises(OSError, match=f"^can't listen on {listen}: Address already in use$"):
-        WebServer(Web(listen=listen), APP)
-
-
 @pytest.mark.parametrize(
     ("listen", "reason"),
     [
