@@ -120,8 +120,8 @@ def test_what_becomes_of_tasks_is_counted(tmp_path: Path, broker: Redis) -> None
         assert (done.name, done.retries) == (PROCESS_MESSAGE, 0)
         times = [done.received_at, done.started_at, done.finished_at]
         known = [at for at in times if at is not None]
-        assert len(known) == 3
-        assert [before, *known, time.time()] == sorted([before, *known, time.time()])
+        assert len(known) == len(times)
+        assert before <= known[0] <= known[1] <= known[2] <= time.time()
         assert retried
         assert retried.retries == 1
         assert watch.task(other) is None
@@ -300,7 +300,7 @@ def test_the_newest_event_gives_the_state_and_success_is_final(
         events.add(event(kind, name="mine"), number)
     with ledger.write() as tables:
         events.write(tables.tasks)
-        found = tables.tasks.get("1")
+        found = tables.tasks.get("t")
     assert (found and found.state, found and found.retries) == (state, retries)
     finished = found and found.finished_at is not None
     assert bool(finished) == (state in ("succeeded", "failed"))
