@@ -15,6 +15,15 @@ def format_time(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def format_span(start: float, end: float) -> str:
+    """Return two Unix times as "2026-01-31 12:00:00 to 12:05:00 UTC"."""
+    first, last = (datetime.fromtimestamp(time, UTC) for time in (start, end))
+    same_day = first.date() == last.date()
+    return (
+        f"{first:%Y-%m-%d %H:%M:%S} to {last:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M:%S'}} UTC"
+    )
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration in its largest unit that keeps two digits: "90 s", "3 h", "12 d"."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):

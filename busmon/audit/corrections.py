@@ -1,7 +1,7 @@
-"""Corrections of closed windows: what is reported later of messages that were missing or running.
+"""Corrections of closed windows, by what observers report later of their open messages.
 
-Counters only go up. A message that was missing and reached its stage after all is recovered;
-one that a worker had when its window was closed is done or missing later.
+Counters only go up. A message that was missing and then reached its stage is recovered. One
+that a worker had when its window was closed is finished or missing later.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,17 +14,17 @@ from busmon.ledger.tables import Tables
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 
-LATE = 24 * 3600.0  # seconds from a window's start in which it may still be corrected
-AT_ONCE = 500  # messages of a step, which takes some milliseconds
+MAX_AGE_SECONDS = 24 * 3600.0  # a window is corrected until so long after its start
+MAX_ROWS = 500  # of a step, which takes some milliseconds
 
 
 class CorrectionKind(StrEnum):
-    """What has become of a message that a closed window left open."""
+    """What became of a message that a closed window left open."""
 
     RECOVERED = "recovered"  # it was missing, and reached its stage
-    DONE = "done"  # a worker had it, and finished it
-    LOST = "lost"  # a worker had it, for too long
-    UNKNOWN = "unknown"  # a worker had it, but nobody watched
+    FINISHED = "finished"  # a worker had it, and finished it
+    MISSING = "missing"  # a worker had it, and did not finish it in time
+    UNKNOWN = "unknown"  # a worker had it, but the workers were not watched all the time
 
 
 class Correction(NamedTuple):
@@ -37,54 +37,65 @@ class Correction(NamedTuple):
 def find(
     tables: Tables, now: float, after: OpenMessage | None
 ) -> tuple[list[Correction], OpenMessage | None]:
-    """Return what is to be corrected of some open messages, and the last one looked at.
+    """Return the corrections of some open messages, and the last missing one that was checked.
 
-    The next call goes on `after` that one; it is None when all missing messages were looked at.
+    The next call goes on `after` that one. It is None once all missing messages were checked.
     """
-    missing = tables.open_messages.missing(now - LATE, after, AT_ONCE)
+    missing = tables.open_messages.missing(now - MAX_AGE_SECONDS, after, MAX_ROWS)
     found = [
         Correction(CorrectionKind.RECOVERED, message)
         for message in missing
         if message.trace.reached(message.stage)
     ]
-    # An observer's next sign of life may take a while: only then can it have been blind.
-    running = tables.open_messages.running(now - MAX_GAP_SECONDS, AT_ONCE)
-    found += (Correction(_kind(tables, message), message) for message in running)
-    return found, missing[-1] if len(missing) == AT_ONCE else None
+    # Whether the workers were watched until the task was due shows only so much later.
+    running = tables.open_messages.running(now - MAX_GAP_SECONDS, MAX_ROWS)
+    found += [Correction(_kind_of_running(tables, message), message) for message in running]
+    return found, missing[-1] if len(missing) == MAX_ROWS else None
 
 
-def _kind(tables: Tables, message: OpenMessage) -> CorrectionKind:
+def _kind_of_running(tables: Tables, message: OpenMessage) -> CorrectionKind:
     if message.trace.finished:
-        return CorrectionKind.DONE
+        return CorrectionKind.FINISHED
     observer, due = f"celery:{message.bus}", message.due or message.start
     if tables.coverage.is_covered(observer, message.start, due):
-        return CorrectionKind.LOST
+        return CorrectionKind.MISSING
     return CorrectionKind.UNKNOWN
 
 
 def apply(
-    tables: Tables, found: Sequence[Correction], now: float, worked: Collection[str], due: float
+    tables: Tables, found: Sequence[Correction], now: float, audited: Collection[str], due: float
 ) -> None:
-    """Write corrections, inside a transaction of the caller's.
+    """Write corrections, inside the caller's transaction.
 
-    `worked` are the buses whose workers are audited. They should have finished until `due`
-    what the listener passed on only now.
+    `audited` are the buses whose workers are audited. What was passed on only now must be
+    finished there when it is `due`, a Unix time.
     """
     for kind, message in found:
-        start, bus, stage, trace, _ = message
-        place = Place(bus, trace.topic, stage)
-        if kind is not CorrectionKind.RECOVERED:
-            tables.open_messages.remove_running(message)
         match kind:
             case CorrectionKind.RECOVERED:
                 tables.open_messages.mark_recovered(message, now)
-                tables.windows.correct(start, place, Totals(recovered=1))
-                if stage is Stage.LISTENER and bus in worked and trace.task is not None:
-                    tables.open_messages.add_running(bus, start, [trace], due)
-            case CorrectionKind.DONE:
-                tables.windows.correct(start, place, Totals(messages=1))
-            case CorrectionKind.LOST:
-                tables.open_messages.add_missing(bus, start, [(stage, trace)])
-                tables.windows.correct(start, place, Totals(missing=1))
+                _add(tables, message, Totals(recovered=1))
+                if message.bus in audited:
+                    _follow(tables, message, due)
+            case CorrectionKind.FINISHED:
+                tables.open_messages.remove_running(message)
+                _add(tables, message, Totals(messages=1))
+            case CorrectionKind.MISSING:
+                tables.open_messages.remove_running(message)
+                missing = [(message.stage, message.trace)]
+                tables.open_messages.add_missing(message.bus, message.start, missing)
+                _add(tables, message, Totals(missing=1))
             case CorrectionKind.UNKNOWN:
-                tables.windows.mark_no_data(start, bus, stage)
+                tables.open_messages.remove_running(message)
+                tables.windows.mark_no_data(message.start, message.bus, message.stage)
+
+
+def _add(tables: Tables, message: OpenMessage, added: Totals) -> None:
+    place = Place(message.bus, message.trace.topic, message.stage)
+    tables.windows.correct(message.start, place, added)
+
+
+def _follow(tables: Tables, message: OpenMessage, due: float) -> None:
+    """Expect of the workers what the listener passed on only now."""
+    if message.stage is Stage.LISTENER and message.trace.task is not None:
+        tables.open_messages.add_running(message.bus, message.start, [message.trace], due)

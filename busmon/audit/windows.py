@@ -1,17 +1,18 @@
-"""The books in the ledger: each window is closed once, and corrected upwards only.
+"""The audit's windows in the ledger: each is closed once, and later only corrected upwards.
 
-A window is read beside the writer, balanced by busmon.audit, and written with all sums in
-one transaction, which also moves the time up to which the books are closed. So a crash
-neither loses a window nor counts it twice.
+A window is closed when its grace is over and the observers have shown that they still watch.
+It is read beside the writer and balanced. Then the balance and its totals are written in one
+transaction, which also moves the time up to which windows are closed. So a crash neither
+loses a window nor counts it twice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from busmon.audit import corrections
 from busmon.audit.balance import WindowBalance, balance, next_window
-from busmon.audit.counted import count
+from busmon.audit.by_numbers import count_by_numbers
+from busmon.audit.scope import Observed
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.open_messages import OpenMessage
@@ -20,11 +21,6 @@ from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
 from busmon.settings.audit import Audit
 
-OBSERVERS = {Stage.LISTENER: "tap", Stage.WORKER: "celery"}
-
-
-Key = tuple[str, str, str]  # bus, topic, stage
-
 
 class Window(NamedTuple):
     """One window of one bus, balanced; Unix times."""
@@ -32,177 +28,144 @@ class Window(NamedTuple):
     bus: str
     start: float
     end: float
-    books: WindowBalance
-    no_data: Sequence[Stage]  # where not everything was observed
-
-
-class Observed(NamedTuple):
-    """Which bus each observer watches, if any."""
-
-    tap: str | None = None
-    celery: str | None = None
-    ready: str | None = None  # if this listener counts just the messages that busmon receives
-    ready_interval: float = 0.0  # seconds between two answers of its monitor
-
-    @property
-    def counted(self) -> str | None:
-        """The bus whose listener is audited by numbers: it has no tap."""
-        return None if self.ready == self.tap else self.ready
-
-    def stages(self, bus: str) -> tuple[Stage, ...]:
-        """Return the stages of this bus that can be audited."""
-        if bus not in (self.tap, self.counted):
-            return (Stage.BUS,)
-        if bus == self.tap == self.celery:
-            return (Stage.BUS, Stage.LISTENER, Stage.WORKER)
-        return (Stage.BUS, Stage.LISTENER)
+    balance: WindowBalance
+    no_data: Sequence[Stage]  # stages that were not watched all the time
 
 
 class AuditWindows:
-    """The books of these buses, in the ledger. One thread writes, any may ask.
+    """The windows of some buses. One thread closes and corrects them, any may read the totals.
 
-    A listener without a tap is balanced by numbers if that is possible: see `Observed.ready`.
-
-    Raises LedgerWriteError and LedgerError where the ledger can't be written or read; then
-    nothing has happened, and the same call may be made again.
+    Raises LedgerWriteError and LedgerError if the ledger cannot be written or read. Nothing
+    has changed then, and the same call can be made again.
     """
 
     def __init__(
-        self, ledger: Ledger, settings: Audit, observed: Observed, buses: Sequence[str]
+        self, ledger: Ledger, settings: Audit, observed: Observed, buses: Iterable[str]
     ) -> None:
-        self.counted = observed.counted
-        self.stages = {bus: observed.stages(bus) for bus in buses}
+        self.scopes = {bus: observed.scope(bus) for bus in buses}
         self._ledger = ledger
         self._settings = settings
-        self._corrected: OpenMessage | None = None  # the last one of the step before
-        asked = observed.ready_interval if self.counted else 0.0
-        self._patience = MAX_GAP_SECONDS + asked  # seconds, for the observers' next signs of life
+        self._last_corrected: OpenMessage | None = None
+        # An observer's next sign of life may come so much later.
+        self._patience = MAX_GAP_SECONDS
+        if not all(scope.exact for scope in self.scopes.values()):
+            self._patience += observed.ready_interval
         self._publish()
 
-    def sums(self) -> Mapping[Key, Totals]:
-        """Return what the closed windows come to, from memory."""
-        return self._sums
+    def totals(self) -> Mapping[Place, Totals]:
+        """Return what all closed windows come to, from memory."""
+        return self._totals
 
-    def last_closed(self) -> float | None:
+    def closed_until(self) -> float | None:
         """Return the Unix time at which the last closed window ended, from memory."""
-        return self._closed
+        return self._closed_until
 
-    def open(self, now: float) -> None:
-        """Let the first window begin `now`, where there never was one."""
+    def begin(self, now: float) -> None:
+        """Let the first window begin `now`, unless there was one before."""
         with self._ledger.write() as tables:
             tables.windows.begin(now)
         self._publish()
 
     def close_next(self, now: float, oldest: float = 0) -> bool:
-        """Close the next window, on all buses, and tell whether its time had come.
+        """Close the next window of all buses; return whether there was one to close.
 
-        What was before `oldest` is left out: it is no longer on record.
+        The time before `oldest` is left out: its messages are no longer on record.
         """
-        if self._closed is None:
+        if self._closed_until is None:
             return False
-        start = max(self._closed, oldest)
+        start = max(self._closed_until, oldest)
         end = next_window(start, self._settings.window)
-        told = end + self._settings.grace
-        if now < told:
+        grace_end = end + self._settings.grace
+        if now < grace_end:
             return False
         with self._ledger.read() as tables:
-            # Signs of life come now and then: wait for the next ones.
-            if now < told + self._patience and not self._all_see(tables, end, told):
+            overdue = now >= grace_end + self._patience
+            if not overdue and not self._still_watched(tables, end, grace_end):
                 return False
-            windows = [self._balance(tables, bus, start, end) for bus in self.stages]
+            windows = [self._balance(tables, bus, start, end) for bus in self.scopes]
         with self._ledger.write() as tables:
-            if tables.windows.advance(self._closed, end):
+            if tables.windows.advance(self._closed_until, end):
                 for window in windows:
-                    self._enter(tables, window)
+                    self._write(tables, window)
         self._publish()
         return True
 
     def correct(self, now: float) -> bool:
-        """Add what was told later of some messages, and tell whether there are more.
+        """Correct some closed windows by later reports; return whether there are more to check.
 
-        The next call goes on where this one ended, and begins anew at the end.
+        The next call goes on where this one ended, and begins again after the end.
         """
         with self._ledger.read() as tables:
-            found, last = corrections.find(tables, now, self._corrected)
+            found, last = corrections.find(tables, now, self._last_corrected)
         if found:
-            worked = {bus for bus, stages in self.stages.items() if Stage.WORKER in stages}
+            audited = {bus for bus, scope in self.scopes.items() if Stage.WORKER in scope.stages}
             due = now + self._settings.longest_task
             with self._ledger.write() as tables:
-                corrections.apply(tables, found, now, worked, due)
+                corrections.apply(tables, found, now, audited, due)
             self._publish()
-        self._corrected = last
+        self._last_corrected = last
         return last is not None
 
-    def forget(self, now: float, retention: float) -> bool:
-        """Forget some windows older than `retention`, a day at least; tell if there are more."""
-        before = now - max(retention, corrections.LATE)
+    def prune(self, now: float, retention: float) -> bool:
+        """Delete some windows older than `retention`, a day at least; return if there are more."""
+        before = now - max(retention, corrections.MAX_AGE_SECONDS)
         with self._ledger.write() as tables:
-            windows = tables.windows.prune(before, corrections.AT_ONCE)
-            missing = tables.open_messages.prune(before, corrections.AT_ONCE)
-        return corrections.AT_ONCE in {windows, missing}
+            windows = tables.windows.prune(before, corrections.MAX_ROWS)
+            missing = tables.open_messages.prune(before, corrections.MAX_ROWS)
+        return corrections.MAX_ROWS in {windows, missing}
 
     def _publish(self) -> None:
         with self._ledger.read() as tables:
-            self._sums: Mapping[Key, Totals] = dict(tables.windows.totals().items())
-            self._closed = tables.windows.closed_until()
+            self._totals = tables.windows.totals()
+            self._closed_until = tables.windows.closed_until()
 
-    def _all_see(self, tables: Tables, end: float, told: float) -> bool:
-        """Tell whether the buses were watched up to `end`, and the observers saw up to `told`."""
-        observers = (
-            self._observer(bus, stage)
-            for bus, stages in self.stages.items()
-            for stage in stages
-            if stage in OBSERVERS
-        )
-        return all(tables.blind_times.was_watched_at(bus, end) for bus in self.stages) and all(
-            tables.coverage.reaches(observer, told) for observer in observers
+    def _still_watched(self, tables: Tables, end: float, grace_end: float) -> bool:
+        """Return whether busmon and all observers are known to have watched to the end."""
+        return all(tables.blind_times.was_watched_at(bus, end) for bus in self.scopes) and all(
+            tables.coverage.reaches(observer, grace_end)
+            for scope in self.scopes.values()
+            for observer in scope.observers.values()
         )
 
     def _balance(self, tables: Tables, bus: str, start: float, end: float) -> Window:
-        no_data = list(self._unobserved(tables, bus, start, end))
-        fates = tables.messages.traces(bus, start, end)
-        observed = [stage for stage in self.stages[bus] if stage not in no_data]
-        if bus != self.counted:
-            return Window(bus, start, end, balance(fates, observed), no_data)
-        books = balance(fates, [Stage.BUS])
-        if Stage.LISTENER in observed:
-            line = count(tables, bus, start, end, self._settings)
-            if line is None:
-                no_data.append(Stage.LISTENER)
+        scope = self.scopes[bus]
+        covered = list(self._covered(tables, bus, start, end))
+        traces = tables.messages.traces(bus, start, end)
+        found = balance(traces, list(filter(scope.matches_ids, covered)))
+        if not scope.exact and Stage.LISTENER in covered:
+            counts = count_by_numbers(tables, bus, start, end, self._settings)
+            if counts:
+                found.counts["", Stage.LISTENER] = counts
             else:
-                books.counts["", Stage.LISTENER] = line
-        return Window(bus, start, end, books, no_data)
+                covered.remove(Stage.LISTENER)
+        return Window(bus, start, end, found, [s for s in scope.stages if s not in covered])
 
-    def exact(self, bus: str, stage: str) -> bool:
-        """Tell whether the messages at a stage are matched by their ids, not by their number."""
-        return stage == Stage.BUS or bus != self.counted
-
-    def _observer(self, bus: str, stage: Stage) -> str:
-        return f"{'ready' if bus == self.counted else OBSERVERS[stage]}:{bus}"
-
-    def _unobserved(self, tables: Tables, bus: str, start: float, end: float) -> Iterator[Stage]:
-        """Yield the stages of which not all was seen; what is behind one can't be told either."""
+    def _covered(self, tables: Tables, bus: str, start: float, end: float) -> Iterator[Stage]:
+        """Yield the stages that were watched all the time, up to the first that was not."""
         grace = self._settings.grace
-        # After a blind time comes what the broker kept meanwhile, and the listener had long ago.
-        lost = tables.blind_times.was_blind(bus, start - grace, end)
-        lost |= not tables.blind_times.was_watched_at(bus, end)
-        for stage in self.stages[bus]:
-            if stage in OBSERVERS:
-                observer = self._observer(bus, stage)
-                lost |= not tables.coverage.is_covered(observer, start, end + grace)
-            if lost:
-                yield stage
+        # After a blind time the broker sends what it kept. The listener had that long before.
+        if tables.blind_times.was_blind(bus, start - grace, end):
+            return
+        if not tables.blind_times.was_watched_at(bus, end):
+            return
+        yield Stage.BUS
+        for stage, observer in self.scopes[bus].observers.items():
+            if not tables.coverage.is_covered(observer, start, end + grace):
+                return
+            yield stage
 
-    def _enter(self, tables: Tables, window: Window) -> None:
-        bus, start, end, books, no_data = window
-        for (topic, stage), counts in books.counts.items():
-            totals = Totals(**asdict(counts))
-            tables.windows.add([self._row(window, Place(bus, topic, stage), totals)])
-        tables.windows.add(self._row(window, Place(bus, "", stage), None) for stage in no_data)
-        tables.open_messages.add_missing(bus, start, books.missing)
+    def _write(self, tables: Tables, window: Window) -> None:
+        bus, start, end, found, _ = window
+        tables.windows.add(self._rows(window))
+        tables.open_messages.add_missing(bus, start, found.missing)
         due = end + self._settings.longest_task
-        tables.open_messages.add_running(bus, start, books.running, due)
+        tables.open_messages.add_running(bus, start, found.running, due)
 
-    def _row(self, window: Window, place: Place, totals: Totals | None) -> WindowRow:
-        exact = self.exact(place.bus, place.stage)
-        return WindowRow(window.start, window.end, place, totals, exact)
+    def _rows(self, window: Window) -> Iterator[WindowRow]:
+        bus, start, end, found, no_data = window
+        exact = self.scopes[bus].matches_ids
+        for (topic, stage), counts in found.counts.items():
+            totals = Totals(counts.messages, counts.missing, counts.unexpected)
+            yield WindowRow(start, end, Place(bus, topic, stage), totals, exact(stage))
+        for stage in no_data:
+            yield WindowRow(start, end, Place(bus, "", stage), None, exact(stage))

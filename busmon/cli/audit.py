@@ -1,9 +1,9 @@
-"""The commands that read the ledger while the service writes it: gaps and trace."""
+"""`busmon gaps` and `busmon trace`: they read the ledger, also while the service writes it."""
 
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ from busmon.cli.common import CONFIGURATION, config_option, fail, load_config
 if TYPE_CHECKING:
     from busmon.ledger.tables import Tables
 
-FOUND = 1  # exit status: there are gaps
-UNKNOWN = 1  # exit status: no such message
+FOUND = 1  # exit status of gaps: there are some
+NOT_FOUND = 1  # exit status of trace: there is no such message
 
 ledger_option = click.option(
-    "--ledger", metavar="PATH", help="Instead of the configured [ledger] path."
+    "--ledger", metavar="PATH", help="The ledger, instead of the configured [ledger] path."
 )
 
 
@@ -43,20 +43,20 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
     metavar="DURATION",
     help="How far to look back.",
 )
-@click.option("--bus", metavar="NAME", help="Of this bus only.")
-@click.option("--topic", metavar="TOPIC", help="Of this topic only.")
+@click.option("--bus", metavar="NAME", help="Only this bus.")
+@click.option("--topic", metavar="TOPIC", help="Only this topic.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "ids"]),
     default="table",
     show_default=True,
-    help="How to print them; ids: only those of the messages, one a line.",
+    help="Output format; ids prints only the ids of the messages, one a line.",
 )
 @click.option(
     "--unconfirmed",
     is_flag=True,
-    help="Also the messages of the times without data, of which nobody knows what became.",
+    help="Also list the messages of times without data, which may be missing or not.",
 )
 def gaps(
     path: Path | None,
@@ -67,62 +67,72 @@ def gaps(
     form: str,
     unconfirmed: bool,
 ) -> None:
-    """Tell which messages are missing, and where.
+    """List the messages that are missing, and where.
 
-    Reads the books that `busmon run` closes, also while it runs: for each window, stage and
-    topic the ids of the messages that should have come by and did not, each with the
-    command that lets the listener consume it again. That takes it from Datagrepper, which
-    has Fedora's messages; those of MQTT and STOMP are in no archive. Of a listener without
-    a tap it is only known how many messages are missing, not which. Times without data,
-    because busmon or an observer did not see all, are told apart, and are no gaps. Which
-    messages were to be handled then is told with --unconfirmed.
+    A message is missing at a stage if it should have reached the stage and did not. For each
+    window, stage and topic the ids of the missing messages are printed, each with the command
+    that makes the listener consume it again. The command takes the message from Datagrepper,
+    Fedora's archive; no archive has the messages of MQTT and STOMP. Without a tap it is only
+    known how many messages are missing, not which.
 
-    With --ledger no configuration is needed; with a configuration the commands name the
-    file in the bus's `config`. They are run where the listener is installed.
+    There is no data of a time in which busmon or an observer did not watch all the time. Such
+    times count as no gaps, but absence of data proves nothing. With --unconfirmed the messages
+    that should have reached the stage in such a time are listed, too.
 
-    Exit status: 0 nothing is missing, 1 there are gaps, 2 the command line, the
-    configuration or the ledger is no good.
+    The service can run meanwhile. With --ledger no configuration is needed. With a
+    configuration the commands name the file in the bus's `config`. Run them where the listener
+    is installed.
+
+    Exit status: 0 nothing is missing, 1 there are gaps, 2 the command line or the configuration
+    is wrong, or the ledger cannot be read.
     """
-    from busmon.commands.gaps import as_ids, as_json, as_table, find
+    from busmon.commands import gaps_output
+    from busmon.commands.gaps import Query, find_gaps
 
     config = load_config(path) if path or ledger is None else None
-    with _ledger(ledger or (config.ledger.path if config else "")) as tables:
-        found = find(tables, time.time() - since, bus, topic, config, unconfirmed=unconfirmed)
-    render: Callable[..., str] = {"table": as_table, "json": as_json, "ids": as_ids}[form]
-    if text := render(found):
+    with _open_ledger(ledger or (config.ledger.path if config else "")) as tables:
+        found = find_gaps(tables, Query(time.time() - since, bus, topic, unconfirmed), config)
+    render = {
+        "table": gaps_output.as_table,
+        "json": gaps_output.as_json,
+        "ids": gaps_output.as_ids,
+    }
+    if text := render[form](found):
         click.echo(text)
     sys.exit(FOUND if found.gaps else 0)
 
 
 @click.command()
-@click.argument("identity", metavar="ID")
+@click.argument("message_id", metavar="ID")
 @config_option
 @ledger_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object a bus.")
-def trace(identity: str, path: Path | None, ledger: str | None, as_json: bool) -> None:
-    """Tell everything that is known of one message.
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON array, one object for each bus."
+)
+def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool) -> None:
+    """Show everything that is known of one message.
 
-    When it was seen, on which bus and how late; how it was judged and why; what the
-    listener did with it, as which task; what became of that; and whether it was missing.
+    When and on which bus busmon received it, and how long after it was sent; how the rules
+    judged it and why; what the listener did with it, and as which task; what became of the
+    task; and whether the message was missing.
 
-    Exit status: 0 it is on record, 1 it is not, 2 the command line, the configuration or
-    the ledger is no good.
+    Exit status: 0 the message is on record, 1 it is not, 2 the command line or the
+    configuration is wrong, or the ledger cannot be read.
     """
     from busmon.commands import trace
 
-    file = ledger or load_config(path).ledger.path
-    with _ledger(file) as tables:
-        found = trace.trace(tables, identity)
-        reaches = None if found else tables.messages.oldest()
+    with _open_ledger(ledger or load_config(path).ledger.path) as tables:
+        found = trace.find_message(tables, message_id)
+        oldest = None if found else tables.messages.oldest()
     if not found:
-        click.echo("[]" if as_json else trace.unknown(identity, reaches))
-        sys.exit(UNKNOWN)
-    click.echo(trace.as_json(found) if as_json else trace.as_text(identity, found))
+        click.echo("[]" if as_json else trace.not_found(message_id, oldest))
+        sys.exit(NOT_FOUND)
+    click.echo(trace.as_json(found) if as_json else trace.as_text(message_id, found))
 
 
 @contextmanager
-def _ledger(path: str) -> Iterator["Tables"]:
-    """Open the ledger for reading, or say why not and exit with 2."""
+def _open_ledger(path: str) -> Iterator["Tables"]:
+    """Open the ledger for reading, or print why that failed and exit with 2."""
     from busmon.ledger.sqlite import LedgerError, open_read_only
 
     try:

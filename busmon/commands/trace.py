@@ -1,88 +1,111 @@
 """`busmon trace`: everything that is known of one message."""
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from busmon.ledger.messages import MessageRecord
+from busmon.ledger.open_messages import MissingAt
 from busmon.ledger.tables import Tables
 from busmon.text import format_time, printable
 
-Facts = Mapping[str, Any]  # of one message on one bus; times are Unix seconds
+
+class FoundMessage(NamedTuple):
+    """What is known of the message on one bus."""
+
+    record: MessageRecord
+    tap_watched: bool  # whether the tap was reporting when busmon received the message
+    missing: Sequence[MissingAt]  # where it was missing, in closed windows
 
 
-def trace(tables: Tables, identity: str) -> list[Facts]:
+def find_message(tables: Tables, message_id: str) -> list[FoundMessage]:
     """Return what is known of the message on each bus that has it."""
-    return [_facts(tables, identity, record) for record in tables.messages.find(identity)]
+    return [
+        FoundMessage(
+            record,
+            _tap_watched(tables, record),
+            list(tables.open_messages.history(record.bus, message_id)),
+        )
+        for record in tables.messages.find(message_id)
+    ]
 
 
-def unknown(identity: str, reaches: float | None) -> str:
-    """Return what to say of a message that is not on record."""
-    record = f"messages since {format_time(reaches)}" if reaches is not None else "no message yet"
-    return f"{printable(identity)}: not on record; the ledger holds {record}"
+def not_found(message_id: str, oldest: float | None) -> str:
+    """Return what to print for a message that is not on record since `oldest`, a Unix time."""
+    record = f"messages since {format_time(oldest)}" if oldest is not None else "no message yet"
+    return f"{printable(message_id)}: not on record; the ledger holds {record}"
 
 
-def as_json(found: list[Facts]) -> str:
-    """Return the facts as a JSON array, an object for each bus."""
-    return json.dumps(found, indent=2)
+def as_json(found: Sequence[FoundMessage]) -> str:
+    """Return a JSON array, with one object for each bus; Unix times."""
+    return json.dumps(list(map(_as_dict, found)), indent=2)
 
 
-def as_text(identity: str, found: list[Facts]) -> str:
-    """Return the facts for people to read."""
-    lines = [printable(identity)]
-    for facts in found:
-        lines += (f"  {label:<9} {printable(text)}" for label, text in _lines(facts))
+def _as_dict(found: FoundMessage) -> dict[str, Any]:
+    missing = [
+        {"stage": stage, "window": start, "recovered_at": recovered_at}
+        for stage, start, recovered_at in found.missing
+    ]
+    return found.record._asdict() | {"tap_watched": found.tap_watched, "missing": missing}
+
+
+def as_text(message_id: str, found: Sequence[FoundMessage]) -> str:
+    """Return everything for people to read."""
+    lines = [printable(message_id)]
+    for one in found:
+        lines += (f"  {label:<9} {printable(text)}" for label, text in _lines(one))
     return "\n".join(lines)
 
 
-def _facts(tables: Tables, identity: str, record: MessageRecord) -> Facts:
+def _tap_watched(tables: Tables, record: MessageRecord) -> bool:
     at = record.received_at
-    watched = at is not None and tables.coverage.is_covered(f"tap:{record.bus}", at, at)
-    missing = [
-        {"stage": stage, "window": start, "recovered_at": recovered}
-        for stage, start, recovered in tables.open_messages.history(record.bus, identity)
-    ]
-    return record._asdict() | {"tap_watched": watched, "missing": missing}
+    return at is not None and tables.coverage.is_covered(f"tap:{record.bus}", at, at)
 
 
-def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
-    yield "bus", facts["bus"]
-    yield "topic", facts["topic"]
-    yield "seen", _seen(facts)
-    if facts["received_at"] is not None:
-        yield "judged", f"{facts['outcome']} {facts['reason']}".rstrip()
-    yield "listener", _listener(facts)
-    if facts["state"] == "passed":
-        yield "worker", _worker(facts)
-    for missing in facts["missing"]:
-        told = (
-            f"missing at the {missing['stage']} in the window of {format_time(missing['window'])}"
-        )
-        late = missing["recovered_at"]
-        yield "audit", told if late is None else f"{told}, recovered by {format_time(late)}"
+def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
+    record = found.record
+    yield "bus", record.bus
+    yield "topic", record.topic
+    yield "received", _received(record)
+    if record.received_at is not None:
+        yield "judged", f"{record.outcome} {record.reason}".rstrip()
+    yield "listener", _listener(found)
+    if record.report == "passed":
+        yield "worker", _worker(record)
+    for stage, start, recovered_at in found.missing:
+        text = f"missing at the {stage} in the window of {format_time(start)}"
+        if recovered_at is not None:
+            text += f", recovered by {format_time(recovered_at)}"
+        yield "audit", text
 
 
-def _seen(facts: Facts) -> str:
-    received, sent = facts["received_at"], facts["sent_at"]
-    if received is None:
-        return "never by busmon, or longer ago than it remembers"
-    if sent is None:
-        return f"{format_time(received)}; it does not say when it was sent"
-    return f"{format_time(received)}, {received - sent:.3f} s after it was sent"
+def _received(record: MessageRecord) -> str:
+    if record.received_at is None:
+        return "not by busmon, or so long ago that it is no longer on record"
+    received = format_time(record.received_at)
+    if record.sent_at is None:
+        return f"{received}; when it was sent is not known"
+    return f"{received}, {record.received_at - record.sent_at:.3f} s after it was sent"
 
 
-def _listener(facts: Facts) -> str:
-    if facts["state"] is None:
-        watched = "although its tap was reporting" if facts["tap_watched"] else "no tap reported"
-        return f"not known to have had it: {watched} at that time"
-    task = f" as task {facts['task']}" if facts["task"] else ""
-    return f"{facts['state']}{task}, reported {format_time(facts['reported_at'])}"
+def _listener(found: FoundMessage) -> str:
+    record = found.record
+    if record.report is None or record.reported_at is None:
+        watched = ", although its tap was" if found.tap_watched else "; no tap was"
+        return f"no report{watched} reporting at that time"
+    task = f" as task {record.task}" if record.task else ""
+    return f"{record.report}{task}, reported {format_time(record.reported_at)}"
 
 
-def _worker(facts: Facts) -> str:
-    if facts["work"] is None:
+def _worker(record: MessageRecord) -> str:
+    if record.task_state is None:
         return "no event of the task is known"
-    names = {"taken_at": "received", "started_at": "started", "finished_at": "finished"}
-    times = [f"{word} {format_time(facts[name])}" for name, word in names.items() if facts[name]]
-    retries = [f"retries {facts['retries']}"] if facts["retries"] else []
-    return ", ".join([facts["work"], *times, *retries])
+    times = {
+        "received": record.task_received_at,
+        "started": record.started_at,
+        "finished": record.finished_at,
+    }
+    parts = [record.task_state, *(f"{word} {format_time(at)}" for word, at in times.items() if at)]
+    if record.retries:
+        parts.append(f"retries {record.retries}")
+    return ", ".join(parts)

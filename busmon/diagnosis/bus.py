@@ -59,7 +59,7 @@ class BusWatch:
     ) -> BusFacts:
         """Return what is known now. `counts` and `states` are those of all buses."""
         came = received(self._bus, counts, now)
-        self._windows.add(now, self._parts.auditor.sums())
+        self._windows.add(now, self._parts.auditor.totals())
         finished = self._windows.counts(Stage.WORKER)
         problem = self._parts.connections[self._bus].problem()
         return BusFacts(

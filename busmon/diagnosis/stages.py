@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from busmon.diagnosis.facts import StageCounts
 from busmon.diagnosis.history import History
-from busmon.ledger.windows import Totals
+from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 
 RECENT_WINDOWS = 3  # later ones no longer count
@@ -18,8 +18,8 @@ class RecentWindows:
         self._bus = bus
         self._totals = History[Counter[str]](seconds)
 
-    def add(self, now: float, totals: Mapping[tuple[str, str, str], Totals]) -> None:
-        """Add the totals of all closed windows, by bus, topic and stage."""
+    def add(self, now: float, totals: Mapping[Place, Totals]) -> None:
+        """Add the totals of all closed windows."""
         counts: Counter[str] = Counter()
         for (bus, _, stage), of in totals.items():
             if bus == self._bus:

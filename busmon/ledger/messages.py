@@ -91,11 +91,11 @@ class MessageRecord(NamedTuple):
     reason: str | None
     received_at: float | None  # by busmon
     sent_at: float | None
-    state: str | None  # what the listener did: passed, dropped or raised
+    report: str | None  # the tap's: passed, dropped or raised
     reported_at: float | None
-    task: str | None  # its id
-    work: str | None  # the state of the task
-    taken_at: float | None
+    task: str | None  # the id of the task that it was passed on as
+    task_state: str | None
+    task_received_at: float | None
     started_at: float | None
     finished_at: float | None
     retries: int | None

@@ -1,6 +1,6 @@
 """The observers that there are: a new one is a file, and a line in `ObservedAudit`."""
 
-from busmon.audit.windows import Observed
+from busmon.audit.scope import Observed
 from busmon.observers.base import ObserverSettings
 from busmon.observers.celery import CelerySettings
 from busmon.observers.ready import ReadySettings

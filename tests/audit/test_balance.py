@@ -40,15 +40,16 @@ def test_a_balance_is_what_sets_of_ids_give(
     passed = {trace.id for trace in traces if trace.report == "passed"}
     done = {trace.id for trace in traces if trace.state in FINISHED}
     begun = {trace.id for trace in traces if trace.state}
+    nothing: set[str] = set()
     expected = {
-        Stage.BUS: (handled, set[str]()),
+        Stage.BUS: (handled, nothing),
         Stage.LISTENER: (handled & passed, handled - passed),
         Stage.WORKER: (handled & passed & done, (handled & passed) - begun),
     }
     found = balance(traces, covered)
     topic_of = {trace.id: trace.topic for trace in traces}
     for stage in ALL:
-        reached, missing = expected[stage] if stage in covered else (set[str](), set[str]())
+        reached, missing = expected[stage] if stage in covered else (nothing, nothing)
         counts = {topic: counts for (topic, at), counts in found.counts.items() if at is stage}
         assert Counter({topic: of.messages for topic, of in counts.items()}) == Counter(
             topic_of[one] for one in reached

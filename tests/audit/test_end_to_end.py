@@ -1,4 +1,4 @@
-"""The books beside a real broker, listener with its tap, Redis and worker."""
+"""The audit beside a real broker, a listener with its tap, Redis and a worker."""
 
 import json
 import time
@@ -30,30 +30,30 @@ interval = "1s"
 """
 
 
-def audit(busmon: Busmon) -> Counter[tuple[str, str]]:
-    """Return the audit's sums by name and stage, without the zeros."""
+def audit_totals(busmon: Busmon) -> Counter[tuple[str, str]]:
+    """Return the audit's counters by name and stage, without the zeros."""
     names = ("messages", "missing", "recovered", "unexpected", "no_data_windows")
-    asked = "&".join(f"name[]=busmon_audit_{name}_total" for name in names)
-    _, lines = busmon.ask(f"/metrics?{asked}")
-    sums = {
+    query = "&".join(f"name[]=busmon_audit_{name}_total" for name in names)
+    _, lines = busmon.ask(f"/metrics?{query}")
+    totals = {
         (sample.name[len("busmon_audit_") : -len("_total")], sample.labels["stage"]): sample.value
         for family in text_string_to_metric_families("\n".join(lines) + "\n")
         for sample in family.samples
         if sample.value
     }
-    return Counter({place: int(total) for place, total in sums.items()})
+    return Counter({place: int(total) for place, total in totals.items()})
 
 
-def celery_is_seen(busmon: Busmon) -> bool:
+def celery_is_up(busmon: Busmon) -> bool:
     _, lines = busmon.ask("/metrics?name[]=busmon_observer_up")
     return any('observer="celery"' in line and line.endswith(" 1.0") for line in lines)
 
 
-def message(listener: TappedListener, do: str, work: str) -> Publication:
+def make_message(listener: TappedListener, do: str, work: str) -> Publication:
     return Publication(topic=listener.key, body=json.dumps({"do": do, "work": work}).encode())
 
 
-def closed(busmon: Busmon) -> float:
+def closed_until(busmon: Busmon) -> float:
     name = "busmon_audit_last_closed_timestamp_seconds"
     _, lines = busmon.ask(f"/metrics?name[]={name}")
     return next(float(line.split()[1]) for line in lines if line.startswith(name))
@@ -72,17 +72,17 @@ def test_dropped_messages_are_missing_and_finished_tasks_are_counted(
     try:
         with busmon, worker, listener:
             busmon.wait_until_ready()
-            # Only an event shows that the workers send any.
-            rabbitmq.publish([message(listener, "pass", "well")])
-            wait_until(lambda: celery_is_seen(busmon), what="the workers to be seen")
-            begun = time.time() // WINDOW * WINDOW + 2 * WINDOW  # from here on all is seen
-            wait_until(lambda: closed(busmon) >= begun, what="the windows before")
-            before = audit(busmon)
+            # That workers send events shows only in their first one.
+            rabbitmq.publish([make_message(listener, "pass", "well")])
+            wait_until(lambda: celery_is_up(busmon), what="the workers' first event")
+            watched = time.time() // WINDOW * WINDOW + 2 * WINDOW  # from then on by all observers
+            wait_until(lambda: closed_until(busmon) >= watched, what="the windows before")
+            before = audit_totals(busmon)
             works = [("pass", "well"), ("drop", ""), ("pass", "fail"), ("pass", "retry")]
-            rabbitmq.publish([message(listener, do, work) for do, work in works])
+            rabbitmq.publish([make_message(listener, do, work) for do, work in works])
             over = time.time() + 2 * WINDOW
-            wait_until(lambda: closed(busmon) >= over, what="the window")
-            assert audit(busmon) - before == {
+            wait_until(lambda: closed_until(busmon) >= over, what="the window")
+            assert audit_totals(busmon) - before == {
                 ("messages", "bus"): 4,
                 ("messages", "listener"): 3,
                 ("missing", "listener"): 1,

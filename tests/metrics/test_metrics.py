@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from pydantic import SecretStr
 
 from busmon.audit.auditor import Auditor
-from busmon.audit.windows import Observed
+from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.batch import Observation, Series

@@ -1,4 +1,4 @@
-"""The books by numbers, beside a real broker and a listener without a tap."""
+"""The comparison by numbers, beside a real broker and a listener without a tap."""
 
 import time
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from busmon.ledger.sqlite import open_read_only
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
-from tests.support.command import busmon as command
+from tests.support.command import busmon_process
 from tests.support.monitored_listener import MonitoredListener
 
-HAD = 400  # messages before busmon came: so it is not taken for one that has just begun
+BEFORE = 400  # messages that the listener had before, so that it does not look restarted
 LOST = 20
 DEADLINE = 60.0  # seconds
 
 
-def numbers(busmon: Busmon) -> dict[str, float]:
-    """The audit's numbers of the listener, by name."""
+def audited(busmon: Busmon) -> dict[str, float]:
+    """Return the audit's metrics of the listener, by name."""
     _, lines = busmon.ask("/metrics")
     return {
         sample.name.removeprefix("busmon_audit_"): sample.value
@@ -32,11 +32,11 @@ def numbers(busmon: Busmon) -> dict[str, float]:
     }
 
 
-def only_to_busmon(directory: Path, rabbitmq: RabbitMQ) -> None:
-    """Publish to busmon's own queue: nobody else may change what the listener's is bound to.
+def publish_only_to_busmon(directory: Path, rabbitmq: RabbitMQ) -> None:
+    """Publish to busmon's own queue, since nobody else may change the listener's bindings.
 
-    Half-way between two answers of the monitor, of which there are three a window here: what
-    comes at the same moment as an answer is taken for noise by the one next to it.
+    Do so half-way between two answers of the monitor, of which three come in a window here:
+    what arrives together with an answer is taken for noise.
     """
     with open_read_only(str(directory / "ledger.sqlite")) as tables:
         queue = tables.buses.queue("fedora")
@@ -56,7 +56,7 @@ def only_to_busmon(directory: Path, rabbitmq: RabbitMQ) -> None:
             channel.basic_publish("", queue, b"{}", properties)
 
 
-def test_what_a_listener_without_a_tap_did_not_get_is_counted(
+def test_what_a_listener_without_a_tap_did_not_receive_is_missing(
     tmp_path: Path, rabbitmq: RabbitMQ
 ) -> None:
     listener = MonitoredListener(tmp_path, rabbitmq)
@@ -68,22 +68,22 @@ def test_what_a_listener_without_a_tap_did_not_get_is_counted(
     def publish_until(reached: Callable[[dict[str, float]], object]) -> dict[str, float]:
         """Let the bus flow, two messages a second."""
         deadline = time.monotonic() + DEADLINE
-        while not reached(found := numbers(busmon)):
+        while not reached(found := audited(busmon)):
             assert time.monotonic() < deadline, found
             listener.publish("pass")
             time.sleep(0.5)
         return found
 
     with listener:
-        listener.publish(*["pass"] * HAD)
+        listener.publish(*["pass"] * BEFORE)
         with busmon:
             busmon.wait_until_ready()
             found = publish_until(lambda found: found["messages_total"] > 10)
             assert (found["exact"], found["missing_total"]) == (0, 0)
-            only_to_busmon(tmp_path, rabbitmq)
+            publish_only_to_busmon(tmp_path, rabbitmq)
             publish_until(lambda found: found["missing_total"])
-            closed = numbers(busmon)["messages_total"]
+            closed = audited(busmon)["messages_total"]
             found = publish_until(lambda found: found["messages_total"] > closed + 12)
             assert LOST / 2 < found["missing_total"] <= LOST
-            told = f"{found['missing_total']:.0f} missing, by numbers"
-            assert told in command("gaps", "-c", busmon.configuration, status=1).stdout
+            line = f"{found['missing_total']:.0f} missing, compared by numbers"
+            assert line in busmon_process("gaps", "-c", busmon.configuration, status=1).stdout

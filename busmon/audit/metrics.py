@@ -1,0 +1,111 @@
+"""The metrics of the audit. Each function returns one family, from values in memory.
+
+Every series of a known topic exists from the start, at zero.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client.core import Metric
+
+from busmon.audit.scope import Scope
+from busmon.ledger.windows import Place, Totals
+from busmon.message import Stage
+from busmon.metrics.families import counter, gauge
+
+Scopes = Mapping[str, Scope]  # by bus
+Topics = Mapping[tuple[str, str], bool]  # by bus and topic: whether any message is handled
+AllTotals = Mapping[Place, Totals]
+
+
+def audit_metrics(
+    scopes: Scopes, topics: Topics, totals: AllTotals, closed_until: float | None
+) -> Iterator[Metric]:
+    """Yield every metric of the audit."""
+    places = list(_places(scopes, topics))
+    # Both have the same series, so that one can be subtracted from the other.
+    behind_bus = [place for place in places if place.stage is not Stage.BUS]
+    yield _messages(totals, places)
+    yield _missing(totals, behind_bus)
+    yield _recovered(totals, behind_bus)
+    yield _unexpected(totals, scopes, topics)
+    yield _no_data_windows(totals, scopes)
+    yield _exact(scopes)
+    yield _last_closed(closed_until)
+
+
+def _places(scopes: Scopes, topics: Topics) -> Iterator[Place]:
+    """Yield where messages are expected. Without ids the topic is not known, and empty."""
+    for (bus, topic), handled in topics.items():
+        if handled:
+            for stage in filter(scopes[bus].matches_ids, scopes[bus].stages):
+                yield Place(bus, topic, stage)
+    for bus, scope in scopes.items():
+        if not scope.exact:
+            yield Place(bus, "", Stage.LISTENER)
+
+
+def _messages(totals: AllTotals, known: Iterable[Place]) -> Metric:
+    text = "Messages of closed windows that should be handled and reached the stage."
+    return _counter("messages", text, totals, known)
+
+
+def _missing(totals: AllTotals, known: Iterable[Place]) -> Metric:
+    text = "Messages of closed windows that reached the stage before, but not this one."
+    return _counter("missing", text, totals, known)
+
+
+def _recovered(totals: AllTotals, known: Iterable[Place]) -> Metric:
+    text = "Missing messages that reached the stage later, within a day."
+    return _counter("recovered", text, totals, known)
+
+
+def _unexpected(totals: AllTotals, scopes: Scopes, topics: Topics) -> Metric:
+    text = "Messages of closed windows that the rules ignore, but the listener passed on."
+    known = (
+        Place(bus, topic, Stage.LISTENER)
+        for bus, topic in topics
+        if scopes[bus].exact and Stage.LISTENER in scopes[bus].stages
+    )
+    return _counter("unexpected", text, totals, known)
+
+
+def _no_data_windows(totals: AllTotals, scopes: Scopes) -> Metric:
+    return counter(
+        "busmon_audit_no_data_windows_total",
+        "Closed windows in which the stage was not watched all the time: no message is missing.",
+        ["bus", "stage"],
+        (
+            ((bus, stage), totals.get(Place(bus, "", stage), Totals()).no_data)
+            for bus, scope in scopes.items()
+            for stage in scope.stages
+        ),
+    )
+
+
+def _exact(scopes: Scopes) -> Metric:
+    return gauge(
+        "busmon_audit_exact",
+        "1 if messages are matched by their ids, 0 if only their numbers are compared.",
+        ["bus", "stage"],
+        (
+            ((bus, stage), scope.matches_ids(stage))
+            for bus, scope in scopes.items()
+            for stage in scope.stages
+        ),
+    )
+
+
+def _last_closed(closed_until: float | None) -> Metric:
+    return gauge(
+        "busmon_audit_last_closed_timestamp_seconds",
+        "Unix time at which the last closed window ended.",
+        [],
+        [] if closed_until is None else [((), closed_until)],
+    )
+
+
+def _counter(name: str, text: str, totals: AllTotals, known: Iterable[Place]) -> Metric:
+    """Return the counter of that field of the totals: the known series, and all others above 0."""
+    counts = {place: getattr(of, name) for place, of in totals.items()}
+    values = dict.fromkeys(known, 0) | {place: n for place, n in counts.items() if n}
+    return counter(f"busmon_audit_{name}_total", text, ["bus", "topic", "stage"], values.items())

@@ -1,0 +1,91 @@
+"""`busmon gaps`: print what was found, as a table, as JSON, or only the ids."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from busmon.commands.gaps import Gap, Gaps, MissingMessage, NoData
+from busmon.message import Stage
+from busmon.text import format_number, format_span, format_time, printable
+
+WHICH_BY_NUMBERS = (
+    "Without a tap it is not known which ones. Compare Datagrepper's messages of this time, and"
+    " of some minutes before, with the listener's log. `busmon trace ID` shows what busmon knows"
+    " of a message."
+)
+
+
+def as_ids(found: Gaps) -> str:
+    """Return the ids of all listed messages, each once, one a line."""
+    listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
+    ids = (printable(message.id) for one in listed for message in one.messages)
+    return "\n".join(dict.fromkeys(ids))
+
+
+def as_json(found: Gaps) -> str:
+    """Return everything as one JSON object; Unix times."""
+    answer = {
+        "since": found.query.since,
+        "closed_until": found.closed_until,
+        "audited": [{"bus": bus, "stage": stage} for bus, stage in found.audited],
+        "gaps": list(map(_as_dict, found.gaps)),
+        "no_data": list(map(_as_dict, found.no_data)),
+    }
+    return json.dumps(answer, indent=2)
+
+
+def _as_dict(one: Gap | NoData) -> dict[str, Any]:
+    return asdict(one) | {"messages": [message._asdict() for message in one.messages]}
+
+
+def as_table(found: Gaps) -> str:
+    """Return everything for people to read, each message with the command to consume it again."""
+    lines = [line for gap in found.gaps for line in _lines_of_gap(gap)]
+    lines += (line for one in found.no_data for line in _lines_of_no_data(one))
+    return "\n".join([*lines, *_summary(found)])
+
+
+def _lines_of_gap(gap: Gap) -> Iterator[str]:
+    place = f"{format_span(gap.start, gap.until)}  {gap.bus}  {gap.stage}"
+    if not gap.exact:
+        yield f"{place}  at least {gap.missing} missing, compared by numbers"
+        yield f"    {WHICH_BY_NUMBERS}"
+        return
+    yield f"{place}  {printable(gap.topic)}  {gap.missing} missing"
+    yield from _commands(gap.messages)
+
+
+def _lines_of_no_data(one: NoData) -> Iterator[str]:
+    place = f"{format_span(one.start, one.until)}  {one.bus}  {one.stage}"
+    if one.stage is Stage.BUS:
+        yield f"{place}  no data: busmon did not receive all the time"
+        return
+    done = "passed on" if one.stage is Stage.LISTENER else "finished"
+    number = format_number(one.unconfirmed, "message")
+    yield f"{place}  no data: {number} not confirmed as {done}"
+    yield from _commands(one.messages)
+
+
+def _commands(messages: Iterable[MissingMessage]) -> Iterator[str]:
+    for message in messages:
+        no_archive = f"{printable(message.id)}: no archive has it to be consumed again"
+        yield f"    {message.reconsume or no_archive}"
+
+
+def _summary(found: Gaps) -> Iterator[str]:
+    """Yield how much is missing, and what a reader must not conclude from it."""
+    missing, since = sum(gap.missing for gap in found.gaps), format_time(found.query.since)
+    if missing:
+        yield f"{format_number(missing, 'message')} missing since {since}"
+    else:
+        yield f"No message is known to be missing since {since}"
+    if found.closed_until is None:
+        yield "No window is closed yet."
+        return
+    yield f"Windows are closed up to {format_time(found.closed_until)}."
+    if any(one.unconfirmed for one in found.no_data) and not found.query.unconfirmed:
+        yield "Absence of data proves nothing. --unconfirmed lists what may be missing."
+    watched = {bus for bus, stage in found.audited if stage is not Stage.BUS}
+    for bus in sorted({bus for bus, _ in found.audited} - watched):
+        yield f"{bus}: there is no tap, so nothing is known of its listener."

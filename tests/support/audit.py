@@ -1,0 +1,125 @@
+"""A ledger with a past, and the audit's windows over it, without brokers."""
+
+from collections.abc import Collection
+
+from busmon.audit.scope import Observed
+from busmon.audit.windows import AuditWindows
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.listener import Poll
+from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.values import Interval
+from busmon.ledger.windows import Place, Totals, WindowRow
+from busmon.message import Stage
+from busmon.settings.audit import Audit
+
+BUS = "fedora"
+TOPIC = "a"
+NOW = 1_790_000_000.0  # a multiple of the window's length
+STAGES = (Stage.BUS, Stage.LISTENER, Stage.WORKER)
+AUDIT = Audit(window=10, grace=2, longest_task=30)
+BY_IDS = Observed(tap=BUS, celery=BUS)
+BY_NUMBERS = Observed(ready=BUS, ready_interval=15)
+
+
+class AuditBench:
+    """Writes what the parts of busmon would write, and closes windows. Times are Unix times."""
+
+    def __init__(self, path: str = ":memory:", observed: Observed = BY_IDS) -> None:
+        self.ledger = Ledger(path)
+        self.settings, self.observed = AUDIT, observed
+        self.restart()
+        self.windows.begin(NOW)
+
+    def restart(self) -> None:
+        self.windows = AuditWindows(self.ledger, self.settings, self.observed, [BUS])
+
+    def receive(self, *ids: str, at: float = NOW, topic: str = TOPIC, handled: bool = True) -> None:
+        """Let busmon receive messages."""
+        series = Series(BUS, topic, *(("handled", "") if handled else ("ignored", "no")))
+        self.ledger.record([Observation(series, message_id, at) for message_id in ids])
+
+    def report(self, *ids: str, state: str = "passed", at: float = NOW) -> None:
+        """Let the tap report what the listener did with messages."""
+        reports = [
+            TapReport(one, TOPIC, state, f"task-{one}" if state == "passed" else None)
+            for one in ids
+        ]
+        with self.ledger.write() as tables:
+            tables.tap_reports.add(BUS, reports, at)
+
+    def work(self, message_id: str, state: str = "succeeded") -> None:
+        """Let a worker receive the task of a message and bring it to this state."""
+        with self.ledger.write() as tables:
+            tables.tasks.receive(f"task-{message_id}", "task", NOW)
+            if state != "received":
+                tables.tasks.change(f"task-{message_id}", state, NOW)
+
+    def watch(self, kind: str, since: float, until: float) -> None:
+        """Let an observer watch from `since` to `until`, too."""
+        with self.ledger.write() as tables:
+            tables.coverage.add_span(f"{kind}:{BUS}", since, until, 0)
+
+    def blind(self, *intervals: tuple[float, float], watched_until: float = NOW + 1e6) -> None:
+        """Let busmon not receive in these times, which have ended, nor since `watched_until`."""
+        with self.ledger.write() as tables:
+            new = [Interval(*interval) for interval in intervals]
+            tables.blind_times.save(BUS, watched_until, 0, new)
+
+    def close(self, now: float) -> int:
+        """Close and correct what can be; return how many windows were closed."""
+        closed = 0
+        while self.windows.close_next(now):
+            closed += 1
+        while self.windows.correct(now):
+            pass
+        return closed
+
+    def totals(self, topic: str = TOPIC) -> dict[Stage, Totals]:
+        found = self.windows.totals()
+        return {stage: found.get(Place(BUS, topic, stage), Totals()) for stage in STAGES}
+
+    def no_data(self) -> dict[Stage, int]:
+        """Return how many windows have no data, by stage."""
+        return {stage: totals.no_data for stage, totals in self.totals("").items()}
+
+    def missing(self) -> set[tuple[Stage, str]]:
+        """Return stage and id of the messages that are still missing."""
+        with self.ledger.read() as tables:
+            return {(one.stage, one.id) for one in tables.open_messages.listed(0, BUS, None)}
+
+    def rows(self, stage: Stage) -> list[WindowRow]:
+        """Return the closed windows at a stage, in order of time."""
+        with self.ledger.read() as tables:
+            return [row for row in tables.windows.rows(0) if row.place.stage is stage]
+
+    def running(self) -> int:
+        """Return how many messages workers still have."""
+        with self.ledger.read() as tables:
+            return len(tables.open_messages.running(NOW + 1e6, 1000))
+
+
+class NumbersBench(AuditBench):
+    """One message a second. The listener loses some; its monitor is asked each second."""
+
+    def __init__(
+        self, seconds: int, lost: Collection[int], restart_at: float = float("inf")
+    ) -> None:
+        super().__init__(observed=BY_NUMBERS)
+        received = 10_000
+        with self.ledger.write() as tables:
+            for second in range(seconds):
+                received += second not in lost
+                at = NOW + second + 0.5
+                tables.listener.add_poll(BUS, Poll(at, received, int(second >= restart_at)))
+        for second in range(seconds):
+            self.receive(f"{second}", at=NOW + second)
+            # fedora-messaging refuses it before the listener counts it.
+            refused = Series(BUS, TOPIC, "invalid", "schema")
+            self.ledger.record([Observation(refused, f"{second}-refused", NOW + second)])
+
+    def listener(self) -> dict[int, Totals | None]:
+        """Return the windows of the listener, by their number; None: no data."""
+        rows = self.rows(Stage.LISTENER)
+        assert {(row.place.topic, row.exact) for row in rows} == {("", False)}
+        return {int(row.start - NOW) // 10: row.totals for row in rows}
