@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web
+from busmon.sources.tls import UnusableFile, client_context
 from busmon.text import format_address, parse_address
 
 TIMEOUT = 5.0  # seconds to connect, and for each part of the answer
@@ -49,6 +50,8 @@ def fetch_verdict(endpoint: Endpoint) -> Verdict:
     """Return the verdict of the busmon that serves there; raises NoAnswer."""
     try:
         status, body = _get(endpoint)
+    except UnusableFile as error:
+        raise NoAnswer(error.why) from error
     except (OSError, HTTPException, ValueError) as error:
         raise NoAnswer(f"{getattr(error, 'strerror', None) or error}") from error
     if status in (401, 403):
@@ -78,12 +81,11 @@ def _get(endpoint: Endpoint) -> tuple[int, bytes]:
 
 
 def _context(endpoint: Endpoint) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    pair = (endpoint.certificate, endpoint.key) if endpoint.key else (None, None)
+    context = client_context(None, *pair)
     if endpoint.certificate:  # _check_certificate compares it: its signer and name do not matter
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if endpoint.certificate and endpoint.key:
-        context.load_cert_chain(endpoint.certificate, endpoint.key)
     return context
 
 

@@ -107,6 +107,17 @@ def test_a_service_that_requires_a_client_certificate_gets_its_own(
         assert busmon("status", "-c", path).stdout.startswith("none\n")
 
 
+def test_an_encrypted_key_is_an_error_that_names_the_file(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    certificate, key = certificates.client("busmon")
+    encrypted = certificates.encrypted(key)
+    settings = {"certificate": certificate, "key": encrypted, "client_ca": certificates.ca}
+    path = configuration(tmp_path, listen=f"127.0.0.1:{free_port()}", **settings)
+    output = busmon("status", "-c", path, status=1).stdout
+    assert f"{encrypted} is encrypted, and busmon has no pass phrase" in output
+
+
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
