@@ -1,4 +1,4 @@
-"""What watches the listener and its workers. Each is optional, and none may disturb counting."""
+"""What observes the listener and its workers. Each observer is optional."""
 
 import threading
 from abc import abstractmethod
@@ -27,13 +27,13 @@ class ObserverSettings(Section):
 
 
 class Observer(Protocol):
-    """Watches the listener or the workers of one bus, in a thread of its own."""
+    """Observes the listener or the workers of one bus, in a thread of its own."""
 
     kind: str  # "tap", "ready" or "celery"
     bus: str
 
     def run(self, stopping: threading.Event) -> None:
-        """Watch until `stopping`, and return within a second. Log a failure once and retry."""
+        """Observe until `stopping`, and return within a second. Log a failure once and retry."""
 
     def up(self) -> bool:
         """Return whether it receives data now; from memory, as is all below."""
@@ -55,7 +55,7 @@ class ObserverMetrics:
         """Yield whether each observer is up, and its own metrics."""
         yield gauge(
             "busmon_observer_up",
-            "1 while the observer sees what it watches, else 0: then there is no data of it.",
+            "1 while the observer receives data, else 0: then there is no data from it.",
             ["observer", "bus"],
             [((observer.kind, observer.bus), observer.up()) for observer in self._observers],
         )

@@ -1,19 +1,16 @@
-"""Watches Celery's workers: the events that they send, and the queues that they work on.
+"""Observes Celery's workers: the events that they send, and the queues that they work on.
 
-Events come by the broker's publish and subscribe (Redis or Valkey), which keeps nothing
-for those who are away: with each new connection begins a new interval of `observed`.
-Nothing is consumed from a queue of tasks, and nothing is said to the workers.
+Events come by the broker's publish and subscribe, which keeps nothing for a client that is away.
+So each new connection begins a new interval of the observer's coverage.
 """
 
 import logging
 import random
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings
+from busmon.observers.celery_broker import TIMEOUT, Broker
 from busmon.observers.celery_tasks import STATES, TaskEvents
 from busmon.observers.celery_workers import Workers
 from busmon.observers.health import ObserverHealth
@@ -30,23 +28,16 @@ from busmon.settings.section import File, Strings
 from busmon.settings.units import Seconds
 from busmon.text import format_items
 
-PORT = 6379  # of Redis, where the URL has none
-TIMEOUT = 5.0  # seconds for connecting and for an answer
-PING = 5  # seconds of silence after which the broker is asked for a sign of life
-UNANSWERED = 5  # such questions, one a second
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between attempts to connect
-WRITING = 1.0  # seconds between two writes of events
-ALIVE = 5.0  # seconds between two writes without any
-FRESH = 3 * TIMEOUT  # seconds within which the next look is done
-# Kombu keeps the tasks of each priority in a list of its own, and those of the first in
-# one that is named as the queue is; which priorities there are is for the workers to set.
-LISTS = ("", *(f"\x06\x16{priority}" for priority in range(1, 10)))
+WRITE_INTERVAL = 1.0  # seconds, while events come
+IDLE_WRITE_INTERVAL = 5.0  # seconds, without events: only the coverage is written
+MAX_TICK_SECONDS = 3 * TIMEOUT  # within which the next tick comes
 
 log = logging.getLogger(__name__)
 
 
 def _redis_url(secret: SecretStr) -> SecretStr:
-    """Refuse what is no Redis; the error must not repeat it, since it may hold a password."""
+    """Check the URL. The error must not repeat it, since it may contain a password."""
     try:
         parts = urlsplit(secret.get_secret_value())
         known = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
@@ -61,7 +52,7 @@ class CelerySettings(ObserverSettings):
     """`[audit.celery]`: the workers' events and queues are watched."""
 
     broker: Annotated[SecretStr, AfterValidator(_redis_url)]  # with its password
-    ca: File | None = None  # who signed the certificate of a rediss:// broker
+    ca: File | None = None  # of the certificate of a rediss:// broker
     tasks: Annotated[Strings, Field(min_length=1)] = ("task.steve_jobs.process_message",)
     queues: Strings = ("short-running",)
     interval: Seconds = 15
@@ -84,10 +75,6 @@ class CelerySettings(ObserverSettings):
         return f"behind {self.bus}, {tasks}; {queues}"
 
 
-class Silent(Exception):
-    """The broker gives no sign of life."""
-
-
 class CeleryObserver:
     """The workers behind one bus's listener."""
 
@@ -96,9 +83,10 @@ class CeleryObserver:
     def __init__(self, settings: CelerySettings, ledger: Ledger) -> None:
         self.bus = settings.bus
         self._name = f"{self.kind}:{self.bus}"
-        self._sight = ObserverHealth(self._name)
+        self._health = ObserverHealth(self._name)
         self._settings = settings
         self._ledger = ledger
+        self._broker = Broker(settings.broker.get_secret_value(), settings.ca)
         self._events = TaskEvents(settings.tasks)
         self._lengths: Mapping[str, int] = {}
         self._next_write = self._next_lengths = 0.0
@@ -107,8 +95,8 @@ class CeleryObserver:
             self._workers = Workers(tables.tasks.exist())
 
     def run(self, stopping: threading.Event) -> None:
-        """Watch until `stopping`, with backoff and jitter between two connections."""
-        # Kombu's warnings may show what is in an event, and come again as a problem of ours.
+        """Observe until `stopping`, with backoff and jitter between two connections."""
+        # Kombu's warnings may show the content of events. Its errors are raised, too.
         logging.getLogger("kombu").setLevel(logging.CRITICAL)
         delay = FIRST_DELAY
         while not stopping.is_set():
@@ -116,8 +104,8 @@ class CeleryObserver:
             self._unbroken = False
             try:
                 self._session(stopping)
-            except Exception as error:  # Redis, Kombu and Celery raise what they like
-                self._sight.blind(f"{type(error).__name__}: {error}")
+            except Exception as error:  # Redis, Kombu and Celery raise any exception
+                self._health.down(f"{type(error).__name__}: {error}")
                 log.debug("%s: the connection ended", self._name, exc_info=True)
             self._lengths = {}
             if time.monotonic() - started > LONGEST_DELAY:
@@ -126,19 +114,19 @@ class CeleryObserver:
             delay = min(delay * 2, LONGEST_DELAY)
 
     def up(self) -> bool:
-        """Tell whether the broker is connected, and no worker keeps its tasks to itself."""
-        return self._sight.problem() is None
+        """Return whether the broker is connected, and all workers send events of tasks."""
+        return self._health.problem() is None
 
     def problem(self) -> str | None:
-        """Return why it does not see, or None where it does."""
-        return self._sight.problem()
+        """Return why it does not receive data, or None if it does."""
+        return self._health.problem()
 
     def lengths(self) -> Mapping[str, int]:
-        """Return how many tasks wait in each queue; none while that is not known."""
+        """Return how many tasks wait in each queue; empty while that is unknown."""
         return self._lengths
 
     def events(self) -> Counter[str]:
-        """Return how many events came since the start, of all configured tasks together."""
+        """Return how many events were written since the start, over all configured tasks."""
         counts: Counter[str] = Counter()
         for (event, _task), number in self._events.counts.items():
             counts[event] += number
@@ -154,113 +142,51 @@ class CeleryObserver:
         )
         yield gauge(
             "busmon_celery_queue_tasks",
-            "Tasks that wait in the queue, those excepted that a worker has fetched already.",
+            "Tasks that wait in the queue, without those that a worker has already fetched.",
             ["queue"],
             (((queue,), length) for queue, length in self._lengths.items()),
         )
 
     def _session(self, stopping: threading.Event) -> None:
-        from celery import Celery
-
-        url = self._settings.broker.get_secret_value()
-        _reach(url)
-        app = Celery("busmon", set_as_current=False, fixups=[])
-        app.conf.broker_transport_options = {
-            "socket_timeout": TIMEOUT,
-            "socket_connect_timeout": TIMEOUT,
-            "socket_keepalive": True,
-            "health_check_interval": PING,
-        }
-        # The URL is given here, since in the app's settings the environment would override it.
-        with app.connection_for_read(url, ssl=_tls(url, self._settings.ca)) as connection:
-            receiver = app.events.Receiver(connection, handlers={"*": self._note})
-            receiver.on_connection_error = _give_up
-            receiver.on_decode_error = _ignore
-
-            def ready(_connection: Any, channel: Any, _consumers: Any, **_options: Any) -> None:
-                def look() -> None:
-                    receiver.should_stop = stopping.is_set()
-                    self._look(channel)
-
-                receiver.on_iteration = look  # once a second, and after each event
-
-            receiver.on_consume_ready = ready
-            try:
-                receiver.capture(limit=None, timeout=None, wakeup=False)
-            finally:
+        try:
+            self._broker.receive(self._add, self._tick, stopping)
+        finally:
+            if self._events:
                 self._write(time.monotonic(), proven=False)
 
-    def _note(self, event: Mapping[str, Any]) -> None:
-        self._workers.note(event, time.monotonic())
+    def _add(self, event: Mapping[str, Any]) -> None:
+        self._workers.add(event, time.monotonic())
         if event["type"] in STATES and not self._events.add(event, time.time()):
             self._unbroken = False
 
-    def _look(self, channel: Any) -> None:
-        subscription = channel.subclient
-        if subscription.connection is None:
-            return  # it comes with the first wait for events
+    def _tick(self, answers: bool) -> None:
+        """Measure the queues and write, if it is time; called often while connected."""
         now = time.monotonic()
-        subscription.check_health()
-        unanswered = subscription.health_check_response_counter
-        if unanswered >= UNANSWERED:
-            raise Silent("the broker does not answer")
         if now >= self._next_lengths:
             self._next_lengths = now + self._settings.interval
-            self._lengths = queue_lengths(channel.client, self._settings.queues)
-        if now >= self._next_write and not unanswered:
+            self._lengths = self._broker.queue_lengths(self._settings.queues)
+        if now >= self._next_write and answers:
             self._write(now, proven=True)
 
     def _write(self, now: float, *, proven: bool) -> None:
-        """Write the events, and where it is `proven` that they come, that they do."""
+        """Write the events; and the coverage, if it is `proven` that all events come."""
         silent = self._workers.silent(now)
-        sees = proven and self._workers.spoken and not silent
-        self._next_write = now + (WRITING if self._events else min(ALIVE, self._settings.interval))
+        covered = proven and self._workers.any_events and not silent
+        idle = min(IDLE_WRITE_INTERVAL, self._settings.interval)
+        self._next_write = now + (WRITE_INTERVAL if self._events else idle)
         try:
             with self._ledger.write() as tables:
                 numbers = self._events.write(tables.tasks)
-                if sees:
+                if covered:
                     coverage = tables.coverage
                     note = coverage.extend if self._unbroken else coverage.start
                     note(self._name, time.time())
         except LedgerWriteError as error:
-            self._sight.blind(f"ledger: {error}")
+            self._health.down(f"ledger: {error}")
             return
-        self._events.written(numbers)
-        self._unbroken = sees
+        self._events.commit(numbers)
+        self._unbroken = covered
         if silent:
-            self._sight.blind(f"{silent[0]} sends no events of tasks: start it with -E")
+            self._health.down(f"{silent[0]} sends no events of tasks: start it with -E")
         elif proven:
-            self._sight.clear(FRESH)
-
-
-def queue_lengths(client: Any, queues: Sequence[str]) -> dict[str, int]:
-    """Return the number of tasks waiting in each queue, of all priorities."""
-    with client.pipeline(transaction=False) as pipeline:
-        for queue in queues:
-            for suffix in LISTS:
-                pipeline.llen(f"{queue}{suffix}")
-        answers = iter(pipeline.execute(raise_on_error=False))
-    sizes = {queue: [next(answers) for _ in LISTS] for queue in queues}
-    return {queue: sum(s for s in found if isinstance(s, int)) for queue, found in sizes.items()}
-
-
-def _reach(url: str) -> None:
-    """Raise OSError where nothing listens: Redis's client would try for many seconds."""
-    parts = urlsplit(url)
-    socket.create_connection((parts.hostname or "", parts.port or PORT), TIMEOUT).close()
-
-
-def _tls(url: str, ca: Path | None) -> dict[str, str] | None:
-    """Return that the certificate is to be checked, since Kombu's own default takes any."""
-    if not url.startswith("rediss:"):
-        return None
-    return {"ssl_cert_reqs": "required"} | ({"ssl_ca_certs": str(ca)} if ca else {})
-
-
-def _give_up(error: Exception, _interval: float) -> None:
-    """Leave it to `run` to try again."""
-    raise error
-
-
-def _ignore(_message: Any, _error: Exception) -> None:
-    """Pass over an event that can't be read; Kombu would log what is in it."""
+            self._health.up(MAX_TICK_SECONDS)

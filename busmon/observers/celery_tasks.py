@@ -1,9 +1,9 @@
-"""What Celery's events say of the configured tasks, gathered and then written at once.
+"""Celery's events of the configured tasks: collected in memory, then written together.
 
-Only `task-received` names its task; the table `tasks` knows the name for those that follow,
-also over a restart. Of an event its kind, task id and name are taken and nothing else: its
-arguments hold message bodies. The times are busmon's own: Celery shifts those of a worker
-in another time zone.
+Only `task-received` has the name of its task. For the events that follow, the ledger knows it,
+also after a restart. Only kind, task id and name of an event are kept, since its arguments
+contain message bodies. The times are busmon's own: Celery shifts those of a worker in another
+time zone.
 """
 
 from collections import Counter
@@ -19,10 +19,10 @@ STATES = {
     "task-succeeded": "succeeded",
     "task-failed": "failed",
 }
-WAITING = 20_000  # events kept while they can't be written
+MAX_UNWRITTEN_EVENTS = 20_000  # kept while they cannot be written
 
 
-class _Event(NamedTuple):
+class _TaskEvent(NamedTuple):
     state: str
     task: str  # its id
     name: str  # empty unless received
@@ -30,32 +30,33 @@ class _Event(NamedTuple):
 
 
 class TaskEvents:
-    """Events not yet written, and the numbers of those that were, by event and name."""
+    """The events that are not yet written, and the number of those that are."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(names)
-        self._waiting: list[_Event] = []
+        self._unwritten: list[_TaskEvent] = []
+        # The events written since the start, by event and name.
         self.counts = Counter({(state, name): 0 for state in STATES.values() for name in names})
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._unwritten)
 
     def add(self, event: Mapping[str, Any], now: float) -> bool:
-        """Take what an event says of a task, and tell whether there was room for it."""
+        """Add an event of a task. Return whether there was room for it."""
         state, task, name = STATES[event["type"]], event.get("uuid"), event.get("name")
         if not (isinstance(task, str) and task.isascii() and len(task) <= 255):
             return True
         if state == "received" and name not in self._names:
             return True
-        if len(self._waiting) >= WAITING:
+        if len(self._unwritten) >= MAX_UNWRITTEN_EVENTS:
             return False
-        self._waiting.append(_Event(state, task, str(name or ""), now))
+        self._unwritten.append(_TaskEvent(state, task, str(name or ""), now))
         return True
 
     def write(self, tasks: Tasks) -> Counter[tuple[str, str]]:
-        """Write what waits; returns the numbers to be given to `written` after the commit."""
+        """Write the events. Return their numbers, which `commit` takes after the transaction."""
         numbers: Counter[tuple[str, str]] = Counter()
-        for state, task, name, at in self._waiting:
+        for state, task, name, at in self._unwritten:
             if state == "received":
                 tasks.receive(task, name, at)
                 numbers[state, name] += 1
@@ -64,9 +65,9 @@ class TaskEvents:
                 numbers[state, known.name] += 1
         return numbers
 
-    def written(self, numbers: Counter[tuple[str, str]]) -> None:
-        """Count what is on disk now, and forget the events."""
-        self._waiting.clear()
-        counts = Counter(self.counts)  # another thread may be reading the old one
+    def commit(self, numbers: Counter[tuple[str, str]]) -> None:
+        """Count the events that are now on disk, and drop them here."""
+        self._unwritten.clear()
+        counts = Counter(self.counts)  # a copy, since another thread may be reading the old one
         counts.update(numbers)
         self.counts = counts

@@ -1,60 +1,60 @@
-"""Which workers do not tell of their tasks: of them, no event is no news.
+"""Which workers send no events of tasks: if such a worker exists, no event means nothing.
 
-A worker sends heartbeats in any case, and events of tasks only when started with `-E` or
-`worker_send_task_events`. A heartbeat says how many tasks the worker has taken up, so one
-whose number grows without an event is found out.
+Every worker sends heartbeats. It sends events of tasks only if it was started with `-E` or
+`worker_send_task_events`. A heartbeat says how many tasks the worker has processed. If this
+number grows without an event, the worker sends none.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GONE = 60.0  # seconds without a heartbeat; it comes every 2 s
-LIMIT = 1000  # workers
+GONE_SECONDS = 60.0  # without a heartbeat; it comes every 2 s
+MAX_WORKERS = 1000
 
 
 @dataclass(slots=True)
 class _Worker:
     processed: int
     seen_at: float
-    told: bool = False  # an event of a task came since the last heartbeat
-    suspect: bool = False  # the number grew, but the event may be on its way
+    sent_event: bool = False  # of a task, since the last heartbeat
+    suspect: bool = False  # the number grew, but the event may still be on its way
     silent: bool = False
 
 
 class Workers:
-    """The workers that are heard of. Times are of a clock that only goes on."""
+    """The workers that have sent something. Times are monotonic."""
 
-    def __init__(self, spoken: bool) -> None:
-        self.spoken = spoken  # whether any worker ever told of a task
+    def __init__(self, any_events: bool) -> None:
+        self.any_events = any_events  # whether any worker has ever sent an event of a task
         self._workers: dict[str, _Worker] = {}
 
-    def note(self, event: Mapping[str, Any], now: float) -> None:
-        """Take account of any event."""
+    def add(self, event: Mapping[str, Any], now: float) -> None:
+        """Add an event of any kind."""
         kind, host, processed = event.get("type"), event.get("hostname"), event.get("processed")
         if not isinstance(kind, str) or not isinstance(host, str):
             return
         if kind == "worker-offline":
             self._workers.pop(host, None)
         elif kind.startswith("task-") and kind != "task-sent":  # which clients send
-            self.spoken = True
+            self.any_events = True
             if host in self._workers:
-                self._workers[host].told = True
+                self._workers[host].sent_event = True
         elif kind.startswith("worker-") and isinstance(processed, int):
-            self._beat(host, processed, now)
+            self._add_heartbeat(host, processed, now)
 
     def silent(self, now: float) -> list[str]:
-        """Return the host names of those that work and do not tell."""
-        self._workers = {h: w for h, w in self._workers.items() if now - w.seen_at < GONE}
+        """Return the host names of the workers that send no events of tasks."""
+        self._workers = {h: w for h, w in self._workers.items() if now - w.seen_at < GONE_SECONDS}
         return [host for host, worker in self._workers.items() if worker.silent]
 
-    def _beat(self, host: str, processed: int, now: float) -> None:
+    def _add_heartbeat(self, host: str, processed: int, now: float) -> None:
         worker = self._workers.get(host)
         if worker is None:
-            if len(self._workers) < LIMIT:
+            if len(self._workers) < MAX_WORKERS:
                 self._workers[host] = _Worker(processed, now)
             return
         grown = processed > worker.processed
-        worker.silent = not worker.told and (worker.silent or worker.suspect)
-        worker.suspect = not worker.told and grown
-        worker.processed, worker.seen_at, worker.told = processed, now, False
+        worker.silent = not worker.sent_event and (worker.silent or worker.suspect)
+        worker.suspect = not worker.sent_event and grown
+        worker.processed, worker.seen_at, worker.sent_event = processed, now, False

@@ -1,4 +1,4 @@
-"""Whether an observer sees, and why not."""
+"""Whether an observer receives data, and why not."""
 
 import logging
 import time
@@ -7,31 +7,31 @@ log = logging.getLogger(__name__)
 
 
 class ObserverHealth:
-    """Written by the observer's thread, read by /metrics; told in the log once a change."""
+    """Written by the observer's thread, read by all. Logs each change once."""
 
     def __init__(self, observer: str) -> None:
         self._observer = observer
-        self._problem: str | None = "has not looked yet"
-        self._told: bool | None = None  # what the log said last
-        self._until = 0.0
+        self._problem: str | None = "no data yet"
+        self._logged: bool | None = None  # whether the log last said that it is up
+        self._up_until = 0.0  # monotonic
 
-    def clear(self, seconds: float) -> None:
-        """Note that the observer sees, and will say so again within `seconds`."""
-        self._until = time.monotonic() + seconds
+    def up(self, seconds: float) -> None:
+        """Set that the observer receives data. It will say so again within `seconds`."""
+        self._up_until = time.monotonic() + seconds
         self._problem = None
-        if self._told is False:
-            log.info("%s: sees again", self._observer)
-        self._told = True
+        if self._logged is False:
+            log.info("%s: receives data again", self._observer)
+        self._logged = True
 
-    def blind(self, problem: str) -> None:
-        """Note why the observer does not see."""
+    def down(self, problem: str) -> None:
+        """Set why the observer does not receive data."""
         self._problem = problem
-        if self._told is not False:
+        if self._logged is not False:
             log.warning("%s: %s", self._observer, problem)
-        self._told = False
+        self._logged = False
 
     def problem(self) -> str | None:
-        """Return why the observer does not see, or None where it does."""
-        if self._problem is None and time.monotonic() > self._until:
-            return "hangs or has ended"
+        """Return why the observer does not receive data, or None if it does."""
+        if self._problem is None and time.monotonic() > self._up_until:
+            return "hangs"
         return self._problem

@@ -6,7 +6,8 @@ from http import HTTPStatus
 from wsgiref.types import InputStream, WSGIEnvironment
 
 from busmon.ledger.ledger import LedgerWriteError
-from busmon.observers.tap import Malformed, TapObserver, parse
+from busmon.observers.tap import TapObserver
+from busmon.observers.tap_batch import Malformed, parse
 from busmon.web.http import Header, Response, View, is_authorized, text
 
 MAX_REQUEST_BYTES = 1024 * 1024

@@ -26,9 +26,11 @@ from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.message import Judgement, Outcome
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver, CelerySettings
-from busmon.observers.ready import STATES, ReadyObserver, ReadySettings
+from busmon.observers.ready import ReadyObserver, ReadySettings
+from busmon.observers.ready_client import STATES
 from busmon.observers.table import ObservedAudit
-from busmon.observers.tap import ReportBatch, ReportedMessage, TapObserver, TapSettings
+from busmon.observers.tap import TapObserver, TapSettings
+from busmon.observers.tap_batch import ReportBatch, ReportedMessage
 from busmon.rules import HANDLED, RAISES, Rules, rule_set
 from busmon.settings.audit import Silence
 from busmon.silence.blind_time import BlindTime

@@ -14,7 +14,8 @@ from redis import Redis as Client
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tasks import Task
 from busmon.ledger.values import Interval
-from busmon.observers.celery import PING, CeleryObserver, CelerySettings
+from busmon.observers.celery import CeleryObserver, CelerySettings
+from busmon.observers.celery_broker import PING_INTERVAL
 from busmon.observers.celery_tasks import TaskEvents
 from busmon.observers.celery_workers import Workers
 from tests.samples import FEDORA_FILE
@@ -155,7 +156,7 @@ def test_silent_workers_are_seen_without_a_gap(tmp_path: Path, broker: Redis) ->
         with worker(tmp_path, broker, "-E"):
             watch.wait_for("succeeded", publish(broker, "succeed"))
             wait_until(watch.intervals, what="the observer to have seen")
-        asked = time.time() + PING + 3
+        asked = time.time() + PING_INTERVAL + 3
         wait_until(lambda: watch.intervals()[-1][1] > asked, what="an observer that sees on")
         assert len(watch.intervals()) == 1
 
@@ -182,7 +183,7 @@ def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
     told = [r.getMessage() for r in caplog.records if r.name.startswith("busmon")]
     assert len(told) == 2
     assert told[0].startswith(f"{NAME}: ConnectionError: ")
-    assert told[1] == f"{NAME}: sees again"
+    assert told[1] == f"{NAME}: receives data again"
     assert "c4nary" not in caplog.text
 
 
@@ -352,8 +353,8 @@ def beat(processed: int) -> dict[str, object]:
 def test_a_worker_whose_count_grows_without_an_event_is_silent(
     events: list[dict[str, object]], silent: bool
 ) -> None:
-    workers = Workers(spoken=False)
+    workers = Workers(any_events=False)
     for number, each in enumerate(events):
-        workers.note(each, number)
+        workers.add(each, number)
     assert workers.silent(10.0) == (["w"] if silent else [])
     assert workers.silent(100.0) == []  # gone

@@ -11,15 +11,8 @@ from typing import ClassVar
 import pytest
 
 from busmon.ledger.ledger import Ledger
-from busmon.observers.ready import (
-    Answer,
-    ReadyObserver,
-    ReadySettings,
-    Unanswered,
-    ask,
-    increases,
-    parse,
-)
+from busmon.observers.ready import ReadyObserver, ReadySettings, increases
+from busmon.observers.ready_client import MonitorAnswer, Unanswered, ask, parse
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -91,7 +84,7 @@ def test_the_listeners_counts_continue_over_restarts_of_either(
             told = [record.getMessage() for record in caplog.records]
             assert told == [
                 f"ready:fedora: {listener.url}: no answer: [Errno 111] Connection refused",
-                "ready:fedora: sees again",
+                "ready:fedora: receives data again",
             ]
         listener.publish("pass")
         with watching(ledger, listener.url) as watch:
@@ -164,8 +157,8 @@ GOOD = (
 
 def test_an_answer_is_read() -> None:
     counts = {"received": 5, "processed": 4, "dropped": 3, "rejected": 2, "failed": 1}
-    assert parse(GOOD) == Answer(True, counts)
-    assert parse(GOOD.replace(b"true", b"false")) == Answer(False, counts)
+    assert parse(GOOD) == MonitorAnswer(True, counts)
+    assert parse(GOOD.replace(b"true", b"false")) == MonitorAnswer(False, counts)
 
 
 @pytest.mark.parametrize(
