@@ -11,6 +11,7 @@ from busmon.audit.auditor import Auditor
 from busmon.config.model import Config
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
+from busmon.ledger.coverage import observer_id
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.sqlite import LedgerError
 from busmon.metrics.collector import Metrics, make_registry
@@ -99,7 +100,7 @@ def build_service(
     for source in sources:
         threads.add(f"source:{source.name}", partial(_receive, source, pipeline), source.stop)
     for observer in observers:
-        threads.add(f"{observer.kind}:{observer.bus}", observer.run)
+        threads.add(observer_id(observer.kind, observer.bus), observer.run)
     threads.add("blind-time", blind_time.run)
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)

@@ -4,19 +4,23 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from busmon.rules import RULE_SETS
+from busmon.sources.table import SOURCES
 
 PACKAGE = Path(__file__).parents[1] / "busmon"
 
 # A package imports only from those before it in this list.
 ORDER = [
     "tap",
-    "message", "text", "signals", "threads", "settings", "ledger", "rules", "logs", "pipeline",
-    "sources", "metrics", "silence", "audit", "observers", "diagnosis", "config", "commands",
-    "web", "service", "demo", "cli", "__main__",
+    "message", "text", "signals", "threads", "backoff", "settings", "ledger", "rules", "logs",
+    "pipeline", "sources", "metrics", "silence", "audit", "observers", "diagnosis", "config",
+    "commands", "web", "service", "demo", "cli", "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.
@@ -40,7 +44,9 @@ LIBRARIES = {
     ),
     "click": ("cli", "tap"),
     "celery": ("tap", "observers.celery"),
+    "sqlite3": ("ledger",),
 }
+CLIENTS = {"celery", "fedora_messaging", "paho", "pika", "stomp", "twisted"}
 
 
 def name(path: Path) -> str:
@@ -82,12 +88,34 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     assert [user for user in users if not user.startswith(LIBRARIES[library])] == []
 
 
-def test_the_core_loads_no_client_library_not_even_through_others() -> None:
-    script = "import sys, busmon.pipeline; print(*{name.split('.')[0] for name in sys.modules})"
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("busmon.pipeline", LIBRARIES.keys() - {"sqlite3"}),
+        # They go over the tables of sources and observers.
+        ("busmon.config.load", CLIENTS),
+        ("busmon.service", CLIENTS),
+    ],
+)
+def test_a_module_does_not_load_a_library_even_through_others(
+    module: str, others: Set[str]
+) -> None:
+    script = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, check=True
     )
-    assert set(done.stdout.decode().split()) & LIBRARIES.keys() == set()
+    assert set(done.stdout.decode().split()) & others == set()
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_source_is_in_the_table_under_the_type_of_its_bus(kind: str) -> None:
+    assert get_args(SOURCES[kind].model_fields["type"].annotation) == (kind,)
+
+
+def test_settings_name_no_source_observer_or_rule_set() -> None:
+    text = "".join(path.read_text().lower() for path in (PACKAGE / "settings").glob("*.py"))
+    names = {*SOURCES, *RULE_SETS, *CLIENTS, "tap", "redis"} - {"all"}
+    assert {name for name in names if re.search(rf"\b{name}\b", text)} == set()
 
 
 def names(path: Path) -> Iterator[str]:

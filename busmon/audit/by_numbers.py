@@ -2,6 +2,7 @@
 
 from busmon.audit.balance import Counts
 from busmon.audit.counting import MAX_WINDOWS, YOUNG_SECONDS, Span, count_missing
+from busmon.ledger.coverage import observer_id
 from busmon.ledger.messages import Arrival
 from busmon.ledger.tables import Tables
 from busmon.message import Outcome
@@ -43,7 +44,7 @@ def _is_counted(arrival: Arrival) -> bool:
 
 def _covered_since(tables: Tables, bus: str, start: float, end: float, grace: float) -> float:
     """Return since when both busmon and the listener's monitor have watched without a gap."""
-    monitored = tables.coverage.covered_since(f"ready:{bus}", start, end)
+    monitored = tables.coverage.covered_since(observer_id("ready", bus), start, end)
     blind_until = tables.blind_times.last_end(bus, end)
     received = float("-inf") if blind_until is None else blind_until + grace
     # After a blind time the broker sends what it kept. The listener had that long before.

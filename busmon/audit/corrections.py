@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from busmon.ledger.coverage import MAX_GAP_SECONDS
+from busmon.ledger.coverage import MAX_GAP_SECONDS, observer_id
 from busmon.ledger.open_messages import OpenMessage
 from busmon.ledger.tables import Tables
 from busmon.ledger.windows import Place, Totals
@@ -56,7 +56,7 @@ def find(
 def _kind_of_running(tables: Tables, message: OpenMessage) -> CorrectionKind:
     if message.trace.finished:
         return CorrectionKind.FINISHED
-    observer, due = f"celery:{message.bus}", message.due or message.start
+    observer, due = observer_id("celery", message.bus), message.due or message.start
     if tables.coverage.is_covered(observer, message.start, due):
         return CorrectionKind.MISSING
     return CorrectionKind.UNKNOWN

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from busmon.ledger.coverage import observer_id
 from busmon.message import Stage
 
 
@@ -36,10 +37,12 @@ class Observed(NamedTuple):
         With a tap each message is matched by its id. Without one only numbers can be compared.
         """
         if bus == self.tap == self.celery:
-            return Scope({Stage.LISTENER: f"tap:{bus}", Stage.WORKER: f"celery:{bus}"})
+            return Scope(
+                {Stage.LISTENER: observer_id("tap", bus), Stage.WORKER: observer_id("celery", bus)}
+            )
         if bus == self.tap:
-            return Scope({Stage.LISTENER: f"tap:{bus}"})
+            return Scope({Stage.LISTENER: observer_id("tap", bus)})
         # Celery's tasks alone do not show of which messages they were made, if of any.
         if bus == self.ready:
-            return Scope({Stage.LISTENER: f"ready:{bus}"}, exact=False)
+            return Scope({Stage.LISTENER: observer_id("ready", bus)}, exact=False)
         return Scope({})

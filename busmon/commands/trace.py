@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from busmon.ledger.coverage import observer_id
 from busmon.ledger.messages import MessageRecord
 from busmon.ledger.open_messages import MissingAt
 from busmon.ledger.tables import Tables
@@ -59,7 +60,7 @@ def as_text(message_id: str, found: Sequence[FoundMessage]) -> str:
 
 def _tap_watched(tables: Tables, record: MessageRecord) -> bool:
     at = record.received_at
-    return at is not None and tables.coverage.is_covered(f"tap:{record.bus}", at, at)
+    return at is not None and tables.coverage.is_covered(observer_id("tap", record.bus), at, at)
 
 
 def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
+from busmon.settings.toml import TomlError, read_toml
 from busmon.sources.bus import Bus
 from busmon.sources.table import SOURCES
 from busmon.text import format_choice
@@ -57,7 +57,10 @@ class ConfigError(Exception):
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Read the file, else that of $BUSMON_CONFIG, else the default's; raises ConfigError."""
     path = path or Path(environ.get("BUSMON_CONFIG") or DEFAULT_PATH)
-    tables = _parse(path)
+    try:
+        tables = read_toml(path)
+    except TomlError as error:
+        raise ConfigError([str(error)]) from error
     variables, misfits = override(tables, environ)
     config, problems = _validate(tables, path.parent)
     if config and not problems and not misfits:
@@ -65,19 +68,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     problems = sorted(problems, key=lambda problem: _position(tables, problem[0]))
     told = [f"{_written(place, variables)}: {text}" for place, text in problems]
     raise ConfigError(list(dict.fromkeys(told + misfits)))
-
-
-def _parse(path: Path) -> Tables:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not UTF-8 text"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: {error}"]) from None
-    except RecursionError:
-        raise ConfigError([f"{path}: is nested too deeply"]) from None
 
 
 def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Problem]]:

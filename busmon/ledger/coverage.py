@@ -10,6 +10,11 @@ from busmon.ledger.values import Interval, milliseconds, seconds
 MAX_GAP_SECONDS = 30.0  # between two signs of life; a longer gap is a time without data
 
 
+def observer_id(kind: str, bus: str) -> str:
+    """Return the name of an observer: `tap:fedora`."""
+    return f"{kind}:{bus}"
+
+
 class ObserverCoverage:
     """The intervals in which each observer watched without a gap; all times are Unix times."""
 

@@ -5,7 +5,6 @@ So each new connection begins a new interval of the observer's coverage.
 """
 
 import logging
-import random
 import threading
 import time
 from collections import Counter
@@ -17,6 +16,8 @@ from urllib.parse import urlsplit
 from prometheus_client.core import Metric
 from pydantic import AfterValidator, Field, SecretStr
 
+from busmon.backoff import MAX_DELAY_SECONDS, Backoff
+from busmon.ledger.coverage import observer_id
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings
@@ -28,7 +29,6 @@ from busmon.settings.section import File, Strings
 from busmon.settings.units import Seconds
 from busmon.text import format_items
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between attempts to connect
 WRITE_INTERVAL = 1.0  # seconds, while events come
 IDLE_WRITE_INTERVAL = 5.0  # seconds, without events: only the coverage is written
 MAX_TICK_SECONDS = 3 * TIMEOUT  # within which the next tick comes
@@ -82,7 +82,7 @@ class CeleryObserver:
 
     def __init__(self, settings: CelerySettings, ledger: Ledger) -> None:
         self.bus = settings.bus
-        self._name = f"{self.kind}:{self.bus}"
+        self._name = observer_id(self.kind, self.bus)
         self._health = ObserverHealth(self._name)
         self._settings = settings
         self._ledger = ledger
@@ -98,7 +98,7 @@ class CeleryObserver:
         """Observe until `stopping`, with backoff and jitter between two connections."""
         # Kombu's warnings may show the content of events. Its errors are raised, too.
         logging.getLogger("kombu").setLevel(logging.CRITICAL)
-        delay = FIRST_DELAY
+        backoff = Backoff()
         while not stopping.is_set():
             started = time.monotonic()
             self._unbroken = False
@@ -108,10 +108,9 @@ class CeleryObserver:
                 self._health.down(f"{type(error).__name__}: {error}")
                 log.debug("%s: the connection ended", self._name, exc_info=True)
             self._lengths = {}
-            if time.monotonic() - started > LONGEST_DELAY:
-                delay = FIRST_DELAY
-            stopping.wait(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-            delay = min(delay * 2, LONGEST_DELAY)
+            if time.monotonic() - started > MAX_DELAY_SECONDS:
+                backoff.reset()
+            stopping.wait(backoff.next_pause())
 
     def up(self) -> bool:
         """Return whether the broker is connected, and all workers send events of tasks."""

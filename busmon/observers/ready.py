@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
+from busmon.ledger.coverage import observer_id
 from busmon.ledger.ledger import Ledger, LedgerWriteError
 from busmon.ledger.listener import Increase, Poll
 from busmon.metrics.families import counter, gauge
@@ -55,7 +56,7 @@ class ReadyObserver:
     def __init__(self, settings: ReadySettings, ledger: Ledger) -> None:
         self.bus = settings.bus
         self.interval = settings.interval  # seconds between two polls
-        self._name = f"{self.kind}:{self.bus}"
+        self._name = observer_id(self.kind, self.bus)
         self._health = ObserverHealth(self._name)
         self._url = settings.url
         self._ledger = ledger

@@ -11,7 +11,7 @@ from typing import Annotated
 from prometheus_client.core import Metric
 from pydantic import AfterValidator, SecretStr
 
-from busmon.ledger.coverage import MAX_GAP_SECONDS
+from busmon.ledger.coverage import MAX_GAP_SECONDS, observer_id
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
 from busmon.metrics.families import counter
@@ -65,7 +65,7 @@ class TapObserver:
         self, ledger: Ledger, bus: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.bus = bus
-        self._name = f"{self.kind}:{bus}"
+        self._name = observer_id(self.kind, bus)
         self._ledger = ledger
         self._clock = clock
         self._taking = threading.Lock()  # held while a batch is written

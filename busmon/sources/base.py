@@ -8,7 +8,6 @@ acknowledged: the source drops its connection and takes the batch again from the
 """
 
 import logging
-import random
 import threading
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from busmon.backoff import Backoff
 from busmon.ledger.batch import Observation
 from busmon.ledger.ledger import LedgerWriteError
 from busmon.message import Judgement, Message
@@ -106,10 +106,6 @@ class Source(Protocol):
         """Ask `run` to acknowledge the batch in hand and return; any thread may call it."""
 
 
-FIRST_DELAY = 0.5  # seconds
-LONGEST_DELAY = 30.0
-
-
 def keep_connected(
     name: str, connection: ConnectionState, stopping: threading.Event, session: Callable[[], None]
 ) -> None:
@@ -119,7 +115,7 @@ def keep_connected(
     raises Disconnected, or LedgerWriteError out of `record`, when it can't go on. A session
     that was up, and held for longer than it would now wait, starts the backoff anew.
     """
-    delay = FIRST_DELAY
+    backoff = Backoff()
     while not stopping.is_set():
         started, connects = time.monotonic(), connection.connects
         try:
@@ -133,10 +129,9 @@ def keep_connected(
             log.exception("%s: unexpected error", name)
         if stopping.is_set():
             break
-        if connection.connects > connects and time.monotonic() - started > delay:
-            delay = FIRST_DELAY
-        pause = delay * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+        if connection.connects > connects and time.monotonic() - started > backoff.delay:
+            backoff.reset()
+        pause = backoff.next_pause()
         log.warning("%s: %s; trying again in %.1f s", name, connection.problem(), pause)
         stopping.wait(pause)
-        delay = min(delay * 2, LONGEST_DELAY)
     connection.stopped()

@@ -2,7 +2,6 @@
 
 import copy
 import ssl
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
+from busmon.settings.toml import TomlError, read_toml
 from busmon.sources.tls import UnusableFile, client_context
 from busmon.text import format_address
 
@@ -102,13 +102,9 @@ def _load(path: Path) -> dict[str, Any]:
 
     # Not its own load_config(), which takes a file that isn't there for an empty one.
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UnusableToml([f"{path}: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise UnusableToml([f"{path}: is not UTF-8 text"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise UnusableToml([f"{path}: {error}"]) from None
+        tables = read_toml(path)
+    except TomlError as error:
+        raise UnusableToml([str(error)]) from error
     return copy.deepcopy(dict(DEFAULTS)) | {key.lower(): value for key, value in tables.items()}
 
 
