@@ -68,7 +68,7 @@ def test_of_a_message_handled_twice_the_fullest_report_stays(
     bench.post(batch(report(state=then, task="then"), seq=2))
     with bench.ledger.read() as tables:
         (found,) = tables.messages.find(ID)
-    assert f"{found.state} {found.task}" == kept
+    assert f"{found.report} {found.task}" == kept
     assert found.reported_at == NOW + 60 * (found.task == "then")
 
 
