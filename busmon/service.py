@@ -12,8 +12,8 @@ from busmon.config.model import Config
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.coverage import observer_id
-from busmon.ledger.ledger import Ledger, LedgerWriteError
-from busmon.ledger.sqlite import LedgerError
+from busmon.ledger.errors import LedgerError, LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
 from busmon.observers.table import ObservedAudit

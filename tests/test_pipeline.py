@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from busmon.ledger.batch import Count, Series
-from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger, Recorded
 from busmon.message import Judgement, Message, Outcome
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set

@@ -11,8 +11,8 @@ from prometheus_client.core import Metric
 from busmon.audit.metrics import audit_metrics
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
-from busmon.ledger.ledger import Ledger, LedgerWriteError
-from busmon.ledger.sqlite import LedgerError
+from busmon.ledger.errors import LedgerError, LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Outcome
 from busmon.settings.audit import Audit

@@ -133,7 +133,8 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
 @contextmanager
 def _open_ledger(path: str) -> Iterator["Tables"]:
     """Open the ledger for reading, or print why that failed and exit with 2."""
-    from busmon.ledger.sqlite import LedgerError, open_read_only
+    from busmon.ledger.errors import LedgerError
+    from busmon.ledger.sqlite import open_read_only
 
     try:
         with open_read_only(path) as tables:

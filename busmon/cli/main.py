@@ -86,7 +86,7 @@ def run(path: Path | None, ledger: str | None) -> None:
         with_path = config.ledger.model_copy(update={"path": ledger})
         config = config.model_copy(update={"ledger": with_path})
     set_up_log(config.log)
-    from busmon.ledger.sqlite import LedgerError
+    from busmon.ledger.errors import LedgerError
     from busmon.service import open_service
     from busmon.threads import ThreadDied
 
@@ -135,7 +135,7 @@ def demo(listen: str, rate: float) -> None:
     """
     stopping = stopping_on_signals()
     from busmon.demo import demo
-    from busmon.ledger.sqlite import LedgerError
+    from busmon.ledger.errors import LedgerError
     from busmon.settings.models import Log
     from busmon.threads import ThreadDied
 

@@ -100,9 +100,9 @@ class WriteBatch:
             ],
         )
         self.db.executemany(
-            "INSERT INTO hours (hour, series, messages) VALUES (?, ?, ?)"
+            "INSERT INTO hourly_sums (hour, series, messages) VALUES (?, ?, ?)"
             " ON CONFLICT (hour, series) DO UPDATE SET"
-            " messages = hours.messages + excluded.messages",
+            " messages = hourly_sums.messages + excluded.messages",
             [(*hour, count.messages) for hour, count in self.counts.items()],
         )
         self.db.executemany(
@@ -113,8 +113,8 @@ class WriteBatch:
     def _insert(self, bus: str, identity: str, *row: int | None) -> bool:
         return bool(
             self.db.execute(
-                "INSERT INTO seen (bus, id, series, received_at, sent_at) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (id, bus) DO NOTHING",
+                "INSERT INTO messages (bus, id, series, received_at, sent_at)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO NOTHING",
                 (self.buses[bus], stored_id(identity), *row),
             ).rowcount
         )

@@ -27,13 +27,13 @@ class BlindTimes:
         """Return what is known of a bus since `oldest`; a new bus is watched from `now` on."""
         number = self._buses.number(bus)
         self._db.execute(
-            "UPDATE buses SET watched = ? WHERE id = ? AND watched IS NULL",
+            "UPDATE buses SET watched_until = ? WHERE id = ? AND watched_until IS NULL",
             (milliseconds(now), number),
         )
-        found = self._db.execute("SELECT watched, blind FROM buses WHERE id = ?", (number,))
+        found = self._db.execute("SELECT watched_until, blind FROM buses WHERE id = ?", (number,))
         watched, total = found.fetchone()
         rows = self._db.execute(
-            "SELECT since, until FROM blind WHERE bus = ? AND until > ? ORDER BY since",
+            "SELECT since, until FROM blind_times WHERE bus = ? AND until > ? ORDER BY since",
             (number, milliseconds(oldest)),
         )
         intervals = tuple(Interval(since / 1000, until / 1000) for since, until in rows)
@@ -43,11 +43,11 @@ class BlindTimes:
         """Write how a bus is now, with the blind times that are not on record yet."""
         number = self._buses.number(bus)
         self._db.execute(
-            "UPDATE buses SET watched = ?, blind = ? WHERE id = ?",
+            "UPDATE buses SET watched_until = ?, blind = ? WHERE id = ?",
             (milliseconds(watched_until), milliseconds(total), number),
         )
         self._db.executemany(
-            "INSERT INTO blind (bus, since, until) VALUES (?, ?, ?)"
+            "INSERT INTO blind_times (bus, since, until) VALUES (?, ?, ?)"
             " ON CONFLICT (bus, since) DO UPDATE SET until = excluded.until",
             [(number, milliseconds(since), milliseconds(until)) for since, until in new],
         )
@@ -55,14 +55,14 @@ class BlindTimes:
     def prune(self, bus: str, before: float) -> None:
         """Delete the blind times that ended before then."""
         self._db.execute(
-            "DELETE FROM blind WHERE bus = ? AND until < ?",
+            "DELETE FROM blind_times WHERE bus = ? AND until < ?",
             (self._buses.number(bus), milliseconds(before)),
         )
 
     def was_blind(self, bus: str, start: float, end: float) -> bool:
         """Return whether a blind time that has ended reaches into this time."""
         found = self._db.execute(
-            "SELECT EXISTS (SELECT 1 FROM blind JOIN buses ON buses.id = blind.bus"
+            "SELECT EXISTS (SELECT 1 FROM blind_times JOIN buses ON buses.id = blind_times.bus"
             " WHERE name = ? AND since < ? AND until > ?)",
             (bus, milliseconds(end), milliseconds(start)),
         ).fetchone()
@@ -71,7 +71,7 @@ class BlindTimes:
     def was_watched_at(self, bus: str, time: float) -> bool:
         """Return whether no blind time that still lasts began before then."""
         found = self._db.execute(
-            "SELECT EXISTS (SELECT 1 FROM buses WHERE name = ? AND watched < ?)",
+            "SELECT EXISTS (SELECT 1 FROM buses WHERE name = ? AND watched_until < ?)",
             (bus, milliseconds(time)),
         ).fetchone()
         return not found[0]
@@ -79,7 +79,7 @@ class BlindTimes:
     def last_end(self, bus: str, before: float) -> float | None:
         """Return when the last blind time ended of those that began before then, if any."""
         (found,) = self._db.execute(
-            "SELECT max(until) FROM blind JOIN buses ON buses.id = blind.bus"
+            "SELECT max(until) FROM blind_times JOIN buses ON buses.id = blind_times.bus"
             " WHERE name = ? AND since <= ?",
             (bus, milliseconds(before)),
         ).fetchone()

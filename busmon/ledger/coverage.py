@@ -30,9 +30,9 @@ class ObserverCoverage:
         until = milliseconds(now) or 0
         first = until if since is None else milliseconds(min(since, now)) or 0
         extended = self._db.execute(
-            "UPDATE observed SET until = CASE WHEN until < :until THEN :until ELSE until END"
+            "UPDATE coverage SET until = CASE WHEN until < :until THEN :until ELSE until END"
             " WHERE observer = :observer AND until > :reach"
-            " AND since = (SELECT max(since) FROM observed WHERE observer = :observer)",
+            " AND since = (SELECT max(since) FROM coverage WHERE observer = :observer)",
             {"observer": observer, "until": until, "reach": first - int(MAX_GAP_SECONDS * 1000)},
         ).rowcount
         if not extended:
@@ -44,7 +44,7 @@ class ObserverCoverage:
         Known intervals that are at most `max_gap` seconds away become one interval with it.
         """
         first, last, gap = (milliseconds(time) or 0 for time in (since, until, max_gap))
-        near = "FROM observed WHERE observer = ? AND until >= ? AND since <= ?"
+        near = "FROM coverage WHERE observer = ? AND until >= ? AND since <= ?"
         bounds = (observer, first - gap, last + gap)
         for known in self._db.execute(f"SELECT since, until {near}", bounds):
             first, last = min(first, known[0]), max(last, known[1])
@@ -63,7 +63,7 @@ class ObserverCoverage:
     def covered_since(self, observer: str, start: float, end: float) -> float | None:
         """Return since when the observer watched without a gap, or None if not all is covered."""
         (found,) = self._db.execute(
-            "SELECT max(since) FROM observed WHERE observer = ? AND since <= ? AND until >= ?",
+            "SELECT max(since) FROM coverage WHERE observer = ? AND since <= ? AND until >= ?",
             (observer, milliseconds(start), milliseconds(end)),
         ).fetchone()
         return seconds(found)
@@ -71,7 +71,7 @@ class ObserverCoverage:
     def reaches(self, observer: str, until: float) -> bool:
         """Return whether the observer watched at `until` or later."""
         found = self._db.execute(
-            "SELECT EXISTS (SELECT 1 FROM observed WHERE observer = ? AND until >= ?)",
+            "SELECT EXISTS (SELECT 1 FROM coverage WHERE observer = ? AND until >= ?)",
             (observer, milliseconds(until)),
         ).fetchone()
         return bool(found[0])
@@ -79,13 +79,13 @@ class ObserverCoverage:
     def intervals(self, observer: str) -> list[Interval]:
         """Return all known intervals, oldest first."""
         rows = self._db.execute(
-            "SELECT since, until FROM observed WHERE observer = ? ORDER BY since", (observer,)
+            "SELECT since, until FROM coverage WHERE observer = ? ORDER BY since", (observer,)
         )
         return [Interval(since / 1000, until / 1000) for since, until in rows]
 
     def _insert(self, observer: str, first: int, last: int) -> None:
         self._db.execute(
-            "INSERT INTO observed (observer, since, until) VALUES (?, ?, ?)"
+            "INSERT INTO coverage (observer, since, until) VALUES (?, ?, ?)"
             " ON CONFLICT (observer, since) DO NOTHING",
             (observer, first, last),
         )

@@ -8,8 +8,9 @@ from busmon.ledger.buses import Buses
 
 HOURS_KEPT = 24 * 31 * 13  # 13 months
 BETWEEN = """
-SELECT name, topic, hour, sum(hours.messages)
-FROM hours JOIN series ON series.id = hours.series JOIN buses ON buses.id = series.bus
+SELECT name, topic, hour, sum(hourly_sums.messages)
+FROM hourly_sums JOIN series ON series.id = hourly_sums.series
+JOIN buses ON buses.id = series.bus
 WHERE hour >= ? AND hour < ? GROUP BY name, topic, hour
 """
 ADD_PAUSE = """
@@ -49,7 +50,7 @@ class HourlySums:
 
     def prune(self, now: float) -> None:
         """Delete the sums that are older than `HOURS_KEPT`; `now` is a Unix time."""
-        self._db.execute("DELETE FROM hours WHERE hour < ?", (int(now // 3600) - HOURS_KEPT,))
+        self._db.execute("DELETE FROM hourly_sums WHERE hour < ?", (int(now // 3600) - HOURS_KEPT,))
 
 
 class Pauses:

@@ -14,16 +14,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from busmon.ledger.batch import Count, Observation, Series, WriteBatch
+from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.sqlite import Files, open_read_only, opened, used_bytes
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import seconds
 
 PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
 HANGING = 10.0  # seconds after which a write that has not come back is told of
-
-
-class LedgerWriteError(Exception):
-    """The batch is not on disk, so it must not be acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,8 @@ class Ledger:
             self._tables = Tables(self._db)
             self._counts = self._tables.counters.all()
             self._duplicates = Counter(self._tables.counters.duplicates())
-            self._size = self._measure()
+            self._rows = self._tables.messages.count()
+            self._bytes = used_bytes(self._db)
             self._files = Files(path)
             self._file = file.pop_all()
 
@@ -108,7 +106,7 @@ class Ledger:
 
     def size(self) -> tuple[int, int]:
         """Return the number of messages on record, and the bytes that it takes."""
-        return self._size
+        return self._rows, self._bytes
 
     def prune(self, now: float, retention: float, size_limit: int) -> bool:
         """Delete what is old, up to `PRUNED_AT_ONCE` rows of each kind; return if there is more.
@@ -123,7 +121,9 @@ class Ledger:
             tables.hourly_sums.prune(now)
             too_large = used_bytes(self._db) > size_limit
             removed = tables.messages.prune(None if too_large else horizon, PRUNED_AT_ONCE)
-        self.pruned["size" if too_large else "age"] += removed
+        with self._reading:
+            self._rows -= removed
+            self.pruned["size" if too_large else "age"] += removed
         with self.write() as tables:
             if used_bytes(self._db) > size_limit:
                 oldest = tables.messages.oldest()
@@ -165,12 +165,6 @@ class Ledger:
             return None
         return f"a write has not come back for {waiting:.0f} s: does the disk hang?"
 
-    def _measure(self) -> tuple[int, int]:
-        first, last = self._db.execute(
-            "SELECT (SELECT min(seq) FROM seen), (SELECT max(seq) FROM seen)"
-        ).fetchone()
-        return 0 if first is None else last - first + 1, used_bytes(self._db)
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing is on disk afterwards; raises LedgerWriteError where it is nothing."""
@@ -179,14 +173,14 @@ class Ledger:
             with self._db:  # commits, or rolls back
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
-                size = self._measure()
+                size = used_bytes(self._db)
                 if lost := self._files.problem():
                     raise LedgerWriteError(lost)
         except sqlite3.Error as error:
             raise LedgerWriteError(self._files.explain(error)) from error
         finally:
             self._begun = None
-        self._size = size
+        self._bytes = size
 
     def _publish(self, batch: WriteBatch) -> None:
         with self._reading:
@@ -197,4 +191,5 @@ class Ledger:
                     before.messages + count.messages, seconds(count.received), sent
                 )
             self._duplicates.update(batch.duplicates)
+            self._rows += len(batch.new)
         self._bus_numbers, self._series_numbers = batch.buses, batch.series

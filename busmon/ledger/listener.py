@@ -7,8 +7,8 @@ from typing import NamedTuple
 from busmon.ledger.values import milliseconds
 
 PRUNE = """
-DELETE FROM polls WHERE (polled_at, bus) IN
-    (SELECT polled_at, bus FROM polls WHERE polled_at < ? ORDER BY polled_at LIMIT ?)
+DELETE FROM listener_polls WHERE (polled_at, bus) IN
+    (SELECT polled_at, bus FROM listener_polls WHERE polled_at < ? ORDER BY polled_at LIMIT ?)
 """
 
 
@@ -44,16 +44,16 @@ class ListenerCounts:
     def add(self, bus: str, increases: Mapping[str, Increase]) -> None:
         """Write the last values, and add what they have grown by to the totals."""
         self._db.executemany(
-            "INSERT INTO listener (bus, state, last, total) VALUES (?, ?, ?, ?)"
+            "INSERT INTO listener_counts (bus, state, last, total) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (bus, state) DO UPDATE SET last = excluded.last,"
-            " total = listener.total + excluded.total",
+            " total = listener_counts.total + excluded.total",
             [(bus, state, *increase) for state, increase in increases.items()],
         )
 
     def add_poll(self, bus: str, poll: Poll) -> None:
         """Add an answer of the monitor."""
         self._db.execute(
-            "INSERT INTO polls (polled_at, bus, received, restarts) VALUES (?, ?, ?, ?)"
+            "INSERT INTO listener_polls (polled_at, bus, received, restarts) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (polled_at, bus) DO UPDATE SET received = excluded.received,"
             " restarts = excluded.restarts",
             (milliseconds(poll.at), bus, poll.received, poll.restarts),
@@ -62,7 +62,7 @@ class ListenerCounts:
     def polls(self, bus: str, start: float, end: float) -> list[Poll]:
         """Return the answers from `start` to `end`, in order."""
         rows = self._db.execute(
-            "SELECT polled_at, received, restarts FROM polls"
+            "SELECT polled_at, received, restarts FROM listener_polls"
             " WHERE bus = ? AND polled_at >= ? AND polled_at <= ? ORDER BY polled_at",
             (bus, milliseconds(start), milliseconds(end)),
         )
@@ -73,5 +73,5 @@ class ListenerCounts:
         return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount
 
     def _counts(self, column: str, bus: str) -> dict[str, int]:
-        query = f"SELECT state, {column} FROM listener WHERE bus = ?"  # noqa: S608 - our own name
+        query = f"SELECT state, {column} FROM listener_counts WHERE bus = ?"  # noqa: S608 - our own name
         return dict(self._db.execute(query, (bus,)).fetchall())

@@ -1,6 +1,7 @@
 """Single messages: what is on record of each, from the bus to the workers."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -11,40 +12,42 @@ from busmon.message import Stage
 FINISHED = frozenset({"succeeded", "failed"})  # final states of a task
 
 TRACES = """
-SELECT seen.id, series.topic, series.outcome, reports.state, reports.task, tasks.state
-FROM seen JOIN series ON series.id = seen.series
-LEFT JOIN reports ON reports.id = seen.id AND reports.bus = seen.bus
-LEFT JOIN tasks ON tasks.id = reports.task
-WHERE seen.received_at >= ? AND seen.received_at < ?
-    AND seen.bus = (SELECT id FROM buses WHERE name = ?)
-    AND (series.outcome = 'handled' OR reports.state = 'passed')
+SELECT messages.id, series.topic, series.outcome, tap_reports.state, tap_reports.task, tasks.state
+FROM messages JOIN series ON series.id = messages.series
+LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
+LEFT JOIN tasks ON tasks.id = tap_reports.task
+WHERE messages.received_at >= ? AND messages.received_at < ?
+    AND messages.bus = (SELECT id FROM buses WHERE name = ?)
+    AND (series.outcome = 'handled' OR tap_reports.state = 'passed')
 """
 ARRIVALS = """
-SELECT received_at, outcome, reason FROM seen JOIN series ON series.id = seen.series
-WHERE seen.bus = (SELECT id FROM buses WHERE name = ?) AND received_at >= ? AND received_at <= ?
+SELECT received_at, outcome, reason FROM messages JOIN series ON series.id = messages.series
+WHERE messages.bus = (SELECT id FROM buses WHERE name = ?)
+    AND received_at >= ? AND received_at <= ?
 ORDER BY received_at
 """
 UNCONFIRMED = """
-SELECT seen.id FROM seen JOIN series ON series.id = seen.series
-LEFT JOIN reports ON reports.id = seen.id AND reports.bus = seen.bus
-LEFT JOIN tasks ON tasks.id = reports.task
-WHERE seen.received_at >= ? AND seen.received_at < ?
-    AND seen.bus = (SELECT id FROM buses WHERE name = ?)
+SELECT messages.id FROM messages JOIN series ON series.id = messages.series
+LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
+LEFT JOIN tasks ON tasks.id = tap_reports.task
+WHERE messages.received_at >= ? AND messages.received_at < ?
+    AND messages.bus = (SELECT id FROM buses WHERE name = ?)
     AND outcome = 'handled' AND series.topic = coalesce(?, series.topic)
 """
-NOT_PASSED = " AND coalesce(reports.state, '') <> 'passed'"
-NOT_FINISHED = """ AND reports.state = 'passed'
+NOT_PASSED = " AND coalesce(tap_reports.state, '') <> 'passed'"
+NOT_FINISHED = """ AND tap_reports.state = 'passed'
     AND coalesce(tasks.state, '') NOT IN ('succeeded', 'failed')
 """
 FIND = """
-SELECT buses.name, coalesce(series.topic, reports.topic), outcome, reason,
-    seen.received_at, seen.sent_at, reports.state, reports.reported_at, reports.task,
+SELECT buses.name, coalesce(series.topic, tap_reports.topic), outcome, reason,
+    messages.received_at, messages.sent_at,
+    tap_reports.state, tap_reports.reported_at, tap_reports.task,
     tasks.state, tasks.received_at, started_at, finished_at, retries
-FROM buses LEFT JOIN seen ON seen.bus = buses.id AND seen.id = :id
-LEFT JOIN series ON series.id = seen.series
-LEFT JOIN reports ON reports.bus = buses.id AND reports.id = :id
-LEFT JOIN tasks ON tasks.id = reports.task
-WHERE seen.id IS NOT NULL OR reports.id IS NOT NULL
+FROM buses LEFT JOIN messages ON messages.bus = buses.id AND messages.id = :id
+LEFT JOIN series ON series.id = messages.series
+LEFT JOIN tap_reports ON tap_reports.bus = buses.id AND tap_reports.id = :id
+LEFT JOIN tasks ON tasks.id = tap_reports.task
+WHERE messages.id IS NOT NULL OR tap_reports.id IS NOT NULL
 ORDER BY buses.name
 """
 
@@ -135,24 +138,34 @@ class Messages:
         rows = self._db.execute(FIND, {"id": stored_id(identity)})
         return [_record(*row) for row in rows]
 
+    def count(self) -> int:
+        """Return how many messages are on record: of all that were counted, those not pruned."""
+        (counted,) = self._db.execute("SELECT coalesce(sum(messages), 0) FROM series").fetchone()
+        (pruned,) = self._db.execute("SELECT coalesce(sum(pruned), 0) FROM buses").fetchone()
+        return int(counted - pruned)
+
     def prune(self, before: float | None, limit: int) -> int:
         """Delete at most `limit` messages, the oldest first, up to one of `before` or later.
 
         None: however young they are. Return how many. After a clock was set back, an older
         message waits until it is its turn.
         """
-        rows = self._db.execute(
-            "SELECT seq, received_at FROM seen ORDER BY seq LIMIT ?", (limit,)
-        ).fetchall()
         horizon = milliseconds(before)
-        old = list(takewhile(lambda row: horizon is None or row[1] < horizon, rows))
+        oldest = self._db.execute(
+            "SELECT seq, bus, received_at FROM messages ORDER BY seq LIMIT ?", (limit,)
+        ).fetchall()
+        old = list(takewhile(lambda row: horizon is None or row[2] < horizon, oldest))
         if old:
-            self._db.execute("DELETE FROM seen WHERE seq <= ?", (old[-1][0],))
+            self._db.execute("DELETE FROM messages WHERE seq <= ?", (old[-1][0],))
+        self._db.executemany(
+            "UPDATE buses SET pruned = pruned + ? WHERE id = ?",
+            [(number, bus) for bus, number in Counter(bus for _, bus, _ in old).items()],
+        )
         return len(old)
 
     def oldest(self) -> float | None:
         """Return the Unix time to which the record of single messages reaches back."""
-        (first,) = self._db.execute("SELECT min(received_at) FROM seen").fetchone()
+        (first,) = self._db.execute("SELECT min(received_at) FROM messages").fetchone()
         return seconds(first)
 
 

@@ -10,40 +10,40 @@ from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 from busmon.message import Stage
 
 MISSING = """
-SELECT missing.start, buses.name, missing.stage, missing.id, missing.topic,
-    reports.state, reports.task, tasks.state
-FROM missing JOIN buses ON buses.id = missing.bus
-LEFT JOIN reports ON reports.id = missing.id AND reports.bus = missing.bus
-LEFT JOIN tasks ON tasks.id = reports.task
-WHERE recovered_at IS NULL AND missing.start >= ?
-    AND (missing.start, missing.id, missing.bus, missing.stage) > (?, ?, ?, ?)
-ORDER BY missing.start, missing.id, missing.bus, missing.stage LIMIT ?
+SELECT open.start, buses.name, open.stage, open.id, open.topic,
+    tap_reports.state, tap_reports.task, tasks.state
+FROM missing_messages AS open JOIN buses ON buses.id = open.bus
+LEFT JOIN tap_reports ON tap_reports.id = open.id AND tap_reports.bus = open.bus
+LEFT JOIN tasks ON tasks.id = tap_reports.task
+WHERE recovered_at IS NULL AND open.start >= ?
+    AND (open.start, open.id, open.bus, open.stage) > (?, ?, ?, ?)
+ORDER BY open.start, open.id, open.bus, open.stage LIMIT ?
 """
 RUNNING = """
-SELECT running.start, buses.name, running.id, running.topic,
-    reports.state, reports.task, tasks.state, due
-FROM running JOIN buses ON buses.id = running.bus
-LEFT JOIN reports ON reports.id = running.id AND reports.bus = running.bus
-LEFT JOIN tasks ON tasks.id = reports.task
+SELECT open.start, buses.name, open.id, open.topic,
+    tap_reports.state, tap_reports.task, tasks.state, due
+FROM running_messages AS open JOIN buses ON buses.id = open.bus
+LEFT JOIN tap_reports ON tap_reports.id = open.id AND tap_reports.bus = open.bus
+LEFT JOIN tasks ON tasks.id = tap_reports.task
 WHERE tasks.state IN ('succeeded', 'failed') OR due <= ? ORDER BY due LIMIT ?
 """
 LISTED = """
-SELECT missing.start, coalesce(windows.until, missing.start), buses.name, missing.stage,
-    missing.topic, missing.id
-FROM missing JOIN buses ON buses.id = missing.bus
-LEFT JOIN windows ON windows.start = missing.start AND windows.bus = missing.bus
-    AND windows.topic = missing.topic AND windows.stage = missing.stage
-WHERE recovered_at IS NULL AND coalesce(windows.until, missing.start) > ?
-    AND buses.name = coalesce(?, name) AND missing.topic = coalesce(?, missing.topic)
-ORDER BY missing.start, buses.name, missing.stage, missing.topic, missing.id
+SELECT open.start, coalesce(windows.until, open.start), buses.name, open.stage,
+    open.topic, open.id
+FROM missing_messages AS open JOIN buses ON buses.id = open.bus
+LEFT JOIN windows ON windows.start = open.start AND windows.bus = open.bus
+    AND windows.topic = open.topic AND windows.stage = open.stage
+WHERE recovered_at IS NULL AND coalesce(windows.until, open.start) > ?
+    AND buses.name = coalesce(?, name) AND open.topic = coalesce(?, open.topic)
+ORDER BY open.start, buses.name, open.stage, open.topic, open.id
 """
 HISTORY = """
-SELECT stage, start, recovered_at FROM missing JOIN buses ON buses.id = missing.bus
-WHERE missing.id = ? AND name = ? ORDER BY stage
+SELECT stage, start, recovered_at FROM missing_messages AS open JOIN buses ON buses.id = open.bus
+WHERE open.id = ? AND name = ? ORDER BY stage
 """
 PRUNE = """
-DELETE FROM missing WHERE (id, bus, stage) IN
-    (SELECT id, bus, stage FROM missing WHERE start < ? LIMIT ?)
+DELETE FROM missing_messages WHERE (id, bus, stage) IN
+    (SELECT id, bus, stage FROM missing_messages WHERE start < ? LIMIT ?)
 """
 
 
@@ -89,7 +89,7 @@ class OpenMessages:
         """Add messages that are missing at a stage, of the window that began at `start`."""
         number, began = self._buses.number(bus), milliseconds(start)
         self._db.executemany(
-            "INSERT INTO missing (bus, id, stage, topic, start) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO missing_messages (bus, id, stage, topic, start) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (id, bus, stage) DO NOTHING",
             [(number, stored_id(trace.id), stage, trace.topic, began) for stage, trace in found],
         )
@@ -100,7 +100,7 @@ class OpenMessages:
         """Add messages that a worker has, or is to take, until `due`."""
         number, began, end = self._buses.number(bus), milliseconds(start), milliseconds(due)
         self._db.executemany(
-            "INSERT INTO running (bus, id, topic, start, due) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO running_messages (bus, id, topic, start, due) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (id, bus) DO NOTHING",
             [(number, stored_id(trace.id), trace.topic, began, end) for trace in found],
         )
@@ -133,14 +133,14 @@ class OpenMessages:
         """Write that a missing message has reached its stage after all."""
         identity, number = stored_id(message.trace.id), self._buses.number(message.bus)
         self._db.execute(
-            "UPDATE missing SET recovered_at = ? WHERE id = ? AND bus = ? AND stage = ?",
+            "UPDATE missing_messages SET recovered_at = ? WHERE id = ? AND bus = ? AND stage = ?",
             (milliseconds(now), identity, number, message.stage),
         )
 
     def remove_running(self, message: OpenMessage) -> None:
         """Remove a message that no worker has any longer."""
         key = stored_id(message.trace.id), self._buses.number(message.bus)
-        self._db.execute("DELETE FROM running WHERE id = ? AND bus = ?", key)
+        self._db.execute("DELETE FROM running_messages WHERE id = ? AND bus = ?", key)
 
     def listed(
         self, since: float, bus: str | None = None, topic: str | None = None

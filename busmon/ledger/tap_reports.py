@@ -10,15 +10,15 @@ from busmon.ledger.values import milliseconds, shown_id, stored_id
 # Of several reports of one message, the one that says most stays: passed before dropped, and
 # that before raised. In the alphabet "dropped" is before "raised", too.
 ADD = """
-INSERT INTO reports (bus, id, topic, state, task, reported_at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO tap_reports (bus, id, topic, state, task, reported_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (id, bus) DO UPDATE SET state = excluded.state, task = excluded.task,
     reported_at = excluded.reported_at
-WHERE reports.state <> 'passed'
-    AND (excluded.state = 'passed' OR excluded.state < reports.state)
+WHERE tap_reports.state <> 'passed'
+    AND (excluded.state = 'passed' OR excluded.state < tap_reports.state)
 """
 PRUNE = """
-DELETE FROM reports WHERE (id, bus) IN
-    (SELECT id, bus FROM reports WHERE reported_at < ? ORDER BY reported_at LIMIT ?)
+DELETE FROM tap_reports WHERE (id, bus) IN
+    (SELECT id, bus FROM tap_reports WHERE reported_at < ? ORDER BY reported_at LIMIT ?)
 """
 
 
@@ -52,7 +52,9 @@ class TapReports:
     def of(self, bus: str) -> list[TapReport]:
         """Return all reports of a bus, in no order."""
         rows = self._db.execute(
-            "SELECT id, topic, state, task FROM reports WHERE bus = ?", (self._buses.number(bus),)
+            "SELECT id, topic, state, task FROM tap_reports"
+            " WHERE bus = (SELECT id FROM buses WHERE name = ?)",
+            (bus,),
         )
         return [TapReport(shown_id(identity), *row) for identity, *row in rows]
 

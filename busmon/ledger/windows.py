@@ -33,18 +33,18 @@ SELECT start, until, bus, '', ?, NULL, 0, 0, 0, 1 FROM windows WHERE start = ? A
 ON CONFLICT (start, bus, topic, stage) DO NOTHING
 """
 ADD_TO_TOTALS = """
-INSERT INTO audited (bus, topic, stage, messages, missing, unexpected, recovered, no_data)
+INSERT INTO audit_totals (bus, topic, stage, messages, missing, unexpected, recovered, no_data)
 VALUES (:bus, :topic, :stage, :messages, :missing, :unexpected, :recovered, :no_data)
 ON CONFLICT (bus, topic, stage) DO UPDATE SET
-    messages = audited.messages + excluded.messages,
-    missing = audited.missing + excluded.missing,
-    unexpected = audited.unexpected + excluded.unexpected,
-    recovered = audited.recovered + excluded.recovered,
-    no_data = audited.no_data + excluded.no_data
+    messages = audit_totals.messages + excluded.messages,
+    missing = audit_totals.missing + excluded.missing,
+    unexpected = audit_totals.unexpected + excluded.unexpected,
+    recovered = audit_totals.recovered + excluded.recovered,
+    no_data = audit_totals.no_data + excluded.no_data
 """
 TOTALS = """
 SELECT name, topic, stage, messages, missing, unexpected, recovered, no_data
-FROM audited JOIN buses ON buses.id = audited.bus
+FROM audit_totals JOIN buses ON buses.id = audit_totals.bus
 """
 ROWS = """
 SELECT start, until, name, topic, stage, messages, missing, unexpected, recovered, exact
@@ -95,18 +95,22 @@ class Windows:
 
     def closed_until(self) -> float | None:
         """Return the Unix time at which the last closed window ended, None before the first."""
-        found = self._db.execute("SELECT max(until) FROM closed").fetchone()
+        found = self._db.execute("SELECT max(closed_until) FROM audit_progress").fetchone()
         return seconds(found[0])
 
     def begin(self, now: float) -> None:
         """Let the first window begin `now`, unless there was one before."""
-        if self.closed_until() is None:
-            self._db.execute("INSERT INTO closed (until) VALUES (?)", (milliseconds(now),))
+        self._db.execute(
+            "INSERT INTO audit_progress (id, closed_until) VALUES (1, ?)"
+            " ON CONFLICT (id) DO NOTHING",
+            (milliseconds(now),),
+        )
 
     def advance(self, before: float, until: float) -> bool:
         """Write that windows are closed up to `until`; False if that was not `before`."""
         span = milliseconds(until), milliseconds(before)
-        return self._db.execute("UPDATE closed SET until = ? WHERE until = ?", span).rowcount > 0
+        move = "UPDATE audit_progress SET closed_until = ? WHERE closed_until = ?"
+        return self._db.execute(move, span).rowcount > 0
 
     def add(self, rows: Iterable[WindowRow]) -> None:
         """Add what a window comes to, which is just being closed, to the windows and the totals.

@@ -18,7 +18,8 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from busmon.backoff import MAX_DELAY_SECONDS, Backoff
 from busmon.ledger.coverage import observer_id
-from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings
 from busmon.observers.celery_broker import TIMEOUT, Broker

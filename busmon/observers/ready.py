@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from prometheus_client.core import Metric
 
 from busmon.ledger.coverage import observer_id
-from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.ledger.listener import Increase, Poll
 from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings

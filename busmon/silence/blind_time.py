@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
-from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, Reception, WatchedBus
 from busmon.sources.base import ConnectionState
 

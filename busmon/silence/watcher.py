@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
+from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import Pause
-from busmon.ledger.ledger import Ledger, LedgerWriteError
-from busmon.ledger.sqlite import LedgerError
+from busmon.ledger.ledger import Ledger
 from busmon.pipeline import OTHER
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from busmon.backoff import Backoff
 from busmon.ledger.batch import Observation
-from busmon.ledger.ledger import LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Judgement, Message
 
 log = logging.getLogger(__name__)

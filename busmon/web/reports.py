@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from wsgiref.types import InputStream, WSGIEnvironment
 
-from busmon.ledger.ledger import LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
 from busmon.observers.tap import TapObserver
 from busmon.observers.tap_batch import Malformed, parse
 from busmon.web.http import Header, Response, View, is_authorized, text

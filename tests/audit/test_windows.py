@@ -7,7 +7,7 @@ import pytest
 
 from busmon.audit.corrections import MAX_AGE_SECONDS
 from busmon.ledger.coverage import MAX_GAP_SECONDS
-from busmon.ledger.ledger import LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.sqlite import open_read_only
 from busmon.ledger.windows import Totals
 from busmon.message import Stage

@@ -22,7 +22,8 @@ from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.diagnosis.watcher import STALE_SECONDS, VerdictWatcher
 from busmon.diagnosis.workers import GROWTH_SECONDS, IDLE_SECONDS, RECENT_SECONDS
 from busmon.ledger.batch import Observation, Series
-from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.message import Judgement, Outcome
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver, CelerySettings

@@ -27,7 +27,7 @@ def foreign_reader(path: str | Path) -> Iterator[None]:
     """Another program in the middle of a reading transaction."""
     with foreign(path) as db:
         db.execute("BEGIN")
-        db.execute("SELECT count(*) FROM seen").fetchone()
+        db.execute("SELECT count(*) FROM messages").fetchone()
         yield
         db.execute("ROLLBACK")
 
@@ -35,4 +35,4 @@ def foreign_reader(path: str | Path) -> Iterator[None]:
 def message_ids(path: str | Path) -> list[object]:
     """Return the ids of all messages on record, in their stored form."""
     with foreign(path) as db:
-        return [identity for (identity,) in db.execute("SELECT id FROM seen")]
+        return [identity for (identity,) in db.execute("SELECT id FROM messages")]

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from busmon.ledger.ledger import Ledger, LedgerWriteError
-from busmon.ledger.sqlite import LedgerError
+from busmon import __version__
+from busmon.ledger.errors import LedgerError, LedgerWriteError
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.migrations import VERSION
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, counted, judged
 
@@ -155,11 +157,11 @@ def test_another_reader_does_not_hold_up_recording(path: str, ledger: Ledger) ->
     ledger.record(judged(1))
     with foreign(path) as db:
         db.execute("BEGIN")
-        assert db.execute("SELECT count(*) FROM seen").fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM messages").fetchone() == (1,)
         for number in range(2, 200):
             ledger.record(judged(number))
         ledger.prune(NOW, retention=60, size_limit=2**30)
-        assert db.execute("SELECT count(*) FROM seen").fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM messages").fetchone() == (1,)
     assert counted(ledger) == 199
 
 
@@ -267,8 +269,10 @@ def test_damage_behind_an_intact_header_is_reported(path: str) -> None:
         ("PRAGMA user_version = 7", "an SQLite file, but not a ledger of busmon"),
         ("PRAGMA application_id = 7", "an SQLite file, but not a ledger of busmon"),
         (
-            "PRAGMA application_id = 0x6275736D; PRAGMA user_version = 2",
-            "written by a newer busmon (schema 2, this one knows 1)",
+            "PRAGMA application_id = 0x6275736D; PRAGMA user_version = 99",
+            f"written by a newer busmon (ledger version 99; busmon {__version__} knows version"
+            f" {VERSION}). Start that busmon again, or restore a backup: then all that was"
+            " counted since is lost",
         ),
     ],
 )

@@ -338,7 +338,7 @@ def test_pruning_while_another_thread_records_loses_nothing(path: str, ledger: L
     assert ledger.pruned["size"] > 0
     assert len(recorded) == counted(ledger) == ledger.size()[0] + ledger.pruned["size"] == 6000
     with foreign(path) as db:
-        assert db.execute("SELECT count(*) FROM seen").fetchone()[0] == ledger.size()[0]
+        assert db.execute("SELECT count(*) FROM messages").fetchone()[0] == ledger.size()[0]
 
 
 def test_the_hourly_sums_are_kept_for_13_months(path: str, ledger: Ledger) -> None:
@@ -348,5 +348,5 @@ def test_the_hourly_sums_are_kept_for_13_months(path: str, ledger: Ledger) -> No
         ledger.record(judged(f"{hour}a", f"{hour}c", at=NOW - hour * 3600))
     prune(ledger)
     with foreign(path) as db:
-        kept = db.execute("SELECT hour, messages FROM hours ORDER BY hour DESC").fetchall()
+        kept = db.execute("SELECT hour, messages FROM hourly_sums ORDER BY hour DESC").fetchall()
     assert kept == [(NOW // 3600 - hour, 3) for hour in hours[:-1]]

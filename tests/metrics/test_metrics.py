@@ -20,7 +20,8 @@ from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.batch import Observation, Series
-from busmon.ledger.ledger import Ledger, LedgerWriteError, Recorded
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger, Recorded
 from busmon.message import Judgement, Message, Outcome
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from busmon.ledger.ledger import LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
 from busmon.sources.base import Cause, ConnectionState, Disconnected, keep_connected
 
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from busmon.commands.explain import as_json, books, explain, explain_files
 from busmon.demo.traffic import TrafficSource
 from busmon.ledger.batch import Series
-from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.message import Message, Outcome
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from busmon.ledger.batch import Observation, Series
-from busmon.ledger.ledger import Ledger, LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
 
 NOW = 1_790_000_000.0
 HANDLED = Series("fedora", "a.topic", "handled", "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from busmon.ledger.ledger import LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Message
 from busmon.pipeline import Pipeline
 from busmon.sources.base import Source

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from busmon.ledger.batch import Observation
-from busmon.ledger.ledger import LedgerWriteError
+from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Message
 from busmon.sources.base import Cause, ConnectionState, MessageHandler
 

@@ -1,0 +1,9 @@
+"""The two errors of the ledger."""
+
+
+class LedgerError(Exception):
+    """The ledger cannot be opened; the text says why, and what to do."""
+
+
+class LedgerWriteError(Exception):
+    """Nothing was written. A batch that is not on disk must not be acknowledged."""

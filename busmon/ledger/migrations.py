@@ -1,0 +1,161 @@
+"""How a ledger of an older version becomes one of today's: a function for each step.
+
+The steps are one transaction. Before it the file is copied, so that the older busmon can be
+used again.
+"""
+
+import logging
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from busmon import __version__
+from busmon.ledger.errors import LedgerError
+from busmon.ledger.schema import APPLICATION_ID, SCHEMA
+
+SPARE_BYTES = 16 * 1024 * 1024  # disk space that a migration may take beside the copy
+
+log = logging.getLogger(__name__)
+
+
+def _to_version_2(db: sqlite3.Connection) -> None:
+    """Give tables plain names, and count what is pruned.
+
+    Before, the number of messages on record was taken from their numbers, which had no gap.
+    """
+    for before, after in (
+        ("seen", "messages"),
+        ("hours", "hourly_sums"),
+        ("blind", "blind_times"),
+        ("observed", "coverage"),
+        ("reports", "tap_reports"),
+        ("listener", "listener_counts"),
+        ("polls", "listener_polls"),
+        ("missing", "missing_messages"),
+        ("running", "running_messages"),
+        ("audited", "audit_totals"),
+    ):
+        db.execute(f"ALTER TABLE {before} RENAME TO {after}")
+    for table in ("windows", "missing_messages", "audit_totals"):
+        db.execute(f"ALTER TABLE {table} RENAME COLUMN hop TO stage")
+    db.execute("ALTER TABLE buses RENAME COLUMN watched TO watched_until")
+    db.execute("ALTER TABLE buses ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0")
+    on_record = dict(db.execute("SELECT bus, count(*) FROM messages GROUP BY bus").fetchall())
+    for bus, counted in db.execute("SELECT bus, sum(messages) FROM series GROUP BY bus").fetchall():
+        pruned = counted - on_record.get(bus, 0)
+        db.execute("UPDATE buses SET pruned = ? WHERE id = ?", (pruned, bus))
+    db.execute(
+        "CREATE TABLE audit_progress"
+        " (id INTEGER PRIMARY KEY CHECK (id = 1), closed_until INTEGER NOT NULL)"
+    )
+    db.execute(
+        "INSERT INTO audit_progress (id, closed_until) SELECT 1, max(until) FROM closed"
+        " HAVING max(until) IS NOT NULL"
+    )
+    db.execute("DROP TABLE closed")
+    db.execute("CREATE TABLE versions (version INTEGER PRIMARY KEY, busmon TEXT NOT NULL)")
+
+
+Step = Callable[[sqlite3.Connection], None]
+
+STEPS: Sequence[Step] = (_to_version_2,)  # the first one is from version 1
+VERSION = len(STEPS) + 1
+
+
+def migrate(db: sqlite3.Connection, path: str, version: int, steps: Sequence[Step] = STEPS) -> None:
+    """Copy the ledger, then bring its tables from `version` to the newest one.
+
+    All or nothing happens. Raises LedgerError if there is no room for it, or if it fails.
+    """
+    copy = _copy(db, path, version)
+    newest = len(steps) + 1
+    try:
+        with db:  # commits, or rolls back
+            db.execute("BEGIN EXCLUSIVE")
+            for step in steps[version - 1 :]:
+                step(db)
+            _sign(db, newest)
+    except sqlite3.Error as error:
+        raise LedgerError(
+            f"{path}: the migration from version {version} to {newest} failed: {error};"
+            " the ledger is unchanged"
+        ) from error
+    log.info("%s: migrated from version %d to %d; copy: %s", path, version, newest, copy)
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make the tables of the newest version in an empty file."""
+    with db:
+        db.executescript(f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};")
+        _sign(db, VERSION)
+
+
+def _sign(db: sqlite3.Connection, version: int) -> None:
+    """Write which version the tables have, and which busmon made them."""
+    db.execute("INSERT INTO versions (version, busmon) VALUES (?, ?)", (version, __version__))
+    db.execute(f"PRAGMA user_version = {version}")
+
+
+def copy_name(path: str, version: int) -> Path:
+    """Return the name of the copy that a migration from this version leaves."""
+    return Path(f"{path}.version-{version}")
+
+
+def explain_newer(db: sqlite3.Connection, path: str, version: int) -> str:
+    """Return what to do with a ledger that a newer busmon wrote."""
+    known = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'versions'").fetchone()
+    query = "SELECT busmon FROM versions ORDER BY version DESC LIMIT 1"
+    found = db.execute(query).fetchone() if known else None
+    newer = f"busmon {found[0]}" if found else "a newer busmon"
+    copies = [copy_name(path, older) for older in range(VERSION, 0, -1)]
+    copy = next((str(copy) for copy in copies if copy.exists()), "a backup")
+    return (
+        f"{path}: written by {newer} (ledger version {version}; busmon {__version__} knows"
+        f" version {VERSION}). Start that busmon again, or restore {copy}: then all that was"
+        " counted since is lost"
+    )
+
+
+def _copy(db: sqlite3.Connection, path: str, version: int) -> Path:
+    """Copy the ledger beside itself; an unfinished copy never has the copy's name."""
+    copy = copy_name(path, version)
+    unfinished = Path(f"{copy}.unfinished")
+    try:
+        _check_space(db, path)
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(0o600)
+        with closing(sqlite3.connect(unfinished)) as target:
+            # A journal would only be in the way: what was not finished is done again.
+            target.execute("PRAGMA journal_mode = OFF")
+            db.backup(target)
+        _sync(unfinished)
+        unfinished.rename(copy)
+        _sync(copy.parent)
+    except (OSError, sqlite3.Error) as error:
+        unfinished.unlink(missing_ok=True)
+        raise LedgerError(
+            f"{path}: has version {version} and must be migrated to version {VERSION}, but"
+            f" cannot be copied to {copy} before that: {error}; the ledger is unchanged"
+        ) from error
+    return copy
+
+
+def _check_space(db: sqlite3.Connection, path: str) -> None:
+    (pages,), (size,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+    )
+    needed, free = pages * size + SPARE_BYTES, shutil.disk_usage(Path(path).parent).free
+    if free < needed:
+        raise OSError(f"it takes {needed >> 20} MiB and only {free >> 20} MiB are free")
+
+
+def _sync(place: Path) -> None:
+    """Have a file, or the names in a directory, on disk."""
+    file = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,105 @@
+"""The tables of the ledger in SQLite. To change them, add a step to `migrations`."""
+
+APPLICATION_ID = 0x6275736D  # "busm", in the file's header
+
+# Times are Unix times in milliseconds. The names of the indexes are older than those of their
+# tables: to rename an index would be to build it again.
+SCHEMA = """
+CREATE TABLE versions (                        -- by which busmon the ledger came to its version
+    version INTEGER PRIMARY KEY, busmon TEXT NOT NULL
+);
+CREATE TABLE buses (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+    queue TEXT,                                -- busmon's own, made once
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    watched_until INTEGER,                     -- it is known to have been received until then
+    blind INTEGER NOT NULL DEFAULT 0,          -- ms in all
+    pruned INTEGER NOT NULL DEFAULT 0          -- messages deleted from the record
+);
+CREATE TABLE series (                          -- the counters
+    id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
+    outcome TEXT NOT NULL, reason TEXT NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0, last_received INTEGER, last_sent INTEGER,
+    UNIQUE (bus, topic, outcome, reason)
+);
+CREATE TABLE messages (                        -- in the order in which they were recorded
+    seq INTEGER PRIMARY KEY, bus INTEGER NOT NULL, id NOT NULL,
+    series INTEGER NOT NULL, received_at INTEGER NOT NULL, sent_at INTEGER
+);
+CREATE UNIQUE INDEX seen_id ON messages (id, bus);
+CREATE INDEX seen_at ON messages (received_at);
+CREATE TABLE hourly_sums (                     -- by Unix time / 3600
+    hour INTEGER NOT NULL, series INTEGER NOT NULL, messages INTEGER NOT NULL,
+    PRIMARY KEY (hour, series)
+) WITHOUT ROWID;
+CREATE TABLE blind_times (                     -- when busmon did not receive from a bus
+    bus INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
+    PRIMARY KEY (bus, since)
+) WITHOUT ROWID;
+CREATE TABLE pauses (                          -- the longest of a topic that ended on a day,
+    bus INTEGER NOT NULL, topic TEXT NOT NULL, -- by Unix time / 86400
+    day INTEGER NOT NULL, expected REAL NOT NULL,  -- messages that should have come meanwhile
+    PRIMARY KEY (bus, topic, day)
+) WITHOUT ROWID;
+CREATE TABLE coverage (                        -- when an observer (tap, ready, celery) watched
+    observer TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
+    PRIMARY KEY (observer, since)
+) WITHOUT ROWID;
+CREATE TABLE tap_reports (                     -- what the listener did, by its tap
+    bus INTEGER NOT NULL, id NOT NULL, topic TEXT NOT NULL,
+    state TEXT NOT NULL,                       -- passed, dropped or raised
+    task TEXT, reported_at INTEGER NOT NULL,
+    PRIMARY KEY (id, bus)
+) WITHOUT ROWID;
+CREATE INDEX reports_task ON tap_reports (task) WHERE task IS NOT NULL;
+CREATE INDEX reports_at ON tap_reports (reported_at);
+CREATE TABLE listener_counts (                 -- the counts of the listener's own monitor
+    bus TEXT NOT NULL, state TEXT NOT NULL,
+    last INTEGER NOT NULL,                     -- as it said, since its last start
+    total INTEGER NOT NULL,                    -- over its restarts
+    PRIMARY KEY (bus, state)
+) WITHOUT ROWID;
+CREATE TABLE listener_polls (                  -- each answer of that monitor
+    polled_at INTEGER NOT NULL, bus TEXT NOT NULL,
+    received INTEGER NOT NULL,                 -- as it said, since its last start
+    restarts INTEGER NOT NULL,                 -- until then
+    PRIMARY KEY (polled_at, bus)
+) WITHOUT ROWID;
+CREATE TABLE tasks (                           -- what the workers did, by Celery's events
+    id TEXT PRIMARY KEY, name TEXT NOT NULL,
+    state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed
+    received_at INTEGER, started_at INTEGER, finished_at INTEGER, retries INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tasks_received ON tasks (received_at);
+CREATE TABLE windows (                         -- closed windows; no row: there was no message
+    start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,
+    topic TEXT NOT NULL,                       -- empty if there is no data: for the whole bus
+    stage TEXT NOT NULL,                       -- bus, listener or worker
+    messages INTEGER,                          -- NULL: no data, not everything was observed
+    missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
+    exact INTEGER NOT NULL,                    -- 1: by ids, 0: by numbers
+    PRIMARY KEY (start, bus, topic, stage)
+) WITHOUT ROWID;
+CREATE TABLE missing_messages (                -- the messages behind windows.missing
+    bus INTEGER NOT NULL, id NOT NULL, stage TEXT NOT NULL,
+    topic TEXT NOT NULL, start INTEGER NOT NULL, recovered_at INTEGER,
+    PRIMARY KEY (id, bus, stage)
+) WITHOUT ROWID;
+CREATE INDEX missing_at ON missing_messages (start);
+CREATE TABLE running_messages (                -- of closed windows, what workers still have
+    bus INTEGER NOT NULL, id NOT NULL, topic TEXT NOT NULL, start INTEGER NOT NULL,
+    due INTEGER NOT NULL,                      -- from when on it is missing
+    PRIMARY KEY (id, bus)
+) WITHOUT ROWID;
+CREATE TABLE audit_totals (                    -- all windows ever closed, added up
+    bus INTEGER NOT NULL, topic TEXT NOT NULL, stage TEXT NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
+    unexpected INTEGER NOT NULL DEFAULT 0, recovered INTEGER NOT NULL DEFAULT 0,
+    no_data INTEGER NOT NULL DEFAULT 0,        -- windows, under an empty topic
+    PRIMARY KEY (bus, topic, stage)
+) WITHOUT ROWID;
+CREATE TABLE audit_progress (                  -- one row, none before the first window begins
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    closed_until INTEGER NOT NULL              -- where the next window starts
+);
+"""
