@@ -1,7 +1,7 @@
 """The container image: built with buildah, and run as OpenShift would run it.
 
-UBI itself comes from a registry that not every machine reaches. A Debian made by debootstrap
-stands in for it, which the Containerfile's build argument allows.
+Not every machine can reach the registry of UBI, so a Debian made by debootstrap stands in for
+it, by the build argument of the Containerfile.
 """
 
 import json
@@ -17,25 +17,25 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.brokers import Server, free_port, wait_until
+from tests.support.exposition import counter
 
 pytestmark = [
-    # debootstrap makes device nodes, and chroot takes a user id that no user namespace of
-    # somebody else has. CI is root, so nothing is skipped there.
+    # debootstrap makes device nodes, and chroot uses a user id that an unprivileged user
+    # namespace does not have. CI runs as root, so it skips nothing.
     pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and chroot need root"),
-    pytest.mark.timeout(600),  # the first run makes the stand-in, which is kept
+    pytest.mark.timeout(600),  # the first run makes the stand-in; later runs use it
 ]
 
 PROJECT = Path(__file__).parents[2]
 STORAGE = PROJECT / ".cache/images"
 DEBIAN = "http://deb.debian.org/debian"
 BASE, IMAGE = "localhost/stand-in", "localhost/busmon"
-NAMESPACE_USER = 1000770000  # such as OpenShift gives: no name, and in group 0
+NAMESPACE_USER = 1000770000  # as OpenShift assigns: without a name, in group 0
 
 # What a container engine does for a pod with a read-only root and an emptyDir at /tmp.
-# mount only binds writable first, and then takes that away.
+# mount can only bind a directory writable, and remount it read-only then.
 CONTAINER = """
 set -eu
 root=$1 user=$2
@@ -49,7 +49,7 @@ exec chroot --userspec="+$user:+0" --groups= "$root" "$@"
 
 @dataclass(frozen=True)
 class Image:
-    """The image that was built: its root directory, and what it says about itself."""
+    """The image that was built: its root directory and its configuration."""
 
     root: Path
     config: dict[str, Any]
@@ -65,7 +65,7 @@ class Image:
 
 
 def run(*command: str | Path) -> str:
-    """Return what a command prints; what it says beside that is shown where it fails."""
+    """Return what a command prints; if it fails, the error has its standard error, too."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done.stdout.strip()
@@ -84,7 +84,7 @@ def buildah(command: str, *arguments: str | Path) -> str:
 
 
 def debian_mirror() -> str:
-    """Return where this machine's apt gets Debian from, or else where everybody may."""
+    """Return the mirror that this machine's apt uses, or the public one."""
     if not shutil.which("apt-get"):
         return DEBIAN
     wanted = ["Created-By: Packages", "Codename: bookworm", "Component: main"]
@@ -104,10 +104,10 @@ def make_stand_in(directory: Path) -> None:
 
 
 def pip_of_this_machine(directory: Path) -> Iterator[str]:
-    """Yield the options by which pip in the build reaches its index as pip does here.
+    """Yield the options that give pip in the build the same index as pip has here.
 
-    They are for machines behind a proxy or with an index of their own; packages in a
-    directory stay outside.
+    For machines behind a proxy or with an index of their own. Directories of packages are not
+    available in the build.
     """
     listed = run(sys.executable, "-m", "pip", "config", "list")
     settings = re.findall(r"(?m)^(?:global|:env:)\.([\w-]+)='(.*)'", listed)
@@ -142,11 +142,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 def test_the_image_runs_as_any_user_on_a_read_only_root(image: Image, tmp_path: Path) -> None:
     port = free_port()
 
-    def counted() -> float:
+    def counted() -> int:
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
-            samples = [sample for family in families for sample in family.samples]
-        return sum(s.value for s in samples if s.name == "busmon_messages_total")
+            return counter(answer.read().decode()).total()
 
     demo = image.command("demo", "--listen", f"127.0.0.1:{port}")
     with Server(demo, tmp_path / "log", ready=lambda server: server.logged("/metrics")) as busmon:
@@ -173,7 +171,7 @@ def test_the_image_holds_the_locked_versions(image: Image) -> None:
     locked = versions((PROJECT / "config/constraints.txt").read_text())
     pip = ["/opt/busmon/bin/python3", "-m", "pip", "freeze", "--exclude", "packit-service-busmon"]
     installed = versions(run("chroot", image.root, *pip))
-    # Redis asks for it before Python 3.11.3 only, so the lock may not have it.
+    # redis needs it only before Python 3.11.3, so the lock may not have it.
     installed.pop("async-timeout", None)
     assert installed.items() <= locked.items()
     [wheel] = image.root.glob("opt/busmon/lib/python3*/site-packages/*busmon-*.dist-info/WHEEL")
