@@ -1,6 +1,6 @@
-"""The wire tap in the listener's process: it reports what the listener did.
+"""The tap in the listener's process: it reports to busmon what the listener did.
 
-It imports nothing else of busmon. The listener's configuration names `busmon.tap:Tap`.
+It imports nothing else of busmon. The listener's command line names `busmon.tap:Tap`.
 """
 
 from busmon.tap.tap import Tap

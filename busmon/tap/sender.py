@@ -1,4 +1,4 @@
-"""The tap's way to busmon: a bounded buffer, and a thread that empties it over HTTP."""
+"""How reports get to busmon: a bounded buffer, and a thread that sends them over HTTP."""
 
 import atexit
 import json
@@ -13,57 +13,57 @@ from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-MOST = 10_000  # reports that wait while busmon is away, some 4 MB
-BATCH = 200  # reports; 200 of the longest ids and topics are still less than busmon takes
-EVERY = 1.0  # seconds
-ALIVE = 10.0  # seconds after which busmon is told that the tap lives, with or without reports
-ANSWER_TIMEOUT = 5.0  # seconds for busmon to connect or to answer
-LONGEST_PAUSE = 15.0  # seconds between two tries: busmon waits for 30 s before it calls it blind
-FLUSH = 2.0  # seconds at the end of the process
-PERMANENT_STATUSES = {400, 413}  # what busmon would refuse for ever
+MAX_REPORTS = 10_000  # that wait while busmon does not answer; some 4 MB
+BATCH = 200  # reports; with the longest ids and topics still less than busmon accepts
+SEND_INTERVAL = 1.0  # seconds
+KEEPALIVE_INTERVAL = 10.0  # seconds after which a batch is sent even if it is empty
+ANSWER_TIMEOUT = 5.0  # seconds to connect, and to answer
+MAX_PAUSE_SECONDS = 15.0  # between two attempts; busmon takes the tap for down after 30 s
+FLUSH_TIMEOUT = 2.0  # seconds at the end of the process
+PERMANENT_STATUSES = {400, 413}  # busmon would refuse the same batch again
 
 log = logging.getLogger("busmon.tap")
 
 
 class TapReport(NamedTuple):
-    """What the listener did with a message: its state is passed, dropped or raised."""
+    """What the listener did with a message."""
 
     id: str | None
     topic: str
-    state: str
-    task: str | None  # the first one published
+    state: str  # passed, dropped or raised
+    task: str | None  # the id of the first task that was published for it
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingReports:
-    """Reports to be sent together. From `since` to `until`, monotonic, they are all there are."""
+    """A batch: all reports from `since` to `until`; monotonic times."""
 
     seq: int
     reports: list[TapReport]
     since: float
     until: float
-    lost: int  # reports before `since`
-    last: bool = False
+    lost: int  # reports that were lost before `since`
+    last: bool = False  # the last batch of this process
 
 
 class Buffer:
-    """At most `most` reports, of which the oldest give way. Thread-safe, and never waits long."""
+    """The latest reports, at most `size`: the oldest are lost. Thread-safe; never waits long."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, size: int = MAX_REPORTS) -> None:
+        self._size = size
         self._lock = threading.Lock()
         self._reports: deque[tuple[float, TapReport]] = deque()
         self._since = time.monotonic()
         self._lost = 0
         self._seq = 0
-        self.filled = threading.Event()  # a batch's worth is waiting
+        self.filled = threading.Event()  # a whole batch is waiting
 
     def add(self, report: TapReport) -> None:
-        """Take a report in; a message without an id can't be told from others, and has none."""
+        """Add a report, unless the message has no id: nothing would identify it."""
         if not report.id:
             return
         with self._lock:
-            if len(self._reports) >= self._most:
+            if len(self._reports) >= self._size:
                 self._since, _ = self._reports.popleft()
                 self._lost += 1
             self._reports.append((time.monotonic(), report))
@@ -71,7 +71,7 @@ class Buffer:
                 self.filled.set()
 
     def take(self, *, last: bool = False) -> OutgoingReports:
-        """Return the oldest reports, as many as go into a batch, and forget them here."""
+        """Return the oldest reports, at most a batch, and remove them."""
         with self._lock:
             taken = [self._reports.popleft() for _ in range(min(BATCH, len(self._reports)))]
             if len(self._reports) < BATCH:
@@ -85,7 +85,7 @@ class Buffer:
         return batch
 
     def add_lost(self, batch: OutgoingReports) -> None:
-        """Count what could not be delivered."""
+        """Count the reports of a batch that could not be delivered as lost."""
         with self._lock:
             self._lost += batch.lost + len(batch.reports)
 
@@ -95,7 +95,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where busmon takes reports, and as what."""
+    """Where busmon accepts reports, and how to send them."""
 
     tls: ssl.SSLContext | None
     host: str
@@ -106,7 +106,7 @@ class Address:
 
     @classmethod
     def of(cls, url: str, bus: str, token: str, ca: str | None) -> Self:
-        """Raise ValueError for an address that is none, OSError for a CA that can't be read."""
+        """Return the address; ValueError if it is malformed, OSError if the CA cannot be read."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
             raise ValueError("url should be http://host:port/v1/reports, or https://…")
@@ -116,7 +116,9 @@ class Address:
         return cls(tls, parts.hostname, parts.port, parts.path or "/v1/reports", bus, token)
 
     def post(self, content: bytes, timeout: float) -> int:
-        """Return the status of the answer; follows no redirect and no proxy with the token.
+        """Send a batch and return the status of the answer.
+
+        Follows no redirect and uses no proxy, which would get the token.
 
         Raises OSError and HTTPException.
         """
@@ -134,39 +136,39 @@ class Address:
 
 
 class Sender:
-    """Sends what is in the buffer: each second, or a batch as soon as it is full."""
+    """Sends the reports of a buffer: every second, or as soon as a batch is full."""
 
     def __init__(self, address: Address, buffer: Buffer) -> None:
         self._address, self._buffer = address, buffer
         self._tap = str(uuid4())
         self._ending = threading.Event()
-        self._pending: OutgoingReports | None = None  # sent again as it is, so that busmon knows it
+        self._pending: OutgoingReports | None = None  # sent again unchanged: busmon knows its seq
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="busmon-tap", daemon=True)
 
     def start(self) -> None:
-        """Begin, until the process ends."""
+        """Send until the process ends."""
         self._thread.start()
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Send what is left; returns within `FLUSH` seconds, whatever busmon does."""
+        """Send what is left. Return within `FLUSH_TIMEOUT` seconds, whatever busmon does."""
         self._ending.set()
         self._buffer.filled.set()
-        self._thread.join(FLUSH)
+        self._thread.join(FLUSH_TIMEOUT)
 
     def _run(self) -> None:
-        pause = told = 0.0
+        pause = sent = 0.0
         while not self._ending.is_set():
-            self._ending.wait(pause) if pause else self._buffer.filled.wait(EVERY)
-            alive = time.monotonic() - told < ALIVE
-            if self._ending.is_set() or (alive and not self._pending and not len(self._buffer)):
+            self._ending.wait(pause) if pause else self._buffer.filled.wait(SEND_INTERVAL)
+            recently = time.monotonic() - sent < KEEPALIVE_INTERVAL
+            if self._ending.is_set() or (recently and not self._pending and not len(self._buffer)):
                 continue
             if self._send(ANSWER_TIMEOUT):
-                pause, told = 0.0, time.monotonic()
+                pause, sent = 0.0, time.monotonic()
             else:
-                pause = min(max(EVERY, 2 * pause), LONGEST_PAUSE)
-        self._flush(time.monotonic() + FLUSH)
+                pause = min(max(SEND_INTERVAL, 2 * pause), MAX_PAUSE_SECONDS)
+        self._flush(time.monotonic() + FLUSH_TIMEOUT)
 
     def _flush(self, deadline: float) -> None:
         last = False
@@ -177,18 +179,18 @@ class Sender:
                 return
 
     def _send(self, timeout: float) -> bool:
-        """Send one batch; tell whether the next one may follow."""
+        """Send one batch; return whether the next one can follow."""
         batch = self._pending = self._pending or self._buffer.take()
         try:
             status = self._address.post(self._encoded(batch), timeout)
         except (OSError, HTTPException, UnicodeError) as error:
-            return self._note(f"can't be reached: {error}; reports wait")
+            return self._note(f"cannot be reached: {error}; reports wait")
         if status not in PERMANENT_STATUSES and status // 100 != 2:
-            return self._note(f"answers with status {status}; reports wait")
+            return self._note(f"answered with status {status}; reports wait")
         self._pending = None
         if status in PERMANENT_STATUSES:
             self._buffer.add_lost(batch)
-            return self._note(f"answers with status {status}; these reports are lost")
+            return self._note(f"answered with status {status}; these reports are lost")
         return self._note(None)
 
     def _encoded(self, batch: OutgoingReports) -> bytes:
@@ -198,7 +200,7 @@ class Sender:
                 "tap": self._tap,
                 "seq": batch.seq,
                 "bus": self._address.bus,
-                "since": now - batch.since,  # seconds ago: no two clocks agree
+                "since": now - batch.since,  # seconds ago, since two clocks never agree
                 "until": now - batch.until,
                 "lost": batch.lost,
                 "last": batch.last,
@@ -208,10 +210,10 @@ class Sender:
         ).encode()
 
     def _note(self, problem: str | None) -> bool:
-        """Log a change between well and not, once; tell whether it is well."""
+        """Log a new problem, or its end, once; return whether there is none."""
         if problem and problem != self._problem:
             log.error("busmon at %s %s", self._address.host, problem)
         elif self._problem and not problem:
-            log.info("busmon at %s takes reports again", self._address.host)
+            log.info("busmon at %s accepts reports again", self._address.host)
         self._problem = problem
         return problem is None

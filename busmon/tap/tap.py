@@ -1,10 +1,10 @@
-"""A tap in the listener's process: tells busmon what the listener did with each message.
+"""A tap in the listener's process: reports to busmon what the listener did with each message.
 
     fedora-messaging consume --callback=busmon.tap:Tap
 
 wraps the callback that `[consumer_config.busmon]` in the listener's fedora-messaging file
-names, and changes nothing of what it does. This module and busmon.tap_sender are all that is
-imported of busmon, and they need the standard library and what the listener has anyway.
+names, and does not change what it does. Nothing else of busmon is imported. The tap needs
+only the standard library, and what the listener has anyway.
 """
 
 import inspect
@@ -24,20 +24,20 @@ Callback = Callable[[Any], Any]
 
 log = logging.getLogger(__name__)
 
-# The ids of the Celery tasks published while the message in hand is handled. Tasks and
-# asyncio.to_thread take it along; a thread that the callback starts by itself does not.
+# The ids of the Celery tasks that were published for the current message. asyncio's tasks and
+# asyncio.to_thread inherit the variable; a thread that the callback starts itself does not.
 _published: ContextVar[list[str] | None] = ContextVar("busmon_published", default=None)
 
 
 class Tap:
-    """`Tap()` is the listener's callback with the tap around it, made as fedora-messaging does.
+    """`Tap()` is the listener's callback with the tap around it.
 
-    What is wrong with the callback ends the listener as it would without the tap. What is
-    wrong with the tap alone is logged, and the listener works without it.
+    An error of the callback ends the listener, as it would without the tap. An error of the
+    tap itself is logged, and the listener works without the tap.
     """
 
     def __new__(cls) -> Callback:  # type: ignore[misc]  # a function: sync or async, as the callback
-        """Return a function for a callback that is called, a coroutine function for one awaited."""
+        """Return a function, or a coroutine function if the callback is one."""
         table = config.conf["consumer_config"].get("busmon")
         if not isinstance(table, dict) or not isinstance(table.get("callback"), str):
             raise ValueError('[consumer_config.busmon] should have callback = "module:callable"')
@@ -48,13 +48,13 @@ class Tap:
             buffer = Buffer()
             Sender(address, buffer).start()
         except (ValueError, OSError, ImportError, RuntimeError) as error:  # the last: of a thread
-            log.error("nothing is reported to busmon: %s", error)
+            log.error("the tap reports nothing to busmon: %s", error)
             return callback
         return _tapped(callback, buffer)
 
 
 def _tapped(callback: Callback, buffer: Buffer) -> Callback:
-    """Return the callback with a watch around each call."""
+    """Return the callback with the tap around each call."""
 
     def call(message: Any) -> Any:
         with _Watch(message, buffer):
@@ -64,7 +64,7 @@ def _tapped(callback: Callback, buffer: Buffer) -> Callback:
         with _Watch(message, buffer):
             return await callback(message)
 
-    # As fedora-messaging tells them apart.
+    # The same test as fedora-messaging's.
     if inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
         getattr(callback, "__call__", None)  # noqa: B004 - whether it is async, not whether it is
     ):
@@ -73,7 +73,7 @@ def _tapped(callback: Callback, buffer: Buffer) -> Callback:
 
 
 class _Watch:
-    """What becomes of one message: on the way out it is reported, whatever is raised."""
+    """Reports what became of one message when its call ends, also by an exception."""
 
     __slots__ = ("_buffer", "_id", "_tasks", "_topic")
 
@@ -88,7 +88,7 @@ class _Watch:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _published.set(None)
-        if self._tasks:  # what a worker got is passed, even if the callback raised afterwards
+        if self._tasks:  # passed on, even if the callback raised afterwards
             self._buffer.add(TapReport(self._id, self._topic, "passed", self._tasks[0]))
         else:
             self._buffer.add(
@@ -97,11 +97,11 @@ class _Watch:
 
 
 def _listen_to_celery() -> None:
-    """Have Celery tell each task that its broker took; ImportError without Celery."""
+    """Get each task that Celery publishes from now on; ImportError without Celery."""
     try:
         from celery.signals import after_task_publish
     except ImportError as error:
-        raise ImportError("without Celery nobody can tell what is passed on") from error
+        raise ImportError("Celery is not installed, so nothing shows what is passed on") from error
     after_task_publish.connect(_note, weak=False, dispatch_uid=__name__)
 
 
@@ -113,7 +113,7 @@ def _note(headers: Any = None, body: Any = None, **_: object) -> None:
 
 
 def _load(path: str) -> Callback:
-    """Return the callback, an object of it where it is a class; raises as fedora-messaging does."""
+    """Return the callback, an instance if it is a class; raise what fedora-messaging raises."""
     module_name, _, name = path.strip().partition(":")
     if not module_name or not name:
         raise click.ClickException(f'Unable to parse {path}; it should be "module:callable"')
@@ -132,7 +132,7 @@ def _load(path: str) -> Callback:
 
 
 def _address(table: dict[str, Any]) -> Address:
-    """Return where to report; ValueError and OSError where the settings don't say."""
+    """Return where to report; ValueError or OSError if the settings are wrong."""
     unknown = table.keys() - {"callback", "url", "bus", "token", "token_file", "ca"}
     if unknown:
         raise ValueError(f"[consumer_config.busmon]: no such setting: {', '.join(sorted(unknown))}")

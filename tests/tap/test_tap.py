@@ -102,7 +102,7 @@ def test_while_busmon_is_away_the_tap_keeps_its_reports(
     busmon.terminate()
     second = listener.publish("drop", "pass")
     wait_until(lambda: len(listener.called()) == 4, 20, "the messages to be handled")
-    wait_until(lambda: listener.logged("can't be reached"), 20, "the tap to notice")
+    wait_until(lambda: listener.logged("cannot be reached"), 20, "the tap to notice")
     busmon.start()
     wait_until(lambda: len(reports(tmp_path)) == 4, 40, "the reports that waited")
     assert reports(tmp_path) == told(first, ["pass", "drop"]) | told(second, ["drop", "pass"])
@@ -238,7 +238,7 @@ def test_wrong_settings_of_the_tap_are_logged_and_the_listener_works(
     with listener:
         listener.publish("drop")
         wait_until(listener.called, 20, "the message")
-        assert listener.logged("nothing is reported to busmon: ")
+        assert listener.logged("the tap reports nothing to busmon: ")
         assert listener.logged(problem)
         assert TOKEN not in listener.output()
 
