@@ -6,7 +6,7 @@ from tests.support.busmon_process import Busmon
 
 # fedora-messaging imports pytest where it finds it: 6 MiB and 0.2 s that no user has.
 WITHOUT_PYTEST = "import sys; sys.modules['pytest'] = None; "
-RUN = WITHOUT_PYTEST + "from busmon.cli import main; main(prog_name='busmon')"
+RUN = WITHOUT_PYTEST + "from busmon.cli.main import main; main(prog_name='busmon')"
 
 
 def as_installed(busmon: Busmon) -> Busmon:
