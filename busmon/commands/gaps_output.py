@@ -69,7 +69,7 @@ def _lines_of_no_data(one: NoData) -> Iterator[str]:
 
 def _commands(messages: Iterable[MissingMessage]) -> Iterator[str]:
     for message in messages:
-        no_archive = f"{printable(message.id)}: no archive has it to be consumed again"
+        no_archive = f"{printable(message.id)}: in no archive, so it cannot be consumed again"
         yield f"    {message.reconsume or no_archive}"
 
 

@@ -74,7 +74,7 @@ def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
     if record.report == "passed":
         yield "worker", _worker(record)
     for stage, start, recovered_at in found.missing:
-        text = f"missing at the {stage} in the window of {format_time(start)}"
+        text = f"missing at the {stage} in the window that began {format_time(start)}"
         if recovered_at is not None:
             text += f", recovered by {format_time(recovered_at)}"
         yield "audit", text

@@ -155,7 +155,7 @@ def test_without_a_tap_nothing_is_known_of_the_listener(past: Past) -> None:
         ),
         (
             'type = "mqtt"\nurl = "mqtt://localhost"\nclient_id = "b"\ntopics = ["#"]',
-            f"    {IDS[0]}: no archive has it to be consumed again\n",
+            f"    {IDS[0]}: in no archive, so it cannot be consumed again\n",
         ),
     ],
 )
@@ -173,7 +173,7 @@ def test_each_bus_has_its_own_command_to_consume_a_message_again(
     config.write_text(f'[ledger]\npath = "ledger.sqlite"\n[buses.fedora]\nrules = "all"\n{bus}\n')
     table = busmon("gaps", "-c", config, status=1).stdout
     assert line.format(directory=tmp_path) in table
-    assert "    no-uuid: no archive has it to be consumed again\n" in table
+    assert "    no-uuid: in no archive, so it cannot be consumed again\n" in table
 
 
 @pytest.mark.parametrize(

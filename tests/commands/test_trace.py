@@ -51,7 +51,9 @@ def test_trace_says_where_a_message_was_missing(past: Past) -> None:
     past.watch(-100, 100)
     past.receive(IDS[0], after=1)
     past.close(40)
-    assert "\n  audit     missing at the listener in the window of 20" in trace(past, IDS[0])
+    assert "\n  audit     missing at the listener in the window that began 20" in trace(
+        past, IDS[0]
+    )
     past.report(IDS[0])
     past.windows.correct(past.start + 41)
     assert ", recovered by 20" in trace(past, IDS[0])
