@@ -65,3 +65,9 @@ def test_the_first_configuration_in_the_readme_is_accepted(tmp_path: Path) -> No
     path = tmp_path / "busmon.toml"
     path.write_text(text.replace("/etc/fedora-messaging/fedora.toml", example))
     assert list(load(path, {}).buses) == ["fedora"]
+
+
+def test_the_example_of_a_rule_is_the_code() -> None:
+    contributing = (PROJECT / ".github/CONTRIBUTING.md").read_text()
+    [rule] = re.findall(r"^```python\n(.*?)^```", contributing, re.MULTILINE | re.DOTALL)
+    assert rule in (PROJECT / "busmon/rules/packit.py").read_text()
