@@ -1,4 +1,4 @@
-"""What travels through busmon: one message of a bus, and what is said of it."""
+"""One message of a bus, and what is said about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """What becomes of a message at the listener; every message has exactly one."""
+    """What the listener does with a message. Every message has exactly one outcome."""
 
     HANDLED = "handled"  # the listener passes it on to the worker
     IGNORED = "ignored"  # the listener's filter drops it; the reason says which
     UNMAPPED = "unmapped"  # the listener has no rule for its topic
     INVALID = "invalid"  # rejected before the listener sees it
-    ERROR = "error"  # it can kill the listener
+    ERROR = "error"  # the listener can die of it
 
 
 class Stage(StrEnum):
@@ -26,7 +26,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An outcome and why: `reason` is a fixed slug, empty where the outcome says it all."""
+    """An outcome and its reason: a fixed slug, empty if the outcome needs none."""
 
     outcome: Outcome
     reason: str = ""
@@ -36,11 +36,11 @@ class Judgement:
 class Message:
     """One message as it came from a bus. Times are Unix seconds.
 
-    `id` is the identity by which a redelivery is told. Where the protocol has none,
-    the source makes one from a digest of the content and sets `digest_id`: such an id
-    may come again for another message, and only `redelivered` makes it the same.
-    `rejected` is the verdict of a message that never reaches a rule, since its source
-    could not make a body of it. `size` is the body's, in bytes, as it was on the wire.
+    `id` identifies the message across redeliveries. If the protocol has no id, the source
+    makes one from a digest of the content and sets `digest_id`. Another message can have the
+    same digest: it is the same message only if `redelivered` is set.
+    `rejected` is the judgement of a message without a body: its source could not read one, so
+    no rule sees it. `size` is the size of the body in bytes, as it was on the wire.
     """
 
     bus: str
@@ -55,7 +55,7 @@ class Message:
     rejected: Judgement | None = None
 
     def get(self, *keys: str) -> Any:
-        """Return the nested value of the body under `keys`, or None where there is none."""
+        """Return the nested value of the body under `keys`, or None if there is none."""
         value = self.body
         for key in keys:
             if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The way of a message: judge, record. When `record` returns, the batch is on disk."""
+"""The way of a message: judge, then record. When `record` returns, the batch is on disk."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -7,45 +7,47 @@ from busmon.ledger.ledger import Ledger, Recorded
 from busmon.message import Judgement, Message
 from busmon.rules import RAISES, RuleSet
 
-OTHER = "__other__"  # the topic under which unknown ones beyond the limit are counted
-LONGEST_TOPIC = 255  # characters; AMQP allows 255 bytes, MQTT and STOMP far more
+OTHER = "__other__"  # the topic that stands for all unknown topics beyond the limit
+MAX_TOPIC_CHARACTERS = 255  # AMQP allows 255 bytes, MQTT and STOMP far more
 
 
 class Pipeline:
-    """Judges each message by its bus's rule book, and records batches of them.
+    """Judges each message by the rule set of its bus, and records messages in batches.
 
-    `rejections` are what each bus's source can say of a message that has no body.
-    Beyond `unknown_topics` distinct topics of a bus that its rules do not know, further
-    ones are counted under one name, so that a publisher can't flood /metrics with series.
+    `rejections` are the judgements that the source of each bus can give by itself.
+    After `unknown_topics` distinct topics of a bus that its rules do not know, all others
+    are counted as one topic. So a publisher cannot flood /metrics with series.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        books: Mapping[str, RuleSet],
+        rule_sets: Mapping[str, RuleSet],
         rejections: Mapping[str, Iterable[Judgement]],
         unknown_topics: int,
         observe: Callable[[Recorded], None],
     ) -> None:
         self._ledger = ledger
-        self._books = books
+        self._rule_sets = rule_sets
         self._observe = observe
         self._unknown_topics = unknown_topics
         self._known = {
-            bus: {topic for topic, _ in book.known_series()} for bus, book in books.items()
+            bus: {topic for topic, _ in rules.known_series()} for bus, rules in rule_sets.items()
         }
-        self._unknown = {bus: set[str]() for bus in books}
+        self._unknown = {bus: set[str]() for bus in rule_sets}
         for series in ledger.counts():
-            if series.bus in books and series.topic not in {OTHER, *self._known[series.bus]}:
+            if series.bus in rule_sets and series.topic not in {OTHER, *self._known[series.bus]}:
                 self._unknown[series.bus].add(series.topic)
-        for bus, book in books.items():
-            ledger.declare_series(Series(bus, *labels) for labels in _labels(book, rejections[bus]))
+        for bus, rules in rule_sets.items():
+            ledger.declare_series(
+                Series(bus, *labels) for labels in _labels(rules, rejections[bus])
+            )
 
     def judge(self, message: Message) -> Observation:
-        """Return what is to be recorded of a message; its body is needed no longer."""
-        verdict = self._books[message.bus].judge(message)
+        """Return what is recorded of a message. Its body is not needed any more."""
+        judgement = self._rule_sets[message.bus].judge(message)
         return Observation(
-            Series(message.bus, self._folded(message), verdict.outcome, verdict.reason),
+            Series(message.bus, self._topic(message), judgement.outcome, judgement.reason),
             message.id,
             message.received_at,
             message.sent_at,
@@ -55,14 +57,15 @@ class Pipeline:
         )
 
     def record(self, batch: Sequence[Observation]) -> None:
-        """Put a batch on disk; raises LedgerWriteError where it is not."""
+        """Write a batch to disk; raises LedgerWriteError, and then nothing is written."""
         self._observe(self._ledger.record(batch))
 
-    def _folded(self, message: Message) -> str:
+    def _topic(self, message: Message) -> str:
+        """Return the topic under which the message is counted."""
         unknown = self._unknown[message.bus]
         if message.topic in self._known[message.bus] or message.topic in unknown:
             return message.topic
-        topic = message.topic.encode(errors="backslashreplace").decode()[:LONGEST_TOPIC]
+        topic = message.topic.encode(errors="backslashreplace").decode()[:MAX_TOPIC_CHARACTERS]
         if topic not in unknown and len(unknown) >= self._unknown_topics:
             topic = OTHER
         else:
@@ -70,11 +73,11 @@ class Pipeline:
         return topic
 
 
-def _labels(book: RuleSet, rejections: Iterable[Judgement]) -> Iterator[tuple[str, str, str]]:
+def _labels(rules: RuleSet, rejections: Iterable[Judgement]) -> Iterator[tuple[str, str, str]]:
     """Yield topic, outcome and reason of every series that must exist from the start."""
-    always = (*rejections, RAISES)
-    known = dict.fromkeys(book.known_series())
+    always = (*rejections, RAISES)  # these can happen on every topic
+    known = dict.fromkeys(rules.known_series())
     for topic in dict.fromkeys(topic for topic, _ in known):
-        known |= dict.fromkeys((topic, verdict) for verdict in always)
-    for topic, verdict in known:
-        yield topic, verdict.outcome, verdict.reason
+        known |= dict.fromkeys((topic, judgement) for judgement in always)
+    for topic, judgement in known:
+        yield topic, judgement.outcome, judgement.reason

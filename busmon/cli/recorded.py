@@ -57,19 +57,19 @@ def explain(
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
     from busmon.cli.files import STDIN, Inputs
     from busmon.commands.explain import as_json as to_json
-    from busmon.commands.explain import as_text, books, explain_files
+    from busmon.commands.explain import as_text, explain_files, rule_sets
     from busmon.rules import Rules
     from busmon.rules.packit import PackitRules
     from busmon.settings.models import Log
 
     set_up_log(Log(level="error"))
     try:
-        book_for = books(rules, Rules(packit=PackitRules(user=user, project=project)))
+        chosen = rule_sets(rules, Rules(packit=PackitRules(user=user, project=project)))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--rules") from error
     inputs = Inputs(files or (STDIN,))
     with fatal(OSError):
-        explain_files(inputs, sys.stdout, book_for, to_json if as_json else as_text)
+        explain_files(inputs, sys.stdout, chosen, to_json if as_json else as_text)
     sys.exit(0 if inputs.complete else FATAL)
 
 
@@ -108,13 +108,13 @@ def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | No
     other files are still counted, but the exit status is 1 and nothing is pushed.
     """
     from busmon.cli.files import Inputs, complain, progress, size
-    from busmon.commands.replay import Buses, NotPushed, Replay, buses_of
+    from busmon.commands.replay import NotPushed, Replay
     from busmon.config.model import Config
     from busmon.settings.models import Log
 
     set_up_log(Log(level="error"))
     config = load_config(path) if path else Config.model_construct(buses={})
-    counted = Replay(config, buses_of(config) if path else Buses())
+    counted = Replay(config)
     with fatal(OSError, NotPushed):
         with progress(size(files)) as advance:
             inputs = Inputs(files, advance)

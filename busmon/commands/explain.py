@@ -1,23 +1,23 @@
-"""`busmon explain`: what the listener would make of recorded messages, and why."""
+"""`busmon explain`: what the listener would do with recorded messages, and why."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TextIO
 
 from busmon.rules import Rules, RuleSet, rule_set
-from busmon.sources.recorded.format import Format
+from busmon.sources.recorded.format import RULES, Format
 from busmon.sources.recorded.reader import RecordedLine, read
 from busmon.text import printable
 
-BookFor = Callable[[Format], RuleSet]
+RuleSets = Mapping[Format, RuleSet]
 
-# The longest topic that a rule knows, a UUID and the longest outcome: columns line up
-# without looking ahead, so that an endless stream is explained as it comes.
+# The widths of the longest topic that a rule knows, of a UUID and of the longest outcome. So
+# columns line up without reading ahead, and an endless stream is explained as it comes.
 COLUMNS = "{topic:<60}  {id:<36}  {outcome:<8}  {reason}"
 
 
 class Row(NamedTuple):
-    """The answer to one line; `id` is FILE:LINE where the line is no message."""
+    """The answer to one line; `id` is FILE:LINE if the line is not a message."""
 
     topic: str
     id: str
@@ -25,26 +25,24 @@ class Row(NamedTuple):
     reason: str
 
 
-def books(name: str | None, rules: Rules) -> BookFor:
-    """Return how to choose the rule book of a line: the named one, else its bus's own.
+def rule_sets(name: str | None, rules: Rules) -> RuleSets:
+    """Return the rule set for each format: the named one, or the one of the format.
 
-    ValueError where there is no such book.
+    ValueError if there is no such rule set.
     """
     if name is not None:
-        named = rule_set(name, rules)
-        return lambda _format: named
-    centos, packit = rule_set("centos", rules), rule_set("packit", rules)
-    return lambda form: centos if form is Format.CENTOS else packit
+        return dict.fromkeys(Format, rule_set(name, rules))
+    return {form: rule_set(RULES.get(form, "packit"), rules) for form in Format}
 
 
-def explain(lines: Iterable[RecordedLine], book_for: BookFor) -> Iterator[Row]:
+def explain(lines: Iterable[RecordedLine], rule_sets: RuleSets) -> Iterator[Row]:
     """Yield the answer to each line."""
     for line in lines:
         message = line.message
-        verdict = book_for(line.format).judge(message)
+        judgement = rule_sets[line.format].judge(message)
         bad = line.format is Format.BAD
         shown_id = f"{line.place}:{line.number}" if bad else message.id
-        yield Row(message.topic, shown_id, verdict.outcome, verdict.reason)
+        yield Row(message.topic, shown_id, judgement.outcome, judgement.reason)
 
 
 def as_text(row: Row) -> str:
@@ -60,10 +58,10 @@ def as_json(row: Row) -> str:
 def explain_files(
     files: Iterable[tuple[str, Iterable[bytes]]],
     out: TextIO,
-    book_for: BookFor,
+    rule_sets: RuleSets,
     render: Callable[[Row], str] = as_text,
 ) -> None:
     """Write one line to `out` for each message of each named, open, binary file."""
     for place, file in files:
-        for row in explain(read(file, place, bus=place), book_for):
+        for row in explain(read(file, place, bus=place), rule_sets):
             print(render(row), file=out)

@@ -27,7 +27,7 @@ SOURCE = "fedora-messaging"  # the part of the worker's table that is for this b
 
 
 class LintError(Exception):
-    """A list can't be read; the text says which and why."""
+    """A list cannot be read; the text says which and why."""
 
 
 class DriftKind(StrEnum):
@@ -165,7 +165,7 @@ def _topics(source: Path, places: Iterable[str], *keys: str) -> tuple[str, ...]:
     except OSError as error:
         raise LintError(f"{path}: {error.strerror}") from error
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise LintError(f"{path}: can't be read as Python: {error}") from error
+        raise LintError(f"{path}: cannot be read as Python: {error}") from error
     name = "".join([NAME, *(f"[{key!r}]" for key in keys)])
     table = _part(_table(tree), keys)
     if table is None or not table.keys:

@@ -1,4 +1,4 @@
-"""`busmon replay`: recorded messages through the same path as live ones, and the counts."""
+"""`busmon replay`: recorded messages, counted in the same way as those of a bus."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -19,14 +19,14 @@ from busmon.metrics.collector import Metrics
 from busmon.pipeline import Pipeline
 from busmon.rules import rule_set
 from busmon.sources import fedora_message, json_body
-from busmon.sources.recorded.format import Format
+from busmon.sources.recorded.format import RULES, Format
 from busmon.sources.recorded.reader import NOT_RECORD, read
 from busmon.text import printable
 
-BATCH = 500  # messages
+BATCH_MESSAGES = 500
 JOB = "busmon-replay"
 COLUMNS = ("bus", "topic", "outcome", "reason", "messages")
-PUBLISHED = {  # the rest of /metrics is about connections and the time of receipt
+PUBLISHED = {  # all other metrics are about connections and the time of receipt
     "busmon_messages",
     "busmon_duplicates",
     "busmon_topics_folded",
@@ -35,68 +35,70 @@ PUBLISHED = {  # the rest of /metrics is about connections and the time of recei
 }
 
 
+REJECTIONS = {
+    Format.FEDORA: (*fedora_message.REJECTIONS, NOT_RECORD),
+    Format.CENTOS: (*json_body.REJECTIONS, NOT_RECORD),
+}
+
+
 class NotPushed(Exception):
     """The Pushgateway did not take the counts; the text says why."""
 
 
-class Buses(NamedTuple):
-    """Bus and rule book by which the lines of each format are counted."""
+class ReplayedBus(NamedTuple):
+    """The bus for the messages of a format, and the name of its rule set."""
 
-    fedora: tuple[str, str] = ("fedora", "packit")
-    centos: tuple[str, str] = ("centos", "centos")
+    name: str
+    rules: str
 
 
-def buses_of(config: Config) -> Buses:
-    """Return the first configured bus for each format."""
-    found = {bus.recorded: (name, bus.rules) for name, bus in reversed(config.buses.items())}
-    default = Buses()
-    return Buses(found.get(Format.FEDORA, default.fedora), found.get(Format.CENTOS, default.centos))
+def buses_of(config: Config) -> dict[Format, ReplayedBus]:
+    """Return the bus for each format: the first configured one, or else one of its name."""
+    buses = {form: ReplayedBus(form, rules) for form, rules in RULES.items()}
+    for name, bus in reversed(config.buses.items()):
+        if bus.recorded:
+            buses[bus.recorded] = ReplayedBus(name, bus.rules)
+    return buses
 
 
 class Replay:
-    """Counts recorded messages in a ledger of its own, which is in memory.
+    """Counts recorded messages in a ledger of its own, which is in memory."""
 
-    Raises ValueError where a rule book can't be had.
-    """
-
-    def __init__(self, config: Config, buses: Buses) -> None:
-        self._buses = buses
+    def __init__(self, config: Config) -> None:
+        self._buses = buses_of(config)
         self._ledger = Ledger(":memory:")
         metrics = Metrics(self._ledger, {}, __version__)
         self._registry = CollectorRegistry()
         self._registry.register(_Published(metrics))
-        self._monitor = Pipeline(
+        self._pipeline = Pipeline(
             self._ledger,
-            {bus: rule_set(rules, config.rules) for bus, rules in buses},
-            {
-                buses.fedora[0]: (*fedora_message.REJECTIONS, NOT_RECORD),
-                buses.centos[0]: (*json_body.REJECTIONS, NOT_RECORD),
-            },
+            {bus.name: rule_set(bus.rules, config.rules) for bus in self._buses.values()},
+            {bus.name: REJECTIONS[form] for form, bus in self._buses.items()},
             config.limits.unknown_topics,
             metrics.observe,
         )
 
     def count(self, place: str, file: Iterable[bytes], complain: Callable[[str], None]) -> None:
-        """Count every line of one file; `complain` is told of those that are no message."""
-        judged = map(self._monitor.judge, self._messages(place, file, complain))
-        while batch := list(islice(judged, BATCH)):
-            self._monitor.record(batch)
+        """Count every line of one file; `complain` gets a text for each bad line."""
+        judged = map(self._pipeline.judge, self._messages(place, file, complain))
+        while batch := list(islice(judged, BATCH_MESSAGES)):
+            self._pipeline.record(batch)
 
     def _messages(
         self, place: str, file: Iterable[bytes], complain: Callable[[str], None]
     ) -> Iterator[Message]:
-        bus = self._buses.fedora  # of a bad line: that of the good one before it
+        form = Format.FEDORA  # a bad line counts for the bus of the good line before it
         for line in read(file, place, bus=""):
             if line.format is not Format.BAD:
-                bus = getattr(self._buses, line.format)
+                form = line.format
             elif line.message.rejected:
                 complain(f"{place}:{line.number}: {line.message.rejected.reason}")
-            yield replace(line.message, bus=bus[0])
+            yield replace(line.message, bus=self._buses[form].name)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return bus, topic, outcome, reason and messages of every counter that is not zero."""
-        tallies = self._ledger.counts().items()
-        rows = [(*series, str(tally.messages)) for series, tally in tallies if tally.messages]
+        counts = self._ledger.counts().items()
+        rows = [(*series, str(count.messages)) for series, count in counts if count.messages]
         duplicates = self._ledger.duplicates().items()
         rows += [(bus, "", "duplicate", "", str(n)) for bus, n in duplicates if n]
         return sorted(rows)
@@ -116,22 +118,22 @@ class Replay:
         return json.dumps([row | {"messages": int(row["messages"])} for row in rows], indent=2)
 
     def as_prometheus(self) -> str:
-        """Return the counts as Prometheus reads them."""
+        """Return the counts in the text format of Prometheus."""
         return generate_latest(self._registry).decode()
 
     def push(self, url: str) -> None:
-        """Replace what the Pushgateway has of an earlier replay; raises NotPushed."""
+        """Replace the counts of an earlier replay at the Pushgateway; raises NotPushed."""
         try:
             push_to_gateway(url, JOB, self._registry)
         except HTTPError as error:
             with error:
-                raise NotPushed(f"can't push to {url}: {error}") from error
+                raise NotPushed(f"cannot push to {url}: {error}") from error
         except (OSError, HTTPException, ValueError) as error:
-            raise NotPushed(f"can't push to {url}: {getattr(error, 'reason', error)}") from error
+            raise NotPushed(f"cannot push to {url}: {getattr(error, 'reason', error)}") from error
 
 
 class _Published:
-    """The part of the metrics that a replay can tell."""
+    """The metrics that make sense for a replay."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

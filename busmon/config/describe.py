@@ -1,4 +1,4 @@
-"""What a configuration would watch and serve, in a few lines without secrets."""
+"""A summary of a configuration: what busmon would watch and serve, without secrets."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from busmon.settings.units import format_bytes, format_seconds
 
 
 def describe(config: Config) -> str:
-    """Return what `busmon check-config` prints; reads fedora-messaging's files again."""
+    """Return what `busmon check-config` prints."""
     lines = []
     for name, bus in config.buses.items():
         lines += [f"{name}: {bus.type}, rules {bus.rules}", *_aligned(bus.describe())]

@@ -1,7 +1,7 @@
-"""Values of the environment in place of those of the configuration file.
+"""Values from the environment, which replace those of the configuration file.
 
-`BUSMON__BUSES__CENTOS__PASSWORD` is `password` in `[buses.centos]`: two underscores part the
-keys, and case is of no matter. Values stay strings here; the settings' types convert them.
+`BUSMON__BUSES__CENTOS__PASSWORD` is `password` in `[buses.centos]`: two underscores separate
+the keys, which are case-insensitive. Values are strings here; the settings convert them.
 """
 
 from collections.abc import Mapping
@@ -14,24 +14,27 @@ Tables = dict[str, Any]
 
 
 def override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
-    """Put the environment's values into `tables`; return whence they are, and what fits nowhere."""
+    """Put the values of the environment into `tables`.
+
+    Return the variable of each value, and a problem for each variable that names no setting.
+    """
     variables: dict[Place, str] = {}
-    misfits = []
+    unknown = []
     for variable in sorted(name for name in environ if name.upper().startswith(PREFIX)):
         place = _named_place(variable, tables)
         table, problem = _table(tables, place, variable, variables)
         if not problem and isinstance(table.get(place[-1]), dict):
             problem = "is a table, not a setting"
         if problem:
-            misfits.append(f"{variable}: {problem}")
+            unknown.append(f"{variable}: {problem}")
             continue
         table[place[-1]] = environ[variable]
         variables[place] = variable
-    return variables, misfits
+    return variables, unknown
 
 
 def _named_place(variable: str, tables: Tables) -> tuple[str, ...]:
-    """Return the place that a variable names; it can't have the dash that a bus's name has."""
+    """Return the place that a variable names. "_" also stands for the "-" in the name of a bus."""
     place = variable[len(PREFIX) :].lower().split("__")
     buses = subtables(tables, "buses")
     if place[0] == "buses" and len(place) > 1 and place[1] not in buses:
@@ -42,7 +45,7 @@ def _named_place(variable: str, tables: Tables) -> tuple[str, ...]:
 def _table(
     tables: Tables, place: tuple[str, ...], variable: str, variables: dict[Place, str]
 ) -> tuple[Tables, str | None]:
-    """Return the table that `place` is in, made where it isn't there, or why there is none."""
+    """Return the table that has `place`, a new one if needed, or why there is none."""
     if place[0] == "buses" and len(place) > 1 and place[1] not in subtables(tables, "buses"):
         return {}, "the configuration file has no such bus"
     table = tables
@@ -57,6 +60,6 @@ def _table(
 
 
 def subtables(tables: Tables, key: str) -> Tables:
-    """Return the table under `key`, an empty one where there is none."""
+    """Return the table under `key`, or an empty one if there is none."""
     table = tables.get(key)
     return table if isinstance(table, dict) else {}

@@ -21,7 +21,7 @@ DEFAULT_PATH = "/etc/busmon/busmon.toml"
 
 Problem = tuple[Place, str]
 
-TEXTS = {  # where pydantic's own words are not for those who write a TOML file
+TEXTS = {  # for the kinds of errors whose own text is not for people who write a TOML file
     "bool_parsing": "should be true or false",
     "dict_type": "should be a table",
     "extra_forbidden": "no such setting",
@@ -47,7 +47,7 @@ TEXTS = {  # where pydantic's own words are not for those who write a TOML file
 
 
 class ConfigError(Exception):
-    """The configuration can't be used; `problems` holds all that is wrong, each with its place."""
+    """The configuration cannot be used. `problems` has everything wrong, each with its place."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -55,19 +55,19 @@ class ConfigError(Exception):
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Read the file, else that of $BUSMON_CONFIG, else the default's; raises ConfigError."""
+    """Read the file at `path`, in $BUSMON_CONFIG or at the default path; raises ConfigError."""
     path = path or Path(environ.get("BUSMON_CONFIG") or DEFAULT_PATH)
     try:
         tables = read_toml(path)
     except TomlError as error:
         raise ConfigError([str(error)]) from error
-    variables, misfits = override(tables, environ)
+    variables, unknown = override(tables, environ)
     config, problems = _validate(tables, path.parent)
-    if config and not problems and not misfits:
+    if config and not problems and not unknown:
         return config
     problems = sorted(problems, key=lambda problem: _position(tables, problem[0]))
-    told = [f"{_written(place, variables)}: {text}" for place, text in problems]
-    raise ConfigError(list(dict.fromkeys(told + misfits)))
+    texts = [f"{_shown(place, variables)}: {text}" for place, text in problems]
+    raise ConfigError(list(dict.fromkeys(texts + unknown)))
 
 
 def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Problem]]:
@@ -97,9 +97,9 @@ def _problem(detail: ErrorDetails) -> Problem:
 def _sound_buses(
     tables: Tables, wrong: set[Place], context: dict[str, Any]
 ) -> Iterator[tuple[str, Bus]]:
-    """Yield the buses as they are without what is wrong, where that leaves a bus.
+    """Yield each bus without its wrong settings, if the others make a bus.
 
-    So what lies between settings is told at once with what is wrong in another one.
+    So problems between settings are reported together with those of single settings.
     """
     adapter: TypeAdapter[Bus] = TypeAdapter(AnyBus)
     for name, table in tables.items():
@@ -122,7 +122,7 @@ def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
 
 
 def _bus_problems(buses: Mapping[str, Bus]) -> Iterator[Problem]:
-    """Yield what the sources themselves find, and what two buses must not share."""
+    """Yield the problems that the sources find, and what two buses must not share."""
     taken: dict[object, str] = {}
     for name, bus in buses.items():
         yield from (((name, key), text) for key, text in bus.problems())
@@ -133,7 +133,7 @@ def _bus_problems(buses: Mapping[str, Bus]) -> Iterator[Problem]:
 
 
 def _position(tables: object, place: Place) -> list[int]:
-    """Return where in the file a place is, as numbers to sort by."""
+    """Return where a place is in the file, as numbers to sort by."""
     position = []
     for key in place:
         keys = list(tables) if isinstance(tables, dict) else []
@@ -142,8 +142,8 @@ def _position(tables: object, place: Place) -> list[int]:
     return position
 
 
-def _written(place: Place, variables: Mapping[Place, str]) -> str:
-    """Return the place as a reader finds it: in the environment, else in the file."""
+def _shown(place: Place, variables: Mapping[Place, str]) -> str:
+    """Return the place as people find it: a variable of the environment, else keys of the file."""
     for depth in range(len(place), 0, -1):
         if place[:depth] in variables:
             return variables[place[:depth]]

@@ -1,4 +1,4 @@
-"""What a rule book is made of: rules, what they can say, and how a message is judged."""
+"""What a rule set is made of: rules, their judgements, and how a message is judged."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Protocol
 
 from busmon.message import Judgement, Message, Outcome
 
-Rule = Callable[[Message], str | None]  # None: handled; else a fixed slug, why not
+Rule = Callable[[Message], str | None]  # None: handled; else a fixed slug that says why not
 
 HANDLED = Judgement(Outcome.HANDLED)
 UNMAPPED = Judgement(Outcome.UNMAPPED)
@@ -14,33 +14,33 @@ RAISES = Judgement(Outcome.ERROR, "rule-raises")
 
 
 def ignored(reason: str) -> Judgement:
-    """Return the verdict of a message that the listener's filter drops."""
+    """Return the judgement of a message that the listener's filter drops."""
     return Judgement(Outcome.IGNORED, reason)
 
 
 def always(_message: Message) -> None:
-    """Rule of a topic whose every message is handled."""
+    """Handle every message of a topic."""
 
 
 class RuleSet(Protocol):
     """Judges messages of one bus as its listener would."""
 
     def judge(self, message: Message) -> Judgement:
-        """Return the verdict; never raises."""
+        """Return the judgement; never raises."""
 
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
-        """Yield each topic with each verdict that its rule can give; any may also raise."""
+        """Yield each known topic with each judgement of its rule, except that it may raise."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicRules:
-    """A rule book of rules that are found by topic; None where the topic has no rule."""
+    """A rule set that finds the rule by topic; `find` returns None if the topic has no rule."""
 
     find: Callable[[str], Rule | None]
-    verdicts: tuple[tuple[str, Judgement], ...] = ()
+    judgements: tuple[tuple[str, Judgement], ...] = ()
 
     def judge(self, message: Message) -> Judgement:
-        """Return the verdict; what a rule raises would be the listener's death."""
+        """Return the judgement. If the rule raises, the listener would die."""
         if message.rejected is not None:
             return message.rejected
         rule = self.find(message.topic)
@@ -48,10 +48,10 @@ class TopicRules:
             return UNMAPPED
         try:
             reason = rule(message)
-        except Exception:  # noqa: BLE001 - the very point: whatever it raises is a verdict
+        except Exception:  # noqa: BLE001 - whatever it raises is a judgement
             return RAISES
         return HANDLED if reason is None else ignored(reason)
 
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
-        """Yield each topic with each verdict that its rule can give; any may also raise."""
-        return iter(self.verdicts)
+        """Yield each known topic with each judgement of its rule, except that it may raise."""
+        return iter(self.judgements)

@@ -1,4 +1,4 @@
-"""CentOS's Pagure: what Packit's consumer of git.centos.org took on."""
+"""CentOS's Pagure: what Packit's former consumer of git.centos.org passed on."""
 
 from busmon.rules.base import HANDLED, Rule, TopicRules, always
 
@@ -14,8 +14,8 @@ EVENTS = (
 
 
 def rule_set() -> TopicRules:
-    """Return the book: the consumer looked at the topic alone, never at the body."""
-    return TopicRules(find=_find, verdicts=tuple((HOST + event, HANDLED) for event in EVENTS))
+    """Return the rule set: the consumer looked only at the topic, never at the body."""
+    return TopicRules(find=_find, judgements=tuple((HOST + event, HANDLED) for event in EVENTS))
 
 
 def _find(topic: str) -> Rule | None:

@@ -1,9 +1,8 @@
-"""A listener's own code as the rule book: `packit_service_fedmsg.callbacks:get_callback`.
+"""A listener's own code as a rule set: `packit_service_fedmsg.callbacks:get_callback`.
 
-The callable takes a topic and returns a callback; the callback takes topic, body and
-the Packit user, and returns an object whose `pass_to_service` says whether the message
-goes on to the worker. What that code reads from its environment, logs and prints is
-its own matter.
+The callable takes a topic and returns a callback. The callback takes topic, body and the
+Packit user. It returns an object whose `pass_to_service` says whether the message goes on to
+the worker. That code may also read the environment, log and print: busmon does not change it.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,20 +16,20 @@ from busmon.rules.base import HANDLED, RAISES, UNMAPPED, ignored
 
 Callback = Callable[[str, Any, str], Any]
 
-# No bus has this topic, so what it gives is what every unknown topic gives: the real
-# get_callback() answers with a callback of its own that drops the message.
+# No bus has this topic, so its callback is the one for unknown topics: the real
+# get_callback() has such a callback, which drops the message.
 NO_TOPIC = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedRules:
-    """Judges with a listener's callbacks; cannot name their topics beforehand."""
+    """Judges with the callbacks of a listener. Their topics are not known beforehand."""
 
     get_callback: Callable[[str], Callback | None]
     user: str
 
     def judge(self, message: Message) -> Judgement:
-        """Return the verdict: `not-passed` is the one reason that can be told apart."""
+        """Return the judgement. A message that is dropped has the one reason `not-passed`."""
         if message.rejected is not None:
             return message.rejected
         try:
@@ -40,7 +39,7 @@ class ImportedRules:
             if callback(message.topic, message.body, self.user).pass_to_service:
                 return HANDLED
             return UNMAPPED if callback is self._find(NO_TOPIC) else ignored("not-passed")
-        except (Exception, SystemExit):  # noqa: BLE001 - the very point: whatever it raises
+        except (Exception, SystemExit):  # noqa: BLE001 - whatever it raises is a judgement
             return RAISES
 
     def _find(self, topic: str) -> Callback | None:
@@ -50,17 +49,17 @@ class ImportedRules:
             return None
 
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
-        """Yield nothing: the topics are the foreign code's secret until they come."""
+        """Yield nothing: the topics are not known before a message has one."""
         return iter(())
 
 
 def rule_set(name: str, user: str) -> ImportedRules:
-    """Import `module:callable`; ValueError where that fails, whatever it fails of."""
+    """Import `module:callable`; ValueError says why that fails."""
     module, _, path = name.partition(":")
     try:
         found = attrgetter(path)(import_module(module))
     except Exception as error:
-        raise ValueError(f"can't import {name}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"cannot import {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ValueError(f"{name} is not callable")
     return ImportedRules(found, user)

@@ -1,8 +1,8 @@
 """Packit's listener on the Fedora bus: the filters of packit-service-fedmsg.
 
-One table of its 25 topics, one function per family. Each rule looks at what the real
-filter looks at, in the same order, and raises where that would raise: the listener
-formats its log line before it passes a message on, so a key missing there is deadly too.
+One table has its 25 topics, with a function for each kind. Each rule reads the same values
+as the real filter, in the same order, and raises if that raises. The listener formats a log
+line before it passes a message on: a key that is missing there kills it, too.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def koji_task(listener: PackitRules, message: Message) -> str | None:
 
 
 def pagure_push(listener: PackitRules, message: Message) -> str | None:
-    """Dist-git on Pagure: pushes that touch a spec file, where the project asks for that."""
+    """Dist-git on Pagure: pushes that change a spec file; all pushes for some projects."""
     if not _wants_specfile(listener):
         return None
     files = message.get("changed_files") or {}
@@ -69,7 +69,7 @@ def pagure_push(listener: PackitRules, message: Message) -> str | None:
 
 
 def pagure_comment(_listener: PackitRules, message: Message) -> None:
-    """Dist-git on Pagure: every comment; raises where the last one is not all there."""
+    """Dist-git on Pagure: every comment; raises if the last one is incomplete."""
     last = message.get("pullrequest", "comments")[-1]
     _logged = last["comment"], last["user"]["name"]
 
@@ -89,7 +89,7 @@ def pagure_closed(_listener: PackitRules, message: Message) -> str | None:
 
 
 def anitya(_listener: PackitRules, message: Message) -> str | None:
-    """Release monitoring: the first CentOS package decides, even where it has no name."""
+    """Release monitoring: the first CentOS package decides, even if it has no name."""
     names = (
         package.get("package_name")
         for package in message.get("message", "packages")
@@ -102,7 +102,7 @@ def anitya(_listener: PackitRules, message: Message) -> str | None:
 
 
 def forgejo_push(listener: PackitRules, message: Message) -> str | None:
-    """Forgejo: pushes to dist-git that touch a spec file, where the project asks for that."""
+    """Forgejo: pushes to dist-git that change a spec file; all pushes for some projects."""
     if reason := forgejo_repository(listener, message):
         return reason
     if not _wants_specfile(listener):
@@ -113,7 +113,7 @@ def forgejo_push(listener: PackitRules, message: Message) -> str | None:
 
 
 def forgejo_repository(_listener: PackitRules, message: Message) -> str | None:
-    """Forgejo: only what happens on dist-git."""
+    """Forgejo: only repositories of dist-git."""
     return _on_dist_git(message.get("body", "repository", "html_url"))
 
 
@@ -131,7 +131,7 @@ def forgejo_run(_listener: PackitRules, message: Message) -> str | None:
 
 
 def always(_listener: PackitRules, _message: Message) -> None:
-    """Whatever comes, the listener passes it on."""
+    """Every message: the listener passes it on."""
 
 
 def _wants_specfile(listener: PackitRules) -> bool:
@@ -152,7 +152,7 @@ def _on_dist_git(url: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A topic's rule and every reason that it can give."""
+    """The rule of a topic, and every reason that it can return."""
 
     rule: Callable[[PackitRules, Message], str | None]
     reasons: tuple[str, ...] = ()
@@ -196,11 +196,11 @@ TABLE = {
 
 
 def rule_set(listener: PackitRules) -> TopicRules:
-    """Return the book of a listener with these settings."""
+    """Return the rule set of a listener with these settings."""
     rules = {topic: partial(entry.rule, listener) for topic, entry in TABLE.items()}
     known = (
-        (topic, verdict)
+        (topic, judgement)
         for topic, entry in TABLE.items()
-        for verdict in (HANDLED, *map(ignored, entry.reasons))
+        for judgement in (HANDLED, *map(ignored, entry.reasons))
     )
-    return TopicRules(find=rules.get, verdicts=tuple(known))
+    return TopicRules(find=rules.get, judgements=tuple(known))

@@ -38,18 +38,18 @@ def _ledger_path(path: str, info: ValidationInfo) -> str:
 
 
 class LedgerSettings(Section):
-    """`[ledger]`: where it is kept, how long and how large."""
+    """`[ledger]`: where the ledger is, how long it keeps messages, and how large it gets."""
 
     path: Annotated[str, Field(min_length=1), AfterValidator(_ledger_path)] = (
         "/var/lib/busmon/ledger.sqlite"
     )
-    # Less could forget messages that a broker has yet to send again.
+    # With less, busmon could forget messages that a broker still sends again.
     retention: Annotated[Seconds, at_least(1, "h")] = 7 * UNITS["d"]
     size_limit: Annotated[Bytes, at_least(16, "MiB")] = SIZES["GiB"]
 
 
 class Limits(Section):
-    """`[limits]`: what bounds the number of series."""
+    """`[limits]`: the largest number of series."""
 
     unknown_topics: Annotated[int, Field(ge=0)] = 200
 

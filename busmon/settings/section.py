@@ -1,4 +1,4 @@
-"""What every section of the configuration has: problems told at once, files, secrets from files."""
+"""What every section of the configuration has: all problems at once, secrets from files."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 def from_directory(path: Path, info: ValidationInfo) -> Path:
-    """Take a relative path from the directory of the configuration file."""
+    """Return the path; a relative one starts at the directory of the configuration file."""
     return Path((info.context or {}).get("directory", ""), path)
 
 
@@ -33,16 +33,16 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
 
 
 def _secret(path: object, info: ValidationInfo) -> str:
-    """Return what the file at `path` holds, but for one newline at its end.
+    """Return the content of the file at `path`, without one newline at its end.
 
-    Errors don't name the path: it may be the secret itself, put there by mistake.
+    Errors do not name the path: somebody may have put the secret itself there.
     """
     if not isinstance(path, str | Path):
         raise ValueError("should be a path")  # pydantic collects ValueError only
     try:
         text = from_directory(Path(path), info).read_text("utf-8").removesuffix("\n")
     except OSError as error:
-        raise ValueError(f"can't be read: {error.strerror}") from None
+        raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError("names a file that is not UTF-8 text") from None
     if not text:
@@ -52,7 +52,7 @@ def _secret(path: object, info: ValidationInfo) -> str:
 
 File = Annotated[Path, AfterValidator(_readable)]  # exists and may be read
 
-# From the environment a list comes as one string, its items separated by commas.
+# In the environment a list is one string, its items separated by commas.
 split = BeforeValidator(
     lambda value: (
         [item.strip() for item in value.split(",") if item.strip()]
@@ -76,7 +76,7 @@ def checked(check: Callable[[str], object]) -> AfterValidator:
 
 
 def _details(problems: ValidationError) -> Iterator[InitErrorDetails]:
-    """Yield what pydantic found in a form in which it can be raised again, without its input."""
+    """Yield what pydantic found, without the input, in the form in which it is raised again."""
     for error in problems.errors(include_url=False, include_context=False, include_input=False):
         yield _detail(error["loc"], error["msg"], error["type"])
 
@@ -86,7 +86,7 @@ def _detail(place: tuple[int | str, ...], text: str, kind: str = "value_error") 
 
 
 class Section(BaseModel):
-    """A table of the configuration file. Each secret `x` can be given as a file `x_file`."""
+    """A table of the configuration file. A file `x_file` can hold each secret `x`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -102,7 +102,7 @@ class Section(BaseModel):
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - for subclasses
-        """Yield setting and problem where the settings given do not go together.
+        """Yield setting and problem if the given settings do not fit together.
 
         A problem of the whole section has "" for a setting.
         """
@@ -113,8 +113,8 @@ class Section(BaseModel):
     def _validate(
         cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
     ) -> Self:
-        # Around the fields' own validation and not after it, where one wrong field would
-        # keep what is wrong between the others from being told.
+        # This wraps the validation of the fields. A validator after it would not run if one
+        # field is wrong, and so would not report what is wrong between the others.
         if not isinstance(data, Mapping):
             return handler(data)
         given = {key: value for key, value in data.items() if value is not None}
@@ -146,12 +146,12 @@ class Section(BaseModel):
             try:
                 given[name] = _secret(path, info)
             except ValueError as error:
-                given[name] = "unknown"  # given all the same: not to be told as missing too
+                given[name] = "unknown"  # so that it is not reported as missing, too
                 yield _detail((key,), str(error))
 
 
 def together(given: Mapping[str, Any], one: str, other: str) -> Iterator[tuple[str, str]]:
-    """Yield a conflict where only one of two settings is given."""
+    """Yield a conflict if only one of two settings is given."""
     if (one in given) != (other in given):
         present, absent = (one, other) if one in given else (other, one)
         yield present, f"needs {absent} too"

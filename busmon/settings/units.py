@@ -23,7 +23,7 @@ def _quantity(units: dict[str, int]) -> BeforeValidator:
 
 
 def at_least(number: int, unit: str) -> AfterValidator:
-    """Refuse a smaller duration or size, in the words in which it is written."""
+    """Refuse a smaller duration or size; the error has the unit of the minimum."""
 
     def check(value: int) -> int:
         if value < number * (UNITS | SIZES)[unit]:

@@ -1,1 +1,1 @@
-"""Sources: one package a protocol. Each receives, judges, records and acknowledges."""
+"""Sources: one package a protocol. Each receives messages, and acknowledges them once recorded."""

@@ -1,10 +1,10 @@
-"""Sources: one client library each, one file each.
+"""What all sources have in common: their contract, the state of a connection, reconnecting.
 
-A source lets each message be judged as it comes, and keeps what is to be recorded of it,
-not its body. What it has so far is a batch, which it acknowledges only after `record` has
-returned, that is when all of it is on disk. So a crash at any instant loses nothing and,
-since the ledger knows the ids, counts nothing twice. Where `record` raises, nothing is
-acknowledged: the source drops its connection and takes the batch again from the broker.
+A source has each message judged when it arrives. It keeps what is recorded of the message, and
+drops the body. These observations are a batch. The source acknowledges a batch only after
+`record` has returned: then all of it is on disk. So a crash at any moment loses nothing. It
+counts nothing twice either, because the ledger knows the ids. If `record` raises, nothing is
+acknowledged: the source drops its connection and receives the batch again from the broker.
 """
 
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Cause(StrEnum):
-    """Why a source is not receiving: a fixed set, the `reason` label of its metrics."""
+    """Why a source does not receive: a fixed set, the label `reason` of its metrics."""
 
     NETWORK = "network"  # refused, reset, unknown host, closed by the broker
     SILENT = "silent"  # no byte within the heartbeat or the time-out
@@ -33,11 +33,11 @@ class Cause(StrEnum):
     DENIED = "denied"  # logged in, but may not declare, bind or subscribe
     CANCELLED = "cancelled"  # the broker ended the subscription: queue deleted, consumer cancelled
     LEDGER = "ledger"  # the batch could not be recorded, so it was not acknowledged
-    ERROR = "error"  # anything else: a bug, the log has the traceback
+    ERROR = "error"  # anything else: a bug, and the log has the traceback
 
 
 class Disconnected(Exception):
-    """The source lost its connection or never had it; `detail` says what to check."""
+    """The source lost its connection, or could not connect; `detail` says what to check."""
 
     def __init__(self, cause: Cause, detail: str) -> None:
         super().__init__(detail)
@@ -50,9 +50,9 @@ class ConnectionState:
 
     def __init__(self) -> None:
         self.connects = 0
-        # Every cause from the start: another thread may read them while one is counted.
+        # With every cause from the start, since another thread may read while one is counted.
         self.disconnects = Counter(dict.fromkeys(Cause, 0))
-        self.failures = Counter(dict.fromkeys(Cause, 0))  # connections that never came to be
+        self.failures = Counter(dict.fromkeys(Cause, 0))  # attempts to connect
         self._problem: str | None = "not connected yet"
 
     @property
@@ -61,7 +61,7 @@ class ConnectionState:
         return self._problem is None
 
     def problem(self) -> str | None:
-        """Return why the source is not receiving, or None where it is."""
+        """Return why the source does not receive, or None if it does."""
         return self._problem
 
     def up(self) -> None:
@@ -75,35 +75,35 @@ class ConnectionState:
         self._problem = f"{cause}: {detail}"
 
     def stopped(self) -> None:
-        """Note that the source has come to its end by request, or has no more to read."""
+        """Note that the source ended because it was asked to."""
         self._problem = "stopped"
 
 
 class MessageHandler(Protocol):
-    """Judges the messages of a source and records them; it is the monitor."""
+    """Judges the messages of a source and records them: the pipeline."""
 
     def judge(self, message: Message) -> Observation:
-        """Return what is to be recorded of a message."""
+        """Return what is recorded of a message."""
 
     def record(self, batch: Sequence[Observation]) -> None:
-        """Put a batch on disk; raises LedgerWriteError where it is not."""
+        """Write a batch to disk; raises LedgerWriteError, and then nothing is written."""
 
 
 class Source(Protocol):
-    """One bus: receives its messages until stopped, whatever its broker does."""
+    """Receives the messages of one bus until stopped, whatever its broker does."""
 
     name: str
     connection: ConnectionState
 
     @property
     def rejections(self) -> Iterable[Judgement]:
-        """What it can itself say of a message that no rule is to judge."""
+        """The judgements that the source itself gives to messages that no rule can judge."""
 
     def run(self, handler: MessageHandler) -> None:
-        """Receive until stopped; blocks, and raises nothing that a broker can cause."""
+        """Receive until stopped. Nothing that a broker does makes it raise."""
 
     def stop(self) -> None:
-        """Ask `run` to acknowledge the batch in hand and return; any thread may call it."""
+        """Ask `run` to acknowledge its current batch and return; any thread may call it."""
 
 
 def keep_connected(
@@ -111,9 +111,9 @@ def keep_connected(
 ) -> None:
     """Run `session` again and again until `stopping`, with backoff and jitter between.
 
-    `session` connects, calls `connection.up()`, receives, and returns only when stopping; it
-    raises Disconnected, or LedgerWriteError out of `record`, when it can't go on. A session
-    that was up, and held for longer than it would now wait, starts the backoff anew.
+    `session` connects, calls `connection.up()` and receives. It returns only when stopping. It
+    raises Disconnected if it loses the connection, and lets LedgerWriteError from `record` pass.
+    The delays start anew after a session that was up for longer than the next delay.
     """
     backoff = Backoff()
     while not stopping.is_set():
@@ -124,7 +124,7 @@ def keep_connected(
             connection.down(error.cause, error.detail)
         except LedgerWriteError as error:
             connection.down(Cause.LEDGER, str(error))
-        except Exception as error:  # one bus's bug must not end the others
+        except Exception as error:  # a bug in one bus must not end the others
             connection.down(Cause.ERROR, repr(error))
             log.exception("%s: unexpected error", name)
         if stopping.is_set():

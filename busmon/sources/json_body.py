@@ -1,4 +1,4 @@
-"""JSON, and the body of a message on the buses that carry plain JSON: MQTT and STOMP."""
+"""JSON, and the body of a message on buses with plain JSON: MQTT and STOMP."""
 
 import json
 from typing import Any
@@ -13,17 +13,18 @@ NOT_OBJECT = Judgement(Outcome.INVALID, "not-object")
 TOO_LARGE = Judgement(Outcome.ERROR, "too-large")
 REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT, TOO_LARGE)
 
-# Bytes of a body. JSON takes up to thirty times its size once it is read, so that a larger
-# one could end busmon in its small pod, and come again, and so for ever.
+# Parsed JSON takes up to thirty times its size in memory. A larger body could kill busmon in
+# its small pod. The broker would send it again, and it would kill busmon again.
 MAX_BODY_BYTES = 2 * 1024**2
 
 _quick: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def load_json(text: str) -> Any:
-    """Return what json.loads() does, in half the time, and raise what it raises.
+    """Return what json.loads() returns, in half the time, and raise what it raises.
 
-    msgspec makes the same of what both take, and json decides on the rest, NaN for one.
+    msgspec returns the same for every text that both accept. json decides on the others, for
+    example on NaN.
     """
     try:
         return _quick.decode(text)
@@ -41,7 +42,7 @@ def parse(payload: bytes) -> tuple[Any, Judgement | None]:
         return None, NOT_UTF8
     try:
         body = load_json(text)
-    except (ValueError, RecursionError):  # ValueError also of an integer of too many digits
+    except (ValueError, RecursionError):  # also ValueError for an integer with too many digits
         return None, NOT_JSON
     if not isinstance(body, dict):
         return None, NOT_OBJECT

@@ -62,7 +62,7 @@ def test_rules_that_cannot_be_imported_are_a_problem_of_the_configuration(
 ) -> None:
     text = configuration.read_text()
     for rules, why in [
-        ("tests.none:get", "can't import tests.none:get: ModuleNotFoundError"),
+        ("tests.none:get", "cannot import tests.none:get: ModuleNotFoundError"),
         (
             "tests.support.listener:NOT_CALLABLE",
             "tests.support.listener:NOT_CALLABLE is not callable",

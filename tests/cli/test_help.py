@@ -87,7 +87,7 @@ def test_bash_completes_commands_and_options() -> None:
         (["explain", "missing.jsonl"], "File 'missing.jsonl' does not exist."),
         (["explain", "/"], "File '/' is a directory."),
         (["explain", "--rules", "no-such"], "all or module:callable, not 'no-such'"),
-        (["explain", "--rules", "tests.none:get"], "can't import tests.none:get: ModuleNotFound"),
+        (["explain", "--rules", "tests.none:get"], "cannot import tests.none:get: ModuleNotFound"),
         (["explain", "--rules", "tests.support.listener:NOT_CALLABLE"], "is not callable"),
         (["replay"], "Missing argument 'FILE...'."),
         (["replay", "-", "--format", "xml"], "'xml' is not one of 'table', 'json', 'prometheus'."),

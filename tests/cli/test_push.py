@@ -40,5 +40,5 @@ def test_a_failed_push_is_reported_after_the_counts(pushgateway: str) -> None:
         (f"{pushgateway}/elsewhere", "HTTP Error 404: Not Found"),
     ]:
         ended = busmon("replay", CENTOS_FILE, "--push", url, status=1)
-        assert ended.stderr == f"busmon: can't push to {url}: {why}\n"
+        assert ended.stderr == f"busmon: cannot push to {url}: {why}\n"
         assert "git.centos.org/git.receive" in ended.stdout

@@ -59,7 +59,7 @@ def test_a_problem_from_the_environment_names_its_variable(directory: Path) -> N
     ) == [
         "log.level: should be 'debug', 'info', 'warning' or 'error'",
         "BUSMON__BUSES__CENTOS__TOPICS: a/#/b: # should stand alone after the last /",
-        "BUSMON__BUSES__CENTOS__PASSWORD_FILE: can't be read: No such file or directory",
+        "BUSMON__BUSES__CENTOS__PASSWORD_FILE: cannot be read: No such file or directory",
         "BUSMON__BUSES__CENTOS__PASSWORD_FILE: needs username too",
         "BUSMON__BUSES__CENTOS__PASWORD: no such setting",
         "BUSMON__BUSES__CENTOS__QOS: should be a whole number",

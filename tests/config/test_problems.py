@@ -145,7 +145,7 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         + in_bus(MQTT, "username = 'u'", "password = 'x'", "password_file = 'exists'")
         + in_bus(STOMP, "login = 'u'", "passcode_file = 'latin1'"),
         [
-            "web.token_file: can't be read: No such file or directory",
+            "web.token_file: cannot be read: No such file or directory",
             "web.token_file: should not be given together with username and password",
             "web.password_file: names an empty file",
             "buses.centos.password_file: should not be given together with password",

@@ -278,14 +278,14 @@ def test_a_listeners_own_code_judges(name: str, topic: str, body: Any, expected:
         ("", "should be packit, centos, all or module:callable, not ''"),
         (
             "nowhere:get",
-            "can't import nowhere:get: ModuleNotFoundError: No module named 'nowhere'",
+            "cannot import nowhere:get: ModuleNotFoundError: No module named 'nowhere'",
         ),
         (
             "tests.support.listener:nothing",
-            "can't import tests.support.listener:nothing: AttributeError: "
+            "cannot import tests.support.listener:nothing: AttributeError: "
             "module 'tests.support.listener' has no attribute 'nothing'",
         ),
-        (":get", "can't import :get: ValueError: Empty module name"),
+        (":get", "cannot import :get: ValueError: Empty module name"),
         (
             "tests.support.listener:NOT_CALLABLE",
             "tests.support.listener:NOT_CALLABLE is not callable",

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.commands.explain import as_json, books, explain, explain_files
+from busmon.commands.explain import as_json, explain, explain_files, rule_sets
 from busmon.demo.traffic import TrafficSource
 from busmon.ledger.batch import Series
 from busmon.ledger.errors import LedgerWriteError
@@ -66,7 +66,7 @@ def ids(*records: Any) -> list[str]:
     ],
 )
 def test_a_bad_line_is_invalid_and_the_rest_is_read(line: bytes, reason: str) -> None:
-    bad, good = explain(read([line, *lines(COPR)], "a-file", "a-bus"), books(None, Rules()))
+    bad, good = explain(read([line, *lines(COPR)], "a-file", "a-bus"), rule_sets(None, Rules()))
     assert (bad.id, bad.outcome, bad.reason) == ("a-file:1", "invalid", reason)
     assert (good.id, good.outcome) == ("one", "handled")
 
@@ -130,7 +130,7 @@ def test_fedora_messaging_is_loaded_only_for_its_own_format() -> None:
 
 def explained(*files: tuple[str, Any], **options: Any) -> list[list[str]]:
     out = io.StringIO()
-    explain_files(files, out, options.pop("book_for", books(None, Rules())), **options)
+    explain_files(files, out, options.pop("rule_sets", rule_sets(None, Rules())), **options)
     return [line.split() for line in out.getvalue().splitlines()]
 
 
@@ -147,7 +147,7 @@ def test_the_samples_are_explained(path: Path, expected: list[tuple[str, str, st
 def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason() -> None:
     out = io.StringIO()
     ignored = COPR | {"id": "two", "body": {}}
-    explain_files([("-", [*lines(COPR, ignored), b"{"])], out, books(None, Rules()))
+    explain_files([("-", [*lines(COPR, ignored), b"{"])], out, rule_sets(None, Rules()))
     topic = "org.fedoraproject.prod.copr.build.end" + " " * 23
     assert out.getvalue().splitlines() == [
         f"{topic}  one{' ' * 33}  handled",
@@ -158,7 +158,7 @@ def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason() -> None:
 
 def test_an_explanation_in_json_is_an_object_a_line() -> None:
     out = io.StringIO()
-    explain_files([("-", lines(COPR))], out, books(None, Rules()), as_json)
+    explain_files([("-", lines(COPR))], out, rule_sets(None, Rules()), as_json)
     assert json.loads(out.getvalue()) == {
         "topic": "org.fedoraproject.prod.copr.build.end",
         "id": "one",
@@ -169,10 +169,14 @@ def test_an_explanation_in_json_is_an_object_a_line() -> None:
 
 def test_the_rules_can_be_named_and_given_their_parameters() -> None:
     stg = Rules(packit=PackitRules(user="packit-stg"))
-    assert explained(("-", lines(PUSH)), book_for=books("packit", Rules()))[0][2:] == ["unmapped"]
-    assert explained(("-", lines(COPR)), book_for=books("packit", stg))[0][3] == "not-packit-user"
+    assert explained(("-", lines(PUSH)), rule_sets=rule_sets("packit", Rules()))[0][2:] == [
+        "unmapped"
+    ]
+    assert (
+        explained(("-", lines(COPR)), rule_sets=rule_sets("packit", stg))[0][3] == "not-packit-user"
+    )
     with pytest.raises(ValueError, match="not 'pakcit'"):
-        books("pakcit", Rules())
+        rule_sets("pakcit", Rules())
 
 
 def test_what_a_topic_holds_does_not_break_the_line() -> None:
@@ -182,7 +186,7 @@ def test_what_a_topic_holds_does_not_break_the_line() -> None:
 
 def test_an_endless_stream_is_explained_as_it_comes() -> None:
     endless = repeat(lines(PUSH)[0])
-    rows = explain(read(endless, "-", "-"), books(None, Rules()))
+    rows = explain(read(endless, "-", "-"), rule_sets(None, Rules()))
     assert [row.outcome for row in islice(rows, 3)] == ["handled"] * 3
 
 
@@ -251,7 +255,7 @@ def test_an_unreadable_file_is_reported_and_the_others_are_replayed(tmp_path: Pa
     source.run(AsTheyAre(taken))
     assert taken[-1].id == "one"
     assert source.connection.problem() == (
-        f"error: can't read {missing}: No such file or directory; can't read {cut}: "
+        f"error: cannot read {missing}: No such file or directory; cannot read {cut}: "
         "Compressed file ended before the end-of-stream marker was reached"
     )
 

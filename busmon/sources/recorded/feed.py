@@ -1,4 +1,4 @@
-"""Delivering messages that come from no broker, at a rate: recorded ones and made-up ones."""
+"""Deliver messages without a broker, at a rate: recorded ones and made-up ones."""
 
 import logging
 import threading
@@ -11,9 +11,9 @@ from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Message
 from busmon.sources.base import Cause, ConnectionState, MessageHandler
 
-BATCH = 500  # messages in a batch at most
-TICK = 0.1  # seconds that a batch spans at most, so that a slow rate shows progress too
-RETRY = 1.0  # seconds until a batch that could not be recorded is tried again
+MAX_BATCH_MESSAGES = 500
+MAX_BATCH_SECONDS = 0.1  # that a batch spans, so that a slow rate shows progress, too
+RETRY_SECONDS = 1.0  # until a batch that could not be recorded is tried again
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,12 @@ def feed(
 ) -> None:
     """Hand over `messages` in batches until there are no more, or until stopping.
 
-    `rate` is in messages a second; None is as fast as they are recorded. A batch that
-    is not recorded is the same as one that is not acknowledged: it comes again.
+    `rate` is in messages a second; None is as fast as they are recorded. A batch that is not
+    recorded is tried again, as a broker sends again what is not acknowledged.
     """
-    size = BATCH if rate is None else max(1, min(BATCH, int(rate * TICK)))
+    size = MAX_BATCH_MESSAGES
+    if rate is not None:
+        size = min(size, max(1, int(rate * MAX_BATCH_SECONDS)))
     remaining = map(handler.judge, messages)
     started = time.monotonic()
     delivered = 0
@@ -53,8 +55,8 @@ def _record(
             handler.record(batch)
         except LedgerWriteError as error:
             connection.down(Cause.LEDGER, str(error))
-            log.warning("%s; trying again in %g s", connection.problem(), RETRY)
-            stopping.wait(RETRY)
+            log.warning("%s; trying again in %g s", connection.problem(), RETRY_SECONDS)
+            stopping.wait(RETRY_SECONDS)
             continue
         if not connection.connected:
             connection.up()

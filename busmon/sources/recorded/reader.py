@@ -1,8 +1,6 @@
-"""Recorded messages: one JSON object a line, in either bus's format.
+"""Read recorded messages: a JSON object on each line, in one of the two formats.
 
-Fedora's is what `fedora-messaging record` writes (`topic`, `headers`, `id`, `body`),
-CentOS's is `{"topic", "payload"}`. A line that is neither is a bad line: it is told by
-its place, counts as invalid, and the rest goes on.
+A line in neither format is a bad line. It counts as invalid, and is reported with its place.
 """
 
 import gzip
@@ -21,14 +19,14 @@ from busmon.message import Judgement, Message, Outcome
 from busmon.sources import json_body
 from busmon.sources.recorded.format import Format
 
-NOT_RECORD = Judgement(Outcome.INVALID, "not-record")  # an object, but in neither format
-UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of a file that is not quite gzip
-NO_TOPIC = "__none__"  # the topic of a line that names none
+NOT_RECORD = Judgement(Outcome.INVALID, "not-record")  # a JSON object, but in neither format
+UNREADABLE = (OSError, EOFError, zlib.error)  # the last two for a damaged gzip file
+NO_TOPIC = "__none__"  # the topic of a line without one
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedLine:
-    """One line of a file: where it stands, its format and its message."""
+    """A line of a file: its place, its format and its message."""
 
     place: str
     number: int
@@ -37,7 +35,7 @@ class RecordedLine:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a recorded file for reading; one named `.gz` is unpacked on the way."""
+    """Open a recorded file for reading; one named `.gz` is decompressed."""
     if path.suffix == ".gz":
         return cast(BinaryIO, gzip.open(path))
     return path.open("rb")
@@ -80,16 +78,16 @@ def _parse(text: bytes, bus: str) -> tuple[Format, Message]:
             return Format.CENTOS, _centos(record, bus)
         if "body" in record and isinstance(record.get("headers"), dict | None):
             return Format.FEDORA, _fedora(record, bus)
-    except RecursionError:  # nested so deeply that it could be read, but not written again
+    except RecursionError:  # nested so deeply that it can be parsed, but not serialized
         return _bad(text, bus, topic, json_body.NOT_JSON)
     return _bad(text, bus, topic, NOT_RECORD)
 
 
 def _fedora(record: dict[str, Any], bus: str) -> Message:
-    from busmon.sources import fedora_message  # it takes a while, and not every file needs it
+    from busmon.sources import fedora_message  # slow to import, and not every file needs it
 
     headers = record.get("headers")
-    wired = json.dumps(record["body"]).encode()  # just as fedora-messaging publishes it
+    wired = json.dumps(record["body"]).encode()  # exactly as fedora-messaging publishes it
     body, rejected = fedora_message.decode(record["topic"], headers, None, wired)
     return Message(
         bus=bus,
@@ -117,8 +115,8 @@ def _centos(record: dict[str, Any], bus: str) -> Message:
     )
 
 
-def _bad(text: bytes, bus: str, topic: str, verdict: Judgement) -> tuple[Format, Message]:
+def _bad(text: bytes, bus: str, topic: str, rejected: Judgement) -> tuple[Format, Message]:
     message = Message(
-        bus=bus, id="", topic=topic, received_at=time.time(), size=len(text), rejected=verdict
+        bus=bus, id="", topic=topic, received_at=time.time(), size=len(text), rejected=rejected
     )
     return Format.BAD, message

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 class ReplaySource:
     """Reads files of recorded messages once, in order.
 
-    Having read them all is no problem, and `connection.problem()` stays None. A file that can't
-    be read, or not to its end, is passed over; the problem then says which, and trying
-    again takes a restart.
+    After the last file `connection.problem()` stays None. If a file cannot be read to its end,
+    the source goes on with the next. In the end the problem names all such files; busmon reads
+    them again after a restart.
     """
 
     rejections = (*fedora_message.REJECTIONS, NOT_RECORD)
@@ -42,7 +42,7 @@ class ReplaySource:
             self.connection.stopped()
 
     def stop(self) -> None:
-        """Ask `run` to record the batch in hand and return."""
+        """Ask `run` to record its current batch and return."""
         self._stopping.set()
 
     def _messages(self) -> Iterator[Message]:
@@ -50,7 +50,7 @@ class ReplaySource:
             try:
                 yield from self._read(path)
             except UNREADABLE as error:
-                why = f"can't read {path}: {getattr(error, 'strerror', None) or error}"
+                why = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
                 log.error("%s: %s", self.name, why)
                 self._unreadable.append(why)
 
