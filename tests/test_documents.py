@@ -1,13 +1,19 @@
 """The documents: links lead somewhere, and what they show of the code is true."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 from busmon.cli.main import main
 from busmon.config.load import load
+from busmon.config.model import Config
+from busmon.settings.section import Section
+from busmon.sources.bus import Bus
+from busmon.sources.table import SOURCES
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -71,3 +77,31 @@ def test_the_example_of_a_rule_is_the_code() -> None:
     contributing = (PROJECT / ".github/CONTRIBUTING.md").read_text()
     [rule] = re.findall(r"^```python\n(.*?)^```", contributing, re.MULTILINE | re.DOTALL)
     assert rule in (PROJECT / "busmon/rules/packit.py").read_text()
+
+
+def sections(model: type[Section], place: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Yield the place of each section in a model, and its settings."""
+    settings = set()
+    for name, field in model.model_fields.items():
+        kinds = get_args(field.annotation) or [field.annotation]  # "or None" if it is optional
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
+        for kind in inner:
+            yield from sections(kind, f"{place}.{name}".lstrip("."))
+        settings |= set() if inner else {name}
+    if settings and place:
+        yield place, settings
+
+
+def test_the_reference_lists_every_setting_of_every_section() -> None:
+    documented = {}
+    reference = (PROJECT / "config/README.md").read_text().partition("\n## Container image")[0]
+    for part in reference.split("\n### ")[1:]:
+        heading = re.match(r'`\[([\w.]+)\]`|A bus of `type = "(\w+)"`', part)
+        if heading:  # the tap's settings are not in this configuration
+            cells = re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)
+            documented[heading[1] or heading[2]] = {
+                name for cell in cells for name in re.findall(r"`(\w+)`", cell)
+            }
+    common = set(Bus.model_fields)
+    buses = {name: set(bus.model_fields) - common for name, bus in SOURCES.items()}
+    assert documented == dict(sections(Config)) | {"buses.NAME": common} | buses
