@@ -18,8 +18,8 @@ from busmon.observers.celery import CeleryObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.settings.audit import Audit
-from busmon.silence.baseline import State
 from busmon.silence.blind_time import BlindTime
+from busmon.silence.state import SilenceState
 from busmon.silence.watcher import SilenceWatcher, Topic
 from busmon.sources.base import Cause, ConnectionState
 
@@ -55,7 +55,7 @@ class BusWatch:
         self._workers = WorkersWatch(celery, started) if celery else None
 
     def facts(
-        self, now: float, counts: Mapping[Series, Count], states: Mapping[Topic, State]
+        self, now: float, counts: Mapping[Series, Count], states: Mapping[Topic, SilenceState]
     ) -> BusFacts:
         """Return what is known now. `counts` and `states` are those of all buses."""
         came = received(self._bus, counts, now)

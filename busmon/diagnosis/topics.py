@@ -6,7 +6,7 @@ from typing import NamedTuple
 from busmon.diagnosis.facts import SilentTopic, TopicFacts
 from busmon.ledger.batch import Count, Series
 from busmon.message import Outcome
-from busmon.silence.baseline import State
+from busmon.silence.state import SilenceState
 from busmon.silence.watcher import Topic
 
 FATAL_SECONDS = 86400.0  # for so long a message that can kill a listener explains a dead one
@@ -36,7 +36,7 @@ def received(bus: str, counts: Mapping[Series, Count], now: float) -> Received:
 
 
 def topic_facts(
-    bus: str, came: Received, all_states: Mapping[Topic, State], now: float
+    bus: str, came: Received, all_states: Mapping[Topic, SilenceState], now: float
 ) -> TopicFacts:
     """Return the facts of the topics of a bus; `all_states` are those of all buses."""
     states = {topic.name: state for topic, state in all_states.items() if topic.bus == bus}
@@ -58,7 +58,7 @@ def topic_facts(
 
 
 def _silent(
-    states: Mapping[str, State], last: Mapping[str, float], now: float
+    states: Mapping[str, SilenceState], last: Mapping[str, float], now: float
 ) -> Iterator[SilentTopic]:
     for topic, state in states.items():
         if state.silent and topic in last:

@@ -1,4 +1,4 @@
-"""What /metrics says of silence and of blindness: computed at scrape time, from memory."""
+"""The metrics of silence and of blind times, computed from memory at each scrape."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,19 +16,19 @@ class SilenceMetrics:
     """A collector over the states of all topics and the blind times of all buses."""
 
     def __init__(
-        self, watch: SilenceWatcher, blind: BlindTime, clock: Callable[[], float] = time.time
+        self, silence: SilenceWatcher, blind_time: BlindTime, clock: Callable[[], float] = time.time
     ) -> None:
-        self._watch = watch
-        self._blind = blind
+        self._silence = silence
+        self._blind_time = blind_time
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric; waits neither for a broker nor for the disk."""
+        """Yield every metric. Waits neither for a broker nor for the disk."""
         now = self._clock()
-        states = self._watch.states(now)
+        states = self._silence.states(now)
         yield gauge(
             "busmon_topic_baseline_ready",
-            "1 where enough was seen of the topic to know its usual rate, else 0.",
+            "1 if the usual rate of the topic is known, else 0.",
             LABELS,
             [(topic, state.ready) for topic, state in states.items()],
         )
@@ -40,19 +40,19 @@ class SilenceMetrics:
         )
         yield gauge(
             "busmon_topic_silence_limit_messages",
-            "Above so many expected messages since the last one the topic is silent.",
+            "If more messages than this are expected since the last one, the topic is silent.",
             LABELS,
             [(topic, s.limit) for topic, s in states.items() if s.limit is not None],
         )
         yield gauge(
             "busmon_topic_silent",
-            "1 where the topic has been silent for too long, else 0. Blind times do not count.",
+            "1 if the topic has been silent for too long, else 0. Blind times do not count.",
             LABELS,
             [(topic, state.silent) for topic, state in states.items()],
         )
         yield counter(
             "busmon_blind_seconds_total",
-            "Time in which busmon did not receive from the bus, disconnected or not running.",
+            "Blind time: busmon did not receive from the bus, disconnected or not running.",
             ["bus"],
-            by_bus(self._blind.seconds(now)),
+            by_bus(self._blind_time.seconds(now)),
         )

@@ -1,6 +1,6 @@
 """The usual rate of a topic by hour of the week, learned from hourly counts: pure functions.
 
-Hours and days are whole ones of Unix time, rates are messages an hour.
+Hours and days are those of Unix time. Rates are messages per hour.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,24 +9,24 @@ from itertools import accumulate
 from statistics import median
 from typing import NamedTuple
 
-HOUR = 3600  # seconds
-WEEK = 168  # hours
-LEARNED = 13 * WEEK  # hours before the last message from which rates are learned
-HALF_LIFE = 4 * WEEK  # hours after which an hour counts half: topics grow and shrink
-LEAST_DAYS = 28  # with all hours of the week in them four times
-LEAST_MESSAGES = 30  # fewer in all of that time tell no rate
-CAP = 3.0  # times the usual messages of a day: more are a mass rebuild, and not its rate
-SURE = 10  # messages of a usual day; one without any is an outage then, or a holiday
-PRIOR = 10.0  # messages for which an hour of the week is believed to be like its neighbours
-LEAST_RATE = 0.02  # of the mean: a night without any message yet still counts a little
+HOUR_SECONDS = 3600
+WEEK_HOURS = 168
+LEARNED_HOURS = 13 * WEEK_HOURS  # before the last message
+HALF_LIFE_HOURS = 4 * WEEK_HOURS  # an hour so long ago counts half: topics grow and shrink
+MIN_DAYS = 28  # so that each hour of the week is there four times
+MIN_MESSAGES = 30  # in all of the time
+MAX_DAY_FACTOR = 3.0  # times the usual messages of a day; more are a mass rebuild, for example
+MIN_USUAL_MESSAGES = 10  # of a day: then a day without any is an outage or a holiday
+PRIOR_MESSAGES = 10.0  # with fewer messages, an hour is like the same hour of other days
+MIN_RATE_FRACTION = 0.02  # of the mean rate: a night without messages still counts a little
 
 
 class Hour(NamedTuple):
-    """What came in one hour."""
+    """The messages of one hour."""
 
     hour: int
     messages: int
-    watched: float  # the part of the hour in which busmon was not blind
+    watched: float  # the fraction of the hour in which busmon was not blind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,61 +38,63 @@ class Rates:
 
     @classmethod
     def of(cls, hourly: Sequence[float]) -> "Rates":
-        """Return these 168 rates."""
+        """Make it from 168 rates."""
         return cls(tuple(hourly), (0.0, *accumulate(hourly)))
 
     def expected(self, since: float, until: float) -> float:
-        """Return the messages that usually come between two Unix times."""
+        """Return the usual number of messages between two Unix times."""
         return self._before(until) - self._before(since)
 
     def mean(self) -> float:
         """Return the mean rate of a week."""
-        return self.sums[WEEK] / WEEK
+        return self.sums[WEEK_HOURS] / WEEK_HOURS
 
     def _before(self, moment: float) -> float:
-        weeks, hours = divmod(moment / HOUR, WEEK)
-        whole = min(int(hours), WEEK - 1)
-        return weeks * self.sums[WEEK] + self.sums[whole] + (hours - whole) * self.hourly[whole]
+        weeks, hours = divmod(moment / HOUR_SECONDS, WEEK_HOURS)
+        whole = min(int(hours), WEEK_HOURS - 1)
+        return (
+            weeks * self.sums[WEEK_HOURS] + self.sums[whole] + (hours - whole) * self.hourly[whole]
+        )
 
 
 def is_weekend(day: int) -> bool:
-    """Tell whether the day of Unix time is a Saturday or Sunday; day 0 was a Thursday."""
+    """Return whether a day is a Saturday or Sunday; day 0 was a Thursday."""
     return day % 7 in {2, 3}
 
 
 def learn_rates(history: Sequence[Hour]) -> Rates | None:
     """Return the usual rates, or None where there is too little history.
 
-    Recent weeks weigh more. A day with more than `CAP` times its usual messages counts as
-    one with so many, and a day without any as none where that is not usual. Each hour of
-    the week is drawn towards the same hour of the other working days (or of the weekend)
-    and its neighbours, the more the fewer messages it has.
+    Recent weeks weigh more. A day with more than `MAX_DAY_FACTOR` times its usual messages counts
+    as one with that many. A day without messages does not count if that is unusual. The fewer
+    messages an hour of the week has, the more it is adjusted to the same hour of the other working
+    days (or weekend days), and to its neighbours.
     """
     known = [hour for hour in history if hour.watched > 0]
-    if sum(hour.watched for hour in known) < LEAST_DAYS * 24 * 0.9:
+    if sum(hour.watched for hour in known) < MIN_DAYS * 24 * 0.9:
         return None
-    if sum(hour.messages for hour in known) < LEAST_MESSAGES:
+    if sum(hour.messages for hour in known) < MIN_MESSAGES:
         return None
     factors = _factors(known)
     newest = known[-1].hour
-    messages, weights = [0.0] * WEEK, [0.0] * WEEK
+    messages, weights = [0.0] * WEEK_HOURS, [0.0] * WEEK_HOURS
     for hour, number, watched in known:
         factor = factors[hour // 24]
         if factor is None:
             continue
-        weight = 0.5 ** ((newest - hour) / HALF_LIFE)
-        messages[hour % WEEK] += weight * number * factor
-        weights[hour % WEEK] += weight * watched
+        weight = 0.5 ** ((newest - hour) / HALF_LIFE_HOURS)
+        messages[hour % WEEK_HOURS] += weight * number * factor
+        weights[hour % WEEK_HOURS] += weight * watched
     return Rates.of(
         [
-            (m + PRIOR) / (w + PRIOR / usual)
+            (m + PRIOR_MESSAGES) / (w + PRIOR_MESSAGES / usual)
             for m, w, usual in zip(messages, weights, _profile(messages, weights), strict=True)
         ]
     )
 
 
 def _factors(known: Iterable[Hour]) -> dict[int, float | None]:
-    """Return by which factor the messages of each day count; None: the day does not count."""
+    """Return the factor by which the messages of each day count; None: the day is left out."""
     totals: dict[int, int] = {}
     for hour in known:
         totals[hour.hour // 24] = totals.get(hour.hour // 24, 0) + hour.messages
@@ -103,21 +105,23 @@ def _factors(known: Iterable[Hour]) -> dict[int, float | None]:
     factors: dict[int, float | None] = {}
     for day, total in totals.items():
         of_a_day = usual[is_weekend(day)]
-        cap = CAP * of_a_day + SURE
-        factors[day] = None if not total and of_a_day >= SURE else min(1.0, cap / max(total, 1))
+        cap = MAX_DAY_FACTOR * of_a_day + MIN_USUAL_MESSAGES
+        factors[day] = (
+            None if not total and of_a_day >= MIN_USUAL_MESSAGES else min(1.0, cap / max(total, 1))
+        )
     return factors
 
 
 def _profile(messages: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """Return the rate of each hour of the week if all working days, and both others, were alike."""
+    """Return the rate of each hour of the week as if working days were alike, and weekend days."""
     sums = {(weekend, hour): [0.0, 0.0] for weekend in (False, True) for hour in range(24)}
-    for index in range(WEEK):
+    for index in range(WEEK_HOURS):
         day, hour = divmod(index, 24)
-        # A third of the neighbours: what comes at 9:50 on one day comes at 10:10 on another.
+        # The neighbours, too: what comes at 9:50 on one day comes at 10:10 on another.
         for neighbour, share in ((hour - 1, 0.25), (hour, 0.5), (hour + 1, 0.25)):
             of = sums[is_weekend(day), neighbour % 24]
             of[0] += share * messages[index]
             of[1] += share * weights[index]
-    least = LEAST_RATE * sum(messages) / sum(weights)
+    least = MIN_RATE_FRACTION * sum(messages) / sum(weights)
     alike = {key: max(m / w if w else 0.0, least) for key, (m, w) in sums.items()}
-    return [alike[is_weekend(index // 24), index % 24] for index in range(WEEK)]
+    return [alike[is_weekend(index // 24), index % 24] for index in range(WEEK_HOURS)]

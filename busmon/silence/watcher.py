@@ -1,13 +1,14 @@
-"""Silence as the service watches it: learns from the ledger, and tells the state of each topic.
+"""Watches the silence of all topics: learns what is usual, and knows the state of each topic.
 
-A thread of its own learns every hour, and looks at the tallies in between for the length
-of the pauses that have ended. A scrape computes from what is in memory.
+A thread of its own learns every hour from the ledger. In between it looks at the counters for
+pauses that have ended. States are computed from memory.
 """
 
 import logging
 import threading
 import time
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,28 +20,17 @@ from busmon.ledger.ledger import Ledger
 from busmon.pipeline import OTHER
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
-from busmon.silence.baseline import Baseline, State, bound, common_pace, judge, learn
+from busmon.silence.baseline import Baseline, common_pace, learn
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.rates import LEARNED, WEEK, Hour
+from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour
 from busmon.silence.reception import blind_by_hour
+from busmon.silence.state import USUAL_MAX_SILENCE, SilenceState, max_silence, silence_state
 
-LEARNING = 3600.0  # seconds between two times of learning
-RETRYING = 60.0  # seconds, where it failed
-LOOKING = 10.0  # seconds between looks at the tallies; a pause is known no better
-YIELD_SECONDS = 0.01  # seconds between the topics, for counting to go on
-
-# What nobody configures holds beside what is learned: the critical thresholds of Fedora's
-# Nagios, in seconds. It knows neither OpenScanHub nor Log Detective.
-DAY = 86400
-USUAL = {
-    "org.fedoraproject.prod.copr.*": DAY,
-    "org.fedoraproject.prod.buildsys.*": DAY,
-    "org.fedoraproject.prod.pagure.*": 7 * DAY,
-    "org.fedoraproject.prod.hotness.*": 21 * DAY,
-    "org.release-monitoring.prod.anitya.*": 21 * DAY,
-    "org.fedoraproject.prod.openscanhub.*": 7 * DAY,
-    "org.fedoraproject.prod.logdetective.*": 7 * DAY,
-}
+LEARN_INTERVAL = 3600.0  # seconds
+LEARN_RETRY_INTERVAL = 60.0  # seconds, after a failure
+REFRESH_INTERVAL = 10.0  # seconds; pauses are known no more exactly
+YIELD_SECONDS = 0.01  # between two topics, so that recording is not held up
+DAY_SECONDS = 86400
 
 log = logging.getLogger(__name__)
 
@@ -53,43 +43,45 @@ class Topic(NamedTuple):
 
 
 class SilenceWatcher:
-    """The states of all topics that are known to the rules or were seen. Any thread may read."""
+    """All topics that the rules know, or of which a message came. Any thread may read."""
 
     def __init__(
         self,
         settings: Silence,
         ledger: Ledger,
-        books: Mapping[str, RuleSet],
-        blind: BlindTime,
+        rule_sets: Mapping[str, RuleSet],
+        blind_time: BlindTime,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._blind = blind
+        self._blind_time = blind_time
         self._known = {
-            Topic(bus, topic) for bus, book in books.items() for topic, _ in book.known_series()
+            Topic(bus, topic)
+            for bus, rules in rule_sets.items()
+            for topic, _ in rules.known_series()
         }
-        self._buses = set(books)
+        self._buses = set(rule_sets)
         self._baselines: dict[Topic, Baseline] = {}
-        self._last: dict[Topic, float] = {}  # the messages at the last look
-        self._pauses: dict[Topic, dict[int, float]] = {}  # the longest of each day, not written yet
+        self._last: dict[Topic, float] = {}  # when the newest message came, at the last refresh
+        self._pauses: dict[Topic, dict[int, float]] = {}  # the longest of each day, not yet written
         self._problem = False
 
     def run(self, stopping: threading.Event) -> None:
-        """Learn and look until `stopping`."""
+        """Learn and refresh until `stopping`."""
         due = time.monotonic()
         while not stopping.is_set():
             with self._logging_problem():
                 self.refresh()
                 if time.monotonic() >= due:
-                    due = time.monotonic() + RETRYING
+                    due = time.monotonic() + LEARN_RETRY_INTERVAL
                     self.learn(time.time(), stopping)
-                    due = time.monotonic() + LEARNING
+                    due = time.monotonic() + LEARN_INTERVAL
                     self._problem = False
-            stopping.wait(LOOKING)
+            stopping.wait(REFRESH_INTERVAL)
         with self._logging_problem():
             self._write(time.time())
 
-    def states(self, now: float) -> dict[Topic, State]:
+    def states(self, now: float) -> dict[Topic, SilenceState]:
         """Return the state of every topic, computed from memory."""
         last = self._last_received()
         return {
@@ -98,10 +90,10 @@ class SilenceWatcher:
         }
 
     def learn(self, now: float, stopping: threading.Event | None = None) -> None:
-        """Learn the baseline of every topic anew. Raises LedgerWriteError where it can't read."""
+        """Learn the baseline of every topic again. Raises LedgerError and LedgerWriteError."""
         self._write(now)
         last, recorded = self._last_received(), self._recorded()
-        blind = {bus: self._blind.reception(bus).blind_times for bus in self._buses}
+        blind = {bus: self._blind_time.reception(bus).blind_times for bus in self._buses}
         unseen = {bus: blind_by_hour(intervals) for bus, intervals in blind.items()}
         baselines = {}
         for topic, first, messages in self._histories(now):
@@ -112,53 +104,51 @@ class SilenceWatcher:
                 baselines[topic] = baseline
             if stopping and stopping.wait(YIELD_SECONDS):
                 return
-        self._baselines = dict(_in_step(baselines))
+        self._baselines = dict(_at_pace_of_bus(baselines))
 
     def refresh(self) -> None:
-        """Note the pauses that have ended since the last look."""
+        """Note the pauses that have ended since the last refresh."""
         last = self._last_received()
         for topic, received in last.items():
             before, baseline = self._last.get(topic, received), self._baselines.get(topic)
             if received <= before or baseline is None:
                 continue
-            blind = self._blind.reception(topic.bus).blind_between(before, received)
-            # An outage is not to be learned from: it counts as no more than the limit.
+            blind = self._blind_time.reception(topic.bus).blind_between(before, received)
+            # So that an outage is not learned as usual, it counts as no more than the limit.
             pause = min(baseline.expected(before, received, blind), baseline.limit)
             of_topic = self._pauses.setdefault(topic, {})
-            day = int(received // DAY)
+            day = int(received // DAY_SECONDS)
             of_topic[day] = max(of_topic.get(day, 0.0), pause)
         self._last = last
 
-    def _state(self, topic: Topic, last: float | None, now: float) -> State:
-        reception = self._blind.reception(topic.bus)
+    def _state(self, topic: Topic, last: float | None, now: float) -> SilenceState:
+        reception = self._blind_time.reception(topic.bus)
         blind = [] if last is None else reception.blind_between(last, now)
-        configured = bound(self._settings.max_silence, topic.name)
-        usual = bound(USUAL, topic.name)
-        return judge(self._baselines.get(topic), last, now, blind, configured, usual)
+        configured = max_silence(self._settings.max_silence, topic.name)
+        usual = max_silence(USUAL_MAX_SILENCE, topic.name)
+        return silence_state(self._baselines.get(topic), last, now, blind, configured, usual)
 
     def _last_received(self) -> dict[Topic, float]:
-        """Return when the newest message of each topic came, over all outcomes."""
+        """Return when the newest message of each topic came, with any outcome."""
         last: dict[Topic, float] = {}
-        for series, tally in self._ledger.counts().items():
-            if series.bus in self._buses and series.topic != OTHER and tally.last_received:
+        for series, count in self._ledger.counts().items():
+            if series.bus in self._buses and series.topic != OTHER and count.last_received:
                 topic = Topic(series.bus, series.topic)
-                last[topic] = max(tally.last_received, last.get(topic, 0.0))
+                last[topic] = max(count.last_received, last.get(topic, 0.0))
         return last
 
     def _histories(self, now: float) -> Iterator[tuple[Topic, int, "array[int]"]]:
-        """Yield each topic with its messages in each hour, from the first on that counts."""
-        first = int(now // 3600) + 1 - LEARNED
-        histories: dict[Topic, array[int]] = {}
+        """Yield each topic, the first hour that is learned from, and the messages of each hour."""
+        first = int(now // 3600) + 1 - LEARNED_HOURS
+        weeks = range(first, first + LEARNED_HOURS, WEEK_HOURS)
+        histories: defaultdict[Topic, array[int]] = defaultdict(_no_messages)
         with self._ledger.read() as tables:
-            for week in range(first, first + LEARNED, WEEK):  # so that sorting takes no memory
-                for bus, name, hour, messages in tables.hourly_sums.between(week, week + WEEK):
-                    if bus in self._buses and name != OTHER:
-                        topic = Topic(bus, name)
-                        if topic not in histories:
-                            histories[topic] = array("L", bytes(array("L").itemsize * LEARNED))
-                        histories[topic][hour - first] += messages
-        for topic, counts in histories.items():
-            yield topic, first, counts
+            for week in weeks:  # not all at once: the sorting would need memory
+                for one in tables.hourly_sums.between(week, week + WEEK_HOURS):
+                    if one.bus in self._buses and one.topic != OTHER:
+                        histories[Topic(one.bus, one.topic)][one.hour - first] += one.messages
+        for topic, messages in histories.items():
+            yield topic, first, messages
 
     def _recorded(self) -> dict[Topic, dict[int, float]]:
         recorded: dict[Topic, dict[int, float]] = {}
@@ -180,13 +170,17 @@ class SilenceWatcher:
 
     @contextmanager
     def _logging_problem(self) -> Iterator[None]:
-        """Log once that the ledger cannot be used, and go on: it will be tried again."""
+        """Log once that the ledger cannot be used, and continue: the next round tries again."""
         try:
             yield
         except (LedgerWriteError, LedgerError) as error:
             if not self._problem:
-                log.warning("ledger: can't learn what is usual: %s", error)
+                log.warning("ledger: cannot learn what is usual: %s", error)
             self._problem = True
+
+
+def _no_messages() -> "array[int]":
+    return array("L", [0]) * LEARNED_HOURS
 
 
 def _hours(
@@ -202,8 +196,8 @@ def _hours(
     return hours[started:]
 
 
-def _in_step(baselines: Mapping[Topic, Baseline]) -> Iterator[tuple[Topic, Baseline]]:
-    """Yield each baseline at its own pace, or at that of its bus where that is slower."""
+def _at_pace_of_bus(baselines: Mapping[Topic, Baseline]) -> Iterator[tuple[Topic, Baseline]]:
+    """Yield each baseline at its own pace, or at that of its bus if that is slower."""
     paces: dict[str, list[float]] = {}
     for topic, baseline in baselines.items():
         paces.setdefault(topic.bus, []).append(baseline.pace)

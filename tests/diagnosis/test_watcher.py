@@ -35,7 +35,7 @@ from busmon.observers.tap_batch import ReportBatch, ReportedMessage
 from busmon.rules import HANDLED, RAISES, Rules, rule_set
 from busmon.settings.audit import Silence
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.rates import WEEK
+from busmon.silence.rates import WEEK_HOURS
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
@@ -75,7 +75,7 @@ class Bench:
         self.blind.tick(now)
         books = {"fedora": rule_set("all", Rules())}
         self.silence = SilenceWatcher(Silence(), self.ledger, books, self.blind)
-        self.auditor = Auditor(audit, audit.observed(), self.ledger, WEEK, ["fedora"])
+        self.auditor = Auditor(audit, audit.observed(), self.ledger, WEEK_HOURS, ["fedora"])
         self.observers: list[Observer] = [
             settings.make_observer(self.ledger) for settings in audit.observers().values()
         ]
@@ -102,7 +102,7 @@ class Bench:
     def past(self, topic: str, last: float) -> None:
         """Let two messages an hour have come for months, the newest so many seconds ago."""
         hour = int((self.now - last) // 3600)
-        hours = dict.fromkeys(range(hour - 12 * WEEK, hour + 1), 2)
+        hours = dict.fromkeys(range(hour - 12 * WEEK_HOURS, hour + 1), 2)
         past(self.ledger, Series("fedora", topic, "handled", ""), hours, self.now - last)
 
     @contextmanager
@@ -447,7 +447,7 @@ def test_a_stopped_publisher_is_distinguished_from_a_stopped_bus(
 ) -> None:
     now = time.time()
     ledger = Ledger(str(tmp_path / "ledger.sqlite"))
-    hours = range(int(now // 3600) - 10 * WEEK, int(now // 3600) + 1)
+    hours = range(int(now // 3600) - 10 * WEEK_HOURS, int(now // 3600) + 1)
     for topic, last in [("stopped", now - 2 * DAY), ("flowing", now - 30)]:
         counts = {hour: 60 for hour in hours if hour <= last // 3600}
         past(ledger, Series("fedora", topic, Outcome.HANDLED, ""), counts, last)

@@ -33,7 +33,7 @@ from busmon.rules import Rules, rule_set
 from busmon.settings.audit import Audit, Silence
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
-from busmon.silence.rates import WEEK
+from busmon.silence.rates import WEEK_HOURS
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
@@ -119,7 +119,7 @@ def busy(bench: Bench) -> Bench:
 
 def learned(bench: Bench) -> Bench:
     """Let there be a past from which a baseline was learned, too."""
-    hours = range(int(NOW // 3600) - 5 * WEEK, int(NOW // 3600))
+    hours = range(int(NOW // 3600) - 5 * WEEK_HOURS, int(NOW // 3600))
     past(bench.ledger, Series("fedora", COPR, "handled", ""), dict.fromkeys(hours, 2), NOW - 9)
     busy(bench)
     bench.silence.learn(NOW)

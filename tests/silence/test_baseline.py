@@ -18,21 +18,19 @@ from busmon.pipeline import OTHER
 from busmon.rules import HANDLED, Rules, rule_set
 from busmon.settings.audit import Silence
 from busmon.silence.baseline import (
-    MARGIN,
-    PACE_PRIOR,
+    MARGIN_FACTOR,
+    PACE_PRIOR_MESSAGES,
     Baseline,
     Pace,
-    State,
-    bound,
     common_pace,
-    judge,
     learn,
     pause_limit,
     reconstruct_pauses,
 )
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.rates import LEARNED, WEEK, Hour, Rates, is_weekend, learn_rates
-from busmon.silence.watcher import USUAL, SilenceWatcher, Topic
+from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour, Rates, is_weekend, learn_rates
+from busmon.silence.state import USUAL_MAX_SILENCE, SilenceState, max_silence, silence_state
+from busmon.silence.watcher import SilenceWatcher, Topic
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.base import ConnectionState
 from tests.ledger.past import past
@@ -51,7 +49,7 @@ def history(hourly: Sequence[int], watched: float = 1.0, first: int = FIRST) -> 
 
 
 def flat(rate: float = 2.0) -> Rates:
-    return Rates.of([rate] * WEEK)
+    return Rates.of([rate] * WEEK_HOURS)
 
 
 def office_hours(week: int) -> list[int]:
@@ -77,10 +75,10 @@ def test_rates_follow_the_day_and_the_week() -> None:
     rates = learn_rates(history([n for week in range(8) for n in office_hours(week)]))
     assert rates
     tuesday, saturday = FIRST + 24, FIRST + 5 * 24
-    assert rates.hourly[(tuesday + 12) % WEEK] == pytest.approx(10, rel=0.05)
-    assert rates.hourly[(saturday + 12) % WEEK] == pytest.approx(1, rel=0.1)
-    assert 0 < rates.hourly[(tuesday + 2) % WEEK] < 0.2
-    assert rates.mean() * WEEK == pytest.approx(sum(office_hours(0)), rel=0.1)
+    assert rates.hourly[(tuesday + 12) % WEEK_HOURS] == pytest.approx(10, rel=0.05)
+    assert rates.hourly[(saturday + 12) % WEEK_HOURS] == pytest.approx(1, rel=0.1)
+    assert 0 < rates.hourly[(tuesday + 2) % WEEK_HOURS] < 0.2
+    assert rates.mean() * WEEK_HOURS == pytest.approx(sum(office_hours(0)), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_rates_follow_the_day_and_the_week() -> None:
     ],
 )
 def test_a_rate_is_not_spoilt_by(change: str, lowest: float, highest: float) -> None:
-    hours = history([10] * (12 * WEEK))
+    hours = history([10] * (12 * WEEK_HOURS))
     days = range(FIRST + 60 * 24, FIRST + 64 * 24)
     if change == "mass rebuild":
         hours = [h._replace(messages=300) if h.hour in days else h for h in hours]
@@ -110,7 +108,7 @@ def test_a_rate_is_not_spoilt_by(change: str, lowest: float, highest: float) -> 
 
 
 def test_a_half_blind_hour_counts_for_half() -> None:
-    rates = learn_rates(history([5] * (10 * WEEK), watched=0.5))
+    rates = learn_rates(history([5] * (10 * WEEK_HOURS), watched=0.5))
     assert rates
     assert rates.mean() == pytest.approx(10, rel=0.02)
 
@@ -121,7 +119,7 @@ def test_a_half_blind_hour_counts_for_half() -> None:
         ([], "nothing"),
         (history([9] * (24 * 24)), "too few days"),
         (history([9] * (24 * 24)) + history([0] * 300, watched=0.0), "blind"),
-        (history([1] * 29 + [0] * (10 * WEEK)), "too few messages"),
+        (history([1] * 29 + [0] * (10 * WEEK_HOURS)), "too few messages"),
     ],
 )
 def test_too_little_history_gives_no_rates(hours: list[Hour], why: str) -> None:
@@ -130,7 +128,7 @@ def test_too_little_history_gives_no_rates(hours: list[Hour], why: str) -> None:
 
 
 @given(
-    st.lists(st.floats(0.01, 1000), min_size=WEEK, max_size=WEEK),
+    st.lists(st.floats(0.01, 1000), min_size=WEEK_HOURS, max_size=WEEK_HOURS),
     st.floats(0, 4e9),
     st.floats(0, 1e7),
     st.floats(0, 1e7),
@@ -151,8 +149,10 @@ def test_what_is_expected_adds_up(
 
 
 def test_a_week_expects_the_messages_of_a_week() -> None:
-    rates = Rates.of(range(WEEK))
-    assert rates.expected(MONDAY + 5000, MONDAY + 5000 + WEEK * 3600) == sum(range(WEEK))
+    rates = Rates.of(range(WEEK_HOURS))
+    assert rates.expected(MONDAY + 5000, MONDAY + 5000 + WEEK_HOURS * 3600) == sum(
+        range(WEEK_HOURS)
+    )
     assert rates.expected(2.5 * 3600, 4 * 3600) == 0.5 * 2 + 3
 
 
@@ -160,7 +160,7 @@ def test_a_week_expects_the_messages_of_a_week() -> None:
 
 
 def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause() -> None:
-    usual, holiday, pause = [2] * (4 * WEEK), [2, 0, 0, 0] * 24, [0] * 100
+    usual, holiday, pause = [2] * (4 * WEEK_HOURS), [2, 0, 0, 0] * 24, [0] * 100
     at_pace, _ = reconstruct_pauses(history(usual), flat())
     slow, _ = reconstruct_pauses(history(usual + holiday), flat())
     silent, _ = reconstruct_pauses(history(usual + holiday + pause), flat())
@@ -168,7 +168,7 @@ def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause() -> None:
     assert 0.25 < slow.factor() < 0.45
     assert silent.factor() == pytest.approx(slow.factor(), rel=0.1)
     assert Pace(100, 50).factor() == 1, "never more than usual"
-    assert Pace(0, PACE_PRIOR).factor() == 0.5
+    assert Pace(0, PACE_PRIOR_MESSAGES).factor() == 0.5
 
 
 def test_a_pause_counts_on_the_day_on_which_it_ends() -> None:
@@ -207,7 +207,7 @@ def test_the_limit_is_above_what_was_there_before() -> None:
     days = [10.0] * 90 + [11.0] * 10
     limit = pause_limit(days)
     assert limit
-    assert limit >= MARGIN * 11
+    assert limit >= MARGIN_FACTOR * 11
     assert pause_limit([10.0] * 20) is None, "too few days"
 
 
@@ -220,13 +220,13 @@ def learned_limit(hours: Sequence[Hour], longest: Mapping[int, float]) -> float:
 
 def test_a_topic_that_comes_on_the_hour_is_not_silent_in_between() -> None:
     """Hourly counts can't tell such a topic from one that comes all the time."""
-    hours = history([100] * (8 * WEEK))
+    hours = history([100] * (8 * WEEK_HOURS))
     assert learned_limit(hours, {}) > 100
     assert learned_limit(hours, dict.fromkeys(range(40), 99.0)) > 99
 
 
 def test_pauses_that_were_seen_are_trusted_more_than_hourly_counts() -> None:
-    hours = history([600] * (8 * WEEK))
+    hours = history([600] * (8 * WEEK_HOURS))
     fine = learned_limit(hours, dict.fromkeys(range(28), 20.0))
     assert learned_limit(hours, {}) > 600
     assert fine == pytest.approx(600 / 4, rel=0.05), "a quarter of an hour"
@@ -269,7 +269,7 @@ def test_a_topic_is(
 ) -> None:
     last = None if since is None else MONDAY - since
     spans = [(MONDAY - 100 - blind, MONDAY - 100)] if blind else []
-    judged = judge(baseline, last, MONDAY, spans, configured, usual)
+    judged = silence_state(baseline, last, MONDAY, spans, configured, usual)
     assert (judged.ready, judged.silent) == state[:2]
     assert judged.expected == (state[2] if state[2] is None else pytest.approx(state[2], abs=0.01))
 
@@ -290,14 +290,14 @@ def test_what_is_expected_never_shrinks_while_a_topic_pauses(
 
 def test_a_topics_own_name_goes_first_then_patterns_in_order() -> None:
     bounds = {"org.*": 1, "org.fedoraproject.*": 2, "org.fedoraproject.a": 3}
-    assert bound(bounds, "org.fedoraproject.a") == 3
-    assert bound(bounds, "org.fedoraproject.b") == 1
-    assert bound(bounds, "git.centos.org/x") is None
+    assert max_silence(bounds, "org.fedoraproject.a") == 3
+    assert max_silence(bounds, "org.fedoraproject.b") == 1
+    assert max_silence(bounds, "git.centos.org/x") is None
 
 
 def test_every_topic_that_packit_binds_has_a_usual_bound() -> None:
     bindings = fedora_toml.read(Path(__file__).parents[2] / "config" / "fedora.toml").bindings
-    assert [b for b in bindings if bound(USUAL, b.routing_key) is None] == []
+    assert [b for b in bindings if max_silence(USUAL_MAX_SILENCE, b.routing_key) is None] == []
 
 
 # The watch over a ledger
@@ -318,14 +318,14 @@ class Bench:
 
     def past(self, topic: str, weeks: int, until: float, rate: int = 2) -> None:
         last = int(until // 3600)
-        hours = range(last - weeks * WEEK + 1, last + 1)
+        hours = range(last - weeks * WEEK_HOURS + 1, last + 1)
         past(self.ledger, Series("fedora", topic, "handled", ""), dict.fromkeys(hours, rate), until)
 
     def receive(self, topic: str, at: float, verdict: Judgement = HANDLED) -> None:
         series = Series("fedora", topic, verdict.outcome, verdict.reason)
         self.ledger.record([Observation(series, f"{topic}{at}", at)])
 
-    def state(self, topic: str, now: float = MONDAY) -> State:
+    def state(self, topic: str, now: float = MONDAY) -> SilenceState:
         return self.watch.states(now)[Topic("fedora", topic)]
 
 
@@ -346,8 +346,8 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None
     assert bench.state("stopped").expected == pytest.approx(96, rel=0.05)
     flowing = bench.state("flowing")
     assert flowing.expected == pytest.approx(2 / 60, rel=0.1)
-    assert flowing == State(True, False, flowing.expected, bench.state("stopped").limit)
-    assert bench.state("new") == State(ready=False, silent=False)
+    assert flowing == SilenceState(True, False, flowing.expected, bench.state("stopped").limit)
+    assert bench.state("new") == SilenceState(ready=False, silent=False)
     bench.receive("stopped", MONDAY)
     assert not bench.state("stopped").silent, "whatever the outcome"
 
@@ -359,9 +359,9 @@ def test_folded_topics_have_no_state(bench: Bench) -> None:
 
 
 def test_a_topic_that_stopped_too_long_ago_has_no_baseline(bench: Bench) -> None:
-    bench.past("gone", 12, MONDAY - LEARNED * 3600)
+    bench.past("gone", 12, MONDAY - LEARNED_HOURS * 3600)
     bench.watch.learn(MONDAY)
-    assert bench.state("gone") == State(ready=False, silent=False)
+    assert bench.state("gone") == SilenceState(ready=False, silent=False)
 
 
 def test_blind_time_is_not_silence(bench: Bench) -> None:
@@ -431,7 +431,7 @@ def test_a_stopped_topic_is_detected_with_months_of_history(
 ) -> None:
     now = time.time()
     ledger = Ledger(str(tmp_path / "ledger.sqlite"))
-    hours = range(int(now // 3600) - 10 * WEEK, int(now // 3600) + 1)
+    hours = range(int(now // 3600) - 10 * WEEK_HOURS, int(now // 3600) + 1)
     for topic, stopped in [("stopped", 2 * DAY), ("flowing", 30)]:
         last = now - stopped
         counts = {hour: 60 for hour in hours if hour <= last // 3600}

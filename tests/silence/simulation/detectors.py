@@ -10,14 +10,13 @@ import numpy as np
 from busmon.silence.baseline import (
     Baseline,
     Pace,
-    State,
     common_pace,
     decay,
-    judge,
     learn,
     reconstruct_pauses,
 )
-from busmon.silence.rates import LEARNED, WEEK, Hour
+from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour
+from busmon.silence.state import SilenceState, silence_state
 from tests.silence.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
 HOUR = 60  # minutes
@@ -52,7 +51,7 @@ class Busmon:
         """Learn what the hours before this one tell; return the pace, where there is one."""
         last = self._since // HOUR + 1
         if hour % (24 * self._every) == 0:
-            window = self._history[max(0, last - LEARNED) : last]
+            window = self._history[max(0, last - LEARNED_HOURS) : last]
             self._baseline = learn(window, self._recorded)
             if self._baseline:
                 self._pace, self._paced = reconstruct_pauses(window, self._baseline.rates)[0], last
@@ -61,7 +60,7 @@ class Busmon:
         self.ready = min(self.ready, hour * HOUR)
         rates = self._baseline.rates
         for number, messages, watched in self._history[self._paced : min(last, hour)]:
-            expected = rates.hourly[number % WEEK] * watched
+            expected = rates.hourly[number % WEEK_HOURS] * watched
             self._pace = self._pace.after(messages, expected, decay(rates))
         self._paced = max(self._paced, min(last, hour))
         return self._pace.factor()
@@ -104,11 +103,11 @@ class Busmon:
             self.alarms.append((since, until))
         return state.expected or 0.0
 
-    def _judge(self, baseline: Baseline, since: int, until: int) -> State:
+    def _judge(self, baseline: Baseline, since: int, until: int) -> SilenceState:
         first = bisect_right(self._ends, _unix(since))
         last = bisect_right(self._blind, (_unix(until), 0.0))
         blind = self._blind[first:last]
-        return judge(baseline, _unix(since), _unix(until), blind, usual=self._usual)
+        return silence_state(baseline, _unix(since), _unix(until), blind, usual=self._usual)
 
 
 def watch(years: Sequence[Year], blind: Sequence[Span], every: int) -> list[Busmon]:
@@ -167,18 +166,18 @@ class LastWeek:
         self._increase = np.zeros(MINUTES + 1)
         self._increase[HOUR:] = self._sums[HOUR:] - self._sums[:-HOUR]
         alarm = np.zeros(MINUTES + 3, dtype=np.int8)
-        alarm[1 + WEEK * HOUR : -1] = (
-            self._increase[WEEK * HOUR :] < 0.1 * self._increase[: -WEEK * HOUR]
+        alarm[1 + WEEK_HOURS * HOUR : -1] = (
+            self._increase[WEEK_HOURS * HOUR :] < 0.1 * self._increase[: -WEEK_HOURS * HOUR]
         )
         edges = np.flatnonzero(np.diff(alarm)).tolist()
         self.alarms = list(zip(edges[::2], edges[1::2], strict=True))
 
     def detects(self, start: int) -> float:
         """Return the minutes from the start of an outage to the alarm; a week at most."""
-        moments = np.arange(start, min(start + WEEK * HOUR, MINUTES))
+        moments = np.arange(start, min(start + WEEK_HOURS * HOUR, MINUTES))
         hour_before = self._sums[start] - self._sums[np.minimum(start, moments - HOUR)]
-        alarm = np.flatnonzero(hour_before < 0.1 * self._increase[moments - WEEK * HOUR])
-        return float(alarm[0]) if len(alarm) else float(WEEK * HOUR)
+        alarm = np.flatnonzero(hour_before < 0.1 * self._increase[moments - WEEK_HOURS * HOUR])
+        return float(alarm[0]) if len(alarm) else float(WEEK_HOURS * HOUR)
 
 
 def false_alarms(alarms: Iterable[Alarm], year: Year, since: int) -> int:

@@ -1,0 +1,69 @@
+"""Whether a topic is silent for too long: pure functions of its baseline and its last message."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from busmon.silence.baseline import Baseline
+
+DAY = 86400  # seconds
+
+# The critical thresholds of Fedora's Nagios, in seconds. They hold beside the baseline, for topics
+# without a configured limit. Nagios knows neither OpenScanHub nor Log Detective.
+USUAL_MAX_SILENCE = {
+    "org.fedoraproject.prod.copr.*": DAY,
+    "org.fedoraproject.prod.buildsys.*": DAY,
+    "org.fedoraproject.prod.pagure.*": 7 * DAY,
+    "org.fedoraproject.prod.hotness.*": 21 * DAY,
+    "org.release-monitoring.prod.anitya.*": 21 * DAY,
+    "org.fedoraproject.prod.openscanhub.*": 7 * DAY,
+    "org.fedoraproject.prod.logdetective.*": 7 * DAY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceState:
+    """What is known of the silence of a topic now."""
+
+    ready: bool  # whether there is a baseline
+    silent: bool  # for too long
+    expected: float | None = None  # messages since the last one; None without a baseline
+    limit: float | None = None  # messages
+
+
+def silence_state(
+    baseline: Baseline | None,
+    last: float | None,
+    now: float,
+    blind_times: Sequence[tuple[float, float]],
+    configured: float | None = None,
+    usual: float | None = None,
+) -> SilenceState:
+    """Return the state of a topic. Its last message came at `last`; None: there is none yet.
+
+    `configured` is a longest silence in seconds, used instead of the baseline. `usual` is one
+    that holds beside the baseline. Blind times are no silence.
+    """
+    if last is None or baseline is None:
+        expected = limit = None
+    else:
+        expected, limit = baseline.expected(last, now, blind_times), baseline.limit
+    quiet = 0.0 if last is None else now - last - _overlap(blind_times, last, now)
+    if configured is not None:
+        silent = quiet > configured
+    elif expected is None or limit is None:
+        silent = False
+    else:
+        silent = expected > limit or (usual is not None and quiet > usual)
+    return SilenceState(baseline is not None, silent, expected, limit)
+
+
+def max_silence(limits: Mapping[str, int], topic: str) -> int | None:
+    """Return the limit of a topic in seconds: that of its own name, else of the first pattern."""
+    if topic in limits:
+        return limits[topic]
+    return next((limit for p, limit in limits.items() if fnmatchcase(topic, p)), None)
+
+
+def _overlap(spans: Iterable[tuple[float, float]], since: float, until: float) -> float:
+    return sum(max(0.0, min(end, until) - max(start, since)) for start, end in spans)
