@@ -1,4 +1,4 @@
-"""Logging: one line an event on standard error, as text or as JSON."""
+"""Logging: one line for each event on standard error, as text or as JSON."""
 
 import json
 import logging
@@ -7,33 +7,33 @@ from datetime import UTC, datetime
 from busmon.settings.models import Log
 from busmon.text import printable
 
-# What the libraries say of connections, busmon says itself, with what to check.
+# busmon itself logs what these libraries say about connections, and what to check.
 QUIET = {"fedora_messaging": "ERROR", "pika": "CRITICAL", "stomp": "CRITICAL", "twisted": "ERROR"}
-TELLTALE = "fedora_messaging.message"  # shows what is in a message
+LOGS_BODIES = "fedora_messaging.message"  # a body can hold secrets
 
 
 def setup(settings: Log) -> None:
-    """Send every logger's records to standard error, from the configured level on."""
+    """Write every logger's records of the configured level or higher to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         _Json() if settings.format == "json" else _Text("%(asctime)s %(levelname)-7s %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    logging.getLogger(TELLTALE).setLevel(logging.CRITICAL)
+    logging.getLogger(LOGS_BODIES).setLevel(logging.CRITICAL)
     if settings.level != "debug":
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
 
 
 class _Text(logging.Formatter):
-    """One line a record, whatever a broker's words hold; a traceback comes below it."""
+    """One line for each record, without control characters; a traceback follows below."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name there
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - named by logging
         return printable(super().formatMessage(record))
 
 
 class _Json(logging.Formatter):
-    """One JSON object a record, on one line."""
+    """One JSON object for each record, on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {

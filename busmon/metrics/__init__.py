@@ -1,1 +1,1 @@
-"""The Prometheus collectors of what the ledger holds."""
+"""The Prometheus collectors."""

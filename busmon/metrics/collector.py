@@ -1,7 +1,7 @@
-"""What /metrics says: read at scrape time from the ledger and the sources, and never in their way.
+"""The metrics of messages, connections and the ledger, read from memory at scrape time.
 
-The counters of messages come from the ledger and continue over restarts. The histograms,
-and what is counted of connections, begin with the process, as Prometheus expects it.
+The counters of messages come from the ledger and continue over restarts. The histograms and
+the counters of connections start at zero with the process, as Prometheus expects.
 """
 
 import platform
@@ -29,9 +29,9 @@ COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class Metrics:
-    """A collector over the ledger, the connections of the sources by bus, and what was observed.
+    """A collector of the ledger, of the connections by bus, and of the recorded batches.
 
-    `size_limit` is that of the ledger in bytes; None where nothing is pruned by size.
+    `size_limit` is that of the ledger, in bytes; None if nothing is pruned by size.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Metrics:
         self._size_limit = size_limit
         self._connections = connections
         self._build = version, platform.python_version()
-        self._observing = threading.Lock()  # held for a batch or a copy, never while waiting
+        self._observing = threading.Lock()  # held briefly, never while waiting
         self._delays = defaultdict(
             lambda: Buckets(DELAYS), {bus: Buckets(DELAYS) for bus in connections}
         )
@@ -56,7 +56,7 @@ class Metrics:
         self._commits = Buckets(COMMITS)
 
     def observe(self, recorded: Recorded) -> None:
-        """Add a batch to the histograms; its duplicates count only in the batch's size."""
+        """Add a batch to the histograms. Its duplicates count only in the size of the batch."""
         with self._observing:
             for message in recorded.new:
                 bus = message.series.bus
@@ -72,7 +72,7 @@ class Metrics:
         yield from _messages(self._ledger.counts(), self._connections)
         yield counter(
             "busmon_duplicates_total",
-            "Messages delivered again that the ledger already had, and which were not counted.",
+            "Redelivered messages that the ledger already had. No other counter includes them.",
             ["bus"],
             by_bus(dict.fromkeys(self._connections, 0) | self._ledger.duplicates()),
         )
@@ -83,13 +83,13 @@ class Metrics:
         if self._size_limit is not None:
             yield gauge(
                 "busmon_ledger_size_limit_bytes",
-                "Disk space above which the ledger takes the oldest messages off the record.",
+                "Disk space above which the ledger deletes its oldest messages.",
                 [],
                 [((), self._size_limit)],
             )
         yield gauge(
             "busmon_build_info",
-            "Always 1; the labels say which busmon runs, and on which Python.",
+            "Always 1; the labels are the versions of busmon and Python.",
             ["version", "python"],
             [(self._build, 1)],
         )
@@ -100,8 +100,8 @@ class Metrics:
             for name, text, buckets in (
                 (
                     "busmon_message_delay_seconds",
-                    "Time from a message's sending, by its own account, to its receipt; 0 where"
-                    " the clocks disagree. Only of messages that say when they were sent.",
+                    "Time from sending to receipt, of messages that say when they were sent;"
+                    " 0 if the clocks disagree.",
                     self._delays,
                 ),
                 ("busmon_message_size_bytes", "Size of a message's body as sent.", self._sizes),
@@ -135,7 +135,7 @@ def make_registry(*collectors: Collector) -> CollectorRegistry:
 
 
 class _Threads:
-    """The standard `process_threads`, which prometheus-client's own collector lacks."""
+    """The standard metric `process_threads`, which prometheus-client does not collect."""
 
     def collect(self) -> Iterator[Metric]:
         tasks = Path("/proc/self/task")  # Linux only, as prometheus-client's collector is
@@ -145,22 +145,22 @@ class _Threads:
             yield gauge("process_threads", text, [], [((), number)])
 
 
-def _messages(tallies: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[Metric]:
+def _messages(counts: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[Metric]:
     received: dict[tuple[str, str], float] = {}
     sent: dict[tuple[str, str], float] = {}
     folded = Counter(dict.fromkeys(buses, 0))
-    for series, tally in tallies.items():
+    for series, count in counts.items():
         topic = series.bus, series.topic
-        if tally.last_received is not None and tally.messages:
-            received[topic] = max(tally.last_received, received.get(topic, tally.last_received))
-        if tally.last_sent is not None:
-            sent[topic] = max(tally.last_sent, sent.get(topic, tally.last_sent))
-        folded[series.bus] += tally.messages if series.topic == OTHER else 0
+        if count.last_received is not None and count.messages:
+            received[topic] = max(count.last_received, received.get(topic, count.last_received))
+        if count.last_sent is not None:
+            sent[topic] = max(count.last_sent, sent.get(topic, count.last_sent))
+        folded[series.bus] += count.messages if series.topic == OTHER else 0
     yield counter(
         "busmon_messages_total",
         "Messages received, each in exactly one series: its outcome at the listener, and why.",
         Series._fields,
-        ((series, tally.messages) for series, tally in tallies.items()),
+        ((series, count.messages) for series, count in counts.items()),
     )
     yield gauge(
         "busmon_last_message_timestamp_seconds",
@@ -170,13 +170,13 @@ def _messages(tallies: Mapping[Series, Count], buses: Iterable[str]) -> Iterator
     )
     yield gauge(
         "busmon_last_message_sent_timestamp_seconds",
-        "Unix time at which the newest message of the topic was sent, by its own account.",
+        "Unix time at which the newest message of the topic was sent, according to the message.",
         ["bus", "topic"],
         sent.items(),
     )
     yield counter(
         "busmon_topics_folded_total",
-        f"Messages counted under the topic {OTHER}, since the bus has too many unknown topics.",
+        f"Messages counted under the topic {OTHER}, because the bus has too many unknown topics.",
         ["bus"],
         by_bus(folded),
     )
@@ -194,19 +194,19 @@ def _connections(connections: Mapping[str, ConnectionState]) -> Iterator[Metric]
     )
     yield counter(
         "busmon_bus_connects_total",
-        "Times that the bus was connected and subscribed.",
+        "How often the bus was connected and subscribed.",
         ["bus"],
         by_bus({bus: connection.connects for bus, connection in connections.items()}),
     )
     yield counter(
         "busmon_bus_disconnects_total",
-        "Connections or subscriptions to the bus that were lost, by why.",
+        "Lost connections or subscriptions, by reason.",
         ["bus", "reason"],
         (((bus, cause), connection.disconnects[cause]) for bus, connection, cause in causes),
     )
     yield counter(
         "busmon_bus_connect_failures_total",
-        "Attempts to connect and subscribe to the bus that failed, by why.",
+        "Failed attempts to connect and subscribe, by reason.",
         ["bus", "reason"],
         (((bus, cause), connection.failures[cause]) for bus, connection, cause in causes),
     )
@@ -216,15 +216,15 @@ def _ledger(ledger: Ledger) -> Iterator[Metric]:
     rows, size = ledger.size()
     yield gauge(
         "busmon_ledger_up",
-        "1 while the ledger can be written; 0 after a write that failed, or while one hangs.",
+        "1 while the ledger can be written; 0 after a failed write, or while a write hangs.",
         [],
         [((), ledger.problem() is None)],
     )
-    yield gauge("busmon_ledger_rows", "Messages that the ledger has on record.", [], [((), rows)])
+    yield gauge("busmon_ledger_rows", "Messages on record in the ledger.", [], [((), rows)])
     yield gauge("busmon_ledger_size_bytes", "Disk space that the ledger uses.", [], [((), size)])
     yield counter(
         "busmon_ledger_pruned_rows_total",
-        "Messages taken off the record, for their age or for the ledger's size limit.",
+        "Messages deleted from the ledger because of their age or its size limit.",
         ["reason"],
         (((reason,), rows) for reason, rows in ledger.pruned.items()),
     )

@@ -15,11 +15,11 @@ Samples = Iterable[tuple[Sequence[str], float]]  # values of the labels, and of 
 
 
 class Buckets:
-    """The counts of one histogram. Its owner sees to it that one thread at a time uses it."""
+    """The counts of one histogram. Not thread-safe: its owner has a lock."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)  # the last: above all bounds
+        self._counts = [0] * (len(bounds) + 1)  # the last one: above all bounds
         self._sum = 0.0
 
     def add(self, value: float) -> None:
@@ -28,7 +28,7 @@ class Buckets:
         self._sum += value
 
     def cumulative(self) -> tuple[list[tuple[str, float]], float]:
-        """Return bound and count of each bucket, as Prometheus has them, and the sum."""
+        """Return upper bound and cumulative count of each bucket, and the sum of all values."""
         bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         return list(zip(bounds, accumulate(self._counts), strict=True)), self._sum
 
