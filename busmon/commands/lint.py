@@ -1,9 +1,8 @@
-"""The lists of topics that people keep by hand, compared with one another.
+"""Compare the lists of topics that people keep by hand.
 
-What the listener is bound to (fedora-messaging's TOML), what it has a callback for
-(packit-service-fedmsg), what the worker has a parser for (packit-service), and busmon's own
-rules name the same topics, and drift. The code of others is read as a syntax tree: nothing
-of it is imported or run.
+Four lists should have the same topics: the bindings of the listener (fedora-messaging's TOML),
+its callbacks (packit-service-fedmsg), the parsers of the worker (packit-service) and busmon's
+own rules. They drift apart. The code of others is parsed, and never imported or run.
 """
 
 import ast
@@ -19,7 +18,7 @@ from busmon.sources.amqp.settings import AmqpBus
 
 TOPICS = tuple(TABLE)  # of busmon's rules
 
-# Where in a clone, an installation or the package itself the tables are.
+# Where the tables are in a clone, an installation or the package itself.
 LISTENER = ("packit_service_fedmsg/callbacks.py", "callbacks.py")
 WORKER = ("packit_service/worker/parser.py", "worker/parser.py", "parser.py")
 NAME = "MAPPING"  # of both tables
@@ -31,7 +30,7 @@ class LintError(Exception):
 
 
 class DriftKind(StrEnum):
-    """What two lists disagree about, from the bus to the worker."""
+    """How two lists differ; in the order from the bus to the worker."""
 
     BOUND_NOT_MAPPED = "bound-not-mapped"
     MAPPED_NOT_BOUND = "mapped-not-bound"
@@ -42,7 +41,7 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One topic, or routing key, on which two lists disagree; `text` says how, in words."""
+    """A topic or routing key in which two lists differ; `text` describes how."""
 
     kind: DriftKind
     topic: str
@@ -51,14 +50,14 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """What is compared with busmon's rules; None: was not given, so nothing is said of it."""
+    """The lists to compare with busmon's rules; None is a list that is not given."""
 
     bindings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # routing keys by file
     listener: Sequence[str] | None = None  # topics
     worker: Sequence[str] | None = None  # event types
 
     def summary(self) -> str:
-        """Return what is compared and what is not, in one line."""
+        """Return in one line what is compared and what is not."""
         parts = [f"{file} ({len(keys)} routing keys)" for file, keys in self.bindings.items()]
         for what, topics in (("listener's code", self.listener), ("worker's code", self.worker)):
             parts.append(f"{what} ({'not given' if topics is None else f'{len(topics)} topics'})")
@@ -66,7 +65,7 @@ class Lists:
 
 
 def lint(lists: Lists) -> list[Drift]:
-    """Return every drift, those of a kind together."""
+    """Return every drift, sorted by kind."""
     drifts = [*_bound(lists.bindings), *_listener(lists.listener), *_parsed(lists)]
     order = list(DriftKind)
     return sorted(drifts, key=lambda drift: (order.index(drift.kind), drift.topic, drift.text))
@@ -76,11 +75,11 @@ def _bound(bindings: Mapping[str, Sequence[str]]) -> Iterator[Drift]:
     for file, keys in bindings.items():
         for key in keys:
             if not any(matches(key, topic) for topic in TOPICS):
-                text = f"bound by {file}, but no rule knows such a topic: all of it is unmapped"
+                text = f"bound by {file}, but no rule matches: all its messages are unmapped"
                 yield Drift(DriftKind.BOUND_NOT_MAPPED, key, text)
         for topic in TOPICS:
             if not any(matches(key, topic) for key in keys):
-                text = f"has a rule, but no routing key of {file} brings it"
+                text = f"has a rule, but no routing key of {file} matches it"
                 yield Drift(DriftKind.MAPPED_NOT_BOUND, topic, text)
 
 
@@ -88,10 +87,10 @@ def _listener(mapped: Sequence[str] | None) -> Iterator[Drift]:
     if mapped is None:
         return
     for topic in set(mapped) - set(TOPICS):
-        text = "the listener has a callback for it, busmon no rule: counted as unmapped"
+        text = "the listener has a callback, but busmon has no rule: it is counted as unmapped"
         yield Drift(DriftKind.LISTENER_ONLY, topic, text)
     for topic in set(TOPICS) - set(mapped):
-        text = "busmon has a rule for it, the listener no callback: drops what busmon expects"
+        text = "busmon has a rule, but the listener has no callback: it drops what busmon expects"
         yield Drift(DriftKind.BUSMON_ONLY, topic, text)
 
 
@@ -105,7 +104,7 @@ def _parsed(lists: Lists) -> Iterator[Drift]:
 
 
 def matches(routing_key: str, topic: str) -> bool:
-    """Tell whether a binding to a topic exchange brings a topic: `*` is a word, `#` any number."""
+    """Return whether a routing key matches a topic: `*` is one word, `#` any number of words."""
     pattern = routing_key.split(".")
     places = _with_rest(pattern, {0})
     for word in topic.split("."):
@@ -116,7 +115,7 @@ def matches(routing_key: str, topic: str) -> bool:
 
 
 def _with_rest(pattern: Sequence[str], places: set[int]) -> set[int]:
-    """Add the places that are reached by a `#` that stands for no word."""
+    """Add the places behind each `#` that stands for no word."""
     for at, word in enumerate(pattern):
         if at in places and word == "#":
             places = places | {at + 1}
@@ -124,7 +123,7 @@ def _with_rest(pattern: Sequence[str], places: set[int]) -> set[int]:
 
 
 def bindings_of(config: Config) -> dict[str, tuple[str, ...]]:
-    """Return what the listeners are bound to, by file: of the amqp buses with the rules packit.
+    """Return the routing keys of the listeners by file, for the amqp buses with rules packit.
 
     Raises LintError.
     """
@@ -169,11 +168,11 @@ def _topics(source: Path, places: Iterable[str], *keys: str) -> tuple[str, ...]:
     name = "".join([NAME, *(f"[{key!r}]" for key in keys)])
     table = _part(_table(tree), keys)
     if table is None or not table.keys:
-        raise LintError(f"{path}: no table {name} of topics found: has the code changed its shape?")
+        raise LintError(f"{path}: no table {name} of topics found: has the code changed?")
     topics = [_text(key) for key in table.keys]
     if None in topics:
         line = getattr(table.keys[topics.index(None)] or table, "lineno", 0)
-        raise LintError(f"{path}:{line}: {name} has a key that is no plain text: can't tell it")
+        raise LintError(f"{path}:{line}: {name} has a key that is not plain text")
     return tuple(topic for topic in topics if topic is not None)
 
 

@@ -1,7 +1,7 @@
-"""Made-up message bodies for the demo: what the rules look at, in the buses' shapes.
+"""Made-up message bodies for the demo, with the keys that the rules read.
 
-Each function makes one body; the tables give each topic its share of the traffic. The
-shares follow what the buses carry on an ordinary day: Koji and Copr above all.
+Each function makes one body. The tables give each topic its share of the traffic, about as on
+an ordinary day: most messages are from Koji and Copr.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Make = Callable[[Random], Body]
 
 
 class Share(NamedTuple):
-    """A topic's part of the traffic, relative to the others, and how its bodies are made."""
+    """The weight of a topic in the traffic, and the function that makes its bodies."""
 
     weight: float
     topic: str

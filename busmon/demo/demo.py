@@ -1,4 +1,4 @@
-"""`busmon demo`: made-up traffic of both buses through the real path, no broker needed."""
+"""`busmon demo`: made-up traffic of both buses through the real code, without a broker."""
 
 import tempfile
 import threading
@@ -11,7 +11,7 @@ from busmon.rules import rule_set
 from busmon.service import build_service
 from busmon.settings.models import Web
 
-FEDORA_SHARE = 0.9  # of all messages, as on the real buses roughly
+FEDORA_SHARE = 0.9  # of all messages, roughly as on the real buses
 
 
 def run(listen: str, rate: float, stopping: threading.Event, tell: Callable[[str], None]) -> None:

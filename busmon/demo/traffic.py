@@ -1,4 +1,4 @@
-"""Made-up traffic for `busmon demo`, through the same decoding as that of the real buses."""
+"""Made-up traffic for `busmon demo`, decoded in the same way as that of the real buses."""
 
 import json
 import threading
@@ -19,16 +19,16 @@ from busmon.sources import fedora_message, json_body
 from busmon.sources.base import ConnectionState, MessageHandler
 from busmon.sources.recorded.feed import feed
 
-DAMAGED = 0.008  # the part of the messages that no listener would see
-REDELIVERED = 0.01  # the part that comes a second time
-LATE = 0.01  # the part that takes minutes instead of about a second
-RECENT = 50  # messages that may still be redelivered
+DAMAGED_SHARE = 0.008  # of the messages, which no listener would see
+REDELIVERED_SHARE = 0.01
+LATE_SHARE = 0.01  # of the messages, which take minutes instead of about a second
+REDELIVERABLE_MESSAGES = 50  # the last ones
 
-SCHEMA = "copr.build.end"  # a schema that an empty body fails, where copr-messaging is installed
+SCHEMA = "copr.build.end"  # an empty body fails it, if copr-messaging is installed
 
 
 class Delivery(NamedTuple):
-    """A message on its way: what the wire gives to the decoder."""
+    """A message as the decoder gets it from the wire."""
 
     body: bytes
     headers: dict[str, Any]
@@ -37,13 +37,13 @@ class Delivery(NamedTuple):
 
 Damage = Callable[[Delivery], Delivery]
 
-# What can be wrong with a body on either bus: not UTF-8, not JSON, no object.
+# Damages to a body, on both buses: not UTF-8, not JSON, not an object.
 BODY_DAMAGES: tuple[Damage, ...] = (
     lambda sent: sent._replace(body=b"\xff" + sent.body),
     lambda sent: sent._replace(body=sent.body[:-1]),
     lambda sent: sent._replace(body=b"[" + sent.body + b"]"),
 )
-# What can be wrong on Fedora's bus besides: headers, and what kills the listener.
+# More damages on Fedora's bus: invalid headers, and an encoding that kills the listener.
 HEADER_DAMAGES: tuple[Damage, ...] = (
     lambda sent: sent._replace(headers=sent.headers | {"fedora_messaging_severity": 99}),
     lambda sent: sent._replace(encoding="no-such-encoding"),
@@ -55,9 +55,9 @@ def _fail_schema(sent: Delivery) -> Delivery:
 
 
 class TrafficSource:
-    """An endless bus of made-up messages: every outcome among them, some redelivered.
+    """An endless bus of made-up messages with every outcome, some of them redelivered.
 
-    `rate` is in messages a second; the same `seed` makes the same messages, but for their times.
+    `rate` is in messages a second. The same `seed` makes the same messages, except their times.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class TrafficSource:
         self.connection.stopped()
 
     def stop(self) -> None:
-        """Ask `run` to record the batch in hand and return."""
+        """Ask `run` to record its current batch and return."""
         self._stopping.set()
 
     def messages(self) -> Iterator[Message]:
         """Yield messages without end, each received now."""
-        recent: deque[Message] = deque(maxlen=RECENT)
+        recent: deque[Message] = deque(maxlen=REDELIVERABLE_MESSAGES)
         weights = [share.weight for share in self._shares]
         while True:
-            if recent and self._rng.random() < REDELIVERED:
+            if recent and self._rng.random() < REDELIVERED_SHARE:
                 again = self._rng.choice(recent)
                 yield replace(again, received_at=time.time(), redelivered=True)
                 continue
@@ -131,14 +131,14 @@ class TrafficSource:
         )
 
     def _damaged(self, sent: Delivery) -> Delivery:
-        if self._rng.random() >= DAMAGED:
+        if self._rng.random() >= DAMAGED_SHARE:
             return sent
         return self._rng.choice(self._damages)(sent)
 
     def _delay(self) -> float:
-        """Return seconds from sent to received: most about half a second, a few minutes."""
+        """Return the seconds from sent to received: usually half a second, sometimes minutes."""
         seconds = self._rng.lognormvariate(-0.5, 0.9)
-        return seconds * 300 if self._rng.random() < LATE else seconds
+        return seconds * 300 if self._rng.random() < LATE_SHARE else seconds
 
 
 def _fedora_damages() -> tuple[Damage, ...]:

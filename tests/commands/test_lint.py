@@ -159,7 +159,7 @@ def test_the_workers_event_types_of_this_bus_are_read(tmp_path: Path, place: str
         (b"MAPPING = make()", "no table MAPPING of topics found"),
         (b"mapping = {'a': f}", "no table MAPPING of topics found"),
         (b"MAPPING = {'a': f,\n PREFIX + 'b': f}", "callbacks.py:2: MAPPING has a key that is no"),
-        (b"MAPPING = {'a': f, **MORE}", "callbacks.py:1: MAPPING has a key that is no plain text"),
+        (b"MAPPING = {'a': f, **MORE}", "callbacks.py:1: MAPPING has a key that is not plain text"),
         (b"MAPPING = {", "cannot be read as Python"),
         (b"\xff", "cannot be read as Python"),
         (b"\0", "cannot be read as Python"),

@@ -41,7 +41,7 @@ LISTENERS = {
         [
             "tls.ca_cert: nowhere: No such file or directory",
             "tls.certfile: should be a string",
-            "tls.keyfile: is missing; where [tls] is given, fedora-messaging needs all three",
+            "tls.keyfile: is missing; fedora-messaging needs all three in [tls]",
         ],
     ),
     "a certificate without a key": (

@@ -1,4 +1,4 @@
-"""The configuration file of fedora-messaging, usually the listener's own, as busmon needs it."""
+"""The configuration file of fedora-messaging, usually the listener's own."""
 
 import copy
 import ssl
@@ -21,7 +21,7 @@ TLS_KEYS = {"ca": "ca_cert", "certificate": "certfile", "key": "keyfile"}  # in 
 
 
 class Binding(NamedTuple):
-    """What brings messages of an exchange into a queue."""
+    """A rule of the broker that brings messages of an exchange into a queue."""
 
     exchange: str
     routing_key: str
@@ -29,7 +29,7 @@ class Binding(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FedoraToml:
-    """What busmon takes from the file; `queues` are the listener's, not to be consumed from."""
+    """What busmon reads from the file. It never consumes from `queues`: they are the listener's."""
 
     path: Path
     amqp_url: SecretStr
@@ -44,7 +44,7 @@ class FedoraToml:
 
 
 class UnusableToml(Exception):
-    """The file can't be used; `problems` says all that is wrong with it."""
+    """The file cannot be used; `problems` has everything that is wrong with it."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -58,7 +58,7 @@ def read(path: Path) -> FedoraToml:
         raise UnusableToml(problems)
     url = _parameters(conf["amqp_url"])
     secure = conf["amqp_url"].startswith("amqps://")
-    tls = conf["tls"] if secure else {}  # without TLS it is not looked at
+    tls = conf["tls"] if secure else {}  # without TLS it is ignored
     return FedoraToml(
         path=path,
         amqp_url=SecretStr(conf["amqp_url"]),
@@ -80,7 +80,7 @@ def read(path: Path) -> FedoraToml:
 
 
 def routing_keys(path: Path) -> Iterator[str]:
-    """Yield those of all bindings; raises UnusableToml. What else is in the file is not checked."""
+    """Yield the routing keys of all bindings; raises UnusableToml. Checks nothing else."""
     conf = _load(path)
     if problems := [f"{path}: {problem}" for problem in _bindings_refused(conf)]:
         raise UnusableToml(problems)
@@ -97,10 +97,10 @@ def tls_context(toml: FedoraToml) -> ssl.SSLContext:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    # Here, since it takes a fifth of a second and other buses have no use for it.
+    # Imported here: it takes a fifth of a second, and other buses do not need it.
     from fedora_messaging.config import DEFAULTS
 
-    # Not its own load_config(), which takes a file that isn't there for an empty one.
+    # Not fedora-messaging's load_config(): it takes a missing file for an empty one.
     try:
         tables = read_toml(path)
     except TomlError as error:
@@ -109,7 +109,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _problems(conf: dict[str, Any]) -> Iterator[str]:
-    """Yield what fedora-messaging refuses, and what it would find out only on connecting."""
+    """Yield what fedora-messaging refuses, at once or only when it connects."""
     from fedora_messaging import config as fedora
 
     yield from (f"{key}: no such setting" for key in conf if key not in fedora.DEFAULTS)
@@ -130,7 +130,7 @@ def _refused(key: str, validate: Callable[[Any], None], conf: dict[str, Any]) ->
         validate(conf[key])
     except ConfigurationException as error:
         yield f"{key}: {error.message}"
-    except (TypeError, AttributeError):  # what comes of a value of the wrong type
+    except (TypeError, AttributeError):  # of a value of the wrong type
         yield f"{key}: has a value of the wrong type"
 
 
@@ -157,7 +157,7 @@ def _tls_problems(conf: Mapping[str, Any]) -> Iterator[str]:
         return
     for key in TLS_KEYS.values():
         if key not in tls:
-            yield f"tls.{key}: is missing; where [tls] is given, fedora-messaging needs all three"
+            yield f"tls.{key}: is missing; fedora-messaging needs all three in [tls]"
         elif tls[key] is not None and not isinstance(tls[key], str):
             yield f"tls.{key}: should be a string"
         elif tls[key]:
@@ -177,7 +177,7 @@ def _parameters(url: object) -> "URLParameters":
     try:
         return URLParameters(url)
     except (ValueError, TypeError, SyntaxError):
-        # Not the reason itself, which can hold a part of the password.
+        # Without the reason, which can contain a part of the password.
         raise ValueError("is refused by pika: check its port and what follows the ?") from None
 
 

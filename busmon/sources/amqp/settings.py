@@ -1,4 +1,4 @@
-"""The settings of a bus that is read with AMQP, beside the listener's fedora-messaging file."""
+"""The settings of a bus that is read with AMQP; the rest is in fedora-messaging's file."""
 
 import shlex
 from collections.abc import Hashable, Iterator
@@ -20,14 +20,14 @@ from busmon.text import format_items
 
 
 class AmqpBus(Bus):
-    """A bus read with AMQP, as fedora-messaging does."""
+    """A bus read with AMQP as Fedora uses it."""
 
     recorded: ClassVar = Format.FEDORA
 
     type: Literal["amqp"]
-    config: File  # of fedora-messaging
+    config: File  # a file of fedora-messaging, usually the listener's
     routing_keys: Strings | None = None  # instead of the bindings
-    extra_routing_keys: Strings = ()  # beside the bindings
+    extra_routing_keys: Strings = ()  # in addition to the bindings
     queue: UUID | None = None
     prefetch: Annotated[int, Field(gt=0, le=65535)] = 1000
     heartbeat: Annotated[Seconds, Field(le=65535)] = 30
@@ -48,7 +48,7 @@ class AmqpBus(Bus):
         yield "queue", str(self.queue or "its own, made at the first start")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield all that is wrong with fedora-messaging's file, or does not fit to it."""
+        """Yield what is wrong with fedora-messaging's file, or does not fit to it."""
         try:
             toml = fedora_toml.read(self.config)
         except fedora_toml.UnusableToml as error:
@@ -70,7 +70,7 @@ class AmqpBus(Bus):
             yield key, "leaves nothing to receive: no binding and no routing key"
 
     def identity(self) -> tuple[str, Hashable] | None:
-        """Return the queue: two consumers of one would share its messages."""
+        """Return the queue: two consumers of one queue would share its messages."""
         if self.queue is None:
             return None
         try:
@@ -80,16 +80,16 @@ class AmqpBus(Bus):
         return "queue", (toml.broker.lower(), toml.vhost, self.queue)
 
     def receives_as_listener(self) -> bool:
-        """Return whether the listener's bindings are all there is."""
+        """Return whether the bus has exactly the bindings of the listener."""
         return self.routing_keys is None and not self.extra_routing_keys
 
     def reconsume_command(self, message_id: str) -> str | None:
-        """Return fedora-messaging's own command, which asks Datagrepper for the message."""
+        """Return fedora-messaging's command, which gets the message from Datagrepper."""
         conf = shlex.quote(str(self.config))
         return f"fedora-messaging --conf {conf} reconsume {message_id}"
 
     def bindings(self, toml: FedoraToml) -> tuple[Binding, ...]:
-        """Return what the bus's queue is bound to, in order and each once."""
+        """Return the bindings of the bus's queue, in order and without duplicates."""
         exchanges = dict.fromkeys(binding.exchange for binding in toml.bindings)
         keys = (*(self.routing_keys or ()), *self.extra_routing_keys)
         bindings = toml.bindings if self.routing_keys is None else ()

@@ -179,7 +179,7 @@ class DeliveryBuffer:
 
 
 def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
-    """Return what a delivery says; one without an id is told by a digest of its content."""
+    """Return a delivery as a message. Without an id, a digest of its content identifies it."""
     properties, body = delivery.properties, delivery.body
     topic = _text(delivery.routing_key)
     parsed, rejected = fedora_message.decode(

@@ -124,7 +124,7 @@ class Connection:
         return batch
 
     def acknowledge(self, batch: Sequence[tuple[bytes, Observation]]) -> None:
-        """Acknowledge it; on a dead connection in vain, and the broker sends it again."""
+        """Acknowledge a batch; no effect if disconnected: the broker sends it again."""
         self._client.send(b"".join(answer for answer, _ in batch))
 
     def lost(self) -> Disconnected:

@@ -37,7 +37,7 @@ class Client(paho.Client):
     on_packet: Callable[[Packet], None]
 
     def send(self, answers: bytes) -> None:
-        """Send acknowledgements, with one write; on a dead connection in vain."""
+        """Send acknowledgements, with one write; no effect if disconnected."""
         if answers:
             self._packet_queue(paho.PUBACK, answers, mid=0, qos=0)
 

@@ -51,7 +51,7 @@ class MqttBus(Tls, Bus):
     type: Literal["mqtt"]
     url: Annotated[str, checked(parse_url)]  # mqtt://host[:1883] or mqtts://host[:8883]
     topics: Annotated[TopicFilters, Field(min_length=1)]
-    subtopics: Strings = ()  # prefixes of what follows the topic's first "/"; none: all
+    subtopics: Strings = ()  # prefixes of the topic after its first "/"; none: all messages
     qos: Annotated[int, Field(ge=0, le=1)] = 1
     client_id: Annotated[str, Field(min_length=1)]
     version: Literal["3.1.1", "5"] = "5"
@@ -88,5 +88,5 @@ class MqttBus(Tls, Bus):
         yield "session", f"persistent, of client {self.client_id}, QoS {self.qos}"
 
     def identity(self) -> tuple[str, Hashable]:
-        """Return the client id: a broker ends the session of an earlier client of that id."""
+        """Return the client id: the broker disconnects a client if another one has its id."""
         return "client_id", (parse_url(self.url.lower()), self.client_id)

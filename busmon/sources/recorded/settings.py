@@ -19,7 +19,7 @@ class ReplayBus(Bus):
 
     type: Literal["replay"]
     files: Annotated[Files, Field(min_length=1)]
-    # Messages a second; without it all at once.
+    # Messages a second; without it, as fast as possible.
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def make_source(self, name: str, _ledger: Ledger) -> Source:
@@ -34,5 +34,5 @@ class ReplayBus(Bus):
         yield "rate", f"{self.rate:g} messages a second" if self.rate else "as fast as it can"
 
     def reconsume_command(self, message_id: str) -> str:
-        """Return fedora-messaging's own command: what is replayed may be Fedora's."""
+        """Return fedora-messaging's command: the messages can be Fedora's."""
         return f"fedora-messaging reconsume {message_id}"

@@ -1,8 +1,8 @@
 """STOMP 1.2's frames out of what a broker sends, in place of stomp.py's own reader.
 
-That one throws a frame away that comes in one piece with two line ends or more before it,
-as the heart-beats are that wait to be read after a pause; and what no frame brought would be
-acknowledged with the next. And it takes five times as long.
+stomp.py drops a frame that arrives in one piece after two or more line ends. Heart-beats are
+line ends, and several wait to be read after a pause. A cumulative acknowledgement would then
+cover the dropped message. stomp.py's reader also takes 1.7 to 3.6 times as long.
 """
 
 import re

@@ -44,27 +44,28 @@ Destinations = Annotated[
 class StompBus(Tls, Bus):
     """A bus read with STOMP, from ActiveMQ or RabbitMQ.
 
-    RabbitMQ makes a new `message-id` for each delivery, so there `amqp-message-id`
-    stands in, and where the publisher gave none, the content and `redelivered`.
+    `id_header` identifies a message across redeliveries. RabbitMQ makes a new `message-id` for
+    each delivery: there the source takes `amqp-message-id`, which the publisher sets. Without
+    the header it takes a digest of destination, timestamp and content, and `redelivered`.
     """
 
     recorded: ClassVar = Format.CENTOS
 
     type: Literal["stomp"]
-    brokers: Annotated[Addresses, Field(min_length=1)]  # the next where one fails
+    brokers: Annotated[Addresses, Field(min_length=1)]  # if one fails, the next is tried
     tls: bool = False
-    vhost: str | None = None  # RabbitMQ's is "/" where nobody made another
+    vhost: str | None = None  # RabbitMQ has "/" if nobody made another one
     login: str | None = None
     passcode: SecretStr | None = None
     destinations: Annotated[Destinations, Field(min_length=1)]
-    client_id: Annotated[str, Field(min_length=1)] | None = None  # makes subscriptions durable
+    client_id: Annotated[str, Field(min_length=1)] | None = None  # makes the subscriptions durable
     ack: Literal["client", "client-individual"] = "client"
-    prefetch: Annotated[int, Field(gt=0, le=32767)] = 1000  # ActiveMQ's largest
+    prefetch: Annotated[int, Field(gt=0, le=32767)] = 1000  # the largest number that ActiveMQ takes
     heartbeat: Seconds = 10
     id_header: Annotated[str, Field(min_length=1)] = "message-id"
-    # ActiveMQ's, on a VirtualTopic's copy; `destination` where a message has no such header.
+    # ActiveMQ sets it on the copies of a VirtualTopic. Without it, `destination` is taken.
     topic_header: Annotated[str, Field(min_length=1)] = "original-destination"
-    # Its one group is the topic; a VirtualTopic's is the same whichever way it is read.
+    # Its one group is the topic. A VirtualTopic has the same one for all ways to read it.
     topic_pattern: Annotated[str, checked(_check_topic_pattern)] = (
         r"^/(?:topic|queue|exchange/[^/]+)/(?:Consumer\..+?\.(?=VirtualTopic\.))?(.+)$"
     )
@@ -93,7 +94,7 @@ class StompBus(Tls, Bus):
         yield "session", f"{durable}, ack {self.ack}"
 
     def identity(self) -> tuple[str, Hashable] | None:
-        """Return the client id: a broker knows a durable subscription by it."""
+        """Return the client id, by which the broker knows a durable subscription."""
         if self.client_id is None:
             return None
         return "client_id", (frozenset(broker.lower() for broker in self.brokers), self.client_id)
