@@ -13,11 +13,11 @@ class Backoff:
         self.delay = FIRST_DELAY_SECONDS
 
     def reset(self) -> None:
-        """Start anew, after a connection that held for a while."""
+        """Start again with the first delay, after a connection that lasted."""
         self.delay = FIRST_DELAY_SECONDS
 
     def next_pause(self) -> float:
-        """Return how long to wait now, half the delay at least; the next delay is twice as long."""
+        """Return the seconds to wait now: half the delay or more. Then double the delay."""
         pause = self.delay * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
         self.delay = min(self.delay * 2, MAX_DELAY_SECONDS)
         return pause

@@ -55,7 +55,7 @@ def open_service(config: Config) -> "Service":
         observers = [o.make_observer(ledger) for o in config.audit.observers().values()]
         return build_service(config, ledger, rule_sets, sources, observers)
     except LedgerWriteError as error:  # for example of the name of a queue
-        raise LedgerError(f"{config.ledger.path}: can't be written: {error}") from error
+        raise LedgerError(f"{config.ledger.path}: cannot be written: {error}") from error
 
 
 def build_service(
@@ -130,7 +130,7 @@ def _prune(ledger: Ledger, settings: LedgerSettings, stopping: threading.Event) 
             while ledger.prune(time.time(), *limits) and not stopping.wait(YIELD_SECONDS):
                 pass
         except LedgerWriteError as error:
-            log.warning("ledger: can't delete old messages: %s", error)
+            log.warning("ledger: cannot delete old messages: %s", error)
 
 
 class Service:

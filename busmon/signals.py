@@ -7,14 +7,14 @@ import threading
 def stopping_on_signals() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set, and SIGHUP unless `nohup` ignores it.
 
-    A thread waits for them. A handler would run in the midst of whatever the main thread
-    does, and wait for ever for the event's lock if that is what it interrupts.
+    A thread waits for the signals. A handler would interrupt the main thread, and would hang
+    if the main thread held the lock of the event.
     """
     stopping = threading.Event()
     signals = {signal.SIGTERM, signal.SIGINT}
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signals.add(signal.SIGHUP)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads that are yet to start
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # also in all threads that start later
 
     def wait() -> None:
         signal.sigwait(signals)

@@ -129,14 +129,14 @@ def test_a_full_disk_at_the_first_start_is_reported_in_one_line(tmp_path: Path) 
     busmon = Busmon(tmp_path, {"fedora": bus})
     busmon.argv = ["prlimit", "--fsize=4096", *busmon.argv]
     (line,) = failed(busmon, 1)
-    assert line.startswith(f"busmon: {tmp_path / 'ledger.sqlite'}: can't be ")
+    assert line.startswith(f"busmon: {tmp_path / 'ledger.sqlite'}: cannot be ")
 
 
 def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     busmon = Busmon(tmp_path, SAMPLES)
     with socket.create_server(("127.0.0.1", busmon.port)):
         assert failed(busmon, 1) == [
-            f"busmon: can't listen on 127.0.0.1:{busmon.port}: Address already in use"
+            f"busmon: cannot listen on 127.0.0.1:{busmon.port}: Address already in use"
         ]
 
 

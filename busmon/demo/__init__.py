@@ -1,1 +1,1 @@
-"""Made-up traffic through the real way of a message."""
+"""Made-up traffic through the real code."""

@@ -14,7 +14,7 @@ class History(Generic[T]):
         self._values: deque[tuple[float, T]] = deque()
 
     def add(self, now: float, value: T) -> None:
-        """Add a value that holds from now on. If the clock was set back, start anew."""
+        """Add a value that holds from now on. If the clock was set back, forget the others."""
         if self._values and now < self._values[-1][0]:
             self._values.clear()
         if not self._values or self._values[-1][1] != value:

@@ -7,7 +7,7 @@ from busmon.observers.ready import ReadyObserver
 from busmon.silence.reception import Reception
 
 STARTUP_SECONDS = 60.0  # for so long an observer that has not seen anything yet is unknown
-STALLED_SECONDS = 300.0  # without a message at the listener, while the bus brings some
+STALLED_SECONDS = 300.0  # without a message at the listener, while the bus delivers some
 TRANSIT_SECONDS = 60.0  # within which a message may still be on its way to the listener
 
 
@@ -30,7 +30,7 @@ class ObserverWatch:
 
 
 class MonitorWatch:
-    """What the monitor of a listener says, beside what the bus brought for the listener."""
+    """What the listener's monitor says, compared with what the bus delivered."""
 
     def __init__(self, monitor: ReadyObserver, started: float) -> None:
         self._monitor = monitor
@@ -47,11 +47,11 @@ class MonitorWatch:
         return health
 
     def stalled(self, now: float, handled: int, reception: Reception) -> int | None:
-        """Return how many messages the bus brought for a listener that received none.
+        """Return how many messages the bus delivered while the listener received none.
 
         `handled` are all messages so far that are for the listener. The result is None if
-        monitor or bus were not watched all the time. After a blind time busmon receives
-        what the listener got long before, so that does not count.
+        monitor or bus were not watched all the time, or shortly after a blind time: busmon then
+        receives what the listener received long before.
         """
         self._handled.add(now, handled)
         self._received.add(now, self._monitor.received() if self._monitor.up() else None)

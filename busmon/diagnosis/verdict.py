@@ -2,7 +2,7 @@
 
 Messages go from a publisher over the bus and busmon's connection to the listener, and from it to
 the workers. What is wrong further up explains what is missing further down. So the most upstream
-finding is the verdict, and the others are shown beside it. One exception: a silent publisher does
+finding is the verdict, and the others are shown with it. One exception: a silent publisher does
 not explain what is wrong with the messages of the others, so it is the verdict only if nothing
 else is wrong. Unknown facts are no evidence against anybody; they are shown as unknown.
 

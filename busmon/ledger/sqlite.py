@@ -124,7 +124,7 @@ def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise LedgerError(f"{path}: can't be opened: {error}") from error
+        raise LedgerError(f"{path}: cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"{path}: damaged: {error}; move it away: {ANEW}") from error
 
@@ -140,7 +140,7 @@ def _locked(path: Path) -> Iterator[None]:
             file.touch(0o600)
         lock = beside.open("a")
     except OSError as error:
-        raise LedgerError(f"{path}: can't be written: {error.strerror}") from error
+        raise LedgerError(f"{path}: cannot be written: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

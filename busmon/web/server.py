@@ -47,7 +47,7 @@ class WebServer:
             self._server = _Server(host, port, tls, max_seconds, max_connections)
         except (OSError, UnicodeError) as error:  # UnicodeError: not a possible host name
             reason = getattr(error, "strerror", None) or "no such host"
-            raise OSError(f"can't listen on {settings.listen}: {reason}") from error
+            raise OSError(f"cannot listen on {settings.listen}: {reason}") from error
         self._server.set_app(app)
         address = format_address(host, self._server.server_port)
         self.url = f"{'https' if tls else 'http'}://{address}"

@@ -51,5 +51,5 @@ class ServerTls:
         except OSError as error:
             reason = getattr(error, "reason", None) or error.strerror
             names = ", ".join(str(file) for file in self._files)
-            raise OSError(f"can't serve TLS with {names}: {reason}") from error
+            raise OSError(f"cannot serve TLS with {names}: {reason}") from error
         return context

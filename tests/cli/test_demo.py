@@ -104,5 +104,5 @@ def test_the_demo_reports_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = busmon_process("demo", "--listen", address, env={"TMPDIR": str(tmp_path)}, status=1)
-    assert ended.stderr == f"busmon: can't listen on {address}: Address already in use\n"
+    assert ended.stderr == f"busmon: cannot listen on {address}: Address already in use\n"
     assert list(tmp_path.iterdir()) == []

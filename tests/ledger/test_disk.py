@@ -208,7 +208,7 @@ def test_what_comes_after_closing_is_not_recorded(ledger: Ledger) -> None:
         ledger.record(judged(1))
 
 
-# --- what can't be opened ---------------------------------------------------------------
+# --- what cannot be opened ---------------------------------------------------------------
 
 
 def refusal(path: str) -> str:
@@ -226,7 +226,7 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_written_is_reported() -> None:
     """Not even root may make a file in /sys."""
-    start = "/sys/ledger: can't be written: "
+    start = "/sys/ledger: cannot be written: "
     assert refusal("/sys/ledger") in {
         f"{start}Permission denied",
         f"{start}Operation not permitted",
@@ -236,11 +236,11 @@ def test_a_directory_that_cannot_be_written_is_reported() -> None:
 
 def test_a_name_that_is_too_long_is_reported(tmp_path: Path) -> None:
     path = f"{tmp_path}/{'x' * 300}/ledger"
-    assert refusal(path) == f"{path}: can't be written: File name too long"
+    assert refusal(path) == f"{path}: cannot be written: File name too long"
 
 
 def test_a_directory_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
-    assert refusal(str(tmp_path)) == f"{tmp_path}: can't be opened: unable to open database file"
+    assert refusal(str(tmp_path)) == f"{tmp_path}: cannot be opened: unable to open database file"
 
 
 def test_a_file_that_is_no_database_is_reported(path: str) -> None:

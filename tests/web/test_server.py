@@ -163,7 +163,7 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
     ],
 )
 def test_an_address_of_another_machine_is_reported(listen: str, reason: str) -> None:
-    with pytest.raises(OSError, match=f"^can't listen on {listen}: {reason}$"):
+    with pytest.raises(OSError, match=f"^cannot listen on {listen}: {reason}$"):
         WebServer(Web(listen=listen), APP)
 
 
@@ -243,7 +243,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(
 def test_a_key_of_another_certificate_is_reported(certificates: Certificates) -> None:
     certificate, key = certificates.server[0], certificates.client("another")[1]
     settings = Web(certificate=certificate, key=key)
-    with pytest.raises(OSError, match=r"^can't serve TLS with .*: KEY_VALUES_MISMATCH$"):
+    with pytest.raises(OSError, match=r"^cannot serve TLS with .*: KEY_VALUES_MISMATCH$"):
         WebServer(settings, APP)
 
 
@@ -253,12 +253,12 @@ def test_what_is_no_certificate_is_reported(
 ) -> None:
     (tmp_path / "none.pem").write_bytes(content)
     settings = Web(certificate=tmp_path / "none.pem", key=certificates.server[1])
-    with pytest.raises(OSError, match=r"^can't serve TLS with .*none.pem, .*: .*PEM"):
+    with pytest.raises(OSError, match=r"^cannot serve TLS with .*none.pem, .*: .*PEM"):
         WebServer(settings, APP)
 
 
 def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(certificates: Certificates) -> None:
     certificate, key = certificates.server
     settings = Web(certificate=certificate, key=certificates.encrypted(key))
-    with pytest.raises(OSError, match=r"^can't serve TLS with .*encrypted-server.key: "):
+    with pytest.raises(OSError, match=r"^cannot serve TLS with .*encrypted-server.key: "):
         WebServer(settings, APP)
