@@ -1,4 +1,4 @@
-"""The way of a message: judged by its bus's rules, folded where its topic is one too many."""
+"""The way of a message: judged by the rules of its bus, and its topic within the limit."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +18,7 @@ from tests.support.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.start"
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
-BOOKS = {
+RULE_SETS = {
     "fedora": rule_set("packit", Rules()),
     "centos": rule_set("centos", Rules()),
     "other": rule_set("all", Rules()),
@@ -27,17 +27,19 @@ REJECTIONS = {"fedora": [NOT_JSON], "centos": [], "other": []}
 
 
 class Watched:
-    """A monitor on a ledger, and what it let be observed."""
+    """A pipeline on a ledger, and what it recorded."""
 
     def __init__(self, ledger: Ledger, unknown_topics: int = 2) -> None:
         self.observed: list[Recorded] = []
-        self.monitor = Pipeline(ledger, BOOKS, REJECTIONS, unknown_topics, self.observed.append)
+        self.pipeline = Pipeline(
+            ledger, RULE_SETS, REJECTIONS, unknown_topics, self.observed.append
+        )
         self._ledger = ledger
 
     def send(self, bus: str, *topics: str, **fields: Any) -> None:
         """Hand over a batch, one message for each topic."""
         count(
-            self.monitor,
+            self.pipeline,
             [
                 Message(bus=bus, id=str(uuid4()), topic=topic, received_at=1.0, **fields)
                 for topic in topics
@@ -46,8 +48,8 @@ class Watched:
 
     def counts(self, bus: str = "other") -> dict[str, int]:
         """The messages by topic, where there are any."""
-        tallies = self._ledger.counts().items()
-        return {s.topic: t.messages for s, t in tallies if s.bus == bus and t.messages}
+        counts = self._ledger.counts().items()
+        return {s.topic: n.messages for s, n in counts if s.bus == bus and n.messages}
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_a_message_is_judged_by_the_rules_of_its_bus(
     ledger: Ledger, bus: str, topic: str, fields: dict[str, Any], outcome: str, reason: str
 ) -> None:
     Watched(ledger).send(bus, topic, **fields)
-    counted = {series: tally for series, tally in ledger.counts().items() if tally.messages}
+    counted = {series: count for series, count in ledger.counts().items() if count.messages}
     assert counted == {Series(bus, topic, outcome, reason): Count(1, 1.0)}
 
 
@@ -86,8 +88,8 @@ def test_every_series_of_the_rules_and_the_source_starts_at_zero(ledger: Ledger)
         ("invalid", "not-json"),
         ("error", "rule-raises"),
     }
-    topics = {bus: {series.topic for series in known if series.bus == bus} for bus in BOOKS}
-    assert [len(topics[bus]) for bus in BOOKS] == [25, 6, 0]
+    topics = {bus: {series.topic for series in known if series.bus == bus} for bus in RULE_SETS}
+    assert [len(topics[bus]) for bus in RULE_SETS] == [25, 6, 0]
 
 
 def test_what_was_recorded_is_observed_batch_by_batch(ledger: Ledger) -> None:

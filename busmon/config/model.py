@@ -35,7 +35,7 @@ class Config(Section):
     def comparable_bus(self) -> str | None:
         """Return the bus whose listener counts the same messages that busmon receives.
 
-        That is known only of a listener whose own monitor is asked.
+        Only `[audit.ready]` asks a listener for its counts.
         """
         ready = self.audit.ready
         bus = self.buses.get(ready.bus) if ready else None

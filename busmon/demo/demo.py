@@ -14,20 +14,22 @@ from busmon.settings.models import Web
 FEDORA_SHARE = 0.9  # of all messages, roughly as on the real buses
 
 
-def run(listen: str, rate: float, stopping: threading.Event, tell: Callable[[str], None]) -> None:
+def run(
+    listen: str, rate: float, stopping: threading.Event, announce: Callable[[str], None]
+) -> None:
     """Serve until `stopping`; `rate` is in messages a second. Raises OSError."""
     # No bus is configured, since no broker is there to configure.
     config = Config.model_construct(web=Web(listen=listen), buses={})
-    books = {"fedora": "packit", "centos": "centos"}
+    rule_sets = {"fedora": "packit", "centos": "centos"}
     with tempfile.TemporaryDirectory(prefix="busmon-demo-") as directory:
         service = build_service(
             config,
             Ledger(f"{directory}/ledger.sqlite"),
-            {bus: rule_set(rules, config.rules) for bus, rules in books.items()},
+            {bus: rule_set(rules, config.rules) for bus, rules in rule_sets.items()},
             [
                 TrafficSource("fedora", "fedora", rate * FEDORA_SHARE),
                 TrafficSource("centos", "centos", rate * (1 - FEDORA_SHARE)),
             ],
         )
-        tell(service.url)
+        announce(service.url)
         service.run(stopping)

@@ -151,7 +151,7 @@ def test_the_workers_event_types_of_this_bus_are_read(tmp_path: Path, place: str
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem"),
     [
         (None, "has no packit_service_fedmsg/callbacks.py nor callbacks.py"),
         (b"", "no table MAPPING of topics found"),
@@ -166,13 +166,13 @@ def test_the_workers_event_types_of_this_bus_are_read(tmp_path: Path, place: str
     ],
 )
 def test_a_table_that_cannot_be_read_is_an_error_and_not_no_drift(
-    tmp_path: Path, text: bytes | None, told: str
+    tmp_path: Path, text: bytes | None, problem: str
 ) -> None:
     if text is not None:
         (tmp_path / "callbacks.py").write_bytes(text)
     with pytest.raises(LintError) as raised:
         mapped_by(tmp_path)
-    assert told in str(raised.value)
+    assert problem in str(raised.value)
 
 
 @pytest.mark.parametrize("text", ["MAPPING = {'github': {'push': f}}", "MAPPING = {1: 2}"])
@@ -242,14 +242,14 @@ def test_the_bindings_are_those_of_the_configurations_bus(tmp_path: Path) -> Non
     path.write_text(bus + 'rules = "packit"\n')
     busmon("lint", "-c", path)
     path.write_text(bus + f'rules = "packit"\nrouting_keys = {json.dumps(TOPICS[1:])}\n')
-    told = busmon("lint", "-c", path, status=1).stdout
-    assert told.startswith(f"mapped-not-bound   {TOPICS[0]}")
+    output = busmon("lint", "-c", path, status=1).stdout
+    assert output.startswith(f"mapped-not-bound   {TOPICS[0]}")
     path.write_text(bus + 'rules = "all"\n')
     assert "give --fedora-toml FILE" in busmon("lint", "-c", path, status=2).stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "problem"),
     [
         (["-c", "missing.toml"], "missing.toml: No such file or directory"),
         (["--fedora-toml", "missing.toml"], "does not exist"),
@@ -258,8 +258,8 @@ def test_the_bindings_are_those_of_the_configurations_bus(tmp_path: Path) -> Non
     ],
 )
 def test_a_list_that_cannot_be_read_ends_the_command_with_status_2(
-    words: list[str], told: str
+    words: list[str], problem: str
 ) -> None:
     ended = busmon("lint", *words, status=2)
-    assert told in ended.stderr
+    assert problem in ended.stderr
     assert ended.stdout == ""

@@ -56,9 +56,9 @@ def test_problems_in_fedora_messagings_file_are_listed_with_the_rest(
     directory: Path, listener: str, expected: list[str]
 ) -> None:
     (directory / "fedora.toml").write_text(listener)
-    told = [f"buses.fedora.config: fedora.toml: {problem}" for problem in expected]
+    in_file = [f"buses.fedora.config: fedora.toml: {problem}" for problem in expected]
     assert problems(directory, in_bus(AMQP, "prefetch = 'x'")) == [
-        *told,
+        *in_file,
         "buses.fedora.prefetch: should be a whole number",
     ]
 

@@ -70,7 +70,7 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             "buses.centos.subtopics: should be a list",
         ],
     ),
-    "a ledger too small to tell redeliveries": (
+    "a ledger too small to recognize redeliveries": (
         "[ledger]\nretention = '59m'\nsize_limit = '15MiB'\n" + MQTT,
         [
             "ledger.retention: should be at least 1h",

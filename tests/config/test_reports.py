@@ -29,5 +29,5 @@ def test_the_token_may_come_from_a_file(directory: Path) -> None:
 def test_a_problem_is_reported_with_its_place(
     directory: Path, text: str, expected: list[str]
 ) -> None:
-    told = problems(directory, f"{MQTT}[audit.reports]\n{text}\n")
-    assert told == [f"audit.reports.{problem}" for problem in expected]
+    found = problems(directory, f"{MQTT}[audit.reports]\n{text}\n")
+    assert found == [f"audit.reports.{problem}" for problem in expected]

@@ -19,9 +19,9 @@ ELSEWHERE = {"html_url": "https://forge.fedoraproject.org/example/hello"}
 PACKIT = rule_set("packit", Rules())
 
 
-def judge(book: RuleSet, topic: str, body: Any) -> str:
-    verdict = book.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
-    return f"{verdict.outcome} {verdict.reason}".strip()
+def judge(rules: RuleSet, topic: str, body: Any) -> str:
+    judgement = rules.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
+    return f"{judgement.outcome} {judgement.reason}".strip()
 
 
 def packages(*packages: Any, **more: Any) -> dict[str, Any]:
@@ -227,17 +227,17 @@ def test_the_packit_user_is_a_parameter() -> None:
     ],
 )
 def test_centos_consumer_looks_at_what_follows_the_first_slash(topic: str, expected: str) -> None:
-    book = rule_set("centos", Rules())
-    assert judge(book, topic, {}) == expected
+    rules = rule_set("centos", Rules())
+    assert judge(rules, topic, {}) == expected
     if topic.startswith("git.centos.org/"):
-        known = (topic, Judgement(Outcome.HANDLED)) in book.known_series()
+        known = (topic, Judgement(Outcome.HANDLED)) in rules.known_series()
         assert known == (expected == "handled")
 
 
 def test_without_a_listener_everything_is_handled() -> None:
-    book = rule_set("all", Rules())
-    assert judge(book, "any/topic", None) == "handled"
-    assert list(book.known_series()) == []
+    rules = rule_set("all", Rules())
+    assert judge(rules, "any/topic", None) == "handled"
+    assert list(rules.known_series()) == []
 
 
 @pytest.mark.parametrize("name", ["packit", "centos", "all", "tests.support.listener:get_callback"])
@@ -266,9 +266,9 @@ def test_what_the_source_rejected_stays_rejected(name: str) -> None:
     ],
 )
 def test_a_listeners_own_code_judges(name: str, topic: str, body: Any, expected: str) -> None:
-    book = rule_set(f"tests.support.listener:{name}", Rules())
-    assert judge(book, topic, body) == expected
-    assert list(book.known_series()) == []
+    rules = rule_set(f"tests.support.listener:{name}", Rules())
+    assert judge(rules, topic, body) == expected
+    assert list(rules.known_series()) == []
 
 
 @pytest.mark.parametrize(
@@ -331,8 +331,8 @@ BODIES = st.recursive(
 
 @given(topic=st.sampled_from(sorted({topic for topic, _ in PACKIT.known_series()})), body=BODIES)
 def test_any_body_comes_to_a_known_judgement(topic: str, body: Any) -> None:
-    verdict = PACKIT.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
-    assert verdict == RAISES or (topic, verdict) in PACKIT.known_series()
+    judgement = PACKIT.judge(Message(bus="a-bus", id="1", topic=topic, received_at=0, body=body))
+    assert judgement == RAISES or (topic, judgement) in PACKIT.known_series()
 
 
 @given(topic=st.text(), body=BODIES)
@@ -342,10 +342,10 @@ def test_no_topic_and_no_body_make_a_rule_set_raise(topic: str, body: Any) -> No
 
 
 def test_the_samples_have_every_fedora_topic_and_every_reason() -> None:
-    told = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in FEDORA}
-    assert set(PACKIT.known_series()) <= told
+    tested = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in FEDORA}
+    assert set(PACKIT.known_series()) <= tested
 
 
 def test_the_samples_have_every_centos_topic() -> None:
-    told = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in CENTOS}
-    assert set(rule_set("centos", Rules()).known_series()) <= told
+    tested = {(topic, Judgement(Outcome(outcome), reason)) for topic, outcome, reason in CENTOS}
+    assert set(rule_set("centos", Rules()).known_series()) <= tested

@@ -65,7 +65,7 @@ def no_noise(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         caplog.set_level(level, name)
     caplog.set_level(logging.INFO)
     yield
-    gc.collect()  # a Deferred tells of an error that nobody handled when it goes
+    gc.collect()  # a Deferred logs an unhandled error when it is collected
     noise = [r for r in caplog.get_records("call") if r.exc_info or r.levelno >= logging.ERROR]
     assert not [record.getMessage() for record in noise]
 
@@ -316,12 +316,12 @@ def test_headers_of_every_type_are_read_and_no_topic_stops_it(bus: Bus) -> None:
                 channel.basic_publish(EXCHANGE, f"{bus.root}.unread", PLAIN, RawHeaders(table))
             channel.basic_publish(EXCHANGE, f"{bus.root}.".encode() + b"\xff", PLAIN)
             recorder.wait_for(len(tables) + len(unreadable) + 1)
-    told = {
+    received = {
         rejected: [m for m in recorder.counted if m.rejected == rejected]
         for rejected in (None, fedora_message.KILLS_CONSUMER)
     }
-    assert {m.topic for m in told[None]} == {f"{bus.root}.typed", rf"{bus.root}.\xff"}
-    assert {m.topic for m in told[fedora_message.KILLS_CONSUMER]} == {f"{bus.root}.unread"}
+    assert {m.topic for m in received[None]} == {f"{bus.root}.typed", rf"{bus.root}.\xff"}
+    assert {m.topic for m in received[fedora_message.KILLS_CONSUMER]} == {f"{bus.root}.unread"}
     assert len(recorder.counted) == len(tables) + len(unreadable) + 1
 
 
@@ -564,7 +564,7 @@ def url(host: str, login: str = ":".join(USER), vhost: str = "%2Fpublic_pubsub")
 def refusals(
     broker: RabbitMQ, certificates: Certificates, directory: Path
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield what is wrong in a configuration, and what is told of it."""
+    """Yield what is wrong in a configuration, and the problem that is reported."""
     check_tls = "tls: TLS failed: check ca_cert, certfile and keyfile in [tls] of {file} "
     yield {"ca": certificates.other_ca}, check_tls + "(certificate verify failed)"
     yield (

@@ -259,7 +259,7 @@ def login(certificates: Certificates) -> dict[str, Path]:
 def refusals(
     mosquitto: Mosquitto, certificates: Certificates
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield settings with which no connection is made, and how the problem told ends."""
+    """Yield settings with which no connection is made, and how the reported problem ends."""
     good: dict[str, Any] = {"url": mosquitto.tls_url} | login(certificates)
     other, other_key = certificates.untrusted_client("busmon")
     closed = f"127.0.0.1:{free_port()}"

@@ -140,8 +140,8 @@ def explained(*files: tuple[str, Any], **options: Any) -> list[list[str]]:
 def test_the_samples_are_explained(path: Path, expected: list[tuple[str, str, str]]) -> None:
     with path.open("rb") as file:
         rows = explained((str(path), file))
-    told = [(topic, outcome, "".join(reason)) for topic, _, outcome, *reason in rows]
-    assert told == expected
+    judged = [(topic, outcome, "".join(reason)) for topic, _, outcome, *reason in rows]
+    assert judged == expected
 
 
 def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason() -> None:
@@ -223,12 +223,12 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def test_a_file_that_is_replayed_twice_is_counted_once(ledger: Ledger) -> None:
     rejections = {"recorded": ReplaySource.rejections}
-    book = {"recorded": rule_set("packit", Rules())}
-    monitor = Pipeline(ledger, book, rejections, 200, lambda _recorded: None)
+    rules = {"recorded": rule_set("packit", Rules())}
+    pipeline = Pipeline(ledger, rules, rejections, 200, lambda _recorded: None)
     expected = {Series("recorded", *key): count for key, count in Counter(FEDORA).items()}
     for again in range(2):
         source = replay(FEDORA_FILE)
-        source.run(monitor)
+        source.run(pipeline)
         assert source.connection.problem() is None
         counted = {series: t.messages for series, t in ledger.counts().items() if t.messages}
         assert counted == expected
@@ -314,14 +314,14 @@ def wait_for(condition: Any, seconds: float = 10) -> None:
 
 @pytest.mark.parametrize(("kind", "rules"), [("fedora", "packit"), ("centos", "centos")])
 def test_made_up_traffic_comes_to_every_outcome_and_reason(kind: Any, rules: str) -> None:
-    book = rule_set(rules, Rules())
+    judging = rule_set(rules, Rules())
     source = TrafficSource(kind, kind, rate=1, seed=7)
-    told = Counter(
-        (message.topic, book.judge(message)) for message in islice(source.messages(), 20_000)
+    judged = Counter(
+        (message.topic, judging.judge(message)) for message in islice(source.messages(), 20_000)
     )
-    assert set(book.known_series()) <= set(told)
-    assert {*source.rejections} - {TOO_LARGE} <= {verdict for _, verdict in told}
-    outcomes = {verdict.outcome for _, verdict in told}
+    assert set(judging.known_series()) <= set(judged)
+    assert {*source.rejections} - {TOO_LARGE} <= {judgement for _, judgement in judged}
+    outcomes = {judgement.outcome for _, judgement in judged}
     never = {"fedora": set(), "centos": {Outcome.IGNORED, Outcome.ERROR}}
     assert outcomes == set(Outcome) - never[kind]
 

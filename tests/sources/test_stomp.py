@@ -289,16 +289,16 @@ def test_what_keeps_a_source_from_its_broker_is_explained(
         (plain, elsewhere, Cause.NETWORK, "nowhere.invalid:61613: "),
         (free_port(), {}, Cause.NETWORK, "refused"),
     ]
-    told = []
+    wrong = []
     for port, settings, cause, text in cases:
         with running(bus(port, **settings), Recorder(), connected=False) as source:
             problem = str(
                 wait_until(lambda: +source.connection.failures and source.connection.problem())
             )
         if set(+source.connection.failures) != {cause} or not re.search(text, problem):
-            told.append(f"{problem!r} instead of {cause} {text!r}")
+            wrong.append(f"{problem!r} instead of {cause} {text!r}")
         assert "wrong" not in problem
-    assert not told
+    assert not wrong
 
 
 def test_a_broker_that_never_answers_is_silent(activemq: ActiveMQ) -> None:

@@ -2,7 +2,7 @@
 
 One thread does everything. paho's network thread dies of an exception in a callback
 while the client goes on saying that it is connected; here the callbacks only note what
-they are told, each message judged, and whoever reads the connection drives it.
+they receive, with each message judged. Whoever reads the connection drives it.
 """
 
 import os
@@ -44,7 +44,7 @@ TAKEN_OVER = 142
 
 @dataclass(slots=True)
 class _Heard:
-    """What paho's callbacks were told. It knows no client, so that no cycle keeps one alive."""
+    """What paho's callbacks received. It has no client, so that no cycle keeps one alive."""
 
     judge: Callable[[Packet], Observation]
     batch: list[tuple[bytes, Observation]] = field(default_factory=list)  # with the answer to each

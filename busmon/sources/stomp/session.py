@@ -276,7 +276,7 @@ def refused(frame: Any, refusal: Cause) -> Disconnected:
 
 
 def subscription_headers(settings: StompBus, destination: str) -> dict[str, str]:
-    """Return what ActiveMQ and RabbitMQ want to be told; each ignores the other's."""
+    """Return the headers for ActiveMQ and those for RabbitMQ; each ignores the other's."""
     prefetch = str(settings.prefetch)
     headers = {
         "receipt": destination,
