@@ -7,9 +7,14 @@ from datetime import UTC, datetime
 from busmon.settings.models import Log
 from busmon.text import printable
 
-# busmon itself logs what these libraries say about connections, and what to check.
-QUIET = {"fedora_messaging": "ERROR", "pika": "CRITICAL", "stomp": "CRITICAL", "twisted": "ERROR"}
-LOGS_BODIES = "fedora_messaging.message"  # a body can hold secrets
+# busmon itself logs what happens to connections, and what to check.
+LIBRARY_LEVELS = {
+    "fedora_messaging": "ERROR",
+    "pika": "CRITICAL",
+    "stomp": "CRITICAL",
+    "twisted": "ERROR",
+}
+CONTENT_LOGGER = "fedora_messaging.message"  # it logs the content of messages
 
 
 def setup(settings: Log) -> None:
@@ -19,16 +24,16 @@ def setup(settings: Log) -> None:
         _Json() if settings.format == "json" else _Text("%(asctime)s %(levelname)-7s %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    logging.getLogger(LOGS_BODIES).setLevel(logging.CRITICAL)
+    logging.getLogger(CONTENT_LOGGER).setLevel(logging.CRITICAL)
     if settings.level != "debug":
-        for name, level in QUIET.items():
+        for name, level in LIBRARY_LEVELS.items():
             logging.getLogger(name).setLevel(level)
 
 
 class _Text(logging.Formatter):
-    """One line for each record, without control characters; a traceback follows below."""
+    """One line for each record, whatever a broker sends; a traceback follows it."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - named by logging
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return printable(super().formatMessage(record))
 
 

@@ -22,10 +22,10 @@ from busmon.metrics.families import Buckets, by_bus, counter, gauge, histogram
 from busmon.pipeline import OTHER
 from busmon.sources.base import Cause, ConnectionState
 
-DELAYS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)  # seconds
-SIZES = tuple(256 * 4**power for power in range(9))  # bytes: 256 B to 16 MiB
-BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # messages
-COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)  # seconds
+DELAY_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
+SIZE_BYTES = tuple(256 * 4**power for power in range(9))  # 256 B to 16 MiB
+BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 class Metrics:
@@ -47,13 +47,13 @@ class Metrics:
         self._build = version, platform.python_version()
         self._observing = threading.Lock()  # held briefly, never while waiting
         self._delays = defaultdict(
-            lambda: Buckets(DELAYS), {bus: Buckets(DELAYS) for bus in connections}
+            lambda: Buckets(DELAY_SECONDS), {bus: Buckets(DELAY_SECONDS) for bus in connections}
         )
         self._sizes = defaultdict(
-            lambda: Buckets(SIZES), {bus: Buckets(SIZES) for bus in connections}
+            lambda: Buckets(SIZE_BYTES), {bus: Buckets(SIZE_BYTES) for bus in connections}
         )
-        self._batches = Buckets(BATCHES)
-        self._commits = Buckets(COMMITS)
+        self._batches = Buckets(BATCH_MESSAGES)
+        self._commits = Buckets(COMMIT_SECONDS)
 
     def observe(self, recorded: Recorded) -> None:
         """Add a batch to the histograms. Its duplicates count only in the size of the batch."""
@@ -62,13 +62,14 @@ class Metrics:
                 bus = message.series.bus
                 self._sizes[bus].add(message.size)
                 if message.sent_at is not None and milliseconds(message.sent_at) is not None:
-                    delay = max(0.0, message.received_at - message.sent_at)  # clocks differ
+                    # It would be negative if the clocks disagree.
+                    delay = max(0.0, message.received_at - message.sent_at)
                     self._delays[bus].add(delay)
             self._batches.add(len(recorded.new) + recorded.duplicates)
             self._commits.add(recorded.seconds)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric; waits neither for a broker nor for the disk."""
+        """Yield every metric. Waits neither for a broker nor for the disk."""
         yield from _messages(self._ledger.counts(), self._connections)
         yield counter(
             "busmon_duplicates_total",
@@ -126,7 +127,7 @@ class Metrics:
 
 def make_registry(*collectors: Collector) -> CollectorRegistry:
     """Return a registry of busmon's own metrics and those of its process."""
-    registry = CollectorRegistry(auto_describe=True)  # so that name[] finds every metric
+    registry = CollectorRegistry(auto_describe=True)  # so that name[] finds each metric
     for collector in collectors:
         registry.register(collector)
     ProcessCollector(registry=registry)
@@ -158,7 +159,7 @@ def _messages(counts: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[
         folded[series.bus] += count.messages if series.topic == OTHER else 0
     yield counter(
         "busmon_messages_total",
-        "Messages received, each in exactly one series: its outcome at the listener, and why.",
+        "Messages received, by their outcome at the listener. Each is in exactly one series.",
         Series._fields,
         ((series, count.messages) for series, count in counts.items()),
     )

@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 
-from busmon.logs import QUIET
+from busmon.logs import LIBRARY_LEVELS
 from busmon.message import Judgement, Message
 from busmon.sources import fedora_message
 from busmon.sources.amqp.frames import Delivery
@@ -61,7 +61,7 @@ RECORDED = [json.loads(line) for line in FEDORA_FILE.read_text().splitlines()]
 @pytest.fixture(autouse=True)
 def no_noise(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whatever a broker does, neither busmon nor its libraries log an error or a traceback."""
-    for name, level in QUIET.items():
+    for name, level in LIBRARY_LEVELS.items():
         caplog.set_level(level, name)
     caplog.set_level(logging.INFO)
     yield
