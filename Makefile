@@ -2,6 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Most tests wait for brokers, so four files run at a time, started in the order of their names.
 ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
+# What the tests run in their own process; following each busmon process would slow them down.
+ALL_TESTS += --cov=busmon --cov-report=term:skip-covered
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test lint bench soak overload silence-report lock dashboards prometheusrule clean
@@ -55,7 +57,7 @@ prometheusrule: ## wrap the Prometheus rules for the operator
 	    done; } >config/openshift/prometheusrule.yaml
 
 clean: ## delete everything that was made here
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Updated when pyproject.toml changes. The installation is editable: it uses busmon/ directly.
