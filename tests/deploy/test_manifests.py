@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.deploy.manifests import MANIFESTS, PLAIN, PROJECT, VARIANTS, Manifest, load, the
+from tests.support.brokers.certificates import Certificates
 
 RULES = PROJECT / "config/prometheus/rules"
 KUBERNETES = ("1.27", "1.37")  # OpenShift 4.14, and the newest in the validator
@@ -169,12 +170,19 @@ def test_services_monitors_and_network_policy_select_each_pod(manifests: str) ->
 
 
 @pytest.mark.parametrize("config", of_kind("ConfigMap"))
-def test_busmon_accepts_the_configuration(config: Manifest, tmp_path: Path) -> None:
+def test_busmon_accepts_the_configuration(
+    config: Manifest, certificates: Certificates, tmp_path: Path
+) -> None:
     """With the files of the Secrets in place."""
-    secrets = ["reports-token", *VARIANTS["secret.example"][0]["stringData"]]
-    files = dict.fromkeys(secrets, "a-token") | {
-        "fedora.toml": (PROJECT / "config/fedora.toml").read_text()
+    certificate, key = certificates.client("busmon")
+    files = {
+        "reports-token": "a-token",
+        "cacert.pem": certificates.ca.read_text(),
+        "fedora-cert.pem": certificate.read_text(),
+        "fedora-key.pem": key.read_text(),
     }
+    assert files.keys() == VARIANTS["secret.example"][0]["stringData"].keys()
+    files["fedora.toml"] = (PROJECT / "config/fedora.toml").read_text()
     for directory in ("/etc/busmon", "/run/secrets/busmon", "/home/packit/.config"):
         place = tmp_path / directory.lstrip("/")
         place.mkdir(parents=True)
