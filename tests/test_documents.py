@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import get_args
 
 import click
@@ -75,8 +76,11 @@ def test_the_first_configuration_in_the_readme_is_accepted(tmp_path: Path) -> No
 
 def test_the_example_of_a_rule_is_the_code() -> None:
     contributing = (PROJECT / ".github/CONTRIBUTING.md").read_text()
-    [rule] = re.findall(r"^```python\n(.*?)^```", contributing, re.MULTILINE | re.DOTALL)
-    assert rule in (PROJECT / "busmon/rules/packit.py").read_text()
+    [rule] = re.findall(r"```python\n(.*?)^ *```", contributing, re.MULTILINE | re.DOTALL)
+    [entry] = re.findall(r"`(FEDORA \+ .*?)`", contributing)
+    code = (PROJECT / "busmon/rules/packit.py").read_text()
+    assert dedent(rule) in code
+    assert entry in code
 
 
 def sections(model: type[Section], place: str = "") -> Iterator[tuple[str, set[str]]]:
