@@ -1,8 +1,6 @@
-"""Recorded messages: read, explained and replayed; and made-up ones."""
+"""Recorded messages: read, and replayed as a source."""
 
 import gzip
-import io
-import json
 import logging
 import subprocess
 import sys
@@ -10,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +15,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from busmon.commands.explain import as_json, explain, explain_files, rule_sets
-from busmon.demo.traffic import TrafficSource
+from busmon.commands.explain import explain, rule_sets
 from busmon.ledger.batch import Series
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.message import Message, Outcome
+from busmon.message import Message
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set
-from busmon.rules.packit import PackitRules
-from busmon.sources.json_body import TOO_LARGE
 from busmon.sources.recorded.reader import open_file, read
 from busmon.sources.recorded.settings import ReplayBus
 from busmon.sources.recorded.source import ReplaySource
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
+from tests.support.brokers import wait_until
+from tests.support.recorded import COPR, PUSH, Taken, lines
 from tests.support.sources import AsTheyAre
-
-COPR = {"topic": "org.fedoraproject.prod.copr.build.end", "id": "one", "body": {"user": "packit"}}
-PUSH = {"topic": "git.centos.org/git.receive", "payload": {"agent": "alice"}}
-
-
-def lines(*records: Any) -> list[bytes]:
-    return [json.dumps(record).encode() + b"\n" for record in records]
 
 
 def ids(*records: Any) -> list[str]:
     return [line.message.id for line in read(lines(*records), "a-file", "a-bus")]
-
-
-# Reading
 
 
 @pytest.mark.parametrize(
@@ -125,74 +111,6 @@ def test_fedora_messaging_is_loaded_only_for_its_own_format() -> None:
     assert ran.stdout.split() == [b"%d" % len(CENTOS), b"False"]
 
 
-# Explaining
-
-
-def explained(*files: tuple[str, Any], **options: Any) -> list[list[str]]:
-    out = io.StringIO()
-    explain_files(files, out, options.pop("rule_sets", rule_sets(None, Rules())), **options)
-    return [line.split() for line in out.getvalue().splitlines()]
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"), [(FEDORA_FILE, FEDORA), (CENTOS_FILE, CENTOS)], ids=["fedora", "centos"]
-)
-def test_the_samples_are_explained(path: Path, expected: list[tuple[str, str, str]]) -> None:
-    with path.open("rb") as file:
-        rows = explained((str(path), file))
-    judged = [(topic, outcome, "".join(reason)) for topic, _, outcome, *reason in rows]
-    assert judged == expected
-
-
-def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason() -> None:
-    out = io.StringIO()
-    ignored = COPR | {"id": "two", "body": {}}
-    explain_files([("-", [*lines(COPR, ignored), b"{"])], out, rule_sets(None, Rules()))
-    topic = "org.fedoraproject.prod.copr.build.end" + " " * 23
-    assert out.getvalue().splitlines() == [
-        f"{topic}  one{' ' * 33}  handled",
-        f"{topic}  two{' ' * 33}  ignored   not-packit-user",
-        f"__none__{' ' * 52}  -:3{' ' * 33}  invalid   not-json",
-    ]
-
-
-def test_an_explanation_in_json_is_an_object_a_line() -> None:
-    out = io.StringIO()
-    explain_files([("-", lines(COPR))], out, rule_sets(None, Rules()), as_json)
-    assert json.loads(out.getvalue()) == {
-        "topic": "org.fedoraproject.prod.copr.build.end",
-        "id": "one",
-        "outcome": "handled",
-        "reason": "",
-    }
-
-
-def test_the_rules_can_be_named_and_given_their_parameters() -> None:
-    stg = Rules(packit=PackitRules(user="packit-stg"))
-    assert explained(("-", lines(PUSH)), rule_sets=rule_sets("packit", Rules()))[0][2:] == [
-        "unmapped"
-    ]
-    assert (
-        explained(("-", lines(COPR)), rule_sets=rule_sets("packit", stg))[0][3] == "not-packit-user"
-    )
-    with pytest.raises(ValueError, match="not 'pakcit'"):
-        rule_sets("pakcit", Rules())
-
-
-def test_what_a_topic_holds_does_not_break_the_line() -> None:
-    odd = {"topic": "a\nb\x1b[31m\ud800", "body": {}}
-    assert explained(("-", lines(odd)))[0][0] == r"a\nb\x1b[31m\ud800"
-
-
-def test_an_endless_stream_is_explained_as_it_comes() -> None:
-    endless = repeat(lines(PUSH)[0])
-    rows = explain(read(endless, "-", "-"), rule_sets(None, Rules()))
-    assert [row.outcome for row in islice(rows, 3)] == ["handled"] * 3
-
-
-# Replaying
-
-
 def replay(*files: Path, rate: float | None = None) -> ReplaySource:
     settings = ReplayBus(type="replay", rules="packit", files=files, rate=rate)
     return ReplaySource("recorded", settings)
@@ -201,17 +119,6 @@ def replay(*files: Path, rate: float | None = None) -> ReplaySource:
 def written(path: Path, *text: bytes) -> Path:
     path.write_bytes(b"".join(text))
     return path
-
-
-class Taken(list[Message]):
-    """Keeps every message, and the size of each batch."""
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def __call__(self, messages: Sequence[Message]) -> None:
-        self.extend(messages)
-        self.batches.append(len(messages))
 
 
 @pytest.fixture
@@ -278,7 +185,7 @@ def test_a_slow_replay_stops_at_once(tmp_path: Path) -> None:
     source, taken = replay(written(tmp_path / "a.jsonl", *lines(PUSH) * 9), rate=0.001), Taken()
     running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
     running.start()
-    wait_for(lambda: taken)
+    wait_until(lambda: taken)
     source.stop()
     running.join(timeout=10)
     assert not running.is_alive()
@@ -300,55 +207,3 @@ def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
     assert problems == [None, "ledger: disk is full"]
     assert taken.batches == [2]
     assert source.connection.problem() is None
-
-
-def wait_for(condition: Any, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-# Made-up traffic
-
-
-@pytest.mark.parametrize(("kind", "rules"), [("fedora", "packit"), ("centos", "centos")])
-def test_made_up_traffic_comes_to_every_outcome_and_reason(kind: Any, rules: str) -> None:
-    judging = rule_set(rules, Rules())
-    source = TrafficSource(kind, kind, rate=1, seed=7)
-    judged = Counter(
-        (message.topic, judging.judge(message)) for message in islice(source.messages(), 20_000)
-    )
-    assert set(judging.known_series()) <= set(judged)
-    assert {*source.rejections} - {TOO_LARGE} <= {judgement for _, judgement in judged}
-    outcomes = {judgement.outcome for _, judgement in judged}
-    never = {"fedora": set(), "centos": {Outcome.IGNORED, Outcome.ERROR}}
-    assert outcomes == set(Outcome) - never[kind]
-
-
-@pytest.mark.parametrize("kind", ["fedora", "centos"])
-def test_made_up_messages_are_new_unless_redelivered(kind: Any) -> None:
-    seen: dict[str, Message] = {}
-    for message in islice(TrafficSource(kind, kind, rate=1, seed=7).messages(), 3000):
-        assert (message.id in seen) == message.redelivered
-        assert seen.setdefault(message.id, message).body == message.body
-        assert message.sent_at is None or message.sent_at < message.received_at
-
-
-def test_the_same_seed_makes_the_same_messages() -> None:
-    def bodies(seed: int) -> list[Any]:
-        source = TrafficSource("fedora", "fedora", rate=1, seed=seed)
-        return [(message.id, message.body) for message in islice(source.messages(), 100)]
-
-    assert bodies(1) == bodies(1) != bodies(2)
-
-
-def test_made_up_traffic_goes_on_until_stopped() -> None:
-    source, taken = TrafficSource("centos", "centos", rate=1000), Taken()
-    running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
-    running.start()
-    wait_for(lambda: len(taken) > 200)
-    assert source.connection.problem() is None
-    source.stop()
-    running.join(timeout=10)
-    assert source.connection.problem() == "stopped"
