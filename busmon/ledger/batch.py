@@ -72,9 +72,9 @@ class WriteBatch:
         received, sent = milliseconds(observation.received_at), milliseconds(observation.sent_at)
         added = self._insert(bus, observation.id, number, received, sent)
         if not added and observation.digest_id and not observation.redelivered:
-            # The id is only a digest of the content, and the broker does not deliver it again:
-            # so this is another message with the same content. It is recorded under an id of
-            # its own. Nobody will ask for that one: no later message can be told from this one.
+            # The id is only a digest of the content, and the broker does not say that it
+            # delivers it again. So this is another message with the same content: it gets a
+            # random id. If it is delivered again, the first one's id identifies it.
             salted = f"{observation.id}~{secrets.token_hex(8)}"
             added = self._insert(bus, salted, number, received, sent)
         if not added:

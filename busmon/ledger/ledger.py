@@ -1,8 +1,8 @@
-"""The ledger: what was seen, and the tallies, on disk before anything is acknowledged.
+"""The ledger: messages and counters, on disk before anything is acknowledged.
 
-One SQLite file in WAL mode with `synchronous=FULL`. A message is known by its bus and id:
-a second one with both is a duplicate and is counted as such, not again. Rows of `seen`
-are pruned by age and size; the tallies are kept for ever and the hourly sums for 13 months.
+It is one SQLite file in WAL mode with `synchronous=FULL`. Bus and id identify a message: a
+second one with both is counted as a duplicate. Messages are pruned by age and size. Counters
+are kept for ever, hourly sums for 13 months.
 """
 
 import sqlite3
@@ -19,21 +19,24 @@ from busmon.ledger.sqlite import Files, open_read_only, opened, used_bytes
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import seconds
 
-PRUNED_AT_ONCE = 500  # rows; a step holds up counting for some milliseconds
-HANGING = 10.0  # seconds after which a write that has not come back is told of
+PRUNED_AT_ONCE = 500  # rows of a kind; a step holds up counting for some milliseconds
+HANG_SECONDS = 10.0  # a write that takes longer is reported as hung
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a batch: the messages counted, the rest being duplicates."""
+    """What became of a batch."""
 
-    new: Sequence[Observation]
-    duplicates: int
-    seconds: float  # that writing and committing took
+    new: Sequence[Observation]  # the messages that were counted
+    duplicates: int  # the others
+    seconds: float  # for writing and committing
 
 
 class Ledger:
-    """Open the ledger at `path`, made if missing; ":memory:" keeps nothing. Thread-safe."""
+    """The ledger at `path`, which is created if missing; ":memory:" keeps nothing. Thread-safe.
+
+    Raises LedgerError if it cannot be opened.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -41,9 +44,9 @@ class Ledger:
         self._reading = threading.Lock()
         self._bus_numbers: dict[str, int] = {}  # in the tables, as far as known
         self._series_numbers: dict[Series, int] = {}
-        self._begun: float | None = None  # monotonic, of the write in hand
-        self._batch_problem: str | None = None
-        self._other_problem: str | None = None  # of any other write
+        self._write_began: float | None = None  # monotonic; None: no write is in progress
+        self._batch_problem: str | None = None  # why the last batch was not written
+        self._other_problem: str | None = None  # why the last other write failed
         self.pruned = Counter(age=0, size=0)
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
@@ -56,7 +59,7 @@ class Ledger:
             self._file = file.pop_all()
 
     def close(self) -> None:
-        """Close the file; a batch being written is finished first."""
+        """Close the file, after the write in progress."""
         with self._writing:
             self._file.close()
 
@@ -79,23 +82,23 @@ class Ledger:
         return Recorded(batch.new, len(observations) - len(batch.new), duration)
 
     def declare_series(self, series: Iterable[Series]) -> None:
-        """Let these counters exist, at zero where nothing was counted yet."""
+        """Create these counters at zero, unless they exist."""
         with self._reading:
             self._counts = dict.fromkeys(series, Count()) | self._counts
 
     def counts(self) -> dict[Series, Count]:
-        """Return every counter; never waits for a batch being written."""
+        """Return every counter. Never waits for a write."""
         with self._reading:
             return dict(self._counts)
 
     def duplicates(self) -> Counter[str]:
-        """Return the number of duplicates by bus; never waits for a batch being written."""
+        """Return the number of duplicates by bus. Never waits for a write."""
         with self._reading:
             return Counter(self._duplicates)
 
     def problem(self) -> str | None:
-        """Return why the last batch or note was not written, or the next can't be; or None."""
-        problem = self._files.problem() or self._hanging()
+        """Return why the last write failed, or why the next one will; None if all is well."""
+        problem = self._files.problem() or self._hang()
         problem = problem or self._batch_problem or self._other_problem
         return problem and f"ledger: {problem}"
 
@@ -105,7 +108,7 @@ class Ledger:
             return tables.buses.own_queue(bus)
 
     def size(self) -> tuple[int, int]:
-        """Return the number of messages on record, and the bytes that it takes."""
+        """Return the number of messages on record, and the bytes that the ledger uses."""
         return self._rows, self._bytes
 
     def prune(self, now: float, retention: float, size_limit: int) -> bool:
@@ -135,10 +138,10 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Tables]:
-        """Yield the tables for one transaction: all of it is on disk afterwards, or nothing.
+        """Yield the tables for one transaction: afterwards all of it is on disk, or nothing.
 
-        Counting waits meanwhile, so be short: some milliseconds. Raises LedgerWriteError if
-        nothing could be written.
+        Counting waits meanwhile, so take only some milliseconds. Raises LedgerWriteError if
+        nothing was written.
         """
         try:
             with self._writing, self._transaction():
@@ -150,7 +153,7 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Tables]:
-        """Yield the tables for reading beside the writer; one in memory holds counting up.
+        """Yield the tables for reading, beside the writer. In memory, counting waits meanwhile.
 
         Raises LedgerError if the file cannot be read.
         """
@@ -158,17 +161,17 @@ class Ledger:
         with self.write() if in_memory else open_read_only(self.path) as tables:
             yield tables
 
-    def _hanging(self) -> str | None:
-        begun = self._begun
-        waiting = 0.0 if begun is None else time.monotonic() - begun
-        if waiting <= HANGING:
+    def _hang(self) -> str | None:
+        began = self._write_began
+        waiting = 0.0 if began is None else time.monotonic() - began
+        if waiting <= HANG_SECONDS:
             return None
         return f"a write has not come back for {waiting:.0f} s: does the disk hang?"
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing is on disk afterwards; raises LedgerWriteError where it is nothing."""
-        self._begun = time.monotonic()
+        """Write all or nothing; raise LedgerWriteError if it is nothing."""
+        self._write_began = time.monotonic()
         try:
             with self._db:  # commits, or rolls back
                 self._db.execute("BEGIN IMMEDIATE")
@@ -179,7 +182,7 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerWriteError(self._files.explain(error)) from error
         finally:
-            self._begun = None
+            self._write_began = None
         self._bytes = size
 
     def _publish(self, batch: WriteBatch) -> None:

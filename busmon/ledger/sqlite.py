@@ -1,4 +1,4 @@
-"""How the ledger is kept on disk: schema, values, lock, and every reason not to open it."""
+"""The ledger's file: how it is opened and locked, and every reason not to use it."""
 
 import fcntl
 import sqlite3
@@ -12,30 +12,31 @@ from busmon.ledger.migrations import VERSION, create, explain_newer, migrate
 from busmon.ledger.schema import APPLICATION_ID
 from busmon.ledger.tables import Tables
 
-# Pages in the write-ahead log until they go to their places: a tenth faster than with SQLite's
-# 1,000, since ids are random, and a page of their index changes again before it goes.
-CHECKPOINT = 4_000
-CACHE = 1_000  # KiB of pages, half of SQLite's own: a large batch takes a tenth longer
-BUSY = 2.0  # seconds to wait while another program writes; fewer than those in which busmon stops
-DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-ANEW = "busmon starts a new one, with all counters at zero"
+# The write-ahead log is copied into the file when it has so many pages. This is a tenth faster
+# than with SQLite's 1,000: ids are random, so a page of their index changes several times before.
+CHECKPOINT_PAGES = 4_000
+CACHE_KIB = 1_000  # half of SQLite's default; it makes a large batch a tenth slower
+BUSY_TIMEOUT = 2.0  # seconds to wait while another program writes; shorter than busmon's stop
+DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+START_ANEW = "busmon starts a new one, with all counters at zero"
 
 
 @contextmanager
 def opened(path: str) -> Iterator[sqlite3.Connection]:
-    """Hold the file, made if missing, and its lock; ":memory:" has none.
+    """Open the file and hold its lock. A missing file is created, an older one is migrated.
 
-    A ledger of an older version is migrated. Raises LedgerError, and also for what SQLite
-    raises inside the with statement.
+    ":memory:" has no lock. Raises LedgerError, also for SQLite's errors inside the with statement.
     """
     with nullcontext() if path == ":memory:" else _locked(Path(path)), _explained(path):
-        db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
         with closing(db):
             version = _version(db, path)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-            db.execute(f"PRAGMA cache_size = -{CACHE}")
+            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if not version:
                 create(db)
             elif version < VERSION:
@@ -51,9 +52,9 @@ def used_bytes(db: sqlite3.Connection) -> int:
 
 
 class Files:
-    """The files of an open ledger, which others may remove or damage behind its back.
+    """The files of an open ledger, which other programs can remove or damage.
 
-    What is written to a file without a name, or beyond damage, is gone after the next start.
+    What is written to a removed or damaged file is lost at the next start.
     """
 
     def __init__(self, path: str) -> None:
@@ -62,16 +63,16 @@ class Files:
         self._damage: str | None = None
 
     def problem(self) -> str | None:
-        """Return why nothing may be written, or None; costs some microseconds."""
+        """Return why nothing may be written, or None. This takes some microseconds."""
         for file, identity in self._files.items():
             if _identity(file) != identity:
                 return f"{file} was removed or replaced; put it back, or restart busmon"
         return self._damage
 
     def explain(self, error: sqlite3.Error) -> str:
-        """Return what an error says; damage is remembered, since it does not heal."""
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
-            self._damage = f"damaged: {error}; stop busmon and move its files away: {ANEW}"
+        """Return what an error says. Damage is remembered, because it stays."""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE_CODES:
+            self._damage = f"damaged: {error}; stop busmon and move its files away: {START_ANEW}"
             return self._damage
         return str(error)
 
@@ -86,15 +87,17 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def open_read_only(path: str) -> Iterator[Tables]:
-    """Open a ledger for reading beside the busmon that writes it, or without one.
+    """Open a ledger for reading, whether a busmon writes it or not.
 
-    Raises LedgerError, and also for what SQLite raises inside the with statement.
+    Raises LedgerError, also for SQLite's errors inside the with statement.
     """
     if not Path(path).is_file():
         raise LedgerError(f"{path}: no such ledger")
     with _explained(path):
         name = f"file:{quote(path)}?mode=ro"
-        with closing(sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None)) as db:
+        with closing(
+            sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+        ) as db:
             version = _version(db, path)
             if not version:
                 raise LedgerError(f"{path}: not a ledger of busmon")
@@ -107,7 +110,7 @@ def open_read_only(path: str) -> Iterator[Tables]:
 
 
 def _version(db: sqlite3.Connection, path: str) -> int:
-    """Return the file's schema version, 0 where it is new; refuse one that is not a ledger."""
+    """Return the ledger's version, 0 for an empty file. Raise LedgerError for any other file."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -120,23 +123,23 @@ def _version(db: sqlite3.Connection, path: str) -> int:
 
 @contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Say what to do in place of SQLite's own errors."""
+    """Turn SQLite's errors into texts that say what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise LedgerError(f"{path}: cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise LedgerError(f"{path}: damaged: {error}; move it away: {ANEW}") from error
+        raise LedgerError(f"{path}: damaged: {error}; move it away: {START_ANEW}") from error
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside the file: two processes on one ledger would count twice."""
+    """Hold the lock beside the file. Two processes with one ledger would count twice."""
     try:
         if not path.parent.is_dir():
             raise LedgerError(f"{path.parent}: no such directory; make it, writable for busmon")
         beside = Path(f"{path}.lock")
-        for file in (path, beside):  # SQLite gives its other files the mode of the first
+        for file in (path, beside):  # SQLite's other files get the mode of the first
             file.touch(0o600)
         lock = beside.open("a")
     except OSError as error:
