@@ -166,7 +166,7 @@ class Ledger:
         waiting = 0.0 if began is None else time.monotonic() - began
         if waiting <= HANG_SECONDS:
             return None
-        return f"a write has not come back for {waiting:.0f} s: does the disk hang?"
+        return f"a write has not finished for {waiting:.0f} s: does the disk hang?"
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

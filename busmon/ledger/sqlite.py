@@ -94,10 +94,9 @@ def open_read_only(path: str) -> Iterator[Tables]:
     if not Path(path).is_file():
         raise LedgerError(f"{path}: no such ledger")
     with _explained(path):
-        name = f"file:{quote(path)}?mode=ro"
-        with closing(
-            sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
-        ) as db:
+        uri = f"file:{quote(path)}?mode=ro"
+        db = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+        with closing(db):
             version = _version(db, path)
             if not version:
                 raise LedgerError(f"{path}: not a ledger of busmon")

@@ -186,14 +186,14 @@ def test_a_read_only_file_system_is_reported_and_nothing_is_lost(
 def test_a_hung_disk_is_reported_and_everything_is_counted_later(
     bus: Bus, tmp_path: Path, image: Path
 ) -> None:
-    """Nothing fails then: a write does not come back, and neither does what waits for it."""
+    """Nothing fails then: a write does not end, and neither does what waits for it."""
     with on_disk(image, bus, tmp_path) as (busmon, disk):
         subprocess.run(["fsfreeze", "--freeze", disk], check=True)
         try:
             bus.publish(50)
             wait_until(lambda: busmon.ask("/ready")[0] == 503, 60, "the disk to be told")
             [told] = busmon.ask("/ready")[1]
-            assert re.fullmatch(r"ledger: a write has not come back for \d+ s: .*", told)
+            assert re.fullmatch(r"ledger: a write has not finished for \d+ s: .*", told)
             assert "busmon_ledger_up 0.0" in busmon.ask("/metrics?name[]=busmon_ledger_up")[1]
             wait_until(lambda: '"kind": "busmon"' in busmon.ask("/v1/status")[1][0], 10)
             assert busmon.counts() == bus.counted(100)
