@@ -8,7 +8,7 @@ from busmon.diagnosis.history import History
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 
-RECENT_WINDOWS = 3  # later ones no longer count
+RECENT_WINDOWS = 3  # older ones no longer count
 
 
 class RecentWindows:

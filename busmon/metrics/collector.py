@@ -131,11 +131,11 @@ def make_registry(*collectors: Collector) -> CollectorRegistry:
     for collector in collectors:
         registry.register(collector)
     ProcessCollector(registry=registry)
-    registry.register(_Threads())
+    registry.register(_ProcessThreads())
     return registry
 
 
-class _Threads:
+class _ProcessThreads:
     """The standard metric `process_threads`, which prometheus-client does not collect."""
 
     def collect(self) -> Iterator[Metric]:

@@ -49,7 +49,7 @@ class TapSettings(ObserverSettings):
 
 
 @dataclass(slots=True)
-class _Tap:
+class _TapProcess:
     """A process of the listener."""
 
     seq: int = -1  # the highest
@@ -70,7 +70,7 @@ class TapObserver:
         self._clock = clock
         self._taking = threading.Lock()  # held while a batch is written
         self._counting = threading.Lock()  # never held while something waits
-        self._taps: dict[str, _Tap] = {}  # the one that reported last is at the end
+        self._taps: dict[str, _TapProcess] = {}  # the one that reported last is at the end
         self._last_report = float("-inf")  # monotonic
         self._states = Counter(dict.fromkeys(STATES, 0))
         self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
@@ -112,7 +112,7 @@ class TapObserver:
         return 0.0
 
     def _remember(self, batch: ReportBatch) -> None:
-        tap = self._taps.pop(batch.tap, None) or _Tap()
+        tap = self._taps.pop(batch.tap, None) or _TapProcess()
         tap.seq, tap.ended = max(tap.seq, batch.seq), batch.last
         self._taps[batch.tap] = tap
         while len(self._taps) > MAX_TAPS:

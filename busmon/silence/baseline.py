@@ -2,7 +2,7 @@
 
 A pause is not measured in time: a Sunday night without a message is normal, a Tuesday noon is an
 outage. It is measured in expected messages, from the topic's usual rate at each hour of the week.
-How many expected messages are too many is learned, too, from the longest pause of each day. That
+How many of them are too many is learned from the longest pause of each day. That
 needs no model of how messages arrive: a topic whose messages come in bursts has long pauses.
 """
 
@@ -127,7 +127,7 @@ class Baseline:
 
 
 def learn(history: Sequence[Hour], recorded: Mapping[int, float]) -> Baseline | None:
-    """Return the baseline of a topic, or None where there is too little history.
+    """Return the baseline of a topic, or None if there is too little history.
 
     `history` has no gaps and ends with the hour of the last message: a pause that is not over
     teaches nothing. `recorded` are the longest pauses of days, in the messages that were expected

@@ -9,7 +9,7 @@ from itertools import accumulate
 from statistics import median
 from typing import NamedTuple
 
-HOUR_SECONDS = 3600
+HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 WEEK_HOURS = 168
 LEARNED_HOURS = 13 * WEEK_HOURS  # before the last message
 HALF_LIFE_HOURS = 4 * WEEK_HOURS  # an hour so long ago counts half: topics grow and shrink
@@ -63,7 +63,7 @@ def is_weekend(day: int) -> bool:
 
 
 def learn_rates(history: Sequence[Hour]) -> Rates | None:
-    """Return the usual rates, or None where there is too little history.
+    """Return the usual rates, or None if there is too little history.
 
     Recent weeks weigh more. A day with more than `MAX_DAY_FACTOR` times its usual messages counts
     as one with that many. A day without messages does not count if that is unusual. The fewer

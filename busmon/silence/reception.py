@@ -8,7 +8,7 @@ from typing import NamedTuple
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.values import Interval
 
-MAX_GAP_SECONDS = 30.0  # without a tick; after a longer gap the process was suspended meanwhile
+MAX_TICK_GAP_SECONDS = 30.0  # a longer gap means that the process was suspended
 BLIND_TIMES_KEPT_SECONDS = HOURS_KEPT * 3600.0  # as long as the hourly sums
 
 
@@ -36,7 +36,7 @@ class Reception:
         receiving = replace(self, watched_until=now, receiving=True, connects=connection.connects)
         unbroken = self.receiving and self.connects == connection.connects
         gap = now - self.watched_until  # negative if the clock was set back
-        if gap <= 0 or (unbroken and gap <= MAX_GAP_SECONDS):
+        if gap <= 0 or (unbroken and gap <= MAX_TICK_GAP_SECONDS):
             return receiving
         kept = [known for known in self.blind_times if known.until > now - BLIND_TIMES_KEPT_SECONDS]
         blind_times = (*kept, Interval(self.watched_until, now))

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from busmon.silence.baseline import Baseline
-
-DAY = 86400  # seconds
+from busmon.silence.rates import DAY_SECONDS
 
 # The critical thresholds of Fedora's Nagios, in seconds. They hold beside the baseline, for topics
 # without a configured limit. Nagios knows neither OpenScanHub nor Log Detective.
 USUAL_MAX_SILENCE = {
-    "org.fedoraproject.prod.copr.*": DAY,
-    "org.fedoraproject.prod.buildsys.*": DAY,
-    "org.fedoraproject.prod.pagure.*": 7 * DAY,
-    "org.fedoraproject.prod.hotness.*": 21 * DAY,
-    "org.release-monitoring.prod.anitya.*": 21 * DAY,
-    "org.fedoraproject.prod.openscanhub.*": 7 * DAY,
-    "org.fedoraproject.prod.logdetective.*": 7 * DAY,
+    "org.fedoraproject.prod.copr.*": DAY_SECONDS,
+    "org.fedoraproject.prod.buildsys.*": DAY_SECONDS,
+    "org.fedoraproject.prod.pagure.*": 7 * DAY_SECONDS,
+    "org.fedoraproject.prod.hotness.*": 21 * DAY_SECONDS,
+    "org.release-monitoring.prod.anitya.*": 21 * DAY_SECONDS,
+    "org.fedoraproject.prod.openscanhub.*": 7 * DAY_SECONDS,
+    "org.fedoraproject.prod.logdetective.*": 7 * DAY_SECONDS,
 }
 
 

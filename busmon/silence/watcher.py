@@ -22,7 +22,7 @@ from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
 from busmon.silence.baseline import Baseline, common_pace, learn
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour
+from busmon.silence.rates import DAY_SECONDS, LEARNED_HOURS, WEEK_HOURS, Hour
 from busmon.silence.reception import blind_by_hour
 from busmon.silence.state import USUAL_MAX_SILENCE, SilenceState, max_silence, silence_state
 
@@ -30,7 +30,6 @@ LEARN_INTERVAL = 3600.0  # seconds
 LEARN_RETRY_INTERVAL = 60.0  # seconds, after a failure
 REFRESH_INTERVAL = 10.0  # seconds; pauses are known no more exactly
 YIELD_SECONDS = 0.01  # between two topics, so that recording is not held up
-DAY_SECONDS = 86400
 
 log = logging.getLogger(__name__)
 

@@ -158,6 +158,12 @@ class Sender:
         self._thread.join(FLUSH_TIMEOUT)
 
     def _run(self) -> None:
+        try:
+            self._send_until_ending()
+        except Exception:  # the listener goes on; busmon sees that the tap no longer reports
+            log.exception("the tap ends, and reports nothing more to busmon")
+
+    def _send_until_ending(self) -> None:
         pause = sent = 0.0
         while not self._ending.is_set():
             self._ending.wait(pause) if pause else self._buffer.filled.wait(SEND_INTERVAL)

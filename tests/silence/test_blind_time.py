@@ -12,7 +12,7 @@ from busmon.ledger.values import Interval
 from busmon.silence.blind_time import WRITE_INTERVAL, BlindTime
 from busmon.silence.reception import (
     BLIND_TIMES_KEPT_SECONDS,
-    MAX_GAP_SECONDS,
+    MAX_TICK_GAP_SECONDS,
     Reception,
     WatchedBus,
     blind_by_hour,
@@ -34,8 +34,12 @@ TICKS = [
     ("lost and found", [(1, UP, 1), (2, DOWN, 1), (9, UP, 2), (10, UP, 2)], [(0, 1), (1, 9)]),
     ("lost and found between two ticks", [(1, UP, 1), (2, UP, 2)], [(0, 1), (1, 2)]),
     ("still lost", [(1, UP, 1), (2, UP, 1), (3, DOWN, 1), (9, DOWN, 1)], [(0, 1), (2, 9)]),
-    ("suspended", [(1, UP, 1), (2 + MAX_GAP_SECONDS, UP, 1)], [(0, 1), (1, 2 + MAX_GAP_SECONDS)]),
-    ("slow", [(1, UP, 1), (1 + MAX_GAP_SECONDS, UP, 1)], [(0, 1)]),
+    (
+        "suspended",
+        [(1, UP, 1), (2 + MAX_TICK_GAP_SECONDS, UP, 1)],
+        [(0, 1), (1, 2 + MAX_TICK_GAP_SECONDS)],
+    ),
+    ("slow", [(1, UP, 1), (1 + MAX_TICK_GAP_SECONDS, UP, 1)], [(0, 1)]),
     ("clock set back", [(9, UP, 1), (5, UP, 1), (6, UP, 1)], [(0, 9)]),
     ("clock set back while lost", [(9, UP, 1), (10, DOWN, 1), (5, UP, 2)], [(0, 9)]),
 ]

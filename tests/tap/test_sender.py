@@ -110,6 +110,26 @@ def test_a_full_buffer_keeps_the_newest_and_reports_the_losses() -> None:
     assert bench.value("busmon_tap_reports_total", bus="fedora", state="dropped") == 500
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("not printable")
+
+
+def test_a_sender_that_dies_is_logged_and_does_not_hurt_the_listener(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    buffer = Buffer(3)
+    task: Any = Unprintable()
+    buffer.add(dropped(1)._replace(task=task))
+    with answering(200) as (url, posted), sending(buffer, url):
+        wait_until(lambda: caplog.records, what="the log to say it")
+        for number in range(10):
+            buffer.add(dropped(number))
+    assert caplog.messages == ["the tap ends, and reports nothing more to busmon"]
+    assert "RuntimeError: not printable" in caplog.text
+    assert (len(buffer), posted) == (3, [])
+
+
 def test_a_redirect_is_not_followed_with_the_token() -> None:
     with (
         answering(200) as (other, stolen),
