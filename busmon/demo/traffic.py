@@ -27,7 +27,7 @@ REDELIVERABLE_MESSAGES = 50  # the last ones
 SCHEMA = "copr.build.end"  # an empty body fails it, if copr-messaging is installed
 
 
-class Delivery(NamedTuple):
+class WireMessage(NamedTuple):
     """A message as the decoder gets it from the wire."""
 
     body: bytes
@@ -35,7 +35,7 @@ class Delivery(NamedTuple):
     encoding: str = "utf-8"
 
 
-Damage = Callable[[Delivery], Delivery]
+Damage = Callable[[WireMessage], WireMessage]
 
 # Damages to a body, on both buses: not UTF-8, not JSON, not an object.
 BODY_DAMAGES: tuple[Damage, ...] = (
@@ -50,7 +50,7 @@ HEADER_DAMAGES: tuple[Damage, ...] = (
 )
 
 
-def _fail_schema(sent: Delivery) -> Delivery:
+def _fail_schema(sent: WireMessage) -> WireMessage:
     return sent._replace(body=b"{}", headers=sent.headers | {"fedora_messaging_schema": SCHEMA})
 
 
@@ -103,7 +103,7 @@ class TrafficSource:
             "fedora_messaging_severity": 20,
             "sent-at": datetime.fromtimestamp(received_at - self._delay(), UTC).isoformat(),
         }
-        sent = self._damaged(Delivery(body, headers))
+        sent = self._damaged(WireMessage(body, headers))
         parsed, rejected = fedora_message.decode(topic, sent.headers, sent.encoding, sent.body)
         return Message(
             bus=self.name,
@@ -117,7 +117,7 @@ class TrafficSource:
         )
 
     def _centos(self, topic: str, body: bytes) -> Message:
-        sent = self._damaged(Delivery(body, {}))
+        sent = self._damaged(WireMessage(body, {}))
         parsed, rejected = json_body.parse(sent.body)
         return Message(
             bus=self.name,
@@ -130,7 +130,7 @@ class TrafficSource:
             rejected=rejected,
         )
 
-    def _damaged(self, sent: Delivery) -> Delivery:
+    def _damaged(self, sent: WireMessage) -> WireMessage:
         if self._rng.random() >= DAMAGED_SHARE:
             return sent
         return self._rng.choice(self._damages)(sent)

@@ -58,7 +58,7 @@ class Bus(Section):
 
 
 class Tls(Section):
-    """The certificates of a client."""
+    """The certificates of a client. It comes before `Bus` in the bases, for its `problems`."""
 
     ca: File | None = None
     certificate: File | None = None

@@ -24,6 +24,7 @@ from busmon.ledger.batch import Observation
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.mqtt.packets import Client, Packet, answer_to, packet_of
 from busmon.sources.mqtt.settings import MqttBus, parse_url
+from busmon.text import format_address
 
 BATCH = 250  # messages at most
 BATCH_SIZE = 1024**2  # bytes of payloads after which a batch is recorded, so that none takes long
@@ -180,11 +181,11 @@ class Connection:
             hint = "check certificate and key, and that the port speaks TLS"
             raise Disconnected(Cause.TLS, f"{error.reason or error}: {hint}") from error
         except TimeoutError as error:
-            silence = f"{host}:{port} does not answer within {CONNECT_TIMEOUT:g} s"
+            silence = f"{format_address(host, port)} does not answer within {CONNECT_TIMEOUT:g} s"
             raise Disconnected(Cause.SILENT, silence) from error
         except OSError as error:
             reset = self._tls and isinstance(error, ConnectionResetError)
-            said = f"{host}:{port}: {error.strerror or error}"
+            said = f"{format_address(host, port)}: {error.strerror or error}"
             said += "; does the port speak TLS?" if reset else ""
             raise Disconnected(Cause.NETWORK, said) from error
 

@@ -20,6 +20,7 @@ from busmon.sources.base import Cause, Disconnected
 from busmon.sources.stomp.frames import FrameReader
 from busmon.sources.stomp.settings import StompBus
 from busmon.sources.stomp.socket import CONNECT_TIMEOUT, disconnected, open_socket
+from busmon.text import format_address
 
 BEATS_MISSED = 2  # heart-beats that may be late before the connection counts as silent
 UNHEARD = 1000  # heart-beats after which stomp.py may think so, too: long after the socket
@@ -124,7 +125,9 @@ class Session:
             self._socket.patience = BEATS_MISSED * max(wanted, milliseconds / 1000)
             return
         log.warning(
-            "%s:%d sends no heart-beats; TCP keepalive every %d s instead", *self._broker, wanted
+            "%s sends no heart-beats; TCP keepalive every %d s instead",
+            format_address(*self._broker),
+            wanted,
         )
         self._socket.patience = None
         self._socket.keep_alive(wanted)
