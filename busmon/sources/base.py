@@ -29,7 +29,7 @@ class Cause(StrEnum):
     NETWORK = "network"  # refused, reset, unknown host, closed by the broker
     SILENT = "silent"  # no byte within the heartbeat or the time-out
     LOGIN = "login"  # user, password or client certificate not accepted
-    TLS = "tls"  # the handshake failed
+    TLS = "tls"  # the handshake failed, or a file for TLS cannot be used
     DENIED = "denied"  # logged in, but may not declare, bind or subscribe
     CANCELLED = "cancelled"  # the broker ended the subscription: queue deleted, consumer cancelled
     LEDGER = "ledger"  # the batch could not be recorded, so it was not acknowledged
