@@ -23,7 +23,7 @@ from tests.support.streams import (
     virtual_bus,
 )
 
-# HYPOTHESIS_PROFILE=soak looks longer where a test has no number of examples of its own.
+# HYPOTHESIS_PROFILE=soak tries more examples in tests that set no number of their own.
 hypothesis.settings.register_profile("soak", max_examples=2_000)
 if profile := os.environ.get("HYPOTHESIS_PROFILE"):
     hypothesis.settings.load_profile(profile)

@@ -24,7 +24,7 @@ def test_every_message_is_counted_exactly_once(busmon: Busmon, streams: list[Str
 def test_the_listener_beside_it_gets_every_message(
     rabbitmq: RabbitMQ, fedora: Bus, tmp_path: Path
 ) -> None:
-    """Both read one configuration, the listener's; its queue is only its own."""
+    """Both read the listener's configuration; busmon does not use its queue."""
     handled = [s for s in FROM_FEDORA if s.outcome in {"handled", "ignored", "unmapped"}]
     messages = [
         Publication(topic=sample.topic, body=sample.numbered(number), headers=sample.headers)

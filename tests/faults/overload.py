@@ -1,12 +1,12 @@
 """Overload: for minutes, publishers send five times as much as busmon takes.
 
-`python -m tests.faults.overload [--minutes 10]` prints what was measured, and ends with an
-AssertionError where busmon grew, answered late, lost something or did not catch up.
+`python -m tests.faults.overload [--minutes 10]` prints what was measured. It ends with an
+AssertionError if busmon grew, answered late, lost something or did not catch up.
 
 No publisher is five times as fast as busmon on the same processors, so busmon is slowed: it
-runs for `SHARE` of each `PERIOD` and is stopped (SIGSTOP) for the rest. What it takes like
-that is measured on a backlog. It has several buses, to each of which the broker takes a copy
-of what is published, and only what the broker has confirmed counts as published.
+runs for `SHARE` of each `PERIOD` and is stopped (SIGSTOP) for the rest. How much it then takes
+is measured on a backlog. It has several buses, and the broker copies each message to all of
+them. Only what the broker has confirmed counts as published.
 """
 
 import argparse
@@ -34,9 +34,9 @@ PERIOD, SHARE = 0.1, 0.1  # seconds, and the part of them in which busmon runs
 BUSES = [f"fedora-{number}" for number in range(4)]
 RATIO = 5.0  # published to counted, at least
 PUBLISHERS = 2
-MEASURING = 15.0  # seconds in which it is seen what busmon takes
+MEASURING = 15.0  # seconds in which is measured how much busmon takes
 BACKLOG = 8000  # pairs of messages to each bus, more than it takes meanwhile
-PROBING = 1.0  # seconds between two looks
+PROBING = 1.0  # seconds between two requests
 ANSWER = 1.0  # seconds that an answer may take
 MIB = 2**20
 GROWTH = 16.0  # MiB
@@ -47,7 +47,7 @@ USERS = {"packit": ("handled", ""), "alice": ("ignored", "not-packit-user")}
 
 
 class Probe(threading.Thread):
-    """Asks busmon again and again, and notes how long the answers and how big the process is."""
+    """Asks busmon repeatedly, and notes the time of each answer and the memory of the process."""
 
     def __init__(self, busmon: Busmon, broker: RabbitMQ) -> None:
         super().__init__(daemon=True)
@@ -70,7 +70,7 @@ class Probe(threading.Thread):
             self.broker_memory = max(self.broker_memory, self._broker.server.memory() / MIB)
 
     def end(self) -> None:
-        """Ask no more. A look that failed is told, since there is none after it."""
+        """Ask no more. Raise the error that ended it, if any."""
         assert self.is_alive(), "busmon did not answer at all"
         self._ended.set()
         self.join()
@@ -86,7 +86,7 @@ class Probe(threading.Thread):
 
 @contextmanager
 def slowed(pid: int) -> Iterator[None]:
-    """Let a process run for `SHARE` of the time only."""
+    """Let a process run for only `SHARE` of the time."""
     ended = threading.Event()
 
     def alternate() -> None:
@@ -121,7 +121,7 @@ def messages(rate: float, ended: threading.Event) -> Iterator[Publication]:
 
 
 def publish(broker: RabbitMQ, rate: float, seconds: float) -> int:
-    """Let each second so many reach the buses; return how many the broker has taken for them."""
+    """Publish so many messages each second; return how many the broker has taken for the buses."""
     ended = threading.Event()
     with ThreadPoolExecutor(PUBLISHERS) as threads:
         each = rate / PUBLISHERS / len(USERS) / len(BUSES)
@@ -143,7 +143,7 @@ def main(minutes: float) -> dict[str, float]:
         broker = RabbitMQ(directory / "rabbitmq", Certificates(directory))
         try:
             broker.start()
-            # In place of the public broker's, which would throw the backlog away.
+            # In place of the public broker's limit, which would drop the backlog.
             policy = ("as-on-the-public-broker", ".*", '{"queue-mode": "lazy"}')
             broker.ctl("set_policy", "-p", VHOST, *policy, "--apply-to", "queues")
             return overload(broker, directory, minutes)

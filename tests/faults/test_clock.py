@@ -8,7 +8,7 @@ from tests.support.streams import Bus, assert_exact, in_mid_stream, publish
 
 
 def test_a_clock_set_forward_and_back_breaks_nothing(buses: list[Bus], tmp_path: Path) -> None:
-    """Nor does it bring a message twice that was received before a step and comes again after."""
+    """A message received before the step and redelivered after it is a duplicate, too."""
     offset = tmp_path / "offset"
     offset.write_text("+0")
     library = subprocess.check_output(["faketime", "now", "printenv", "LD_PRELOAD"], text=True)
@@ -17,7 +17,7 @@ def test_a_clock_set_forward_and_back_breaks_nothing(buses: list[Bus], tmp_path:
         LD_PRELOAD=library.strip(),
         FAKETIME_TIMESTAMP_FILE=offset,
         FAKETIME_NO_CACHE=1,
-        # No step changes it. But faketime 0.9.10 moves the end of a time.sleep() all the same,
+        # No step changes it. But faketime 0.9.10 moves the end of a time.sleep() even so,
         # which fails on a machine that has not been up for as long as the step.
         FAKETIME_DONT_FAKE_MONOTONIC=1,
     )

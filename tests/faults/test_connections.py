@@ -1,4 +1,4 @@
-"""Connections that fail in ways of their own: every bus through a proxy, with short heartbeats."""
+"""Connections that fail in each way: every bus through a proxy, with short heartbeats."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -69,9 +69,9 @@ def test_connections_that_break_in_mid_stream_lose_nothing(
     break_it: Callable[[Proxy], None],
     reason: str,
 ) -> None:
-    """Also where only busmon thinks that they are open, or where nothing comes through any more."""
+    """Even if only busmon thinks that they are open, or if nothing comes through any more."""
 
-    def told() -> bool:
+    def reported() -> bool:
         _, lines = busmon.ask("/metrics?name[]=busmon_bus_disconnects_total")
         line = 'busmon_bus_disconnects_total{{bus="{}",reason="{}"}} 1.0'
         return all(line.format(bus, reason) in lines for bus in proxies)
@@ -80,7 +80,7 @@ def test_connections_that_break_in_mid_stream_lose_nothing(
         assert connections(proxies) == [1, 1, 1, 1]
         for proxy in proxies.values():
             break_it(proxy)
-        wait_until(told, what=f"{reason} to be told of every bus")
+        wait_until(reported, what=f"{reason} of every bus in /ready")
         for proxy in proxies.values():
             proxy.heal()
     assert_exact(busmon, streams)
@@ -113,8 +113,8 @@ def test_expired_certificates_are_reported_and_new_ones_are_used(
         for bus, name in names.items():
             certificates.client(name, expired=True)
             proxies[bus].cut()
-        told = dict.fromkeys(names, "tls")
-        wait_until(lambda: busmon.troubles() == told, what="the certificates to be told")
+        expected = dict.fromkeys(names, "tls")
+        wait_until(lambda: busmon.troubles() == expected, what="the certificates in /ready")
         publish(streams, 100)
     finally:
         for name in names.values():
@@ -139,8 +139,8 @@ def test_unresolvable_brokers_are_reported_and_found_again(
         hosts.write_text("")
         for proxy in proxies.values():
             proxy.cut()
-        told = dict.fromkeys(proxies, "network")
-        wait_until(lambda: busmon.troubles() == told, what="the name to be missed")
+        expected = dict.fromkeys(proxies, "network")
+        wait_until(lambda: busmon.troubles() == expected, what="the missing name in /ready")
         publish(streams, 100)
         hosts.write_text(known)
         assert_exact(busmon, streams)

@@ -1,7 +1,7 @@
 """The ledger's disk fails under `busmon run`: what is not on record is not acknowledged.
 
-Mosquitto brings everything again that was not acknowledged, so where nothing is lost, what
-was published is what is counted.
+Mosquitto redelivers everything that was not acknowledged. So if nothing is lost, what was
+published is what is counted.
 """
 
 import json
@@ -72,10 +72,10 @@ def wait_until_counted(busmon: Busmon, bus: Bus, messages: int) -> None:
     assert busmon.duplicates() == {}
 
 
-def wait_until_told(busmon: Busmon, cause: str) -> None:
-    """Wait until both the ledger and the bus are told to have stopped because of it."""
-    told = [f"centos: ledger: {cause}", f"ledger: {cause}"]
-    wait_until(lambda: busmon.ask("/ready") == (503, told), what=f"{told} in /ready")
+def wait_until_reported(busmon: Busmon, cause: str) -> None:
+    """Wait until /ready says that the ledger and the bus have stopped for this cause."""
+    expected = [f"centos: ledger: {cause}", f"ledger: {cause}"]
+    wait_until(lambda: busmon.ask("/ready") == (503, expected), what=f"{expected} in /ready")
     assert busmon.ask("/live") == (200, ["live"])
     _, lines = busmon.ask("/metrics?name[]=busmon_ledger_up")
     assert "busmon_ledger_up 0.0" in lines
@@ -87,14 +87,14 @@ def wait_until_told(busmon: Busmon, cause: str) -> None:
 def test_a_failing_disk_stops_acknowledging_until_it_works(busmon: Busmon, bus: Bus) -> None:
     busmon.limit_files(4096)
     bus.publish(50)
-    wait_until_told(busmon, "disk I/O error")
+    wait_until_reported(busmon, "disk I/O error")
     assert busmon.counts() == bus.counted(100)
-    busmon.kill()  # nothing was acknowledged, so nothing is lost even so
+    busmon.kill()  # nothing was acknowledged, so nothing is lost
     busmon.start()
     wait_until_counted(busmon, bus, 150)
     busmon.limit_files(4096)
     bus.publish(50)
-    wait_until_told(busmon, "disk I/O error")
+    wait_until_reported(busmon, "disk I/O error")
     busmon.limit_files("unlimited")
     wait_until_counted(busmon, bus, 200)
 
@@ -102,7 +102,7 @@ def test_a_failing_disk_stops_acknowledging_until_it_works(busmon: Busmon, bus: 
 def test_a_full_file_system_stops_acknowledging_until_there_is_room(
     bus: Bus, tmp_path: Path
 ) -> None:
-    """A small one of its own, which no other process sees and which ends with busmon."""
+    """It is a small one that no other process sees, and that ends with busmon."""
     disk = tmp_path / "disk"
     disk.mkdir()
     busmon = Busmon(tmp_path, {"centos": bus.settings})
@@ -118,7 +118,7 @@ def test_a_full_file_system_stops_acknowledging_until_there_is_room(
             while file.write(b"\0" * 4096):
                 pass
         bus.publish(1000)
-        wait_until_told(busmon, "database or disk is full")
+        wait_until_reported(busmon, "database or disk is full")
         counted = busmon.counts().total()
         assert counted < 1000
         ballast.unlink()
@@ -127,14 +127,14 @@ def test_a_full_file_system_stops_acknowledging_until_there_is_room(
 
 # A disk of its own that fails
 
-# The kernel mounts a file with a file system other than tmpfs for root alone, also in a user
-# namespace. CI is root, so nothing is skipped there.
+# Only root may mount a file as a file system, even in a user namespace. CI runs as root, so
+# nothing is skipped there.
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="to mount ext4 takes root")
 
 
 @contextmanager
 def mounted(image: Path, place: Path) -> Iterator[None]:
-    """Have the file system of an image at this place."""
+    """Mount the file system of an image here."""
     subprocess.run(["mount", "-o", "loop", image, place], check=True)
     try:
         yield
@@ -169,11 +169,11 @@ def on_disk(image: Path, bus: Bus, directory: Path) -> Iterator[tuple[Busmon, Pa
 def test_a_read_only_file_system_is_reported_and_nothing_is_lost(
     bus: Bus, tmp_path: Path, image: Path
 ) -> None:
-    """As the kernel does it when a disk fails: who has a file open can't write to it any more."""
+    """The kernel does that when a disk fails: no process can write to its open files any more."""
     with on_disk(image, bus, tmp_path) as (busmon, disk):
         subprocess.run(["mount", "-o", "remount,abort", disk], check=True)
         bus.publish(50)
-        wait_until_told(busmon, "disk I/O error")
+        wait_until_reported(busmon, "disk I/O error")
         assert busmon.counts() == bus.counted(100)
         assert busmon.terminate(5) == 0
     checked = subprocess.run(["e2fsck", "-fy", image], capture_output=True, text=True, check=False)
@@ -191,9 +191,9 @@ def test_a_hung_disk_is_reported_and_everything_is_counted_later(
         subprocess.run(["fsfreeze", "--freeze", disk], check=True)
         try:
             bus.publish(50)
-            wait_until(lambda: busmon.ask("/ready")[0] == 503, 60, "the disk to be told")
-            [told] = busmon.ask("/ready")[1]
-            assert re.fullmatch(r"ledger: a write has not finished for \d+ s: .*", told)
+            wait_until(lambda: busmon.ask("/ready")[0] == 503, 60, "the disk in /ready")
+            [problem] = busmon.ask("/ready")[1]
+            assert re.fullmatch(r"ledger: a write has not finished for \d+ s: .*", problem)
             assert "busmon_ledger_up 0.0" in busmon.ask("/metrics?name[]=busmon_ledger_up")[1]
             wait_until(lambda: '"kind": "busmon"' in busmon.ask("/v1/status")[1][0], 10)
             assert busmon.counts() == bus.counted(100)
@@ -209,13 +209,13 @@ def test_a_hung_disk_is_reported_and_everything_is_counted_later(
 def test_a_removed_file_is_reported_and_stops_acknowledging(
     busmon: Busmon, bus: Bus, tmp_path: Path, file: str, kept: int
 ) -> None:
-    """What was recorded after it would be gone with the process."""
+    """What is recorded after that would be lost when the process ends."""
     removed = tmp_path / f"ledger.sqlite{file}"
     removed.unlink()
     cause = f"{removed} was removed or replaced; put it back, or restart busmon"
     assert busmon.ask("/ready") == (503, [f"ledger: {cause}"])
     bus.publish(50)
-    wait_until_told(busmon, cause)
+    wait_until_reported(busmon, cause)
     assert busmon.counts() == bus.counted(100)
     assert busmon.terminate(5) == 0
     with Busmon(tmp_path, {"centos": bus.settings}) as another:
@@ -230,14 +230,14 @@ def test_a_ledger_that_was_moved_away_and_put_back_continues(
     ledger.write_bytes(elsewhere.read_bytes())
     bus.publish(50)
     cause = f"{ledger} was removed or replaced; put it back, or restart busmon"
-    wait_until_told(busmon, cause)
+    wait_until_reported(busmon, cause)
     elsewhere.rename(ledger)
     wait_until_counted(busmon, bus, 150)
 
 
 def test_a_damaged_file_is_reported_and_stops_acknowledging(bus: Bus, tmp_path: Path) -> None:
     file = tmp_path / "ledger.sqlite"
-    with closing(Ledger(str(file))) as ledger:  # more than it has read after its start
+    with closing(Ledger(str(file))) as ledger:  # more pages than it has read since its start
         ledger.record(judged(*range(5000)))
     with Busmon(tmp_path, {"centos": bus.settings}) as busmon:
         busmon.wait_until_ready()
@@ -246,7 +246,7 @@ def test_a_damaged_file_is_reported_and_stops_acknowledging(bus: Bus, tmp_path: 
             pages.seek(4096)
             pages.write(b"\xff" * (size - 4096))
         bus.publish(50)
-        wait_until_told(
+        wait_until_reported(
             busmon,
             "damaged: database disk image is malformed; stop busmon and move its files away:"
             " busmon starts a new one, with all counters at zero",
@@ -271,6 +271,6 @@ def test_another_writer_holds_up_recording_but_a_reader_does_not(
         wait_until_counted(busmon, bus, 150)
     with foreign_writer(ledger):
         bus.publish(50)
-        wait_until_told(busmon, "database is locked")
+        wait_until_reported(busmon, "database is locked")
         assert busmon.counts() == bus.counted(150)
     wait_until_counted(busmon, bus, 200)

@@ -1,4 +1,4 @@
-"""Whatever comes, from the bytes of a library to /metrics: no crash, and one series for each."""
+"""Any input, from the bytes of a library to /metrics: no crash, and one series for each message."""
 
 import struct
 import time
@@ -80,7 +80,7 @@ def by_stomp(draw: st.DrawFn) -> Message:
     return stomp_source.message_of(frame, "bus", STOMP, server=server, received_at=draw(moments))
 
 
-# A topic's length that may be right, and after it much that means something.
+# A length of the topic that may be right, and bytes with a meaning after it.
 plausible = st.builds(
     lambda size, rest: bytes([0, size, *rest]),
     st.integers(0, 5),
@@ -100,7 +100,7 @@ def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
         rejections = {"bus": [verdict for source in SOURCES for verdict in source]}
         monitor = Pipeline(ledger, {"bus": PACKIT}, rejections, ROOM, metrics.observe)
         for batch in batches:
-            started = time.thread_time()  # of the processor, so that no other work counts
+            started = time.thread_time()  # CPU time, so that other processes do not count
             count(monitor, batch)
             assert time.thread_time() - started < 1
         exposed = generate_latest(make_registry(metrics)).decode()
@@ -129,7 +129,7 @@ def test_a_publish_is_read_completely(header: int, body: bytes, *, five: bool) -
 
 @st.composite
 def in_pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """The same bytes as a socket may bring them."""
+    """Return the same bytes in pieces, as from a socket."""
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
     return [data[start:end] for start, end in pairwise([0, *cuts, len(data)])]
 
@@ -158,7 +158,7 @@ for_pika = st.sampled_from(
 
 
 def frames(message: Delivery, names: tuple[str, str], size: int) -> list[bytes]:
-    """As a broker sends it that allows frames of so many bytes."""
+    """Return it as a broker sends it that allows frames of so many bytes."""
     tag, redelivered, key, properties, body, _ = message
     method = pika.spec.Basic.Deliver(names[0], tag, redelivered, names[1], key)
     parts = [Body(1, body[start : start + size]) for start in range(0, len(body), size)]
@@ -213,7 +213,7 @@ def test_headers_of_any_bytes_leave_the_rest_of_a_message_readable(
     properties = pika.BasicProperties(content_type="a", headers={"": None}, message_id=identity)
     encoded = b"".join(properties.encode())
     encoded = encoded.replace(b"\0\0\0\2\0V", struct.pack(">L", len(table)) + table, 1)
-    with suppress(Exception):  # what pika can read of it, also beyond the headers' end, it does
+    with suppress(Exception):  # what pika can read of it, even past the end of the headers
         identity = pika.BasicProperties().decode(encoded).message_id
     payload_ = struct.pack(">HHQ", 60, 0, len(rest)) + encoded
     header = struct.pack(">BHL", 2, 1, len(payload_)) + payload_ + bytes([FRAME_END])

@@ -1,4 +1,4 @@
-"""The web address of `busmon run` under attack: who asks as he should is answered all the same."""
+"""The web server of `busmon run` under attack: proper requests are answered all the same."""
 
 import json
 import random
@@ -28,7 +28,7 @@ BUSES = {"fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FI
 PUBLIC = ("/live", "/-/healthy", "/ready", "/-/ready")
 PRIVATE = ("/metrics", "/metrics?name[]=busmon_build_info", "/v1/status", "/")
 CROWD = 500  # connections
-HANG = 5.0  # seconds within which each answer has to be there
+HANG = 5.0  # seconds that an answer may take
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 class Crowd:
-    """Clients that send a byte at a time; who is shown the door comes in again."""
+    """Clients that send a byte at a time, and connect again whenever they are disconnected."""
 
     def __init__(self, connect: Callable[[], socket.socket], request: bytes) -> None:
         self.connections = 0
@@ -197,7 +197,7 @@ HEAD = 64 * 1024  # bytes of a request's first line and headers
         (request(b"/live", b"x: " + HEAD * b"y"), 431),
         (request(b"/live", *[b"x: " + HEAD // 50 * b"y"] * 60), 431),
         (request(b"/" + HEAD * b"x"), 414),
-        # What a proxy may take for two requests, and busmon for one
+        # What a proxy may read as two requests, and busmon as one
         (request(b"/live", b"Content-Length: 0", b"Content-Length: 9"), 400),
         (request(b"/live", b"Content-Length: 9", b"Transfer-Encoding: chunked"), 400),
         (request(b"/live", b"Transfer-Encoding: x", b"Transfer-Encoding: chunked"), 400),
@@ -344,6 +344,6 @@ def test_strangers_who_send_much_use_no_memory(tmp_path: Path) -> None:
 
 
 def send(client: socket.socket, content: bytes) -> None:
-    """Send as much as the server wants."""
+    """Send until the server takes no more."""
     with suppress(ConnectionError):
         client.sendall(content)

@@ -18,14 +18,14 @@ from tests.support.streams import standing_still
 
 MIB = 1024**2
 LARGE = 16 * MIB
-GROWTH = 32 * MIB  # that a backlog may cost: some copies of 4 MiB and of one message, no more
+GROWTH = 32 * MIB  # bytes for a backlog: some copies of 4 MiB and of one message, no more
 HANDLED, NOT_JSON = ("handled", ""), ("invalid", "not-json")
 KILLS = ("error", "kills-consumer")
 TOO_LARGE = ("error", "too-large")
 
 
 class Bus(NamedTuple):
-    """A bus of which everything is handled, and what publishes bodies to it."""
+    """A bus with the rule set `all`, and a function that publishes bodies to it."""
 
     settings: dict[str, Any]
     topic: str
@@ -150,7 +150,7 @@ def test_ids_of_every_kind_are_distinguished(rabbitmq: RabbitMQ, amqp: Bus, tmp_
 def test_an_id_of_10_kb_is_an_id_as_any_other(
     activemq: ActiveMQ, stomp: Bus, tmp_path: Path
 ) -> None:
-    """STOMP's broker takes 10 KiB of a header; the two differ in their last character only."""
+    """STOMP's broker takes headers of 10 KiB. The two ids differ only in their last character."""
     (destination,) = stomp.settings["destinations"]
     ids = ["x" * 9_999 + last for last in "aba"]
     with Busmon(tmp_path, {"bus": stomp.settings | {"id_header": "key"}}) as busmon:
@@ -166,7 +166,7 @@ def test_an_id_of_10_kb_is_an_id_as_any_other(
 def test_the_longest_topics_of_amqp_are_counted_under_their_full_names(
     rabbitmq: RabbitMQ, amqp: Bus, tmp_path: Path
 ) -> None:
-    """It allows 255 bytes, and busmon 255 characters."""
+    """AMQP allows 255 bytes, and busmon 255 characters."""
     root = f"{amqp.topic}.a"
     room = 255 - len(root)
     topics = [root + "x" * room, root + "ä" * (room // 2)]

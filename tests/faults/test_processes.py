@@ -1,4 +1,4 @@
-"""Processes that are killed, stopped or stand still, busmon's and the brokers'."""
+"""Processes that are killed, stopped or suspended: busmon and the brokers."""
 
 import random
 import time
@@ -15,7 +15,7 @@ from tests.support.streams import Stream, assert_exact, in_mid_stream, publish, 
 def test_kill_9_in_mid_stream_loses_nothing_and_doubles_nothing(
     busmon: Busmon, streams: list[Stream]
 ) -> None:
-    """Ten times with every bus at work, and ten times as soon as one is."""
+    """Ten times while every bus is busy, and ten times as soon as one is."""
     rng = random.Random(20)
     for _ in range(10):
         busmon.wait_until_ready()
@@ -33,7 +33,7 @@ def test_kill_9_in_mid_stream_loses_nothing_and_doubles_nothing(
 def test_stopped_in_mid_stream_it_has_acknowledged_what_it_recorded(
     busmon: Busmon, streams: list[Stream]
 ) -> None:
-    """Else the brokers would bring something again that the ledger has."""
+    """Otherwise the brokers would redeliver what the ledger already has."""
     for _ in range(3):
         busmon.wait_until_ready()
         with in_mid_stream(busmon, streams, all):
@@ -63,11 +63,11 @@ def test_a_broker_that_is_down_loses_nothing_and_holds_up_no_other_bus(
             publish(streams, 1000)
         stop()
         try:
-            wait_until_told(busmon, down)
+            wait_until_reported(busmon, down)
             assert_exact(busmon, others)
             assert busmon.terminate(seconds=5) == 0
             busmon.start()
-            wait_until_told(busmon, down)
+            wait_until_reported(busmon, down)
             publish(others, 100)
             assert_exact(busmon, others)
         finally:
@@ -77,8 +77,8 @@ def test_a_broker_that_is_down_loses_nothing_and_holds_up_no_other_bus(
     assert_exact(busmon, streams)
 
 
-def wait_until_told(busmon: Busmon, down: Iterable[str]) -> None:
+def wait_until_reported(busmon: Busmon, down: Iterable[str]) -> None:
     """Wait until /ready names these buses and no other; /live is not about brokers."""
-    told = dict.fromkeys(down, "network")
-    wait_until(lambda: busmon.troubles() == told, what=f"{told} to be told")
+    expected = dict.fromkeys(down, "network")
+    wait_until(lambda: busmon.troubles() == expected, what=f"{expected} in /ready")
     assert busmon.ask("/live") == (200, ["live"])

@@ -1,4 +1,4 @@
-"""Canaries in every secret, and in what messages hold: none is to be seen anywhere."""
+"""Canaries in every secret and in messages: none of them shows anywhere."""
 
 import json
 import os
@@ -41,8 +41,8 @@ def test_no_secret_shows_anywhere(
     mosquitto: Mosquitto,
     activemq: ActiveMQ,
 ) -> None:
-    """Whether brokers refuse connections or logins, hear them or bring messages; in the log of
-    level debug, on every page, in every command, in the ledger and in the list of processes."""
+    """Brokers refuse connections or logins, accept them, or bring messages. The canaries are
+    looked for in the debug log, every page, every command, the ledger and the process list."""
     (tmp_path / "stomp-1").write_text("stomp-1-c4nary\n")
     (tmp_path / "mqtt-2").write_text("mqtt-2-c4nary")
     variables = {
@@ -106,7 +106,7 @@ def test_no_secret_shows_anywhere(
             *busmon.argv,
         ]
         stack.enter_context(busmon)
-        wait_until(lambda: told(busmon, failing), 60, "every bus to be subscribed or to fail")
+        wait_until(lambda: all_tried(busmon, failing), 60, "every bus to be subscribed or to fail")
         publish(tmp_path.name, rabbitmq, mosquitto, activemq)
         counted = wait_until(lambda: counts(busmon), 60, "the messages")
         assert "busmon_bus_connect_failures_total" in counted
@@ -122,7 +122,7 @@ def test_no_secret_shows_anywhere(
             shown[file.name] = file.read_bytes().decode("latin-1")
         assert {"ledger.sqlite", "ledger.sqlite-wal"} <= shown.keys()
         assert busmon.terminate() == 0
-        for name, pretender in named.items():  # or nothing would be at stake
+        for name, pretender in named.items():  # otherwise the test would prove nothing
             canary = f"{name}-c4nary" if name == "redis" else f"{name}-1-c4nary"
             assert canary.encode() in pretender.heard
     shown["log"] = busmon.log.read_text()
@@ -132,8 +132,8 @@ def test_no_secret_shows_anywhere(
     assert leaks == set()
 
 
-def told(busmon: Busmon, failing: dict[str, dict[str, object]]) -> bool:
-    """Tell whether every bus that fails has failed twice, and every other one is subscribed."""
+def all_tried(busmon: Busmon, failing: dict[str, dict[str, object]]) -> bool:
+    """Return whether every bus that fails has failed twice, and every other one is subscribed."""
     output = busmon.output()
     failed = all(len(re.findall(rf'"{name}: .*trying again', output)) > 1 for name in failing)
     return failed and all(f"{name}: connected" in output for name in ("fedora", "centos", "umb"))
@@ -161,7 +161,7 @@ def publish(place: str, rabbitmq: RabbitMQ, mosquitto: Mosquitto, activemq: Acti
 
 
 def counts(busmon: Busmon) -> str:
-    """Return /metrics as soon as each bus has brought what was published."""
+    """Return /metrics as soon as each bus has delivered what was published."""
     text = get(busmon, "/metrics", f"Basic {LOGIN}")
     for bus, messages in {"fedora": 12, "centos": len(BODIES), "umb": len(BODIES)}.items():
         numbers = re.findall(rf'^busmon_messages_total{{bus="{bus}".* (.+)$', text, re.MULTILINE)
@@ -200,13 +200,13 @@ def get(busmon: Busmon, path: str, authorization: str, body: bytes | None = None
 
 
 def threads(busmon: Busmon) -> Iterator[Path]:
-    """Yield the files that tell what the process's threads are called."""
+    """Yield the files with the names of the process's threads."""
     with suppress(FileNotFoundError):
         yield from Path(f"/proc/{busmon.pid}/task").glob("*/comm")
 
 
 def command_line(variables: dict[str, str], *words: str) -> str:
-    """Return what a command prints, well or not."""
+    """Return what a command prints, whatever its exit status."""
     done = subprocess.run(
         [sys.executable, "-m", "busmon", *words],
         cwd=PROJECT,

@@ -19,14 +19,14 @@ PROJECT = Path(__file__).parents[2]
 class Busmon(Server):
     """A busmon with a configuration, ledger and port that a restart keeps.
 
-    Every look at its counters also makes sure that none has gone down since the last one,
-    whatever was done to the process meanwhile.
+    Each time the counters are read, it also checks that none has gone down since the last
+    time, whatever was done to the process meanwhile.
     """
 
     def __init__(
         self, directory: Path, buses: Mapping[str, Mapping[str, Any]], **ledger: str
     ) -> None:
-        """Write the configuration; `ledger` is what its section has beside the path."""
+        """Write the configuration; `ledger` has more settings of [ledger] than the path."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._seen: Counter[Series] = Counter()
@@ -50,12 +50,12 @@ class Busmon(Server):
             file.write(f"\n{text}\n")
 
     def put_into_environment(self, **variables: object) -> None:
-        """Let busmon have these variables, and nothing else that is started."""
+        """Add these variables to the environment of busmon only."""
         words = (f"{name}={value}" for name, value in variables.items())
         self.argv = ["env", *words, *self.argv]
 
     def limit_files(self, size: int | str) -> None:
-        """Let no file of the process grow beyond so many bytes: to it, the disk fails."""
+        """Limit the files of the process to so many bytes: for busmon, the disk fails."""
         limit = f"--fsize={size}:unlimited"
         subprocess.run(["prlimit", "--pid", str(self.pid), limit], check=True)
 
@@ -77,7 +77,7 @@ class Busmon(Server):
                 return error.code, error.read().decode().splitlines()
 
     def troubles(self) -> dict[str, str]:
-        """Return each bus that /ready names, and the cause; none is the same as status 200."""
+        """Return the cause of each bus that /ready names; with status 200 it names none."""
         status, lines = self.ask("/ready")
         words = [line.split(": ") for line in lines]
         troubles = {bus: cause for bus, cause, *_ in words} if status == 503 else {}
@@ -91,7 +91,7 @@ class Busmon(Server):
     def wait_until_counted(self, expected: Counter[Series], last: Iterable[Series]) -> None:
         """Wait for as many messages as expected, and compare each series of their buses.
 
-        The messages of `last` should be published last: so what was counted twice shows, too.
+        Publish the messages of `last` after all others, so that what is counted twice shows, too.
         """
         buses = {bus for bus, *_ in expected}
 

@@ -1,6 +1,6 @@
 """A listener in the shape of packit-service-fedmsg, and others that fedora-messaging allows.
 
-`do` in a message's body says what becomes of it. Every call is noted in a file.
+`do` in the body of a message says what to do with it. Each call is noted in a file.
 """
 
 from pathlib import Path

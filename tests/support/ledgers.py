@@ -1,6 +1,6 @@
 """What the tests of the ledger share, and a process with a ledger of its own.
 
-`python -m tests.support.ledgers LEDGER` is there to be killed or starved. Each line of its input is
+`python -m tests.support.ledgers LEDGER` can be killed or run out of space. Each input line is
 `record ID…`, a batch; `queue BUS`; or `limit BYTES`, the size that its files may have from
 now on (-1: any). The first two are answered by one line.
 """
@@ -21,7 +21,7 @@ HANDLED = Series("fedora", "a.topic", "handled", "")
 
 
 def judged(*ids: object, at: float = NOW, bus: str = "fedora", **fields: Any) -> list[Observation]:
-    """One message each, all handled."""
+    """Return an observation for each id, all handled."""
     series = HANDLED._replace(bus=bus)
     return [Observation(series, str(i), at, **fields) for i in ids]
 
@@ -32,7 +32,7 @@ def counted(ledger: Ledger) -> int:
 
 @contextmanager
 def unwritable(path: str | Path) -> Iterator[None]:
-    """While this lasts nothing can be written: one of the ledger's files is elsewhere."""
+    """Let nothing be written meanwhile: one of the files of the ledger is moved away."""
     lock = Path(f"{path}.lock")
     elsewhere = lock.rename(f"{lock}.elsewhere")
     try:

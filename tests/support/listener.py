@@ -10,7 +10,7 @@ def get_callback(topic: str) -> Any:
 
 
 def by_user(topic: str, body: dict[str, Any], user: str) -> SimpleNamespace:
-    """Pass on what the user did; raises on a body that does not name one."""
+    """Pass on what the user did; raise on a body that does not name one."""
     return SimpleNamespace(msg=topic, pass_to_service=body["user"] == user)
 
 

@@ -14,7 +14,7 @@ REFUSED: set[str] = set()  # by the listener's process, once each
 
 
 def callback(message: Any) -> None:
-    """Do as the message says; the listener of these tests runs it."""
+    """Do what the message says."""
     if message.body.get("do") == "drop":
         raise Drop
     if message.body.get("do") == "reject" and message.id not in REFUSED:

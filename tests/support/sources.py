@@ -1,4 +1,4 @@
-"""A source at work in a thread of its own, and who counts what it receives."""
+"""A source at work in a thread of its own, and what counts what it receives."""
 
 import itertools
 import re
@@ -25,7 +25,7 @@ class Recorder:
         self.counted: list[Message] = []
         self.duplicates = 0
         self.failing = False  # records nothing
-        self.crashing = False  # records, but the source never learns of it
+        self.crashing = False  # records, but the source gets an error
         self._known: set[str] = set()
 
     def __call__(self, batch: Sequence[Message]) -> None:
@@ -45,12 +45,12 @@ class Recorder:
         return Counter(message.get("n") for message in self.counted)
 
     def wait_for(self, total: int) -> None:
-        """Wait for a number of messages; more are shown by what the test compares next."""
+        """Wait for a number of messages. The test must compare if there are more."""
         wait_until(lambda: len(self.counted) >= total, what=f"{total} messages")
 
 
 class AsTheyAre:
-    """Takes messages as they are for judged, and gives each batch to `record`."""
+    """Judges nothing, and gives each batch of messages to `record`."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -60,7 +60,7 @@ class AsTheyAre:
 
 
 def failing_once(record: Record, what: str, at: int = 0) -> AsTheyAre:
-    """Let there be a bug in `judge` or `record`, which shows at one call of it."""
+    """Return a handler with a bug: its `judge` or `record` raises at one call."""
     handler, calls = AsTheyAre(record), itertools.count()
     right = getattr(handler, what)
 
@@ -74,7 +74,7 @@ def failing_once(record: Record, what: str, at: int = 0) -> AsTheyAre:
 
 
 def count(monitor: Pipeline, messages: Iterable[Message]) -> None:
-    """Do what a source does with a batch."""
+    """Judge and record a batch, as a source does."""
     monitor.record([monitor.judge(message) for message in messages])
 
 
@@ -95,12 +95,12 @@ def running(source: S, handler: Record | AsTheyAre, *, connected: bool = True) -
 
 
 def wait_for_problem(source: Source, expected: str) -> None:
-    """Wait until the source tells it; `*` is for the words that are not busmon's own."""
+    """Wait until the source has this problem; `*` stands for words of a library."""
     pattern = re.compile(".*".join(re.escape(part) for part in expected.split("*")))
     try:
         wait_until(lambda: pattern.fullmatch(source.connection.problem() or ""), 20, expected)
     except AssertionError as error:
-        error.add_note(f"it told: {source.connection.problem()}")
+        error.add_note(f"problem: {source.connection.problem()}")
         raise
 
 

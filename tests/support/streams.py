@@ -1,4 +1,4 @@
-"""Streams of messages for each kind of bus, and how they are to be counted."""
+"""Streams of messages, and what busmon must count of them."""
 
 import json
 import os
@@ -25,12 +25,12 @@ from tests.support.exposition import Series
 
 FEDORA_TOPIC = "org.fedoraproject.prod."
 CHUNK = 100  # messages that a publisher sends at once
-PAUSE = 0.3  # seconds between them where it goes on until told otherwise
+PAUSE = 0.3  # seconds between them in `publishing`
 END = "the.end"  # a topic that no rule knows
 
 
 class Sample(NamedTuple):
-    """A message to publish again and again, and what is to be counted for it."""
+    """A message to publish repeatedly, and how busmon must judge it."""
 
     topic: str
     outcome: str
@@ -93,7 +93,7 @@ Send = Callable[[Sequence[tuple[Sample, bytes]]], object]
 
 
 class Stream:
-    """Publishes samples to one bus in turn, and adds up what is to be counted of it."""
+    """Publishes samples to one bus in turn, and adds up what busmon must count."""
 
     def __init__(self, bus: str, samples: Sequence[Sample], end: str, send: Send) -> None:
         self.bus = bus
@@ -104,7 +104,7 @@ class Stream:
         self._send = send
 
     def publish(self, number: int) -> None:
-        """Publish so many messages, bit by bit; on return the broker has them."""
+        """Publish so many messages in chunks; on return the broker has them."""
         for start in range(0, number, CHUNK):
             self.publish_all(list(islice(self._turn, min(CHUNK, number - start))))
 
@@ -254,14 +254,14 @@ def started(directory: Path, buses: Iterable[Bus]) -> Iterator[Busmon]:
 
 
 def assert_exact(busmon: Busmon, streams: Iterable[Stream]) -> None:
-    """End the streams, and see that each series of their buses has what was published."""
+    """End the streams, and check that each series of their buses has what was published."""
     last = [stream.finish() for stream in streams]
     expected = sum((stream.expected for stream in streams), Counter[Series]())
     busmon.wait_until_counted(expected, last)
 
 
 def publish(streams: Iterable[Stream], number: int) -> None:
-    """Publish so many messages to each bus, to all at once."""
+    """Publish so many messages to each bus, in parallel."""
     with ThreadPoolExecutor() as threads:
         for _ in threads.map(lambda stream: stream.publish(number), streams):
             pass
@@ -269,7 +269,7 @@ def publish(streams: Iterable[Stream], number: int) -> None:
 
 @contextmanager
 def publishing(streams: Iterable[Stream]) -> Iterator[None]:
-    """Publish to each bus, to all at once, from the block's beginning until after its end."""
+    """Publish to each bus, in parallel, from the start of the block until after its end."""
     ended = Event()
 
     def publish_on(stream: Stream) -> None:
@@ -284,16 +284,16 @@ def publishing(streams: Iterable[Stream]) -> Iterator[None]:
         finally:
             ended.set()
             for future in all_published:
-                future.result()  # what it raises is the reason of what the block raises
+                future.result()  # its error explains the one of the block
 
 
 @contextmanager
 def in_mid_stream(
     busmon: Busmon, streams: Sequence[Stream], needed: Callable[[Iterable[bool]], bool]
 ) -> Iterator[None]:
-    """Begin the block when some messages of `all` buses, or of `any`, have been counted.
+    """Begin the block when messages of `all` buses, or of `any`, have been counted.
 
-    More of them are published all the while, and some after the block.
+    More of them are published meanwhile, and some after the block.
     """
     before = by_bus(busmon.counts())
 
@@ -320,7 +320,7 @@ def by_bus(counts: Mapping[Series, int]) -> Counter[str]:
 
 @contextmanager
 def standing_still(busmon: Busmon) -> Iterator[None]:
-    """Let the brokers have more than busmon has taken."""
+    """Suspend busmon, so that the brokers have more than it has taken."""
     os.kill(busmon.pid, signal.SIGSTOP)
     try:
         yield

@@ -28,7 +28,7 @@ def report(identity: str = ID, state: str = "passed", task: str | None = None) -
 
 
 def batch(*reports: object, **changes: Any) -> dict[str, Any]:
-    """A batch of a tap that has been there for a second."""
+    """Return a batch of a tap that started a second ago."""
     fields = {"tap": "a tap", "seq": 1, "bus": "fedora", "since": 1.0, "until": 0.0, "lost": 0}
     return fields | {"reports": list(reports)} | changes
 

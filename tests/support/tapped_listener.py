@@ -14,7 +14,7 @@ from tests.support.tap_reports import TOKEN
 
 
 class TappedListener(ListenerProcess):
-    """`fedora-messaging consume` with a queue that outlasts it, and one for what it drops."""
+    """`fedora-messaging consume` with a queue that outlives it, and one for what it drops."""
 
     def __init__(
         self, directory: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str = "Consumerino"
@@ -33,7 +33,9 @@ class TappedListener(ListenerProcess):
         )
         text = self.toml.read_text().replace("auto_delete = true", "auto_delete = false")
         before, _, after = text.replace("exclusive = true", "exclusive = false").partition("[tls]")
-        _, _, after = after.partition("[client_properties]")  # the certificates of no use
+        _, _, after = after.partition(
+            "[client_properties]"
+        )  # without the certificates, which are not needed
         text = f"{before}[client_properties]{after}".replace(
             "arguments = {}\n\n[[bindings]]",
             'arguments = { "x-dead-letter-exchange" = "",'
@@ -68,7 +70,7 @@ class TappedListener(ListenerProcess):
         return self.calls.read_text().split() if self.calls.exists() else []
 
     def drain(self, queue: str) -> list[str]:
-        """Return and take away the ids of the messages in a queue."""
+        """Take all messages out of a queue, and return their ids."""
         with pika.BlockingConnection(pika.URLParameters(self.rabbitmq.admin_url)) as connection:
             channel = connection.channel()
             ids = []

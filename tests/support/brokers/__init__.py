@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on, and that nobody else is given.
+    """Return a port of 127.0.0.1 that nothing listens on.
 
-    It stays bound as long as the tests run: whoever names it can listen there, since servers
-    set SO_REUSEADDR, but the kernel gives it neither to a client nor to another test.
+    It stays bound as long as the tests run, so the kernel gives it to no client and no other
+    test. A server that names it can still listen there, since servers set SO_REUSEADDR.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Tell whether something listens on this port of 127.0.0.1."""
+    """Return whether something listens on this port of 127.0.0.1."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], T], seconds: float = 30, what: str = "the
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+            raise AssertionError(f"waited {seconds:g} s for {what}")
         time.sleep(0.02)
     return value
 
@@ -47,10 +47,9 @@ def wait_until(condition: Callable[[], T], seconds: float = 30, what: str = "the
 class Server:
     """A child process with a process group of its own, its output in a log file.
 
-    `env` is added to this process's environment. `ready` is asked again and again after
-    the start; it may look at ports or at `logged`. The kernel kills the process when the
-    thread that started it ends, so it never outlives the tests, however they end: start
-    it from the main thread.
+    `env` is added to the environment of the tests. `ready` is called repeatedly after the
+    start; it may look at ports or at `logged`. The kernel kills the process when the thread
+    that started it ends, so it never outlives the tests. So start it from the main thread.
     """
 
     def __init__(
@@ -78,12 +77,12 @@ class Server:
         with self.log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
-                # nohup or a shell's & have set signals to be ignored, which is inherited.
+                # nohup and a shell's & ignore some signals, and a child inherits that.
                 ["setpriv", "--pdeathsig", "KILL", "env", "--default-signal", *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Debian has some servers out of a user's path.
+                # On Debian some servers are not in a user's PATH.
                 env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"} | self._env,
                 cwd=self._cwd,
                 start_new_session=True,
@@ -102,7 +101,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process's id; what was asked for runs under it, with no shell between."""
+        """The id of the process itself, with no shell between."""
         assert self._process, f"{self.argv[0]} was never started"
         return self._process.pid
 
@@ -112,15 +111,15 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def memory(self) -> int:
-        """Return the bytes that it has in RAM."""
+        """Return its resident memory in bytes."""
         return self._status("VmRSS")
 
     def own_memory(self) -> int:
-        """Return those of them that are in no file, so that only swapping could take them away."""
+        """Return its resident memory in bytes, without what is backed by files."""
         return self._status("RssAnon")
 
     def peak_memory(self) -> int:
-        """Return the most bytes that it has had in RAM."""
+        """Return the peak of its resident memory in bytes."""
         return self._status("VmHWM")
 
     def _status(self, key: str) -> int:
@@ -135,11 +134,11 @@ class Server:
         return self.log.read_bytes()[self._log_start :].decode(errors="replace")
 
     def logged(self, text: str) -> bool:
-        """Tell whether it has printed this text since its last start."""
+        """Return whether it has printed this text since its last start."""
         return text in self.output()
 
     def wait(self, seconds: float = 30) -> int:
-        """Wait for its end by itself, and return its exit status."""
+        """Wait until it has ended by itself, and return its exit status."""
         assert self._process, f"{self.argv[0]} was never started"
         return self._process.wait(seconds)
 
@@ -158,7 +157,7 @@ class Server:
         return self.wait()
 
     def restart(self) -> None:
-        """End it in order, and start it again."""
+        """Terminate it, and start it again."""
         self.terminate()
         self.start()
 

@@ -16,7 +16,7 @@ HOME = Path("/usr/share/activemq")
 USER, PASSCODE = "busmon", "made-up"
 STORE_PASSWORD = "made-up"
 
-# Anybody may log in without a name; whoever gives one must know the passcode. Nobody may
+# A login without a name is accepted; one with a name needs the passcode. Nobody may
 # use topics other than test.* and VirtualTopic.*. A VirtualTopic's consumers are
 # named by two words, client and UUID, as on Red Hat's bus; by default it is one.
 BROKER = """\
@@ -76,7 +76,7 @@ log4j.appender.console.layout.ConversionPattern=%p %c: %m%n
 
 
 class ActiveMQ(Server):
-    """An ActiveMQ with a directory of its own; what it keeps outlives `restart` and `kill`."""
+    """An ActiveMQ with a directory of its own; its data survives `restart` and `kill`."""
 
     def __init__(self, directory: Path, certificates: Certificates) -> None:
         self.port, self.tls_port = free_port(), free_port()

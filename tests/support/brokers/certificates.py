@@ -1,4 +1,4 @@
-"""Certificates for the test brokers and their clients, made anew for each session."""
+"""Certificates for the test brokers and their clients, new for each session."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -37,14 +37,14 @@ class Certificates:
         self.server = self._write("server", self._ca.issue_cert(*HOSTS))
 
     def client(self, common_name: str, *, expired: bool = False) -> tuple[Path, Path]:
-        """Return the certificate and key of a client that the brokers trust, or did until 2021.
+        """Return certificate and key of a client that the brokers trust; `expired`: until 2021.
 
         They are new each time, in the same files.
         """
         return self._client(self._ca, common_name, common_name, expired=expired)
 
     def untrusted_client(self, common_name: str) -> tuple[Path, Path]:
-        """Return the certificate and key of a client whose authority nobody trusts."""
+        """Return certificate and key of a client from an authority that nobody trusts."""
         return self._client(self._other_ca, common_name, f"untrusted-{common_name}")
 
     def encrypted(self, key: Path) -> Path:
@@ -89,7 +89,7 @@ class Certificates:
         return ca, (certificate, key_file)
 
     def trusting(self, pair: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-        """Return what a client connects with that trusts the brokers, and is known by `pair`."""
+        """Return a context for a client that trusts the brokers and has the certificate `pair`."""
         context = ssl.create_default_context(cafile=str(self.ca))
         if pair:
             context.load_cert_chain(*pair)

@@ -13,12 +13,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.brokers import Server, free_port
 from tests.support.brokers.certificates import Certificates
 
-USER = ("busmon", "correct-horse")  # nobody needs a name; who gives one needs the password
+USER = ("busmon", "correct-horse")  # a login needs no name; one with a name needs the password
 INFLIGHT = 1000  # messages unacknowledged at a time; Mosquitto's default is 20
 
 
 class Mosquitto:
-    """Sessions and their messages survive a restart in order, not a kill."""
+    """Sessions and their messages survive a restart, but not a kill."""
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class Mosquitto:
         return self
 
     def stop(self) -> None:
-        """End it in order; `start` brings it back with its sessions."""
+        """Terminate it; `start` brings it back with its sessions."""
         self.server.terminate()
 
     def restart(self) -> None:
-        """End it in order, and start it again."""
+        """Terminate it, and start it again."""
         self.server.restart()
 
     def close(self) -> None:
-        """End it; the data is not needed any more."""
+        """End it; its data is no longer needed."""
         self.server.kill()
 
     def publish(

@@ -17,7 +17,7 @@ CHUNK = 65536  # bytes
 
 
 class Proxy:
-    """Listens on a free loopback port and forwards to `target_port` until told otherwise."""
+    """Listens on a free loopback port, and forwards to `target_port` unless a test stops it."""
 
     def __init__(self, target_port: int) -> None:
         self.accepted = 0  # connections so far
@@ -39,9 +39,9 @@ class Proxy:
         self._do(self._reset_all)
 
     def half_open(self) -> None:
-        """Reset every connection towards the broker only: the client is never told.
+        """Reset every connection towards the broker only, without the client's knowledge.
 
-        What it sends goes nowhere; new connections are accepted.
+        What the client sends is dropped; new connections are accepted.
         """
         self._do(self._strand_all)
 
@@ -50,11 +50,11 @@ class Proxy:
         self._rate = bytes_per_second
 
     def swallow(self) -> None:
-        """Forward nothing, on old connections and new: a black hole."""
+        """Forward nothing, on old and new connections: a black hole."""
         self._swallowing = True
 
     def heal(self) -> None:
-        """Forward again, what was held back first, and at full speed."""
+        """Forward again at full speed, first what was held back."""
         self._swallowing = False
         self._rate = 0
 
@@ -65,7 +65,7 @@ class Proxy:
 
     def _do(self, order: Callable[[], None]) -> None:
         self._order = order
-        wait_until(lambda: not self._order, what="the proxy to do as told")
+        wait_until(lambda: not self._order, what="the proxy to follow its order")
 
     def _run(self) -> None:
         while not self._closing:
@@ -135,7 +135,7 @@ class Proxy:
             self._pending[sock] = self._pending[sock][sent:]
 
     def _part(self, sock: socket.socket) -> socket.socket:
-        """Forget a pair of which one has ended; return the other, which is still open."""
+        """Remove a pair of which one has ended; return the other, which is still open."""
         peer = self._peers.pop(sock)
         del self._peers[peer], self._pending[sock], self._pending[peer]
         sock.close()
@@ -165,7 +165,7 @@ class Proxy:
 
 
 def _received(sock: socket.socket, most: int) -> bytes:
-    """Return what has come, or nothing where the connection has ended."""
+    """Return what was received, or nothing if the connection has ended."""
     with contextlib.suppress(OSError):
         return sock.recv(most)
     return b""

@@ -119,20 +119,20 @@ class RabbitMQ:
         return self
 
     def stop(self) -> None:
-        """End the broker in order; `start` brings it back with its data."""
+        """Terminate the broker; `start` brings it back with its data."""
         self.server.terminate(seconds=30)
 
     def kill(self) -> None:
-        """End the broker at once; `start` brings it back with what was on disk."""
+        """Kill the broker; `start` brings it back with what was on disk."""
         self.server.kill()
 
     def restart(self, *, kill: bool = False) -> None:
-        """End the broker, in order or at once, and start it again."""
+        """Terminate or kill the broker, and start it again."""
         self.kill() if kill else self.stop()
         self.start()
 
     def close(self) -> None:
-        """End everything; the data is not needed any more."""
+        """End everything; its data is no longer needed."""
         self.server.kill()
         self._epmd.kill()
 
@@ -149,31 +149,31 @@ class RabbitMQ:
         return published
 
     def queue_count(self, name: str) -> int | None:
-        """Return how many messages of a queue wait unsent, or None where it isn't."""
+        """Return how many messages of a queue wait unsent, or None if there is no such queue."""
         return self._look(name, "message_count")
 
     def consumer_count(self, name: str) -> int | None:
-        """Return how many consumers a queue has, or None where it isn't."""
+        """Return how many consumers a queue has, or None if there is no such queue."""
         return self._look(name, "consumer_count")
 
     def delete_queue(self, name: str) -> None:
-        """Delete a queue, whoever uses it."""
+        """Delete a queue, even if it is in use."""
         with self._channel() as channel:
             channel.queue_delete(name)
 
     def crash_queue(self, name: str) -> None:
-        """End a queue's process: the broker starts it again, with what is on disk."""
+        """Crash a queue's process; the broker starts it again with what is on disk."""
         self.ctl("eval", CRASH.format(vhost=VHOST, name=name))
 
     def declare_queue(self, name: str, routing_keys: Sequence[str] = ("#",)) -> None:
-        """Make a durable queue that gets what these keys match."""
+        """Declare a durable queue with these routing keys."""
         with self._channel() as channel:
             channel.queue_declare(name, durable=True)
             for key in routing_keys:
                 channel.queue_bind(name, EXCHANGE, key)
 
     def bindings(self, name: str) -> set[str]:
-        """Return the routing keys by which a queue is bound to the topic exchange."""
+        """Return the routing keys of a queue's bindings to the topic exchange."""
         listed = json.loads(
             self.ctl("list_bindings", "-p", VHOST, "--formatter=json", "--silent") or "[]"
         )
@@ -184,7 +184,7 @@ class RabbitMQ:
         }
 
     def close_connections(self) -> None:
-        """Have the broker close every client's connection."""
+        """Let the broker close the connection of every client."""
         self.ctl("close_all_connections", "--global", "ended by the test")
 
     def ctl(self, *arguments: str) -> str:

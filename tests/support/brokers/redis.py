@@ -14,7 +14,7 @@ from tests.support.brokers.certificates import Certificates
 
 
 class Redis:
-    """The broker between the listener and its workers; a restart forgets everything."""
+    """The broker between the listener and its workers; a restart loses everything."""
 
     def __init__(
         self, directory: Path, password: str = "", certificates: Certificates | None = None
