@@ -12,16 +12,9 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto, mosquitto  # noqa: F401 - a fixture
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import redis  # noqa: F401 - a fixture
+from tests.support.buses import Bus, centos_bus, durable_bus, fedora_bus, started, virtual_bus
 from tests.support.busmon_process import Busmon
-from tests.support.streams import (
-    Bus,
-    Stream,
-    centos_bus,
-    durable_bus,
-    fedora_bus,
-    started,
-    virtual_bus,
-)
+from tests.support.streams import Stream
 
 # HYPOTHESIS_PROFILE=soak tries more examples in tests that set no number of their own.
 hypothesis.settings.register_profile("soak", max_examples=2_000)

@@ -8,10 +8,11 @@ from busmon.message import Outcome
 from tests.samples import FEDORA, FEDORA_FILE
 from tests.support.brokers import Server, wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.buses import Bus
 from tests.support.busmon_process import Busmon
 from tests.support.listener_process import ListenerProcess
 from tests.support.prometheus import Prometheus
-from tests.support.streams import FROM_FEDORA, Bus, Stream, assert_exact, by_bus, publish
+from tests.support.streams import FROM_FEDORA, Stream, assert_exact, by_bus, publish
 
 
 def test_every_message_is_counted_exactly_once(busmon: Busmon, streams: list[Stream]) -> None:

@@ -3,8 +3,9 @@
 import subprocess
 from pathlib import Path
 
+from tests.support.buses import Bus
 from tests.support.busmon_process import Busmon
-from tests.support.streams import Bus, assert_exact, in_mid_stream, publish
+from tests.support.streams import assert_exact, in_mid_stream, publish
 
 
 def test_a_clock_set_forward_and_back_breaks_nothing(buses: list[Bus], tmp_path: Path) -> None:

@@ -11,16 +11,9 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.buses import Bus, proxied
 from tests.support.busmon_process import Busmon
-from tests.support.streams import (
-    Bus,
-    Stream,
-    assert_exact,
-    in_mid_stream,
-    proxied,
-    publish,
-    standing_still,
-)
+from tests.support.streams import Stream, assert_exact, in_mid_stream, publish, standing_still
 
 Proxies = dict[str, Proxy]
 

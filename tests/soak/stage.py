@@ -12,8 +12,9 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.buses import proxied, started
 from tests.support.busmon_process import Busmon
-from tests.support.streams import assert_exact, by_bus, proxied, started
+from tests.support.streams import assert_exact, by_bus
 
 BEAT = "5s"  # so that a dead connection is found out within a round
 
