@@ -51,10 +51,7 @@ def _to_version_2(db: sqlite3.Connection) -> None:
         "CREATE TABLE audit_progress"
         " (id INTEGER PRIMARY KEY CHECK (id = 1), closed_until INTEGER NOT NULL)"
     )
-    db.execute(
-        "INSERT INTO audit_progress (id, closed_until) SELECT 1, max(until) FROM closed"
-        " HAVING max(until) IS NOT NULL"
-    )
+    db.execute("INSERT INTO audit_progress (id, closed_until) SELECT 1, until FROM closed LIMIT 1")
     db.execute("DROP TABLE closed")
     db.execute("CREATE TABLE versions (version INTEGER PRIMARY KEY, busmon TEXT NOT NULL)")
 
