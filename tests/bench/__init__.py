@@ -1,4 +1,4 @@
-"""Benchmarks: `make bench` runs them on real brokers and reports; no test looks at a clock."""
+"""Benchmarks: `make bench` runs them on real brokers and reports. No test checks a speed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is to be run. `directory` is for a benchmark's files, and empty at its start."""
+    """How to run a benchmark. `directory` is for its files, and empty at its start."""
 
     directory: Path
     scale: float = 1.0
@@ -15,5 +15,5 @@ class Options:
     say: Callable[[str], None] = print
 
     def size(self, full: int) -> int:
-        """Return how many of `full` messages, rows or whatever to take."""
+        """Return the number to use instead of `full` messages or rows."""
         return max(1, round(full * self.scale))

@@ -30,7 +30,7 @@ Figures of a machine that does other work meanwhile are only good as ratios.
 
 
 def main() -> None:
-    """Run what was asked for, and write results.json and results.md."""
+    """Run the named benchmarks, and write results.json and results.md."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", epilog=HELP)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--scale", type=float, default=1.0, help="1: full size; 0.01 to try it")
@@ -47,7 +47,7 @@ def main() -> None:
     tables: list[Table] = []
     for name in arguments.names or BENCHMARKS:
         say(f"\n{name}")
-        # Not in /tmp, which may be memory: the ledger is to wait for a disk.
+        # Not in /tmp, which may be memory: the ledger must wait for a disk.
         with TemporaryDirectory(prefix=f"{name}-", dir=output) as directory:
             options = Options(
                 directory=Path(directory), scale=arguments.scale, rounds=arguments.rounds, say=say

@@ -1,4 +1,4 @@
-"""AMQP: busmon's whole way beside consumers that do less, on a private RabbitMQ."""
+"""AMQP: all of busmon beside consumers that do less, on a private RabbitMQ."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from tests.support.brokers import Server
 from tests.support.brokers.rabbitmq import USER, VHOST, RabbitMQ
 
 MESSAGES = 50_000
-MESSAGES_FOR_CONSUME = 10_000  # it is slow, and gets no faster with more
+MESSAGES_FOR_CONSUME = 10_000  # it is slow, and no faster with more
 SOURCE = Path(__file__).with_name("consume.c")
 
 NOTES = (
@@ -31,13 +31,13 @@ NOTES = (
 
 
 def run(options: Options) -> list[Table]:
-    """Compare all that there are, on a broker of their own."""
+    """Compare all consumers, on a broker of their own."""
     with unlimited_rabbitmq(options.directory) as broker:
         return [compare(broker, options)]
 
 
 def compare(broker: RabbitMQ, options: Options) -> Table:
-    """Drain the same queue by each consumer."""
+    """Let each consumer drain the same queue."""
     full, few = options.size(MESSAGES), options.size(MESSAGES_FOR_CONSUME)
     bench = _Bench(broker, options.directory)
     contestants: dict[str, Callable[[], Run]] = {
@@ -89,7 +89,7 @@ class _Bench:
                 url=self._url,
                 callback="tests.bench.empty_callback:callback",
             )
-            # The driver looks at its queue, too, so that it can't be exclusive.
+            # The benchmark asks for the state of its queue, too, so it cannot be exclusive.
             _replace(toml, "exclusive = true", "exclusive = false")
             _replace(toml, "prefetch_count = 25", f"prefetch_count = {prefetch}")
             program = Path(sys.executable).with_name("fedora-messaging")
@@ -108,7 +108,7 @@ class _Bench:
 
     @contextmanager
     def _queue(self) -> Iterator[tuple[str, Path]]:
-        """Yield a new queue's name and a directory; nothing is left of the queue."""
+        """Yield the name of a new queue and a directory; delete the queue in the end."""
         queue = str(uuid4())
         directory = self._directory / queue
         directory.mkdir()

@@ -10,7 +10,7 @@ PREFETCH, ACKNOWLEDGED = 1000, 100  # messages
 
 
 class Counter:
-    """Acknowledges every hundredth message, and with it those before."""
+    """Acknowledges every hundredth message together with those before it."""
 
     def __init__(self, url: str, queue: str, number: int) -> None:
         self._queue, self._number, self._seen = queue, number, 0

@@ -11,7 +11,7 @@ PREFETCH, ACKNOWLEDGED = 1000, 100  # messages
 
 
 class Counter(stomp.ConnectionListener):  # type: ignore[misc]  # has no type hints
-    """Acknowledges every hundredth message, and with it those before."""
+    """Acknowledges every hundredth message together with those before it."""
 
     def __init__(self, connection: Any, number: int) -> None:
         self._connection, self._number, self._seen = connection, number, 0

@@ -8,12 +8,12 @@ from typing import Any
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.rabbitmq import VHOST, RabbitMQ
 
-KEEPALIVE = 600  # seconds; more than a consumer is stopped while its queue is filled
+KEEPALIVE = 600  # seconds; longer than a consumer is stopped while its queue is filled
 
 
 @contextmanager
 def unlimited_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
-    """A RabbitMQ without the public broker's 50 MB a queue, which waits for a stopped client."""
+    """Yield a RabbitMQ without a limit of queues, which waits for a stopped client."""
     certificates = Certificates(directory / "certificates")
     place = directory / "rabbitmq"
     with closing(RabbitMQ(place, certificates)) as broker:
@@ -25,7 +25,7 @@ def unlimited_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
 
 
 def amqp_bus(broker: RabbitMQ, directory: Path, queue: str, *, tls: bool) -> dict[str, Any]:
-    """Return the settings of a bus on this broker, by a file in `directory`."""
+    """Return the settings of a bus on this broker, with its file in `directory`."""
     return {
         "type": "amqp",
         "rules": "packit",

@@ -16,7 +16,7 @@ DONE = "done"  # what a consumer prints when it has acknowledged its last messag
 def drain_busmon(
     directory: Path, settings: Mapping[str, Any], fill: Callable[[], object], messages: int
 ) -> Run:
-    """Time busmon with one bus until all is on disk, and check that it has counted all."""
+    """Time busmon with one bus until all messages are on disk; check that it counted them."""
     with Busmon(directory, {"bench": settings}) as busmon:
         busmon.wait_until_ready()
         with recorded(directory / "ledger.sqlite") as number:
@@ -27,7 +27,7 @@ def drain_busmon(
 
 
 def check_counted(busmons: Sequence[Busmon], messages: int) -> None:
-    """See that these busmons expose so many messages in all, which are on disk a moment before."""
+    """Check that these busmons together show so many messages, soon after they are on disk."""
 
     def counted() -> int:
         return sum(busmon.counts().total() for busmon in busmons)
@@ -38,7 +38,7 @@ def check_counted(busmons: Sequence[Busmon], messages: int) -> None:
 
 @contextmanager
 def recorded(ledger: Path) -> Iterator[Callable[[], int]]:
-    """Yield what tells how many messages a ledger holds, without asking its busmon."""
+    """Yield a function that counts the messages in a ledger without its busmon."""
     with open_read_only(str(ledger)) as tables:
         yield lambda: sum(count.messages for count in tables.counters.all().values())
 
@@ -51,7 +51,7 @@ def drain_other(
     messages: int,
     drained: Callable[[Server], bool] = lambda server: server.logged(DONE),
 ) -> Run:
-    """Time another consumer, which is told by $MESSAGES after how many it is done."""
+    """Time another consumer, which ends after $MESSAGES messages."""
     env = {"PYTHONPATH": str(PROJECT), "MESSAGES": str(messages)}
     with Server(command, directory / "consumer.log", env, directory, ready=ready) as server:
         return drain(server, fill, messages, lambda: drained(server))

@@ -1,4 +1,4 @@
-"""Growth: the throughput by the ledger's rows, and by processes on one shared queue."""
+"""Growth: throughput by the rows of the ledger, and by processes on one shared queue."""
 
 import os
 import signal
@@ -36,8 +36,8 @@ from tests.support.ledgers import judged
 ROWS = (1_000_000, 10_000_000, 30_000_000)
 PROCESSES = (1, 2, 4)
 MESSAGES = 20_000
-BATCH = 200  # messages, about as many as AMQP brings at once
-SIZE_LIMIT = "16GiB"  # or the ledger would be pruned meanwhile; 30 million rows take 4 GiB
+BATCH = 200  # messages, about as many as AMQP delivers at once
+SIZE_LIMIT = "16GiB"  # so that the ledger is not pruned meanwhile; 30 million rows take 4 GiB
 DAYS = 6 * 86_400.0  # of the past, all within the retention
 
 seeds = count(1)  # so that no message comes twice
@@ -64,7 +64,7 @@ def _rows(broker: RabbitMQ, options: Options) -> Table:
         options.say(f"  {name} rows made in {time.monotonic() - started:.0f} s")
         contestants[f"ledger, {name}"] = partial(_record, ledgers[name], messages)
         contestants[f"AMQP, {name}"] = partial(_drain, broker, [directory], messages)
-    os.sync()  # what was made is not to be written while it is measured
+    os.sync()  # nothing of the past may be written during the measurement
     runs = interleaved(contestants, options.rounds, options.say)
     table: list[list[Cell]] = []
     for name, path in ledgers.items():
@@ -138,7 +138,7 @@ def _processes(broker: RabbitMQ, options: Options) -> Table:
 
 
 def _shared(broker: RabbitMQ, place: Path, number: int, messages: int) -> Run:
-    """Drain one queue by several; every message must be in exactly one ledger."""
+    """Let several drain one queue; every message must be in exactly one ledger."""
     directories = [place / str(uuid4()) for _ in range(number)]
     for directory in directories:
         directory.mkdir()

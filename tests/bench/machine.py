@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine and the versions."""
+"""The machine and the versions on which the figures were measured."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ FSYNCS = 50
 
 
 def describe(directory: Path) -> dict[str, str]:
-    """Return what the machine is, with the disk that has this directory, and the versions."""
+    """Return the machine, the disk of this directory, and the versions."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "CPU": f"{_cpu()}, {os.cpu_count()} cores",
@@ -44,7 +44,7 @@ def describe(directory: Path) -> dict[str, str]:
 
 
 def _fsync(directory: Path) -> float:
-    """Return the median of the seconds that it takes to put a page more on disk."""
+    """Return the median of the seconds to append a page and sync it to disk."""
     taken = []
     with TemporaryFile(dir=directory, buffering=0) as file:
         for _ in range(FSYNCS):

@@ -36,7 +36,7 @@ Cell = str | int | float | Spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A benchmark's figures. A note says what was done, an aim or what to make of them."""
+    """The figures of a benchmark. Notes say what was done, the aim, or what the figures mean."""
 
     title: str
     columns: Sequence[str]
@@ -81,7 +81,7 @@ class Run:
 def interleaved(
     contestants: Mapping[str, Callable[[], Run]], rounds: int, say: Callable[[str], None]
 ) -> dict[str, list[Run]]:
-    """Run all contestants in turn, again and again, so that the machine's moods hit all."""
+    """Run all contestants in turn, repeatedly, so that the load of the machine affects all."""
     runs: dict[str, list[Run]] = {name: [] for name in contestants}
     for number in range(1, rounds + 1):
         for name, contestant in contestants.items():
@@ -117,8 +117,8 @@ def drain(
 ) -> Run:
     """Time a consumer that is subscribed to an empty queue, which `fill` fills.
 
-    It is stopped (SIGSTOP) meanwhile, and goes on when all is there, so that neither its
-    start nor the publisher is in the figures.
+    It is stopped (SIGSTOP) meanwhile, and continues when all messages are there. So neither
+    its start nor the publisher is in the figures.
     """
     os.kill(consumer.pid, signal.SIGSTOP)
     fill()
@@ -152,7 +152,7 @@ def _text(cell: Cell) -> str:
 
 
 def _rounded(number: float) -> str:
-    """Return three digits that count, or all before the point."""
+    """Return three significant digits, or all before the point."""
     if isinstance(number, int) or abs(number) >= 100:
         return f"{number:,.0f}"
     return f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""Memory: all three buses on, with TLS, a ledger with a long past, and messages without end."""
+"""Memory: three buses with TLS, a ledger with a long past, and a steady stream of messages."""
 
 import statistics
 import threading
@@ -34,7 +34,7 @@ MESSAGES = 1_000_000  # of all buses together
 CHUNK = 1_000  # messages published at once
 WINDOW = 5_000  # messages of a bus that wait at most
 DAYS = 6 * 86_400.0  # of the past, all within the retention
-LOOK = 0.05  # seconds between two looks at what is counted
+LOOK = 0.05  # seconds between two looks at the counters
 SAMPLE = 1.0  # seconds between two looks at the memory
 
 Publish = Callable[[Sequence[Any]], object]
@@ -142,9 +142,9 @@ def _flow(
     messages: int,
     say: Callable[[str], None],
 ) -> list[tuple[int, int]]:
-    """Publish to all buses until all is counted, and return the memory meanwhile in bytes.
+    """Publish to all buses until all is counted, and return samples of the memory.
 
-    Of each sample both are told: what is resident, and what of it is in no file.
+    Each sample is the resident memory in bytes, and the part of it not backed by files.
     """
     samples: list[tuple[int, int]] = []
     counted: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""MQTT: busmon's whole way beside consumers that only count, on a private Mosquitto."""
+"""MQTT: all of busmon beside consumers that only count, on a private Mosquitto."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import INFLIGHT, Mosquitto
 
 MESSAGES = 50_000
-CHUNK = 5_000  # messages that the publisher has in memory
+CHUNK = 5_000  # messages in the memory of the publisher
 
 NOTES = (
     "Payloads of 0.2 to 25 kB, one in 500 of 100 kB, QoS 1, a persistent session each, no TLS;"
@@ -29,14 +29,14 @@ NOTES = (
 
 
 def run(options: Options) -> list[Table]:
-    """Compare all that there are, on a broker of their own."""
+    """Compare all consumers, on a broker of their own."""
     certificates = Certificates(options.directory / "certificates")
     with Mosquitto(options.directory / "mosquitto", certificates) as broker:
         return [compare(broker, options)]
 
 
 def compare(broker: Mosquitto, options: Options) -> Table:
-    """Drain the same session by each consumer."""
+    """Let each consumer drain the same session."""
     bench = _Bench(broker, options.directory, options.size(MESSAGES))
     contestants: dict[str, Callable[[], Run]] = {
         "busmon": bench.busmon,
@@ -93,7 +93,7 @@ class _Bench:
         )
 
     def _new(self) -> tuple[str, Path]:
-        """Return a new session's name, which its topics begin with, and a directory."""
+        """Return the name of a new session, with which its topics begin, and a directory."""
         name = str(uuid4())
         directory = self._directory / name
         directory.mkdir()

@@ -1,4 +1,4 @@
-"""The scrape: how long /metrics takes by its size, and what it costs the counting."""
+"""The scrape: the time of /metrics by its size, and how much it slows the counting."""
 
 import threading
 import time
@@ -33,9 +33,9 @@ SERIES = (100, 1_000, 10_000)  # of busmon_messages_total
 IDLE = 300  # scrapes
 PAUSE = 0.02  # seconds between two of them
 MESSAGES = 200_000  # full load while they are counted
-INTERVAL = 1.0  # seconds, of which the cost is measured
-COSTS = (100, 1_000)  # series, of which it is measured what a scrape costs
-# Prometheus 3's, without what is of other formats.
+INTERVAL = 1.0  # seconds between two scrapes when the cost is measured
+COSTS = (100, 1_000)  # series for which the cost of a scrape is measured
+# As Prometheus 3 asks, without the other formats.
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6"
 HEADERS = {"Accept": OPENMETRICS, "Accept-Encoding": "gzip"}
 
@@ -102,7 +102,7 @@ class _Bench:
         directory = self._options.directory / queue
         directory.mkdir()
         bus = amqp_bus(self._broker, directory, queue, tls=False)
-        bus["rules"] = "all"  # which knows no topic, so that those of the ledger are all
+        bus["rules"] = "all"  # which knows no topics, so that only those of the ledger exist
         _make_topics(directory / "ledger.sqlite", topics)
         with Busmon(directory, {"bench": bus}) as busmon, ExitStack() as stack:
             busmon.wait_until_ready()
@@ -132,7 +132,7 @@ def scraped(busmon: Busmon, interval: float, took: list[float]) -> Iterator[None
     request = Request(f"{busmon.url}/metrics", headers=HEADERS)
 
     def scrape() -> None:
-        while True:  # once at least, even if all is over within the interval
+        while True:  # at least once, even if all messages are counted within the interval
             started = time.perf_counter()
             with urlopen(request, timeout=60) as answer:
                 answer.read()

@@ -1,4 +1,4 @@
-"""The start: from exec to the first message counted, and what the imports take of it."""
+"""The start: from exec to the first counted message, and the part of the imports."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ TOLD = 6  # packages whose imports take longest
 def run(options: Options) -> list[Table]:
     """Start it again and again, each time with a new ledger."""
     interpreter, imports, counted = [], [], []
-    _python(IMPORTS)  # from now on all is compiled and in the page cache
+    _python(IMPORTS)  # from now on everything is compiled and in the page cache
     with unlimited_rabbitmq(options.directory) as broker:
         for number in range(1, options.rounds + 1):
             interpreter.append(_python("pass"))

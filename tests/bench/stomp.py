@@ -1,4 +1,4 @@
-"""STOMP: busmon's whole way beside bare stomp.py that only counts, on a private ActiveMQ."""
+"""STOMP: all of busmon beside bare stomp.py that only counts, on a private ActiveMQ."""
 
 import sys
 from functools import partial
@@ -26,14 +26,14 @@ NOTES = (
 
 
 def run(options: Options) -> list[Table]:
-    """Compare all that there are, on a broker of their own."""
+    """Compare all consumers, on a broker of their own."""
     certificates = Certificates(options.directory / "certificates")
     with ActiveMQ(options.directory / "activemq", certificates) as broker:
         return [compare(broker, options)]
 
 
 def compare(broker: ActiveMQ, options: Options) -> Table:
-    """Drain the same queue by each consumer."""
+    """Let each consumer drain the same queue."""
     bench = _Bench(broker, options.directory, options.size(MESSAGES))
     contestants = {"busmon": bench.busmon, "bare stomp.py": bench.stomp}
     runs = interleaved(contestants, options.rounds, options.say)
@@ -71,7 +71,7 @@ class _Bench:
         )
 
     def _new(self) -> tuple[str, str, Path]:
-        """Return a new VirtualTopic's name, its consumer's queue and a directory."""
+        """Return a new VirtualTopic, the queue of its consumer, and a directory."""
         name = uuid4().hex
         place = f"VirtualTopic.{name}"
         directory = self._directory / name

@@ -1,4 +1,4 @@
-"""The streams of all benchmarks: messages as recorded, in their real sizes."""
+"""The streams of all benchmarks: recorded messages in their real sizes."""
 
 import json
 import math
@@ -28,7 +28,7 @@ class _Recorded(NamedTuple):
 def from_fedora(number: int, seed: int = 1) -> Iterator[Publication]:
     """Yield so many messages, the same for the same seed, each with an id of its own.
 
-    Only those that `fedora-messaging consume` takes: others end it, or it logs them.
+    Only those that `fedora-messaging consume` accepts: others end it, or it logs them.
     """
     rng = Random(seed)
     for recorded, body in _messages(FEDORA_FILE, FEDORA, number, rng):

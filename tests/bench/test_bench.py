@@ -1,4 +1,4 @@
-"""The benchmarks still run, and say what they mean to say; how fast is for `make bench`."""
+"""The benchmarks run and report correctly. Speed is for `make bench`."""
 
 import json
 from pathlib import Path
@@ -18,8 +18,8 @@ def run(seconds: float) -> Run:
 def test_every_consumer_of_the_amqp_benchmark_takes_every_message(
     rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
-    told: list[str] = []
-    options = Options(directory=tmp_path, scale=0.005, rounds=1, say=told.append)
+    said: list[str] = []
+    options = Options(directory=tmp_path, scale=0.005, rounds=1, say=said.append)
     table = amqp.compare(rabbitmq, options)
     assert [row[:2] for row in table.rows][:5] == [
         ["busmon", 250],
@@ -28,7 +28,7 @@ def test_every_consumer_of_the_amqp_benchmark_takes_every_message(
         ["the same, prefetch 1,000", 50],
         ["bare pika", 250],
     ]
-    assert len(told) == 6, told  # a line for each, or why there is no C
+    assert len(said) == 6, said  # a line for each, or why there is no C
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS.keys() - {"amqp"}))

@@ -1,9 +1,9 @@
-"""Run busmon for an hour while everything goes wrong; each message is counted exactly once.
+"""Run busmon for an hour while everything fails; each message is counted exactly once.
 
-First it is killed again and again in the middle of the streams of all buses, then come
-rounds of a minute with random faults. After each the publishers pause, and every series
-must be what was published. The first that is not ends the soak with status 1, and what
-all the processes left is kept.
+First it is killed repeatedly in the middle of the streams of all buses. Then follow rounds
+of a minute with random faults. After each round the publishers pause, and every series must
+be what was published. The first that is not ends the soak with status 1, and the files of
+all processes are kept.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from tests.support.brokers import wait_until
 from tests.support.streams import by_bus
 
 KEPT = Path(".cache/soak")
-ROUND = 45.0  # seconds of faults, before all has to be counted
-TOGETHER = 1 / 3  # of the faults have another one beside them
-AT_ONCE = 10  # kills, before all has to be counted
+ROUND = 45.0  # seconds of faults before everything must be counted
+TOGETHER = 1 / 3  # the part of the faults that have another one beside them
+AT_ONCE = 10  # kills before everything must be counted
 IN_STREAM, ANY = "killed while it counted on every bus", "killed in a row"
 
 
@@ -101,7 +101,7 @@ def refresh(stage: Stage) -> None:
 
 
 def killed_at_random(stage: Stage, rng: random.Random, done: Counter[str]) -> None:
-    """Kill busmon while it counts on every bus or, each fourth time, whatever it does just then."""
+    """Kill busmon while it counts on every bus or, each fourth time, at any moment."""
     counted = Counter[str]()
     before = by_bus(stage.busmon.counts())
 
@@ -146,7 +146,7 @@ def line(check: dict[str, Any]) -> str:
 
 
 def total(checks: list[dict[str, Any]]) -> str:
-    """Return what a soak comes to that went well; `messages` and so on are sums so far."""
+    """Return the summary of a soak that succeeded; `messages` and so on are sums so far."""
     last, rss, fds = checks[-1], *([c[key] for c in checks] for key in ("rss_mib", "fds"))
     sums = (f"{sum(last[key].values()):,} {key}" for key in ("messages", "duplicates"))
     return (
@@ -160,7 +160,7 @@ def named(counts: dict[str, int]) -> str:
 
 
 def keep_evidence(stage: Stage) -> None:
-    """Write down what should be counted, and what is, also after a restart: late, or lost?"""
+    """Write what should be counted, and what is, now and after a restart: late or lost?"""
     expected = {
         " ".join(series): number
         for publisher in stage.publishers.values()

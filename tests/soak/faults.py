@@ -1,4 +1,4 @@
-"""What goes wrong in a soak: each fault is done, lasts for a while, and is healed."""
+"""The faults of a soak: each begins, lasts for a while, and is repaired."""
 
 import os
 import random
@@ -17,14 +17,14 @@ from tests.support.brokers.rabbitmq import VHOST
 from tests.support.streams import Sample, standing_still
 
 SCRAPERS = 20
-LARGE, HUGE = 2**20, 4 * 2**20  # bytes; one that busmon reads, and one that it does not
+LARGE, HUGE = 2**20, 4 * 2**20  # bytes; busmon reads the first, but not the second
 DEEP = 100_000  # brackets
 
 Do = Callable[[Stage, random.Random], AbstractContextManager[None]]
 
 
 class Fault(NamedTuple):
-    """Two faults go together where their places differ; one that is `alone` goes with none."""
+    """Two faults can go together if their places differ; one that is `alone` cannot."""
 
     name: str
     place: str
@@ -58,7 +58,7 @@ def suspended(stage: Stage, _: random.Random) -> Iterator[None]:
 
 @contextmanager
 def disk_full(stage: Stage, _: random.Random) -> Iterator[None]:
-    """No file of the process may grow, the log included."""
+    """No file of the process can grow, not even the log."""
     stage.busmon.limit_files(4096)
     yield
     stage.busmon.limit_files("unlimited")
@@ -106,7 +106,7 @@ def rabbitmq_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
 
 @contextmanager
 def mosquitto_killed(stage: Stage, _: random.Random) -> Iterator[None]:
-    """It has on disk what was there when it last saved, so it saves when all is counted."""
+    """It loses what it had not saved, so it saves when everything is counted."""
     saved = stage.directory / "mosquitto" / "mosquitto.db"
     with stage.drained("centos"):
         saved.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ def activemq_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
 
 @contextmanager
 def queue_deleted(stage: Stage, _: random.Random) -> Iterator[None]:
-    """What is in a deleted queue is lost, so nothing is, and nothing comes until it is back."""
+    """The messages of a deleted queue are lost, so it is empty, and stays so until it is back."""
     with stage.drained("fedora"):
         stage.rabbitmq.delete_queue(stage.queue)
         wait_until(lambda: stage.rabbitmq.consumer_count(stage.queue), 60, "the queue to be back")
@@ -176,7 +176,7 @@ def permission_withdrawn(stage: Stage, _: random.Random) -> Iterator[None]:
 
 @contextmanager
 def certificate_expired(stage: Stage, _: random.Random) -> Iterator[None]:
-    """They are expired at a reconnection, and renewed in their files."""
+    """They expire before a reconnection, and are renewed in their files."""
     names = {"fedora": "fedora", "centos": "busmon", "virtual": "stomp"}
     for bus, name in names.items():
         stage.certificates.client(name, expired=True)

@@ -1,4 +1,4 @@
-"""A publisher that works by itself: at a steady rate, with bursts."""
+"""A publisher in a thread of its own: a steady rate, with bursts."""
 
 import random
 import threading
@@ -9,15 +9,15 @@ TICK = 0.5  # seconds
 RATES = 10, 80  # messages a second
 BURST = 1000  # messages
 BURSTS = 1 / 60  # of the ticks
-# In a round, before all is counted: below the 50 MB of which RabbitMQ drops the oldest.
+# In a round, until all is counted; below the 50 MB of which RabbitMQ drops the oldest.
 ALLOWANCE = 6000  # messages
 
 
 class Publisher(threading.Thread):
     """Publishes to one stream until stopped.
 
-    Who holds `still` keeps it from publishing: a message that is under way when its broker
-    dies may or may not have been taken, and nobody could say what is to be counted.
+    It does not publish while somebody holds `still`. A broker that dies may or may not have
+    taken a message on its way, and then the expected count is unknown.
     """
 
     def __init__(self, stream: Stream, rng: random.Random) -> None:
@@ -30,7 +30,7 @@ class Publisher(threading.Thread):
         self.refresh()
 
     def refresh(self) -> None:
-        """Begin a new round, at a rate of its own."""
+        """Start a new round with another rate."""
         self._rate = self._rng.uniform(*RATES)
         self._allowance = ALLOWANCE
 
@@ -44,7 +44,7 @@ class Publisher(threading.Thread):
                     raise
 
     def stop(self) -> None:
-        """End, with all on the broker that was begun."""
+        """Stop when the broker has all that was begun."""
         self._stopping.set()
         self.join()
 

@@ -1,4 +1,4 @@
-"""What a soak runs on: real brokers behind proxies, publishers, and one busmon for all buses."""
+"""The parts of a soak: real brokers behind proxies, publishers, and one busmon for all buses."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,12 @@ from tests.support.buses import proxied, started
 from tests.support.busmon_process import Busmon
 from tests.support.streams import assert_exact, by_bus
 
-BEAT = "5s"  # so that a dead connection is found out within a round
+BEAT = "5s"  # so that a dead connection is noticed within a round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """All that faults can happen to; proxies and publishers by the name of their bus."""
+    """All parts that can fail; proxies and publishers by the name of their bus."""
 
     directory: Path
     certificates: Certificates
@@ -40,7 +40,7 @@ class Stage:
 
     @contextmanager
     def quiet(self, *buses: str) -> Iterator[None]:
-        """Let nothing be published to these buses, or to any."""
+        """Let nothing be published to these buses, or to all."""
         with ExitStack() as held:
             for bus in buses or self.publishers:
                 held.enter_context(self.publishers[bus].still)
@@ -50,7 +50,7 @@ class Stage:
 
     @contextmanager
     def drained(self, *buses: str) -> Iterator[None]:
-        """Keep these buses, or all, quiet, with each message counted, and exactly once."""
+        """Keep these buses, or all, quiet, after each message was counted exactly once."""
         with self.quiet(*buses):
             self.busmon.wait_until_ready()
             assert_exact(
@@ -59,7 +59,7 @@ class Stage:
             yield
 
     def check(self) -> dict[str, object]:
-        """See that each message is counted exactly once; return figures of the process."""
+        """Check that each message is counted exactly once; return figures of the process."""
         with self.drained():
             assert b"Traceback" not in self.busmon.log.read_bytes(), self.busmon.log
             return {
