@@ -5,8 +5,7 @@ the counters of connections start at zero with the process, as Prometheus expect
 """
 
 import platform
-import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,15 +16,10 @@ from prometheus_client.registry import Collector
 
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger, Recorded
-from busmon.ledger.values import milliseconds
-from busmon.metrics.families import Buckets, by_bus, counter, gauge, histogram
+from busmon.metrics.families import by_bus, counter, gauge
+from busmon.metrics.histograms import BatchHistograms
 from busmon.pipeline import OTHER
 from busmon.sources.base import Cause, ConnectionState
-
-DELAY_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
-SIZE_BYTES = tuple(256 * 4**power for power in range(9))  # 256 B to 16 MiB
-BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 class Metrics:
@@ -45,28 +39,11 @@ class Metrics:
         self._size_limit = size_limit
         self._connections = connections
         self._build = version, platform.python_version()
-        self._observing = threading.Lock()  # held briefly, never while waiting
-        self._delays = defaultdict(
-            lambda: Buckets(DELAY_SECONDS), {bus: Buckets(DELAY_SECONDS) for bus in connections}
-        )
-        self._sizes = defaultdict(
-            lambda: Buckets(SIZE_BYTES), {bus: Buckets(SIZE_BYTES) for bus in connections}
-        )
-        self._batches = Buckets(BATCH_MESSAGES)
-        self._commits = Buckets(COMMIT_SECONDS)
+        self._histograms = BatchHistograms(connections)
 
     def observe(self, recorded: Recorded) -> None:
         """Add a batch to the histograms. Its duplicates count only in the size of the batch."""
-        with self._observing:
-            for message in recorded.new:
-                bus = message.series.bus
-                self._sizes[bus].add(message.size)
-                if message.sent_at is not None and milliseconds(message.sent_at) is not None:
-                    # It would be negative if the clocks disagree.
-                    delay = max(0.0, message.received_at - message.sent_at)
-                    self._delays[bus].add(delay)
-            self._batches.add(len(recorded.new) + recorded.duplicates)
-            self._commits.add(recorded.seconds)
+        self._histograms.add(recorded)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric. Waits neither for a broker nor for the disk."""
@@ -77,8 +54,7 @@ class Metrics:
             ["bus"],
             by_bus(dict.fromkeys(self._connections, 0) | self._ledger.duplicates()),
         )
-        with self._observing:
-            yield from self._histograms()
+        yield from self._histograms.collect()
         yield from _connections(self._connections)
         yield from _ledger(self._ledger)
         if self._size_limit is not None:
@@ -94,35 +70,6 @@ class Metrics:
             ["version", "python"],
             [(self._build, 1)],
         )
-
-    def _histograms(self) -> list[Metric]:
-        by_bus = (
-            histogram(name, text, ["bus"], {(bus,): of for bus, of in buckets.items()})
-            for name, text, buckets in (
-                (
-                    "busmon_message_delay_seconds",
-                    "Time from sending to receipt, of messages that say when they were sent;"
-                    " 0 if the clocks disagree.",
-                    self._delays,
-                ),
-                ("busmon_message_size_bytes", "Size of a message's body as sent.", self._sizes),
-            )
-        )
-        return [
-            *by_bus,
-            histogram(
-                "busmon_batch_messages",
-                "Messages recorded and acknowledged together, duplicates included.",
-                [],
-                {(): self._batches},
-            ),
-            histogram(
-                "busmon_commit_duration_seconds",
-                "Time to write one batch to the ledger, until it is on disk.",
-                [],
-                {(): self._commits},
-            ),
-        ]
 
 
 def make_registry(*collectors: Collector) -> CollectorRegistry:

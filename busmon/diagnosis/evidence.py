@@ -1,0 +1,148 @@
+"""The evidence for a verdict in words: what is wrong, what is unknown, what is well."""
+
+from collections.abc import Iterator
+
+from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
+from busmon.text import format_duration, format_number
+
+MIN_OWED_MESSAGES = 3.0  # of all flowing topics; one time in 20, none comes by chance
+MIN_QUEUE_GROWTH = 10  # tasks
+MIN_FAILED_TASKS = 5  # and more than succeeded
+
+
+def connection(bus: BusFacts) -> Iterator[str]:
+    """Yield why busmon does not receive."""
+    if bus.problem and bus.own_problem:
+        yield f"busmon itself does not receive: {bus.problem}"
+    elif bus.problem:
+        yield f"the connection is down: {bus.problem}"
+
+
+def all_silent(topics: TopicFacts) -> bool:
+    """Return whether nothing at all comes, and not only nothing of the silent topics.
+
+    Then the newest message of any topic is about as old as that of the silent topic that
+    came last, and messages of the topics that are not silent yet are overdue.
+    """
+    if not topics.silent or topics.last is None:
+        return False
+    nothing = topics.last >= min(silent.seconds for silent in topics.silent) / 2
+    return nothing and (not topics.flowing or (topics.owed or 0.0) >= MIN_OWED_MESSAGES)
+
+
+def silence(topics: TopicFacts) -> Iterator[str]:
+    """Yield which topics are silent for too long."""
+    if all_silent(topics) and topics.last is not None:
+        yield (
+            f"connected, but no message of any topic has come for {format_duration(topics.last)};"
+            f" {format_number(len(topics.silent), 'topic')} silent for too long"
+        )
+    for silent in sorted(topics.silent, key=lambda silent: silent.seconds):
+        yield _silent_topic(silent)
+    if topics.silent and not all_silent(topics):
+        yield f"{format_number(topics.flowing, 'other topic')} as usual{_newest(topics)}"
+
+
+def _silent_topic(silent: SilentTopic) -> str:
+    text = f"{silent.topic} has been silent for {format_duration(silent.seconds)}"
+    if silent.expected is None or silent.limit is None:
+        return f"{text}, longer than its limit"
+    expected, limit = _about(silent.expected), _about(silent.limit)
+    return f"{text}: {expected} messages were expected, and the limit is {limit}"
+
+
+def listener(facts: ListenerFacts, fatal: tuple[str, ...]) -> Iterator[str]:
+    """Yield what the listener does not do. `fatal` are topics of messages that can kill it."""
+    found = list(_listener_problems(facts))
+    yield from found
+    if found and fatal:
+        yield f"messages that can kill a listener came in the last 24 h: {', '.join(fatal)}"
+
+
+def _listener_problems(facts: ListenerFacts) -> Iterator[str]:
+    if facts.monitor and facts.monitor.up is False:
+        yield (
+            "the listener is down or does not consume, according to its monitor:"
+            f" {facts.monitor.detail}"
+        )
+    if facts.stalled:
+        yield (
+            "the listener says that it consumes, but it received nothing while the bus brought"
+            f" {format_number(facts.stalled, 'message')} for it:"
+            " its queue or its connection is dead"
+        )
+    if facts.tap and facts.tap.up is False:
+        yield f"the tap in the listener's process does not report: {facts.tap.detail}"
+    if facts.passed and facts.passed.missing:
+        yield (
+            f"the listener did not pass on {facts.passed.missing} of"
+            f" {facts.passed.expected} messages of the last windows (busmon gaps)"
+        )
+
+
+def workers(facts: WorkerFacts) -> Iterator[str]:
+    """Yield what the workers do not do."""
+    if facts.finished and facts.finished.missing:
+        yield (
+            f"the workers did not finish {facts.finished.missing} of"
+            f" {facts.finished.expected} messages of the last windows that the listener"
+            " passed on (busmon gaps)"
+        )
+    if facts.failed >= MIN_FAILED_TASKS and facts.failed > facts.succeeded:
+        yield f"{facts.failed} of {facts.failed + facts.succeeded} recent tasks have failed"
+    for queue in facts.queues:
+        tasks = format_number(queue.length, "task")
+        if queue.stuck:
+            yield (
+                f"{tasks} waiting in the queue {queue.name},"
+                f" and no worker has taken one for {format_duration(queue.stuck)}"
+            )
+        if queue.grown >= MIN_QUEUE_GROWTH:
+            yield (
+                f"the queue {queue.name} grows: {tasks} waiting,"
+                f" {queue.grown} more than some minutes ago"
+            )
+
+
+def unknown(bus: BusFacts) -> Iterator[str]:
+    """Yield what is not known, and what is wrong without being a fault of anybody."""
+    monitor, tap, passed = bus.listener.monitor, bus.listener.tap, bus.listener.passed
+    celery = bus.workers.celery
+    if monitor and monitor.up is None:
+        yield "not yet known: what the listener's monitor says"
+    if tap and tap.up is None:
+        yield "not yet known: what the tap in the listener reports"
+    if celery and not celery.up:
+        yield f"nothing is known of the workers: {celery.detail or 'no event yet'}"
+    if passed and passed.unexpected:
+        yield (
+            f"the listener passed on {format_number(passed.unexpected, 'message')}"
+            " that busmon's rules ignore: the rules have drifted (busmon trace ID)"
+        )
+
+
+def well(bus: BusFacts) -> str:
+    """Return what is known of a bus on which all is well."""
+    topics, facts = bus.topics, bus.listener
+    parts = [f"connected{_newest(topics)}", f"{format_number(topics.flowing, 'topic')} as usual"]
+    if topics.unlearned:
+        parts.append(f"{format_number(topics.unlearned, 'topic')} without a baseline yet")
+    if facts.monitor is None and facts.tap is None:
+        parts.append("its listener is not watched")
+    if facts.monitor and facts.monitor.up:
+        parts.append("the listener consumes")
+    if facts.passed:
+        parts.append("it passed on what it should")
+    if bus.workers.finished:
+        parts.append("the workers keep up")
+    return f"{bus.name}: {'; '.join(parts)}"
+
+
+def _newest(topics: TopicFacts) -> str:
+    if topics.last is None:
+        return ""
+    return f"; the newest message came {format_duration(topics.last)} ago"
+
+
+def _about(messages: float) -> str:
+    return f"{messages:.0f}" if messages >= 10 else f"{messages:.1f}"
