@@ -18,7 +18,8 @@ from typing import Any, Self
 import click
 from fedora_messaging import config
 
-from busmon.tap.sender import Address, Buffer, Sender, TapReport
+from busmon.tap.buffer import Buffer, TapReport
+from busmon.tap.sender import Address, Sender
 
 Callback = Callable[[Any], Any]
 

@@ -325,8 +325,8 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
 def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
     reports = TapSettings(bus="fedora", token=SecretStr("token"))
     bench = Bench(ObservedAudit(window=1, grace=1, reports=reports), time.time())
-    [inbox] = bench.observers
-    assert isinstance(inbox, TapObserver)
+    [tap] = bench.observers
+    assert isinstance(tap, TapObserver)
     begun = time.time()
     sequence = count(1)
 
@@ -340,7 +340,7 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
             "lost": 0,
             "reports": list(passed),
         }
-        inbox.take(ReportBatch(seq=next(sequence), since=now - begun + 5, **values), now)
+        tap.take(ReportBatch(seq=next(sequence), since=now - begun + 5, **values), now)
         bench.now = now
         return bench.refresh()
 

@@ -133,7 +133,7 @@ def test_refused_batches_are_counted_by_reason_and_not_kept(
     assert (answered, bench.refused(), bench.stored()) == (status, {reason: 1}, [])
     assert len(text) < 100
     assert TOKEN not in text
-    assert not bench.inbox.up()
+    assert not bench.tap.up()
 
 
 def test_the_token_is_compared_in_constant_time(

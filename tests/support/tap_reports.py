@@ -39,11 +39,11 @@ class Bench:
     def __init__(self, path: str = ":memory:") -> None:
         self.now, self.monotonic = NOW, 0.0
         self.ledger = Ledger(path)
-        self.inbox = TapObserver(self.ledger, "fedora", lambda: self.monotonic)
-        view = reports_view(self.inbox, TOKEN, lambda: self.now)
+        self.tap = TapObserver(self.ledger, "fedora", lambda: self.monotonic)
+        view = reports_view(self.tap, TOKEN, lambda: self.now)
         self.app = make_app(Web(), CollectorRegistry(), list, str, own={"/v1/reports": view})
         self.registry = CollectorRegistry()
-        self.registry.register(ObserverMetrics([self.inbox]))
+        self.registry.register(ObserverMetrics([self.tap]))
 
     def post(self, content: object, **environ: str | None) -> tuple[int, str]:
         """Post bytes, or JSON of anything else; return the answer's status and text."""

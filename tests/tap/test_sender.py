@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from busmon.settings.models import Web
-from busmon.tap.sender import BATCH, Address, Buffer, Sender, TapReport
+from busmon.tap.buffer import BATCH, Buffer, TapReport
+from busmon.tap.sender import Address, Sender
 from busmon.web.server import WebServer
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
@@ -87,7 +88,7 @@ def test_at_the_end_what_is_left_is_sent() -> None:
     bench = Bench()
     buffer = Buffer()
     with served(bench) as url, sending(buffer, url):
-        wait_until(bench.inbox.up)  # by a sign of life, without a report
+        wait_until(bench.tap.up)  # by a sign of life, without a report
         for n in range(2 * BATCH + 1):
             buffer.add(dropped(n))
     assert len(ids(bench)) == 2 * BATCH + 1
