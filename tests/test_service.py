@@ -163,8 +163,8 @@ def test_log_lines_in_json_are_objects(tmp_path: Path) -> None:
         assert busmon.terminate(5) == 0
     entries = [json.loads(line) for line in busmon.output().splitlines()]
     assert {"time", "level", "logger", "message"} == set.union(*map(set, entries))
-    told = {entry["message"] for entry in entries if entry["logger"].startswith("busmon")}
-    assert {f"listening on {busmon.url}", "stopping"} <= told
+    messages = {entry["message"] for entry in entries if entry["logger"].startswith("busmon")}
+    assert {f"listening on {busmon.url}", "stopping"} <= messages
 
 
 # Servers that stand in for brokers

@@ -35,7 +35,7 @@ EVERY_10_S: list[tuple[float, ...]] = [(float(second),) for second in range(0, 3
         ([(0,), (MAX_GAP_SECONDS,)], 0, MAX_GAP_SECONDS, False),
         ([(0,), (60,), (80,)], 60, 80, True),
         ([(0,), (60,), (80,)], 0, 20, False),
-        ([(0,), (600, 1)], 0, 600, True),  # seen all the time, told late
+        ([(0,), (600, 1)], 0, 600, True),  # watched all the time, reported late
         ([(0,), (600, 500)], 0, 600, False),
         ([(0,), (600, 500)], 500, 600, True),
         ([(0,), (10,), (5,)], 0, 10, True),  # a clock set back

@@ -180,10 +180,10 @@ def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
         wait_until(lambda: len(watch.intervals()) == 2, what="a new interval")
         with watch.ledger.read() as tables:
             assert not tables.coverage.is_covered(NAME, lost - 0.1, time.time())
-    told = [r.getMessage() for r in caplog.records if r.name.startswith("busmon")]
-    assert len(told) == 2
-    assert told[0].startswith(f"{NAME}: ConnectionError: ")
-    assert told[1] == f"{NAME}: receives data again"
+    logged = [r.getMessage() for r in caplog.records if r.name.startswith("busmon")]
+    assert len(logged) == 2
+    assert logged[0].startswith(f"{NAME}: ConnectionError: ")
+    assert logged[1] == f"{NAME}: receives data again"
     assert "c4nary" not in caplog.text
 
 

@@ -81,8 +81,8 @@ def test_the_listeners_counts_continue_over_restarts_of_either(
             listener.publish("pass")
             watch.wait_for(**counted | {"received": 5, "processed": 3})
             assert watch.restarts() == 1
-            told = [record.getMessage() for record in caplog.records]
-            assert told == [
+            logged = [record.getMessage() for record in caplog.records]
+            assert logged == [
                 f"ready:fedora: {listener.url}: no answer: [Errno 111] Connection refused",
                 "ready:fedora: receives data again",
             ]
@@ -219,7 +219,7 @@ def garbage() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "reason"),
     [
         ("/endless", "does not answer as"),
         ("/error", "answers with status 500"),
@@ -229,8 +229,8 @@ def garbage() -> Iterator[str]:
         ("/cut", "(no|does not) answer"),
     ],
 )
-def test_an_unexpected_answer_is_reported(garbage: str, path: str, told: str) -> None:
-    with pytest.raises(Unanswered, match=told):
+def test_an_unexpected_answer_is_reported(garbage: str, path: str, reason: str) -> None:
+    with pytest.raises(Unanswered, match=reason):
         ask(f"{garbage}{path}")
 
 

@@ -28,7 +28,7 @@ def reports(directory: Path) -> dict[str, tuple[str, str | None]]:
         return {known.id: (known.state, known.task) for known in tables.tap_reports.of("fedora")}
 
 
-def told(ids: Sequence[str], what: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+def expected_reports(ids: Sequence[str], what: Sequence[str]) -> dict[str, tuple[str, str | None]]:
     """Return what the tap should report of messages to which this was done."""
     states = {"pass": "passed", "drop": "dropped", "Nack": "dropped"}  # of a Nack the second try
     return {
@@ -71,7 +71,7 @@ def test_busmon_knows_what_the_listener_did_with_each_message(
     ids = listener.publish(*what)
     wait_until(lambda: len(reports(tmp_path)) == len(ids), 20, "every report")
     wait_until(lambda: reports(tmp_path)[ids[4]][0] == "dropped", 20, "the second try")
-    assert reports(tmp_path) == told(ids, what)
+    assert reports(tmp_path) == expected_reports(ids, what)
     assert redis.waiting(QUEUE) - before == 2
     metrics = "\n".join(busmon.ask("/metrics?name[]=busmon_observer_up")[1])
     assert 'busmon_observer_up{bus="fedora",observer="tap"} 1.0' in metrics
@@ -87,7 +87,7 @@ def test_a_callback_that_raises_ends_the_listener_and_is_reported(
     listener.start()
     ids = listener.publish("drop", end)
     assert listener.wait() == 13
-    assert reports(tmp_path) == told(ids, ["drop", end])
+    assert reports(tmp_path) == expected_reports(ids, ["drop", end])
     assert listener.drain(listener.queue) == ids[1:]
 
 
@@ -105,7 +105,9 @@ def test_while_busmon_is_away_the_tap_keeps_its_reports(
     wait_until(lambda: listener.logged("cannot be reached"), 20, "the tap to notice")
     busmon.start()
     wait_until(lambda: len(reports(tmp_path)) == 4, 40, "the reports that waited")
-    assert reports(tmp_path) == told(first, ["pass", "drop"]) | told(second, ["drop", "pass"])
+    assert reports(tmp_path) == expected_reports(first, ["pass", "drop"]) | expected_reports(
+        second, ["drop", "pass"]
+    )
 
 
 def test_a_killed_listener_leaves_a_time_without_data(

@@ -290,11 +290,11 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "told"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
+    ("age", "shown"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
 )
-def test_the_page_shows_how_old_the_newest_message_is(age: float, told: str) -> None:
+def test_the_page_shows_how_old_the_newest_message_is(age: float, shown: str) -> None:
     tallies = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
-    assert f">{told} ago<" in render({"fedora": ConnectionState()}, tallies, [], WELL, NOW)
+    assert f">{shown} ago<" in render({"fedora": ConnectionState()}, tallies, [], WELL, NOW)
 
 
 def test_the_page_escapes_whatever_it_shows() -> None:
