@@ -360,7 +360,7 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
     )
 
 
-# How something was of late
+# How something was recently
 
 
 @pytest.mark.parametrize(
@@ -411,8 +411,8 @@ def test_a_connection_that_swallows_everything_is_detected(
         with Busmon(tmp_path, {"fedora": bus}) as busmon:
             wait_for(busmon, FaultKind.NONE)
             proxy.swallow()
-            [told] = wait_for(busmon, FaultKind.CONNECTION)
-            assert told.startswith("fedora: the connection is down: ")
+            [line] = wait_for(busmon, FaultKind.CONNECTION)
+            assert line.startswith("fedora: the connection is down: ")
             proxy.heal()
             wait_for(busmon, FaultKind.NONE)
 
@@ -434,8 +434,8 @@ def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
         )
         assert evidence
         listener.kill()
-        [told] = wait_for(busmon, FaultKind.LISTENER)
-        assert "the listener is down or does not consume, according to its monitor" in told
+        [line] = wait_for(busmon, FaultKind.LISTENER)
+        assert "the listener is down or does not consume, according to its monitor" in line
         listener.start()
         wait_for(busmon, FaultKind.NONE)
         rabbitmq.ctl("delete_queue", "-p", "/public_pubsub", listener.queue)
@@ -455,11 +455,11 @@ def test_a_stopped_publisher_is_distinguished_from_a_stopped_bus(
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False)
     bus = {"type": "amqp", "rules": "all", "config": str(toml)}
     with Busmon(tmp_path, {"fedora": bus}) as busmon:
-        told, others = wait_for(busmon, FaultKind.PUBLISHER)
-        assert told.startswith("fedora: stopped has been silent for 2 d: ")
+        first, others = wait_for(busmon, FaultKind.PUBLISHER)
+        assert first.startswith("fedora: stopped has been silent for 2 d: ")
         assert others.startswith("fedora: 1 other topic as usual; the newest message came ")
         printed = command("status", "-c", tmp_path / "busmon.toml", status=1).stdout
-        assert printed.startswith(f"publisher\n  {told.partition(':')[0]}: stopped has been")
+        assert printed.startswith(f"publisher\n  {first.partition(':')[0]}: stopped has been")
 
 
 AUDIT = """
@@ -496,8 +496,8 @@ def test_a_killed_worker_is_detected_by_its_unfinished_tasks(
             wait_until(passed, what="a window of which all was seen")
             worker.kill()
             listener.publish("pass", "pass")
-            told = wait_for(busmon, FaultKind.WORKERS)
-            assert told[0].startswith("fedora: the workers did not finish ")
+            evidence = wait_for(busmon, FaultKind.WORKERS)
+            assert evidence[0].startswith("fedora: the workers did not finish ")
     finally:
         listener.close()
         with Client.from_url(redis.url) as client:
