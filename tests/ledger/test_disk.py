@@ -20,17 +20,6 @@ from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, counted, judged
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "ledger.sqlite")
-
-
-@pytest.fixture
-def ledger(path: str) -> Iterator[Ledger]:
-    with closing(Ledger(path)) as opened:
-        yield opened
-
-
 def test_no_other_user_may_read_it(path: str) -> None:
     before = os.umask(0)
     try:

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,17 +25,6 @@ from tests.support.ledgers import HANDLED, NOW, counted, judged
 
 DAY = 86400.0
 GIB = 2**30
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "ledger.sqlite")
-
-
-@pytest.fixture
-def ledger(path: str) -> Iterator[Ledger]:
-    with closing(Ledger(path)) as opened:
-        yield opened
 
 
 # --- counting ---------------------------------------------------------------------------

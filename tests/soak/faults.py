@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 from urllib.request import urlopen
 
@@ -88,20 +89,26 @@ def scrape_storm(stage: Stage, _: random.Random) -> Iterator[None]:
 # Brokers
 
 
-@contextmanager
-def rabbitmq_killed(stage: Stage, _: random.Random) -> Iterator[None]:
-    with stage.quiet("fedora"):
-        stage.rabbitmq.kill()
-        yield
-        stage.rabbitmq.start()
+def broker_down(
+    *buses: str, end: Callable[[Stage], object], start: Callable[[Stage], object]
+) -> Do:
+    """Return a fault in which a broker is down; nobody publishes to its buses meanwhile."""
+
+    @contextmanager
+    def do(stage: Stage, _: random.Random) -> Iterator[None]:
+        with stage.quiet(*buses):
+            end(stage)
+            yield
+            start(stage)
+
+    return do
 
 
-@contextmanager
-def rabbitmq_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
-    with stage.quiet("fedora"):
-        stage.rabbitmq.stop()
-        yield
-        stage.rabbitmq.start()
+rabbitmq_down = partial(broker_down, "fedora", start=lambda stage: stage.rabbitmq.start())
+mosquitto_down = partial(broker_down, "centos", start=lambda stage: stage.mosquitto.start())
+activemq_down = partial(
+    broker_down, "durable", "virtual", start=lambda stage: stage.activemq.start()
+)
 
 
 @contextmanager
@@ -115,30 +122,6 @@ def mosquitto_killed(stage: Stage, _: random.Random) -> Iterator[None]:
         stage.mosquitto.close()
         yield
         stage.mosquitto.start()
-
-
-@contextmanager
-def mosquitto_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
-    with stage.quiet("centos"):
-        stage.mosquitto.stop()
-        yield
-        stage.mosquitto.start()
-
-
-@contextmanager
-def activemq_killed(stage: Stage, _: random.Random) -> Iterator[None]:
-    with stage.quiet("durable", "virtual"):
-        stage.activemq.kill()
-        yield
-        stage.activemq.start()
-
-
-@contextmanager
-def activemq_restarted(stage: Stage, _: random.Random) -> Iterator[None]:
-    with stage.quiet("durable", "virtual"):
-        stage.activemq.terminate()
-        yield
-        stage.activemq.start()
 
 
 @contextmanager
@@ -225,12 +208,16 @@ FAULTS = [
     Fault("foreign writer", "busmon", lambda stage, _: foreign_writer(stage.ledger), (1, 15)),
     Fault("foreign reader", "reader", lambda stage, _: foreign_reader(stage.ledger), (1, 20)),
     Fault("scrape storm", "web", scrape_storm, (5, 15)),
-    Fault("RabbitMQ killed", "broker", rabbitmq_killed, (0, 10)),
-    Fault("RabbitMQ restarted", "broker", rabbitmq_restarted, (0, 10)),
+    Fault("RabbitMQ killed", "broker", rabbitmq_down(end=lambda s: s.rabbitmq.kill()), (0, 10)),
+    Fault("RabbitMQ restarted", "broker", rabbitmq_down(end=lambda s: s.rabbitmq.stop()), (0, 10)),
     Fault("Mosquitto killed", "broker", mosquitto_killed, (0, 10), alone=True),
-    Fault("Mosquitto restarted", "broker", mosquitto_restarted, (0, 10)),
-    Fault("ActiveMQ killed", "broker", activemq_killed, (0, 10)),
-    Fault("ActiveMQ restarted", "broker", activemq_restarted, (0, 10)),
+    Fault(
+        "Mosquitto restarted", "broker", mosquitto_down(end=lambda s: s.mosquitto.stop()), (0, 10)
+    ),
+    Fault("ActiveMQ killed", "broker", activemq_down(end=lambda s: s.activemq.kill()), (0, 10)),
+    Fault(
+        "ActiveMQ restarted", "broker", activemq_down(end=lambda s: s.activemq.terminate()), (0, 10)
+    ),
     Fault("queue deleted", "broker", queue_deleted, (0, 1), alone=True),
     Fault("queue crashed", "broker", queue_crashed, (0, 5)),
     Fault("connections closed", "broker", connections_closed, (0, 5)),
