@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -188,6 +188,17 @@ def test_a_failed_write_is_a_problem_until_one_succeeds(path: str, ledger: Ledge
         assert ledger.problem() == "ledger: database is locked"
     with ledger.write():
         pass
+    assert ledger.problem() is None
+
+
+def test_an_error_within_a_transaction_undoes_all_of_it(ledger: Ledger) -> None:
+    with suppress(KeyError), ledger.write() as tables:
+        tables.windows.begin(NOW)
+        tables.coverage.start("tap:fedora", NOW)
+        raise KeyError
+    with ledger.read() as tables:
+        assert tables.windows.closed_until() is None
+        assert tables.coverage.intervals("tap:fedora") == []
     assert ledger.problem() is None
 
 
