@@ -19,6 +19,7 @@ import click
 from fedora_messaging import config
 
 from busmon.tap.buffer import Buffer, TapReport
+from busmon.tap.identity import MAX_CHARACTERS, decode, message_id
 from busmon.tap.sender import Address, Sender
 
 Callback = Callable[[Any], Any]
@@ -51,10 +52,10 @@ class Tap:
         except (ValueError, OSError, ImportError, RuntimeError) as error:  # the last: of a thread
             log.error("the tap reports nothing to busmon: %s", error)
             return callback
-        return _tapped(callback, buffer)
+        return tapped(callback, buffer)
 
 
-def _tapped(callback: Callback, buffer: Buffer) -> Callback:
+def tapped(callback: Callback, buffer: Buffer) -> Callback:
     """Return the callback with the tap around each call."""
 
     def call(message: Any) -> Any:
@@ -80,7 +81,8 @@ class _Watch:
 
     def __init__(self, message: Any, buffer: Buffer) -> None:
         self._buffer = buffer
-        self._id, self._topic = message.id, message.topic
+        self._id = message_id(message.id)
+        self._topic = decode(message.topic)[:MAX_CHARACTERS]
         self._tasks: list[str] = []
 
     def __enter__(self) -> Self:

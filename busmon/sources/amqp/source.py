@@ -28,6 +28,7 @@ from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, read
 from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
+from busmon.tap.identity import decode, message_id
 
 BATCH_SIZE = 2 * 1024**2  # bytes of bodies after which a batch is recorded, so that none takes long
 OPENING = 20.0  # seconds for TCP, TLS, login and subscription together
@@ -181,11 +182,11 @@ class DeliveryBuffer:
 def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
     """Return a delivery as a message. Without an id, a digest of its content identifies it."""
     properties, body = delivery.properties, delivery.body
-    topic = _text(delivery.routing_key)
+    topic = decode(delivery.routing_key)
     parsed, rejected = fedora_message.decode(
         topic, properties.headers, properties.content_encoding, body
     )
-    identity = _text(properties.message_id)
+    identity = message_id(properties.message_id)
     return Message(
         bus=bus,
         id=identity or blake2b(topic.encode() + b"\0" + body, digest_size=16).hexdigest(),
@@ -198,8 +199,3 @@ def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
         digest_id=not identity,
         rejected=rejected,
     )
-
-
-def _text(value: Any) -> str:
-    """Return a short string of AMQP, which pika leaves as bytes where it is not UTF-8."""
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value or ""
