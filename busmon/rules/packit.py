@@ -8,12 +8,16 @@ line before it passes a message on: a key that is missing there kills it, too.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import unwrap
 from typing import Any
 from urllib.parse import urlsplit
 
 from busmon.message import Message
 from busmon.rules.base import HANDLED, TopicRules, ignored
 from busmon.settings.section import Section
+
+# urlsplit() itself keeps the last 128 addresses in a cache, however long they are.
+_split = unwrap(urlsplit)
 
 DIST_GIT_HOSTS = (
     "src.fedoraproject.org",
@@ -145,7 +149,7 @@ def _specfile_among(names: Any) -> str | None:
 
 
 def _on_dist_git(url: Any) -> str | None:
-    if url and urlsplit(url).hostname in DIST_GIT_HOSTS:
+    if url and _split(url).hostname in DIST_GIT_HOSTS:
         return None
     return "not-dist-git"
 

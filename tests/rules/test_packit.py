@@ -1,5 +1,6 @@
 """What Packit's listener would do with a message, topic by topic."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -192,3 +193,17 @@ def test_the_packit_user_is_a_parameter() -> None:
     topic = P + "copr.build.end"
     assert judge(staging, topic, {"user": "packit-stg"}) == "handled"
     assert judge(staging, topic, {"user": "packit"}) == "ignored not-packit-user"
+
+
+def test_no_address_is_kept_however_long() -> None:
+    def kept() -> int:
+        for number in range(100):
+            url = f"http://{number}/" + "x" * 10_000
+            judge(PACKIT, P + "forgejo.pull_request", push({"html_url": url}))
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        assert kept() < 100_000
+    finally:
+        tracemalloc.stop()
