@@ -16,6 +16,11 @@ class Outcome(StrEnum):
     ERROR = "error"  # the listener can die of it
 
 
+# Reasons of `error` if busmon does not know what the listener does with a message: reading it
+# would take too much memory or CPU time. The audit expects nothing of such a message.
+UNJUDGED = frozenset({"too-large", "too-costly"})
+
+
 class Stage(StrEnum):
     """Where a message has been."""
 

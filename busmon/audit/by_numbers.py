@@ -5,8 +5,10 @@ from busmon.audit.counting import MAX_WINDOWS, YOUNG_SECONDS, Span, count_missin
 from busmon.ledger.coverage import observer_id
 from busmon.ledger.messages import Arrival
 from busmon.ledger.tables import Tables
-from busmon.message import Outcome
+from busmon.message import UNJUDGED, Outcome
 from busmon.settings.audit import Audit
+
+NOT_COUNTED = UNJUDGED | {"kills-consumer"}
 
 
 def count_by_numbers(
@@ -37,9 +39,11 @@ def count_by_numbers(
 
 
 def _is_counted(arrival: Arrival) -> bool:
-    """Return whether the listener counts the message; fedora-messaging refuses some before."""
-    kills = arrival.outcome == Outcome.ERROR and arrival.reason == "kills-consumer"
-    return arrival.outcome != Outcome.INVALID and not kills
+    """Return whether the listener surely counts the message.
+
+    fedora-messaging refuses some before. Whether it refuses one that is not judged is not known.
+    """
+    return arrival.outcome != Outcome.INVALID and arrival.reason not in NOT_COUNTED
 
 
 def _covered_since(tables: Tables, bus: str, start: float, end: float, grace: float) -> float:

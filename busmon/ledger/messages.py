@@ -19,6 +19,7 @@ LEFT JOIN tasks ON tasks.id = tap_reports.task
 WHERE messages.received_at >= ? AND messages.received_at < ?
     AND messages.bus = (SELECT id FROM buses WHERE name = ?)
     AND (series.outcome = 'handled' OR tap_reports.state = 'passed')
+    AND series.reason NOT IN ('too-large', 'too-costly')
 """
 ARRIVALS = """
 SELECT received_at, outcome, reason FROM messages JOIN series ON series.id = messages.series
@@ -111,7 +112,10 @@ class Messages:
         self._db = db
 
     def traces(self, bus: str, start: float, end: float) -> Iterator[MessageTrace]:
-        """Yield the messages received in a time that are to be handled, or were passed on."""
+        """Yield the messages received in a time that are to be handled, or were passed on.
+
+        Without those that busmon could not judge.
+        """
         span = milliseconds(start), milliseconds(end), bus
         for identity, topic, outcome, *known in self._db.execute(TRACES, span):
             yield MessageTrace(shown_id(identity), topic, outcome == "handled", *known)

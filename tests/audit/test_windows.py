@@ -10,7 +10,7 @@ from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.sqlite import open_read_only
 from busmon.ledger.windows import Totals
-from busmon.message import Stage
+from busmon.message import UNJUDGED, Stage
 from tests.ledger.sql import foreign_writer
 from tests.support.audit import AUDIT, BUS, NOW, STAGES, AuditBench
 
@@ -33,6 +33,18 @@ def test_a_window_is_closed_after_its_grace_with_what_reached_each_stage(
         Stage.WORKER: Totals(messages=2, missing=1),
     }
     assert bench.windows.closed_until() == NOW + 10
+
+
+@pytest.mark.parametrize("reason", sorted(UNJUDGED))
+def test_of_a_message_that_is_not_judged_nothing_is_expected(
+    bench: AuditBench, reason: str
+) -> None:
+    bench.receive_judged("error", reason, "passed", "not passed")
+    bench.report("passed")
+    bench.work("passed")
+    assert bench.close(NOW + 12) == 1
+    assert bench.totals() == dict.fromkeys(STAGES, Totals())
+    assert bench.missing() == set()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,15 @@ class AuditBench:
 
     def receive(self, *ids: str, at: float = NOW, topic: str = TOPIC, handled: bool = True) -> None:
         """Let busmon receive messages."""
-        series = Series(BUS, topic, *(("handled", "") if handled else ("ignored", "no")))
+        self.receive_judged(
+            *(("handled", "") if handled else ("ignored", "no")), *ids, at=at, topic=topic
+        )
+
+    def receive_judged(
+        self, outcome: str, reason: str, *ids: str, at: float = NOW, topic: str = TOPIC
+    ) -> None:
+        """Let busmon receive messages of this judgement."""
+        series = Series(BUS, topic, outcome, reason)
         self.ledger.record([Observation(series, message_id, at) for message_id in ids])
 
     def report(self, *ids: str, state: str = "passed", at: float = NOW) -> None:
@@ -114,9 +122,15 @@ class NumbersBench(AuditBench):
                 tables.listener.add_poll(BUS, Poll(at, received, int(second >= restart_at)))
         for second in range(seconds):
             self.receive(f"{second}", at=NOW + second)
-            # fedora-messaging refuses it before the listener counts it.
-            refused = Series(BUS, TOPIC, "invalid", "schema")
-            self.ledger.record([Observation(refused, f"{second}-refused", NOW + second)])
+            # fedora-messaging refuses it before the listener counts it; of the last two that is
+            # not known.
+            for judgement in (
+                ("invalid", "schema"),
+                ("error", "kills-consumer"),
+                ("error", "too-large"),
+                ("error", "too-costly"),
+            ):
+                self.receive_judged(*judgement, f"{second}-{judgement}", at=NOW + second)
 
     def listener(self) -> dict[int, Totals | None]:
         """Return the windows of the listener, by their number; None: no data."""
