@@ -73,8 +73,8 @@ class Bench:
         connections = {"fedora": self.connection}
         self.blind = BlindTime(self.ledger, connections, now)
         self.blind.tick(now)
-        books = {"fedora": rule_set("all", Rules())}
-        self.silence = SilenceWatcher(Silence(), self.ledger, books, self.blind)
+        rule_sets = {"fedora": rule_set("all", Rules())}
+        self.silence = SilenceWatcher(Silence(), self.ledger, rule_sets, self.blind)
         self.auditor = Auditor(audit, audit.observed(), self.ledger, WEEK_HOURS, ["fedora"])
         self.observers: list[Observer] = [
             settings.make_observer(self.ledger) for settings in audit.observers().values()
@@ -487,7 +487,7 @@ def test_a_killed_worker_is_detected_by_its_unfinished_tasks(
     listener.tap(f"{busmon.url}/v1/reports")
 
     def passed() -> bool:
-        """Publish one message more, and tell whether the books know that all were finished."""
+        """Publish one message more, and return whether the audit knows that all were finished."""
         listener.publish("pass")
         return any("the workers keep up" in line for line in wait_for(busmon, FaultKind.NONE))
 

@@ -58,9 +58,9 @@ class Bench:
         self.ledger = Ledger(path)
         self.connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
         metrics = Metrics(self.ledger, self.connections, "1.2.3", 1024**3)
-        books = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
+        rule_sets = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
         blind = BlindTime(self.ledger, self.connections, NOW)
-        self.silence = SilenceWatcher(Silence(), self.ledger, books, blind)
+        self.silence = SilenceWatcher(Silence(), self.ledger, rule_sets, blind)
         ready = ReadyObserver(ReadySettings(bus="fedora", url="http://localhost"), self.ledger)
         self.celery = CeleryObserver(
             CelerySettings(bus="fedora", broker=SecretStr(broker)), self.ledger
@@ -74,7 +74,7 @@ class Bench:
         verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
         self.registry = make_registry(metrics, silence, observers, audit, verdicts)
         rejections = {"fedora": [NOT_JSON], "centos": []}
-        self.monitor = Pipeline(self.ledger, books, rejections, 1, metrics.observe)
+        self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -100,7 +100,7 @@ def message(identity: str, topic: str = COPR, **values: Any) -> Message:
 def busy(bench: Bench) -> Bench:
     """Let something have happened everywhere."""
     count(
-        bench.monitor,
+        bench.pipeline,
         [
             message("1", sent_at=NOW - 2, size=3000),
             message("1"),
@@ -221,7 +221,7 @@ def test_counters_continue_over_a_restart(tmp_path: Path) -> None:
     first = busy(Bench(path))
     first.ledger.close()
     second = Bench(path)
-    count(second.monitor, [message("7"), message("1"), message("8", "folded")])
+    count(second.pipeline, [message("7"), message("1"), message("8", "folded")])
     labels = {"bus": "fedora", "topic": COPR, "outcome": "handled", "reason": ""}
     assert second.value("busmon_messages_total", **labels) == 2
     assert second.value("busmon_duplicates_total", bus="fedora") == 2
@@ -235,11 +235,11 @@ def test_the_newest_message_of_a_topic_is_shown_for_any_outcome(bench: Bench) ->
     topic = {"bus": "fedora", "topic": COPR}
     received, sent = (f"busmon_last_message_{of}timestamp_seconds" for of in ("", "sent_"))
     assert bench.value(received, **topic) is None
-    count(bench.monitor, [message("1")])
+    count(bench.pipeline, [message("1")])
     assert bench.value(received, **topic) == NOW
     assert bench.value(sent, **topic) is None
-    count(bench.monitor, [message("2", body={}, received_at=NOW + 9, sent_at=NOW + 8)])
-    count(bench.monitor, [message("3", received_at=NOW + 5, sent_at=NOW + 4)])
+    count(bench.pipeline, [message("2", body={}, received_at=NOW + 9, sent_at=NOW + 8)])
+    count(bench.pipeline, [message("3", received_at=NOW + 5, sent_at=NOW + 4)])
     assert bench.value(received, **topic) == NOW + 9
     assert bench.value(sent, **topic) == NOW + 8
 
@@ -302,10 +302,10 @@ def test_a_ledger_that_cannot_be_written_is_down_until_it_can(tmp_path: Path) ->
     assert bench.value("busmon_ledger_up") == 1
     with foreign_writer(path):
         with pytest.raises(LedgerWriteError):
-            count(bench.monitor, [message("1")])
+            count(bench.pipeline, [message("1")])
         assert bench.value("busmon_ledger_up") == 0
     assert bench.value("busmon_ledger_up") == 0  # until the next write
-    count(bench.monitor, [message("1")])
+    count(bench.pipeline, [message("1")])
     assert bench.value("busmon_ledger_up") == 1
     bench.ledger.close()
 
@@ -344,7 +344,7 @@ def test_counting_goes_on_while_metrics_are_scraped(bench: Bench) -> None:
 
     def record() -> None:
         for batch in batches:
-            count(bench.monitor, batch)
+            count(bench.pipeline, batch)
 
     thread = threading.Thread(target=record)
     thread.start()

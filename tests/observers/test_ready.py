@@ -244,7 +244,7 @@ def test_a_poll_without_an_answer_is_no_coverage(
     garbage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with watching(":memory:", f"{garbage}/error") as watch:
-        wait_until(lambda: "status 500" in caplog.text, what="a look")
+        wait_until(lambda: "status 500" in caplog.text, what="a poll")
         with watch.ledger.read() as tables:
             assert tables.coverage.intervals("ready:fedora") == []
     with watching(":memory:", f"{garbage}/good") as watch:

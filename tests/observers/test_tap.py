@@ -196,7 +196,7 @@ def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(
 
 
 class Lives:
-    """A tap's life as busmon is told of it, in seconds after NOW."""
+    """A process of the listener, as its tap reports it; seconds after NOW."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench

@@ -312,9 +312,9 @@ class Bench:
         self.connection.up()
         self.blind = BlindTime(self.ledger, {"fedora": self.connection}, MONDAY)
         self.blind.tick(MONDAY)
-        books = {"fedora": rule_set("all", Rules())}
+        rule_sets = {"fedora": rule_set("all", Rules())}
         settings = Silence(max_silence=max_silence or {})
-        self.watch = SilenceWatcher(settings, self.ledger, books, self.blind)
+        self.watch = SilenceWatcher(settings, self.ledger, rule_sets, self.blind)
 
     def past(self, topic: str, weeks: int, until: float, rate: int = 2) -> None:
         last = int(until // 3600)

@@ -177,7 +177,7 @@ def test_blind_time_grows_while_the_broker_is_down_and_after_kill_9(
             killed = time.time()
             busmon.start()
             busmon.wait_until_ready()
-            down = time.time() - killed - 1  # a look each second
+            down = time.time() - killed - 1  # a tick each second
             wait_until(
                 lambda: blind_seconds(busmon) >= steady[-1] + down,
                 what="the time of the kill to be noted",

@@ -266,35 +266,35 @@ def test_a_bug_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_page_shows_each_bus_with_its_counts() -> None:
     connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
     connections["fedora"].up()
-    tallies = {
+    counts = {
         Series("fedora", "a", "handled", ""): Count(1234, NOW - 5),
         Series("fedora", "b", "handled", ""): Count(1000, NOW - 7300),
         Series("fedora", "b", "ignored", "x"): Count(0, None),
     }
-    page = render(connections, tallies, ["centos: not connected yet"], WELL, NOW)
+    page = render(connections, counts, ["centos: not connected yet"], WELL, NOW)
     assert "<title>busmon: not ready</title>" in page
     for expected in (__version__, "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
         assert expected in page
     connections["centos"].up()
-    assert "<title>busmon: ready</title>" in render(connections, tallies, [], WELL, NOW)
+    assert "<title>busmon: ready</title>" in render(connections, counts, [], WELL, NOW)
 
 
 def test_the_page_shows_whose_fault_it_is_and_why() -> None:
     page = render({"fedora": ConnectionState()}, {}, [], WELL, NOW)
     assert '<p class="good">All is well</p>' in page
     assert "<li>fedora: connected</li>" in page
-    fault = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "beside that"))
-    page = render({"fedora": ConnectionState()}, {}, [], fault, NOW)
+    verdict = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "also"))
+    page = render({"fedora": ConnectionState()}, {}, [], verdict, NOW)
     assert '<p class="bad">Fault: the listener</p>' in page
-    assert "<li>it is down</li>\n<li>beside that</li>" in page
+    assert "<li>it is down</li>\n<li>also</li>" in page
 
 
 @pytest.mark.parametrize(
     ("age", "shown"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
 )
 def test_the_page_shows_how_old_the_newest_message_is(age: float, shown: str) -> None:
-    tallies = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
-    assert f">{shown} ago<" in render({"fedora": ConnectionState()}, tallies, [], WELL, NOW)
+    counts = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
+    assert f">{shown} ago<" in render({"fedora": ConnectionState()}, counts, [], WELL, NOW)
 
 
 def test_the_page_escapes_whatever_it_shows() -> None:
