@@ -7,10 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from busmon.config.load import load
-from busmon.service import open_service
+from busmon.ledger.ledger import Ledger
+from busmon.service import Service, open_service
+from busmon.settings.models import Web
 from busmon.threads import Threads
+from busmon.web.app import make_app
+from busmon.web.server import WebServer
 from tests.samples import CENTOS_FILE, FEDORA_FILE
 from tests.support.bad_threads import KILLED, SLOW, STUCK
 from tests.support.brokers import Server, free_port, wait_until
@@ -177,3 +182,24 @@ def test_a_thread_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
         busmon.wait_until_ready()
         assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
     assert busmon.logged("WARNING still running after 3.5 s, left behind: source:stuck")
+
+
+def test_a_write_that_hangs_does_not_hold_up_the_end() -> None:
+    ledger, threads, released = Ledger(":memory:"), Threads(), threading.Event()
+
+    def write(_stopping: threading.Event) -> None:
+        with ledger.write():
+            wait_for(released)
+
+    threads.add("writer", write)
+    app = make_app(Web(), CollectorRegistry(), list, str)
+    service = Service(ledger, threads, WebServer(Web(listen="127.0.0.1:0"), app))
+    stopping = threading.Event()
+    stopping.set()
+    main = threading.Thread(target=service.run, args=(stopping,))
+    main.start()
+    main.join(10)
+    assert not main.is_alive()
+    released.set()
+    assert threads.stop(10)
+    ledger.close()
