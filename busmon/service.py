@@ -31,7 +31,7 @@ from busmon.web.health import problems
 from busmon.web.http import View
 from busmon.web.page import render
 from busmon.web.reports import reports_view
-from busmon.web.server import WebServer
+from busmon.web.server import ClosedConnections, WebServer
 
 STOP_TIMEOUT = 3.5  # seconds to finish the batches; with it the process ends within 5 s
 WEB_STOP_TIMEOUT = 0.5  # seconds
@@ -86,16 +86,18 @@ def build_service(
     def page() -> str:
         return render(connections, ledger.counts(), not_ready(), verdicts.verdict(), time.time())
 
+    closed = ClosedConnections()
     registry = make_registry(
         metrics,
         SilenceMetrics(silence, blind_time),
         ObserverMetrics(observers),
         auditor,
         verdicts,
+        closed,
     )
     own = _own_views(config.audit, observers)
     app = make_app(config.web, registry, not_ready, page, own, lambda: verdicts.verdict()._asdict())
-    web = WebServer(config.web, app)
+    web = WebServer(config.web, app, closed=closed)
 
     for source in sources:
         threads.add(f"source:{source.name}", partial(_receive, source, pipeline), source.stop)

@@ -17,6 +17,7 @@ from busmon.settings.models import Web
 from busmon.web.health import live, ready_view
 from busmon.web.http import Response, View, encode, is_authorized, text
 from busmon.web.metrics import metrics_view
+from busmon.web.sharing import Busy, Sharing
 
 HEADERS = (
     ("Server", "busmon"),
@@ -46,6 +47,8 @@ def make_app(
     what /v1/status answers, as JSON.
     """
     ready = ready_view(problems)
+    sharing = Sharing()
+    registry.register(sharing)
     public: dict[str, View] = {
         "/live": live,
         "/-/healthy": live,
@@ -53,9 +56,9 @@ def make_app(
         "/-/ready": ready,
     }
     private: dict[str, View] = {
-        "/metrics": metrics_view(registry),
+        "/metrics": metrics_view(registry, sharing),
         "/v1/status": _status_view(status),
-        "/": _page_view(page),
+        "/": _page_view(page, sharing),
     }
     refuse = _guard(settings)
 
@@ -75,6 +78,8 @@ def make_app(
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             response = respond(environ)
+        except Busy:
+            response = text(HTTPStatus.SERVICE_UNAVAILABLE, "busy", ("Retry-After", "1"))
         except Exception:
             log.exception("cannot answer the request for %r", environ.get("PATH_INFO"))
             response = text(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -96,8 +101,11 @@ def _status_view(status: Callable[[], Mapping[str, object]]) -> View:
     )
 
 
-def _page_view(page: Callable[[], str]) -> View:
-    return lambda _environ: Response(HTTPStatus.OK, encode(page()), "text/html; charset=utf-8")
+def _page_view(page: Callable[[], str], sharing: Sharing) -> View:
+    def render() -> Response:
+        return Response(HTTPStatus.OK, encode(page()), "text/html; charset=utf-8")
+
+    return lambda _environ: sharing.respond("/", render)
 
 
 def _guard(settings: Web) -> Callable[[WSGIEnvironment], Response | None]:

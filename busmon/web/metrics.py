@@ -12,19 +12,25 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from busmon.web.http import Response, View
+from busmon.web.sharing import Sharing
 
 
-def metrics_view(registry: CollectorRegistry) -> View:
+def metrics_view(registry: CollectorRegistry, sharing: Sharing) -> View:
     """Return the view; `name[]` in the query selects metrics."""
 
     def metrics(environ: WSGIEnvironment) -> Response:
         encode, content_type = _encoder(environ.get("HTTP_ACCEPT", ""))
-        names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]")
-        body = encode(registry.restricted_registry(names) if names else registry)
-        if not _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
-            return Response(HTTPStatus.OK, body, content_type)
-        packed = gzip.compress(body, compresslevel=6)
-        return Response(HTTPStatus.OK, packed, content_type, (("Content-Encoding", "gzip"),))
+        names = frozenset(parse_qs(environ.get("QUERY_STRING", "")).get("name[]", ()))
+        packed = _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+
+        def render() -> Response:
+            body = encode(registry.restricted_registry(names) if names else registry)
+            if not packed:
+                return Response(HTTPStatus.OK, body, content_type)
+            body = gzip.compress(body, compresslevel=6)
+            return Response(HTTPStatus.OK, body, content_type, (("Content-Encoding", "gzip"),))
+
+        return sharing.respond(("/metrics", content_type, names, packed), render)
 
     return metrics
 

@@ -6,22 +6,27 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from http import HTTPStatus
-from http.client import HTTPException, LineTooLong
-from io import BufferedReader, StringIO
+from dataclasses import dataclass
+from http.client import HTTPException
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, TextIO
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
-from wsgiref.types import WSGIApplication, WSGIEnvironment
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+from wsgiref.types import WSGIApplication
 
+from prometheus_client.core import Metric
+
+from busmon.metrics.families import counter
 from busmon.settings.models import Web
 from busmon.text import format_address, parse_address
+from busmon.web.request import RequestHandler
 from busmon.web.tls import ServerTls
 
-MAX_HEAD_BYTES = 65536  # the first line and the headers of a request
 MAX_SECONDS = 10.0  # for handshake, request and answer of one connection
 MAX_CONNECTIONS = 64
+MAX_THREADS = 160  # of open connections, and of closed ones that still wait for their answer
+
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ class WebServer:
     Listens as soon as it is made; raises OSError with a clear text if it cannot. A connection
     is closed after `max_seconds`. If there are more than `max_connections`, the oldest is
     closed, so that the health checks answer whatever others do.
+    `closed` counts both.
     """
 
     def __init__(
@@ -40,11 +46,13 @@ class WebServer:
         app: WSGIApplication,
         max_seconds: float = MAX_SECONDS,
         max_connections: int = MAX_CONNECTIONS,
+        closed: "ClosedConnections | None" = None,
     ) -> None:
         host, port = parse_address(settings.listen)
         tls = ServerTls(settings) if settings.certificate else None
         try:
-            self._server = _Server(host, port, tls, max_seconds, max_connections)
+            limits = _Limits(max_seconds, max_connections, closed or ClosedConnections())
+            self._server = _Server(host, port, tls, limits)
         except (OSError, UnicodeError) as error:  # UnicodeError: not a possible host name
             reason = getattr(error, "strerror", None) or "no such host"
             raise OSError(f"cannot listen on {settings.listen}: {reason}") from error
@@ -57,8 +65,31 @@ class WebServer:
         with self._server:
             while not stopping.is_set():
                 self._server.handle_request()
-                self._server.close_older(time.monotonic())
-        self._server.close_older(float("inf"))
+                self._server.close_slow()
+        self._server.close_all()
+
+
+class ClosedConnections:
+    """A collector of the connections that were closed before their answer."""
+
+    def __init__(self) -> None:
+        self.numbers = {"crowded": 0, "slow": 0}  # written by the server's own thread only
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield how many there were since the start, by reason."""
+        yield counter(
+            "busmon_web_closed_connections_total",
+            "Connections that the web server closed before their answer, by reason.",
+            ["reason"],
+            (((reason,), number) for reason, number in self.numbers.items()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    seconds: float  # for one connection
+    connections: int
+    closed: ClosedConnections
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -68,15 +99,14 @@ class _Server(ThreadingMixIn, WSGIServer):
     request_queue_size = 1024  # if the queue is full, clients wait a second and try again
     timeout = 0.25  # seconds that `handle_request` waits for a connection
 
-    def __init__(
-        self, host: str, port: int, tls: ServerTls | None, max_seconds: float, max_connections: int
-    ) -> None:
-        self._tls, self._max_seconds, self._max_connections = tls, max_seconds, max_connections
+    def __init__(self, host: str, port: int, tls: ServerTls | None, limits: _Limits) -> None:
+        self._tls, self._limits = tls, limits
+        self._thread_slots = threading.Semaphore(MAX_THREADS)
         self._deadlines: dict[socket.socket, float] = {}  # of open connections, oldest first
         self._changing = threading.Lock()
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family, *_, address = found[0]
-        super().__init__((str(address[0]), int(address[1])), _RequestHandler)
+        super().__init__((str(address[0]), int(address[1])), RequestHandler)
 
     def server_bind(self) -> None:
         TCPServer.server_bind(self)  # HTTPServer's would ask the DNS for a name that is not needed
@@ -88,19 +118,41 @@ class _Server(ThreadingMixIn, WSGIServer):
         if self._tls:
             connection = self._tls.wrap(connection)
         with self._changing:
-            if len(self._deadlines) >= self._max_connections:
-                oldest = next(iter(self._deadlines))
-                del self._deadlines[oldest]
-                _shut_down(oldest)
-            self._deadlines[connection] = time.monotonic() + self._max_seconds
+            if len(self._deadlines) >= self._limits.connections:
+                self._close(next(iter(self._deadlines)), "crowded")
+            self._deadlines[connection] = time.monotonic() + self._limits.seconds
         return connection, address
 
-    def close_older(self, moment: float) -> None:
+    def close_slow(self) -> None:
+        """Close the connections that have had their time."""
+        now = time.monotonic()
         with self._changing:
-            for connection, deadline in self._deadlines.items():
-                if deadline > moment:
-                    break
+            for connection in [c for c, deadline in self._deadlines.items() if deadline <= now]:
+                self._close(connection, "slow")
+
+    def close_all(self) -> None:
+        """Close all connections, since the server ends."""
+        with self._changing:
+            for connection in self._deadlines:
                 _shut_down(connection)
+
+    def _close(self, connection: socket.socket, reason: str) -> None:
+        del self._deadlines[connection]
+        _shut_down(connection)
+        self._limits.closed.numbers[reason] += 1
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for the request; while there are too many, wait for the end of one."""
+        while not self._thread_slots.acquire(timeout=self.timeout):
+            self.close_slow()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """See ThreadingMixIn."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._thread_slots.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if isinstance(request, ssl.SSLSocket):
@@ -122,45 +174,3 @@ def _shut_down(connection: socket.socket) -> None:
     """Wake the connection's thread, which then closes it. TLS's own shutdown would wait."""
     with suppress(OSError):
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-class _Reader(BufferedReader):
-    """Reads a request. Its lines, which are the head, have one size limit together."""
-
-    _left = MAX_HEAD_BYTES + 1
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        if not self._left:
-            raise LineTooLong("head")
-        line = super().readline(self._left if size is None or size < 0 else min(size, self._left))
-        self._left -= len(line)
-        return line
-
-
-class _RequestHandler(WSGIRequestHandler):
-    def setup(self) -> None:
-        super().setup()
-        self.rfile = _Reader(self.rfile.detach())
-
-    def parse_request(self) -> bool:
-        if not super().parse_request():
-            return False
-        names = ("Content-Length", "Transfer-Encoding")
-        if sum(len(self.headers.get_all(name, [])) for name in names) > 1:
-            # A proxy in front may take the other length, and so another end of the request.
-            self.send_error(HTTPStatus.BAD_REQUEST, "More than one length")
-            return False
-        return True
-
-    def get_environ(self) -> WSGIEnvironment:
-        certificate = isinstance(self.request, ssl.SSLSocket) and self.request.getpeercert()
-        return super().get_environ() | {"SSL_CLIENT_VERIFY": "SUCCESS" if certificate else "NONE"}
-
-    def get_stderr(self) -> TextIO:
-        return StringIO()  # the application logs its own errors; all others are lost connections
-
-    def version_string(self) -> str:
-        return "busmon"
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        log.debug("%s: %r", self.client_address[0], format % args)

@@ -37,6 +37,8 @@ from busmon.silence.rates import WEEK_HOURS
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
+from busmon.web.server import ClosedConnections
+from busmon.web.sharing import Sharing
 from tests.ledger.past import past
 from tests.ledger.sql import foreign_writer
 from tests.support.brokers import wait_until
@@ -72,7 +74,8 @@ class Bench:
         audit = Auditor(settings, observed, self.ledger, 7 * 86400, list(self.connections))
         parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit)
         verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
-        self.registry = make_registry(metrics, silence, observers, audit, verdicts)
+        web = Sharing(), ClosedConnections()
+        self.registry = make_registry(metrics, silence, observers, audit, verdicts, *web)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)
 

@@ -6,7 +6,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +16,13 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from busmon.settings.models import Web
 from busmon.web.app import make_app
-from busmon.web.server import WebServer
+from busmon.web.server import MAX_THREADS, ClosedConnections, WebServer
+from busmon.web.sharing import MAX_REQUESTS
+from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
 from tests.support.threads import running
@@ -102,14 +106,16 @@ def test_a_client_that_says_nothing_stops_no_other_and_is_ended(
 ) -> None:
     settings = settings or tls_settings(certificates)
     client = certificates.trusting() if settings.certificate else None
+    closed = ClosedConnections()
     with (
-        serving(settings, max_seconds=0.5) as server,
+        serving(settings, max_seconds=0.5, closed=closed) as server,
         socket.create_connection(address(server), timeout=30) as silent,
         socket.create_connection(address(server), timeout=30) as slow,
     ):
         slow.sendall(b"GET /live HTTP/1.0\r\nx: ")
         assert get(server, "/live", client).text == "live\n"
         assert rest(silent) == rest(slow) == b""
+    assert closed.numbers["slow"] >= 1  # plain text ends a connection with TLS sooner
 
 
 def test_a_client_that_reads_nothing_is_ended() -> None:
@@ -131,13 +137,16 @@ def test_a_client_that_reads_nothing_is_ended() -> None:
 
 
 def test_of_too_many_connections_the_oldest_is_ended() -> None:
-    with serving(Web(listen="127.0.0.1:0"), max_seconds=60, max_connections=3) as server:
+    closed = ClosedConnections()
+    limits = {"max_seconds": 60, "max_connections": 3, "closed": closed}
+    with serving(Web(listen="127.0.0.1:0"), **limits) as server:
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(4)]
         assert clients[0].recv(1) == b""
         assert get(server, "/live").text == "live\n"
         assert clients[1].recv(1) == b""
         clients[3].sendall(b"GET /live HTTP/1.0\r\n\r\n")
         assert clients[3].recv(8) == b"HTTP/1.0"
+        assert closed.numbers == {"crowded": 2, "slow": 0}
         for client in clients:
             client.close()
 
@@ -165,6 +174,64 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
 def test_an_address_of_another_machine_is_reported(listen: str, reason: str) -> None:
     with pytest.raises(OSError, match=f"^cannot listen on {listen}: {reason}$"):
         WebServer(Web(listen=listen), APP)
+
+
+class Blocked:
+    """A collector that waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.started = self.at_once = self.most_at_once = 0
+        self._counting = threading.Lock()
+
+    def collect(self) -> Iterator[Metric]:
+        with self._counting:
+            self.started += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        self.go_on.wait(60)
+        with self._counting:
+            self.at_once -= 1
+        yield GaugeMetricFamily("number", "Which one it is.", self.started)
+
+
+@pytest.mark.parametrize("query", ["", "?name[]=number&name[]={}"], ids=["same", "different"])
+def test_hundreds_of_scrapes_at_once_share_one_thread_and_live_answers(query: str) -> None:
+    blocked = Blocked()
+    registry = CollectorRegistry()
+    registry.register(blocked)
+    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, list, str))
+    threads = threading.active_count()
+    with running(server.run):
+        clients = [socket.create_connection(address(server), timeout=30) for _ in range(300)]
+        for number, client in enumerate(clients):
+            with suppress(OSError):  # closed, since there are more
+                client.sendall(f"GET /metrics{query.format(number)} HTTP/1.0\r\n\r\n".encode())
+        assert get(server, "/live").text == "live\n"
+        assert threading.active_count() - threads <= 1 + MAX_THREADS
+        newest = clients[-1]
+        blocked.go_on.set()
+        assert rest(newest)[9:12] in {b"200", b"503"}
+        assert get(server, "/metrics").status == 200
+        for client in clients:
+            client.close()
+    assert blocked.most_at_once == 1
+    assert blocked.started <= (3 if not query else MAX_REQUESTS + 2)
+
+
+def test_nobody_gets_metrics_that_are_older_than_the_request() -> None:
+    blocked = Blocked()
+    registry = CollectorRegistry()
+    registry.register(blocked)
+    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, list, str))
+    with running(server.run), ThreadPoolExecutor(4) as clients:
+        first = clients.submit(get, server, "/metrics")
+        wait_until(lambda: blocked.started == 1, what="the first rendering")
+        later = [clients.submit(get, server, "/metrics") for _ in range(3)]
+        assert get(server, "/live").status == 200
+        blocked.go_on.set()
+        texts = [each.result().text for each in (first, *later)]
+    assert ["number 1.0" in text for text in texts] == [True, False, False, False]
 
 
 def tls_settings(certificates: Certificates, **others: Any) -> Web:
