@@ -12,17 +12,19 @@ from prometheus_client.core import Metric
 from pydantic import AfterValidator, SecretStr
 
 from busmon.ledger.coverage import MAX_GAP_SECONDS, observer_id
+from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
 from busmon.metrics.families import counter
 from busmon.observers.base import Observer, ObserverSettings
-from busmon.observers.tap_batch import ReportBatch
+from busmon.observers.tap_batch import ReportBatch, ReportedMessage
 
 STATES = ("passed", "dropped", "raised")
 REFUSALS = ("method", "token", "type", "length", "size", "malformed", "bus", "ledger")
 ARRIVAL_JITTER_SECONDS = 1.0  # between the times that two batches need to arrive
 MAX_TAPS = 100  # processes of the listener that are remembered
 CHECK_INTERVAL = 1.0  # seconds
+MAX_WAIT_SECONDS = 5.0  # for the batches that are written before; the tap does not wait longer
 
 log = logging.getLogger(__name__)
 
@@ -74,28 +76,37 @@ class TapObserver:
         self._last_report = float("-inf")  # monotonic
         self._states = Counter(dict.fromkeys(STATES, 0))
         self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
-        self._lost = 0
+        self._lost = self._malformed = 0
 
     def take(self, batch: ReportBatch, now: float) -> None:
         """Write the reports, and the time that they cover, in one transaction.
 
-        `now` is Unix time. Raises LedgerWriteError, and then nothing is taken.
+        `now` is Unix time. A malformed report is counted, and costs no other. Raises
+        LedgerWriteError, and then nothing is taken.
         """
-        with self._taking:
-            tap = self._taps.get(batch.tap)
-            repeated = tap is not None and batch.seq <= tap.seq
-            since, until = now - batch.since, now - batch.until
-            with self._ledger.write() as tables:
-                reports = (TapReport(r.id, r.topic, r.state, r.task) for r in batch.reports)
-                tables.tap_reports.add(self.bus, reports, now)
-                gap = self._max_gap(batch)
-                tables.coverage.add_span(self._name, min(since, until), until, gap)
-            self._remember(batch)
-            self._last_report = self._clock()
-            if not repeated:
-                with self._counting:
-                    self._states.update(report.state for report in batch.reports)
-                    self._lost += batch.lost
+        if not self._taking.acquire(timeout=MAX_WAIT_SECONDS):
+            raise LedgerWriteError("an earlier batch is still being written")
+        try:
+            self._write(batch, list(batch.messages()), now)
+        finally:
+            self._taking.release()
+
+    def _write(self, batch: ReportBatch, messages: list[ReportedMessage], now: float) -> None:
+        tap = self._taps.get(batch.tap)
+        repeated = tap is not None and batch.seq <= tap.seq
+        since, until = now - batch.since, now - batch.until
+        with self._ledger.write() as tables:
+            reports = (TapReport(m.id, m.topic, m.state, m.task) for m in messages)
+            tables.tap_reports.add(self.bus, reports, now)
+            gap = self._max_gap(batch)
+            tables.coverage.add_span(self._name, min(since, until), until, gap)
+        self._remember(batch)
+        self._last_report = self._clock()
+        if not repeated:
+            with self._counting:
+                self._states.update(message.state for message in messages)
+                self._malformed += len(batch.reports) - len(messages)
+                self._lost += batch.lost
 
     def _max_gap(self, batch: ReportBatch) -> float:
         """Return the seconds before a batch in which certainly nothing was missed."""
@@ -145,7 +156,8 @@ class TapObserver:
     def collect(self) -> Iterator[Metric]:
         """Yield what was taken, refused and lost, since this process started."""
         with self._counting:
-            states, refusals, lost = dict(self._states), dict(self._refusals), self._lost
+            states, refusals = dict(self._states), dict(self._refusals)
+            lost, malformed = self._lost, self._malformed
         yield counter(
             "busmon_tap_reports_total",
             "Messages by what the tap in the listener's process reported about them.",
@@ -157,6 +169,12 @@ class TapObserver:
             "Reports that the tap could not keep until busmon accepted them.",
             ["bus"],
             [((self.bus,), lost)],
+        )
+        yield counter(
+            "busmon_tap_malformed_reports_total",
+            "Reports that busmon could not take because they are malformed.",
+            ["bus"],
+            [((self.bus,), malformed)],
         )
         yield counter(
             "busmon_tap_reports_refused_total",

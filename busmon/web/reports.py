@@ -1,5 +1,6 @@
 """POST /v1/reports: takes the reports of the tap in the listener's process."""
 
+import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -7,7 +8,7 @@ from wsgiref.types import InputStream, WSGIEnvironment
 
 from busmon.ledger.errors import LedgerWriteError
 from busmon.observers.tap import TapObserver
-from busmon.observers.tap_batch import Malformed, parse
+from busmon.observers.tap_batch import Malformed, ReportBatch, parse
 from busmon.web.http import Header, Response, View, is_authorized, text
 
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -27,10 +28,14 @@ class _Refused(Exception):
 def reports_view(tap: TapObserver, token: str, clock: Callable[[], float] = time.time) -> View:
     """Return the view, which checks method and token itself. `token` is what the tap has."""
     credentials = token.encode()
+    parsing = threading.Lock()  # one at a time, so that the memory for it is needed once
 
     def reports(environ: WSGIEnvironment) -> Response:
         try:
-            _take(tap, _content(environ, credentials), clock())
+            content = _content(environ, credentials)
+            with parsing:
+                batch = _parse(content)
+            _take(tap, batch, clock())
         except _Refused as refused:
             tap.refuse(refused.reason)
             return refused.response
@@ -66,11 +71,14 @@ def _discard(body: InputStream, left: int) -> None:
         left -= len(part)
 
 
-def _take(tap: TapObserver, content: bytes, now: float) -> None:
+def _parse(content: bytes) -> ReportBatch:
     try:
-        batch = parse(content)
+        return parse(content)
     except Malformed as error:
         raise _Refused("malformed", HTTPStatus.BAD_REQUEST, f"malformed: {error}") from error
+
+
+def _take(tap: TapObserver, batch: ReportBatch, now: float) -> None:
     if batch.bus != tap.bus:
         raise _Refused("bus", HTTPStatus.FORBIDDEN, f"takes reports for bus {tap.bus} only")
     try:

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 from redis import Redis as Client
@@ -338,7 +339,7 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
             "bus": "fedora",
             "until": 0.0,
             "lost": 0,
-            "reports": list(passed),
+            "reports": [msgspec.Raw(msgspec.json.encode(message)) for message in passed],
         }
         tap.take(ReportBatch(seq=next(sequence), since=now - begun + 5, **values), now)
         bench.now = now

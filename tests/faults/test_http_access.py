@@ -146,3 +146,26 @@ def test_strangers_who_send_much_use_no_memory(tmp_path: Path) -> None:
                 rest(client)
                 client.close()
             assert busmon.peak_memory() - before < 30 * 1024**2
+
+
+WIDE = b"".join(b',"%d":{"x":[]}' % number for number in range(60_000))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(batch(report())).encode()[:-1] + WIDE + b"}",
+        b'{"reports":[{"id":"x"' + WIDE + b"}]}",
+        json.dumps(batch()).encode()[:-2] + b"1," * 500_000 + b"1]}",
+        b'{"reports":' + b"[" * 1_000_000,
+    ],
+    ids=["unknown keys", "unknown keys of a report", "numbers", "deep"],
+)
+def test_odd_reports_of_a_mebibyte_cost_little_memory(content: bytes, tmp_path: Path) -> None:
+    assert len(content) <= 1024 * 1024
+    with attacked(tmp_path) as busmon:
+        before = busmon.peak_memory()
+        head = posted(b"Content-Length: %d" % len(content))
+        for _ in range(3):
+            assert raw(busmon, head + content).split()[1] in {b"200", b"400"}
+        assert busmon.peak_memory() - before < 50 * 1024**2

@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry
 from busmon.ledger.ledger import PRUNED_AT_ONCE
 from busmon.ledger.sqlite import open_read_only
 from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.values import shown_id, stored_id
+from busmon.observers.tap import STATES
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.reports import MAX_REQUEST_BYTES
@@ -114,13 +116,10 @@ def test_a_batch_sent_again_counts_once(bench: Bench) -> None:
         (batch(since=float("inf")), {}, 400, "malformed"),
         (batch(until=-1), {}, 400, "malformed"),
         (batch(tap="x" * 256), {}, 400, "malformed"),
-        (batch(report(), {"id": "x"}), {}, 400, "malformed"),
-        (batch(report(), report("")), {}, 400, "malformed"),
-        (batch(report(), report("x" * 256)), {}, 400, "malformed"),
-        (batch(report(), report(state="lost")), {}, 400, "malformed"),
-        (batch(report("\ud800")), {}, 400, "malformed"),
         (batch(*[report()] * 1001), {}, 400, "malformed"),
-        (batch([[[]]] * 1000), {}, 400, "malformed"),
+        (batch(last=1), {}, 400, "malformed"),
+        (batch(lost=True), {}, 400, "malformed"),
+        (batch(bus="\ud800"), {}, 403, "bus"),
         (b'{"reports":' + b"[" * 100_000, {}, 400, "malformed"),
         (batch(report(), bus="centos"), {}, 403, "bus"),
         (json.dumps(batch(report())).encode()[:-1] + b', "bus": "centos"}', {}, 403, "bus"),
@@ -147,8 +146,53 @@ def test_the_token_is_compared_in_constant_time(
 
 
 def test_an_error_says_where_it_is_and_repeats_nothing(bench: Bench) -> None:
-    content = batch(report(), report(state="s3cret"))
-    assert bench.post(content) == (400, "malformed: reports.1.state: literal_error\n")
+    answer = "malformed: Expected `int`, got `str` - at `$.seq`\n"
+    assert bench.post(batch(report(), seq="s3cret")) == (400, answer)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": "x"},
+        report(""),
+        report("x" * 256),
+        report(state="lost"),
+        report() | {"topic": "x" * 256},
+        report() | {"task": ""},
+        report() | {"task": 1},
+        [[[]]] * 1000,
+        None,
+        "x",
+        5,
+    ],
+    ids=range(11),
+)
+def test_a_malformed_report_is_counted_and_costs_no_other(bench: Bench, odd: object) -> None:
+    honest = [report(str(n)) for n in range(150)]
+    assert bench.post(batch(*honest[:70], odd, *honest[70:])) == (200, "taken\n")
+    assert {kept.id for kept in bench.stored()} == {each["id"] for each in honest}
+    assert bench.refused() == {}
+    assert bench.value("busmon_tap_malformed_reports_total", bus="fedora") == 1
+    assert bench.value("busmon_tap_reports_total", bus="fedora", state="passed") == 150
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("a\ud800", "a\ufffd"),
+        ("\udcffb", "\ufffdb"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ("\U0001f600", "\U0001f600"),
+        (r"\ud800", r"\ud800"),
+        ("\\\ud800", "\\\ufffd"),
+    ],
+)
+def test_half_a_character_in_an_id_costs_no_other_report(
+    bench: Bench, sent: str, kept: str
+) -> None:
+    assert bench.post(batch(report("1"), report(sent), report("\udfff")))[0] == 200
+    expected = {shown_id(stored_id(identity)) for identity in ("1", kept, "\ufffd")}
+    assert {found.id for found in bench.stored()} == expected
 
 
 def test_without_the_setting_there_is_no_such_page() -> None:
@@ -191,7 +235,15 @@ def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(
     status, _ = bench.post(content, CONTENT_TYPE=sent_type)
     assert status in {200, 400, 403, 415}
     assert (status == 200) == (not bench.refused())
-    assert status == 200 or not bench.stored()
+    if status == 200:
+        values = [
+            bench.value("busmon_tap_malformed_reports_total", bus="fedora"),
+            *(bench.value("busmon_tap_reports_total", bus="fedora", state=s) for s in STATES),
+        ]
+        assert isinstance(content, bytes)
+        assert sum(filter(None, values)) == len(json.loads(content)["reports"])
+    else:
+        assert not bench.stored()
     bench.ledger.close()
 
 
