@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
@@ -17,7 +17,6 @@ from redis import Redis as Client
 
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.bus import Parts
-from busmon.diagnosis.history import History
 from busmon.diagnosis.listener import STALLED_SECONDS, STARTUP_SECONDS, TRANSIT_SECONDS
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.diagnosis.watcher import STALE_SECONDS, VerdictWatcher
@@ -25,7 +24,7 @@ from busmon.diagnosis.workers import GROWTH_SECONDS, IDLE_SECONDS, RECENT_SECOND
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.message import Judgement, Outcome
+from busmon.message import Judgement
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver, CelerySettings
 from busmon.observers.ready import ReadyObserver, ReadySettings
@@ -43,16 +42,9 @@ from busmon.threads import Threads
 from tests.ledger.past import past
 from tests.ledger.sql import foreign_writer
 from tests.support.brokers import wait_until
-from tests.support.brokers.proxy import Proxy
-from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import Redis
-from tests.support.busmon_process import Busmon
-from tests.support.celery_worker import PROCESS_MESSAGE, CeleryWorker, make_app
-from tests.support.command import busmon as command
+from tests.support.celery_worker import PROCESS_MESSAGE, make_app
 from tests.support.ledgers import NOW
-from tests.support.monitored_listener import MonitoredListener
-from tests.support.tap_reports import TOKEN
-from tests.support.tapped_listener import TappedListener
 from tests.support.threads import running
 
 DAY = 86400.0
@@ -359,147 +351,3 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
     assert verdict.evidence == (
         "fedora: the listener did not pass on 1 of 3 messages of the last windows (busmon gaps)",
     )
-
-
-# How something was recently
-
-
-@pytest.mark.parametrize(
-    ("moment", "value"), [(-1, None), (0, "a"), (4.9, "a"), (5, "b"), (8, "b"), (99, "c")]
-)
-def test_a_value_holds_until_the_next(moment: float, value: str | None) -> None:
-    recent: History[str] = History(100)
-    for at, new in [(0, "a"), (2, "a"), (5, "b"), (9, "c")]:
-        recent.add(at, new)
-    assert recent.at(moment) == value
-
-
-def test_old_values_are_deleted_except_the_one_that_held_then() -> None:
-    recent: History[int] = History(10)
-    for at in range(0, 100, 4):
-        recent.add(at, at)
-    assert recent.oldest() == 84
-    assert recent.at(83) is None
-    assert recent.between(86, 96) == [84, 88, 92, 96]
-    assert recent.between(80, 96) is None
-    recent.add(50, 1)
-    assert recent.oldest() == 1, "the clock was set back"
-
-
-# A busmon process
-
-
-def verdict(busmon: Busmon) -> FaultKind:
-    _, [line] = busmon.ask("/v1/status")
-    return FaultKind(json.loads(line)["kind"])
-
-
-def wait_for(busmon: Busmon, kind: FaultKind) -> Sequence[str]:
-    """Wait for this verdict, see that the metric says the same, and return the evidence."""
-    wait_until(lambda: verdict(busmon) is kind, what=f"{kind}")
-    assert f'busmon_verdict{{kind="{kind}"}} 1.0' in busmon.ask("/metrics?name[]=busmon_verdict")[1]
-    _, [line] = busmon.ask("/v1/status")
-    evidence: list[str] = json.loads(line)["evidence"]
-    return evidence
-
-
-def test_a_connection_that_swallows_everything_is_detected(
-    tmp_path: Path, rabbitmq: RabbitMQ
-) -> None:
-    with Proxy(rabbitmq.amqp_port) as proxy:
-        toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, port=proxy.port)
-        bus = {"type": "amqp", "rules": "packit", "config": str(toml), "heartbeat": "1s"}
-        with Busmon(tmp_path, {"fedora": bus}) as busmon:
-            wait_for(busmon, FaultKind.NONE)
-            proxy.swallow()
-            [line] = wait_for(busmon, FaultKind.CONNECTION)
-            assert line.startswith("fedora: the connection is down: ")
-            proxy.heal()
-            wait_for(busmon, FaultKind.NONE)
-
-
-def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
-    tmp_path: Path, rabbitmq: RabbitMQ
-) -> None:
-    listener = MonitoredListener(tmp_path, rabbitmq)
-    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
-    bus = {"type": "amqp", "rules": "all", "config": str(toml)}
-    busmon = Busmon(tmp_path, {"fedora": bus})
-    busmon.configure(f'[audit.ready]\nbus = "fedora"\nurl = "{listener.url}"\ninterval = "1s"')
-    with listener, busmon:
-        evidence = wait_until(
-            lambda: any(
-                "the listener consumes" in line for line in wait_for(busmon, FaultKind.NONE)
-            ),
-            what="the listener to be seen",
-        )
-        assert evidence
-        listener.kill()
-        [line] = wait_for(busmon, FaultKind.LISTENER)
-        assert "the listener is down or does not consume, according to its monitor" in line
-        listener.start()
-        wait_for(busmon, FaultKind.NONE)
-        rabbitmq.ctl("delete_queue", "-p", "/public_pubsub", listener.queue)
-        wait_for(busmon, FaultKind.LISTENER)
-
-
-def test_a_stopped_publisher_is_distinguished_from_a_stopped_bus(
-    tmp_path: Path, rabbitmq: RabbitMQ
-) -> None:
-    now = time.time()
-    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
-    hours = range(int(now // 3600) - 10 * WEEK_HOURS, int(now // 3600) + 1)
-    for topic, last in [("stopped", now - 2 * DAY), ("flowing", now - 30)]:
-        counts = {hour: 60 for hour in hours if hour <= last // 3600}
-        past(ledger, Series("fedora", topic, Outcome.HANDLED, ""), counts, last)
-    ledger.close()
-    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False)
-    bus = {"type": "amqp", "rules": "all", "config": str(toml)}
-    with Busmon(tmp_path, {"fedora": bus}) as busmon:
-        first, others = wait_for(busmon, FaultKind.PUBLISHER)
-        assert first.startswith("fedora: stopped has been silent for 2 d: ")
-        assert others.startswith("fedora: 1 other topic as usual; the newest message came ")
-        printed = command("status", "-c", tmp_path / "busmon.toml", status=1).stdout
-        assert printed.startswith(f"publisher\n  {first.partition(':')[0]}: stopped has been")
-
-
-AUDIT = """
-[audit]
-window = "3s"
-grace = "1s"
-[audit.reports]
-bus = "fedora"
-token = "{token}"
-[audit.celery]
-bus = "fedora"
-broker = "{broker}"
-interval = "1s"
-"""
-
-
-def test_a_killed_worker_is_detected_by_its_unfinished_tasks(
-    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
-) -> None:
-    listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
-    worker = CeleryWorker(tmp_path, redis, "-E")
-    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=[listener.key])
-    busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": str(toml)}})
-    busmon.configure(AUDIT.format(token=TOKEN, broker=redis.url))
-    listener.tap(f"{busmon.url}/v1/reports")
-
-    def passed() -> bool:
-        """Publish one message more, and return whether the audit knows that all were finished."""
-        listener.publish("pass")
-        return any("the workers keep up" in line for line in wait_for(busmon, FaultKind.NONE))
-
-    try:
-        with busmon, listener, worker:
-            wait_until(passed, what="a window of which all was seen")
-            worker.kill()
-            listener.publish("pass", "pass")
-            evidence = wait_for(busmon, FaultKind.WORKERS)
-            assert evidence[0].startswith("fedora: the workers did not finish ")
-    finally:
-        listener.close()
-        with Client.from_url(redis.url) as client:
-            client.flushdb()

@@ -1,0 +1,147 @@
+"""Silent topics over a ledger with a past, and in a busmon process."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from busmon.ledger.batch import Series
+from busmon.ledger.ledger import Ledger
+from busmon.pipeline import OTHER
+from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS
+from busmon.silence.state import SilenceState
+from busmon.silence.watcher import Topic
+from tests.ledger.past import past
+from tests.support.brokers import wait_until
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.busmon_process import Busmon
+from tests.support.silence import DAY, MONDAY, Bench
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench(":memory:")
+    yield bench
+    bench.ledger.close()
+
+
+def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None:
+    bench.past("stopped", 12, MONDAY - 2 * DAY)
+    bench.past("flowing", 12, MONDAY - 60)
+    bench.past("new", 2, MONDAY - DAY)
+    assert not bench.state("stopped").ready, "before anything was learned"
+    bench.watch.learn(MONDAY)
+    assert bench.state("stopped").silent
+    assert bench.state("stopped").expected == pytest.approx(96, rel=0.05)
+    flowing = bench.state("flowing")
+    assert flowing.expected == pytest.approx(2 / 60, rel=0.1)
+    assert flowing == SilenceState(True, False, flowing.expected, bench.state("stopped").limit)
+    assert bench.state("new") == SilenceState(ready=False, silent=False)
+    bench.receive("stopped", MONDAY)
+    assert not bench.state("stopped").silent, "whatever the outcome"
+
+
+def test_folded_topics_have_no_state(bench: Bench) -> None:
+    bench.past(OTHER, 12, MONDAY)
+    bench.watch.learn(MONDAY)
+    assert bench.watch.states(MONDAY) == {}
+
+
+def test_a_topic_that_stopped_too_long_ago_has_no_baseline(bench: Bench) -> None:
+    bench.past("gone", 12, MONDAY - LEARNED_HOURS * 3600)
+    bench.watch.learn(MONDAY)
+    assert bench.state("gone") == SilenceState(ready=False, silent=False)
+
+
+def test_blind_time_is_not_silence(bench: Bench) -> None:
+    bench.past("topic", 12, MONDAY)
+    bench.watch.learn(MONDAY)
+    bench.connection.stopped()
+    bench.blind.tick(MONDAY + 1)
+    later = MONDAY + 3 * DAY
+    assert not bench.state("topic", later).silent, "while it lasts"
+    bench.connection.up()
+    bench.blind.tick(later)
+    assert bench.state("topic", later + 1).expected == pytest.approx(0, abs=0.01)
+    for second in range(0, 3 * DAY, 20):
+        bench.blind.tick(later + second)
+    assert bench.state("topic", later + 2 * DAY).silent
+
+
+def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
+    bench = Bench(str(tmp_path / "ledger.sqlite"))
+    bench.past("topic", 12, MONDAY)
+    bench.watch.learn(MONDAY)
+    bench.watch.refresh()
+    limit = bench.state("topic").limit
+    for wait, expected in [(3600, 2.0), (7200, 4.0), (3 * DAY, limit)]:
+        last = bench.watch._last[Topic("fedora", "topic")]  # noqa: SLF001 - when it came
+        bench.receive("topic", last + wait)
+        bench.watch.refresh()
+        bench.watch.learn(last + wait)
+        with bench.ledger.read() as tables:
+            rows = {pause.day: pause.expected for pause in tables.pauses.all()}
+        assert rows[int((last + wait) // DAY)] == pytest.approx(expected, rel=0.15)
+    bench.ledger.close()
+
+
+def test_a_configured_silence_needs_no_baseline() -> None:
+    bench = Bench(":memory:", {"to*": 3600})
+    bench.receive("topic", MONDAY)
+    bench.receive("other", MONDAY)
+    assert not bench.state("topic", MONDAY + 3600).silent
+    bench.blind.tick(MONDAY + 20)
+    assert bench.state("topic", MONDAY + 3601).silent
+    assert not bench.state("other", MONDAY + 3601).silent
+    bench.ledger.close()
+
+
+def test_hundreds_of_topics_are_learned_from_a_ledger_with_a_past(bench: Bench) -> None:
+    for number in range(100):
+        bench.past(f"topic {number}", 5, MONDAY, rate=3)
+    bench.watch.learn(MONDAY)
+    assert all(state.ready for state in bench.watch.states(MONDAY).values())
+
+
+def gauges(busmon: Busmon, name: str) -> dict[str, float]:
+    _, lines = busmon.ask(f"/metrics?name[]={name}")
+    return {
+        sample.labels["topic"]: sample.value
+        for family in text_string_to_metric_families("\n".join(lines) + "\n")
+        for sample in family.samples
+    }
+
+
+def test_a_stopped_topic_is_detected_with_months_of_history(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    now = time.time()
+    ledger = Ledger(str(tmp_path / "ledger.sqlite"))
+    hours = range(int(now // 3600) - 10 * WEEK_HOURS, int(now // 3600) + 1)
+    for topic, stopped in [("stopped", 2 * DAY), ("flowing", 30)]:
+        last = now - stopped
+        counts = {hour: 60 for hour in hours if hour <= last // 3600}
+        past(ledger, Series("bus", topic, "handled", ""), counts, last)
+    past(ledger, Series("bus", "new", "handled", ""), {int(now // 3600) - 48: 9}, now - 2 * DAY)
+    ledger.close()
+    broker = Mosquitto(tmp_path / "broker", certificates).start()
+    bus = {"type": "mqtt", "rules": "all", "url": broker.url, "topics": ["#"], "client_id": "me"}
+    try:
+        with Busmon(tmp_path, {"bus": bus}) as busmon:
+            ready = {"stopped": 1, "flowing": 1, "new": 0}
+            wait_until(lambda: gauges(busmon, "busmon_topic_baseline_ready") == ready)
+            silent = {"stopped": 1, "flowing": 0, "new": 0}
+            assert gauges(busmon, "busmon_topic_silent") == silent
+            expected = gauges(busmon, "busmon_topic_expected_since_last_messages")
+            limits = gauges(busmon, "busmon_topic_silence_limit_messages")
+            assert expected.keys() == limits.keys() == {"stopped", "flowing"}
+            assert expected["stopped"] > limits["stopped"]
+            assert expected["flowing"] < limits["flowing"]
+            busmon.wait_until_ready()
+            broker.publish([("stopped", b"{}")])
+            wait_until(lambda: not any(gauges(busmon, "busmon_topic_silent").values()))
+    finally:
+        broker.close()
