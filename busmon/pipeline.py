@@ -8,6 +8,7 @@ from busmon.message import Judgement, Message
 from busmon.rules import RAISES, RuleSet
 
 OTHER = "__other__"  # the topic that stands for all unknown topics beyond the limit
+RELEASE_SECONDS = 13 * 7 * 86400.0  # without a message; its silence is not watched either
 MAX_TOPIC_CHARACTERS = 255  # AMQP allows 255 bytes, MQTT and STOMP far more
 
 
@@ -59,6 +60,27 @@ class Pipeline:
     def record(self, batch: Sequence[Observation]) -> None:
         """Write a batch to disk; raises LedgerWriteError, and then nothing is written."""
         self._observe(self._ledger.record(batch))
+
+    def release_topics(self) -> None:
+        """Count the unknown topics that no longer come as one, so that others have their series.
+
+        Raises LedgerWriteError.
+        """
+        for bus, unknown in self._unknown.items():
+            last = self._last_received(bus)
+            newest = max(last.values(), default=0.0)
+            gone = {topic for topic, at in last.items() if at < newest - RELEASE_SECONDS} & unknown
+            if gone:
+                self._ledger.merge_topics(bus, gone, OTHER)
+                unknown -= gone
+
+    def _last_received(self, bus: str) -> dict[str, float]:
+        """Return the Unix time of the newest message of each topic."""
+        last: dict[str, float] = {}
+        for series, count in self._ledger.counts().items():
+            if series.bus == bus:
+                last[series.topic] = max(count.last_received or 0.0, last.get(series.topic, 0.0))
+        return last
 
     def _topic(self, message: Message) -> str:
         """Return the topic under which the message is counted."""

@@ -107,7 +107,7 @@ def build_service(
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)
     threads.add("verdict", verdicts.run)
-    threads.add("pruning", partial(_prune, ledger, config.ledger))
+    threads.add("pruning", partial(_prune, ledger, pipeline, config.ledger))
     return Service(ledger, threads, web)
 
 
@@ -124,13 +124,16 @@ def _receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> 
     source.run(pipeline)  # until `source.stop` is called
 
 
-def _prune(ledger: Ledger, settings: LedgerSettings, stopping: threading.Event) -> None:
+def _prune(
+    ledger: Ledger, pipeline: Pipeline, settings: LedgerSettings, stopping: threading.Event
+) -> None:
     """Delete what is too old, or too much, from time to time until `stopping`."""
     limits = settings.retention, settings.size_limit
     while not stopping.wait(PRUNE_INTERVAL):
         try:
             while ledger.prune(time.time(), *limits) and not stopping.wait(YIELD_SECONDS):
                 pass
+            pipeline.release_topics()
         except LedgerWriteError as error:
             log.warning("ledger: cannot delete old messages: %s", error)
 

@@ -11,8 +11,9 @@ import pytest
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger, Recorded
-from busmon.message import Judgement, Message, Outcome
-from busmon.pipeline import Pipeline
+from busmon.ledger.windows import Place, Totals, WindowRow
+from busmon.message import Judgement, Message, Outcome, Stage
+from busmon.pipeline import RELEASE_SECONDS, Pipeline
 from busmon.rules import Rules, rule_set
 from tests.support.sources import count
 
@@ -36,12 +37,12 @@ class Watched:
         )
         self._ledger = ledger
 
-    def send(self, bus: str, *topics: str, **fields: Any) -> None:
+    def send(self, bus: str, *topics: str, at: float = 1.0, **fields: Any) -> None:
         """Hand over a batch, one message for each topic."""
         count(
             self.pipeline,
             [
-                Message(bus=bus, id=str(uuid4()), topic=topic, received_at=1.0, **fields)
+                Message(bus=bus, id=str(uuid4()), topic=topic, received_at=at, **fields)
                 for topic in topics
             ],
         )
@@ -126,6 +127,69 @@ def test_topics_that_the_rules_know_take_no_room_and_are_never_folded(ledger: Le
     watched = Watched(ledger, unknown_topics=0)
     watched.send("fedora", COPR, "unknown")
     assert watched.counts("fedora") == {COPR: 1, "__other__": 1}
+
+
+def test_a_topic_that_no_longer_comes_gives_its_series_up(tmp_path: Path) -> None:
+    path, later = f"{tmp_path}/ledger", RELEASE_SECONDS + 2
+    with closing(Ledger(path)) as ledger:
+        watched = Watched(ledger)
+        watched.send("other", "a", "b", "b", "c")
+        watched.send("other", "a", at=later - 2)
+        watched.pipeline.release_topics()
+        assert watched.counts() == {"a": 2, "b": 2, "__other__": 1}
+        watched.send("other", "a", "d", at=later)
+        watched.pipeline.release_topics()
+        assert watched.counts() == {"a": 3, "__other__": 4}
+        assert ledger.counts()[Series("other", "__other__", "handled", "")].last_received == later
+        watched.send("other", "d", "b", at=later)
+        assert watched.counts() == {"a": 3, "__other__": 5, "d": 1}
+    with closing(Ledger(path)) as ledger:
+        again = Watched(ledger)
+        assert again.counts() == {"a": 3, "__other__": 5, "d": 1}
+        again.send("other", "b", at=later)
+        assert again.counts() == {"a": 3, "__other__": 6, "d": 1}
+
+
+def test_topics_that_the_rules_know_keep_their_series(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.send("fedora", COPR, "unknown")
+    watched.send("fedora", "another", at=2 * RELEASE_SECONDS)
+    watched.pipeline.release_topics()
+    assert watched.counts("fedora") == {COPR: 1, "another": 1, "__other__": 1}
+
+
+def test_a_bus_that_brings_nothing_keeps_its_topics(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.send("other", "a", "b")
+    watched.send("centos", "c", at=2 * RELEASE_SECONDS)
+    watched.pipeline.release_topics()
+    assert watched.counts() == {"a": 1, "b": 1}
+
+
+def test_topics_keep_their_series_if_the_ledger_fails(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.send("other", "a", "b")
+    watched.send("other", "a", at=2 * RELEASE_SECONDS)
+    before = watched.counts()
+    ledger.close()
+    with pytest.raises(LedgerWriteError):
+        watched.pipeline.release_topics()
+    assert watched.counts() == before
+
+
+def test_the_audit_of_a_released_topic_goes_with_its_count(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.send("other", "a", "b")
+    watched.send("other", "a", at=2 * RELEASE_SECONDS)
+    totals = {Place("other", topic, Stage.BUS): Totals(messages=n) for n, topic in enumerate("ab")}
+    with ledger.write() as tables:
+        tables.windows.add(WindowRow(0, 1, place, of, True) for place, of in totals.items())
+    watched.pipeline.release_topics()
+    with ledger.read() as tables:
+        assert tables.windows.totals() == {
+            Place("other", "a", Stage.BUS): Totals(messages=0),
+            Place("other", "__other__", Stage.BUS): Totals(messages=1),
+        }
 
 
 def test_each_bus_has_its_own_room(ledger: Ledger) -> None:

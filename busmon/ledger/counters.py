@@ -1,9 +1,27 @@
-"""The counter of each series. They are kept for ever, whatever happens to single messages."""
+"""The counter of each series. Their sum only grows, whatever happens to single messages."""
 
 import sqlite3
 
 from busmon.ledger.batch import Count, Series
+from busmon.ledger.buses import Buses
 from busmon.ledger.values import seconds
+
+# The rows of a merged topic stay, at zero: messages and hourly sums refer to them.
+MERGE = """
+INSERT INTO series (bus, topic, outcome, reason, messages, last_received, last_sent)
+SELECT bus, :into, outcome, reason, messages, last_received, last_sent
+FROM series WHERE bus = :bus AND topic = :topic AND messages > 0
+ON CONFLICT (bus, topic, outcome, reason) DO UPDATE SET
+    messages = series.messages + excluded.messages,
+    last_sent = CASE WHEN excluded.last_received > coalesce(series.last_received, 0)
+        THEN excluded.last_sent ELSE series.last_sent END,
+    last_received = CASE WHEN excluded.last_received > coalesce(series.last_received, 0)
+        THEN excluded.last_received ELSE series.last_received END
+"""
+CLEAR = """
+UPDATE series SET messages = 0, last_received = NULL, last_sent = NULL
+WHERE bus = :bus AND topic = :topic
+"""
 
 
 class Counters:
@@ -11,17 +29,24 @@ class Counters:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._buses = Buses(db)
 
     def all(self) -> dict[Series, Count]:
-        """Return every counter."""
+        """Return every counter above zero."""
         rows = self._db.execute(
             "SELECT name, topic, outcome, reason, messages, last_received, last_sent"
-            " FROM series JOIN buses ON buses.id = series.bus"
+            " FROM series JOIN buses ON buses.id = series.bus WHERE messages > 0"
         )
         return {
             Series(*labels): Count(messages, seconds(received), seconds(sent))
             for *labels, messages, received, sent in rows
         }
+
+    def merge(self, bus: str, topic: str, into: str) -> None:
+        """Count the messages of a topic as those of another one."""
+        keys = {"bus": self._buses.number(bus), "topic": topic, "into": into}
+        self._db.execute(MERGE, keys)
+        self._db.execute(CLEAR, keys)
 
     def duplicates(self) -> dict[str, int]:
         """Return the number of duplicates by bus."""

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -86,6 +86,21 @@ class Ledger:
         with self._reading:
             self._counts = dict.fromkeys(series, Count()) | self._counts
 
+    def merge_topics(self, bus: str, topics: Collection[str], into: str) -> None:
+        """Count the messages of these topics as those of another one, in one transaction.
+
+        Raises LedgerWriteError, and then nothing has changed.
+        """
+        with self._writing:
+            with self._noted(), self._transaction():
+                for topic in topics:
+                    self._tables.counters.merge(bus, topic, into)
+                    self._tables.windows.merge_totals(bus, topic, into)
+                counts = self._tables.counters.all()
+            with self._reading:
+                kept = (one for one in self._counts if one.bus != bus or one.topic not in topics)
+                self._counts = dict.fromkeys(kept, Count()) | counts
+
     def counts(self) -> dict[Series, Count]:
         """Return every counter. Never waits for a write."""
         with self._reading:
@@ -143,13 +158,8 @@ class Ledger:
         Counting waits meanwhile, so take only some milliseconds. Raises LedgerWriteError if
         nothing was written.
         """
-        try:
-            with self._writing, self._transaction():
-                yield self._tables
-        except LedgerWriteError as error:
-            self._other_problem = str(error)
-            raise
-        self._other_problem = None
+        with self._writing, self._noted(), self._transaction():
+            yield self._tables
 
     @contextmanager
     def read(self) -> Iterator[Tables]:
@@ -160,6 +170,16 @@ class Ledger:
         in_memory = self.path == ":memory:"
         with self.write() if in_memory else open_read_only(self.path) as tables:
             yield tables
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Remember the problem if a write other than a batch fails."""
+        try:
+            yield
+        except LedgerWriteError as error:
+            self._other_problem = str(error)
+            raise
+        self._other_problem = None
 
     def _hang(self) -> str | None:
         began = self._write_began

@@ -136,6 +136,15 @@ class Windows:
         if self._db.execute(NO_DATA, (stage, milliseconds(start), row["bus"])).rowcount:
             self._db.execute(ADD_TO_TOTALS, row | Totals(no_data=1)._asdict())
 
+    def merge_totals(self, bus: str, topic: str, into: str) -> None:
+        """Count what the windows of a topic come to as that of another one."""
+        for place, totals in self.totals().items():
+            if place[:2] == (bus, topic):
+                row = self._keys(place._replace(topic=into)) | totals._asdict()
+                self._db.execute(ADD_TO_TOTALS, row)
+        key = self._buses.number(bus), topic
+        self._db.execute("DELETE FROM audit_totals WHERE bus = ? AND topic = ?", key)
+
     def totals(self) -> dict[Place, Totals]:
         """Return what all windows ever closed come to, those included that were pruned."""
         return {

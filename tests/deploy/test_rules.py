@@ -96,6 +96,20 @@ def test_the_rules_use_documented_metrics_only() -> None:
         assert {name.removesuffix("_bucket") for name in plain} <= table | others
 
 
+def test_no_rule_takes_the_increase_of_the_topic_that_stands_for_others() -> None:
+    """It jumps by the whole count of a topic that no longer comes."""
+    by_topic = re.findall(r"`(busmon_\w+_total)\{[^}`]*\btopic\b", METRICS)
+    assert len(by_topic) == 5
+    selectors = "|".join(by_topic)
+    taken = [
+        selector
+        for rule in rules()
+        for selector in re.findall(rf"((?:{selectors})\b[^\[\]]*)\[", rule["expr"])
+    ]
+    assert taken
+    assert [one for one in taken if 'topic!="__other__"' not in one] == []
+
+
 def test_recorded_series_are_named_level_metric_operations() -> None:
     for rule in rules():
         assert "alert" in rule or re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", rule["record"])
