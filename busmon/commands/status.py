@@ -7,7 +7,7 @@ import json
 import ssl
 from base64 import b64encode
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web
 from busmon.sources.tls import UnusableFile, client_context
+from busmon.tap.http import TimedConnection
 from busmon.text import format_address, parse_address
 
-TIMEOUT = 5.0  # seconds to connect, and for each part of the answer
+TIMEOUT = 5.0  # seconds to connect and to answer
 MAX_ANSWER_BYTES = 1024 * 1024
 # If busmon listens on every address, ask on the loopback one.
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
@@ -65,19 +66,15 @@ def fetch_verdict(endpoint: Endpoint) -> Verdict:
 
 def _get(endpoint: Endpoint) -> tuple[int, bytes]:
     parts = urlsplit(endpoint.url)
-    connection: HTTPConnection
-    if parts.scheme == "https":
-        connection = HTTPSConnection(parts.netloc, timeout=TIMEOUT, context=_context(endpoint))
-    else:
-        connection = HTTPConnection(parts.netloc, timeout=TIMEOUT)
-    try:
+    tls = _context(endpoint) if parts.scheme == "https" else None
+    port = parts.port or (443 if tls else 80)
+    host = parts.hostname or ""
+    with TimedConnection(host, port, tls, TIMEOUT, MAX_ANSWER_BYTES) as connection:
         connection.connect()
         _check_certificate(connection, endpoint)
         connection.request("GET", f"{parts.path.rstrip('/')}/v1/status", headers=endpoint.headers)
         response = connection.getresponse()
-        return response.status, response.read(MAX_ANSWER_BYTES)
-    finally:
-        connection.close()
+        return response.status, response.read()
 
 
 def _context(endpoint: Endpoint) -> ssl.SSLContext:
@@ -89,13 +86,14 @@ def _context(endpoint: Endpoint) -> ssl.SSLContext:
     return context
 
 
-def _check_certificate(connection: HTTPConnection, endpoint: Endpoint) -> None:
+def _check_certificate(connection: TimedConnection, endpoint: Endpoint) -> None:
     """Raise ValueError if the server shows another certificate than the expected one."""
-    if not endpoint.certificate or not isinstance(connection.sock, ssl.SSLSocket):
+    shown = connection.peer_certificate()
+    if not endpoint.certificate or shown is None:
         return
     text = endpoint.certificate.read_text("latin-1")
     first = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
-    if connection.sock.getpeercert(binary_form=True) != ssl.PEM_cert_to_DER_cert(first):
+    if shown != ssl.PEM_cert_to_DER_cert(first):
         raise ValueError("the server shows another certificate than the one in the configuration")
 
 

@@ -7,14 +7,16 @@ whether the listener consumes or not (`[monitoring]` in the listener's TOML).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
+from urllib.parse import urlsplit
+
+from busmon.sources.tls import client_context
+from busmon.tap.http import TimedConnection
 
 STATES = ("received", "processed", "dropped", "rejected", "failed")
-TIMEOUT = 5.0  # seconds to connect, and for each part of the answer
-MAX_ANSWER_BYTES = 64 * 1024  # an answer has about 150
+TIMEOUT = 5.0  # seconds to connect and to answer
 
 
 class Unanswered(Exception):
@@ -29,32 +31,28 @@ class MonitorAnswer:
     counts: Mapping[str, int]  # by state
 
 
-class NoRedirect(HTTPRedirectHandler):
-    """Follows no redirect: another server would answer."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Refuse the redirect."""
-        return
-
-
 def ask(url: str) -> MonitorAnswer:
     """Return the answer of the monitor at `url`; raises Unanswered."""
+    parts = urlsplit(url)
+    tls = client_context(None, None, None) if parts.scheme == "https" else None
+    port = parts.port or (443 if tls else 80)
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     try:
-        # Without a proxy: the monitor is in the same network.
-        with build_opener(ProxyHandler({}), NoRedirect()).open(url, timeout=TIMEOUT) as response:
-            body = response.read(MAX_ANSWER_BYTES + 1)
-    except HTTPError as error:
-        with error:
-            raise Unanswered(f"answers with status {error.code}") from error
+        with TimedConnection(parts.hostname or "", port, tls, TIMEOUT) as connection:
+            connection.request("GET", target)
+            response = connection.getresponse()
+            body = response.read()
     except (OSError, HTTPException, ValueError) as error:
-        raise Unanswered(f"no answer: {getattr(error, 'reason', None) or error}") from error
+        raise Unanswered(f"no answer: {error}") from error
+    if response.status != HTTPStatus.OK:
+        raise Unanswered(f"answers with status {response.status}")
     return parse(body)
 
 
 def parse(body: bytes) -> MonitorAnswer:
     """Return the answer; raises Unanswered if it is not that of a monitor."""
     try:
-        answer: Any = json.loads(body) if len(body) <= MAX_ANSWER_BYTES else None
+        answer: Any = json.loads(body)
         consuming, consumed = answer["consuming"], answer["consumed"]
         counts = {state: consumed[state] for state in STATES}
     except (ValueError, RecursionError, LookupError, TypeError) as error:

@@ -3,6 +3,13 @@
 It imports nothing else of busmon. The listener's command line names `busmon.tap:Tap`.
 """
 
-from busmon.tap.tap import Tap
+from typing import Any
 
-__all__ = ["Tap"]
+
+def __getattr__(name: str) -> Any:
+    """Load `Tap` only for the listener: busmon uses other modules here, without its libraries."""
+    if name == "Tap":
+        from busmon.tap.tap import Tap
+
+        return Tap
+    raise AttributeError(name)

@@ -7,12 +7,13 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException
 from typing import Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from busmon.tap.buffer import Buffer, OutgoingReports
+from busmon.tap.http import TimedConnection
 
 SEND_INTERVAL = 1.0  # seconds
 KEEPALIVE_INTERVAL = 10.0  # seconds after which a batch is sent even if it is empty
@@ -47,23 +48,15 @@ class Address:
         return cls(tls, parts.hostname, parts.port, parts.path or "/v1/reports", bus, token)
 
     def post(self, content: bytes, timeout: float) -> int:
-        """Send a batch and return the status of the answer.
-
-        Follows no redirect and uses no proxy, which would get the token.
+        """Send a batch and return the status of the answer, which comes within `timeout` seconds.
 
         Raises OSError and HTTPException.
         """
-        connection = (
-            HTTPSConnection(self.host, self.port, timeout=timeout, context=self.tls)
-            if self.tls
-            else HTTPConnection(self.host, self.port, timeout=timeout)
-        )
+        port = self.port or (443 if self.tls else 80)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        try:
+        with TimedConnection(self.host, port, self.tls, timeout) as connection:
             connection.request("POST", self.path, content, headers)
             return connection.getresponse().status
-        finally:
-            connection.close()
 
 
 class Sender:

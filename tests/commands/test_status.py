@@ -17,6 +17,7 @@ from busmon.web.server import WebServer
 from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
 from tests.support.command import busmon
+from tests.support.endless import endless
 from tests.support.threads import running
 
 SECRET = "tr0ub4dor"
@@ -56,6 +57,11 @@ def test_the_verdict_and_each_line_of_evidence_are_printed() -> None:
     with serving(Web(listen="127.0.0.1:0"), LISTENER) as url:
         output = busmon("status", "--url", url, status=1).stdout
         assert output == "listener\n  fedora: the listener is down\n"
+
+
+def test_a_service_that_says_continue_without_end_is_left() -> None:
+    with endless("continue") as url:
+        assert "the answer is too long" in busmon("status", "--url", url, status=1).stdout
 
 
 def test_control_characters_in_the_evidence_are_escaped() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -227,6 +227,7 @@ damaged = st.builds(
 )
 
 
+@settings(deadline=None)  # opening a ledger takes as long as it takes
 @given(content=st.binary() | damaged, sent_type=st.sampled_from(["application/json", "x"]))
 def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(
     content: object, sent_type: str

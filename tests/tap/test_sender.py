@@ -15,6 +15,7 @@ from busmon.tap.sender import Address, Sender
 from busmon.web.server import WebServer
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
+from tests.support.endless import endless
 from tests.support.tap_reports import TOKEN, Bench
 from tests.support.threads import running
 
@@ -129,6 +130,13 @@ def test_a_sender_that_dies_is_logged_and_does_not_hurt_the_listener(
     assert caplog.messages == ["the tap ends, and reports nothing more to busmon"]
     assert "RuntimeError: not printable" in caplog.text
     assert (len(buffer), posted) == (3, [])
+
+
+def test_a_server_that_says_continue_without_end_does_not_hold_the_sender(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with endless("continue") as url, sending(filled(1), url):
+        wait_until(lambda: "the answer is too long; reports wait" in caplog.text)
 
 
 def test_a_redirect_is_not_followed_with_the_token() -> None:
