@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from busmon.sources.recorded.reader import UNREADABLE, open_file
+from busmon.sources.recorded.reader import UNREADABLE, lines_of, open_file
 
 STDIN = Path("-")
 
@@ -43,7 +43,7 @@ class Inputs:
     def _advancing(self, file: BinaryIO) -> Iterator[bytes]:
         on_disk = getattr(file, "fileobj", file)  # of a GzipFile, the compressed file
         seekable, before = on_disk.seekable(), 0
-        for line in file:
+        for line in lines_of(file):
             yield line
             if seekable:
                 now = on_disk.tell()

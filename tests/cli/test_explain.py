@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
@@ -87,3 +88,19 @@ def test_an_unreadable_file_is_reported_and_the_others_are_read(tmp_path: Path) 
             f"busmon: {path}: cannot be read to its " for path in (wrong, cut)
         ]
         assert "git.centos.org/git.receive" in ended.stdout
+
+
+def test_a_line_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """It is 300 MB in a file of 300 kB."""
+    good = CENTOS_FILE.read_bytes().splitlines()[0] + b"\n"
+    bomb = tmp_path / "bomb.jsonl.gz"
+    with gzip.open(bomb, "wb") as file:
+        file.write(good)
+        for _ in range(300):
+            file.write(b" " * 1_000_000)
+        file.write(b"\n" + good)
+    limited = ("prlimit", f"--data={128 * 1024**2}", sys.executable, "-m", "busmon")
+    rows = busmon_process("explain", bomb, program=limited).stdout.splitlines()
+    assert [row.split()[-1] for row in rows] == ["handled", "too-large", "handled"]
+    counts = json.loads(busmon_process("replay", "--format=json", bomb, program=limited).stdout)
+    assert sum(count["messages"] for count in counts) == 3

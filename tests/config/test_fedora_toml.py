@@ -15,6 +15,7 @@ from tests.config import AMQP, SECRET, in_bus, problems, read
 LISTENERS = {
     "no TOML": ("x", ["Expected '=' after a key in a key/value pair (at end of document)"]),
     "nested too deeply": ("a = " + "[" * 100_000, ["is nested too deeply"]),
+    "nested by dots": ("[amqp_url." + "a." * 2_000 + "a]", ["is nested too deeply"]),
     "unknown keys and wrong types": (
         "bogus = 1\nqueues = 1\nbindings = [1]\nclient_properties = 1\ntls = 1",
         [

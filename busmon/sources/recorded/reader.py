@@ -21,6 +21,7 @@ from busmon.sources.recorded.format import Format
 
 NOT_RECORD = Judgement(Outcome.INVALID, "not-record")  # a JSON object, but in neither format
 UNREADABLE = (OSError, EOFError, zlib.error)  # the last two for a damaged gzip file
+MAX_LINE_BYTES = json_body.MAX_BODY_BYTES + 1  # with its end; json_body refuses a larger line
 NO_TOPIC = "__none__"  # the topic of a line without one
 
 
@@ -41,6 +42,14 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield each line. Only the beginning of a line that is too large, so that it is counted."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        yield line
+        while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+            line = file.readline(MAX_LINE_BYTES + 1)  # the rest, a part at a time
+
+
 def read(lines: Iterable[bytes], place: str, bus: str) -> Iterator[RecordedLine]:
     """Yield each line that is not blank, with its message received now.
 
@@ -50,7 +59,7 @@ def read(lines: Iterable[bytes], place: str, bus: str) -> Iterator[RecordedLine]
     """
     times: Counter[bytes] = Counter()
     for number, line in enumerate(lines, start=1):
-        text = line.strip()
+        text = line if len(line) > MAX_LINE_BYTES else line.strip()
         if not text:
             continue
         form, message = _parse(text, bus)

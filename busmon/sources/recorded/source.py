@@ -10,7 +10,7 @@ from busmon.sources import fedora_message
 from busmon.sources.base import Cause, ConnectionState, MessageHandler
 from busmon.sources.recorded.feed import feed
 from busmon.sources.recorded.format import Format
-from busmon.sources.recorded.reader import NOT_RECORD, UNREADABLE, open_file, read
+from busmon.sources.recorded.reader import NOT_RECORD, UNREADABLE, lines_of, open_file, read
 from busmon.sources.recorded.settings import ReplayBus
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class ReplaySource:
 
     def _read(self, path: Path) -> Iterator[Message]:
         with open_file(path) as file:
-            for line in read(file, str(path), self.name):
+            for line in read(lines_of(file), str(path), self.name):
                 if line.format is Format.BAD and line.message.rejected:
                     reason = line.message.rejected.reason
                     log.warning("%s: %s:%d: %s", self.name, path, line.number, reason)
