@@ -51,7 +51,8 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
     type=click.Choice(["table", "json", "ids"]),
     default="table",
     show_default=True,
-    help="Output format; ids prints only the ids of the messages, one a line.",
+    help="Output format; ids prints only the ids of the messages that can be consumed again, "
+    "one a line.",
 )
 @click.option(
     "--unconfirmed",
@@ -79,19 +80,23 @@ def gaps(
     times count as no gaps, but absence of data proves nothing. With --unconfirmed the messages
     that should have reached the stage in such a time are listed, too.
 
-    The service can run meanwhile. With --ledger no configuration is needed. With a
-    configuration the commands name the file in the bus's `config`. Run them where the listener
-    is installed.
+    The service can run meanwhile. With --ledger no configuration is needed; then every id that
+    is a UUID is taken for one of Fedora's bus. With a configuration the commands name the file
+    in the bus's `config`. Run them where the listener is installed.
 
     Exit status: 0 nothing is missing, 1 there are gaps, 2 the command line or the configuration
-    is wrong, or the ledger cannot be read.
+    is wrong, the ledger cannot be read, or it knows no such bus or topic.
     """
     from busmon.commands import gaps_output
-    from busmon.commands.gaps import Query, find_gaps
+    from busmon.commands.gaps import NothingToAskOf, Query, find_gaps
 
     config = load_config(path) if path or ledger is None else None
+    query = Query(time.time() - since, bus, topic, unconfirmed)
     with _open_ledger(ledger or (config.ledger.path if config else "")) as tables:
-        found = find_gaps(tables, Query(time.time() - since, bus, topic, unconfirmed), config)
+        try:
+            found = find_gaps(tables, query, config)
+        except NothingToAskOf as error:
+            fail(CONFIGURATION, str(error))
     render = {
         "table": gaps_output.as_table,
         "json": gaps_output.as_json,

@@ -10,6 +10,7 @@ from busmon.config.model import Config
 from busmon.ledger.tables import Tables
 from busmon.ledger.windows import WindowRow
 from busmon.message import Stage
+from busmon.text import printable
 
 
 class Query(NamedTuple):
@@ -70,8 +71,16 @@ class Gaps:
     audited: Sequence[tuple[str, Stage]] = ()  # bus and stage
 
 
+class NothingToAskOf(Exception):
+    """The ledger has no such bus or topic; the text says which. Probably it is a typing error."""
+
+
 def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
-    """Return what is missing. The configuration says how each bus's listener consumes again."""
+    """Return what is missing. The configuration says how each bus's listener consumes again.
+
+    Raises NothingToAskOf.
+    """
+    _check(tables, query, config)
     incomplete = list(tables.windows.rows(query.since, query.bus, incomplete=True))
     gaps = list(_gaps(tables, query, config))
     if query.topic is None:
@@ -86,16 +95,28 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     )
 
 
+def _check(tables: Tables, query: Query, config: Config | None) -> None:
+    buses = sorted({*tables.buses.names(), *(config.buses if config else ())})
+    if query.bus is not None and query.bus not in buses:
+        known = f"; there are {', '.join(buses)}" if buses else ""
+        raise NothingToAskOf(f"no such bus: {printable(query.bus)}{known}")
+    counted = (one.topic for one in tables.counters.all() if query.bus in {None, one.bus})
+    if query.topic is not None and query.topic not in counted:
+        raise NothingToAskOf(f"no message of this topic was counted: {printable(query.topic)}")
+
+
 def reconsume_command(bus: str, message_id: str, config: Config | None) -> str | None:
     """Return the command that makes the listener consume a message again.
 
-    It takes the message from Datagrepper, by its UUID. None if no archive has the message.
+    It takes the message from Datagrepper, by its UUID. None if no archive has the message, or
+    if the configuration does not know the bus. Without a configuration each bus is Fedora's.
     """
     if not _is_uuid(message_id):
         return None
-    if config and bus in config.buses:
-        return config.buses[bus].reconsume_command(message_id)
-    return f"fedora-messaging reconsume {message_id}"
+    if config is None:
+        return f"fedora-messaging reconsume {message_id}"
+    known = config.buses.get(bus)
+    return known.reconsume_command(message_id) if known else None
 
 
 def _gaps(tables: Tables, query: Query, config: Config | None) -> Iterator[Gap]:

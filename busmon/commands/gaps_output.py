@@ -17,9 +17,9 @@ WHICH_BY_NUMBERS = (
 
 
 def as_ids(found: Gaps) -> str:
-    """Return the ids of all listed messages, each once, one a line."""
+    """Return the ids of the listed messages that can be consumed again, each once, one a line."""
     listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
-    ids = (printable(message.id) for one in listed for message in one.messages)
+    ids = (message.id for one in listed for message in one.messages if message.reconsume)
     return "\n".join(dict.fromkeys(ids))
 
 

@@ -19,6 +19,10 @@ class Buses:
             found = self._db.execute(find, (name,)).fetchone()
         return int(found[0])
 
+    def names(self) -> list[str]:
+        """Return the names of all buses, also of those that are no longer configured."""
+        return [name for (name,) in self._db.execute("SELECT name FROM buses ORDER BY name")]
+
     def own_queue(self, name: str) -> str:
         """Return the name of busmon's queue on this bus: a UUID, made once."""
         number = self.number(name)

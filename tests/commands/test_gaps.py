@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from busmon.audit.scope import Observed
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
@@ -78,6 +79,7 @@ def test_gaps_can_be_asked_of_a_time_a_bus_or_a_topic(past: Past) -> None:
     past.close(40)
     all_of_it = ("--bus", BUS, "--topic", TOPIC, "--since", "10m")
     assert IDS[0] in gaps(past, *all_of_it, status=1)
+    past.ledger.record([Observation(Series("centos", "another", "handled", ""), "1", past.start)])
     for words in (("--since", "30s"), ("--bus", "centos"), ("--topic", "another")):
         assert IDS[0] not in gaps(past, *words)
 
@@ -135,6 +137,7 @@ def test_missing_by_numbers_has_no_ids(past: Past) -> None:
     (gap,) = gaps_json(past, status=1)["gaps"]
     assert (gap["missing"], gap["exact"], gap["topic"], gap["messages"]) == (3, False, "", [])
     assert gaps(past, "--format", "ids", status=1) == ""
+    past.receive(IDS[0], after=1)
     assert "No message is known to be" in gaps(past, "--topic", TOPIC)
 
 
@@ -174,6 +177,35 @@ def test_each_bus_has_its_own_command_to_consume_a_message_again(
     table = busmon("gaps", "-c", config, status=1).stdout
     assert line.format(directory=tmp_path) in table
     assert "    no-uuid: in no archive, so it cannot be consumed again\n" in table
+    ids = busmon("gaps", "-c", config, "--format", "ids", status=1).stdout.split()
+    assert ids == ([] if f"{IDS[0]}: in no archive" in line else [IDS[0]])
+
+
+def test_a_bus_that_is_no_longer_configured_has_no_command(past: Past, tmp_path: Path) -> None:
+    past.watch(-100, 100)
+    past.receive(IDS[0], after=1)
+    past.close(40)
+    config = tmp_path / "busmon.toml"
+    bus = '[buses.other]\nrules = "all"\ntype = "replay"\nfiles = ["busmon.toml"]\n'
+    config.write_text(f'[ledger]\npath = "ledger.sqlite"\n{bus}')
+    table = busmon("gaps", "-c", config, "--bus", BUS, status=1).stdout
+    assert f"    {IDS[0]}: in no archive, so it cannot be consumed again\n" in table
+    assert busmon("gaps", "-c", config, "--bus", "other").stdout.startswith("No message")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--bus", "fedoar"], "busmon: no such bus: fedoar; there are fedora\n"),
+        (["--topic", "no"], "busmon: no message of this topic was counted: no\n"),
+        (["--topic", "\x1b[31m"], "busmon: no message of this topic was counted: \\x1b[31m\n"),
+    ],
+)
+def test_a_bus_or_topic_that_the_ledger_does_not_know_is_an_error(
+    past: Past, words: list[str], error: str
+) -> None:
+    past.receive(IDS[0], after=1)
+    assert busmon("gaps", "--ledger", past.path, *words, status=2).stderr == error
 
 
 @pytest.mark.parametrize(
