@@ -11,9 +11,11 @@ from pydantic_core import ErrorDetails
 
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
+from busmon.settings.models import Web
 from busmon.settings.toml import TomlError, read_toml
 from busmon.sources.bus import Bus
 from busmon.sources.table import SOURCES
+from busmon.sources.tls import UnusableFile, server_context
 from busmon.text import format_choice
 
 TYPES = format_choice(list(SOURCES))
@@ -34,7 +36,7 @@ TEXTS = {  # for the kinds of errors whose own text is not for people who write 
     "model_attributes_type": "should be a table",
     "model_type": "should be a table",
     "path_type": "should be a path",
-    "string_pattern_mismatch": "a bus name should be of a-z, 0-9, _ and -, a letter first",
+    "string_pattern_mismatch": "a bus name has only a-z, 0-9, _ and -, and begins with a letter",
     "string_too_short": "should not be empty",
     "string_type": "should be a string",
     "too_short": "should not be empty",
@@ -78,6 +80,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     except ValidationError as error:
         problems = [_problem(detail) for detail in error.errors(include_input=False)]
     wrong = {place[:3] for place, _ in problems}
+    problems += _web_problems(tables, context)
     sound = dict(_sound_buses(subtables(tables, "buses"), wrong, context))
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
     problems += _audit_problems(tables, wrong)
@@ -110,6 +113,18 @@ def _sound_buses(
             yield name, adapter.validate_python({"rules": "all"} | sound, context=context)
         except ValidationError:
             continue
+
+
+def _web_problems(tables: Tables, context: dict[str, Any]) -> Iterator[Problem]:
+    """Yield why the certificates of `[web]` cannot be used, if nothing else in it is wrong."""
+    try:
+        web = Web.model_validate(subtables(tables, "web"), context=context)
+        if web.certificate:
+            server_context(web.certificate, web.key, web.client_ca)
+    except ValidationError:
+        return
+    except UnusableFile as error:
+        yield ("web", error.setting), error.why
 
 
 def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:

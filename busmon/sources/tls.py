@@ -1,4 +1,4 @@
-"""The TLS of a client: one context for all sources."""
+"""TLS: one context for all clients, and one for the web server. No key may be encrypted."""
 
 import ssl
 from pathlib import Path
@@ -7,7 +7,7 @@ from busmon.sources.base import Cause, Disconnected
 
 
 class UnusableFile(Disconnected):
-    """A file for TLS cannot be used. `setting` names it: "ca", "certificate" or "key"."""
+    """A file for TLS cannot be used. `setting` names it, for example "key"."""
 
     def __init__(self, setting: str, why: str) -> None:
         super().__init__(Cause.TLS, f"check {setting}: {why}")
@@ -33,6 +33,27 @@ def client_context(ca: Path | None, certificate: Path | None, key: Path | None) 
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if certificate:
         _load_pair(context, certificate, key)
+    return context
+
+
+def server_context(
+    certificate: Path | None, key: Path | None, client_ca: Path | None
+) -> ssl.SSLContext:
+    """Return a context that serves this certificate, and asks for one of `client_ca`, if given.
+
+    Raises UnusableFile.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate:
+        _load_pair(context, certificate, key)
+    if client_ca:
+        try:
+            context.load_verify_locations(client_ca)
+        except OSError as error:
+            why = f"{client_ca}: {_reason(error, 'a certificate')}"
+            raise UnusableFile("client_ca", why) from error
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 

@@ -5,6 +5,7 @@ import socket
 import ssl
 
 from busmon.settings.models import Web
+from busmon.sources.tls import UnusableFile, server_context
 
 log = logging.getLogger(__name__)
 
@@ -13,9 +14,9 @@ class ServerTls:
     """The certificate, key and client CA of `[web]`. Raises OSError if they cannot be loaded."""
 
     def __init__(self, settings: Web) -> None:
-        self._certificate, self._key = settings.certificate, settings.key
-        self._client_ca = settings.client_ca
-        self._files = [file for file in (self._certificate, self._key, self._client_ca) if file]
+        self._settings = settings
+        files = settings.certificate, settings.key, settings.client_ca
+        self._files = [file for file in files if file]
         self._version = self._modified()
         self._context = self._read()
 
@@ -34,22 +35,16 @@ class ServerTls:
         if version != self._version:
             self._context = self._read()
             self._version = version
-            log.info("read the renewed certificate %s", self._certificate)
+            log.info("read the renewed certificate %s", self._settings.certificate)
 
     def _modified(self) -> list[int]:
         return [file.stat().st_mtime_ns for file in self._files]
 
     def _read(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        files = self._settings
         try:
-            # Without a password, OpenSSL would ask the terminal for that of an encrypted key.
-            context.load_cert_chain(str(self._certificate), self._key, password="")
-            if self._client_ca:
-                context.load_verify_locations(self._client_ca)
-                context.verify_mode = ssl.CERT_OPTIONAL
-        except OSError as error:
-            reason = getattr(error, "reason", None) or error.strerror
-            names = ", ".join(str(file) for file in self._files)
-            raise OSError(f"cannot serve TLS with {names}: {reason}") from error
-        return context
+            return server_context(files.certificate, files.key, files.client_ca)
+        except UnusableFile as error:
+            raise OSError(
+                f"cannot serve TLS: check {error.setting} in [web]: {error.why}"
+            ) from error

@@ -120,8 +120,8 @@ def test_an_encrypted_key_is_an_error_that_names_the_file(
     encrypted = certificates.encrypted(key)
     settings = {"certificate": certificate, "key": encrypted, "client_ca": certificates.ca}
     path = configuration(tmp_path, listen=f"127.0.0.1:{free_port()}", **settings)
-    output = busmon("status", "-c", path, status=1).stdout
-    assert f"{encrypted} is encrypted, and busmon has no pass phrase" in output
+    errors = busmon("status", "-c", path, status=2).stderr
+    assert f"web.key: {encrypted} is encrypted, and busmon has no pass phrase" in errors
 
 
 @contextmanager

@@ -14,9 +14,9 @@ def test_the_summary_says_what_would_be_watched_and_served(
     text = f"""
     [web]
     listen = "[::1]:12876"
-    certificate = "exists"
-    key = "exists"
-    client_ca = "exists"
+    certificate = "{certificate}"
+    key = "{key}"
+    client_ca = "{certificates.ca}"
     token = "{SECRET}"
     [ledger]
     path = "/srv/ledger.sqlite"

@@ -100,9 +100,9 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         MQTT.replace("centos]", "CentOS]").replace('rules = "centos"', 'rules = "fedora"')
         + STOMP.replace('"umb"', "").replace("buses.umb", 'buses."u.m.b"'),
         [
-            "buses.CentOS: a bus name should be of a-z, 0-9, _ and -, a letter first",
+            "buses.CentOS: a bus name has only a-z, 0-9, _ and -, and begins with a letter",
             "buses.CentOS.rules: should be packit, centos, all or module:callable, not 'fedora'",
-            'buses."u.m.b": a bus name should be of a-z, 0-9, _ and -, a letter first',
+            'buses."u.m.b": a bus name has only a-z, 0-9, _ and -, and begins with a letter',
         ],
     ),
     "types of buses": (

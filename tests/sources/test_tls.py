@@ -107,7 +107,9 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(
     assert unusable.value.detail == f"check {setting}: {unusable.value.why}"
 
 
-BUSES = """
+CONFIGURATION = """
+[web]
+{pair}
 [buses.centos]
 type = "mqtt"
 rules = "centos"
@@ -138,14 +140,14 @@ keyfile = {key}
 
 @pytest.fixture
 def encrypted(certificates: Certificates, tmp_path: Path) -> Path:
-    """A configuration whose three buses have an encrypted key."""
+    """A configuration with an encrypted key in `[web]` and for each of three buses."""
     certificate, key = certificates.client("busmon")
     encrypted = certificates.encrypted(key)
     names = {"ca": certificates.ca, "certificate": certificate, "key": encrypted}
     quoted = {name: json.dumps(str(path)) for name, path in names.items()}
     pair = "certificate = {certificate}\nkey = {key}\n".format(**quoted)
     (tmp_path / "fedora.toml").write_text(LISTENER.format(**quoted))
-    (tmp_path / "busmon.toml").write_text(BUSES.format(pair=pair))
+    (tmp_path / "busmon.toml").write_text(CONFIGURATION.format(pair=pair))
     return tmp_path / "busmon.toml"
 
 
@@ -157,6 +159,7 @@ def test_check_config_names_encrypted_keys_and_asks_no_terminal(
     why = f"{key} is encrypted, and busmon has no pass phrase: store the key unencrypted"
     toml = encrypted.parent / "fedora.toml"
     assert shown.splitlines() == [
+        f"busmon: web.key: {why}",
         f"busmon: buses.centos.key: {why}",
         f"busmon: buses.umb.key: {why}",
         f"busmon: buses.fedora.config: {toml}: tls.keyfile: {why}",
