@@ -18,6 +18,11 @@ CHECKPOINT_PAGES = 4_000
 CACHE_KIB = 1_000  # half of SQLite's default; it makes a large batch a tenth slower
 BUSY_TIMEOUT = 2.0  # seconds to wait while another program writes; shorter than busmon's stop
 DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+HINTS = {  # SQLite's own texts do not say what to do
+    sqlite3.SQLITE_READONLY: "busmon needs to write to the file and to its directory",
+    sqlite3.SQLITE_CANTOPEN: "busmon needs to write to the file and to its directory",
+    sqlite3.SQLITE_IOERR: "is the disk full, or failing?",
+}
 START_ANEW = "busmon starts a new one, with all counters at zero"
 
 
@@ -126,7 +131,9 @@ def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise LedgerError(f"{path}: cannot be opened: {error}") from error
+        hint = HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        text = f"{error}; {hint}" if hint else str(error)
+        raise LedgerError(f"{path}: cannot be opened: {text}") from error
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"{path}: damaged: {error}; move it away: {START_ANEW}") from error
 
