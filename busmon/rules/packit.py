@@ -1,6 +1,6 @@
 """Packit's listener on the Fedora bus: the filters of packit-service-fedmsg.
 
-One table has its 25 topics, with a function for each kind. Each rule reads the same values
+One table has its topics, with a function for each kind. Each rule reads the same values
 as the real filter, in the same order, and raises if that raises. The listener formats a log
 line before it passes a message on: a key that is missing there kills it, too.
 """
