@@ -10,8 +10,8 @@ MAX_REPORTS = 10_000  # that wait while busmon does not answer; some 4 MB
 BATCH = 200  # reports; with the longest ids and topics still less than busmon accepts
 
 
-class TapReport(NamedTuple):
-    """What the listener did with a message."""
+class CallReport(NamedTuple):
+    """What one call of the listener's callback did with its message."""
 
     id: str | None
     topic: str
@@ -24,7 +24,7 @@ class OutgoingReports:
     """A batch: all reports from `since` to `until`; monotonic times."""
 
     seq: int
-    reports: list[TapReport]
+    reports: list[CallReport]
     since: float
     until: float
     lost: int  # reports that were lost before `since`
@@ -37,13 +37,13 @@ class Buffer:
     def __init__(self, size: int = MAX_REPORTS) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._reports: deque[tuple[float, TapReport]] = deque()
+        self._reports: deque[tuple[float, CallReport]] = deque()
         self._since = time.monotonic()
         self._lost = 0
         self._seq = 0
         self.filled = threading.Event()  # a whole batch is waiting
 
-    def add(self, report: TapReport) -> None:
+    def add(self, report: CallReport) -> None:
         """Add a report, unless the message has no id: nothing would identify it."""
         if not report.id:
             return

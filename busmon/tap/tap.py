@@ -18,7 +18,7 @@ from typing import Any, Self
 import click
 from fedora_messaging import config
 
-from busmon.tap.buffer import Buffer, TapReport
+from busmon.tap.buffer import Buffer, CallReport
 from busmon.tap.identity import MAX_CHARACTERS, decode, message_id
 from busmon.tap.sender import Address, Sender
 
@@ -92,10 +92,10 @@ class _Watch:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _published.set(None)
         if self._tasks:  # passed on, even if the callback raised afterwards
-            self._buffer.add(TapReport(self._id, self._topic, "passed", self._tasks[0]))
+            self._buffer.add(CallReport(self._id, self._topic, "passed", self._tasks[0]))
         else:
             self._buffer.add(
-                TapReport(self._id, self._topic, "raised" if kind else "dropped", None)
+                CallReport(self._id, self._topic, "raised" if kind else "dropped", None)
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from busmon.settings.models import Web
-from busmon.tap.buffer import BATCH, Buffer, TapReport
+from busmon.tap.buffer import BATCH, Buffer, CallReport
 from busmon.tap.sender import Address, Sender
 from busmon.web.server import WebServer
 from tests.support.brokers import free_port, wait_until
@@ -20,8 +20,8 @@ from tests.support.tap_reports import TOKEN, Bench
 from tests.support.threads import running
 
 
-def dropped(number: int) -> TapReport:
-    return TapReport(f"id {number}", "a.topic", "dropped", None)
+def dropped(number: int) -> CallReport:
+    return CallReport(f"id {number}", "a.topic", "dropped", None)
 
 
 def filled(number: int, most: int = 10_000) -> Buffer:
@@ -208,5 +208,5 @@ def test_an_address_that_is_none_is_refused_without_its_secrets(url: str, token:
 def test_a_message_without_an_id_is_not_reported(identity: str | None) -> None:
     """busmon would refuse an empty one, and with it all that is sent together."""
     buffer = Buffer()
-    buffer.add(TapReport(identity, "a.topic", "dropped", None))
+    buffer.add(CallReport(identity, "a.topic", "dropped", None))
     assert len(buffer) == 0
