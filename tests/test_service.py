@@ -1,4 +1,4 @@
-"""`busmon run` as a process: what it counts over restarts, what stops it, what it never tells."""
+"""`busmon run` as a process: what it counts over restarts, what stops it, what it never logs."""
 
 import json
 import os

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
 from busmon.text import format_duration, format_number
 
-MIN_OWED_MESSAGES = 3.0  # of all flowing topics; one time in 20, none comes by chance
+MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; one time in 20, none comes by chance
 MIN_QUEUE_GROWTH = 10  # tasks
 MIN_FAILED_TASKS = 5  # and more than succeeded
 
@@ -27,7 +27,7 @@ def all_silent(topics: TopicFacts) -> bool:
     if not topics.silent or topics.last is None:
         return False
     nothing = topics.last >= min(silent.seconds for silent in topics.silent) / 2
-    return nothing and (not topics.flowing or (topics.owed or 0.0) >= MIN_OWED_MESSAGES)
+    return nothing and (not topics.flowing or (topics.overdue or 0.0) >= MIN_OVERDUE_MESSAGES)
 
 
 def silence(topics: TopicFacts) -> Iterator[str]:
@@ -117,7 +117,7 @@ def unknown(bus: BusFacts) -> Iterator[str]:
     if passed and passed.unexpected:
         yield (
             f"the listener passed on {format_number(passed.unexpected, 'message')}"
-            " that busmon's rules ignore: the rules have drifted (busmon trace ID)"
+            " that busmon's rule set ignores: the rule set is out of date (busmon trace ID)"
         )
 
 

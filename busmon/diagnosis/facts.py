@@ -50,7 +50,7 @@ class TopicFacts:
     last: float | None = None  # seconds since the newest message of any topic
     silent: tuple[SilentTopic, ...] = ()
     flowing: int = 0  # topics that come as usual
-    owed: float | None = None  # messages expected of these since their last ones
+    overdue: float | None = None  # messages expected of these since their last ones
     unlearned: int = 0  # topics that have no baseline yet
     fatal: tuple[str, ...] = ()  # topics of recent messages that can kill a listener
 

@@ -41,7 +41,7 @@ def topic_facts(
     """Return the facts of the topics of a bus; `all_states` are those of all buses."""
     states = {topic.name: state for topic, state in all_states.items() if topic.bus == bus}
     usual = [state for state in states.values() if state.ready and not state.silent]
-    owed = [state.expected for state in usual if state.expected is not None]
+    expected = [state.expected for state in usual if state.expected is not None]
     unlearned = [
         topic
         for topic, state in states.items()
@@ -51,7 +51,7 @@ def topic_facts(
         last=now - max(came.last.values()) if came.last else None,
         silent=tuple(_silent(states, came.last, now)),
         flowing=len(usual),
-        owed=sum(owed) if owed else None,
+        overdue=sum(expected) if expected else None,
         unlearned=len(unlearned),
         fatal=tuple(sorted(came.fatal)),
     )

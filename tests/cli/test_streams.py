@@ -88,7 +88,7 @@ def _read_all(terminal: int) -> Iterator[bytes]:
         try:
             while part := file.read(4096):
                 yield part
-        except OSError:  # how Linux tells that nobody holds the other end
+        except OSError:  # Linux: nobody holds the other end
             return
 
 

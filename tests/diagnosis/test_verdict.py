@@ -26,7 +26,7 @@ HOTNESS = SilentTopic("hotness.update.bug.file", 5 * DAY, 60.3, 9.5)
 NO_FACTS = BusFacts(name="fedora")
 WELL = BusFacts(
     name="fedora",
-    topics=TopicFacts(last=2.0, flowing=15, owed=0.5),
+    topics=TopicFacts(last=2.0, flowing=15, overdue=0.5),
     listener=ListenerFacts(monitor=UP, tap=UP, passed=StageCounts(100, 0)),
     workers=WorkerFacts(
         celery=UP, finished=StageCounts(100, 0), queues=(Queue("short-running", 3, 0),)
@@ -86,12 +86,12 @@ SCENARIOS = {
         ],
     ),
     "the whole bus is silent, and the rare topics can't tell yet": (
-        fedora(silent=(COPR,), flowing=14, last=2 * HOUR, owed=12.0),
+        fedora(silent=(COPR,), flowing=14, last=2 * HOUR, overdue=12.0),
         FaultKind.BUS,
         ["no message of any topic has come for 2 h"],
     ),
     "one topic is silent on a bus whose other topics are rare": (
-        fedora(silent=(COPR,), flowing=2, last=1.5 * HOUR, owed=1.2),
+        fedora(silent=(COPR,), flowing=2, last=1.5 * HOUR, overdue=1.2),
         FaultKind.PUBLISHER,
         ["2 other topics as usual"],
     ),
@@ -180,10 +180,13 @@ SCENARIOS = {
         ["the workers keep up"],
     ),
     # Three lists of topics kept by hand: they drift.
-    "the rules have drifted": (
+    "the rule set is out of date": (
         fedora(passed=StageCounts(100, 0, unexpected=4)),
         FaultKind.NONE,
-        ["4 messages that busmon's rules ignore: the rules have drifted (busmon trace ID)"],
+        [
+            "4 messages that busmon's rule set ignores: the rule set is out of date"
+            " (busmon trace ID)"
+        ],
     ),
     "no observer sees yet": (
         bus(NO_FACTS, monitor=UNKNOWN, tap=UNKNOWN, celery=UNKNOWN),

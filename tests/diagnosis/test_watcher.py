@@ -323,7 +323,7 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
     begun = time.time()
     sequence = count(1)
 
-    def tell(*passed: ReportedMessage) -> Verdict:
+    def report(*passed: ReportedMessage) -> Verdict:
         """Let the tap report, and all that there was since the beginning."""
         now = time.time()
         values: dict[str, Any] = {
@@ -342,10 +342,10 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
         bench.now = time.time()
         for number in range(3):
             bench.receive(number)
-        tell(
+        report(
             *(ReportedMessage(id=str(n), topic="a", state="passed", task=str(n)) for n in range(2))
         )
-        wait_until(lambda: tell().kind is not FaultKind.NONE, what="the window")
+        wait_until(lambda: report().kind is not FaultKind.NONE, what="the window")
         verdict = bench.watch.verdict()
     assert (verdict.kind, verdict.bus) == (FaultKind.LISTENER, "fedora")
     assert verdict.evidence == (

@@ -271,6 +271,6 @@ def test_a_hundred_thousand_topics_are_as_many_series_as_are_allowed() -> None:
                     for n in range(start, start + 500)
                 ],
             )
-        tallies = ledger.counts()
-    assert len(tallies) == 201
-    assert sum(tally.messages for tally in tallies.values()) == 100_000
+        counts = ledger.counts()
+    assert len(counts) == 201
+    assert sum(count.messages for count in counts.values()) == 100_000

@@ -240,7 +240,7 @@ def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list[Any])
             ledger.close()
             ledger = Ledger(f"{home}/ledger")
         with closing(ledger):
-            messages = {series: tally.messages for series, tally in ledger.counts().items()}
+            messages = {series: count.messages for series, count in ledger.counts().items()}
             assert Counter(messages) == model.messages
             assert ledger.duplicates() == model.duplicates
             assert ledger.size()[0] == model.messages.total()

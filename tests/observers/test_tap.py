@@ -138,7 +138,7 @@ def test_refused_batches_are_counted_by_reason_and_not_kept(
 def test_the_token_is_compared_in_constant_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the time of a refusal would tell how much of a guess is right."""
+    """Else the time of a refusal would show how much of a guess is right."""
     wrong = {"HTTP_AUTHORIZATION": "Bearer wrong"}
     assert bench.post(batch(), **wrong)[0] == 401
     monkeypatch.setattr("hmac.compare_digest", lambda *_: True)
@@ -255,7 +255,7 @@ class Lives:
         self.bench = bench
         self.batches: Counter[str] = Counter()
 
-    def tells(self, at: float, since: float, *, tap: str = "a", **changes: Any) -> None:
+    def reports(self, at: float, since: float, *, tap: str = "a", **changes: Any) -> None:
         self.batches[tap] += 1
         self.bench.now = NOW + at
         sent = batch(since=at - since, tap=tap, seq=self.batches[tap], **changes)
@@ -268,25 +268,25 @@ class Lives:
 
 def test_time_is_covered_from_the_first_report_to_the_last(bench: Bench) -> None:
     tap = Lives(bench)
-    tap.tells(10, since=0)
-    tap.tells(20, since=10)
+    tap.reports(10, since=0)
+    tap.reports(20, since=10)
     assert (tap.covered(0, 20), tap.covered(-1, 20), tap.covered(0, 21)) == (True, False, False)
 
 
 def test_time_reported_late_is_covered_too(bench: Bench) -> None:
     tap = Lives(bench)
-    tap.tells(10, since=0)
-    tap.tells(3600, since=10, until=1800)  # half of what waited
+    tap.reports(10, since=0)
+    tap.reports(3600, since=10, until=1800)  # half of what waited
     assert (tap.covered(0, 1800), tap.covered(0, 1801)) == (True, False)
-    tap.tells(3601, since=1800)
+    tap.reports(3601, since=1800)
     assert tap.covered(0, 3601)
 
 
 def test_time_with_lost_reports_is_not_covered(bench: Bench) -> None:
     tap = Lives(bench)
-    tap.tells(10, since=0)
-    tap.tells(20, since=15, lost=3)
-    tap.tells(30, since=20)
+    tap.reports(10, since=0)
+    tap.reports(20, since=15, lost=3)
+    tap.reports(30, since=20)
     assert (tap.covered(0, 10), tap.covered(15, 30), tap.covered(0, 30)) == (True, True, False)
 
 
@@ -295,26 +295,26 @@ def test_a_restart_is_covered_if_the_old_process_reported_everything(
     bench: Bench, ended: bool
 ) -> None:
     tap = Lives(bench)
-    tap.tells(10, since=0, last=ended)
-    tap.tells(20, since=15, tap="b")
-    tap.tells(30, since=20, tap="b")
+    tap.reports(10, since=0, last=ended)
+    tap.reports(20, since=15, tap="b")
+    tap.reports(30, since=20, tap="b")
     assert (tap.covered(0, 30), tap.covered(15, 30)) == (ended, True)
 
 
 def test_a_reconsumed_message_leaves_the_coverage_as_it_was(bench: Bench) -> None:
     """`fedora-messaging reconsume` has the tap in it, too, for a moment."""
     tap = Lives(bench)
-    tap.tells(10, since=0)
-    tap.tells(14, since=13, tap="b", last=True)
-    tap.tells(20, since=10)
-    tap.tells(30, since=20)
+    tap.reports(10, since=0)
+    tap.reports(14, since=13, tap="b", last=True)
+    tap.reports(20, since=10)
+    tap.reports(30, since=20)
     assert tap.covered(0, 30)
 
 
 def test_batches_with_different_delays_leave_no_gap(bench: Bench) -> None:
     tap = Lives(bench)
-    tap.tells(10, since=0)
-    tap.tells(20.5, since=10.9)
+    tap.reports(10, since=0)
+    tap.reports(20.5, since=10.9)
     assert tap.covered(0, 20.5)
 
 
@@ -322,11 +322,11 @@ def test_after_a_restart_of_busmon_the_tap_continues(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     first = Bench(path)
     tap = Lives(first)
-    tap.tells(10, since=0)
+    tap.reports(10, since=0)
     first.ledger.close()
     second = Bench(path)
     tap.bench = second
-    tap.tells(600, since=10)
+    tap.reports(600, since=10)
     assert tap.covered(0, 600)
     second.ledger.close()
 

@@ -101,7 +101,7 @@ json_like = json_values.map(json.dumps) | st.lists(fragments, max_size=12).map("
 def test_json_is_read_as_the_standard_library_reads_it(text: str) -> None:
     def read(load: Callable[[str], object]) -> object:
         try:
-            return repr(load(text))  # tells NaN, -0.0, 1 and 1.0 apart
+            return repr(load(text))  # NaN, -0.0, 1 and 1.0 all differ
         except (ValueError, RecursionError) as error:
             return type(error)
 

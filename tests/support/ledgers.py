@@ -27,7 +27,7 @@ def judged(*ids: object, at: float = NOW, bus: str = "fedora", **fields: Any) ->
 
 
 def counted(ledger: Ledger) -> int:
-    return sum(tally.messages for tally in ledger.counts().values())
+    return sum(count.messages for count in ledger.counts().values())
 
 
 @contextmanager

@@ -236,7 +236,7 @@ def test_what_is_private_needs_the_credentials(
 def test_credentials_are_compared_in_constant_time(
     settings: Web, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the time of a refusal would tell how much of a guess is right."""
+    """Else the time of a refusal would show how much of a guess is right."""
     app = make(settings)
     assert ask(app, "/metrics", HTTP_AUTHORIZATION=wrong).status == "401 Unauthorized"
     monkeypatch.setattr("hmac.compare_digest", lambda *_: True)

@@ -48,7 +48,7 @@ class Busmon:
         self._since, self._position = int(self._minutes[0]), 0  # the last message
 
     def learn(self, hour: int) -> float | None:
-        """Learn what the hours before this one tell; return the pace, where there is one."""
+        """Learn from the hours before this one; return the pace, if there is one."""
         last = self._since // HOUR + 1
         if hour % (24 * self._every) == 0:
             window = self._history[max(0, last - LEARNED_HOURS) : last]
