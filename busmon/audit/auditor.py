@@ -63,7 +63,7 @@ class Auditor:
             stopping.wait(self._tick)
 
     def totals(self) -> Mapping[Place, Totals]:
-        """Return what all closed windows come to, from memory."""
+        """Return what all closed windows add up to, from memory."""
         return self._windows.totals()
 
     def collect(self) -> Iterator[Metric]:

@@ -53,7 +53,7 @@ class AuditWindows:
         self._publish()
 
     def totals(self) -> Mapping[Place, Totals]:
-        """Return what all closed windows come to, from memory."""
+        """Return what all closed windows add up to, from memory."""
         return self._totals
 
     def closed_until(self) -> float | None:

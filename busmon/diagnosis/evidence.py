@@ -105,7 +105,7 @@ def workers(facts: WorkerFacts) -> Iterator[str]:
 
 
 def unknown(bus: BusFacts) -> Iterator[str]:
-    """Yield what is not known, and what is wrong without being a fault of anybody."""
+    """Yield what is not known, and what is wrong without being anybody's fault."""
     monitor, tap, passed = bus.listener.monitor, bus.listener.tap, bus.listener.passed
     celery = bus.workers.celery
     if monitor and monitor.up is None:

@@ -67,7 +67,7 @@ class Place(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What windows come to, at one place."""
+    """What windows add up to, at one place."""
 
     messages: int = 0
     missing: int = 0
@@ -113,7 +113,7 @@ class Windows:
         return self._db.execute(move, span).rowcount > 0
 
     def add(self, rows: Iterable[WindowRow]) -> None:
-        """Add what a window comes to, which is just being closed, to the windows and the totals.
+        """Add the results of a window that is just being closed to the windows and the totals.
 
         If a stage has no data, its row replaces that of an empty topic, which comes before it.
         """
@@ -137,7 +137,7 @@ class Windows:
             self._db.execute(ADD_TO_TOTALS, row | Totals(no_data=1)._asdict())
 
     def merge_totals(self, bus: str, topic: str, into: str) -> None:
-        """Count what the windows of a topic come to as that of another one."""
+        """Count the totals of a topic under another one."""
         for place, totals in self.totals().items():
             if place[:2] == (bus, topic):
                 row = self._keys(place._replace(topic=into)) | totals._asdict()
@@ -146,7 +146,7 @@ class Windows:
         self._db.execute("DELETE FROM audit_totals WHERE bus = ? AND topic = ?", key)
 
     def totals(self) -> dict[Place, Totals]:
-        """Return what all windows ever closed come to, those included that were pruned."""
+        """Return what all windows ever closed add up to, including the pruned ones."""
         return {
             Place(bus, topic, Stage(stage)): Totals(*totals)
             for bus, topic, stage, *totals in self._db.execute(TOTALS)
