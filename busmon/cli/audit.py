@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from busmon.cli.common import CONFIGURATION, config_option, fail, load_config
+from busmon.cli.common import CONFIGURATION, config_option, fail, load_config, not_empty
 
 if TYPE_CHECKING:
     from busmon.ledger.tables import Tables
@@ -19,7 +19,10 @@ FOUND = 1  # exit status of gaps: there are some
 NOT_FOUND = 1  # exit status of trace: there is no such message
 
 ledger_option = click.option(
-    "--ledger", metavar="PATH", help="The ledger, instead of the configured [ledger] path."
+    "--ledger",
+    metavar="PATH",
+    callback=not_empty,
+    help="The ledger, instead of the configured [ledger] path.",
 )
 
 

@@ -27,6 +27,13 @@ config_option = click.option(
 )
 
 
+def not_empty(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """Return the path that an option was given; reject an empty one."""
+    if text == "":  # SQLite would open a temporary file
+        raise click.BadParameter("should not be empty")
+    return text
+
+
 def http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     """Return the URL that an option was given; reject one with credentials."""
     if text is not None and not re.fullmatch(

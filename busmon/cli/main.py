@@ -10,7 +10,7 @@ import click
 
 from busmon import __version__
 from busmon.cli.audit import gaps, trace
-from busmon.cli.common import config_option, fatal, load_config, set_up_log
+from busmon.cli.common import config_option, fatal, load_config, not_empty, set_up_log
 from busmon.cli.lint import lint
 from busmon.cli.recorded import explain, replay
 from busmon.cli.status import status
@@ -38,12 +38,6 @@ def main() -> None:
         output.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
-def _not_empty(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    if text == "":  # SQLite would open a temporary file
-        raise click.BadParameter("should not be empty")
-    return text
-
-
 def _address(_context: click.Context, _option: click.Parameter, text: str) -> str:
     try:
         parse_address(text)
@@ -63,7 +57,7 @@ def _finite(_context: click.Context, _option: click.Parameter, number: float) ->
 @click.option(
     "--ledger",
     metavar="PATH",
-    callback=_not_empty,
+    callback=not_empty,
     help="Use this ledger instead of the configured [ledger] path. `:memory:` needs no disk, but "
     "all counts are lost at the end, and messages that are redelivered after it count twice.",
 )

@@ -99,6 +99,8 @@ def test_bash_completes_commands_and_options() -> None:
         (["demo", "--rate", "nan"], "'--rate': should be a number"),
         (["demo", "--rate", "inf"], "'--rate': should be a number"),
         (["run", "--ledger", ""], "'--ledger': should not be empty"),
+        (["gaps", "--ledger", ""], "'--ledger': should not be empty"),
+        (["trace", "id", "--ledger", ""], "'--ledger': should not be empty"),
     ],
 )
 def test_a_wrong_command_line_is_reported_with_status_2(words: list[str], error: str) -> None:
