@@ -14,7 +14,7 @@ from busmon.ledger.tables import Tables
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 
-MAX_AGE_SECONDS = 24 * 3600.0  # a window is corrected until so long after its start
+MAX_AGE_SECONDS = 24 * 3600.0  # after the start of a window, in which it is corrected
 MAX_ROWS = 500  # of a step, which takes some milliseconds
 
 
@@ -47,7 +47,7 @@ def find(
         for message in missing
         if message.trace.reached(message.stage)
     ]
-    # Whether the workers were watched until the task was due shows only so much later.
+    # Only this much later is it known whether the workers were watched until the task was due.
     running = tables.open_messages.running(now - MAX_GAP_SECONDS, MAX_ROWS)
     found += [Correction(_kind_of_running(tables, message), message) for message in running]
     return found, missing[-1] if len(missing) == MAX_ROWS else None

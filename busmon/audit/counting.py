@@ -16,7 +16,7 @@ from typing import NamedTuple
 from busmon.ledger.listener import Poll
 
 SKEW_SECONDS = 0.5  # the listener may receive a message that much earlier or later than busmon
-IGNORED_MESSAGES = 2  # a rise of so few is not worth the risk of a false alarm
+IGNORED_MESSAGES = 2  # a rise by no more than this is ignored: it may be noise
 BASE_WINDOWS = 2  # windows that show the difference while nothing is lost
 RISE_WINDOWS = 2  # windows for which a rise must last
 MAX_WINDOWS = 12  # windows that are compared

@@ -46,7 +46,7 @@ class AuditWindows:
         self._ledger = ledger
         self._settings = settings
         self._last_corrected: OpenMessage | None = None
-        # An observer's next sign of life may come so much later.
+        # How much later an observer's next sign of life may come, in seconds.
         self._patience = MAX_GAP_SECONDS
         if not all(scope.exact for scope in self.scopes.values()):
             self._patience += observed.ready_interval

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
 from busmon.text import format_duration, format_number
 
-MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; one time in 20, none comes by chance
+MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
 MIN_QUEUE_GROWTH = 10  # tasks
 MIN_FAILED_TASKS = 5  # and more than succeeded
 

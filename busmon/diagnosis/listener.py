@@ -6,7 +6,7 @@ from busmon.observers.base import Observer
 from busmon.observers.ready import ReadyObserver
 from busmon.silence.reception import Reception
 
-STARTUP_SECONDS = 60.0  # for so long an observer that has not seen anything yet is unknown
+STARTUP_SECONDS = 60.0  # after the start, in which an observer without data is unknown, not down
 STALLED_SECONDS = 300.0  # without a message at the listener, while the bus delivers some
 TRANSIT_SECONDS = 60.0  # within which a message may still be on its way to the listener
 

@@ -9,7 +9,7 @@ from busmon.message import Outcome
 from busmon.silence.state import SilenceState
 from busmon.silence.watcher import Topic
 
-FATAL_SECONDS = 86400.0  # for so long a message that can kill a listener explains a dead one
+FATAL_SECONDS = 86400.0  # in which a message that can kill a listener may explain a dead one
 
 
 class Received(NamedTuple):

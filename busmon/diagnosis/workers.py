@@ -8,7 +8,7 @@ from busmon.diagnosis.history import History
 from busmon.diagnosis.listener import ObserverWatch
 from busmon.observers.celery import CeleryObserver
 
-# Of three such spans, a queue that grows is longer all through the third than ever in the first.
+# Of three such spans: a queue grows if its minimum in the third exceeds its maximum in the first.
 GROWTH_SECONDS = 200.0
 IDLE_SECONDS = 1200.0  # if tasks wait, some worker does one in this time
 RECENT_SECONDS = 1800.0  # of failed and succeeded tasks

@@ -12,7 +12,7 @@ from busmon.ledger.migrations import VERSION, create, explain_newer, migrate
 from busmon.ledger.schema import APPLICATION_ID
 from busmon.ledger.tables import Tables
 
-# The write-ahead log is copied into the file when it has so many pages. This is a tenth faster
+# The write-ahead log is copied into the file when it has this number of pages. It is a tenth faster
 # than with SQLite's 1,000: ids are random, so a page of their index changes several times before.
 CHECKPOINT_PAGES = 4_000
 CACHE_KIB = 1_000  # half of SQLite's default; it makes a large batch a tenth slower

@@ -124,7 +124,7 @@ def _messages(counts: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[
     )
     yield counter(
         "busmon_topics_folded_total",
-        f"Messages counted under the topic {OTHER}, since they are too many, or no longer come.",
+        f"Messages counted under {OTHER}: their topics are too many, or no longer come.",
         ["bus"],
         by_bus(folded),
     )

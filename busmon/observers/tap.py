@@ -119,7 +119,7 @@ class TapObserver:
             # The first batch of the successor of a process that ended in order. That one had
             # reported everything, and then there was no listener that could do anything.
             return MAX_GAP_SECONDS
-        # The first batch of any other process. A killed one had perhaps more to report.
+        # The first batch of any other process. A killed process may have had more to report.
         return 0.0
 
     def _remember(self, batch: ReportBatch) -> None:

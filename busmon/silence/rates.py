@@ -12,7 +12,7 @@ from typing import NamedTuple
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 WEEK_HOURS = 168
 LEARNED_HOURS = 13 * WEEK_HOURS  # before the last message
-HALF_LIFE_HOURS = 4 * WEEK_HOURS  # an hour so long ago counts half: topics grow and shrink
+HALF_LIFE_HOURS = 4 * WEEK_HOURS  # an hour of this age counts half: topics grow and shrink
 MIN_DAYS = 28  # so that each hour of the week is there four times
 MIN_MESSAGES = 30  # in all of the time
 MAX_DAY_FACTOR = 3.0  # times the usual messages of a day; more are a mass rebuild, for example
