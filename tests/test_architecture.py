@@ -30,7 +30,7 @@ LIBRARIES = {
     "twisted": ("sources.amqp",),
     "fastjsonschema": ("sources.fedora_message",),
     "jsonschema": ("sources.fedora_message",),
-    "msgspec": ("sources.json_body", "observers.tap_batch"),
+    "msgspec": ("sources.json_body", "observers.tap_batch", "observers.celery_events"),
     "paho": ("sources.mqtt",),
     "stomp": ("sources.stomp",),
     "prometheus_client": (

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -22,17 +22,21 @@ from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings
-from busmon.observers.celery_broker import TIMEOUT, Broker
+from busmon.observers.celery_broker import PRIORITY_STEPS, SEPARATOR, TIMEOUT, Broker, Keys, Queues
+from busmon.observers.celery_events import DROPS, Dropped, Event, read
 from busmon.observers.celery_tasks import STATES, TaskEvents
 from busmon.observers.celery_workers import Workers
 from busmon.observers.health import ObserverHealth
-from busmon.settings.section import File, Strings
+from busmon.settings.section import File, Strings, split
 from busmon.settings.units import Seconds
-from busmon.text import format_items
+from busmon.text import format_items, format_time, printable
 
 WRITE_INTERVAL = 1.0  # seconds, while events come
 IDLE_WRITE_INTERVAL = 5.0  # seconds, without events: only the coverage is written
+FIRST_HEARTBEAT_SECONDS = 5.0  # after the connection; a worker sends one every 2 s
 MAX_TICK_SECONDS = 3 * TIMEOUT  # within which the next tick comes
+
+Priority = Annotated[int, Field(ge=0, le=255)]
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,10 @@ class CelerySettings(ObserverSettings):
     tasks: Annotated[Strings, Field(min_length=1)] = ("task.steve_jobs.process_message",)
     queues: Strings = ("short-running",)
     interval: Seconds = 15
+    # How the workers name their keys, if they have these in `broker_transport_options`.
+    global_keyprefix: str = ""
+    priority_steps: Annotated[tuple[Priority, ...], split, Field(min_length=1)] = PRIORITY_STEPS
+    sep: Annotated[str, Field(min_length=1)] = SEPARATOR
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -87,11 +95,14 @@ class CeleryObserver:
         self._health = ObserverHealth(self._name)
         self._settings = settings
         self._ledger = ledger
-        self._broker = Broker(settings.broker.get_secret_value(), settings.ca)
+        keys = Keys(settings.global_keyprefix, settings.sep, settings.priority_steps)
+        self._broker = Broker(settings.broker.get_secret_value(), settings.ca, keys)
         self._events = TaskEvents(settings.tasks)
-        self._lengths: Mapping[str, int] = {}
-        self._next_write = self._next_lengths = 0.0
+        self._queues = Queues()
+        self._drops = Counter(dict.fromkeys(DROPS, 0))
+        self._next_write = self._next_lengths = self._connected_at = 0.0  # monotonic
         self._unbroken = False  # whether no event was lost since the last write
+        self._started = time.time()
         with ledger.read() as tables:
             self._workers = Workers(tables.tasks.exist())
 
@@ -101,14 +112,14 @@ class CeleryObserver:
         logging.getLogger("kombu").setLevel(logging.CRITICAL)
         backoff = Backoff()
         while not stopping.is_set():
-            started = time.monotonic()
+            started = self._connected_at = time.monotonic()
             self._unbroken = False
             try:
                 self._session(stopping)
             except Exception as error:  # Redis, Kombu and Celery raise any exception
                 self._health.down(f"{type(error).__name__}: {error}")
                 log.debug("%s: the connection ended", self._name, exc_info=True)
-            self._lengths = {}
+            self._queues = Queues()
             if time.monotonic() - started > MAX_DELAY_SECONDS:
                 backoff.reset()
             stopping.wait(backoff.next_pause())
@@ -123,7 +134,7 @@ class CeleryObserver:
 
     def lengths(self) -> Mapping[str, int]:
         """Return how many tasks wait in each queue; empty while that is unknown."""
-        return self._lengths
+        return self._queues.lengths
 
     def events(self) -> Counter[str]:
         """Return how many events were written since the start, over all configured tasks."""
@@ -144,34 +155,49 @@ class CeleryObserver:
             "busmon_celery_queue_tasks",
             "Tasks that wait in the queue, without those that a worker has already fetched.",
             ["queue"],
-            (((queue,), length) for queue, length in self._lengths.items()),
+            (((queue,), length) for queue, length in self._queues.lengths.items()),
         )
+        yield counter(
+            "busmon_celery_events_dropped_total",
+            "Events of the workers that busmon could not use, by reason.",
+            ["reason"],
+            (((reason,), number) for reason, number in dict(self._drops).items()),
+        )
+
+    def receive(self, envelope: Mapping[str, Any]) -> None:
+        """See Handler."""
+        try:
+            for event in read(envelope):
+                self._add(event)
+        except Dropped as dropped:
+            self._drops[dropped.reason] += 1
+            self._unbroken = False
+
+    def tick(self, answers: bool) -> None:
+        """Measure the queues and write, if it is time."""
+        now = time.monotonic()
+        if now >= self._next_lengths:
+            self._next_lengths = now + self._settings.interval
+            self._queues = self._broker.measure(self._settings.queues)
+        if now >= self._next_write and answers:
+            self._write(now, proven=True)
 
     def _session(self, stopping: threading.Event) -> None:
         try:
-            self._broker.receive(self._add, self._tick, stopping)
+            self._broker.receive(self, stopping)
         finally:
             if self._events:
                 self._write(time.monotonic(), proven=False)
 
-    def _add(self, event: Mapping[str, Any]) -> None:
+    def _add(self, event: Event) -> None:
         self._workers.add(event, time.monotonic())
         if event["type"] in STATES and not self._events.add(event, time.time()):
-            self._unbroken = False
-
-    def _tick(self, answers: bool) -> None:
-        """Measure the queues and write, if it is time; called often while connected."""
-        now = time.monotonic()
-        if now >= self._next_lengths:
-            self._next_lengths = now + self._settings.interval
-            self._lengths = self._broker.queue_lengths(self._settings.queues)
-        if now >= self._next_write and answers:
-            self._write(now, proven=True)
+            raise Dropped("unwritten")
 
     def _write(self, now: float, *, proven: bool) -> None:
         """Write the events; and the coverage, if it is `proven` that all events come."""
         silent = self._workers.silent(now)
-        covered = proven and self._workers.any_events and not silent
+        covered = proven and self._workers.any_events and self._any_worker() and not silent
         idle = min(IDLE_WRITE_INTERVAL, self._settings.interval)
         self._next_write = now + (WRITE_INTERVAL if self._events else idle)
         try:
@@ -186,7 +212,22 @@ class CeleryObserver:
             return
         self._events.commit(numbers)
         self._unbroken = covered
-        if silent:
-            self._health.down(f"{silent[0]} sends no events of tasks: start it with -E")
-        elif proven:
+        if problem := self._problem(silent, now):
+            self._health.down(problem)
+        elif proven and self._any_worker():
             self._health.up(MAX_TICK_SECONDS)
+
+    def _problem(self, silent: Sequence[str], now: float) -> str | None:
+        """Return what is wrong although the broker answers."""
+        if silent:
+            return f"{silent[0]} sends no events of tasks: start it with -E"
+        if self._queues.refused:
+            return printable(self._queues.refused[0])
+        if self._any_worker() or now - self._connected_at < FIRST_HEARTBEAT_SECONDS:
+            return None
+        hint = "" if self._queues.used else ": check the database, and global_keyprefix"
+        return f"no worker was heard of since {format_time(self._started)}{hint}"
+
+    def _any_worker(self) -> bool:
+        """Return whether a worker was ever heard of here: only then silence is a fact."""
+        return self._workers.heard or (self._workers.any_events and self._queues.used)

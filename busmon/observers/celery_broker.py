@@ -5,44 +5,70 @@ Nothing is consumed from a queue of tasks, and nothing is sent to the workers.
 
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 DEFAULT_PORT = 6379  # Redis's
 TIMEOUT = 5.0  # seconds to connect, and for an answer
 PING_INTERVAL = 5  # seconds without a byte, after which the broker is asked for a sign of life
 MAX_UNANSWERED_PINGS = 5  # one a second
-
-# Kombu keeps the tasks of each priority in a list of its own. The list of the first priority
-# has the name of the queue. The workers configure which priorities there are.
-LIST_SUFFIXES = ("", *(f"\x06\x16{priority}" for priority in range(1, 10)))
+SEPARATOR = "\x06\x16"  # Kombu's, between the name of a queue and a priority
+# Kombu keeps the tasks of each priority in a list of its own. Its default is 0, 3, 6 and 9.
+PRIORITY_STEPS = tuple(range(10))
 
 
 class BrokerSilent(Exception):
     """The broker gives no sign of life."""
 
 
+class Handler(Protocol):
+    """What `Broker.receive` calls."""
+
+    def receive(self, envelope: Mapping[str, Any]) -> None:
+        """Take what was published as an event: decoded JSON."""
+
+    def tick(self, answers: bool) -> None:
+        """Do what is due. `answers` is whether the broker is known to answer.
+
+        Called once a second, and after each event.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """How the workers name their keys: the transport options of Kombu that have these names."""
+
+    global_keyprefix: str = ""
+    sep: str = SEPARATOR
+    priority_steps: Sequence[int] = PRIORITY_STEPS
+
+    def lists(self, queue: str) -> list[str]:
+        """Return the lists of a queue, without the prefix. That of priority 0 has its name."""
+        return [f"{queue}{self.sep}{step}" if step else queue for step in self.priority_steps]
+
+
+class Queues(NamedTuple):
+    """What the broker says of the queues. A reply can be an error, which is no 0."""
+
+    lengths: Mapping[str, int] = {}  # how many tasks wait
+    refused: Sequence[str] = ()  # a line for each queue without a length
+    used: bool = False  # whether Celery has ever used one of them
+
+
 class Broker:
     """One connection, open while `receive` runs. Redis, Kombu and Celery raise any exception."""
 
-    def __init__(self, url: str, ca: Path | None) -> None:
+    def __init__(self, url: str, ca: Path | None, keys: Keys) -> None:
         self._url = url
         self._ca = ca
+        self._keys = keys
         self._channel: Any = None
 
-    def receive(
-        self,
-        on_event: Callable[[Mapping[str, Any]], None],
-        on_tick: Callable[[bool], None],
-        stopping: threading.Event,
-    ) -> None:
-        """Receive events until `stopping`.
-
-        `on_tick` is called once a second and after each event, with whether the broker is
-        known to answer.
-        """
+    def receive(self, handler: Handler, stopping: threading.Event) -> None:
+        """Receive events until `stopping`."""
         from celery import Celery
 
         self._check_reachable()
@@ -52,28 +78,37 @@ class Broker:
             "socket_connect_timeout": TIMEOUT,
             "socket_keepalive": True,
             "health_check_interval": PING_INTERVAL,
+            "global_keyprefix": self._keys.global_keyprefix,
         }
         # In the app's settings, the environment would override the URL.
-        with app.connection_for_read(self._url, ssl=self._tls()) as connection:
-            receiver = app.events.Receiver(connection, handlers={"*": on_event})
+        with app.connection_for_read(self._url, ssl=tls_options(self._url, self._ca)) as connection:
+            receiver = app.events.Receiver(connection)
             receiver.on_connection_error = _raise
-            receiver.on_decode_error = _ignore
+
+            def consumers(make: Any, channel: Any) -> list[Any]:
+                # Instead of Kombu's message, which decompresses without a limit.
+                channel.Message = _Envelope
+                return [make(queues=[receiver.queue], on_message=take, no_ack=True)]
+
+            def take(envelope: _Envelope) -> None:
+                handler.receive(envelope.payload)
 
             def tick() -> None:
                 receiver.should_stop = stopping.is_set()
                 if (answers := self._answers()) is not None:
-                    on_tick(answers)
+                    handler.tick(answers)
 
             def ready(_connection: Any, channel: Any, _consumers: Any, **_options: Any) -> None:
                 self._channel = channel
                 receiver.on_iteration = tick
 
+            receiver.get_consumers = consumers
             receiver.on_consume_ready = ready
             receiver.capture(limit=None, timeout=None, wakeup=False)
 
-    def queue_lengths(self, queues: Sequence[str]) -> dict[str, int]:
-        """Return the number of tasks that wait in each queue; only while `receive` runs."""
-        return queue_lengths(self._channel.client, queues)
+    def measure(self, queues: Sequence[str]) -> Queues:
+        """Return the state of the queues; only while `receive` runs."""
+        return measure(self._channel.client, queues, self._keys)
 
     def _answers(self) -> bool | None:
         """Return whether the broker answers; None before the first wait for events."""
@@ -92,30 +127,46 @@ class Broker:
         address = parts.hostname or "", parts.port or DEFAULT_PORT
         socket.create_connection(address, TIMEOUT).close()
 
-    def _tls(self) -> dict[str, str] | None:
-        """Return options that check the certificate. By default, Kombu accepts any."""
-        if not self._url.startswith("rediss:"):
-            return None
-        ca = {"ssl_ca_certs": str(self._ca)} if self._ca else {}
-        return {"ssl_cert_reqs": "required"} | ca
+
+class _Envelope:
+    """What Kombu's consumer needs of a message: nothing of it is decoded yet."""
+
+    errors = ()
+    accept: Any = None
+
+    def __init__(self, payload: Any, channel: Any = None) -> None:
+        self.payload = payload
+        self.channel = channel
 
 
-def queue_lengths(client: Any, queues: Sequence[str]) -> dict[str, int]:
-    """Return the number of tasks that wait in each queue, over all priorities."""
+def tls_options(url: str, ca: Path | None) -> dict[str, Any] | None:
+    """Return options that check certificate and name. Kombu, and redis-py before 6, do not."""
+    if not url.startswith("rediss:"):
+        return None
+    options: dict[str, Any] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    return options | ({"ssl_ca_certs": str(ca)} if ca else {})
+
+
+def measure(client: Any, queues: Sequence[str], keys: Keys) -> Queues:
+    """Return the state of the queues, over all priorities."""
     with client.pipeline(transaction=False) as pipeline:
         for queue in queues:
-            for suffix in LIST_SUFFIXES:
-                pipeline.llen(f"{queue}{suffix}")
+            pipeline.smembers(f"_kombu.binding.{queue}")  # exists once a client has used it
+            for name in keys.lists(queue):
+                pipeline.llen(name)
         answers = iter(pipeline.execute(raise_on_error=False))
-    lengths = {queue: [next(answers) for _ in LIST_SUFFIXES] for queue in queues}
-    # An answer that is no number is an error, of a key that is no list, for example.
-    return {queue: sum(n for n in found if isinstance(n, int)) for queue, found in lengths.items()}
+    lengths, refused, used = {}, [], False
+    for queue in queues:
+        binding = next(answers)
+        used = used or (isinstance(binding, Set) and bool(binding))
+        found = [next(answers) for _ in keys.priority_steps]
+        if errors := [answer for answer in found if not isinstance(answer, int)]:
+            refused.append(f"queue {queue}: {errors[0]}")
+        else:
+            lengths[queue] = sum(found)
+    return Queues(lengths, refused, used)
 
 
 def _raise(error: Exception, _interval: float) -> None:
     """Raise instead of connecting again: CeleryObserver does that."""
     raise error
-
-
-def _ignore(_message: Any, _error: Exception) -> None:
-    """Ignore an event that cannot be decoded. Kombu would log its content."""

@@ -27,6 +27,7 @@ class Workers:
 
     def __init__(self, any_events: bool) -> None:
         self.any_events = any_events  # whether any worker has ever sent an event of a task
+        self.heard = False  # whether any worker has sent anything since the start
         self._workers: dict[str, _Worker] = {}
 
     def add(self, event: Mapping[str, Any], now: float) -> None:
@@ -34,9 +35,10 @@ class Workers:
         kind, host, processed = event.get("type"), event.get("hostname"), event.get("processed")
         if not isinstance(kind, str) or not isinstance(host, str):
             return
+        self.heard = self.heard or kind != "task-sent"  # which clients send
         if kind == "worker-offline":
             self._workers.pop(host, None)
-        elif kind.startswith("task-") and kind != "task-sent":  # which clients send
+        elif kind.startswith("task-") and kind != "task-sent":
             self.any_events = True
             if host in self._workers:
                 self._workers[host].sent_event = True

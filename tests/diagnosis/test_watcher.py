@@ -292,6 +292,8 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
     with bench.observing(), Client.from_url(redis.url) as client:
         client.rpush("waiting", "task")
         wait_for_length(1)
+        with app.connection_for_write() as connection, app.events.Dispatcher(connection) as events:
+            events.send("worker-heartbeat", processed=0)  # and then none
         wait_until(celery.up, what="the observer to see")
         assert bench.refresh().kind is FaultKind.NONE
         assert bench.refresh(IDLE_SECONDS - 1).kind is FaultKind.NONE

@@ -1,9 +1,15 @@
 """The Celery observer beside a real Redis and real workers."""
 
+import bz2
+import json
 import logging
+import re
+import resource
 import sys
 import time
-from collections.abc import Iterator
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +21,8 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.tasks import Task
 from busmon.ledger.values import Interval
 from busmon.observers.celery import CeleryObserver, CelerySettings
-from busmon.observers.celery_broker import PING_INTERVAL
+from busmon.observers.celery_broker import PING_INTERVAL, tls_options
+from busmon.observers.celery_events import Dropped, read
 from busmon.observers.celery_tasks import TaskEvents
 from busmon.observers.celery_workers import Workers
 from tests.samples import FEDORA_FILE
@@ -44,13 +51,14 @@ def _empty(broker: Redis) -> None:
         client.flushall()
 
 
-def worker(directory: Path, broker: Redis, *options: str) -> Server:
+def worker(
+    directory: Path, broker: Redis, *options: str, environment: dict[str, str] | None = None
+) -> Server:
     """A worker that says when it is ready, and writes no more than its warnings."""
     argv = [sys.executable, "-m", "tests.support.celery_worker", broker.url, "--concurrency=1"]
     argv += ["--without-gossip", "--without-mingle", "-l", "info", *options]
-    return Server(
-        argv, directory / "worker.log", cwd=PROJECT, ready=lambda server: server.logged(" ready.")
-    )
+    log = directory / "worker.log"
+    return Server(argv, log, environment, PROJECT, ready=lambda server: server.logged(" ready."))
 
 
 def publish(broker: Redis, do: str, priority: int = 0, name: str = PROCESS_MESSAGE) -> str:
@@ -66,7 +74,7 @@ class Watch:
 
     def __init__(self, path: Path, broker: str, **settings: Any) -> None:
         self.ledger = Ledger(str(path))
-        usual = {"bus": "fedora", "broker": broker, "interval": 1}
+        usual: dict[str, Any] = {"bus": "fedora", "broker": broker, "interval": 1}
         self.observer = CeleryObserver(CelerySettings.model_validate(usual | settings), self.ledger)
 
     def task(self, task: str) -> Task | None:
@@ -88,6 +96,10 @@ class Watch:
                     return sample.value
         return None
 
+    def connected(self) -> bool:
+        """Whether it has measured its queue, also if there is no worker."""
+        return self.waiting() is not None
+
     def waiting(self) -> float | None:
         return self.value("busmon_celery_queue_tasks", queue=QUEUE)
 
@@ -102,9 +114,9 @@ class Watch:
 
 @contextmanager
 def watching(path: Path, broker: Redis, **settings: Any) -> Iterator[Watch]:
-    watch = Watch(path, broker.url, **settings)
+    watch = Watch(path, **{"broker": broker.url} | settings)
     with running(watch.observer.run):
-        wait_until(watch.observer.up, what="the observer to see")
+        wait_until(watch.connected, what="the observer to be connected")
         yield watch
     watch.ledger.close()
 
@@ -192,10 +204,11 @@ def test_a_worker_without_events_gives_no_data(
 ) -> None:
     with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker):
         tasks = [publish(broker, "succeed") for _ in range(3)]
-        wait_until(lambda: not watch.observer.up(), what="the worker to be found out")
+        silent = "sends no events of tasks: start it with -E"
+        wait_until(lambda: silent in (watch.observer.problem() or ""), what="it to be found out")
         assert watch.intervals() == []
         assert [watch.task(task) for task in tasks] == [None] * 3
-        assert "sends no events of tasks: start it with -E" in caplog.text
+        assert silent in caplog.text
         assert watch.waiting() is not None
 
 
@@ -213,7 +226,10 @@ def test_nothing_is_taken_from_queues_nor_said_to_workers(tmp_path: Path, broker
                 if command["command"] == "ECHO end":
                     break
                 commands.append(command["command"])
-        assert {command.split()[0] for command in commands if QUEUE in command} == {"LLEN"}
+        assert {command.split()[0] for command in commands if QUEUE in command} == {
+            "LLEN",
+            "SMEMBERS",
+        }
         assert [c for c in commands if c.startswith("PUBLISH") or "pidbox" in c] == []
         assert {k for k in client.scan_iter() if b"_kombu.binding" not in k} == keys
         assert client.pubsub_numpat() == 0
@@ -238,13 +254,14 @@ def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
 
         length = f'busmon_celery_queue_tasks{{queue="{QUEUE}"}}'
         wait_until(lambda: read().get(length) == "1.0", what="the length of the queue")
-        assert metrics['busmon_observer_up{bus="fedora",observer="celery"}'] == "1.0"
+        assert metrics['busmon_observer_up{bus="fedora",observer="celery"}'] == "0.0"
         succeeded = f'busmon_celery_task_events_total{{event="succeeded",task="{PROCESS_MESSAGE}"}}'
         assert metrics[succeeded] == "0.0"
+        down = 'busmon_observer_up{bus="fedora",observer="celery"}'
         with worker(tmp_path, broker, "-E"):
             wait_until(lambda: read()[succeeded] == "1.0", what="the task")
+            wait_until(lambda: read()[down] == "1.0", what="the observer to be up")
         broker.server.kill()
-        down = 'busmon_observer_up{bus="fedora",observer="celery"}'
         wait_until(lambda: read()[down] == "0.0", what="the observer to be down")
         broker.server.start()
         assert busmon.ask("/ready") == (200, ["ready"])
@@ -263,14 +280,200 @@ def test_login_and_certificate_problems_do_not_show_the_password(
         Watch(tmp_path / "wrong", wrong),
     ]
     with running(*(watch.observer.run for watch in watches)):
-        wait_until(watches[0].observer.up, what="a connection with TLS")
-        wait_until(lambda: len(caplog.records) == 2, what="two lines in the log")
-        assert [watch.observer.up() for watch in watches] == [True, False, False]
+        wait_until(watches[0].connected, what="a connection with TLS")
+        wait_until(lambda: len(caplog.records) >= 2, what="two lines in the log")
+        assert [watch.connected() for watch in watches] == [True, False, False]
     for watch in watches:
         watch.ledger.close()
     assert "certificate verify failed" in caplog.text
     assert "invalid username-password pair" in caplog.text
     assert "c4nary" not in caplog.text
+
+
+# What a broker or whoever publishes on it may say
+
+
+def send(broker: Redis, envelope: object, channel: str = "/0.celeryev/worker.heartbeat") -> None:
+    """Publish as Kombu does, whatever it is."""
+    with Client.from_url(broker.url) as client:
+        content = envelope if isinstance(envelope, bytes) else json.dumps(envelope)
+        assert client.publish(channel, content) == 1
+
+
+def enveloped(content: bytes, **headers: str) -> dict[str, object]:
+    return {
+        "body": b64encode(content).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers,
+        "properties": {"body_encoding": "base64", "delivery_tag": "x", "delivery_info": {}},
+    }
+
+
+def heartbeat(**fields: object) -> bytes:
+    return json.dumps(
+        {"type": "worker-heartbeat", "hostname": "w", "processed": 1} | fields
+    ).encode()
+
+
+def bomb() -> bytes:
+    """Return 400 MiB in 400 kB."""
+    packer = zlib.compressobj(9)
+    return b"".join([*(packer.compress(bytes(1024**2)) for _ in range(400)), packer.flush()])
+
+
+BOMB = bomb()
+
+
+def test_an_event_costs_at_most_its_limit_and_the_next_one_is_read() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Dropped, match="too-large"):
+        read(enveloped(BOMB, compression="application/x-gzip"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10 * 1024  # KiB
+
+
+@pytest.mark.parametrize("compression", [None, "application/x-gzip"])
+def test_an_event_is_read_with_and_without_compression(compression: str | None) -> None:
+    content = heartbeat(unknown={"x": [1]})
+    if compression:
+        envelope = enveloped(zlib.compress(content), compression=compression)
+    else:
+        envelope = enveloped(content)
+    assert read(envelope) == [{"type": "worker-heartbeat", "hostname": "w", "processed": 1}]
+
+
+ODD = [
+    b"",
+    b"null",
+    b"[]",
+    b"5",
+    b"[" * 900,
+    {},
+    enveloped(b"{}"),
+    enveloped(b"[]") | {"body": 5},
+    enveloped(b"[" * 100_000),
+    enveloped(b"\xff"),
+    enveloped(b'{"type": 5}'),
+    enveloped(b'[{"type": "task-sent"}, {}]'),
+    enveloped(heartbeat()) | {"properties": None},
+    enveloped(heartbeat()) | {"body": "no base64"},
+    enveloped(heartbeat(), compression="application/x-gzip"),
+    enveloped(bz2.compress(heartbeat()), compression="application/x-bz2"),
+    enveloped(heartbeat(), compression="none"),
+    enveloped(heartbeat(x="x" * 1024**2)),
+    enveloped(BOMB, compression="application/x-gzip"),
+]
+
+
+def test_odd_events_neither_end_the_connection_nor_hide_the_others(
+    tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with watching(tmp_path / "ledger.sqlite", broker) as watch:
+        for odd in ODD:
+            send(broker, odd)
+        send(broker, enveloped(heartbeat()))
+        wait_until(watch.observer.up, what="the honest event")
+        assert "ended" not in caplog.text
+        dropped = [
+            watch.value("busmon_celery_events_dropped_total", reason=reason)
+            for reason in ("malformed", "too-large")
+        ]
+        assert dropped == [len(ODD) - 2 - 2, 2]  # Kombu itself drops what is not JSON
+
+
+def test_a_broker_without_a_worker_is_not_up(
+    tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if the ledger knows tasks: it may be the wrong database now, or the wrong prefix."""
+    odd = [{}, {"global_keyprefix": "other."}, {"broker": broker.url.replace("/0", "/7")}]
+    usual = {"broker": broker.url}
+    watches = [Watch(tmp_path / str(n), **usual | settings) for n, settings in enumerate(odd)]
+    for watch in watches:
+        with watch.ledger.write() as tables:
+            tables.tasks.receive("t", PROCESS_MESSAGE, time.time())
+    with running(*(watch.observer.run for watch in watches)):
+        for watch in watches:
+            wait_until(lambda: "heard" in (watch.observer.problem() or ""), what="a problem")  # noqa: B023 - called at once
+            assert not watch.observer.up()
+            assert watch.intervals() == []
+    since = "celery:fedora: no worker was heard of since 20.* UTC: check the database, and "
+    assert len(re.findall(since, caplog.text)) == 3
+
+
+def test_workers_that_are_all_down_are_no_reason_not_to_be_up(
+    tmp_path: Path, broker: Redis
+) -> None:
+    """After a restart of busmon: Celery has used the queue here, and the ledger knows tasks."""
+    publish(broker, "succeed")
+    watch = Watch(tmp_path / "ledger.sqlite", broker.url)
+    with watch.ledger.write() as tables:
+        tables.tasks.receive("t", PROCESS_MESSAGE, time.time())
+    watch.ledger.close()
+    with watching(tmp_path / "ledger.sqlite", broker) as watch:
+        wait_until(watch.observer.up, what="the observer to be up")
+        wait_until(watch.intervals, what="its coverage")
+
+
+def test_workers_with_a_key_prefix_and_other_priorities_are_seen(
+    tmp_path: Path, broker: Redis
+) -> None:
+    options = {"global_keyprefix": "packit.", "sep": ":", "priority_steps": [0, 20]}
+    environment = {"BROKER_TRANSPORT_OPTIONS": json.dumps(options)}
+    with watching(tmp_path / "ledger.sqlite", broker, **options) as watch:
+        with Client.from_url(broker.url) as client:
+            client.lpush(f"packit.{QUEUE}", "a")
+            client.lpush(f"packit.{QUEUE}:20", "b", "c")
+        wait_until(lambda: watch.waiting() == 3, what="the tasks of both priorities")
+        with Client.from_url(broker.url) as client:
+            client.delete(f"packit.{QUEUE}", f"packit.{QUEUE}:20")
+        with worker(tmp_path, broker, "-E", environment=environment):
+            wait_until(watch.observer.up, what="the worker")
+
+
+def wrong_type(client: Client) -> None:
+    client.set(f"{QUEUE}\x06\x163", "no list")
+
+
+def no_permission(client: Client) -> None:
+    client.execute_command("ACL", "SETUSER", "default", "-llen")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"), [(wrong_type, "WRONGTYPE"), (no_permission, "NOPERM|no permissions")]
+)
+def test_a_reply_that_is_an_error_is_no_length_and_is_reported(
+    spoil: Callable[[Client], None],
+    said: str,
+    tmp_path: Path,
+    broker: Redis,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        watching(tmp_path / "ledger.sqlite", broker, queues=[QUEUE, "other"]) as watch,
+        worker(tmp_path, broker, "-E"),
+        Client.from_url(broker.url) as client,
+    ):
+        wait_until(watch.observer.up, what="the worker")
+        assert watch.waiting() == 0
+        try:
+            spoil(client)
+            wait_until(lambda: not watch.observer.up(), what="the error")
+            assert watch.waiting() is None
+            assert re.search(f"queue {QUEUE}: .*({said})", caplog.text)
+        finally:
+            client.execute_command("ACL", "SETUSER", "default", "+llen")
+            client.delete(f"{QUEUE}\x06\x163")
+        wait_until(watch.observer.up, what="the observer to see again")
+        assert watch.waiting() == 0
+
+
+def test_the_name_in_the_certificate_is_checked_by_any_client() -> None:
+    """redis-py before version 6 does not check it by default."""
+    assert tls_options("rediss://broker", None) == {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+    }
 
 
 # Events as they may come

@@ -1,5 +1,7 @@
 """A Celery worker like packit-service's: `python -m …celery_worker BROKER OPTION…`."""
 
+import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,6 +22,8 @@ def make_app(broker: str) -> Celery:
     app = Celery("worker", broker=broker, set_as_current=False)
     app.conf.task_default_queue = QUEUE
     app.conf.broker_connection_retry_on_startup = True
+    options = json.loads(os.environ.get("BROKER_TRANSPORT_OPTIONS", "{}"))
+    app.conf.broker_transport_options = options
 
     def process_message(self: Any, do: str = "", event: Any = None, **_: Any) -> None:
         do = do or (event or {}).get("work", "")
