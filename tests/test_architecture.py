@@ -48,6 +48,10 @@ LIBRARIES = {
 }
 CLIENTS = {"celery", "fedora_messaging", "paho", "pika", "stomp", "twisted"}
 
+SQL = re.compile(
+    r"\b(SELECT\b.+\bFROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM|PRAGMA \w|CREATE TABLE)\b", re.S
+)
+
 
 def name(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -86,6 +90,17 @@ def test_the_readme_describes_the_packages_in_this_order() -> None:
 def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     users = [m for m, p in MODULES.items() if library in {i.split(".")[0] for i in imports(p)}]
     assert [user for user in users if not user.startswith(LIBRARIES[library])] == []
+
+
+def test_only_the_ledger_has_sql() -> None:
+    texts = {
+        module: node.value
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value)
+    }
+    assert {module for module in texts if module.partition(".")[0] != "ledger"} == set()
+    assert "ledger.messages" in texts
 
 
 @pytest.mark.parametrize(
