@@ -20,7 +20,6 @@ from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
 from busmon.rules import RuleSet, rule_set
-from busmon.settings.models import LedgerSettings
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
@@ -43,7 +42,7 @@ log = logging.getLogger(__name__)
 
 def open_service(config: Config) -> "Service":
     """Return the service that a configuration describes; raises LedgerError and OSError."""
-    ledger = Ledger(config.ledger.path)
+    ledger = Ledger(config.ledger.path, config.ledger.size_limit)
     if config.ledger.path == ":memory:":
         log.warning(
             "the ledger is in memory: a restart sets all counters to zero, and counts again"
@@ -107,7 +106,7 @@ def build_service(
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)
     threads.add("verdict", verdicts.run)
-    threads.add("pruning", partial(_prune, ledger, pipeline, config.ledger))
+    threads.add("pruning", partial(_prune, ledger, pipeline, retention))
     return Service(ledger, threads, web)
 
 
@@ -124,18 +123,16 @@ def _receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> 
     source.run(pipeline)  # until `source.stop` is called
 
 
-def _prune(
-    ledger: Ledger, pipeline: Pipeline, settings: LedgerSettings, stopping: threading.Event
-) -> None:
+def _prune(ledger: Ledger, pipeline: Pipeline, retention: float, stopping: threading.Event) -> None:
     """Delete what is too old, or too much, from time to time until `stopping`."""
-    limits = settings.retention, settings.size_limit
     while not stopping.wait(PRUNE_INTERVAL):
         try:
-            while ledger.prune(time.time(), *limits) and not stopping.wait(YIELD_SECONDS):
+            while ledger.prune(time.time(), retention) and not stopping.wait(YIELD_SECONDS):
                 pass
+            ledger.empty_log()
             pipeline.release_topics()
         except LedgerWriteError as error:
-            log.warning("ledger: cannot delete old messages: %s", error)
+            log.warning("ledger: cannot be pruned: %s", error)
 
 
 class Service:

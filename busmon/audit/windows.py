@@ -21,6 +21,8 @@ from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
 from busmon.settings.audit import Audit
 
+PRUNED = ("windows", "missing_messages")
+
 
 class Window(NamedTuple):
     """One window of one bus, balanced; Unix times."""
@@ -110,9 +112,7 @@ class AuditWindows:
         """Delete some windows older than `retention`, a day at least; return if there are more."""
         before = now - max(retention, corrections.MAX_AGE_SECONDS)
         with self._ledger.write() as tables:
-            windows = tables.windows.prune(before, corrections.MAX_ROWS)
-            missing = tables.open_messages.prune(before, corrections.MAX_ROWS)
-        return corrections.MAX_ROWS in {windows, missing}
+            return True in {tables.shares.prune(kind, before) for kind in PRUNED}
 
     def _publish(self) -> None:
         with self._ledger.read() as tables:

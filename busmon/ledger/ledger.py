@@ -5,6 +5,7 @@ second one with both is counted as a duplicate. Messages are pruned by age and s
 are kept for ever, hourly sums for 13 months.
 """
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,12 +16,24 @@ from dataclasses import dataclass
 
 from busmon.ledger.batch import Count, Observation, Series, WriteBatch
 from busmon.ledger.errors import LedgerWriteError
-from busmon.ledger.sqlite import Files, open_read_only, opened, used_bytes
+from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
+from busmon.ledger.sqlite import (
+    MAX_LOG_BYTES,
+    Files,
+    checkpoint,
+    open_read_only,
+    opened,
+    used_bytes,
+)
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import seconds
 
-PRUNED_AT_ONCE = 500  # rows of a kind; a step holds up counting for some milliseconds
+PRUNED = ("tap_reports", "tasks", "listener_polls", "coverage")  # after the retention
+NO_LIMIT = 2**62
 HANG_SECONDS = 10.0  # a write that takes longer is reported as hung
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +51,9 @@ class Ledger:
     Raises LedgerError if it cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, size_limit: int = NO_LIMIT) -> None:
         self.path = path
+        self.size_limit = size_limit  # in bytes
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._bus_numbers: dict[str, int] = {}  # in the tables, as far as known
@@ -47,7 +61,9 @@ class Ledger:
         self._write_began: float | None = None  # monotonic; None: no write is in progress
         self._batch_problem: str | None = None  # why the last batch was not written
         self._other_problem: str | None = None  # why the last other write failed
-        self.pruned = Counter(age=0, size=0)
+        self.pruned = Counter(age=0, size=0)  # messages
+        self.dropped = Counter(dict.fromkeys(KINDS, 0))  # other rows, by share of the size limit
+        self._log_warned = False  # that the write-ahead log is too large
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
             self._tables = Tables(self._db)
@@ -123,33 +139,36 @@ class Ledger:
             return tables.buses.own_queue(bus)
 
     def size(self) -> tuple[int, int]:
-        """Return the number of messages on record, and the bytes that the ledger uses."""
-        return self._rows, self._bytes
+        """Return the number of messages on record, and the bytes that the ledger uses.
 
-    def prune(self, now: float, retention: float, size_limit: int) -> bool:
-        """Delete what is old, up to `PRUNED_AT_ONCE` rows of each kind; return if there is more.
+        They include the write-ahead log.
+        """
+        return self._rows, self._bytes + self.log_bytes()
+
+    def log_bytes(self) -> int:
+        """Return the bytes of the write-ahead log."""
+        return self._files.log_bytes()
+
+    def prune(self, now: float, retention: float) -> bool:
+        """Delete what is old, up to `ROWS_AT_ONCE` rows of each kind; return if there is more.
 
         Messages, and what observers reported of them, are old after `retention` seconds. While
-        the file uses more than `size_limit` bytes, the oldest messages go before their time.
-        Then the reports that are older than all messages go, too, and no others: a message
-        without its report would count as missing. Raises LedgerWriteError.
+        the ledger uses more than its size limit, the oldest messages go before their time. The
+        other kinds have their shares of the limit by then, so that messages have the rest.
+        Raises LedgerWriteError.
         """
         horizon = max(0.0, now - retention)
         with self.write() as tables:
             tables.hourly_sums.prune(now)
-            too_large = used_bytes(self._db) > size_limit
-            removed = tables.messages.prune(None if too_large else horizon, PRUNED_AT_ONCE)
+            more = {tables.shares.prune(kind, horizon) for kind in PRUNED}
+            above = bool(tables.shares.above(self.size_limit))
+        with self.write() as tables:
+            too_large = used_bytes(self._db) > self.size_limit
+            removed = tables.messages.prune(None if too_large else horizon, ROWS_AT_ONCE)
         with self._reading:
             self._rows -= removed
             self.pruned["size" if too_large else "age"] += removed
-        with self.write() as tables:
-            if used_bytes(self._db) > size_limit:
-                oldest = tables.messages.oldest()
-                horizon = now if oldest is None else oldest
-            reports = tables.tap_reports.prune(horizon, PRUNED_AT_ONCE)
-            tasks = tables.tasks.prune(horizon, PRUNED_AT_ONCE)
-            polls = tables.listener.prune_polls(horizon, PRUNED_AT_ONCE)
-        return PRUNED_AT_ONCE in {removed, reports, tasks, polls}
+        return True in {*more, above, removed == ROWS_AT_ONCE}
 
     @contextmanager
     def write(self) -> Iterator[Tables]:
@@ -158,8 +177,39 @@ class Ledger:
         Counting waits meanwhile, so take only some milliseconds. Raises LedgerWriteError if
         nothing was written.
         """
-        with self._writing, self._noted(), self._transaction():
-            yield self._tables
+        with self._writing, self._noted():
+            with self._transaction():
+                yield self._tables
+                dropped = self._tables.shares.enforce(self.size_limit)
+            with self._reading:
+                self.dropped.update(dropped)
+
+    def check_writable(self) -> None:
+        """Write to the disk what a large batch takes, and undo it; raise LedgerWriteError.
+
+        A source calls this before it subscribes: what it receives and cannot record counts
+        against the delivery limit of some brokers.
+        """
+        with self.write() as tables:
+            tables.check_writable()
+
+    def empty_log(self) -> None:
+        """Empty the write-ahead log, unless another program still reads what is in it.
+
+        Raises LedgerWriteError.
+        """
+        with self._writing, self._noted(), self._explained():
+            emptied = checkpoint(self._db)
+        size = self._files.log_bytes()
+        if not emptied and size > MAX_LOG_BYTES and not self._log_warned:
+            log.warning(
+                "%s-wal: has %d MiB, because another program reads the ledger for a long time;"
+                " end it, or the disk fills up",
+                self.path,
+                size >> 20,
+            )
+            self._log_warned = True
+        self._log_warned = self._log_warned and not emptied
 
     @contextmanager
     def read(self) -> Iterator[Tables]:
@@ -193,17 +243,22 @@ class Ledger:
         """Write all or nothing; raise LedgerWriteError if it is nothing."""
         self._write_began = time.monotonic()
         try:
-            with self._db:  # commits, or rolls back
+            with self._explained(), self._db:  # commits, or rolls back
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 size = used_bytes(self._db)
                 if lost := self._files.problem():
                     raise LedgerWriteError(lost)
-        except sqlite3.Error as error:
-            raise LedgerWriteError(self._files.explain(error)) from error
         finally:
             self._write_began = None
         self._bytes = size
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerWriteError(self._files.explain(error)) from error
 
     def _publish(self, batch: WriteBatch) -> None:
         with self._reading:

@@ -6,11 +6,6 @@ from typing import NamedTuple
 
 from busmon.ledger.values import milliseconds
 
-PRUNE = """
-DELETE FROM listener_polls WHERE (polled_at, bus) IN
-    (SELECT polled_at, bus FROM listener_polls WHERE polled_at < ? ORDER BY polled_at LIMIT ?)
-"""
-
 
 class Poll(NamedTuple):
     """One answer of the listener's monitor."""
@@ -67,10 +62,6 @@ class ListenerCounts:
             (bus, milliseconds(start), milliseconds(end)),
         )
         return [Poll(at / 1000, received, restarts) for at, received, restarts in rows]
-
-    def prune_polls(self, before: float, limit: int) -> int:
-        """Delete at most `limit` answers from before then; return how many."""
-        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount
 
     def _counts(self, column: str, bus: str) -> dict[str, int]:
         query = f"SELECT state, {column} FROM listener_counts WHERE bus = ?"  # noqa: S608 - our own name

@@ -13,8 +13,9 @@ from contextlib import closing
 from pathlib import Path
 
 from busmon import __version__
+from busmon.ledger import shares
 from busmon.ledger.errors import LedgerError
-from busmon.ledger.schema import APPLICATION_ID, SCHEMA
+from busmon.ledger.schema import APPLICATION_ID, INDEXES_OF_VERSION_3, SCHEMA, SHARES
 
 SPARE_BYTES = 16 * 1024 * 1024  # disk space that a migration may take beside the copy
 
@@ -56,9 +57,15 @@ def _to_version_2(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE versions (version INTEGER PRIMARY KEY, busmon TEXT NOT NULL)")
 
 
+def _to_version_3(db: sqlite3.Connection) -> None:
+    """Keep the bytes of each kind of row."""
+    for statement in (*INDEXES_OF_VERSION_3, SHARES, *shares.definitions()):
+        db.execute(statement)
+
+
 Step = Callable[[sqlite3.Connection], None]
 
-STEPS: Sequence[Step] = (_to_version_2,)  # the first one is from version 1
+STEPS: Sequence[Step] = (_to_version_2, _to_version_3)  # the first one is from version 1
 VERSION = len(STEPS) + 1
 
 
@@ -87,6 +94,7 @@ def create(db: sqlite3.Connection) -> None:
     """Make the tables of the newest version in an empty file."""
     with db:
         db.executescript(f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};")
+        _to_version_3(db)
         _sign(db, VERSION)
 
 

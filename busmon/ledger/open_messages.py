@@ -41,10 +41,6 @@ HISTORY = """
 SELECT stage, start, recovered_at FROM missing_messages AS open JOIN buses ON buses.id = open.bus
 WHERE open.id = ? AND name = ? ORDER BY stage
 """
-PRUNE = """
-DELETE FROM missing_messages WHERE (id, bus, stage) IN
-    (SELECT id, bus, stage FROM missing_messages WHERE start < ? LIMIT ?)
-"""
 
 
 class OpenMessage(NamedTuple):
@@ -158,10 +154,6 @@ class OpenMessages:
             MissingAt(Stage(stage), start / 1000, seconds(recovered))
             for stage, start, recovered in self._db.execute(HISTORY, (stored_id(identity), bus))
         ]
-
-    def prune(self, before: float, limit: int) -> int:
-        """Delete at most `limit` missing messages of windows that began before then."""
-        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount
 
 
 def _trace(identity: str | bytes, topic: str, *known: str | None) -> MessageTrace:

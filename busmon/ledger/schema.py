@@ -2,6 +2,13 @@
 
 APPLICATION_ID = 0x6275736D  # "busm", in the file's header
 
+INDEXES_OF_VERSION_3 = (  # for what is deleted by its age
+    "CREATE INDEX coverage_until ON coverage (until)",
+    "CREATE INDEX blind_until ON blind_times (until)",
+    "CREATE INDEX running_due ON running_messages (due)",
+)
+SHARES = "CREATE TABLE shares (kind TEXT PRIMARY KEY, bytes INTEGER NOT NULL)"
+
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.
 SCHEMA = """

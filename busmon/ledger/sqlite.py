@@ -15,6 +15,8 @@ from busmon.ledger.tables import Tables
 # The write-ahead log is copied into the file when it has this number of pages. It is a tenth faster
 # than with SQLite's 1,000: ids are random, so a page of their index changes several times before.
 CHECKPOINT_PAGES = 4_000
+LOG_KEPT_BYTES = 16 * 1024**2  # of it, once all of it is copied: what CHECKPOINT_PAGES take
+MAX_LOG_BYTES = 64 * 1024**2  # then it is reported
 CACHE_KIB = 1_000  # half of SQLite's default; it makes a large batch a tenth slower
 BUSY_TIMEOUT = 2.0  # seconds to wait while another program writes; shorter than busmon's stop
 DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -41,6 +43,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            db.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
             db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if not version:
                 create(db)
@@ -56,6 +59,19 @@ def used_bytes(db: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
+def checkpoint(db: sqlite3.Connection) -> bool:
+    """Copy the write-ahead log into the file and empty it; return whether that was possible.
+
+    It is not while somebody reads what is in the log. This does not wait for them.
+    """
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    return not busy
+
+
 class Files:
     """The files of an open ledger, which other programs can remove or damage.
 
@@ -66,6 +82,7 @@ class Files:
         names = () if path == ":memory:" else (path, f"{path}-wal", f"{path}.lock")
         self._files = {(file := Path(name)): _identity(file) for name in names}
         self._damage: str | None = None
+        self._log = Path(f"{path}-wal")
 
     def problem(self) -> str | None:
         """Return why nothing may be written, or None. This takes some microseconds."""
@@ -73,6 +90,13 @@ class Files:
             if _identity(file) != identity:
                 return f"{file} was removed or replaced; put it back, or restart busmon"
         return self._damage
+
+    def log_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
 
     def explain(self, error: sqlite3.Error) -> str:
         """Return what an error says. Damage is remembered, because it stays."""

@@ -10,9 +10,12 @@ from busmon.ledger.hourly import HourlySums, Pauses
 from busmon.ledger.listener import ListenerCounts
 from busmon.ledger.messages import Messages
 from busmon.ledger.open_messages import OpenMessages
+from busmon.ledger.shares import Shares
 from busmon.ledger.tap_reports import TapReports
 from busmon.ledger.tasks import Tasks
 from busmon.ledger.windows import Windows
+
+TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
 
 
 class Tables:
@@ -31,3 +34,15 @@ class Tables:
         self.listener = ListenerCounts(db)
         self.windows = Windows(db)
         self.open_messages = OpenMessages(db)
+        self.shares = Shares(db)
+        self._db = db
+
+    def check_writable(self) -> None:
+        """Write `TRIAL_BYTES`, and undo it. What follows is committed: at least one page."""
+        self._db.execute("SAVEPOINT trial")
+        self._db.execute(
+            "INSERT INTO versions (version, busmon) VALUES (0, zeroblob(?))", (TRIAL_BYTES,)
+        )
+        self._db.execute("ROLLBACK TO trial")
+        self._db.execute("RELEASE trial")
+        self._db.execute("UPDATE versions SET busmon = busmon")  # the same again, but written

@@ -16,10 +16,6 @@ ON CONFLICT (id, bus) DO UPDATE SET state = excluded.state, task = excluded.task
 WHERE tap_reports.state <> 'passed'
     AND (excluded.state = 'passed' OR excluded.state < tap_reports.state)
 """
-PRUNE = """
-DELETE FROM tap_reports WHERE (id, bus) IN
-    (SELECT id, bus FROM tap_reports WHERE reported_at < ? ORDER BY reported_at LIMIT ?)
-"""
 
 
 class TapReport(NamedTuple):
@@ -57,7 +53,3 @@ class TapReports:
             (bus,),
         )
         return [TapReport(shown_id(identity), *row) for identity, *row in rows]
-
-    def prune(self, before: float, limit: int) -> int:
-        """Delete at most `limit` reports that came before then; return how many."""
-        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount

@@ -18,10 +18,6 @@ UPDATE tasks SET state = :state,
     finished_at = CASE WHEN :state IN ('succeeded', 'failed') THEN :at END
 WHERE id = :id AND state <> 'succeeded'
 """
-PRUNE = """
-DELETE FROM tasks WHERE id IN
-    (SELECT id FROM tasks WHERE received_at < ? ORDER BY received_at LIMIT ?)
-"""
 
 
 class Task(NamedTuple):
@@ -66,7 +62,3 @@ class Tasks:
     def change(self, task: str, state: str, at: float) -> None:
         """Write the new state of a task that a worker received before."""
         self._db.execute(CHANGED, {"state": state, "id": task, "at": milliseconds(at)})
-
-    def prune(self, before: float, limit: int) -> int:
-        """Delete at most `limit` tasks that were received before then; return how many."""
-        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount

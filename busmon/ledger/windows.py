@@ -52,10 +52,6 @@ FROM windows JOIN buses ON buses.id = windows.bus WHERE until > ? AND name = coa
 """
 INCOMPLETE = " AND (messages IS NULL OR (exact = 0 AND missing > 0))"
 IN_ORDER = " ORDER BY name, stage, start, topic"
-PRUNE = """
-DELETE FROM windows WHERE (start, bus, topic, stage) IN
-    (SELECT start, bus, topic, stage FROM windows WHERE start < ? LIMIT ?)
-"""
 
 
 class Place(NamedTuple):
@@ -166,10 +162,6 @@ class Windows:
             place = Place(name, topic, Stage(stage))
             totals = None if messages is None else Totals(messages, *counts)
             yield WindowRow(start / 1000, until / 1000, place, totals, bool(exact))
-
-    def prune(self, before: float, limit: int) -> int:
-        """Delete at most `limit` rows of windows that began before then; return how many."""
-        return self._db.execute(PRUNE, (milliseconds(before), limit)).rowcount
 
     def _keys(self, place: Place) -> dict[str, str | int | None]:
         return {

@@ -169,10 +169,27 @@ def _ledger(ledger: Ledger) -> Iterator[Metric]:
         [((), ledger.problem() is None)],
     )
     yield gauge("busmon_ledger_rows", "Messages on record in the ledger.", [], [((), rows)])
-    yield gauge("busmon_ledger_size_bytes", "Disk space that the ledger uses.", [], [((), size)])
+    yield gauge(
+        "busmon_ledger_size_bytes",
+        "Disk space that the ledger uses, with its write-ahead log.",
+        [],
+        [((), size)],
+    )
+    yield gauge(
+        "busmon_ledger_log_bytes",
+        "Size of the ledger's write-ahead log. It grows while another program reads the ledger.",
+        [],
+        [((), ledger.log_bytes())],
+    )
     yield counter(
         "busmon_ledger_pruned_rows_total",
         "Messages deleted from the ledger because of their age or its size limit.",
         ["reason"],
         (((reason,), rows) for reason, rows in ledger.pruned.items()),
+    )
+    yield counter(
+        "busmon_ledger_dropped_rows_total",
+        "Rows other than messages, deleted because their kind reached its share of size_limit.",
+        ["kind"],
+        (((kind,), rows) for kind, rows in ledger.dropped.items()),
     )

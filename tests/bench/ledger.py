@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import uuid4
 
-from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.shares import ROWS_AT_ONCE
 from busmon.service import YIELD_SECONDS
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile
@@ -77,15 +78,14 @@ def _pruning(options: Options) -> Table:
         ],
         notes=[
             f"The time of a `record`, waiting included; {BATCH / PAUSE:,.0f} messages a second."
-            f" Pruned as the service does: {PRUNED_AT_ONCE} rows at once,"
+            f" Pruned as the service does: {ROWS_AT_ONCE} rows at once,"
             f" {YIELD_SECONDS * 1000:.0f} ms between. Aim: the longest below 100 ms.",
         ],
     )
 
 
 def _prune(ledger: Ledger) -> None:
-    limits = 7 * DAY, 1 << 40
-    while ledger.prune(time.time(), *limits):
+    while ledger.prune(time.time(), 7 * DAY):
         time.sleep(YIELD_SECONDS)
 
 

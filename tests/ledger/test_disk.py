@@ -149,7 +149,7 @@ def test_another_reader_does_not_hold_up_recording(path: str, ledger: Ledger) ->
         assert db.execute("SELECT count(*) FROM messages").fetchone() == (1,)
         for number in range(2, 200):
             ledger.record(judged(number))
-        ledger.prune(NOW, retention=60, size_limit=2**30)
+        ledger.prune(NOW, retention=60)
         assert db.execute("SELECT count(*) FROM messages").fetchone() == (1,)
     assert counted(ledger) == 199
 

@@ -179,7 +179,7 @@ def test_two_ledgers_in_memory_know_nothing_of_each_other() -> None:
     with closing(Ledger(":memory:")) as one, closing(Ledger(":memory:")) as other:
         one.record(judged(1, 2))
         assert (counted(one), counted(other)) == (2, 0)
-        assert one.prune(NOW + 2 * DAY, DAY, GIB) is False
+        assert one.prune(NOW + 2 * DAY, DAY) is False
         assert one.size()[0] == 0
 
 

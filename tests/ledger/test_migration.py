@@ -14,6 +14,7 @@ from busmon.ledger.errors import LedgerError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageRecord
 from busmon.ledger.migrations import VERSION
+from busmon.ledger.shares import KINDS
 from busmon.ledger.sqlite import open_read_only
 from busmon.ledger.tables import Tables
 from tests.ledger.sql import foreign
@@ -94,6 +95,7 @@ def test_each_row_is_kept(path: str) -> None:
     assert after.pop("versions") == [(VERSION, __version__)]
     after["audit_progress"] = [row[1:] for row in after["audit_progress"]]
     after["buses"] = [row[:-1] for row in after["buses"]]
+    assert set(KINDS) == {kind for kind, _ in after.pop("shares")}
     assert after == {RENAMED.get(name, name): rows for name, rows in before.items()}
 
 
@@ -112,7 +114,7 @@ def test_counting_pruning_and_duplicates_continue(path: str) -> None:
         recorded = ledger.record(judged(*ids, at=last, bus="fedora"))
         assert len(recorded.new) < 4
         assert ledger.size()[0] == EXPECTED["rows"] + len(recorded.new)
-        while ledger.prune(last + 1000, 0, 1 << 40):
+        while ledger.prune(last + 1000, 0):
             pass
         assert ledger.size()[0] == 0
     with foreign(path) as db:
@@ -164,7 +166,7 @@ def test_a_command_that_only_reads_asks_for_the_migration(path: str) -> None:
     with pytest.raises(LedgerError) as refused, open_read_only(path):
         pass
     assert str(refused.value) == (
-        f"{path}: written by an older busmon (ledger version 1, this one reads version 2);"
+        f"{path}: written by an older busmon (ledger version 1, this one reads version {VERSION});"
         " start `busmon run` with it once, which migrates it"
     )
     assert version(path) == 1
@@ -190,8 +192,9 @@ def newer(path: str) -> str:
 
 def newer_text(path: str, copy: str) -> str:
     return (
-        f"{path}: written by busmon 9.8 (ledger version 3; busmon {__version__} knows version 2)."
-        f" Start that busmon again, or restore {copy}: then all that was counted since is lost"
+        f"{path}: written by busmon 9.8 (ledger version {VERSION + 1}; busmon {__version__} knows"
+        f" version {VERSION}). Start that busmon again, or restore {copy}: then all that was"
+        " counted since is lost"
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from busmon.ledger.batch import Observation
 from busmon.ledger.hourly import HOURS_KEPT
-from busmon.ledger.ledger import PRUNED_AT_ONCE, Ledger
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.shares import ROWS_AT_ONCE
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, counted, judged
 
@@ -19,7 +20,8 @@ def prune(
 ) -> int:
     """Prune to the end; return the number of steps."""
     steps = 1
-    while ledger.prune(now, retention, size_limit):
+    ledger.size_limit = size_limit
+    while ledger.prune(now, retention):
         steps += 1
     return steps
 
@@ -49,8 +51,10 @@ def test_an_endless_retention_prunes_nothing(ledger: Ledger) -> None:
 
 def test_the_oldest_are_pruned_while_the_file_is_too_large(ledger: Ledger) -> None:
     ledger.record(judged(*range(5000)))
+    ledger.empty_log()
     rows, full = ledger.size()
     prune(ledger, size_limit=full // 2)
+    ledger.empty_log()
     kept, size = ledger.size()
     assert full // 4 < size <= full // 2
     assert 0 < kept < rows
@@ -69,6 +73,11 @@ def test_rows_and_bytes_are_those_on_disk(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         assert ledger.size()[0] == 0
         ledger.record(judged(*range(1000), 1, 2))
+        log = Path(f"{path}-wal").stat().st_size
+        assert ledger.log_bytes() == log > 0
+        before = ledger.size()[1]
+        ledger.empty_log()
+        assert ledger.size()[1] == before - log
         rows, size = ledger.size()
     assert (rows, size) == (1000, Path(path).stat().st_size)
     with closing(Ledger(path)) as ledger:
@@ -82,10 +91,11 @@ def test_pruning_while_another_thread_records_loses_nothing(path: str, ledger: L
         for start in range(0, 6000, 20):
             recorded.extend(ledger.record(judged(*range(start, start + 20))).new)
 
+    ledger.size_limit = 100_000
     recording = threading.Thread(target=record)
     recording.start()
     while recording.is_alive():
-        ledger.prune(NOW, DAY, 100_000)
+        ledger.prune(NOW, DAY)
     recording.join()
     prune(ledger, size_limit=100_000)
     assert ledger.pruned["size"] > 0
@@ -114,7 +124,7 @@ def test_gaps_in_the_sequence_of_messages_change_no_number(path: str) -> None:
         db.execute("UPDATE messages SET seq = -10 * seq")
     with closing(Ledger(path)) as ledger:
         assert ledger.size()[0] == 1010
-        assert ledger.prune(NOW, 3600, GIB)
-        assert ledger.size()[0] == 1010 - PRUNED_AT_ONCE
+        assert ledger.prune(NOW, 3600)
+        assert ledger.size()[0] == 1010 - ROWS_AT_ONCE
         assert prune(ledger, retention=3600) == 2
         assert ledger.size()[0] == 10

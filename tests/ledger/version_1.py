@@ -34,14 +34,15 @@ def contents(path: str | Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows by table."""
     with foreign(path) as db:
         tables = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        return {name: db.execute(f"SELECT * FROM {name}").fetchall() for (name,) in tables}
+        return {name: sorted(db.execute(f"SELECT * FROM {name}"), key=repr) for (name,) in tables}
 
 
 def schema(path: str | Path) -> set[tuple[Any, ...]]:
-    """Return all columns of tables and indexes, with their types and defaults."""
+    """Return all columns of tables and indexes, with their types and defaults; all triggers."""
     query = "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'index')"
     with foreign(path) as db:
-        return {
+        triggers = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
+        return set(triggers) | {
             (name, *column)
             for kind, name in db.execute(query).fetchall()
             for column in db.execute(f"PRAGMA {kind}_xinfo({name})").fetchall()

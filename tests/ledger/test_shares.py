@@ -1,0 +1,133 @@
+"""Each kind of row has its own share of the size limit, and the messages have the rest."""
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
+from busmon.ledger.sqlite import used_bytes
+from busmon.ledger.tables import Tables
+from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.values import Interval
+from busmon.ledger.windows import Place, Totals, WindowRow
+from busmon.message import Stage
+from tests.ledger.sql import foreign
+from tests.ledger.version_1 import write_sample
+from tests.support.ledgers import NOW, counted, judged
+
+BUS = "fedora"
+LIMIT = 16 * 1024**2
+TOPIC = "org.fedoraproject.prod.copr.build.end"
+
+Add = Callable[[Tables, int], None]  # one row; the number counts up
+
+
+def long(number: int) -> str:
+    return f"{number}-{'x' * 240}"
+
+
+def add_window(tables: Tables, n: int) -> None:
+    place = Place(BUS, long(n), Stage.BUS)
+    tables.windows.add([WindowRow(NOW + n, NOW + n + 1, place, Totals(1), exact=True)])
+
+
+ROWS: dict[str, Add] = {
+    "tap_reports": lambda tables, n: tables.tap_reports.add(
+        BUS, [TapReport(str(uuid4()), TOPIC, "passed", str(uuid4()))], NOW + n
+    ),
+    "tap_reports, large": lambda tables, n: tables.tap_reports.add(
+        BUS, [TapReport(long(n), long(n), "passed", long(n))], NOW + n
+    ),
+    "tap_reports, changed": lambda tables, n: tables.tap_reports.add(
+        BUS,
+        [TapReport(long(n), TOPIC, "dropped"), TapReport(long(n), TOPIC, "passed", long(n))],
+        NOW + n,
+    ),
+    "tasks": lambda tables, n: tables.tasks.receive(str(uuid4()), "a.task", NOW + n),
+    "coverage": lambda tables, n: tables.coverage.start("tap:fedora", NOW + n),
+    "blind_times": lambda tables, n: tables.blind_times.save(
+        BUS, NOW, 0, [Interval(NOW + n, NOW + n + 1)]
+    ),
+    "windows": add_window,
+}
+
+
+def fill(ledger: Ledger, add: Add, numbers: Iterable[int]) -> int:
+    """Add these rows; return how many bytes the ledger has grown by."""
+    with ledger.write() as tables:
+        before = used_bytes(tables.shares._db)  # noqa: SLF001 - in pages, nothing else says that
+        for number in numbers:
+            add(tables, number)
+        return used_bytes(tables.shares._db) - before  # noqa: SLF001 - see above
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_what_a_kind_takes_is_known_with_little_to_spare(rows: str, ledger: Ledger) -> None:
+    table = rows.split(",")[0]
+    grown = fill(ledger, ROWS[rows], range(5000))
+    with ledger.read() as tables:
+        assert grown <= tables.shares.bytes()[table] <= 2.5 * grown
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_no_kind_takes_more_than_its_share(rows: str, path: str) -> None:
+    table = rows.split(",")[0]
+    share = int(KINDS[table].share * LIMIT)
+    numbers = count()
+    with closing(Ledger(path, LIMIT)) as ledger:
+        ledger.record(judged(*range(100)))
+        for _ in range(200):
+            fill(ledger, ROWS[rows], (next(numbers) for _ in range(500)))
+            if ledger.dropped[table] > ROWS_AT_ONCE:
+                break
+        with ledger.read() as tables:
+            assert 0.4 * share < tables.shares.bytes()[table] <= share
+        while ledger.prune(NOW, retention=86400):
+            pass
+        assert ledger.pruned == {"age": 0, "size": 0}
+        assert counted(ledger) == ledger.size()[0] == 100
+    with foreign(path) as db:
+        (newest,) = db.execute(f"SELECT max({KINDS[table].age}) FROM {table}").fetchone()
+    assert newest >= (NOW + next(numbers) - 1) * 1000  # the oldest went
+
+
+def test_together_the_shares_leave_nearly_half_to_the_messages() -> None:
+    assert sum(kind.share for kind in KINDS.values()) < 0.55
+
+
+def test_a_smaller_limit_is_reached_in_small_steps(path: str) -> None:
+    with closing(Ledger(path)) as ledger:
+        fill(ledger, ROWS["tap_reports"], range(20_000))
+    with closing(Ledger(path, LIMIT // 8)) as ledger:
+        steps = 1
+        while ledger.prune(NOW, retention=86400):
+            steps += 1
+        assert steps > 1
+        with ledger.read() as tables:
+            assert tables.shares.above(LIMIT // 8) == []
+
+
+def test_old_coverage_is_deleted(ledger: Ledger) -> None:
+    with ledger.write() as tables:
+        tables.coverage.add_span("tap:fedora", NOW - 900, NOW - 800, 0)
+        tables.coverage.add_span("tap:fedora", NOW - 700, NOW - 500, 0)
+    ledger.prune(NOW, retention=600)
+    with ledger.read() as tables:
+        assert tables.coverage.intervals("tap:fedora") == [Interval(NOW - 700, NOW - 500)]
+
+
+def test_after_a_migration_it_is_known_what_each_kind_takes(tmp_path: Path) -> None:
+    path = write_sample(tmp_path)
+    with closing(Ledger(path)) as ledger, ledger.write() as tables:
+        for add in ROWS.values():
+            add(tables, 1)
+        known = tables.shares.bytes()
+    with foreign(path) as db:
+        for table, kind in KINDS.items():
+            (size,) = db.execute(f"SELECT coalesce(sum({kind.size()}), 0) FROM {table}").fetchone()
+            assert known[table] == size
