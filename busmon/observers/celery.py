@@ -167,11 +167,12 @@ class CeleryObserver:
     def receive(self, envelope: Mapping[str, Any]) -> None:
         """See Handler."""
         try:
-            for event in read(envelope):
-                self._add(event)
+            events = read(envelope)
         except Dropped as dropped:
-            self._drops[dropped.reason] += 1
-            self._unbroken = False
+            self._drop(dropped.reason)
+            return
+        for event in events:
+            self._add(event)
 
     def tick(self, answers: bool) -> None:
         """Measure the queues and write, if it is time."""
@@ -192,7 +193,11 @@ class CeleryObserver:
     def _add(self, event: Event) -> None:
         self._workers.add(event, time.monotonic())
         if event["type"] in STATES and not self._events.add(event, time.time()):
-            raise Dropped("unwritten")
+            self._drop("unwritten")
+
+    def _drop(self, reason: str) -> None:
+        self._drops[reason] += 1
+        self._unbroken = False
 
     def _write(self, now: float, *, proven: bool) -> None:
         """Write the events; and the coverage, if it is `proven` that all events come."""

@@ -72,7 +72,7 @@ def publish(broker: Redis, do: str, priority: int = 0, name: str = PROCESS_MESSA
 class Watch:
     """An observer at work, and its ledger."""
 
-    def __init__(self, path: Path, broker: str, **settings: Any) -> None:
+    def __init__(self, path: Path | str, broker: str, **settings: Any) -> None:
         self.ledger = Ledger(str(path))
         usual: dict[str, Any] = {"bus": "fedora", "broker": broker, "interval": 1}
         self.observer = CeleryObserver(CelerySettings.model_validate(usual | settings), self.ledger)
@@ -526,6 +526,16 @@ def test_an_event_of_no_configured_task_is_ignored(strange: dict[str, object]) -
     events = TaskEvents(["mine"])
     assert events.add(strange, 1.0)
     assert not events
+
+
+def test_each_event_without_room_is_counted() -> None:
+    watch = Watch(":memory:", "redis://localhost")
+    number = 20_003
+    events = [event("received", str(n), name=PROCESS_MESSAGE) for n in range(number)]
+    for start in range(0, number, 1000):
+        watch.observer.receive(enveloped(json.dumps(events[start : start + 1000]).encode()))
+    assert watch.value("busmon_celery_events_dropped_total", reason="unwritten") == 3
+    watch.ledger.close()
 
 
 def test_events_that_cannot_be_written_are_kept_up_to_a_limit() -> None:
