@@ -1,223 +1,260 @@
-"""A connection to Fedora's broker: fedora-messaging's own, with the true reason of its end.
+"""One AMQP connection with one channel and one consumer, from the login to its end.
 
-fedora-messaging reconnects by itself, with delays of up to an hour, reads the certificates
-only once, logs nothing while a broker is down, and says the same for a wrong password,
-certificate and CA. So each connection here is a service of its own, that tries once.
+pika gives the codec. Its connections run callbacks from a loop of their own; here whoever
+reads the connection drives it, and each answer is awaited at one place, with a deadline.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+import math
+import time
+from contextlib import suppress
+from threading import Event
+from typing import Any, NamedTuple
 
-import pika.exceptions as amqp
-from fedora_messaging.config import conf
-from fedora_messaging.exceptions import BaseException as FedoraMessagingError
-from fedora_messaging.exceptions import ConfigurationException
-from fedora_messaging.twisted.protocol import FedoraMessagingProtocolV2
-from fedora_messaging.twisted.service import FedoraMessagingServiceV2
-from OpenSSL import SSL
-from pika.connection import Connection as Connecting
-from pika.spec import Connection as Methods
-from service_identity import VerificationError
-from twisted.internet import defer, reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.task import LoopingCall
-from twisted.python.failure import Failure
+from pika import URLParameters, frame, spec
+from pika.credentials import ExternalCredentials
 
-from busmon.sources.amqp.fedora_toml import FedoraToml, tls_context
-from busmon.sources.amqp.frames import Delivery, DeliveryReader
+from busmon.sources.amqp.fedora_toml import FedoraToml
+from busmon.sources.amqp.frames import FRAME_MAX, Delivery, FrameReader, NotAmqp
+from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.base import Cause, Disconnected
-from busmon.sources.tls import UnusableFile
+from busmon.sources.line import Line
 
-CLOSING = 2.0  # seconds for the broker to say goodbye
-MISSED = 3  # half heartbeats without a byte after which a connection counts as dead
+IDLE_SECONDS = 0.25  # that a read waits at most before it looks whether to stop
+GATHER_SECONDS = 0.001  # to wait for more messages: a commit costs less in large batches
+OPEN_TIMEOUT = 20.0  # seconds for login and subscription together
+CLOSE_TIMEOUT = 2.0  # seconds for the broker to confirm the end
+BIND_SECONDS = 60.0  # between two bindings of the queue, which somebody may have removed
+SILENT_HEARTBEATS = 1.5  # without a byte after which a connection counts as dead
+CHANNEL = 1
+CAPABILITIES = {"authentication_failure_close": True, "consumer_cancel_notify": True}
+NOT_FOUND, PRECONDITION_FAILED = 404, 406
 
-# What ends a connection, or an attempt, without being anybody's bug.
-ENDS = (
-    amqp.AMQPError,
-    FedoraMessagingError,
-    SSL.Error,
-    VerificationError,
-    ConnectError,
-    ConnectionClosed,
-    DNSLookupError,
-    defer.TimeoutError,
+
+class Stage(NamedTuple):
+    """What it means if the connection ends at that stage of opening it."""
+
+    cause: Cause
+    hint: str
+
+
+HANDSHAKE = Stage(
+    Cause.NETWORK, "no AMQP there, or TLS where amqps is not said: check amqp_url in {file}"
 )
+LOGIN = Stage(Cause.LOGIN, "the login is not accepted: check amqp_url and [tls] in {file}")
+OPEN = Stage(Cause.LOGIN, "logged in, but not let into the virtual host: check amqp_url in {file}")
+CHANNEL_OPEN = Stage(Cause.NETWORK, "closed by the broker")
 
-# What it means when the broker ends a connection at that stage of opening it.
-STAGES: dict[int, type[Exception]] = {
-    Connecting.CONNECTION_PROTOCOL: amqp.IncompatibleProtocolError,
-    Connecting.CONNECTION_START: amqp.ProbableAuthenticationError,
-    Connecting.CONNECTION_TUNE: amqp.ProbableAccessDeniedError,
-}
 
-# The first that fits tells what the end of a connection comes from, and what to check.
-CAUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Cause, str], ...] = (
-    (
-        (amqp.AuthenticationError, amqp.ProbableAuthenticationError),
-        Cause.LOGIN,
-        "the login is not accepted: check amqp_url and [tls] in {file}",
-    ),
-    (
-        amqp.ProbableAccessDeniedError,
-        Cause.LOGIN,
-        "logged in, but not let into the virtual host: check amqp_url in {file}",
-    ),
-    (
-        VerificationError,
-        Cause.TLS,
-        "the broker's certificate is for another host: check amqp_url in {file}",
-    ),
-    (
-        amqp.IncompatibleProtocolError,
-        Cause.NETWORK,
-        "no AMQP there, or TLS where amqps is not said: check amqp_url in {file}",
-    ),
-    (SSL.Error, Cause.TLS, "TLS failed: check ca_cert, certfile and keyfile in [tls] of {file}"),
-    (amqp.ConsumerCancelled, Cause.CANCELLED, "the broker cancelled the consumer: queue deleted?"),
-    (amqp.ChannelClosedByBroker, Cause.DENIED, "the broker refuses"),
-    (defer.TimeoutError, Cause.SILENT, "the broker does not answer"),
-    (DNSLookupError, Cause.NETWORK, "unknown host: check amqp_url in {file}"),
-)
+class Stopped(Exception):
+    """The source was asked to stop while it waited for the broker."""
+
+
+class ChannelClosed(Disconnected):
+    """The broker refuses what was asked on the channel; `code` is AMQP's."""
+
+    def __init__(self, code: int, text: str) -> None:
+        advice = "; delete the queue, or set another queue" if code == PRECONDITION_FAILED else ""
+        super().__init__(Cause.DENIED, f"the broker refuses ({code}, {text}){advice}")
+        self.code = code
 
 
 class Connection:
-    """One attempt to connect; to be used in the reactor's thread only."""
+    """A connection, driven by whoever calls its methods; they raise Disconnected and Stopped."""
 
-    def __init__(self, toml: FedoraToml, heartbeat: int, keep: Callable[[Delivery], None]) -> None:
-        """Prepare to connect; `keep` is given what a consumer is delivered."""
-        self._toml = toml
-        self._protocol: _Protocol | None = None
-        self._opened: Deferred[FedoraMessagingProtocolV2] = Deferred()
+    def __init__(self, line: Line, toml: FedoraToml, settings: AmqpBus, stopping: Event) -> None:
+        self._line, self._toml, self._settings = line, toml, settings
+        self._stopping = stopping
+        self._reader = FrameReader()
+        self._stage = HANDSHAKE
+        self._deadline = math.inf  # of the answer that is awaited
+        self._awaited: type | None = None
+        self._answer: Any = None
+        self._consuming = self._cancelled = False
+        self._deliveries: list[Delivery] = []
+        self._binds: list[Any] = []
+        self._last_bound = self._last_sent = time.monotonic()
+        line.silence_limit = SILENT_HEARTBEATS * settings.heartbeat
+
+    def open(self, queue: str) -> bool:
+        """Log in and subscribe; return whether the broker still had the queue."""
+        self._deadline = time.monotonic() + OPEN_TIMEOUT
+        self._log_in()
+        self._call(spec.Channel.Open(), spec.Channel.OpenOk)
+        kept = self._declare(queue)
+        self._call(spec.Basic.Qos(prefetch_count=self._settings.prefetch), spec.Basic.QosOk)
+        for exchange, routing_key in self._settings.bindings(self._toml):
+            bind = spec.Queue.Bind(
+                queue=queue, exchange=exchange, routing_key=routing_key, arguments={}
+            )
+            self._call(bind, spec.Queue.BindOk)
+            bind.nowait = True
+            self._binds.append(bind)
+        self._consuming = True
+        self._call(spec.Basic.Consume(queue=queue, arguments={}), spec.Basic.ConsumeOk)
+        return kept
+
+    def wait(self) -> list[Delivery]:
+        """Wait for deliveries; return at least one."""
+        while not self._deliveries:
+            if self._cancelled:
+                reason = "the broker cancelled the consumer: queue deleted?"
+                raise Disconnected(Cause.CANCELLED, reason)
+            self._bind_again()
+            self._read(IDLE_SECONDS)
+        return self._take()
+
+    def gather(self) -> list[Delivery]:
+        """Return what else has come; nothing if the broker has ended the consumer."""
+        if not self._cancelled:
+            self._read(GATHER_SECONDS)
+        return self._take()
+
+    def acknowledge(self, tag: int) -> None:
+        """Acknowledge all deliveries up to this one."""
+        self._send_method(spec.Basic.Ack(tag, multiple=True))
+
+    def close(self) -> None:
+        """Let the broker take the last acknowledgements, and close in any case."""
+        with suppress(Disconnected):
+            if self._consuming and not self._line.failure:
+                self._awaited = spec.Connection.CloseOk
+                self._send_method(spec.Connection.Close(200, "", 0, 0), channel=0)
+                deadline = time.monotonic() + CLOSE_TIMEOUT
+                while not self._answer and time.monotonic() < deadline:
+                    self._receive(IDLE_SECONDS)
+                    self._deliveries.clear()  # they come again
+        self._line.close()
+
+    def _log_in(self) -> None:
+        self._send(frame.ProtocolHeader().marshal())
+        start = self._wait_for(spec.Connection.Start)
+        parameters = URLParameters(self._toml.amqp_url.get_secret_value())
+        if self._toml.certificate and self._toml.key:
+            parameters.credentials = ExternalCredentials()
+        mechanism, response = parameters.credentials.response_for(start)
+        self._stage = LOGIN
+        if not mechanism:
+            offered = start.mechanisms.decode(errors="replace")
+            raise self._ended(f"the broker offers {offered}")
+        properties = self._toml.client_properties | {"capabilities": CAPABILITIES}
+        start_ok = spec.Connection.StartOk(properties, mechanism, response, "en_US")
+        tune = self._call(start_ok, spec.Connection.Tune, channel=0)
+        self._stage = OPEN
+        self._reader.frame_max = min(tune.frame_max or FRAME_MAX, FRAME_MAX)
+        heartbeat = self._settings.heartbeat
+        tune_ok = spec.Connection.TuneOk(CHANNEL, self._reader.frame_max, heartbeat)
+        self._send_method(tune_ok, channel=0)
+        vhost = spec.Connection.Open(parameters.virtual_host)
+        self._call(vhost, spec.Connection.OpenOk, channel=0)
+        self._stage = CHANNEL_OPEN
+
+    def _declare(self, queue: str) -> bool:
+        """Declare the queue; return whether it was there."""
+        kept = True
         try:
-            if toml.tls:  # fedora-messaging would ask the terminal for the pass phrase of a key
-                tls_context(toml)
-            conf.load_config(str(toml.path))  # the service takes [tls] and more from there
-            url = _with_heartbeat(toml.amqp_url.get_secret_value(), heartbeat)
-            self._service = FedoraMessagingServiceV2(url, publish_confirms=False)
-        except UnusableFile as error:
-            why = f"check {error.setting} in [tls] of {toml.path}: {error.why}"
-            raise Disconnected(Cause.TLS, why) from error
-        except (ConfigurationException, OSError, SSL.Error, ValueError) as error:
-            raise Disconnected(Cause.TLS, f"check [tls] in {toml.path}: {error}") from error
-        factory: Any = self._service.factory
-        factory.maxRetries = 0
-        factory.noisy = False
-        factory.protocol = partial(_Protocol, heartbeat, keep, self._begin)
-        factory.clientConnectionFailed = lambda _connector, failure: self._opened.errback(failure)
+            self._call(spec.Queue.Declare(queue=queue, passive=True), spec.Queue.DeclareOk)
+        except ChannelClosed as error:
+            if error.code != NOT_FOUND:
+                raise
+            kept = False
+            self._send_method(spec.Channel.CloseOk())
+            self._call(spec.Channel.Open(), spec.Channel.OpenOk)
+        self._call(spec.Queue.Declare(queue=queue, durable=True), spec.Queue.DeclareOk)
+        return kept
 
-    async def open(self) -> FedoraMessagingProtocolV2:
-        """Return the protocol, logged in."""
-        self._service.factory.when_connected().chainDeferred(self._opened)
-        self._service.startService()  # type: ignore[no-untyped-call]  # Twisted's
-        return await self._opened
+    def _bind_again(self) -> None:
+        """Undo that somebody removed a binding, which the broker tells nobody."""
+        if time.monotonic() - self._last_bound < BIND_SECONDS:
+            return
+        self._last_bound = time.monotonic()
+        for bind in self._binds:
+            self._send_method(bind)
 
-    async def close(self) -> None:
-        """Send what waits to be sent, acknowledgements first, and close."""
-        if self._protocol and self._protocol.is_open:
-            await _within(CLOSING, self._protocol.close())
-        if self._protocol:
-            self._protocol.abort()
-        await _within(CLOSING, self._service.stopService())
+    def _call(self, method: Any, answer: type, channel: int = CHANNEL) -> Any:
+        self._send_method(method, channel)
+        return self._wait_for(answer)
 
-    def ended(self, error: BaseException) -> Disconnected:
-        """Return why this connection, or the attempt, has ended, and what to check."""
-        if self._protocol and self._protocol.silent:
+    def _wait_for(self, answer: type) -> Any:
+        self._awaited, self._answer = answer, None
+        while not self._answer:
+            if time.monotonic() > self._deadline:
+                raise Disconnected(Cause.SILENT, "the broker does not answer")
+            self._read(IDLE_SECONDS)
+        return self._answer
+
+    def _take(self) -> list[Delivery]:
+        deliveries, self._deliveries = self._deliveries, []
+        return deliveries
+
+    def _send_method(self, method: Any, channel: int = CHANNEL) -> None:
+        self._send(frame.Method(channel, method).marshal())
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._line.sendall(data)
+        except OSError:
+            while self._receive(0):  # the broker may have said why
+                pass
+            raise self._lost() from None
+        self._last_sent = time.monotonic()
+
+    def _read(self, seconds: float) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+        silence = time.monotonic() - self._last_sent
+        if self._stage is CHANNEL_OPEN and silence > self._settings.heartbeat / 2:
+            self._send(frame.Heartbeat().marshal())
+        self._receive(seconds)
+
+    def _receive(self, seconds: float) -> bool:
+        """Read what has come or comes within that time; return whether something did."""
+        received = self._line.read(seconds)
+        if received == b"":
+            raise self._lost()
+        try:
+            for found in self._reader.feed(received or b""):
+                if isinstance(found, Delivery):
+                    self._deliver(found)
+                else:
+                    self._hear(found)
+        except NotAmqp as error:
+            if self._stage is HANDSHAKE:
+                raise self._ended(str(error)) from error
+            reason = f"{self._toml.broker}: breaks the protocol: {error}"
+            raise Disconnected(Cause.NETWORK, reason) from error
+        return bool(received)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if not self._consuming:
+            raise NotAmqp("a message before the subscription")
+        self._deliveries.append(delivery)
+
+    def _hear(self, method: Any) -> None:
+        match method:
+            case spec.Connection.Close():
+                raise self._ended(method.reply_text)
+            case spec.Channel.Close():
+                raise ChannelClosed(method.reply_code, method.reply_text)
+            case spec.Basic.Cancel():
+                self._cancelled = True
+            case _ if self._awaited and isinstance(method, self._awaited):
+                self._awaited, self._answer = None, method
+            case _:
+                raise NotAmqp(f"{method.NAME} that nobody asked for")
+
+    def _lost(self) -> Disconnected:
+        """Return what the end of the connection means at this stage."""
+        lost = self._line.lost()
+        if lost.cause is Cause.SILENT:
             return Disconnected(Cause.SILENT, "no sign of life from the broker")
-        if self._protocol and self._protocol.reason:
-            error = self._protocol.reason
-        for kinds, cause, hint in CAUSES:
-            if isinstance(error, kinds):
-                return Disconnected(cause, f"{hint.format(file=self._toml.path)} ({_text(error)})")
-        return Disconnected(Cause.NETWORK, f"{self._toml.broker}: {_text(error)}")
+        if self._stage is HANDSHAKE and self._toml.certificate and lost.cause is Cause.NETWORK:
+            # With TLS 1.3 the broker refuses a certificate only after the handshake.
+            check = f"check certfile and keyfile in [tls] of {self._toml.path}"
+            return Disconnected(Cause.TLS, f"the certificate may not be accepted: {check}")
+        if self._stage is CHANNEL_OPEN or lost.cause is not Cause.NETWORK:
+            return lost
+        return self._ended(lost.detail)
 
-    def _begin(self, protocol: "_Protocol") -> None:
-        self._protocol = protocol
-
-
-class _Protocol(FedoraMessagingProtocolV2):
-    """Remembers why it ended, which pika's Twisted adapter forgets, and watches for silence.
-
-    pika notices silence, too, but ends with a TLS goodbye that a dead peer never answers.
-    """
-
-    def __init__(
-        self,
-        heartbeat: int,
-        keep: Callable[[Delivery], None],
-        begin: Callable[["_Protocol"], None],
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._reader = DeliveryReader(keep)
-        self.silent = False
-        self.reason: BaseException | None = None
-        self._begin = begin
-        self._alive = False
-        self._pause = heartbeat / 2
-        self._silence = 0  # pauses; not seconds, which pass while a batch is recorded, too
-        self._watchdog = LoopingCall(self._listen)
-
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
-        self._alive = True
-        self._begin(self)
-        self._impl.callbacks.add(0, Methods.Close, self._on_close)
-        self._watchdog.start(self._pause, now=False)
-        super().connectionMade()
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        self._silence = 0
-        try:
-            others = self._reader.feed(data)
-            self._impl.bytes_received += len(data) - len(others)  # else pika hears no heart beat
-            super().dataReceived(others)
-        except Exception as error:  # noqa: BLE001 - not AMQP; Twisted would log a traceback
-            self.reason = amqp.IncompatibleProtocolError(repr(error))
-            self.abort()
-
-    def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
-        self._alive = False
-        self._watchdog.stop()
-        kind = STAGES.get(self._impl.connection_state)
-        if isinstance(reason.value, SSL.Error | VerificationError):
-            self.reason = reason.value
-        elif kind and not self.reason:
-            self.reason = kind(reason.getErrorMessage())
-        super().connectionLost(reason)
-
-    def abort(self) -> None:
-        if self._alive:
-            self.transport.abortConnection()
-
-    def _on_close(self, frame: Any) -> None:
-        kind = STAGES.get(self._impl.connection_state, Exception)
-        self.reason = kind(frame.method.reply_text)
-
-    def _listen(self) -> None:
-        self._silence += 1
-        if self._silence > MISSED:
-            self.silent = True
-            self.abort()
-
-
-def _with_heartbeat(url: str, heartbeat: int) -> str:
-    """Return the URL with a heartbeat: Fedora's broker proposes one of ten minutes."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query)) | {"heartbeat": str(heartbeat)}
-    return parts._replace(query=urlencode(query)).geturl()
-
-
-async def _within(seconds: float, deferred: Deferred[Any] | None) -> None:
-    """Wait for it, but not for ever, and whatever becomes of it."""
-    if deferred is not None:
-        await deferred.addTimeout(seconds, reactor).addErrback(lambda _failure: None)
-
-
-def _text(error: BaseException) -> str:
-    """Return what the error says; TLS errors are lists of library, function and reason."""
-    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
-        return ", ".join(reason for *_, reason in error.args[0]) or "connection closed"
-    return str(error) or type(error).__name__
+    def _ended(self, reason: str) -> Disconnected:
+        hint = self._stage.hint.format(file=self._toml.path)
+        return Disconnected(self._stage.cause, f"{hint} ({reason})")

@@ -41,6 +41,7 @@ class FedoraToml:
     key: Path | None
     bindings: tuple[Binding, ...]
     queues: frozenset[str]
+    client_properties: dict[str, Any]  # what the listener says of itself at the broker
 
 
 class UnusableToml(Exception):
@@ -76,6 +77,7 @@ def read(path: Path) -> FedoraToml:
         queues=frozenset(
             name for name in [*conf["queues"], *(b.get("queue") for b in conf["bindings"])] if name
         ),
+        client_properties=conf["client_properties"],
     )
 
 

@@ -1,16 +1,16 @@
-"""Takes the deliveries out of what a broker sends, and leaves all else to pika.
+"""AMQP's frames: from a broker's bytes to deliveries and methods, without a socket.
 
-In pika each of a delivery's frames goes through a dozen functions, and all of them together
-through two queues, which costs three times as much. And on headers such as a time past the
-year 9999, or lists a thousand deep, pika raises while it decodes: the consumer loses its
-connection, the broker brings the message again, and so for ever. Fedora's listener can't
-help it; busmon counts it as what ends the listener, and goes on.
+pika makes three objects of each delivery and passes them through a dozen functions, which
+costs three times as much. And on headers such as a time past the year 9999, or lists a
+thousand deep, pika raises while it decodes. Fedora's listener loses its connection then,
+and again when the message comes back; busmon counts such a message as what ends the listener.
 """
 
 import struct
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+from pika import frame
 from pika.spec import (
     FRAME_BODY,
     FRAME_END,
@@ -21,23 +21,28 @@ from pika.spec import (
     BasicProperties,
 )
 
-from busmon.sources.json_body import MAX_BODY_BYTES
+from busmon.sources.body import BodyBuffer
 
+FRAME_MAX = 131072  # bytes of a frame that busmon allows: RabbitMQ's default
 FRAME = struct.Struct(">BHL")  # type, channel, and size of the payload, which FRAME_END follows
-KINDS = {FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEAT}
-DELIVER = struct.pack(">L", Basic.Deliver.INDEX)  # the payload of that method begins so
-TAG = struct.Struct(">QB")  # the delivery's number, and whether it comes again
-HEADER = struct.Struct(">4xQ")  # that of a header: the body's size, and then the properties
+OVERHEAD = FRAME.size + 1
+DELIVER = struct.pack(">L", Basic.Deliver.INDEX)  # the first bytes of that method's payload
+TAG = struct.Struct(">QB")  # the delivery's number, and whether it is redelivered
+HEADER = struct.Struct(">4xQ")  # before the properties: the body's size
 
-# {"fedora_messaging_schema": {}}, which get_message() dies of, too.
+# {"fedora_messaging_schema": {}}: get_message() raises on it as it does on such headers.
 NAME = b"fedora_messaging_schema"
 UNREADABLE = struct.pack(f">LB{len(NAME)}scL", len(NAME) + 6, len(NAME), NAME, b"F", 0)
 
 
-class Delivery(NamedTuple):
-    """A message as the broker delivered it; a body above MAX_BODY_BYTES is cut off there.
+class NotAmqp(Exception):
+    """The broker breaks the protocol."""
 
-    `size` is that of the whole body, in bytes.
+
+class Delivery(NamedTuple):
+    """A message as the broker delivered it.
+
+    `size` is the whole body's, in bytes; `body` is as BodyBuffer keeps it.
     """
 
     tag: int
@@ -48,73 +53,100 @@ class Delivery(NamedTuple):
     size: int
 
 
-class DeliveryReader:
-    """Gives `keep` each delivery of a connection with one consumer, which asks for nothing else."""
+class FrameReader:
+    """Keeps at most one incomplete frame, and of one incomplete delivery a bounded part."""
 
-    def __init__(self, keep: Callable[[Delivery], None]) -> None:
-        self._keep = keep
-        self._rest = b""  # a frame that is not whole yet
-        self._method: tuple[int, bool, bytes] | None = None  # of what is not whole yet
-        self._properties = BasicProperties()
-        self._body: list[bytes] = []
-        self._size = self._missing = 0  # bytes of the body
+    def __init__(self) -> None:
+        self.frame_max = FRAME_MAX  # bytes
+        self._rest = b""  # of an incomplete frame
+        self._method: tuple[int, bool, bytes] | None = None  # of an incomplete delivery
+        self._properties: BasicProperties | None = None
+        self._body = BodyBuffer()
+        self._missing = 0  # bytes of the body
 
-    def feed(self, data: bytes) -> bytes:
-        """Take what the broker sent next, and return what of it pika should know.
-
-        These are whole frames, or whatever it is that is no AMQP. Raises ValueError,
-        struct.error or IndexError where a delivery is not what it should be.
-        """
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Yield each Delivery and each of pika's methods that this completes; raises NotAmqp."""
         data = self._rest + data
-        start, others = 0, []
-        while len(data) - start > FRAME.size:
+        start, end = 0, len(data)
+        while end - start > FRAME.size:
             kind, _channel, size = FRAME.unpack_from(data, start)
-            first = start + FRAME.size
-            last = first + size
-            if kind not in KINDS:
-                last = len(data) - 1
-            if last >= len(data):
+            if size > self.frame_max - OVERHEAD or not FRAME_METHOD <= kind <= FRAME_HEARTBEAT:
+                raise NotAmqp(f"no frame of AMQP: {data[start : start + FRAME.size]!r}")
+            last = start + FRAME.size + size
+            if last >= end:
                 break
-            if data[last] != FRAME_END or not self._take(kind, data, first, last):
-                others.append(data[start : last + 1])
+            if data[last] != FRAME_END:
+                raise NotAmqp("a frame without its end")
+            if found := self._take(kind, data[start + FRAME.size : last]):
+                yield found
             start = last + 1
         self._rest = data[start:]
-        return b"".join(others)
 
-    def _take(self, kind: int, data: bytes, first: int, last: int) -> bool:
-        """Take the payload between these places, if it is of a delivery."""
-        if kind == FRAME_METHOD and data.startswith(DELIVER, first):
-            self._method = _method(data, first + len(DELIVER))
-            return True
-        if kind == FRAME_HEADER and self._method:
-            (self._size,) = HEADER.unpack_from(data, first)
-            self._missing = self._size
-            self._properties = _properties(data[first + HEADER.size : last])
-        elif kind == FRAME_BODY and self._method:
-            if self._size - self._missing <= MAX_BODY_BYTES:
-                self._body.append(data[first:last])
-            self._missing -= last - first
-        else:
-            return False
+    def _take(self, kind: int, payload: bytes) -> Any:
+        """Return what the frame completes, if anything."""
+        try:
+            if kind == FRAME_METHOD:
+                return self._take_method(payload)
+            if kind == FRAME_HEADER:
+                return self._take_header(payload)
+            if kind == FRAME_BODY:
+                return self._take_body(payload)
+        except (ValueError, LookupError, struct.error) as error:
+            raise NotAmqp(f"a frame that cannot be read: {error!r}") from error
+        return None  # a heartbeat
+
+    def _take_method(self, payload: bytes) -> Any:
+        if not payload.startswith(DELIVER):
+            return _decode_method(payload)
+        if self._method:
+            raise NotAmqp("a message before the end of another")
+        self._method = _read_deliver(payload)
+        return None
+
+    def _take_header(self, payload: bytes) -> Delivery | None:
+        if not self._method or self._properties:
+            raise NotAmqp("properties of no message")
+        (self._missing,) = HEADER.unpack_from(payload)
+        self._properties = _read_properties(payload[HEADER.size :])
+        return self._complete() if not self._missing else None
+
+    def _take_body(self, payload: bytes) -> Delivery | None:
+        if not self._properties or not payload:
+            raise NotAmqp("a body of no message")
+        self._missing -= len(payload)
         if self._missing < 0:
-            raise ValueError("a body that is longer than its header says")
-        if not self._missing:
-            body = b"".join(self._body)
-            self._keep(Delivery(*self._method, self._properties, body, self._size))
-            self._method, self._body = None, []
-        return True
+            raise NotAmqp("a body that is longer than its header says")
+        self._body.add(payload)
+        return self._complete() if not self._missing else None
+
+    def _complete(self) -> Delivery:
+        tag, redelivered, routing_key = self._method or (0, False, b"")
+        body, size = self._body.kept(), self._body.size
+        delivery = Delivery(tag, redelivered, routing_key, self._properties, body, size)
+        self._method = self._properties = None
+        self._body = BodyBuffer()
+        return delivery
 
 
-def _method(data: bytes, start: int) -> tuple[int, bool, bytes]:
+def _decode_method(payload: bytes) -> Any:
+    whole = FRAME.pack(FRAME_METHOD, 0, len(payload)) + payload + bytes([FRAME_END])
+    try:
+        return frame.decode_frame(whole)[1].method
+    except Exception as error:
+        raise NotAmqp(f"a method that cannot be read: {error!r}") from error
+
+
+def _read_deliver(payload: bytes) -> tuple[int, bool, bytes]:
     """Return the tag, whether it is redelivered, and the routing key of a Basic.Deliver."""
-    start += 1 + data[start]  # the consumer's tag
-    tag, bits = TAG.unpack_from(data, start)
+    start = len(DELIVER)
+    start += 1 + payload[start]  # the consumer's tag
+    tag, bits = TAG.unpack_from(payload, start)
     start += TAG.size
-    start += 1 + data[start]  # the exchange
-    return tag, bool(bits & 1), data[start + 1 : start + 1 + data[start]]
+    start += 1 + payload[start]  # the exchange
+    return tag, bool(bits & 1), payload[start + 1 : start + 1 + payload[start]]
 
 
-def _properties(encoded: bytes) -> BasicProperties:
+def _read_properties(encoded: bytes) -> BasicProperties:
     """Return a message's properties; headers that pika can't read are replaced by UNREADABLE."""
     properties = BasicProperties()
     try:
