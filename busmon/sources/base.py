@@ -45,6 +45,10 @@ class Disconnected(Exception):
         self.detail = detail
 
 
+class ProtocolError(Exception):
+    """The broker sends what its protocol does not allow."""
+
+
 class ConnectionState:
     """The state of one bus's connection: written by its source, read by /metrics and /ready."""
 

@@ -11,19 +11,17 @@ class BodyBuffer:
     def __init__(self) -> None:
         self.size = 0  # bytes of the whole body
         self._kept: list[bytes] = []
-        self._beyond = blake2b(digest_size=16)
+        self._beyond: blake2b | None = None
 
     def add(self, piece: bytes) -> None:
         """Take the next bytes of the body."""
         room = max(0, MAX_BODY_BYTES - self.size)
         self.size += len(piece)
-        if len(piece) <= room:
-            self._kept.append(piece)
-            return
         self._kept.append(piece[:room])
-        self._beyond.update(piece[room:])
+        if len(piece) > room:
+            self._beyond = self._beyond or blake2b(digest_size=16)
+            self._beyond.update(piece[room:])
 
     def kept(self) -> bytes:
         """Return the body; of one that is too large, its beginning and a digest of the rest."""
-        beyond = self._beyond.digest() if self.size > MAX_BODY_BYTES else b""
-        return b"".join(self._kept) + beyond
+        return b"".join(self._kept) + (self._beyond.digest() if self._beyond else b"")

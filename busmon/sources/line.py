@@ -18,6 +18,7 @@ from busmon.text import format_address
 CONNECT_TIMEOUT = 4.0  # seconds for TCP and TLS, which nothing can interrupt
 CHUNK_BYTES = 256 * 1024  # read at once
 OTHER_NAME = {62, 64}  # OpenSSL's codes for a host's name and address that do not match
+FRAME_TIMEOUT = 120.0  # seconds in which a frame, once begun, has to be complete
 KEEPALIVE_PROBES = 3  # that may fail before the kernel gives the connection up
 
 
@@ -49,7 +50,7 @@ class Line:
         self.silence_limit: float | None = None
         self.failure: OSError | None = None
         self._socket = _connect(broker)
-        self._last_received = time.monotonic()
+        self._last_received = self._last_complete = time.monotonic()
 
     def read(self, seconds: float) -> bytes | None:
         """Return what has come or comes within that time, b"" at the end of the connection."""
@@ -66,6 +67,14 @@ class Line:
             self.failure = TimeoutError()
             return b""
         return received
+
+    def note_progress(self, *, complete: bool) -> None:
+        """Note that a frame was completed, or none has begun; raises Disconnected if never."""
+        if complete:
+            self._last_complete = time.monotonic()
+        elif time.monotonic() - self._last_complete > FRAME_TIMEOUT:
+            reason = f"{self._broker}: a message is not complete within {FRAME_TIMEOUT:g} s"
+            raise Disconnected(Cause.SILENT, reason)
 
     def sendall(self, data: bytes) -> None:
         """Send all of it; raises OSError if the connection is lost."""

@@ -14,13 +14,13 @@ from uuid import uuid4
 
 import pytest
 from pydantic import ValidationError
-from stomp.utils import Frame
 
 from busmon.message import Message
 from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.stomp import session
-from busmon.sources.stomp.session import BATCH_SIZE, subscription_headers
+from busmon.sources.stomp.frames import Frame
+from busmon.sources.stomp.session import MAX_BATCH_BYTES, subscription_headers
 from busmon.sources.stomp.settings import StompBus
 from busmon.sources.stomp.source import StompSource, message_of
 from tests.support.brokers import free_port, wait_until
@@ -272,7 +272,12 @@ def test_what_keeps_a_source_from_its_broker_is_explained(
     bad_ca = with_tls(certificates, ca=certificates.client("busmon")[1])
     wrong_key = with_tls(certificates, key=certificates.client("somebody")[1])
     cases: list[tuple[int, dict[str, Any], Cause, str]] = [
-        (tls, with_tls(certificates, ca=certificates.other_ca), Cause.TLS, "check ca and"),
+        (
+            tls,
+            with_tls(certificates, ca=certificates.other_ca),
+            Cause.TLS,
+            "not trusted: check ca",
+        ),
         (tls, misnamed, Cause.TLS, "IP address mismatch|Hostname mismatch"),
         (tls, with_tls(certificates, certificate=stranger, key=key), Cause.TLS, "certificate"),
         (tls, anonymous, Cause.TLS, "check certificate and key"),
@@ -361,7 +366,7 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
         recorder.wait_for(30)
         assert source.connection.connects == 1
     assert recorder.numbers() == once(30)
-    assert max(sizes) < BATCH_SIZE + 2 * size
+    assert max(sizes) < MAX_BATCH_BYTES + 2 * size
 
 
 def test_a_deleted_queue_is_reported_and_made_again(rabbitmq: RabbitMQ) -> None:
@@ -406,7 +411,7 @@ def test_neither_passcode_nor_body_is_logged_at_any_level(
     activemq: ActiveMQ, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, "stomp.py")
+    caplog.set_level(logging.CRITICAL, "stomp.py")  # the publisher's
     settings = bus(activemq.port, "/queue/test.logged", login=USER, passcode=PASSCODE)
     recorder = Recorder()
     with running(settings, recorder):
@@ -472,7 +477,7 @@ def test_a_message_that_the_broker_sends_twice_is_acknowledged_once(
 
     It can also keep others back until the next connection, which therefore comes soon.
     """
-    monkeypatch.setattr(session, "SETTLING", 0.5)
+    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.5)
     recorder = Recorder()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = bus(
@@ -588,14 +593,17 @@ def test_a_message_is_identified_by_a_header_or_its_content() -> None:
 def made(
     headers: dict[str, str], settings: dict[str, Any] | None = None, server: str = "ActiveMQ/5"
 ) -> Message:
-    frame = Frame("MESSAGE", {"subscription": "/topic/subscribed"} | headers, b"{}")
+    frame = Frame("MESSAGE", {"subscription": "/topic/subscribed"} | headers, b"{}", 2)
     return message_of(frame, "bus", bus(1, **settings or {}), server=server, received_at=0.0)
 
 
 def test_only_topics_are_made_durable_and_only_for_a_client_with_a_name() -> None:
     nameless = subscription_headers(bus(1), "/topic/a")
     assert nameless == {
+        "destination": "/topic/a",
+        "id": "/topic/a",
         "receipt": "/topic/a",
+        "ack": "client",
         "activemq.prefetchSize": "1000",
         "prefetch-count": "1000",
     }

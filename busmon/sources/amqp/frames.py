@@ -21,6 +21,7 @@ from pika.spec import (
     BasicProperties,
 )
 
+from busmon.sources.base import ProtocolError
 from busmon.sources.body import BodyBuffer
 
 FRAME_MAX = 131072  # bytes of a frame that busmon allows: RabbitMQ's default
@@ -33,10 +34,6 @@ HEADER = struct.Struct(">4xQ")  # before the properties: the body's size
 # {"fedora_messaging_schema": {}}: get_message() raises on it as it does on such headers.
 NAME = b"fedora_messaging_schema"
 UNREADABLE = struct.pack(f">LB{len(NAME)}scL", len(NAME) + 6, len(NAME), NAME, b"F", 0)
-
-
-class NotAmqp(Exception):
-    """The broker breaks the protocol."""
 
 
 class Delivery(NamedTuple):
@@ -64,19 +61,24 @@ class FrameReader:
         self._body = BodyBuffer()
         self._missing = 0  # bytes of the body
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether a frame or a delivery has begun and not ended."""
+        return bool(self._rest or self._method)
+
     def feed(self, data: bytes) -> Iterator[Any]:
-        """Yield each Delivery and each of pika's methods that this completes; raises NotAmqp."""
+        """Yield each Delivery and each method that this completes; raises ProtocolError."""
         data = self._rest + data
         start, end = 0, len(data)
         while end - start > FRAME.size:
             kind, _channel, size = FRAME.unpack_from(data, start)
             if size > self.frame_max - OVERHEAD or not FRAME_METHOD <= kind <= FRAME_HEARTBEAT:
-                raise NotAmqp(f"no frame of AMQP: {data[start : start + FRAME.size]!r}")
+                raise ProtocolError(f"no frame of AMQP: {data[start : start + FRAME.size]!r}")
             last = start + FRAME.size + size
             if last >= end:
                 break
             if data[last] != FRAME_END:
-                raise NotAmqp("a frame without its end")
+                raise ProtocolError("a frame without its end")
             if found := self._take(kind, data[start + FRAME.size : last]):
                 yield found
             start = last + 1
@@ -92,30 +94,30 @@ class FrameReader:
             if kind == FRAME_BODY:
                 return self._take_body(payload)
         except (ValueError, LookupError, struct.error) as error:
-            raise NotAmqp(f"a frame that cannot be read: {error!r}") from error
+            raise ProtocolError(f"a frame that cannot be read: {error!r}") from error
         return None  # a heartbeat
 
     def _take_method(self, payload: bytes) -> Any:
         if not payload.startswith(DELIVER):
             return _decode_method(payload)
         if self._method:
-            raise NotAmqp("a message before the end of another")
+            raise ProtocolError("a message before the end of another")
         self._method = _read_deliver(payload)
         return None
 
     def _take_header(self, payload: bytes) -> Delivery | None:
         if not self._method or self._properties:
-            raise NotAmqp("properties of no message")
+            raise ProtocolError("properties of no message")
         (self._missing,) = HEADER.unpack_from(payload)
         self._properties = _read_properties(payload[HEADER.size :])
         return self._complete() if not self._missing else None
 
     def _take_body(self, payload: bytes) -> Delivery | None:
         if not self._properties or not payload:
-            raise NotAmqp("a body of no message")
+            raise ProtocolError("a body of no message")
         self._missing -= len(payload)
         if self._missing < 0:
-            raise NotAmqp("a body that is longer than its header says")
+            raise ProtocolError("a body that is longer than its header says")
         self._body.add(payload)
         return self._complete() if not self._missing else None
 
@@ -133,7 +135,7 @@ def _decode_method(payload: bytes) -> Any:
     try:
         return frame.decode_frame(whole)[1].method
     except Exception as error:
-        raise NotAmqp(f"a method that cannot be read: {error!r}") from error
+        raise ProtocolError(f"a method that cannot be read: {error!r}") from error
 
 
 def _read_deliver(payload: bytes) -> tuple[int, bool, bytes]:

@@ -17,12 +17,13 @@ from pika import URLParameters
 from busmon.ledger.batch import Observation
 from busmon.message import Message
 from busmon.sources import fedora_message
-from busmon.sources.amqp.connection import Connection, Stopped
 from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, read
 from busmon.sources.amqp.frames import Delivery
+from busmon.sources.amqp.session import AmqpSession
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
-from busmon.sources.line import Broker, Line
+from busmon.sources.line import Broker
+from busmon.sources.session import Stopped
 from busmon.tap.identity import decode, message_id
 
 MAX_BATCH_BYTES = 2 * 1024**2  # of bodies, after which a batch is recorded
@@ -55,26 +56,26 @@ class AmqpSource:
             toml = read(self._settings.config)
         except UnusableToml as error:
             raise Disconnected(Cause.ERROR, str(error)) from error
-        line = Line(_broker(toml))
-        with closing(Connection(line, toml, self._settings, self._stopping)) as connection:
+        session = AmqpSession(_broker(toml), toml, self._settings, self._stopping)
+        with closing(session):
             try:
-                connection.open(self._queue)
+                session.open(self._queue)
                 self.connection.up()
                 log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
                 while True:
-                    batch, last_tag = self._next_batch(connection, handler)
+                    batch, last_tag = self._next_batch(session, handler)
                     handler.record(batch)
-                    connection.acknowledge(last_tag)
+                    session.acknowledge(last_tag)
             except Stopped:
                 return
 
     def _next_batch(
-        self, connection: Connection, handler: MessageHandler
+        self, session: AmqpSession, handler: MessageHandler
     ) -> tuple[list[Observation], int]:
         """Wait for messages; return what is to be recorded of them, and the last one's tag."""
         batch: list[Observation] = []
         left, tag = MAX_BATCH_BYTES, 0
-        deliveries = connection.wait()
+        deliveries = session.wait()
         while deliveries:
             for delivery in deliveries:
                 batch.append(handler.judge(to_message(self.name, delivery, time.time())))
@@ -82,7 +83,7 @@ class AmqpSource:
                 tag = delivery.tag
             if left <= 0 or len(batch) >= self._settings.prefetch // 2:
                 break
-            deliveries = connection.gather()
+            deliveries = session.gather()
         return batch, tag
 
 

@@ -9,19 +9,23 @@ import re
 import threading
 import time
 from collections.abc import Iterable
-from functools import partial
+from contextlib import closing
 from hashlib import blake2b
-from typing import Any
 
+from busmon.ledger.batch import Observation
 from busmon.message import Judgement, Message
 from busmon.sources.base import ConnectionState, Disconnected, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
-from busmon.sources.stomp.session import Session, Stopped
+from busmon.sources.line import Broker
+from busmon.sources.session import Stopped
+from busmon.sources.stomp.frames import Frame
+from busmon.sources.stomp.session import StompSession
 from busmon.sources.stomp.settings import StompBus
+from busmon.sources.stomp.tls import tls_context
 from busmon.text import parse_address
 
-# ActiveMQ says so where it has sent some messages of a durable subscription twice, as it does
-# after a restart: it takes no cumulative acknowledgement then, now and at any connection to come.
+# ActiveMQ says so if it has sent some messages of a durable subscription twice, as it does after
+# a restart: it takes no cumulative acknowledgement then, now and at any connection to come.
 MISCOUNTED = "Unmatched acknowledge"
 
 log = logging.getLogger(__name__)
@@ -40,10 +44,7 @@ class StompSource:
         self._attempts = 0
 
     def run(self, handler: MessageHandler) -> None:
-        """Receive until stopped; where one broker fails, the next is tried."""
-        # stomp.py would log bodies and the passcode at level debug, and each of its
-        # warnings comes again as a cause of ours.
-        logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
+        """Receive until stopped; if one broker fails, the next is tried."""
         keep_connected(self.name, self.connection, self._stopping, lambda: self._session(handler))
 
     def stop(self) -> None:
@@ -51,44 +52,43 @@ class StompSource:
         self._stopping.set()
 
     def _session(self, handler: MessageHandler) -> None:
-        brokers = self._settings.brokers
-        broker = brokers[self._attempts % len(brokers)]
-        self._attempts += 1
-        try:
-            session = Session(self._settings, parse_address(broker), self._stopping)
-            self._receive(session, broker, handler)
-        except Disconnected as error:
-            if MISCOUNTED in error.detail:
-                self._settings = self._settings.model_copy(update={"ack": "client-individual"})
-            raise Disconnected(error.cause, f"{broker}: {error.detail}") from error
-
-    def _receive(self, session: Session, broker: str, handler: MessageHandler) -> None:
-        try:
-            message = partial(
-                message_of, bus=self.name, settings=self._settings, server=session.log_in()
+        def judge(frame: Frame, server: str) -> Observation:
+            message = message_of(
+                frame, self.name, self._settings, server=server, received_at=time.time()
             )
-            session.subscribe()
-            self.connection.up()
-            log.info("%s: connected to %s", self.name, broker)
-            while True:
-                headers, batch = [], []
-                for frame in session.take():
-                    batch.append(handler.judge(message(frame, received_at=time.time())))
-                    headers.append(frame.headers)
-                handler.record(batch)
-                session.acknowledge(headers)
-        except Stopped:
-            session.leave()
-        finally:
-            session.close()
+            return handler.judge(message)
+
+        address = self._settings.brokers[self._attempts % len(self._settings.brokers)]
+        self._attempts += 1
+        broker = _broker(address, self._settings)
+        with closing(StompSession(broker, self._settings, judge, self._stopping)) as session:
+            try:
+                session.open()
+                self.connection.up()
+                log.info("%s: connected to %s", self.name, address)
+                while True:
+                    batch = session.take()
+                    handler.record([observation for _, observation in batch])
+                    session.acknowledge(batch)
+            except Stopped:
+                session.leave()
+            except Disconnected as error:
+                if MISCOUNTED in error.detail:
+                    self._settings = self._settings.model_copy(update={"ack": "client-individual"})
+                raise
+
+
+def _broker(address: str, settings: StompBus) -> Broker:
+    host, port = parse_address(address)
+    context = tls_context(settings) if settings.tls else None
+    return Broker(host=host, port=port, context=context, address_setting="brokers")
 
 
 def message_of(
-    frame: Any, bus: str, settings: StompBus, *, server: str, received_at: float
+    frame: Frame, bus: str, settings: StompBus, *, server: str, received_at: float
 ) -> Message:
     """Return a MESSAGE frame as the bus's message; `server` is the broker's name for itself."""
-    headers: dict[str, str] = frame.headers
-    payload: bytes = frame.body or b""
+    headers, payload = frame.headers, frame.body
     identity = headers.get(identifying_header(settings, server))
     body, rejected = parse(payload)
     return Message(
@@ -99,7 +99,7 @@ def message_of(
         received_at=received_at,
         sent_at=sent_at(headers.get("timestamp")),
         body=body,
-        size=len(payload),
+        size=frame.size,
         redelivered=headers.get("redelivered") == "true",
         rejected=rejected,
     )

@@ -14,15 +14,13 @@ from pika import URLParameters, frame, spec
 from pika.credentials import ExternalCredentials
 
 from busmon.sources.amqp.fedora_toml import FedoraToml
-from busmon.sources.amqp.frames import FRAME_MAX, Delivery, FrameReader, NotAmqp
+from busmon.sources.amqp.frames import FRAME_MAX, Delivery, FrameReader
 from busmon.sources.amqp.settings import AmqpBus
-from busmon.sources.base import Cause, Disconnected
-from busmon.sources.line import Line
+from busmon.sources.base import Cause, Disconnected, ProtocolError
+from busmon.sources.line import Broker
+from busmon.sources.session import CLOSE_TIMEOUT, GATHER_SECONDS, IDLE_SECONDS, Session
 
-IDLE_SECONDS = 0.25  # that a read waits at most before it looks whether to stop
-GATHER_SECONDS = 0.001  # to wait for more messages: a commit costs less in large batches
 OPEN_TIMEOUT = 20.0  # seconds for login and subscription together
-CLOSE_TIMEOUT = 2.0  # seconds for the broker to confirm the end
 BIND_SECONDS = 60.0  # between two bindings of the queue, which somebody may have removed
 SILENT_HEARTBEATS = 1.5  # without a byte after which a connection counts as dead
 CHANNEL = 1
@@ -45,10 +43,6 @@ OPEN = Stage(Cause.LOGIN, "logged in, but not let into the virtual host: check a
 CHANNEL_OPEN = Stage(Cause.NETWORK, "closed by the broker")
 
 
-class Stopped(Exception):
-    """The source was asked to stop while it waited for the broker."""
-
-
 class ChannelClosed(Disconnected):
     """The broker refuses what was asked on the channel; `code` is AMQP's."""
 
@@ -58,13 +52,17 @@ class ChannelClosed(Disconnected):
         self.code = code
 
 
-class Connection:
-    """A connection, driven by whoever calls its methods; they raise Disconnected and Stopped."""
+class AmqpSession(Session[Any]):
+    """A connection with one channel and one consumer."""
 
-    def __init__(self, line: Line, toml: FedoraToml, settings: AmqpBus, stopping: Event) -> None:
-        self._line, self._toml, self._settings = line, toml, settings
-        self._stopping = stopping
-        self._reader = FrameReader()
+    _reader: FrameReader
+
+    def __init__(
+        self, broker: Broker, toml: FedoraToml, settings: AmqpBus, stopping: Event
+    ) -> None:
+        """Connect."""
+        super().__init__(broker, FrameReader(), stopping)
+        self._toml, self._settings = toml, settings
         self._stage = HANDSHAKE
         self._deadline = math.inf  # of the answer that is awaited
         self._awaited: type | None = None
@@ -72,8 +70,8 @@ class Connection:
         self._consuming = self._cancelled = False
         self._deliveries: list[Delivery] = []
         self._binds: list[Any] = []
-        self._last_bound = self._last_sent = time.monotonic()
-        line.silence_limit = SILENT_HEARTBEATS * settings.heartbeat
+        self._last_bound = time.monotonic()
+        self._line.silence_limit = SILENT_HEARTBEATS * settings.heartbeat
 
     def open(self, queue: str) -> bool:
         """Log in and subscribe; return whether the broker still had the queue."""
@@ -105,8 +103,8 @@ class Connection:
 
     def gather(self) -> list[Delivery]:
         """Return what else has come; nothing if the broker has ended the consumer."""
-        if not self._cancelled:
-            self._read(GATHER_SECONDS)
+        if not self._cancelled and not self._stopping.is_set():
+            self._receive(GATHER_SECONDS)
         return self._take()
 
     def acknowledge(self, tag: int) -> None:
@@ -117,17 +115,17 @@ class Connection:
         """Let the broker take the last acknowledgements, and close in any case."""
         with suppress(Disconnected):
             if self._consuming and not self._line.failure:
-                self._awaited = spec.Connection.CloseOk
+                self._awaited, self._answer = spec.Connection.CloseOk, None
                 self._send_method(spec.Connection.Close(200, "", 0, 0), channel=0)
                 deadline = time.monotonic() + CLOSE_TIMEOUT
                 while not self._answer and time.monotonic() < deadline:
                     self._receive(IDLE_SECONDS)
                     self._deliveries.clear()  # they come again
-        self._line.close()
+        super().close()
 
     def _log_in(self) -> None:
-        self._send(frame.ProtocolHeader().marshal())
-        start = self._wait_for(spec.Connection.Start)
+        self._write(frame.ProtocolHeader().marshal())
+        start = self._answer_of(spec.Connection.Start)
         parameters = URLParameters(self._toml.amqp_url.get_secret_value())
         if self._toml.certificate and self._toml.key:
             parameters.credentials = ExternalCredentials()
@@ -147,6 +145,7 @@ class Connection:
         vhost = spec.Connection.Open(parameters.virtual_host)
         self._call(vhost, spec.Connection.OpenOk, channel=0)
         self._stage = CHANNEL_OPEN
+        self._keepalive_seconds = heartbeat / 2
 
     def _declare(self, queue: str) -> bool:
         """Declare the queue; return whether it was there."""
@@ -172,14 +171,11 @@ class Connection:
 
     def _call(self, method: Any, answer: type, channel: int = CHANNEL) -> Any:
         self._send_method(method, channel)
-        return self._wait_for(answer)
+        return self._answer_of(answer)
 
-    def _wait_for(self, answer: type) -> Any:
-        self._awaited, self._answer = answer, None
-        while not self._answer:
-            if time.monotonic() > self._deadline:
-                raise Disconnected(Cause.SILENT, "the broker does not answer")
-            self._read(IDLE_SECONDS)
+    def _answer_of(self, kind: type) -> Any:
+        self._awaited, self._answer = kind, None
+        self._wait_for(lambda: self._answer, self._deadline, "the broker does not answer")
         return self._answer
 
     def _take(self) -> list[Delivery]:
@@ -187,60 +183,26 @@ class Connection:
         return deliveries
 
     def _send_method(self, method: Any, channel: int = CHANNEL) -> None:
-        self._send(frame.Method(channel, method).marshal())
+        self._write(frame.Method(channel, method).marshal())
 
-    def _send(self, data: bytes) -> None:
-        try:
-            self._line.sendall(data)
-        except OSError:
-            while self._receive(0):  # the broker may have said why
-                pass
-            raise self._lost() from None
-        self._last_sent = time.monotonic()
+    def _keepalive(self) -> bytes:
+        heartbeat: bytes = frame.Heartbeat().marshal()
+        return heartbeat
 
-    def _read(self, seconds: float) -> None:
-        if self._stopping.is_set():
-            raise Stopped
-        silence = time.monotonic() - self._last_sent
-        if self._stage is CHANNEL_OPEN and silence > self._settings.heartbeat / 2:
-            self._send(frame.Heartbeat().marshal())
-        self._receive(seconds)
-
-    def _receive(self, seconds: float) -> bool:
-        """Read what has come or comes within that time; return whether something did."""
-        received = self._line.read(seconds)
-        if received == b"":
-            raise self._lost()
-        try:
-            for found in self._reader.feed(received or b""):
-                if isinstance(found, Delivery):
-                    self._deliver(found)
-                else:
-                    self._hear(found)
-        except NotAmqp as error:
-            if self._stage is HANDSHAKE:
-                raise self._ended(str(error)) from error
-            reason = f"{self._toml.broker}: breaks the protocol: {error}"
-            raise Disconnected(Cause.NETWORK, reason) from error
-        return bool(received)
-
-    def _deliver(self, delivery: Delivery) -> None:
-        if not self._consuming:
-            raise NotAmqp("a message before the subscription")
-        self._deliveries.append(delivery)
-
-    def _hear(self, method: Any) -> None:
-        match method:
+    def _hear(self, found: Any) -> None:
+        match found:
+            case Delivery() if self._consuming:
+                self._deliveries.append(found)
             case spec.Connection.Close():
-                raise self._ended(method.reply_text)
+                raise self._ended(found.reply_text)
             case spec.Channel.Close():
-                raise ChannelClosed(method.reply_code, method.reply_text)
+                raise ChannelClosed(found.reply_code, found.reply_text)
             case spec.Basic.Cancel():
                 self._cancelled = True
-            case _ if self._awaited and isinstance(method, self._awaited):
-                self._awaited, self._answer = None, method
+            case _ if self._awaited and isinstance(found, self._awaited):
+                self._awaited, self._answer = None, found
             case _:
-                raise NotAmqp(f"{method.NAME} that nobody asked for")
+                raise ProtocolError(f"{type(found).__name__} that nobody asked for")
 
     def _lost(self) -> Disconnected:
         """Return what the end of the connection means at this stage."""
@@ -254,6 +216,9 @@ class Connection:
         if self._stage is CHANNEL_OPEN or lost.cause is not Cause.NETWORK:
             return lost
         return self._ended(lost.detail)
+
+    def _broken(self, error: ProtocolError) -> Disconnected:
+        return self._ended(str(error)) if self._stage is HANDSHAKE else super()._broken(error)
 
     def _ended(self, reason: str) -> Disconnected:
         hint = self._stage.hint.format(file=self._toml.path)
