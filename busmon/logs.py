@@ -7,14 +7,9 @@ from datetime import UTC, datetime
 from busmon.settings.models import Log
 from busmon.text import printable
 
-# busmon itself logs what happens to connections, and what to check.
-LIBRARY_LEVELS = {
-    "fedora_messaging": "ERROR",
-    "pika": "CRITICAL",
-    "stomp": "CRITICAL",
-    "twisted": "ERROR",
-}
-CONTENT_LOGGER = "fedora_messaging.message"  # it logs the content of messages
+# What the libraries say of connections, busmon says itself, with what to check.
+QUIET = {"fedora_messaging": "ERROR", "pika": "CRITICAL", "stomp": "CRITICAL"}
+TELLTALE = "fedora_messaging.message"  # shows what is in a message
 
 
 def setup(settings: Log) -> None:

@@ -27,11 +27,11 @@ ORDER = [
 LIBRARIES = {
     "fedora_messaging": ("tap", "sources.amqp", "sources.fedora_message"),
     "pika": ("sources.amqp", "sources.fedora_message"),
-    "twisted": ("sources.amqp",),
     "fastjsonschema": ("sources.fedora_message",),
     "jsonschema": ("sources.fedora_message",),
     "msgspec": ("sources.json_body", "observers.tap_batch", "observers.celery_events"),
-    "paho": ("sources.mqtt",),
+    "paho": (),
+    "twisted": (),
     "stomp": ("sources.stomp",),
     "prometheus_client": (
         "metrics",

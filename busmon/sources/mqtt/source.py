@@ -3,37 +3,23 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from hashlib import blake2b
-from typing import TypeVar
 from uuid import uuid4
-
-from paho.mqtt.reasoncodes import ReasonCode
 
 from busmon.ledger.batch import Observation
 from busmon.message import Judgement, Message, Outcome
-from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
+from busmon.sources.base import ConnectionState, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
-from busmon.sources.mqtt.client import Connection
-from busmon.sources.mqtt.packets import Packet
-from busmon.sources.mqtt.settings import MqttBus
+from busmon.sources.line import Broker
+from busmon.sources.mqtt.packets import Publish
+from busmon.sources.mqtt.session import MqttSession
+from busmon.sources.mqtt.settings import MqttBus, parse_url
+from busmon.sources.session import Stopped
+from busmon.sources.stomp.tls import tls_context
 
 OTHER_SUBTOPIC = Judgement(Outcome.IGNORED, "other-subtopic")
-
-ANSWER_TIMEOUT = 10.0  # seconds, for each of CONNACK and SUBACK
-
-# CONNACK's reason codes (MQTT 5, table 3-1; paho translates those of 3.1.1).
-REFUSALS = {
-    132: (Cause.ERROR, "check version"),
-    133: (Cause.LOGIN, "check client_id"),
-    134: (Cause.LOGIN, "check username and password"),
-    135: (Cause.LOGIN, "check username, password and certificate"),
-    138: (Cause.LOGIN, "ask those who run the broker"),
-    140: (Cause.LOGIN, "check username and password"),
-}
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -64,84 +50,54 @@ class MqttSource:
         self._stopping.set()
 
     def _session(self, handler: MessageHandler) -> None:
-        def judge(packet: Packet) -> Observation:
-            message = to_message(self.name, packet, self._settings.subtopics, time.time())
+        def judge(publish: Publish) -> Observation:
+            message = to_message(self.name, publish, self._settings.subtopics, time.time())
             return handler.judge(message)
 
         if self._kept:
             handler.record(self._kept)
             self._kept = []
-        with closing(Connection(self._settings, judge)) as connection:
-            if self._subscribed(connection):
+        session = MqttSession(_broker(self._settings), self._settings, judge, self._stopping)
+        with closing(session), suppress(Stopped):
+            try:
+                self._open(session)
                 self.connection.up()
                 log.info("%s: connected to %s", self.name, self._settings.url)
-                self._receive(connection, handler)
+                while True:
+                    session.wait()
+                    self._record(session, handler)
+            finally:  # whatever ended it: with QoS 0 nothing comes again
+                self._record(session, handler)
 
-    def _receive(self, connection: Connection, handler: MessageHandler) -> None:
-        while not self._stopping.is_set():
-            try:
-                alive = connection.read()
-            finally:  # whatever ends it: with QoS 0 nothing comes again
-                self._record(connection, handler)
-            if not alive:
-                raise connection.lost()
+    def _open(self, session: MqttSession) -> None:
+        kept = session.log_in()
+        if self.connection.connects and not kept:
+            log.warning("%s: the broker kept no session; messages may be lost", self.name)
+        granted = session.subscribe()
+        for topic, qos in zip(self._settings.topics, granted, strict=True):
+            if qos < self._settings.qos:
+                log.warning("%s: %s is subscribed with QoS %d only", self.name, topic, qos)
 
-    def _record(self, connection: Connection, handler: MessageHandler) -> None:
-        batch = connection.take()
+    def _record(self, session: MqttSession, handler: MessageHandler) -> None:
+        batch = session.take()
         if not batch:
             return
         try:
-            handler.record([judged for _, judged in batch])
+            handler.record([observation for _, observation in batch])
         except Exception:
-            self._kept = [judged for answer, judged in batch if not answer]
+            self._kept = [observation for answer, observation in batch if not answer]
             raise
-        connection.acknowledge(batch)
-
-    def _subscribed(self, connection: Connection) -> bool:
-        """Log in and subscribe; False where stopped meanwhile."""
-        connack = self._answer(connection, "CONNACK", lambda: connection.connack)
-        if connack is None:
-            return False
-        self._check_login(connack, connection)
-        connection.subscribe()
-        suback = self._answer(connection, "SUBACK", lambda: connection.suback)
-        if suback is None:
-            return False
-        self._check_subscriptions(suback)
-        return True
-
-    def _answer(
-        self, connection: Connection, what: str, answer: Callable[[], T | None]
-    ) -> T | None:
-        """Return the broker's answer, or None where stopped before it came."""
-        deadline = time.monotonic() + ANSWER_TIMEOUT
-        while not self._stopping.is_set():
-            alive = connection.read()
-            if (come := answer()) is not None:
-                return come
-            if not alive:
-                raise connection.lost()
-            if time.monotonic() > deadline:
-                raise Disconnected(Cause.SILENT, f"no {what} within {ANSWER_TIMEOUT:g} s")
-        return None
-
-    def _check_login(self, connack: ReasonCode, connection: Connection) -> None:
-        if connack.is_failure:
-            cause, hint = REFUSALS.get(connack.value, (Cause.NETWORK, "trying again"))
-            raise Disconnected(cause, f"the broker refuses: {connack}; {hint}")
-        if self.connection.connects and not connection.session_present:
-            log.warning("%s: the broker kept no session; messages may be lost", self.name)
-
-    def _check_subscriptions(self, suback: Sequence[ReasonCode]) -> None:
-        for topic, code in zip(self._settings.topics, suback, strict=True):
-            if code.is_failure:
-                raise Disconnected(Cause.DENIED, f"may not subscribe to {topic}: {code}")
-            if code.value < self._settings.qos:
-                log.warning("%s: %s is subscribed with QoS %d only", self.name, topic, code.value)
+        session.acknowledge(batch)
 
 
-def to_message(bus: str, packet: Packet, subtopics: Sequence[str], received_at: float) -> Message:
-    """Return a PUBLISH packet as a message, with an id that is the same when it comes again.
+def _broker(settings: MqttBus) -> Broker:
+    host, port = parse_url(settings.url)
+    context = tls_context(settings) if settings.url.startswith("mqtts:") else None
+    return Broker(host=host, port=port, context=context, address_setting="url")
+
+
+def to_message(bus: str, packet: Publish, subtopics: Sequence[str], received_at: float) -> Message:
+    """Return what a PUBLISH packet says, with an identity by which a redelivery is told.
 
     MQTT has none. With QoS 1 the broker keeps the packet id of what it sends again, and
     sets DUP then and only then. A retained copy, sent at a subscription, is one message
@@ -162,7 +118,7 @@ def to_message(bus: str, packet: Packet, subtopics: Sequence[str], received_at: 
         topic=topic,
         received_at=received_at,
         body=body,
-        size=len(payload),
+        size=packet.size,
         redelivered=packet.dup or packet.retain,
         digest_id=packet.qos > 0 or packet.retain,
         rejected=rejected,
