@@ -133,6 +133,16 @@ def test_settings_name_no_source_observer_or_rule_set() -> None:
     assert {name for name in names if re.search(rf"\b{name}\b", text)} == set()
 
 
+def test_no_source_loads_a_client_with_threads_or_a_reactor_of_its_own() -> None:
+    sources = ", ".join(f"busmon.sources.{name}.source" for name in ("amqp", "mqtt", "stomp"))
+    script = f"import sys, {sources}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, check=True
+    )
+    unwanted = {"twisted", "crochet", "OpenSSL", "paho", "pika.adapters.twisted_connection"}
+    assert set(done.stdout.decode().split()) & unwanted == set()
+
+
 def names(path: Path) -> Iterator[str]:
     """Yield what is imported, and each attribute that is used, as it is written."""
     yield from imports(path)
