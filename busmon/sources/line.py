@@ -17,6 +17,7 @@ from busmon.text import format_address
 
 CONNECT_TIMEOUT = 4.0  # seconds for TCP and TLS, which nothing can interrupt
 CHUNK_BYTES = 256 * 1024  # read at once
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 OTHER_NAME = {62, 64}  # OpenSSL's codes for a host's name and address that do not match
 FRAME_TIMEOUT = 120.0  # seconds in which a frame, once begun, has to be complete
 KEEPALIVE_PROBES = 3  # that may fail before the kernel gives the connection up
@@ -50,6 +51,8 @@ class Line:
         self.silence_limit: float | None = None
         self.failure: OSError | None = None
         self._socket = _connect(broker)
+        self._buffer = memoryview(bytearray(CHUNK_BYTES))
+        self._late_error: OSError | None = None  # came after what was read
         self._last_received = self._last_complete = time.monotonic()
 
     def read(self, seconds: float) -> bytes | None:
@@ -83,7 +86,7 @@ class Line:
             while rest:
                 try:
                     rest = rest[self._socket.send(rest) :]
-                except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                except WOULD_BLOCK:
                     if not _ready(self._socket, select.POLLOUT, self.silence_limit):
                         raise TimeoutError from None
         except OSError as error:
@@ -120,10 +123,22 @@ class Line:
         self._socket.close()
 
     def _receive(self) -> bytes | None:
+        if self._late_error:
+            raise self._late_error
+        filled = 0
         try:
-            return self._socket.recv(CHUNK_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
+            while filled < CHUNK_BYTES:
+                received = self._socket.recv_into(self._buffer[filled:])
+                filled += received
+                if not received or not self._broker.context:  # TLS gives 16 KiB at a time
+                    return bytes(self._buffer[:filled])
+        except WOULD_BLOCK:
+            pass
+        except OSError as error:
+            if not filled:
+                raise
+            self._late_error = error
+        return bytes(self._buffer[:filled]) if filled else None
 
     def _is_silent(self) -> bool:
         silence = time.monotonic() - self._last_received
