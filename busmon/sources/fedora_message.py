@@ -10,7 +10,7 @@ outcome `error`. Unlike get_message(), it logs no body and builds each validator
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 import fastjsonschema
@@ -21,12 +21,15 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from busmon.message import Judgement, Outcome
+from busmon.sources import codec, json_body
 from busmon.sources.json_body import (
     MAX_BODY_BYTES,
     NOT_JSON,
     NOT_OBJECT,
     NOT_UTF8,
+    TOO_COSTLY,
     TOO_LARGE,
+    is_too_costly,
     load_json,
 )
 
@@ -34,9 +37,8 @@ BAD_SCHEMA = Judgement(Outcome.INVALID, "schema")
 BAD_HEADERS = Judgement(Outcome.INVALID, "headers")
 KILLS_CONSUMER = Judgement(Outcome.ERROR, "kills-consumer")
 
-REJECTIONS = (
-    NOT_UTF8, NOT_JSON, NOT_OBJECT, TOO_LARGE, BAD_SCHEMA, BAD_HEADERS, KILLS_CONSUMER,
-)  # fmt: skip
+REJECTIONS = (*json_body.REJECTIONS, BAD_SCHEMA, BAD_HEADERS, KILLS_CONSUMER)
+
 
 # jsonschema takes twenty times as long to find what nearly every message has valid.
 _quick: dict[int, Callable[[Any], Any]] = {
@@ -50,8 +52,8 @@ def decode(
 ) -> tuple[Any, Judgement | None]:
     """Return the parsed body and None, or None and why the listener never sees it.
 
-    Never raises: whatever get_message() would raise becomes a verdict. A body that is too
-    large for busmon is not even looked at.
+    Never raises: whatever get_message() would raise becomes a judgement. A body that is too
+    large for busmon is not looked at, and one that could take much time or memory is not read.
     """
     if len(body) > MAX_BODY_BYTES:
         return None, TOO_LARGE
@@ -64,32 +66,49 @@ def decode(
 def _decode(
     topic: str, headers: dict[str, Any], content_encoding: str | None, body: bytes
 ) -> tuple[Any, Judgement | None]:
-    schema = _schema(headers.get("fedora_messaging_schema", "base.message"))
-    try:
-        text = body.decode("utf-8" if content_encoding is None else content_encoding)
-    except UnicodeDecodeError:
-        return None, NOT_UTF8
-    try:
-        parsed = load_json(text)
-    except ValueError:
-        return None, NOT_JSON
+    of = get_class(headers.get("fedora_messaging_schema", "base.message"))
+    schema = _schema(of)  # type: ignore[arg-type]  # a class has a hash, if a message has none
+    parsed, rejected = _read(content_encoding, body)
+    if rejected:
+        return None, rejected
     message = schema.of(
         body=parsed,
         topic=topic,
         properties=pika.BasicProperties(headers=headers),
         severity=headers.get("fedora_messaging_severity", 20),
     )
+    rejected = _refusal(schema, message, headers)
+    return (None, rejected) if rejected else (message.body, None)
+
+
+def _read(content_encoding: str | None, body: bytes) -> tuple[Any, Judgement | None]:
+    try:
+        text = codec.decode(body, "utf-8" if content_encoding is None else content_encoding)
+    except UnicodeDecodeError:
+        return None, NOT_UTF8
+    except codec.TooCostly:
+        return None, TOO_COSTLY
+    if is_too_costly(text):
+        return None, TOO_COSTLY
+    try:
+        return load_json(text), None
+    except ValueError:
+        return None, NOT_JSON
+
+
+def _refusal(schema: "_Schema", message: Message, headers: dict[str, Any]) -> Judgement | None:
+    """Return why the message is not valid, or None."""
     if not schema.plain:
         try:
             message.validate()
         except ValidationError:
-            return None, BAD_SCHEMA
-        return message.body, None
+            return BAD_SCHEMA
+        return None
     if not all(_valid(headers, validator) for validator in schema.headers):
-        return None, BAD_HEADERS
+        return BAD_HEADERS
     if not all(_valid(message.body, validator) for validator in schema.body):
-        return None, BAD_SCHEMA if isinstance(message.body, dict) else NOT_OBJECT
-    return message.body, None
+        return BAD_SCHEMA if isinstance(message.body, dict) else NOT_OBJECT
+    return None
 
 
 class _Schema:
@@ -109,9 +128,9 @@ class _Schema:
         return _validators(self.of.body_schema, Message.body_schema)
 
 
-@lru_cache(maxsize=1024)
-def _schema(name: str) -> _Schema:
-    return _Schema(get_class(name))  # logs an unknown schema: here once, not for every message
+@cache  # of the classes that are installed, never of a publisher's names
+def _schema(of: type[Message]) -> _Schema:
+    return _Schema(of)
 
 
 def _validators(*schemas: dict[str, Any]) -> tuple[Validator, ...]:
