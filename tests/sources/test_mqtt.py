@@ -275,7 +275,7 @@ def refusals(
     yield good | {"certificate": None, "key": None}, "tls: *: check certificate and key"
     yield (
         good | {"key": other_key},
-        f"tls: can't use certificate {good['certificate']} with key {other_key}: *",
+        f"tls: check key: {other_key} does not belong to the certificate {good['certificate']}",
     )
     yield (
         good | {"url": f"mqtts://127.0.0.1:{mosquitto.port}"},

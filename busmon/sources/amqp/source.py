@@ -17,13 +17,14 @@ from pika import URLParameters
 from busmon.ledger.batch import Observation
 from busmon.message import Message
 from busmon.sources import fedora_message
-from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, read
+from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, read, tls_context
 from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.session import AmqpSession
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
 from busmon.sources.line import Broker
 from busmon.sources.session import Stopped
+from busmon.sources.tls import UnusableFile
 from busmon.tap.identity import decode, message_id
 
 MAX_BATCH_BYTES = 2 * 1024**2  # of bodies, after which a batch is recorded
@@ -101,13 +102,10 @@ def _broker(toml: FedoraToml) -> Broker:
 
 def _tls_context(toml: FedoraToml) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=toml.ca)
-        if toml.certificate and toml.key:
-            # With a password, since OpenSSL would ask the terminal for a missing one.
-            context.load_cert_chain(toml.certificate, toml.key, password="")
-    except (OSError, ValueError) as error:
-        raise Disconnected(Cause.TLS, f"check [tls] in {toml.path}: {error}") from error
-    return context
+        return tls_context(toml)
+    except UnusableFile as error:
+        reason = f"check {error.setting} in [tls] of {toml.path}: {error.why}"
+        raise Disconnected(Cause.TLS, reason) from error
 
 
 def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:

@@ -17,7 +17,6 @@ from busmon.sources.mqtt.packets import Publish
 from busmon.sources.mqtt.session import MqttSession
 from busmon.sources.mqtt.settings import MqttBus, parse_url
 from busmon.sources.session import Stopped
-from busmon.sources.stomp.tls import tls_context
 
 OTHER_SUBTOPIC = Judgement(Outcome.IGNORED, "other-subtopic")
 
@@ -92,7 +91,7 @@ class MqttSource:
 
 def _broker(settings: MqttBus) -> Broker:
     host, port = parse_url(settings.url)
-    context = tls_context(settings) if settings.url.startswith("mqtts:") else None
+    context = settings.tls_context() if settings.url.startswith("mqtts:") else None
     return Broker(host=host, port=port, context=context, address_setting="url")
 
 

@@ -21,7 +21,6 @@ from busmon.sources.session import Stopped
 from busmon.sources.stomp.frames import Frame
 from busmon.sources.stomp.session import StompSession
 from busmon.sources.stomp.settings import StompBus
-from busmon.sources.stomp.tls import tls_context
 from busmon.text import parse_address
 
 # ActiveMQ says so if it has sent some messages of a durable subscription twice, as it does after
@@ -80,7 +79,7 @@ class StompSource:
 
 def _broker(address: str, settings: StompBus) -> Broker:
     host, port = parse_address(address)
-    context = tls_context(settings) if settings.tls else None
+    context = settings.tls_context() if settings.tls else None
     return Broker(host=host, port=port, context=context, address_setting="brokers")
 
 
