@@ -5,8 +5,9 @@ each of the many ways to write a name that it does know.
 """
 
 import encodings
-import encodings.aliases
 import pkgutil
+import re
+from encodings.aliases import aliases
 
 # Python's only codecs for text that take time in the square of the size: 32 KiB take 0.2 s.
 QUADRATIC = frozenset({"punycode", "idna"})
@@ -21,21 +22,21 @@ class TooCostly(Exception):
 
 def decode(body: bytes, encoding: str) -> str:
     """Return what `body.decode(encoding)` does, and raise what it raises; or raise TooCostly."""
-    if "\0" in encoding:
-        raise ValueError("embedded null character")
+    name = _normalized(encoding)
     if not body:
         return ""  # Python does not look for the codec then
-    name = _known_name(encoding)
+    for alias in (name, name.replace(".", "_")):
+        name = aliases.get(alias, name)
+    if name not in _MODULES:
+        raise LookupError("unknown encoding")
     if name in QUADRATIC and len(body) > MAX_QUADRATIC_BYTES:
         raise TooCostly
     return body.decode(name)
 
 
-def _known_name(encoding: str) -> str:
-    """Return the name of the codec's module; raises LookupError if there is none."""
-    name = encodings.normalize_encoding(encoding).lower()
-    for alias in (name, name.replace(".", "_")):
-        name = encodings.aliases.aliases.get(alias, name)
-    if name not in _MODULES:
-        raise LookupError("unknown encoding")
-    return name
+def _normalized(encoding: str) -> str:
+    """Return a name as Python's search makes it of the name's bytes."""
+    encoded = encoding.encode()
+    if 0 in encoded:
+        raise ValueError("embedded null character")
+    return b"_".join(re.findall(rb"[a-z0-9.]+", encoded.lower())).decode()

@@ -168,23 +168,24 @@ def test_check_config_names_encrypted_keys_and_asks_no_terminal(
 
 
 CONNECT = """
-import sys
-from pathlib import Path
-from busmon.sources.amqp import fedora_toml
-from busmon.sources.amqp.connection import Connection
-from busmon.sources.base import Disconnected
+import sys, threading
+from busmon.sources.amqp.settings import AmqpBus
+from busmon.sources.amqp.source import AmqpSource
 
-try:
-    Connection(fedora_toml.read(Path(sys.argv[1])), 30, lambda delivery: None)
-except Disconnected as error:
-    print(error.cause, error.detail, sep=": ")
+source = AmqpSource("bus", AmqpBus(type="amqp", rules="all", config=sys.argv[1]), "queue")
+thread = threading.Thread(target=source.run, args=(None,))
+thread.start()
+while not source.connection.failures.total():
+    pass
+print(source.connection.problem())
+source.stop()
+thread.join()
 """
 
 
 def test_a_key_encrypted_later_ends_an_attempt_and_asks_no_terminal(encrypted: Path) -> None:
-    """It concerns AMQP: fedora-messaging would ask for the pass phrase."""
     toml = encrypted.parent / "fedora.toml"
     status, shown = run_on_terminal("-c", CONNECT, str(toml))
     reason = rf"tls: check keyfile in \[tls\] of {toml}: .* is encrypted, and .*\n"
-    assert re.fullmatch(reason, shown)
+    assert re.search(reason, shown)
     assert status == 0
