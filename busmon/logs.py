@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from busmon.settings.models import Log
 from busmon.text import printable
 
-# What the libraries say of connections, busmon says itself, with what to check.
-QUIET = {"fedora_messaging": "ERROR", "pika": "CRITICAL", "stomp": "CRITICAL"}
-TELLTALE = "fedora_messaging.message"  # shows what is in a message
+# busmon itself logs what happens to connections, and what to check.
+LIBRARY_LEVELS = {
+    "fedora_messaging": "ERROR",
+    "pika": "CRITICAL",
+    "stomp": "CRITICAL",
+}
+CONTENT_LOGGER = "fedora_messaging.message"  # it logs the content of messages
 
 
 def setup(settings: Log) -> None:

@@ -535,7 +535,7 @@ def url(host: str, login: str = ":".join(USER), vhost: str = "%2Fpublic_pubsub")
 def refusals(
     broker: RabbitMQ, certificates: Certificates, directory: Path
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield what is wrong in a configuration, and what is told of it."""
+    """Yield what is wrong in a configuration, and the problem that is reported."""
     yield (
         {"ca": certificates.other_ca},
         "tls: *: the broker's certificate is not trusted: check ca_cert in [tls] of {file} (*)",

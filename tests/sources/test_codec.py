@@ -52,7 +52,7 @@ def test_a_body_is_decoded_as_python_decodes_it() -> None:
 
 def test_names_that_publishers_invent_are_not_kept() -> None:
     def kept() -> int:
-        return len(encodings._cache)  # type: ignore[attr-defined]  # noqa: SLF001 - it is the fault
+        return len(encodings._cache)  # noqa: SLF001 - it is the fault
 
     outcome(partial(codec.decode, b"a", "utf-8"))
     before = kept()

@@ -22,8 +22,6 @@ from busmon.ledger.ledger import Ledger
 from busmon.message import Message
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set
-from busmon.rules.packit import PackitRules
-from busmon.sources.json_body import TOO_COSTLY, TOO_LARGE
 from busmon.sources.recorded.reader import open_file, read
 from busmon.sources.recorded.settings import ReplayBus
 from busmon.sources.recorded.source import ReplaySource
@@ -209,55 +207,3 @@ def test_a_batch_that_is_not_recorded_comes_again(tmp_path: Path) -> None:
     assert problems == [None, "ledger: disk is full"]
     assert taken.batches == [2]
     assert source.connection.problem() is None
-
-
-def wait_for(condition: Any, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-# Made-up traffic
-
-
-@pytest.mark.parametrize(("kind", "rules"), [("fedora", "packit"), ("centos", "centos")])
-def test_made_up_traffic_comes_to_every_outcome_and_reason(kind: Any, rules: str) -> None:
-    book = rule_set(rules, Rules())
-    source = TrafficSource(kind, kind, rate=1, seed=7)
-    told = Counter(
-        (message.topic, book.judge(message)) for message in islice(source.messages(), 20_000)
-    )
-    assert set(book.known_series()) <= set(told)
-    assert {*source.rejections} - {TOO_COSTLY, TOO_LARGE} <= {verdict for _, verdict in told}
-    outcomes = {verdict.outcome for _, verdict in told}
-    never = {"fedora": set(), "centos": {Outcome.IGNORED, Outcome.ERROR}}
-    assert outcomes == set(Outcome) - never[kind]
-
-
-@pytest.mark.parametrize("kind", ["fedora", "centos"])
-def test_made_up_messages_are_new_unless_redelivered(kind: Any) -> None:
-    seen: dict[str, Message] = {}
-    for message in islice(TrafficSource(kind, kind, rate=1, seed=7).messages(), 3000):
-        assert (message.id in seen) == message.redelivered
-        assert seen.setdefault(message.id, message).body == message.body
-        assert message.sent_at is None or message.sent_at < message.received_at
-
-
-def test_the_same_seed_makes_the_same_messages() -> None:
-    def bodies(seed: int) -> list[Any]:
-        source = TrafficSource("fedora", "fedora", rate=1, seed=seed)
-        return [(message.id, message.body) for message in islice(source.messages(), 100)]
-
-    assert bodies(1) == bodies(1) != bodies(2)
-
-
-def test_made_up_traffic_goes_on_until_stopped() -> None:
-    source, taken = TrafficSource("centos", "centos", rate=1000), Taken()
-    running = threading.Thread(target=source.run, args=(AsTheyAre(taken),))
-    running.start()
-    wait_for(lambda: len(taken) > 200)
-    assert source.connection.problem() is None
-    source.stop()
-    running.join(timeout=10)
-    assert source.connection.problem() == "stopped"
