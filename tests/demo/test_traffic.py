@@ -10,7 +10,7 @@ import pytest
 from busmon.demo.traffic import TrafficSource
 from busmon.message import Message, Outcome
 from busmon.rules import Rules, rule_set
-from busmon.sources.json_body import TOO_LARGE
+from busmon.sources.json_body import TOO_COSTLY, TOO_LARGE
 from tests.support.brokers import wait_until
 from tests.support.recorded import Taken
 from tests.support.sources import AsTheyAre
@@ -24,7 +24,7 @@ def test_made_up_traffic_comes_to_every_outcome_and_reason(kind: Any, rules: str
         (message.topic, judging.judge(message)) for message in islice(source.messages(), 20_000)
     )
     assert set(judging.known_series()) <= set(judged)
-    assert {*source.rejections} - {TOO_LARGE} <= {judgement for _, judgement in judged}
+    assert {*source.rejections} - {TOO_COSTLY, TOO_LARGE} <= {judgement for _, judgement in judged}
     outcomes = {judgement.outcome for _, judgement in judged}
     never = {"fedora": set(), "centos": {Outcome.IGNORED, Outcome.ERROR}}
     assert outcomes == set(Outcome) - never[kind]

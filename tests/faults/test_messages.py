@@ -21,7 +21,7 @@ LARGE = 16 * MIB
 GROWTH = 32 * MIB  # bytes for a backlog: some copies of 4 MiB and of one message, no more
 HANDLED, NOT_JSON = ("handled", ""), ("invalid", "not-json")
 KILLS = ("error", "kills-consumer")
-TOO_LARGE = ("error", "too-large")
+TOO_LARGE, TOO_COSTLY = ("error", "too-large"), ("error", "too-costly")
 
 
 class Bus(NamedTuple):
@@ -89,8 +89,8 @@ MONSTERS = [
     (padded(0, LARGE), TOO_LARGE),
     (b"\0" * LARGE, TOO_LARGE),
     (b"{" + b",".join(b'"%d":0' % n for n in range(1_000_000)) + b"}", TOO_LARGE),
-    (b"{" + b",".join(b'"%d":0' % n for n in range(150_000)) + b"}", HANDLED),
-    (b'{"a":[' + b",".join([b"{}"] * 600_000) + b"]}", HANDLED),
+    (b"{" + b",".join(b'"%d":0' % n for n in range(150_000)) + b"}", TOO_COSTLY),
+    (b'{"a":[' + b",".join([b"{}"] * 600_000) + b"]}", TOO_COSTLY),
     (b"\0" * MIB, NOT_JSON),
     (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, None),
     (rb'{"a": "\u0000", "b": "\ud800", "\udfff": 1}', HANDLED),

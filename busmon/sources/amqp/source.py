@@ -10,7 +10,6 @@ import threading
 import time
 from contextlib import closing
 from hashlib import blake2b
-from typing import Any
 
 from pika import URLParameters
 

@@ -96,7 +96,7 @@ def _broker(settings: MqttBus) -> Broker:
 
 
 def to_message(bus: str, packet: Publish, subtopics: Sequence[str], received_at: float) -> Message:
-    """Return what a PUBLISH packet says, with an identity by which a redelivery is told.
+    """Return a PUBLISH packet as a message, with an id that is the same when it comes again.
 
     MQTT has none. With QoS 1 the broker keeps the packet id of what it sends again, and
     sets DUP then and only then. A retained copy, sent at a subscription, is one message
