@@ -103,13 +103,11 @@ class MqttSession(Session[Publish | Control]):
             self._line.sendall(b"".join(answer for answer, _ in batch))
             self._last_sent = time.monotonic()
 
-    def close(self) -> None:
-        """Say goodbye, which keeps the session, and close the connection in any case."""
+    def leave(self) -> None:
+        """Say goodbye, which keeps the session, and let the broker close the connection."""
         with suppress(OSError):
-            if not self._line.failure:
-                self._line.sendall(packets.write_packet(Kind.DISCONNECT))
-                self._line.hang_up(CLOSE_TIMEOUT)
-        super().close()
+            self._line.sendall(packets.write_packet(Kind.DISCONNECT))
+            self._line.hang_up(CLOSE_TIMEOUT)
 
     def _connect_packet(self) -> bytes:
         settings = self._settings

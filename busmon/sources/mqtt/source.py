@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from hashlib import blake2b
 from uuid import uuid4
 
@@ -57,16 +57,22 @@ class MqttSource:
             handler.record(self._kept)
             self._kept = []
         session = MqttSession(_broker(self._settings), self._settings, judge, self._stopping)
-        with closing(session), suppress(Stopped):
+        with closing(session):
             try:
-                self._open(session)
-                self.connection.up()
-                log.info("%s: connected to %s", self.name, self._settings.url)
-                while True:
-                    session.wait()
-                    self._record(session, handler)
-            finally:  # whatever ended it: with QoS 0 nothing comes again
+                self._receive(session, handler)
+            except Stopped:
+                session.leave()
+
+    def _receive(self, session: MqttSession, handler: MessageHandler) -> None:
+        try:
+            self._open(session)
+            self.connection.up()
+            log.info("%s: connected to %s", self.name, self._settings.url)
+            while True:
+                session.wait()
                 self._record(session, handler)
+        finally:  # whatever ended it: with QoS 0 nothing comes again
+            self._record(session, handler)
 
     def _open(self, session: MqttSession) -> None:
         kept = session.log_in()
