@@ -4,13 +4,14 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from busmon.ledger.ledger import Ledger
 from busmon.settings.section import Row, Strings, checked, split
 from busmon.settings.units import Seconds
 from busmon.sources.base import Source
 from busmon.sources.bus import Bus, Tls, describe_tls
+from busmon.sources.filters import check_overlap
 from busmon.sources.recorded.format import Format
 from busmon.text import format_address, format_items, parse_address
 
@@ -40,7 +41,14 @@ def _check_topic_filter(text: str) -> None:
         raise ValueError(f"{text}: + should stand alone between two /")
 
 
-TopicFilters = Annotated[tuple[Annotated[str, checked(_check_topic_filter)], ...], split]
+def _apart(filters: tuple[str, ...]) -> tuple[str, ...]:
+    check_overlap(filters, "/")
+    return filters
+
+
+TopicFilters = Annotated[
+    tuple[Annotated[str, checked(_check_topic_filter)], ...], AfterValidator(_apart), split
+]
 
 
 class MqttBus(Tls, Bus):

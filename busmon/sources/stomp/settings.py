@@ -11,6 +11,7 @@ from busmon.settings.section import Row, checked, split, together
 from busmon.settings.units import Seconds
 from busmon.sources.base import Source
 from busmon.sources.bus import Bus, Tls, describe_tls
+from busmon.sources.filters import check_overlap
 from busmon.sources.recorded.format import Format
 from busmon.text import format_items, parse_address
 
@@ -29,15 +30,22 @@ def _check_topic_pattern(text: str) -> None:
         raise ValueError(f"should have exactly one group, which is the topic, not {groups}")
 
 
-def _different(items: tuple[str, ...]) -> tuple[str, ...]:
+def _apart(items: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(items)) < len(items):
         raise ValueError("should all be different")
+    places: dict[str, list[str]] = {}
+    for item in items:
+        # A queue gives each message to one subscription only.
+        if match := re.match(r"/topic/|/exchange/[^/]+/", item):
+            places.setdefault(match[0], []).append(item[match.end() :])
+    for names in places.values():
+        check_overlap(names, ".")
     return items
 
 
 Addresses = Annotated[tuple[Annotated[str, checked(parse_address)], ...], split]
 Destinations = Annotated[
-    tuple[Annotated[str, checked(_check_destination)], ...], AfterValidator(_different), split
+    tuple[Annotated[str, checked(_check_destination)], ...], AfterValidator(_apart), split
 ]
 
 
@@ -63,8 +71,9 @@ class StompBus(Tls, Bus):
     prefetch: Annotated[int, Field(gt=0, le=32767)] = 1000  # the largest number that ActiveMQ takes
     heartbeat: Seconds = 10
     id_header: Annotated[str, Field(min_length=1)] = "message-id"
-    # ActiveMQ sets it on the copies of a VirtualTopic. Without it, `destination` is taken.
-    topic_header: Annotated[str, Field(min_length=1)] = "original-destination"
+    # On the copies of a VirtualTopic ActiveMQ writes the topic into `original-destination`. But a
+    # publisher can set it, too, and so choose a topic to which it may not write.
+    topic_header: Annotated[str, Field(min_length=1)] = "destination"
     # Its one group is the topic. A VirtualTopic has the same one for all ways to read it.
     topic_pattern: Annotated[str, checked(_check_topic_pattern)] = (
         r"^/(?:topic|queue|exchange/[^/]+)/(?:Consumer\..+?\.(?=VirtualTopic\.))?(.+)$"

@@ -1,0 +1,25 @@
+"""Filters of topics that overlap: a broker may send a message once for each that matches."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+ONE = {"+", "*"}  # a level, in MQTT's filters and in those of ActiveMQ and RabbitMQ
+REST = {"#", ">"}  # any number of levels
+
+
+def check_overlap(filters: Sequence[str], separator: str) -> None:
+    """Raise ValueError if a topic can match two of the filters."""
+    for one, other in combinations(filters, 2):
+        if _overlap(one.split(separator), other.split(separator)):
+            raise ValueError(f"{one} and {other} overlap: the broker may send a message twice")
+
+
+def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
+    if one and one[0] in REST:
+        return _overlap(one[1:], other) or (bool(other) and _overlap(one, other[1:]))
+    if other and other[0] in REST:
+        return _overlap(other, one)
+    if not one or not other:
+        return not one and not other
+    same = one[0] == other[0] or bool(ONE & {one[0], other[0]})
+    return same and _overlap(one[1:], other[1:])
