@@ -57,6 +57,10 @@ class Pipeline:
             message.digest_id,
         )
 
+    def check(self) -> None:
+        """Write a trial to disk; raises LedgerWriteError if that fails."""
+        self._ledger.check_writable()
+
     def record(self, batch: Sequence[Observation]) -> None:
         """Write a batch to disk; raises LedgerWriteError, and then nothing is written."""
         self._observe(self._ledger.record(batch))

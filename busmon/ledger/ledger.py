@@ -97,6 +97,12 @@ class Ledger:
             self._publish(batch)
         return Recorded(batch.new, len(observations) - len(batch.new), duration)
 
+    def check_writable(self) -> None:
+        """Commit a transaction that changes nothing; raises LedgerWriteError if that fails."""
+        with self.write() as tables:
+            tables.buses.touch()
+        self._batch_problem = None
+
     def declare_series(self, series: Iterable[Series]) -> None:
         """Create these counters at zero, unless they exist."""
         with self._reading:

@@ -89,6 +89,9 @@ class MessageHandler(Protocol):
     def judge(self, message: Message) -> Observation:
         """Return what is recorded of a message."""
 
+    def check(self) -> None:
+        """Write a trial to disk; raises LedgerWriteError if it is not there."""
+
     def record(self, batch: Sequence[Observation]) -> None:
         """Write a batch to disk; raises LedgerWriteError, and then nothing is written."""
 

@@ -55,6 +55,7 @@ class _Bench:
             "rules": "packit",
             "brokers": [f"127.0.0.1:{self._broker.port}"],
             "destinations": [queue],
+            "topic_header": "original-destination",
             "topic_pattern": rf"{place}\.(.+)$",
             "heartbeat": f"{KEEPALIVE}s",
         }

@@ -105,6 +105,7 @@ def virtual_bus(activemq: ActiveMQ, port: int | None = None, **settings: Any) ->
         "brokers": [f"127.0.0.1:{port or activemq.port}"],
         "destinations": [f"/queue/Consumer.busmon.{uuid4()}.{place}.>"],
         "ack": "client-individual",
+        "topic_header": "original-destination",
         "topic_pattern": rf"{place}\.(.+)$",
     }
     send = stomp_sender(activemq, f"/topic/{place}.")

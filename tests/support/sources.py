@@ -58,6 +58,10 @@ class AsTheyAre:
     def judge(self, message: Message) -> Any:
         return message
 
+    def check(self) -> None:
+        if getattr(self.record, "failing", False):
+            raise LedgerWriteError("disk full")
+
 
 def failing_once(record: Record, what: str, at: int = 0) -> AsTheyAre:
     """Return a handler with a bug: its `judge` or `record` raises at one call."""

@@ -25,6 +25,7 @@ BIND_SECONDS = 60.0  # between two bindings of the queue, which somebody may hav
 SILENT_HEARTBEATS = 1.5  # without a byte after which a connection counts as dead
 CHANNEL = 1
 CAPABILITIES = {"authentication_failure_close": True, "consumer_cancel_notify": True}
+CLASSIC = {"x-queue-type": "classic"}  # the default of a virtual host may be another
 NOT_FOUND, PRECONDITION_FAILED = 404, 406
 
 
@@ -47,7 +48,8 @@ class ChannelClosed(Disconnected):
     """The broker refuses what was asked on the channel; `code` is AMQP's."""
 
     def __init__(self, code: int, text: str) -> None:
-        advice = "; delete the queue, or set another queue" if code == PRECONDITION_FAILED else ""
+        advice = "; delete the queue, or set another queue or queue_arguments"
+        advice = advice if code == PRECONDITION_FAILED else ""
         super().__init__(Cause.DENIED, f"the broker refuses ({code}, {text}){advice}")
         self.code = code
 
@@ -158,7 +160,9 @@ class AmqpSession(Session[Any]):
             kept = False
             self._send_method(spec.Channel.CloseOk())
             self._call(spec.Channel.Open(), spec.Channel.OpenOk)
-        self._call(spec.Queue.Declare(queue=queue, durable=True), spec.Queue.DeclareOk)
+        arguments = CLASSIC | self._settings.queue_arguments
+        declare = spec.Queue.Declare(queue=queue, durable=True, arguments=arguments)
+        self._call(declare, spec.Queue.DeclareOk)
         return kept
 
     def _bind_again(self) -> None:

@@ -24,6 +24,7 @@ from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHan
 from busmon.sources.line import Broker
 from busmon.sources.session import Stopped
 from busmon.sources.tls import UnusableFile
+from busmon.sources.unrecorded import Unrecorded
 from busmon.tap.identity import decode, message_id
 
 MAX_BATCH_BYTES = 2 * 1024**2  # of bodies, after which a batch is recorded
@@ -42,6 +43,7 @@ class AmqpSource:
         self._settings = settings
         self._queue = queue
         self._stopping = threading.Event()
+        self._unrecorded = Unrecorded()
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped."""
@@ -52,6 +54,7 @@ class AmqpSource:
         self._stopping.set()
 
     def _session(self, handler: MessageHandler) -> None:
+        self._unrecorded.settle(handler)
         try:
             toml = read(self._settings.config)
         except UnusableToml as error:
@@ -64,7 +67,7 @@ class AmqpSource:
                 log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
                 while True:
                     batch, last_tag = self._next_batch(session, handler)
-                    handler.record(batch)
+                    self._unrecorded.record(handler, batch)
                     session.acknowledge(last_tag)
             except Stopped:
                 return

@@ -17,6 +17,7 @@ from busmon.sources.mqtt.packets import Publish
 from busmon.sources.mqtt.session import MqttSession
 from busmon.sources.mqtt.settings import MqttBus, parse_url
 from busmon.sources.session import Stopped
+from busmon.sources.unrecorded import Unrecorded
 
 OTHER_SUBTOPIC = Judgement(Outcome.IGNORED, "other-subtopic")
 
@@ -32,13 +33,13 @@ class MqttSource:
         self.rejections = (*REJECTIONS, OTHER_SUBTOPIC) if settings.subtopics else REJECTIONS
         self._settings = settings
         self._stopping = threading.Event()
-        self._kept: list[Observation] = []  # not recorded yet, and no broker brings them again
+        self._unrecorded = Unrecorded()
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped."""
         keep_connected(self.name, self.connection, self._stopping, lambda: self._session(handler))
-        if self._kept:
-            log.error("%s: messages of QoS 0 that are lost: %d", self.name, len(self._kept))
+        if lost := sum(not one.digest_id for one in self._unrecorded.observations):
+            log.error("%s: messages of QoS 0 that are lost: %d", self.name, lost)
 
     def stop(self) -> None:
         """Ask `run` to acknowledge the batch in hand and return.
@@ -53,9 +54,7 @@ class MqttSource:
             message = to_message(self.name, publish, self._settings.subtopics, time.time())
             return handler.judge(message)
 
-        if self._kept:
-            handler.record(self._kept)
-            self._kept = []
+        self._unrecorded.settle(handler)
         session = MqttSession(_broker(self._settings), self._settings, judge, self._stopping)
         with closing(session):
             try:
@@ -85,14 +84,9 @@ class MqttSource:
 
     def _record(self, session: MqttSession, handler: MessageHandler) -> None:
         batch = session.take()
-        if not batch:
-            return
-        try:
-            handler.record([observation for _, observation in batch])
-        except Exception:
-            self._kept = [observation for answer, observation in batch if not answer]
-            raise
-        session.acknowledge(batch)
+        if batch:
+            self._unrecorded.record(handler, [observation for _, observation in batch])
+            session.acknowledge(batch)
 
 
 def _broker(settings: MqttBus) -> Broker:

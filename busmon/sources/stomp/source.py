@@ -21,6 +21,7 @@ from busmon.sources.session import Stopped
 from busmon.sources.stomp.frames import Frame
 from busmon.sources.stomp.session import StompSession
 from busmon.sources.stomp.settings import StompBus
+from busmon.sources.unrecorded import Unrecorded
 from busmon.text import parse_address
 
 # ActiveMQ says so if it has sent some messages of a durable subscription twice, as it does after
@@ -40,6 +41,7 @@ class StompSource:
         self.connection = ConnectionState()
         self._settings = settings
         self._stopping = threading.Event()
+        self._unrecorded = Unrecorded()
         self._attempts = 0
 
     def run(self, handler: MessageHandler) -> None:
@@ -57,6 +59,7 @@ class StompSource:
             )
             return handler.judge(message)
 
+        self._unrecorded.settle(handler)
         address = self._settings.brokers[self._attempts % len(self._settings.brokers)]
         self._attempts += 1
         broker = _broker(address, self._settings)
@@ -67,7 +70,8 @@ class StompSource:
                 log.info("%s: connected to %s", self.name, address)
                 while True:
                     batch = session.take()
-                    handler.record([observation for _, observation in batch])
+                    observations = [observation for _, observation in batch]
+                    self._unrecorded.record(handler, observations)
                     session.acknowledge(batch)
             except Stopped:
                 session.leave()
