@@ -29,7 +29,7 @@ class AmqpBus(Bus):
     routing_keys: Strings | None = None  # instead of the bindings
     extra_routing_keys: Strings = ()  # in addition to the bindings
     queue: UUID | None = None
-    queue_arguments: Annotated[dict[str, bool | int | str], Field(default_factory=dict)]
+    queue_arguments: dict[str, bool | int | str] = Field(default_factory=dict)
     prefetch: Annotated[int, Field(gt=0, le=65535)] = 1000
     heartbeat: Annotated[Seconds, Field(le=65535)] = 30
 
