@@ -128,6 +128,11 @@ class Ledger:
         with self._reading:
             return dict(self._counts)
 
+    def has_messages(self, bus: str) -> bool:
+        """Return whether a message of a bus was ever counted."""
+        counts = self.counts()
+        return any(series.bus == bus and counts[series].messages for series in counts)
+
     def duplicates(self) -> Counter[str]:
         """Return the number of duplicates by bus. Never waits for a write."""
         with self._reading:

@@ -147,6 +147,12 @@ def _connections(connections: Mapping[str, ConnectionState]) -> Iterator[Metric]
         by_bus({bus: connection.connects for bus, connection in connections.items()}),
     )
     yield counter(
+        "busmon_bus_forgotten_total",
+        "Connections at which the broker had kept nothing of what came since the last one.",
+        ["bus"],
+        by_bus({bus: connection.forgotten for bus, connection in connections.items()}),
+    )
+    yield counter(
         "busmon_bus_disconnects_total",
         "Lost connections or subscriptions, by reason.",
         ["bus", "reason"],

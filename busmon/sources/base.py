@@ -54,6 +54,7 @@ class ConnectionState:
 
     def __init__(self) -> None:
         self.connects = 0
+        self.forgotten = 0  # connections at which the broker had kept nothing for busmon
         # With every cause from the start, since another thread may read while one is counted.
         self.disconnects = Counter(dict.fromkeys(Cause, 0))
         self.failures = Counter(dict.fromkeys(Cause, 0))  # attempts to connect
@@ -68,9 +69,13 @@ class ConnectionState:
         """Return why the source does not receive, or None if it does."""
         return self._problem
 
-    def up(self) -> None:
-        """Note that the source is connected and subscribed."""
+    def up(self, *, forgotten: bool = False) -> None:
+        """Note that the source is connected and subscribed.
+
+        `forgotten`: the broker had kept no queue or session, although busmon had one.
+        """
         self.connects += 1
+        self.forgotten += forgotten
         self._problem = None
 
     def down(self, cause: Cause, detail: str) -> None:

@@ -21,6 +21,7 @@ import pytest
 from busmon.logs import LIBRARY_LEVELS
 from busmon.message import Judgement, Message
 from busmon.sources import fedora_message
+from busmon.sources.amqp import session
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.amqp.source import AmqpSource
 from busmon.sources.base import Cause
@@ -494,6 +495,7 @@ def test_a_deleted_queue_is_made_again_and_its_messages_are_recorded(bus: Bus) -
         bus.numbered(range(100, 200))
         recorder.wait_for(200)
         assert bus.broker.bindings(bus.queue) == {f"{bus.root}.#"}
+        assert source.connection.forgotten == 1
     assert recorder.numbers() == once(200)
 
 
@@ -653,3 +655,33 @@ def test_a_certificate_renewed_on_disk_is_used_at_the_next_connection(
 def install(pair: tuple[Path, Path], target: tuple[Path, Path]) -> None:
     for source, copy in zip(pair, target, strict=True):
         shutil.copy(source, copy)
+
+
+def test_a_queue_that_the_broker_forgot_while_busmon_was_away_is_reported(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = bus.broker.fedora_toml(bus.directory / "away.toml", bindings=[f"{bus.root}.#"])
+    forgotten = []
+    for received, delete in ((False, False), (True, False), (True, True)):
+        if delete:
+            bus.broker.delete_queue(bus.queue)
+        source = AmqpSource("fedora", settings(config), bus.queue, received=received)
+        with running(source, Recorder()):
+            forgotten.append(source.connection.forgotten)
+    assert forgotten == [0, 0, 1]
+    lost = f"fedora: the broker had no queue {bus.queue} any more, and kept no message in it"
+    assert caplog.messages.count(lost) == 1
+
+
+def test_a_binding_that_somebody_removed_is_made_again(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "BIND_SECONDS", 0.5)
+    recorder, key = Recorder(), f"{bus.root}.#"
+    with running(bus.source(), recorder):
+        with closing(pika.BlockingConnection(pika.URLParameters(bus.broker.admin_url))) as other:
+            other.channel().queue_unbind(bus.queue, EXCHANGE, key)
+        wait_until(lambda: bus.broker.bindings(bus.queue) == {key}, what="the binding")
+        bus.numbered(range(20))
+        recorder.wait_for(20)
+    assert recorder.numbers() == once(20)

@@ -26,6 +26,7 @@ from tests.support.brokers.mosquitto import USER, Mosquitto
 from tests.support.brokers.proxy import Proxy
 from tests.support.mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
 from tests.support.sources import Recorder, failing_once, once, wait_for_problem
+from tests.support.sources import running as running_source
 
 VERSIONS = ("3.1.1", "5")
 
@@ -529,3 +530,21 @@ def test_which_packets_are_one_message(one: Publish, other: Publish, same: bool)
     recorder = Recorder()
     recorder([to_message("centos", packet, (), 1.0) for packet in (one, other)])
     assert recorder.duplicates == int(same)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_that_the_broker_forgot_is_reported(
+    mosquitto: Mosquitto, root: str, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    forgotten = []
+    for received, end in ((False, False), (True, False), (True, True)):
+        if end:
+            other = paho.Client(CallbackAPIVersion.VERSION2, client_id=root, clean_session=True)
+            other.on_connect = lambda client, *_: client.disconnect()
+            other.connect("127.0.0.1", mosquitto.port)
+            other.loop_forever()
+        source = MqttSource("centos", settings(mosquitto, root, version=version), received=received)
+        with running_source(source, Recorder()):
+            forgotten.append(source.connection.forgotten)
+    assert forgotten == [0, 0, 1]
+    assert caplog.messages.count("centos: the broker kept no session, and no message for it") == 1

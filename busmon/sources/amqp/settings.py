@@ -37,7 +37,8 @@ class AmqpBus(Bus):
         """See Bus."""
         from busmon.sources.amqp.source import AmqpSource
 
-        return AmqpSource(name, self, str(self.queue or ledger.own_queue(name)))
+        queue = str(self.queue or ledger.own_queue(name))
+        return AmqpSource(name, self, queue, received=ledger.has_messages(name))
 
     def describe(self) -> Iterator[Row]:
         """See Bus; reads fedora-messaging's file again."""

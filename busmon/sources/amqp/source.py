@@ -37,11 +37,13 @@ class AmqpSource:
 
     rejections = fedora_message.REJECTIONS
 
-    def __init__(self, name: str, settings: AmqpBus, queue: str) -> None:
+    def __init__(self, name: str, settings: AmqpBus, queue: str, *, received: bool = False) -> None:
+        """Prepare to receive; `received`: busmon has received from this bus before."""
         self.name = name
         self.connection = ConnectionState()
         self._settings = settings
         self._queue = queue
+        self._received = received
         self._stopping = threading.Event()
         self._unrecorded = Unrecorded()
 
@@ -62,8 +64,16 @@ class AmqpSource:
         session = AmqpSession(_broker(toml), toml, self._settings, self._stopping)
         with closing(session):
             try:
-                session.open(self._queue)
-                self.connection.up()
+                kept = session.open(self._queue)
+                forgotten = self._received and not kept
+                self._received = True
+                self.connection.up(forgotten=forgotten)
+                if forgotten:
+                    log.warning(
+                        "%s: the broker had no queue %s any more, and kept no message in it",
+                        self.name,
+                        self._queue,
+                    )
                 log.info("%s: connected to %s, queue %s", self.name, toml.broker, self._queue)
                 while True:
                     batch, last_tag = self._next_batch(session, handler)

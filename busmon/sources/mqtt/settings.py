@@ -78,11 +78,11 @@ class MqttBus(Tls, Bus):
         if "password" in given and "username" not in given:
             yield "password", "needs username too"
 
-    def make_source(self, name: str, _ledger: Ledger) -> Source:
+    def make_source(self, name: str, ledger: Ledger) -> Source:
         """See Bus."""
         from busmon.sources.mqtt.source import MqttSource
 
-        return MqttSource(name, self)
+        return MqttSource(name, self, received=ledger.has_messages(name))
 
     def describe(self) -> Iterator[Row]:
         """See Bus."""

@@ -27,11 +27,13 @@ log = logging.getLogger(__name__)
 class MqttSource:
     """One MQTT bus."""
 
-    def __init__(self, name: str, settings: MqttBus) -> None:
+    def __init__(self, name: str, settings: MqttBus, *, received: bool = False) -> None:
+        """Prepare to receive; `received`: busmon has received from this bus before."""
         self.name = name
         self.connection = ConnectionState()
         self.rejections = (*REJECTIONS, OTHER_SUBTOPIC) if settings.subtopics else REJECTIONS
         self._settings = settings
+        self._received = received
         self._stopping = threading.Event()
         self._unrecorded = Unrecorded()
 
@@ -64,8 +66,7 @@ class MqttSource:
 
     def _receive(self, session: MqttSession, handler: MessageHandler) -> None:
         try:
-            self._open(session)
-            self.connection.up()
+            self.connection.up(forgotten=self._open(session))
             log.info("%s: connected to %s", self.name, self._settings.url)
             while True:
                 session.wait()
@@ -73,14 +74,17 @@ class MqttSource:
         finally:  # whatever ended it: with QoS 0 nothing comes again
             self._record(session, handler)
 
-    def _open(self, session: MqttSession) -> None:
-        kept = session.log_in()
-        if self.connection.connects and not kept:
-            log.warning("%s: the broker kept no session; messages may be lost", self.name)
+    def _open(self, session: MqttSession) -> bool:
+        """Log in and subscribe; return whether the broker has forgotten a session."""
+        forgotten = not session.log_in() and self._received
         granted = session.subscribe()
         for topic, qos in zip(self._settings.topics, granted, strict=True):
             if qos < self._settings.qos:
                 log.warning("%s: %s is subscribed with QoS %d only", self.name, topic, qos)
+        self._received = True
+        if forgotten:
+            log.warning("%s: the broker kept no session, and no message for it", self.name)
+        return forgotten
 
     def _record(self, session: MqttSession, handler: MessageHandler) -> None:
         batch = session.take()
