@@ -685,3 +685,14 @@ def test_a_binding_that_somebody_removed_is_made_again(
         bus.numbered(range(20))
         recorder.wait_for(20)
     assert recorder.numbers() == once(20)
+
+
+def test_a_bus_that_hangs_holds_up_no_other(bus: Bus) -> None:
+    gate, recorder = Gate(Recorder()), Recorder()
+    other = Bus(bus.broker, bus.directory, f"{bus.root}-other", str(uuid4()))
+    with running(bus.source(), gate), running(other.source(), recorder):
+        bus.numbered([0])
+        assert gate.reached.wait(10)
+        other.numbered(range(100))
+        recorder.wait_for(100)
+        gate.open.set()

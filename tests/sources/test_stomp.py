@@ -652,3 +652,9 @@ def test_settings_that_cannot_work_are_refused(
 
 def test_a_broker_may_be_an_ipv6_address() -> None:
     assert bus(1, brokers=["[::1]:61613"]).brokers == ("[::1]:61613",)
+
+
+def test_a_client_id_that_is_in_use_is_a_problem_of_its_own(activemq: ActiveMQ) -> None:
+    settings = bus(activemq.port, "/topic/test.twice", client_id="twice")
+    with running(settings, Recorder()), running(settings, Recorder(), connected=False) as second:
+        wait_for_problem(second, "denied: *: is there another client with this client_id? *")
