@@ -316,10 +316,10 @@ def test_a_broker_that_never_answers_is_silent(activemq: ActiveMQ) -> None:
 @both_brokers
 def test_what_could_not_be_recorded_comes_again(broker: Broker) -> None:
     recorder = Recorder()
-    recorder.failing = True
     topic = "/topic/test.full"
     settings = bus(broker.port, topic, client_id="full", **broker.settings)
     with running(settings, recorder) as source, broker.publisher() as publisher:
+        recorder.failing = True
         publisher.send(topic, *numbered(range(100)))
         wait_until(lambda: source.connection.disconnects[Cause.LEDGER])
         assert source.connection.problem() == "ledger: disk full"

@@ -169,11 +169,12 @@ def test_check_config_names_encrypted_keys_and_asks_no_terminal(
 
 CONNECT = """
 import sys, threading
+from types import SimpleNamespace
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.amqp.source import AmqpSource
 
 source = AmqpSource("bus", AmqpBus(type="amqp", rules="all", config=sys.argv[1]), "queue")
-thread = threading.Thread(target=source.run, args=(None,))
+thread = threading.Thread(target=source.run, args=(SimpleNamespace(check=lambda: None),))
 thread.start()
 while not source.connection.failures.total():
     pass
