@@ -22,6 +22,8 @@ class TooCostly(Exception):
 
 def decode(body: bytes, encoding: str) -> str:
     """Return what `body.decode(encoding)` does, and raise what it raises; or raise TooCostly."""
+    if encoding == "utf-8":  # as nearly always
+        return body.decode()
     name = _normalized(encoding)
     if not body:
         return ""  # Python does not look for the codec then

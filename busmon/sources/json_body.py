@@ -47,6 +47,8 @@ def is_too_costly(text: str) -> bool:
     each sign of JSON as the most that it can stand for, in CPython 3.11 and later: a dict and
     its first table, a list, a key with its place in a larger table, a value with its place.
     """
+    if len(text) < MAX_QUICK_CHARACTERS:  # too few, even if each of them began a dict
+        return False
     dicts = 200 * text.count("{") - 120 * text.count("{}")
     others = 96 * text.count("[") + 80 * text.count(":") + 72 * text.count(",")
     return sys.getsizeof(text) + 4 * len(text) + dicts + others > MAX_PARSED_BYTES
