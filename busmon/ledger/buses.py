@@ -35,7 +35,3 @@ class Buses:
         """Return the name of busmon's queue on this bus, None if there is none yet."""
         found = self._db.execute("SELECT queue FROM buses WHERE name = ?", (name,)).fetchone()
         return found[0] if found else None
-
-    def touch(self) -> None:
-        """Write what there is: the ledger's first page that a full disk refuses."""
-        self._db.execute("UPDATE buses SET name = name")

@@ -97,12 +97,6 @@ class Ledger:
             self._publish(batch)
         return Recorded(batch.new, len(observations) - len(batch.new), duration)
 
-    def check_writable(self) -> None:
-        """Commit a transaction that changes nothing; raises LedgerWriteError if that fails."""
-        with self.write() as tables:
-            tables.buses.touch()
-        self._batch_problem = None
-
     def declare_series(self, series: Iterable[Series]) -> None:
         """Create these counters at zero, unless they exist."""
         with self._reading:
@@ -203,6 +197,7 @@ class Ledger:
         """
         with self.write() as tables:
             tables.check_writable()
+        self._batch_problem = None
 
     def empty_log(self) -> None:
         """Empty the write-ahead log, unless another program still reads what is in it.
