@@ -25,10 +25,10 @@ ORDER = [
 
 # Where a library may be imported: in modules whose names begin so.
 LIBRARIES = {
-    "fedora_messaging": ("tap", "sources.amqp", "sources.fedora_message"),
+    "fedora_messaging": ("tap", "sources.amqp", "sources.fedora_"),
     "pika": ("sources.amqp", "sources.fedora_message"),
-    "fastjsonschema": ("sources.fedora_message",),
-    "jsonschema": ("sources.fedora_message",),
+    "fastjsonschema": ("sources.fedora_schema",),
+    "jsonschema": ("sources.fedora_",),
     "msgspec": ("sources.json_body", "observers.tap_batch", "observers.celery_events"),
     "paho": (),
     "twisted": (),

@@ -41,17 +41,24 @@ def load_json(text: str) -> Any:
 
 
 def is_too_costly(text: str) -> bool:
-    """Return whether a text can take more than MAX_PARSED_BYTES once it is read.
-
-    Each character is counted as the text's own and as four bytes of a string that is read, and
-    each sign of JSON as the most that it can stand for, in CPython 3.11 and later: a dict and
-    its first table, a list, a key with its place in a larger table, a value with its place.
-    """
+    """Return whether a text can take more than MAX_PARSED_BYTES once it is read."""
     if len(text) < MAX_QUICK_CHARACTERS:  # too few, even if each of them began a dict
         return False
+    return parsed_bytes(text) > MAX_PARSED_BYTES
+
+
+def parsed_bytes(text: str) -> int:
+    """Return how many bytes a text and what is read from it take at most.
+
+    Each character counts as itself and as a part of a string that is read, and each sign of JSON
+    as the most that it can stand for, in CPython 3.11 and later: a dict and its first table, a
+    list, a key with its place in a larger table, a value with its place.
+    """
+    # One wide character makes all of its string wide. Escapes need a copy.
+    width = 2 if text.isascii() and "\\u" not in text else 4
     dicts = 200 * text.count("{") - 120 * text.count("{}")
-    others = 96 * text.count("[") + 80 * text.count(":") + 72 * text.count(",")
-    return sys.getsizeof(text) + 4 * len(text) + dicts + others > MAX_PARSED_BYTES
+    others = 96 * text.count("[") + 80 * text.count(":") + 80 * text.count(",")
+    return sys.getsizeof(text) + width * len(text) + dicts + others
 
 
 def parse(payload: bytes) -> tuple[Any, Judgement | None]:

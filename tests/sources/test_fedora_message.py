@@ -48,11 +48,9 @@ def schemas() -> Iterator[None]:
     own = {"broken": Broken, "dynamic": Dynamic, "own": OwnValidation, "init": OwnInit}
     registry = fedora_messaging.message._schema_name_to_class  # noqa: SLF001 - entry points' place
     registry.update({f"tests.{name}": schema for name, schema in own.items()})
-    fedora_message._schema.cache_clear()  # noqa: SLF001 - other tests have decoded messages of these names
     yield
     for name in own:
         del registry[f"tests.{name}"]
-    fedora_message._schema.cache_clear()  # noqa: SLF001 - nor shall they find these
 
 
 def oracle(
