@@ -16,11 +16,6 @@ class Outcome(StrEnum):
     ERROR = "error"  # the listener can die of it
 
 
-# Reasons of `error` if busmon does not know what the listener does with a message: reading it
-# would take too much memory or CPU time. The audit expects nothing of such a message.
-UNJUDGED = frozenset({"too-large", "too-costly"})
-
-
 class Stage(StrEnum):
     """Where a message has been."""
 
@@ -35,6 +30,13 @@ class Judgement:
 
     outcome: Outcome
     reason: str = ""
+
+
+# busmon does not know what the listener does with such a message: reading it would take too much
+# memory or CPU time. The audit expects nothing of it.
+TOO_LARGE = Judgement(Outcome.ERROR, "too-large")
+TOO_COSTLY = Judgement(Outcome.ERROR, "too-costly")
+UNJUDGED = frozenset({TOO_LARGE.reason, TOO_COSTLY.reason})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import pika
 from fedora_messaging.message import Message, get_class
 from jsonschema.exceptions import ValidationError
 
-from busmon.message import Judgement, Outcome
+from busmon.message import TOO_COSTLY, TOO_LARGE, Judgement, Outcome
 from busmon.sources import codec, json_body
 from busmon.sources.fedora_schema import FedoraSchema, schema_of
 from busmon.sources.json_body import (
@@ -22,8 +22,6 @@ from busmon.sources.json_body import (
     NOT_JSON,
     NOT_OBJECT,
     NOT_UTF8,
-    TOO_COSTLY,
-    TOO_LARGE,
     is_too_costly,
     load_json,
 )

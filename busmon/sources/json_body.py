@@ -6,13 +6,11 @@ from typing import Any
 
 import msgspec
 
-from busmon.message import Judgement, Outcome
+from busmon.message import TOO_COSTLY, TOO_LARGE, Judgement, Outcome
 
 NOT_UTF8 = Judgement(Outcome.INVALID, "not-utf8")
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 NOT_OBJECT = Judgement(Outcome.INVALID, "not-object")
-TOO_LARGE = Judgement(Outcome.ERROR, "too-large")
-TOO_COSTLY = Judgement(Outcome.ERROR, "too-costly")
 REJECTIONS = (NOT_UTF8, NOT_JSON, NOT_OBJECT, TOO_LARGE, TOO_COSTLY)
 
 # Bytes of a body, and of what it may become in memory once it is read: JSON can take fifty times

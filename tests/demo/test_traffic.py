@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from busmon.demo.traffic import TrafficSource
-from busmon.message import Message, Outcome
+from busmon.message import TOO_COSTLY, TOO_LARGE, Message, Outcome
 from busmon.rules import Rules, rule_set
-from busmon.sources.json_body import TOO_COSTLY, TOO_LARGE
 from tests.support.brokers import wait_until
 from tests.support.recorded import Taken
 from tests.support.sources import AsTheyAre
