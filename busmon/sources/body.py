@@ -10,18 +10,18 @@ class BodyBuffer:
 
     def __init__(self) -> None:
         self.size = 0  # bytes of the whole body
-        self._kept: list[bytes] = []
+        self._kept = bytearray()
         self._beyond: blake2b | None = None
 
     def add(self, piece: bytes) -> None:
         """Take the next bytes of the body."""
         room = max(0, MAX_BODY_BYTES - self.size)
         self.size += len(piece)
-        self._kept.append(piece[:room])
+        self._kept += piece[:room]
         if len(piece) > room:
             self._beyond = self._beyond or blake2b(digest_size=16)
             self._beyond.update(piece[room:])
 
     def kept(self) -> bytes:
         """Return the body; of one that is too large, its beginning and a digest of the rest."""
-        return b"".join(self._kept) + (self._beyond.digest() if self._beyond else b"")
+        return bytes(self._kept) + (self._beyond.digest() if self._beyond else b"")
