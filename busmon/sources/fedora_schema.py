@@ -21,6 +21,7 @@ from busmon.sources.codec import TooCostly
 MAX_STEPS = 20_000  # to check a message; they take at most 0.3 s
 ITEMS_PER_STEP = 100  # of those that a keyword looks at quickly
 COMPARISONS_PER_STEP = 5
+CONTAINERS = {list, dict}
 
 Keyword = Callable[[Validator, Any, Any, dict[str, Any]], Iterator[ValidationError] | None]
 
@@ -83,12 +84,7 @@ def _is_valid(instance: Any, validator: Validator) -> bool:
 class _Work(threading.local):
     """How much is left for the message that this thread checks."""
 
-    left = 0
-
-    def spend(self, steps: int) -> None:
-        self.left -= steps
-        if self.left < 0:
-            raise TooCostly
+    left = 0  # steps
 
 
 _work = _Work()
@@ -105,16 +101,16 @@ def _bounded(validators: type[Validator]) -> type[Validator]:
 def _counted(name: str, check: Keyword) -> Keyword:
     def counted(
         validator: Validator, wanted: Any, instance: Any, schema: dict[str, Any]
-    ) -> Iterator[ValidationError]:
-        _work.spend(_steps(name, instance))
-        yield from check(validator, wanted, instance, schema) or ()
+    ) -> Iterator[ValidationError] | None:
+        _work.left -= _steps(name, instance) if type(instance) in CONTAINERS else 1
+        if _work.left < 0:
+            raise TooCostly
+        return check(validator, wanted, instance, schema)
 
     return counted
 
 
-def _steps(keyword: str, instance: Any) -> int:
-    if not isinstance(instance, list | dict):
-        return 1
+def _steps(keyword: str, instance: list[Any] | dict[str, Any]) -> int:
     items = len(instance)
     if keyword == "uniqueItems" and not all(isinstance(item, str) for item in instance):
         return 1 + items**2 // COMPARISONS_PER_STEP  # texts are sorted before
