@@ -24,9 +24,10 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Source
+from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.threads import ThreadDied, Threads
 from busmon.web.app import make_app
-from busmon.web.health import problems
+from busmon.web.health import problems, ready_view
 from busmon.web.http import View
 from busmon.web.page import render
 from busmon.web.reports import reports_view
@@ -95,13 +96,15 @@ def build_service(
         closed,
     )
     own = _own_views(config.audit, observers)
-    app = make_app(config.web, registry, not_ready, page, own, lambda: verdicts.verdict()._asdict())
+    ready = ready_view(not_ready, blind_time.history)
+    app = make_app(config.web, registry, ready, page, own, lambda: verdicts.verdict()._asdict())
     web = WebServer(config.web, app, closed=closed)
 
     for source in sources:
-        threads.add(f"source:{source.name}", partial(_receive, source, pipeline), source.stop)
+        threads.add(thread_name(source.name), partial(_receive, source, pipeline), source.stop)
     for observer in observers:
         threads.add(observer_id(observer.kind, observer.bus), observer.run)
+    threads.add("watchdog", Watchdog(connections).run)
     threads.add("blind-time", blind_time.run)
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)

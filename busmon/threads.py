@@ -1,11 +1,21 @@
 """Named, supervised threads: one that dies is reported and ends the process."""
 
 import logging
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
+
+
+def stack(name: str) -> str:
+    """Return what the thread of this name does now: its calls, the last one at the end."""
+    frames = sys._current_frames()  # noqa: SLF001 - documented, despite its name
+    named = (thread for thread in threading.enumerate() if thread.name == name)
+    found = (frames[thread.ident] for thread in named if thread.ident in frames)
+    return "".join(line for frame in found for line in traceback.format_stack(frame))
 
 
 class ThreadDied(Exception):

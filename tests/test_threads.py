@@ -15,6 +15,7 @@ from busmon.service import Service, open_service
 from busmon.settings.models import Web
 from busmon.threads import Threads
 from busmon.web.app import make_app
+from busmon.web.health import ready_view
 from busmon.web.server import WebServer
 from tests.samples import CENTOS_FILE, FEDORA_FILE
 from tests.support.bad_threads import KILLED, SLOW, STUCK
@@ -116,6 +117,7 @@ THREADS = {
     "audit",
     "verdict",
     "pruning",
+    "watchdog",
     "web",
 }
 
@@ -192,7 +194,7 @@ def test_a_write_that_hangs_does_not_hold_up_the_end() -> None:
             wait_for(released)
 
     threads.add("writer", write)
-    app = make_app(Web(), CollectorRegistry(), list, str)
+    app = make_app(Web(), CollectorRegistry(), ready_view(list), str)
     service = Service(ledger, threads, WebServer(Web(listen="127.0.0.1:0"), app))
     stopping = threading.Event()
     stopping.set()

@@ -1,7 +1,6 @@
 """Made-up traffic for `busmon demo`, decoded in the same way as that of the real buses."""
 
 import json
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -71,16 +70,15 @@ class TrafficSource:
         self._damages = _fedora_damages() if kind == "fedora" else BODY_DAMAGES
         self._rate = rate
         self._rng = Random(seed)  # noqa: S311 - a demonstration, not a secret
-        self._stopping = threading.Event()
 
     def run(self, handler: MessageHandler) -> None:
         """Hand over messages until stopped."""
-        feed(self.messages(), self._rate, self.connection, self._stopping, handler)
+        feed(self.messages(), self._rate, self.connection, handler)
         self.connection.stopped()
 
     def stop(self) -> None:
         """Ask `run` to record its current batch and return."""
-        self._stopping.set()
+        self.connection.stopping.set()
 
     def messages(self) -> Iterator[Message]:
         """Yield messages without end, each received now."""

@@ -23,7 +23,8 @@ from busmon.silence.state import SilenceState
 from busmon.silence.watcher import SilenceWatcher, Topic
 from busmon.sources.base import Cause, ConnectionState
 
-OWN_CAUSES = (f"{Cause.LEDGER}:", f"{Cause.ERROR}:")  # what busmon itself does to a connection
+# What busmon itself does to a connection.
+OWN_CAUSES = tuple(f"{cause}:" for cause in (Cause.LEDGER, Cause.HUNG, Cause.ERROR))
 
 Kind = TypeVar("Kind", bound=Observer)
 

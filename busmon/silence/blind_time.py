@@ -9,7 +9,8 @@ connection, and is at most `WRITE_INTERVAL` seconds too long.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
@@ -18,6 +19,7 @@ from busmon.sources.base import ConnectionState
 
 TICK_INTERVAL = 1.0  # seconds
 WRITE_INTERVAL = 10.0  # seconds
+HISTORY_LINES = 10
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ class BlindTime:
         self._connections = connections
         self._receptions = {bus: self._load(bus, now) for bus in connections}
         self._written = dict(self._receptions)  # what the ledger has
+        self._forgotten = dict.fromkeys(connections, 0)
+        self._history: list[str] = []
         self._problem = False
 
     def run(self, stopping: threading.Event) -> None:
@@ -45,7 +49,14 @@ class BlindTime:
         due = []
         for bus, connection in self._connections.items():
             before, written = self._receptions[bus], self._written[bus]
-            after = before.after(now, WatchedBus(connection.connected, connection.connects))
+            if connection.forgotten > self._forgotten[bus]:
+                self._forgotten[bus] = connection.forgotten
+                before = before.lost_since(self._last_message(bus))
+                self._tell(bus, before.watched_until, now)
+            watched = WatchedBus(
+                connection.connected, connection.connects, connection.seconds_since_turn()
+            )
+            after = before.after(now, watched)
             self._receptions[bus] = after
             if (
                 after.receiving != written.receiving
@@ -59,9 +70,27 @@ class BlindTime:
         """Return what is known of a bus now."""
         return self._receptions[bus]
 
+    def history(self) -> Sequence[str]:
+        """Return a line for each of the last times that a broker had kept nothing."""
+        return self._history
+
     def seconds(self, now: float) -> dict[str, float]:
         """Return for how long busmon was blind on each bus in all, over restarts."""
         return {bus: known.blind_seconds(now) for bus, known in self._receptions.items()}
+
+    def _last_message(self, bus: str) -> float | None:
+        received = (
+            count.last_received
+            for series, count in self._ledger.counts().items()
+            if series.bus == bus and count.messages and count.last_received is not None
+        )
+        return max(received, default=None)
+
+    def _tell(self, bus: str, since: float, until: float) -> None:
+        begin, end = (f"{datetime.fromtimestamp(time, UTC):%F %T}" for time in (since, until))
+        text = f"{bus}: the broker kept nothing from {begin} to {end} UTC: no queue or session"
+        log.warning("%s; what was sent meanwhile may be lost", text)
+        self._history = [*self._history[1 - HISTORY_LINES :], text]
 
     def _load(self, bus: str, now: float) -> Reception:
         with self._ledger.write() as tables:
@@ -76,8 +105,7 @@ class BlindTime:
             with self._ledger.write() as tables:
                 for bus, known in receptions.items():
                     until = known.watched_until
-                    written = self._written[bus].watched_until
-                    new = [interval for interval in known.blind_times if interval.since >= written]
+                    new = {*known.blind_times} - {*self._written[bus].blind_times}
                     tables.blind_times.save(bus, until, known.blind_total, new)
                     tables.blind_times.prune(bus, until - BLIND_TIMES_KEPT_SECONDS)
         except LedgerWriteError as error:

@@ -9,6 +9,7 @@ from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.values import Interval
 
 MAX_TICK_GAP_SECONDS = 30.0  # a longer gap means that the process was suspended
+TURN_SECONDS = 1.0  # in which the thread of a bus comes to receive, unless it is busy
 BLIND_TIMES_KEPT_SECONDS = HOURS_KEPT * 3600.0  # as long as the hourly sums
 
 
@@ -17,6 +18,7 @@ class WatchedBus(NamedTuple):
 
     up: bool
     connects: int
+    busy_seconds: float = 0.0  # since its thread last came to receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,22 @@ class Reception:
         receiving = replace(self, watched_until=now, receiving=True, connects=connection.connects)
         unbroken = self.receiving and self.connects == connection.connects
         gap = now - self.watched_until  # negative if the clock was set back
-        if gap <= 0 or (unbroken and gap <= MAX_TICK_GAP_SECONDS):
+        if gap <= 0:
             return receiving
+        if unbroken and gap <= MAX_TICK_GAP_SECONDS:
+            # The thread may hang, which shows only after some seconds.
+            busy = connection.busy_seconds > TURN_SECONDS
+            return self if busy else receiving
         kept = [known for known in self.blind_times if known.until > now - BLIND_TIMES_KEPT_SECONDS]
         blind_times = (*kept, Interval(self.watched_until, now))
         return replace(receiving, blind_total=self.blind_total + gap, blind_times=blind_times)
+
+    def lost_since(self, last_message: float | None) -> "Reception":
+        """Return the reception if the broker lost what came after the last message."""
+        if last_message is None or last_message >= self.watched_until:
+            return self
+        known = self.blind_times[-1].until if self.blind_times else last_message
+        return replace(self, watched_until=max(last_message, known), receiving=False)
 
     def blind_seconds(self, now: float) -> float:
         """Return for how long busmon was blind in all, up to `now`."""

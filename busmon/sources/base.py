@@ -20,6 +20,8 @@ from busmon.ledger.batch import Observation
 from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Judgement, Message
 
+HUNG_SECONDS = 7.0  # in one thing; everything shows it within 10 s
+
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +35,7 @@ class Cause(StrEnum):
     DENIED = "denied"  # logged in, but may not declare, bind or subscribe
     CANCELLED = "cancelled"  # the broker ended the subscription: queue deleted, consumer cancelled
     LEDGER = "ledger"  # the batch could not be recorded, so it was not acknowledged
+    HUNG = "hung"  # the thread of the bus does not come back from a message or a batch
     ERROR = "error"  # anything else: a bug, and the log has the traceback
 
 
@@ -50,24 +53,52 @@ class ProtocolError(Exception):
 
 
 class ConnectionState:
-    """The state of one bus's connection: written by its source, read by /metrics and /ready."""
+    """The state of one bus's connection: written by its source, read by /metrics and /ready.
+
+    While it is connected, a source calls `turned` at every message, and at least once a second.
+    If it does not, a message or a batch holds up the bus.
+    """
 
     def __init__(self) -> None:
+        self.stopping = threading.Event()
         self.connects = 0
         self.forgotten = 0  # connections at which the broker had kept nothing for busmon
         # With every cause from the start, since another thread may read while one is counted.
         self.disconnects = Counter(dict.fromkeys(Cause, 0))
         self.failures = Counter(dict.fromkeys(Cause, 0))  # attempts to connect
         self._problem: str | None = "not connected yet"
+        self._last_turn: float | None = None  # monotonic; None: there is nothing to do
 
     @property
     def connected(self) -> bool:
         """Whether the source is connected and subscribed."""
-        return self._problem is None
+        return self.problem() is None
 
     def problem(self) -> str | None:
         """Return why the source does not receive, or None if it does."""
-        return self._problem
+        if not self.hung():
+            return self._problem
+        return (
+            f"{Cause.HUNG}: at work on a message or a batch for {self.seconds_since_turn():.0f} s;"
+            " the log says where: in the rules, or at a disk that hangs?"
+        )
+
+    def hung(self) -> bool:
+        """Return whether the source's thread does not come back from what it does."""
+        return self.seconds_since_turn() > HUNG_SECONDS
+
+    def seconds_since_turn(self) -> float:
+        """Return for how long the source's thread has been busy with one thing."""
+        last_turn = self._last_turn
+        return 0.0 if last_turn is None else time.monotonic() - last_turn
+
+    def turned(self) -> None:
+        """Note that the source's thread is at work, and not held up."""
+        self._last_turn = time.monotonic()
+
+    def resting(self) -> None:
+        """Note that the source has nothing to do for some time."""
+        self._last_turn = None
 
     def up(self, *, forgotten: bool = False) -> None:
         """Note that the source is connected and subscribed.
@@ -80,12 +111,14 @@ class ConnectionState:
 
     def down(self, cause: Cause, detail: str) -> None:
         """Note that the connection was lost or could not be made."""
-        (self.disconnects if self.connected else self.failures)[cause] += 1
+        (self.failures if self._problem else self.disconnects)[cause] += 1
         self._problem = f"{cause}: {detail}"
+        self.resting()
 
     def stopped(self) -> None:
         """Note that the source ended because it was asked to."""
         self._problem = "stopped"
+        self.resting()
 
 
 class MessageHandler(Protocol):
@@ -118,16 +151,14 @@ class Source(Protocol):
         """Ask `run` to acknowledge its current batch and return; any thread may call it."""
 
 
-def keep_connected(
-    name: str, connection: ConnectionState, stopping: threading.Event, session: Callable[[], None]
-) -> None:
-    """Run `session` again and again until `stopping`, with backoff and jitter between.
+def keep_connected(name: str, connection: ConnectionState, session: Callable[[], None]) -> None:
+    """Run `session` again and again until stopping, with backoff and jitter between.
 
     `session` connects, calls `connection.up()` and receives. It returns only when stopping. It
     raises Disconnected if it loses the connection, and lets LedgerWriteError from `record` pass.
     The delays start anew after a session that was up for longer than the next delay.
     """
-    backoff = Backoff()
+    backoff, stopping = Backoff(), connection.stopping
     while not stopping.is_set():
         started, connects = time.monotonic(), connection.connects
         try:

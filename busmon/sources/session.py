@@ -4,10 +4,9 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from threading import Event
 from typing import Generic, Protocol, TypeVar
 
-from busmon.sources.base import Cause, Disconnected, ProtocolError
+from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import Broker, Line
 
 IDLE_SECONDS = 0.25  # that a read waits at most before it looks whether to stop
@@ -40,9 +39,11 @@ class Session(ABC, Generic[Frame]):
     each stage, and which bytes keep the connection alive.
     """
 
-    def __init__(self, broker: Broker, reader: FrameReader[Frame], stopping: Event) -> None:
-        """Connect."""
-        self._broker, self._reader, self._stopping = broker, reader, stopping
+    def __init__(
+        self, broker: Broker, reader: FrameReader[Frame], connection: ConnectionState
+    ) -> None:
+        """Connect. `connection` says when to stop, and is told that the thread is at work."""
+        self._broker, self._reader, self._connection = broker, reader, connection
         self._keepalive_seconds = math.inf  # between two signs of life to the broker
         self._line = Line(broker)
         self._last_sent = time.monotonic()
@@ -75,14 +76,21 @@ class Session(ABC, Generic[Frame]):
 
     def _read(self, seconds: float) -> None:
         """Do what is to be done while waiting."""
-        if self._stopping.is_set():
+        if self._connection.stopping.is_set():
             raise Stopped
         if time.monotonic() - self._last_sent > self._keepalive_seconds:
             self._write(self._keepalive())
         self._receive(seconds)
 
+    def _gather(self, full: Callable[[], bool]) -> None:
+        """Read what else has come, for a large batch."""
+        while not full() and not self._connection.stopping.is_set():
+            if not self._receive(GATHER_SECONDS):
+                return
+
     def _receive(self, seconds: float) -> bool:
         """Read what has come or comes within that time; return whether something did."""
+        self._connection.turned()
         received = self._line.read(seconds)
         if received == b"":
             raise self._lost()
@@ -90,6 +98,7 @@ class Session(ABC, Generic[Frame]):
         try:
             for frame in self._reader.feed(received or b""):
                 self._hear(frame)
+                self._connection.turned()
                 frames += 1
         except ProtocolError as error:
             raise self._broken(error) from error

@@ -14,7 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from prometheus_client import CollectorRegistry
 
 from busmon.settings.models import Web
-from busmon.web.health import live, ready_view
+from busmon.web.health import live
 from busmon.web.http import Response, View, encode, is_authorized, text
 from busmon.web.metrics import metrics_view
 from busmon.web.sharing import Busy, Sharing
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def make_app(
     settings: Web,
     registry: CollectorRegistry,
-    problems: Callable[[], list[str]],
+    ready: View,
     page: Callable[[], str],
     own: Mapping[str, View] = MappingProxyType({}),
     status: Callable[[], Mapping[str, object]] = dict,
@@ -46,7 +46,6 @@ def make_app(
     `own` are views, by path, that check methods and credentials themselves. `status` is
     what /v1/status answers, as JSON.
     """
-    ready = ready_view(problems)
     sharing = Sharing()
     registry.register(sharing)
     public: dict[str, View] = {

@@ -1,6 +1,6 @@
 """The health checks: /live, and /ready, which says why busmon is not ready."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from wsgiref.types import WSGIEnvironment
 
@@ -28,13 +28,15 @@ def live(_environ: WSGIEnvironment) -> Response:
     return text(HTTPStatus.OK, "live")
 
 
-def ready_view(problems: Callable[[], list[str]]) -> View:
-    """Return the view: status 200, or 503 and a line for each problem."""
+def ready_view(
+    problems: Callable[[], Sequence[str]], history: Callable[[], Sequence[str]] = tuple
+) -> View:
+    """Return the view: status 200, or 503 and a line for each problem; then the history."""
 
     def ready(_environ: WSGIEnvironment) -> Response:
-        lines = [printable(problem) for problem in problems()]
-        if not lines:
-            return text(HTTPStatus.OK, "ready")
-        return text(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(lines))
+        found = problems()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
+        lines = [*(found or ["ready"]), *(f"earlier: {line}" for line in history())]
+        return text(status, "\n".join(map(printable, lines)))
 
     return ready

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web
 from busmon.web.app import make_app
+from busmon.web.health import ready_view
 from busmon.web.server import WebServer
 from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
@@ -27,7 +28,7 @@ LISTENER = Verdict(FaultKind.LISTENER, "fedora", ("fedora: the listener is down"
 
 @contextmanager
 def serving(web: Web, verdict: Verdict) -> Iterator[str]:
-    app = make_app(web, CollectorRegistry(), list, str, status=verdict._asdict)
+    app = make_app(web, CollectorRegistry(), ready_view(list), str, status=verdict._asdict)
     server = WebServer(web, app)
     with running(server.run):
         yield server.url

@@ -19,6 +19,7 @@ from busmon.ledger.values import shown_id, stored_id
 from busmon.observers.tap import STATES
 from busmon.settings.models import Web
 from busmon.web.app import make_app
+from busmon.web.health import ready_view
 from busmon.web.reports import MAX_REQUEST_BYTES
 from tests.ledger.sql import foreign_writer
 from tests.support.ledgers import judged, unwritable
@@ -195,7 +196,7 @@ def test_half_a_character_in_an_id_costs_no_other_report(
 
 
 def test_without_the_setting_there_is_no_such_page() -> None:
-    app = make_app(Web(), CollectorRegistry(), list, str)
+    app = make_app(Web(), CollectorRegistry(), ready_view(list), str)
     assert ask(app, "/v1/reports", "POST").status == "404 Not Found"
 
 

@@ -7,7 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from busmon.ledger.errors import LedgerWriteError
-from busmon.sources.base import Cause, ConnectionState, Disconnected, keep_connected
+from busmon.sources.base import (
+    Cause,
+    ConnectionState,
+    Disconnected,
+    keep_connected,
+)
 
 
 def test_a_connection_is_down_until_it_is_up() -> None:
@@ -56,6 +61,12 @@ class Waits(threading.Event):
         return self.is_set()
 
 
+def connection(stopping: threading.Event) -> ConnectionState:
+    state = ConnectionState()
+    state.stopping = stopping
+    return state
+
+
 def failing(error: Exception) -> Callable[[], None]:
     def session() -> None:
         raise error
@@ -65,9 +76,8 @@ def failing(error: Exception) -> Callable[[], None]:
 
 def test_pauses_double_from_half_a_second_to_thirty_with_jitter() -> None:
     stopping = Waits(300)
-    keep_connected(
-        "fedora", ConnectionState(), stopping, failing(Disconnected(Cause.NETWORK, "refused"))
-    )
+    link = connection(stopping)
+    keep_connected("fedora", link, failing(Disconnected(Cause.NETWORK, "refused")))
     longest = [min(0.5 * 2**n, 30) for n in range(300)]
     assert all(most / 2 <= p <= most for p, most in zip(stopping.pauses, longest, strict=True))
     steady = stopping.pauses[6:]
@@ -92,7 +102,8 @@ def test_pauses_double_from_half_a_second_to_thirty_with_jitter() -> None:
 def test_whatever_a_session_raises_is_reported_until_the_next_works(
     caplog: pytest.LogCaptureFixture, error: Exception, cause: Cause, problem: str
 ) -> None:
-    link, stopping = ConnectionState(), Waits(2)
+    stopping = Waits(2)
+    link = connection(stopping)
     problems = []
 
     def session() -> None:
@@ -103,7 +114,7 @@ def test_whatever_a_session_raises_is_reported_until_the_next_works(
             return
         raise error
 
-    keep_connected("fedora", link, stopping, session)
+    keep_connected("fedora", link, session)
     assert problems == ["not connected yet", problem]
     assert (link.connects, +link.disconnects) == (2, {cause: 1})
     assert f"fedora: {problem}; trying again in " in caplog.text
@@ -111,7 +122,8 @@ def test_whatever_a_session_raises_is_reported_until_the_next_works(
 
 
 def test_only_a_session_that_received_restarts_the_backoff() -> None:
-    link, stopping = ConnectionState(), Waits(4)
+    stopping = Waits(4)
+    link = connection(stopping)
 
     def session() -> None:
         if len(stopping.pauses) == 2:
@@ -120,26 +132,27 @@ def test_only_a_session_that_received_restarts_the_backoff() -> None:
             time.sleep(2.1)  # longer than the pause of 2 s that would come next
         raise Disconnected(Cause.NETWORK, "closed")
 
-    keep_connected("fedora", link, stopping, session)
+    keep_connected("fedora", link, session)
     assert [pause <= 0.5 for pause in stopping.pauses] == [True, False, True, False]
 
 
 def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
-    link, stopping = ConnectionState(), Waits(1)
+    stopping = Waits(1)
+    link = connection(stopping)
 
     def session() -> None:
         stopping.set()
         raise Disconnected(Cause.NETWORK, "closed")
 
-    keep_connected("fedora", link, stopping, session)
+    keep_connected("fedora", link, session)
     assert (stopping.pauses, link.problem()) == ([], "stopped")
     assert not caplog.get_records("call")
 
 
 def test_no_session_starts_once_stopping() -> None:
-    link, stopping = ConnectionState(), threading.Event()
-    stopping.set()
-    keep_connected("fedora", link, stopping, failing(AssertionError("begun")))
+    link = ConnectionState()
+    link.stopping.set()
+    keep_connected("fedora", link, failing(AssertionError("begun")))
     assert link.problem() == "stopped"
 
 
@@ -156,9 +169,10 @@ class LongWaits(threading.Event):
 
 
 def test_stopping_ends_a_pause_at_once() -> None:
-    link, stopping = ConnectionState(), LongWaits()
+    stopping = LongWaits()
+    link = connection(stopping)
     session = failing(Disconnected(Cause.NETWORK, "refused"))
-    thread = threading.Thread(target=keep_connected, args=("fedora", link, stopping, session))
+    thread = threading.Thread(target=keep_connected, args=("fedora", link, session))
     thread.start()
     assert stopping.begun.wait(10)
     stopping.set()

@@ -16,6 +16,7 @@ from busmon.cli.main import main
 SLOW = f"{__name__}:slow"  # slow enough to look at a busmon that ends
 KILLED = "killed by the test"
 STUCK = f"{__name__}:stuck"
+SPINNING = f"{__name__}:spinning"
 
 
 def slow(_topic: str) -> Callable[..., SimpleNamespace]:
@@ -24,6 +25,11 @@ def slow(_topic: str) -> Callable[..., SimpleNamespace]:
 
 def stuck(_topic: str) -> Callable[..., SimpleNamespace]:
     return lambda *_: _pass_after(60)
+
+
+def spinning(_topic: str) -> Callable[..., SimpleNamespace]:
+    while True:
+        pass
 
 
 def _pass_after(seconds: float) -> SimpleNamespace:

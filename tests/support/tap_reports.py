@@ -11,6 +11,7 @@ from busmon.observers.base import ObserverMetrics
 from busmon.observers.tap import REFUSALS, TapObserver
 from busmon.settings.models import Web
 from busmon.web.app import make_app
+from busmon.web.health import ready_view
 from busmon.web.reports import reports_view
 from tests.support.wsgi import ask
 
@@ -41,7 +42,9 @@ class Bench:
         self.ledger = Ledger(path)
         self.tap = TapObserver(self.ledger, "fedora", lambda: self.monotonic)
         view = reports_view(self.tap, TOKEN, lambda: self.now)
-        self.app = make_app(Web(), CollectorRegistry(), list, str, own={"/v1/reports": view})
+        self.app = make_app(
+            Web(), CollectorRegistry(), ready_view(list), str, own={"/v1/reports": view}
+        )
         self.registry = CollectorRegistry()
         self.registry.register(ObserverMetrics([self.tap]))
 

@@ -21,7 +21,7 @@ from busmon.settings.models import Web
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
 from busmon.web.app import make_app
-from busmon.web.health import problems
+from busmon.web.health import problems, ready_view
 from busmon.web.page import render
 from tests.support.ledgers import judged
 from tests.support.wsgi import ask
@@ -37,7 +37,7 @@ def make(
 ) -> WSGIApplication:
     connections = {"fedora": ConnectionState()}
     registry = make_registry(Metrics(Ledger(":memory:"), connections, "1.2.3"))
-    return make_app(settings, registry, problems, page)
+    return make_app(settings, registry, ready_view(problems), page)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ class Broken:
 def test_a_bug_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
     registry = CollectorRegistry()
     registry.register(Broken())
-    answer = ask(make_app(Web(), registry, list, str), "/metrics")
+    answer = ask(make_app(Web(), registry, ready_view(list), str), "/metrics")
     assert answer.status == "500 Internal Server Error"
     assert b"bug" not in answer.body
     assert "RuntimeError: a bug" in caplog.text

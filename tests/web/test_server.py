@@ -20,6 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from busmon.settings.models import Web
 from busmon.web.app import make_app
+from busmon.web.health import ready_view
 from busmon.web.server import MAX_THREADS, ClosedConnections, WebServer
 from busmon.web.sharing import MAX_REQUESTS
 from tests.support.brokers import wait_until
@@ -27,12 +28,12 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
 from tests.support.threads import running
 
-APP = make_app(Web(), CollectorRegistry(), list, str)
+APP = make_app(Web(), CollectorRegistry(), ready_view(list), str)
 
 
 @contextmanager
 def serving(settings: Web, **bounds: Any) -> Iterator[WebServer]:
-    app = make_app(settings, CollectorRegistry(), list, lambda: "<p>page</p>")
+    app = make_app(settings, CollectorRegistry(), ready_view(list), lambda: "<p>page</p>")
     server = WebServer(settings, app, **bounds)
     with running(server.run):
         yield server
@@ -200,7 +201,7 @@ def test_hundreds_of_scrapes_at_once_share_one_thread_and_live_answers(query: st
     blocked = Blocked()
     registry = CollectorRegistry()
     registry.register(blocked)
-    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, list, str))
+    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, ready_view(list), str))
     threads = threading.active_count()
     with running(server.run):
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(300)]
@@ -223,7 +224,7 @@ def test_nobody_gets_metrics_that_are_older_than_the_request() -> None:
     blocked = Blocked()
     registry = CollectorRegistry()
     registry.register(blocked)
-    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, list, str))
+    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, ready_view(list), str))
     with running(server.run), ThreadPoolExecutor(4) as clients:
         first = clients.submit(get, server, "/metrics")
         wait_until(lambda: blocked.started == 1, what="the first rendering")

@@ -7,7 +7,6 @@ reads the connection drives it, and each answer is awaited at one place, with a 
 import math
 import time
 from contextlib import suppress
-from threading import Event
 from typing import Any, NamedTuple
 
 from pika import URLParameters, frame, spec
@@ -16,7 +15,7 @@ from pika.credentials import ExternalCredentials
 from busmon.sources.amqp.fedora_toml import FedoraToml
 from busmon.sources.amqp.frames import FRAME_MAX, Delivery, FrameReader
 from busmon.sources.amqp.settings import AmqpBus
-from busmon.sources.base import Cause, Disconnected, ProtocolError
+from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import Broker
 from busmon.sources.session import CLOSE_TIMEOUT, GATHER_SECONDS, IDLE_SECONDS, Session
 
@@ -60,10 +59,10 @@ class AmqpSession(Session[Any]):
     _reader: FrameReader
 
     def __init__(
-        self, broker: Broker, toml: FedoraToml, settings: AmqpBus, stopping: Event
+        self, broker: Broker, toml: FedoraToml, settings: AmqpBus, connection: ConnectionState
     ) -> None:
         """Connect."""
-        super().__init__(broker, FrameReader(), stopping)
+        super().__init__(broker, FrameReader(), connection)
         self._toml, self._settings = toml, settings
         self._stage = HANDSHAKE
         self._deadline = math.inf  # of the answer that is awaited
@@ -105,7 +104,7 @@ class AmqpSession(Session[Any]):
 
     def gather(self) -> list[Delivery]:
         """Return what else has come; nothing if the broker has ended the consumer."""
-        if not self._cancelled and not self._stopping.is_set():
+        if not self._cancelled and not self._connection.stopping.is_set():
             self._receive(GATHER_SECONDS)
         return self._take()
 

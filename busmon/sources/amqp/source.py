@@ -6,7 +6,6 @@ and not auto-delete, so that it outlives a restart of busmon and of the broker.
 
 import logging
 import ssl
-import threading
 import time
 from contextlib import closing
 from hashlib import blake2b
@@ -44,16 +43,15 @@ class AmqpSource:
         self._settings = settings
         self._queue = queue
         self._received = received
-        self._stopping = threading.Event()
         self._unrecorded = Unrecorded()
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped."""
-        keep_connected(self.name, self.connection, self._stopping, lambda: self._session(handler))
+        keep_connected(self.name, self.connection, lambda: self._session(handler))
 
     def stop(self) -> None:
         """Ask `run` to return; a batch in hand is recorded and acknowledged first."""
-        self._stopping.set()
+        self.connection.stopping.set()
 
     def _session(self, handler: MessageHandler) -> None:
         self._unrecorded.settle(handler)
@@ -61,7 +59,7 @@ class AmqpSource:
             toml = read(self._settings.config)
         except UnusableToml as error:
             raise Disconnected(Cause.ERROR, str(error)) from error
-        session = AmqpSession(_broker(toml), toml, self._settings, self._stopping)
+        session = AmqpSession(_broker(toml), toml, self._settings, self.connection)
         with closing(session):
             try:
                 kept = session.open(self._queue)
@@ -92,6 +90,7 @@ class AmqpSource:
         while deliveries:
             for delivery in deliveries:
                 batch.append(handler.judge(to_message(self.name, delivery, time.time())))
+                self.connection.turned()
                 left -= len(delivery.body)
                 tag = delivery.tag
             if left <= 0 or len(batch) >= self._settings.prefetch // 2:

@@ -9,17 +9,16 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Event
 from typing import Any, NamedTuple
 
 from busmon.ledger.batch import Observation
-from busmon.sources.base import Cause, Disconnected, ProtocolError
+from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import Broker
 from busmon.sources.mqtt import packets
 from busmon.sources.mqtt.packets import Connack, Control, Kind, PacketReader, Publish
 from busmon.sources.mqtt.reasons import FAILURE, REFUSALS, TAKEN_OVER, describe
 from busmon.sources.mqtt.settings import MqttBus
-from busmon.sources.session import GATHER_SECONDS, IDLE_SECONDS, Session
+from busmon.sources.session import IDLE_SECONDS, Session
 
 MAX_BATCH = 250  # messages
 MAX_BATCH_BYTES = 1024**2  # of payloads, after which a batch is recorded
@@ -48,12 +47,12 @@ class MqttSession(Session[Publish | Control]):
         broker: Broker,
         settings: MqttBus,
         judge: Callable[[Publish], Observation],
-        stopping: Event,
+        connection: ConnectionState,
     ) -> None:
         """Connect."""
         self._settings, self._judge = settings, judge
         self._five = settings.version == "5"
-        super().__init__(broker, PacketReader(five=self._five), stopping)
+        super().__init__(broker, PacketReader(five=self._five), connection)
         self._awaited: Kind | None = None
         self._answer: Any = None
         self._logged_in = False
@@ -89,8 +88,7 @@ class MqttSession(Session[Publish | Control]):
         """Wait for messages, which `take` returns, whatever ends this."""
         while not self._received:
             self._read(IDLE_SECONDS)
-        while not self._full() and not self._stopping.is_set() and self._receive(GATHER_SECONDS):
-            pass
+        self._gather(self._full)
 
     def take(self) -> Sequence[Received]:
         """Return what was received since the last call."""

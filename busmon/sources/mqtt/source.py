@@ -1,7 +1,6 @@
 """MQTT 3.1.1 and 5: a persistent session, each batch acknowledged once it is recorded."""
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -34,12 +33,11 @@ class MqttSource:
         self.rejections = (*REJECTIONS, OTHER_SUBTOPIC) if settings.subtopics else REJECTIONS
         self._settings = settings
         self._received = received
-        self._stopping = threading.Event()
         self._unrecorded = Unrecorded()
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped."""
-        keep_connected(self.name, self.connection, self._stopping, lambda: self._session(handler))
+        keep_connected(self.name, self.connection, lambda: self._session(handler))
         if lost := sum(not one.digest_id for one in self._unrecorded.observations):
             log.error("%s: messages of QoS 0 that are lost: %d", self.name, lost)
 
@@ -49,7 +47,7 @@ class MqttSource:
         It does so within two seconds, unless it is just connecting to a host that does not
         answer: that takes up to the time-out, with nothing in hand.
         """
-        self._stopping.set()
+        self.connection.stopping.set()
 
     def _session(self, handler: MessageHandler) -> None:
         def judge(publish: Publish) -> Observation:
@@ -57,7 +55,7 @@ class MqttSource:
             return handler.judge(message)
 
         self._unrecorded.settle(handler)
-        session = MqttSession(_broker(self._settings), self._settings, judge, self._stopping)
+        session = MqttSession(_broker(self._settings), self._settings, judge, self.connection)
         with closing(session):
             try:
                 self._receive(session, handler)

@@ -1,7 +1,6 @@
 """Deliver messages without a broker, at a rate: recorded ones and made-up ones."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterable
 from itertools import islice
@@ -22,7 +21,6 @@ def feed(
     messages: Iterable[Message],
     rate: float | None,
     connection: ConnectionState,
-    stopping: threading.Event,
     handler: MessageHandler,
 ) -> None:
     """Hand over `messages` in batches until there are no more, or until stopping.
@@ -33,30 +31,36 @@ def feed(
     size = MAX_BATCH_MESSAGES
     if rate is not None:
         size = min(size, max(1, int(rate * MAX_BATCH_SECONDS)))
-    remaining = map(handler.judge, messages)
+
+    def judge(message: Message) -> Observation:
+        connection.turned()
+        return handler.judge(message)
+
+    remaining, stopping = map(judge, messages), connection.stopping
     started = time.monotonic()
     delivered = 0
     connection.up()
     while not stopping.is_set() and (batch := list(islice(remaining, size))):
-        _record(batch, connection, stopping, handler)
+        _record(batch, connection, handler)
         delivered += len(batch)
         if rate is not None:
+            connection.resting()
             stopping.wait(started + delivered / rate - time.monotonic())
+    connection.resting()
 
 
 def _record(
     batch: list[Observation],
     connection: ConnectionState,
-    stopping: threading.Event,
     handler: MessageHandler,
 ) -> None:
-    while not stopping.is_set():
+    while not connection.stopping.is_set():
         try:
             handler.record(batch)
         except LedgerWriteError as error:
             connection.down(Cause.LEDGER, str(error))
             log.warning("%s; trying again in %g s", connection.problem(), RETRY_SECONDS)
-            stopping.wait(RETRY_SECONDS)
+            connection.stopping.wait(RETRY_SECONDS)
             continue
         if not connection.connected:
             connection.up()

@@ -1,7 +1,6 @@
 """Recorded messages in place of a bus."""
 
 import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,20 +29,19 @@ class ReplaySource:
         self.name = name
         self.connection = ConnectionState()
         self._settings = settings
-        self._stopping = threading.Event()
         self._unreadable: list[str] = []
 
     def run(self, handler: MessageHandler) -> None:
         """Hand over every message; returns at the end of the last file, or when stopped."""
-        feed(self._messages(), self._settings.rate, self.connection, self._stopping, handler)
+        feed(self._messages(), self._settings.rate, self.connection, handler)
         if self._unreadable:
             self.connection.down(Cause.ERROR, "; ".join(self._unreadable))
-        elif self._stopping.is_set():
+        elif self.connection.stopping.is_set():
             self.connection.stopped()
 
     def stop(self) -> None:
         """Ask `run` to record its current batch and return."""
-        self._stopping.set()
+        self.connection.stopping.set()
 
     def _messages(self) -> Iterator[Message]:
         for path in self._settings.files:

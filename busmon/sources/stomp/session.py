@@ -9,15 +9,14 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Event
 from typing import NamedTuple
 
 from stomp.utils import calculate_heartbeats
 
 from busmon.ledger.batch import Observation
-from busmon.sources.base import Cause, Disconnected, ProtocolError
+from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import CONNECT_TIMEOUT, Broker
-from busmon.sources.session import CLOSE_TIMEOUT, GATHER_SECONDS, IDLE_SECONDS, Session
+from busmon.sources.session import CLOSE_TIMEOUT, IDLE_SECONDS, Session
 from busmon.sources.stomp.acknowledgements import Acknowledgements
 from busmon.sources.stomp.frames import Frame, FrameReader, write_frame
 from busmon.sources.stomp.settings import StompBus
@@ -46,10 +45,10 @@ class StompSession(Session[Frame]):
         broker: Broker,
         settings: StompBus,
         judge: Callable[[Frame, str], Observation],
-        stopping: Event,
+        connection: ConnectionState,
     ) -> None:
         """Connect. `judge` is given each MESSAGE, and the broker's name for itself."""
-        super().__init__(broker, FrameReader(), stopping)
+        super().__init__(broker, FrameReader(), connection)
         self._settings, self._judge = settings, judge
         self._refusal = Cause.LOGIN  # what an ERROR means at this stage
         self._connected: dict[str, str] | None = None  # the headers of the answer to the login
@@ -80,8 +79,7 @@ class StompSession(Session[Frame]):
         while not self._received:
             self._check_doubled()
             self._read(IDLE_SECONDS)
-        while not self._full() and not self._stopping.is_set() and self._receive(GATHER_SECONDS):
-            pass
+        self._gather(self._full)
         received, self._received, self._bytes = self._received, [], 0
         return received
 

@@ -6,7 +6,6 @@ batch, and only then acknowledges it and reads on.
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import closing
@@ -40,17 +39,16 @@ class StompSource:
         self.name = name
         self.connection = ConnectionState()
         self._settings = settings
-        self._stopping = threading.Event()
         self._unrecorded = Unrecorded()
         self._attempts = 0
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped; if one broker fails, the next is tried."""
-        keep_connected(self.name, self.connection, self._stopping, lambda: self._session(handler))
+        keep_connected(self.name, self.connection, lambda: self._session(handler))
 
     def stop(self) -> None:
         """Ask `run` to acknowledge the batch in hand and return."""
-        self._stopping.set()
+        self.connection.stopping.set()
 
     def _session(self, handler: MessageHandler) -> None:
         def judge(frame: Frame, server: str) -> Observation:
@@ -63,7 +61,7 @@ class StompSource:
         address = self._settings.brokers[self._attempts % len(self._settings.brokers)]
         self._attempts += 1
         broker = _broker(address, self._settings)
-        with closing(StompSession(broker, self._settings, judge, self._stopping)) as session:
+        with closing(StompSession(broker, self._settings, judge, self.connection)) as session:
             try:
                 session.open()
                 self.connection.up()
