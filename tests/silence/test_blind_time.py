@@ -22,7 +22,7 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
-from tests.support.ledgers import NOW, unwritable
+from tests.support.ledgers import NOW, judged, unwritable
 
 UP, DOWN = True, False
 
@@ -185,3 +185,53 @@ def test_blind_time_grows_while_the_broker_is_down_and_after_kill_9(
             assert blind_seconds(busmon) <= time.time() - started
     finally:
         broker.close()
+
+
+def test_a_thread_that_hangs_is_blind_from_its_last_turn_on() -> None:
+    reception = Reception(NOW).after(NOW + 1, WatchedBus(UP, 1))
+    for busy in range(1, 8):
+        reception = reception.after(NOW + 1 + busy, WatchedBus(UP, 1, busy_seconds=busy + 0.5))
+    reception = reception.after(NOW + 9, WatchedBus(DOWN, 1, busy_seconds=8))
+    assert reception.blind_between(NOW + 1, NOW + 9) == [Interval(NOW + 1, NOW + 9)]
+    reception = reception.after(NOW + 20, WatchedBus(UP, 1))
+    assert reception.blind_seconds(NOW + 20) == 20
+
+
+def test_a_thread_that_was_only_busy_is_not_blind() -> None:
+    reception = Reception(NOW).after(NOW, WatchedBus(UP, 1))
+    reception = reception.after(NOW + 5, WatchedBus(UP, 1, busy_seconds=5))
+    reception = reception.after(NOW + 6, WatchedBus(UP, 1))
+    assert reception.blind_seconds(NOW + 6) == 0
+
+
+@pytest.mark.parametrize(
+    ("last_message", "blind"),
+    [
+        (NOW + 30, (NOW + 30, NOW + 70)),
+        (NOW + 5, (NOW + 10, NOW + 70)),
+        (None, (NOW + 60, NOW + 70)),
+    ],
+)
+def test_what_a_broker_forgot_is_blind_since_the_last_message(
+    last_message: float | None, blind: tuple[float, float]
+) -> None:
+    """But no time counts twice: until NOW + 10 there was another blind time."""
+    known = (Interval(NOW, NOW + 10),)
+    reception = Reception(NOW + 60, 10.0, known, receiving=True, connects=1)
+    reception = reception.lost_since(last_message).after(NOW + 70, WatchedBus(UP, 2))
+    assert reception.blind_times == (*known, Interval(*blind))
+    assert reception.blind_seconds(NOW + 70) == 10 + blind[1] - blind[0]
+
+
+def test_what_a_broker_forgot_is_blind_after_a_restart_too(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.sqlite")
+    ledger, link = Ledger(path), ConnectionState()
+    ledger.record(judged("one", at=NOW - 100))
+    blind = BlindTime(ledger, {"fedora": link}, NOW)
+    link.up(forgotten=True)
+    blind.tick(NOW + 1)
+    [line] = blind.history()
+    assert line.startswith("fedora: the broker kept nothing from ")
+    ledger.close()
+    blind = BlindTime(Ledger(path), {"fedora": ConnectionState()}, NOW + 1)
+    assert blind.reception("fedora").blind_times == (Interval(NOW - 100, NOW + 1),)
