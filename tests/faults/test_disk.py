@@ -24,7 +24,6 @@ from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
 from tests.support.ledgers import judged
 
-
 ENOUGH = 20_000  # messages: more than fit into the room that a trial write has left in the log
 
 
