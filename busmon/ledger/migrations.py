@@ -131,7 +131,7 @@ def _copy(db: sqlite3.Connection, path: str, version: int) -> Path:
     try:
         _check_space(db, path)
         unfinished.unlink(missing_ok=True)
-        unfinished.touch(0o600)
+        unfinished.touch(0o600, exist_ok=False)  # follows no symbolic link
         with closing(sqlite3.connect(unfinished)) as target:
             # A journal would only be in the way: what was not finished is done again.
             target.execute("PRAGMA journal_mode = OFF")

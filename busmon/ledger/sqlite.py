@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import quote
 
+from busmon.ledger import ownership
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.migrations import VERSION, create, explain_newer, migrate
 from busmon.ledger.schema import APPLICATION_ID
@@ -120,8 +121,12 @@ def open_read_only(path: str) -> Iterator[Tables]:
 
     Raises LedgerError, also for SQLite's errors inside the with statement.
     """
-    if not Path(path).is_file():
-        raise LedgerError(f"{path}: no such ledger")
+    try:
+        if not Path(path).exists():
+            raise LedgerError(f"{path}: no such ledger")
+        ownership.check(path, reading=True)
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be read: {error.strerror}") from error
     with _explained(path):
         uri = f"file:{quote(path)}?mode=ro"
         db = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
@@ -169,8 +174,10 @@ def _locked(path: Path) -> Iterator[None]:
         if not path.parent.is_dir():
             raise LedgerError(f"{path.parent}: no such directory; make it, writable for busmon")
         beside = Path(f"{path}.lock")
+        ownership.check(str(path))
         for file in (path, beside):  # SQLite's other files get the mode of the first
-            file.touch(0o600)
+            ownership.create(file)
+        ownership.check(str(path))  # again: somebody may have been faster
         lock = beside.open("a")
     except OSError as error:
         raise LedgerError(f"{path}: cannot be written: {error.strerror}") from error

@@ -240,10 +240,7 @@ def test_a_name_that_is_too_long_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_directory_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
-    assert refusal(str(tmp_path)) == (
-        f"{tmp_path}: cannot be opened: unable to open database file;"
-        " busmon needs to write to the file and to its directory"
-    )
+    assert refusal(str(tmp_path)) == f"{tmp_path}: is no regular file; name another one"
 
 
 def test_a_file_that_is_no_database_is_reported(path: str) -> None:
