@@ -30,8 +30,11 @@ BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode
 log = logging.getLogger(__name__)
 
 
+ACKNOWLEDGED_BY = ("subscription", "ack", "message-id")  # headers; a publisher can add a MiB more
+
+
 class Received(NamedTuple):
-    """A message's headers, and what is to be recorded of it."""
+    """The headers that acknowledge a message, and what is to be recorded of it."""
 
     headers: dict[str, str]
     observation: Observation
@@ -149,7 +152,8 @@ class StompSession(Session[Frame]):
         match frame.command:
             case "MESSAGE" if self._connected:
                 observation = self._judge(frame, self._connected.get("server", ""))
-                self._received.append(Received(frame.headers, observation))
+                known = {name: frame.headers.get(name, "") for name in ACKNOWLEDGED_BY}
+                self._received.append(Received(known, observation))
                 self._bytes += len(frame.body)
             case "RECEIPT" if frame.headers.get("receipt-id") in self._receipts:
                 self._receipts.remove(frame.headers["receipt-id"])

@@ -21,6 +21,7 @@ from busmon.sources.stomp.frames import Frame
 from busmon.sources.stomp.session import StompSession
 from busmon.sources.stomp.settings import StompBus
 from busmon.sources.unrecorded import Unrecorded
+from busmon.tap.identity import message_id
 from busmon.text import parse_address
 
 # ActiveMQ says so if it has sent some messages of a durable subscription twice, as it does after
@@ -90,7 +91,7 @@ def message_of(
 ) -> Message:
     """Return a MESSAGE frame as the bus's message; `server` is the broker's name for itself."""
     headers, payload = frame.headers, frame.body
-    identity = headers.get(identifying_header(settings, server))
+    identity = message_id(headers.get(identifying_header(settings, server)))
     body, rejected = parse(payload)
     return Message(
         bus=bus,
