@@ -10,18 +10,22 @@ class BodyBuffer:
 
     def __init__(self) -> None:
         self.size = 0  # bytes of the whole body
-        self._kept = bytearray()
+        self._first = b""  # nearly always all of it, which is not copied
+        self._others = bytearray()
         self._beyond: blake2b | None = None
 
     def add(self, piece: bytes) -> None:
         """Take the next bytes of the body."""
         room = max(0, MAX_BODY_BYTES - self.size)
         self.size += len(piece)
-        self._kept += piece[:room]
+        if self._first:
+            self._others += piece[:room]
+        else:
+            self._first = piece[:room]
         if len(piece) > room:
             self._beyond = self._beyond or blake2b(digest_size=16)
             self._beyond.update(piece[room:])
 
     def kept(self) -> bytes:
         """Return the body; of one that is too large, its beginning and a digest of the rest."""
-        return bytes(self._kept) + (self._beyond.digest() if self._beyond else b"")
+        return self._first + self._others + (self._beyond.digest() if self._beyond else b"")

@@ -38,7 +38,7 @@ class FrameReader:
     """
 
     def __init__(self) -> None:
-        self._rest = bytearray()  # of an incomplete head
+        self._rest = b""  # of an incomplete head
         self._head: tuple[str, dict[str, str]] | None = None  # of the frame being read
         self._missing: int | None = None  # bytes of its body; None: it ends at a NUL
         self._body = BodyBuffer()
@@ -65,7 +65,7 @@ class FrameReader:
             yield self._take()
         self._rest = data[start:]
 
-    def _read_head(self, data: bytearray, start: int, searched: int) -> int:
+    def _read_head(self, data: bytes, start: int, searched: int) -> int:
         """Read command and headers if they are complete; return where to go on."""
         while start < len(data) and data[start] in b"\r\n":
             start += 1
@@ -86,11 +86,13 @@ class FrameReader:
             name, _, value = line.partition(":")
             if name == "content-length":
                 length = value
-            headers.setdefault(_unescaped(name), _unescaped(value))
+            if "\\" in line:
+                name, value = _unescaped(name), _unescaped(value)
+            headers.setdefault(name, value)
         self._head = command, headers
         self._missing = None if length is None else _size(length)
 
-    def _read_body(self, data: bytearray, start: int) -> int:
+    def _read_body(self, data: bytes, start: int) -> int:
         """Read what there is of the body; return where to go on."""
         if self._missing is None:
             end = data.find(0, start)
@@ -102,7 +104,7 @@ class FrameReader:
             self._ended = not self._missing and end < len(data)
             if self._ended and data[end]:
                 raise ProtocolError("no NUL after a body")
-        self._body.add(bytes(memoryview(data)[start:end]))
+        self._body.add(data[start:end])
         if self._body.size > MAX_BODY_BYTES:
             raise ProtocolError(f"a body of more than {MAX_BODY_BYTES} bytes")
         return end + self._ended
@@ -128,4 +130,4 @@ def _size(length: str) -> int:
 
 
 def _unescaped(text: str) -> str:
-    return ESCAPED.sub(lambda found: UNESCAPES[found[0]], text) if "\\" in text else text
+    return ESCAPED.sub(lambda found: UNESCAPES[found[0]], text)
