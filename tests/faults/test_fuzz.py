@@ -269,9 +269,10 @@ def test_every_frame_is_found_whatever_is_in_it_and_between(
         length = [f"content-length:{len(body)}"] if b"\0" in body or len(names) % 2 else []
         head = end.join(["MESSAGE", *(f"x{name}:1:\\c" for name in names), *length, "", ""])
         said = parse_frame(head.encode() + body)
+        said.headers.pop("content-length", None)
         whole.append(Frame(said.cmd, said.headers, body, len(body)))
         stream += head.encode() + body + b"\0" + heartbeats.encode()
-    reader = StompReader()
+    reader = StompReader({name for frame in whole for name in frame.headers})
     cut = [frame for piece in data.draw(in_pieces(stream)) for frame in reader.feed(piece)]
     assert cut == whole
 
@@ -279,7 +280,7 @@ def test_every_frame_is_found_whatever_is_in_it_and_between(
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=5))
 def test_garbage_breaks_no_reader(pieces: Sequence[bytes]) -> None:
-    reader = StompReader()
+    reader = StompReader(["a"])
     with suppress(ProtocolError):
         cut = [frame for piece in pieces for frame in reader.feed(piece)]
         assert sum(len(frame.body) for frame in cut) <= sum(map(len, pieces))

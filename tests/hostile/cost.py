@@ -19,6 +19,7 @@ from busmon.sources.mqtt import packets as mqtt
 from busmon.sources.mqtt import source as mqtt_source
 from busmon.sources.stomp import frames as stomp
 from busmon.sources.stomp import source as stomp_source
+from busmon.sources.stomp.session import header_names
 from busmon.sources.stomp.settings import StompBus
 
 PROJECT = Path(__file__).parents[2]
@@ -57,7 +58,7 @@ WAYS: dict[str, tuple[Callable[[], Any], Callable[[Any], Message]]] = {
         lambda it: mqtt_source.to_message("bus", it, (), 0.0),
     ),
     "stomp": (
-        stomp.FrameReader,
+        lambda: stomp.FrameReader(header_names(STOMP)),
         lambda it: stomp_source.message_of(it, "bus", STOMP, server="", received_at=0.0),
     ),
 }

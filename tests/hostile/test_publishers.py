@@ -114,6 +114,25 @@ def test_no_header_and_no_body_decides_where_a_frame_of_stomp_ends(
         assert_honest(source, send, SENDS)
 
 
+HEADS = [
+    "\n".join(f"x{number}:{'y' * 9000}" for number in range(900)),
+    "\n".join(f"x{number}:" for number in range(999)),
+    "ack:forged\nsubscription:forged\nmessage-id:same\nredelivered:true\nreceipt-id:x",
+]
+
+
+def test_no_head_that_activemq_takes_ends_the_connection(activemq: ActiveMQ) -> None:
+    """ActiveMQ takes a thousand headers of 10 KiB from a publisher."""
+    with stomp_bus(activemq) as (source, publisher, destination):
+
+        def send(number: int) -> None:
+            if number:
+                publisher.publish(destination, HEADS[number - 1], b"{}")
+            publisher.publish(destination, "", b'{"honest": %d}' % number)
+
+        assert_honest(source, send, HEADS)
+
+
 HEADERS: list[dict[str, Any]] = [
     {"content-length": "999999999"},
     {"content-length": "1", "Content-Length": "1", "CONTENT-LENGTH": 5},

@@ -5,7 +5,7 @@ heart-beats are that wait to be read. And it takes up to 3.6 times as long.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from stomp import utils
@@ -13,9 +13,11 @@ from stomp import utils
 from busmon.sources.base import ProtocolError
 from busmon.sources.body import BodyBuffer
 
-MAX_HEAD_BYTES = 1024**2  # RabbitMQ's heads, which come from a frame of AMQP, have half of it
+MAX_HEAD_BYTES = 64 * 1024  # of a frame that is no message
+MAX_MESSAGE_HEAD_BYTES = 128 * 1024**2  # ActiveMQ takes such headers from a publisher
+MAX_LINE_BYTES = 64 * 1024  # of a header; what is beyond is skipped
 MAX_BODY_BYTES = 1024**3  # more than any broker takes; of a body as large only a part is kept
-HEAD_END = re.compile(rb"\r?\n\r?\n")
+HEAD_END = re.compile(rb"\n\r?\n")
 ESCAPED = re.compile(r"\\[rnc\\]")
 UNESCAPES = {r"\r": "\r", r"\n": "\n", r"\c": ":", r"\\": "\\"}
 ESCAPES = {ord(char): escape for escape, char in UNESCAPES.items()}
@@ -31,66 +33,90 @@ class Frame(NamedTuple):
 
 
 class FrameReader:
-    """Keeps at most one incomplete head, and of one incomplete body a bounded part.
+    """Keeps at most one line, the headers with these names, and a bounded part of one body.
 
-    What a publisher can write into a frame never decides where the frame ends: names of
+    What a publisher can write into a header never decides where the frame ends: names of
     headers are case-sensitive, and RabbitMQ writes its own `content-length` after all others.
     """
 
-    def __init__(self) -> None:
-        self._rest = b""  # of an incomplete head
-        self._head: tuple[str, dict[str, str]] | None = None  # of the frame being read
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = {name.encode(): name for name in names}
+        self._rest = b""  # of an incomplete line
+        self._skipping = False  # what comes of that line
+        self._head_size = 0
+        self._command = b""  # of the frame being read
+        self._headers: dict[str, str] = {}
+        self._length: bytes | None = None
+        self._in_body = self._ended = False
         self._missing: int | None = None  # bytes of its body; None: it ends at a NUL
         self._body = BodyBuffer()
-        self._ended = False
 
     @property
     def incomplete(self) -> bool:
         """Whether a frame has begun and not ended."""
-        return bool(self._rest or self._head)
+        return bool(self._rest or self._command)
 
     def feed(self, received: bytes) -> Iterator[Frame]:
         """Yield each frame that this completes; a heart-beat is none. Raises ProtocolError."""
-        searched = max(0, len(self._rest) - 3)  # the end of a head has at most four bytes
-        data = self._rest + received
+        start = 0
+        if self._skipping:
+            start = received.find(b"\n")
+            if start < 0:
+                return self._add_to_head(len(received))
+            self._add_to_head(start)
+            self._skipping = False
+        data = self._rest + received[start:]
         start = 0
         while True:
-            if not self._head:
-                start = self._read_head(data, start, searched)
-            if not self._head:
+            if not self._in_body:
+                start = self._read_head(data, start)
+            if not self._in_body:
                 break
             start = self._read_body(data, start)
             if not self._ended:
                 break
             yield self._take()
         self._rest = data[start:]
+        if len(self._rest) > MAX_LINE_BYTES:
+            self._add_to_head(len(self._rest) - MAX_LINE_BYTES)
+            self._skipping = True
+            self._rest = self._rest[:MAX_LINE_BYTES]
 
-    def _read_head(self, data: bytes, start: int, searched: int) -> int:
-        """Read command and headers if they are complete; return where to go on."""
-        while start < len(data) and data[start] in b"\r\n":
-            start += 1
-        end = HEAD_END.search(data, max(start, searched))
-        if (end.start() if end else len(data)) - start > MAX_HEAD_BYTES:
-            raise ProtocolError(f"headers of more than {MAX_HEAD_BYTES} bytes")
-        if not end:
-            return start
-        self._begin(data[start : end.start()].decode(errors="backslashreplace"))
-        return end.end()
+    def _read_head(self, data: bytes, start: int) -> int:
+        """Read the lines of a head that are complete; return where to go on."""
+        if not self._command:
+            while start < len(data) and data[start] in b"\r\n":  # heart-beats
+                start += 1
+        empty = data.startswith((b"\n", b"\r\n"), start)  # of a head whose lines were read
+        found = None if empty else HEAD_END.search(data, start)
+        end = found.start() + 1 if found else start if empty else data.rfind(b"\n", start) + 1
+        if end > start:
+            self._read_lines(data[start : end - 1])
+            self._add_to_head(end - start)
+        if not found and not empty:
+            return max(start, end)
+        self._in_body = True
+        self._missing = None if self._length is None else _size(_text(self._length))
+        return data.find(b"\n", end) + 1
 
-    def _begin(self, head: str) -> None:
-        """Begin a frame; of headers with the same name the first counts, but of its length."""
-        command, *lines = head.replace("\r\n", "\n").split("\n")
-        headers: dict[str, str] = {}
-        length = None
+    def _add_to_head(self, size: int) -> None:
+        self._head_size += size
+        most = MAX_MESSAGE_HEAD_BYTES if self._command == b"MESSAGE" else MAX_HEAD_BYTES
+        if self._head_size > most:
+            raise ProtocolError(f"headers of more than {most} bytes")
+
+    def _read_lines(self, head: bytes) -> None:
+        """Read lines of a head; of headers with one name the first counts, but of its length."""
+        lines = iter(head.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n"))
+        self._command = self._command or next(lines)[:MAX_LINE_BYTES]
         for line in lines:
-            name, _, value = line.partition(":")
-            if name == "content-length":
-                length = value
-            if "\\" in line:
-                name, value = _unescaped(name), _unescaped(value)
-            headers.setdefault(name, value)
-        self._head = command, headers
-        self._missing = None if length is None else _size(length)
+            name, _, value = line[:MAX_LINE_BYTES].partition(b":")
+            if b"\\" in name:
+                name = _unescaped(name).encode()
+            if name == b"content-length":
+                self._length = value
+            elif name in self._names:
+                self._headers.setdefault(self._names[name], _unescaped(value))
 
     def _read_body(self, data: bytes, start: int) -> int:
         """Read what there is of the body; return where to go on."""
@@ -110,9 +136,11 @@ class FrameReader:
         return end + self._ended
 
     def _take(self) -> Frame:
-        command, headers = self._head or ("", {})
-        frame = Frame(command, headers, self._body.kept(), self._body.size)
-        self._head, self._body, self._ended = None, BodyBuffer(), False
+        body, size = self._body.kept(), self._body.size
+        frame = Frame(_text(self._command), self._headers, body, size)
+        self._command, self._headers, self._length = b"", {}, None
+        self._in_body = self._ended = False
+        self._body, self._head_size = BodyBuffer(), 0
         return frame
 
 
@@ -129,5 +157,10 @@ def _size(length: str) -> int:
     return int(length)
 
 
-def _unescaped(text: str) -> str:
-    return ESCAPED.sub(lambda found: UNESCAPES[found[0]], text)
+def _text(encoded: bytes) -> str:
+    return encoded.decode(errors="backslashreplace")
+
+
+def _unescaped(encoded: bytes) -> str:
+    text = _text(encoded)
+    return ESCAPED.sub(lambda found: UNESCAPES[found[0]], text) if "\\" in text else text

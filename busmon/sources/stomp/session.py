@@ -30,7 +30,11 @@ BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode
 log = logging.getLogger(__name__)
 
 
-ACKNOWLEDGED_BY = ("subscription", "ack", "message-id")  # headers; a publisher can add a MiB more
+# The headers that busmon reads. A publisher can add any number of others.
+ACKNOWLEDGED_BY = ("subscription", "ack", "message-id")
+REQUIRED = {"subscription", "ack"}
+OF_MESSAGE = {"destination", "timestamp", "redelivered", "amqp-message-id"}
+OF_SESSION = {"version", "server", "heart-beat", "receipt-id", "message"}
 
 
 class Received(NamedTuple):
@@ -51,7 +55,7 @@ class StompSession(Session[Frame]):
         connection: ConnectionState,
     ) -> None:
         """Connect. `judge` is given each MESSAGE, and the broker's name for itself."""
-        super().__init__(broker, FrameReader(), connection)
+        super().__init__(broker, FrameReader(header_names(settings)), connection)
         self._settings, self._judge = settings, judge
         self._refusal = Cause.LOGIN  # what an ERROR means at this stage
         self._connected: dict[str, str] | None = None  # the headers of the answer to the login
@@ -150,7 +154,7 @@ class StompSession(Session[Frame]):
 
     def _hear(self, frame: Frame) -> None:
         match frame.command:
-            case "MESSAGE" if self._connected:
+            case "MESSAGE" if self._connected and frame.headers.keys() >= REQUIRED:
                 observation = self._judge(frame, self._connected.get("server", ""))
                 known = {name: frame.headers.get(name, "") for name in ACKNOWLEDGED_BY}
                 self._received.append(Received(known, observation))
@@ -200,6 +204,12 @@ def _login_refused(everything: str, words: str) -> tuple[Cause, str]:
     if "virtual host" in everything:
         return Cause.DENIED, f"check vhost: {words}"
     return Cause.NETWORK, f"closed by the broker: {words}"
+
+
+def header_names(settings: StompBus) -> set[str]:
+    """Return the names of the headers that busmon reads with these settings."""
+    of_settings = {settings.id_header, settings.topic_header}
+    return OF_SESSION | OF_MESSAGE | of_settings | set(ACKNOWLEDGED_BY)
 
 
 def subscription_headers(settings: StompBus, destination: str) -> dict[str, str]:
