@@ -92,10 +92,11 @@ class Pipeline:
         if message.topic in self._known[message.bus] or message.topic in unknown:
             return message.topic
         topic = message.topic.encode(errors="backslashreplace").decode()[:MAX_TOPIC_CHARACTERS]
-        if topic not in unknown and len(unknown) >= self._unknown_topics:
-            topic = OTHER
-        else:
-            unknown.add(topic)
+        if topic in unknown:
+            return topic
+        if topic == OTHER or len(unknown) >= self._unknown_topics:
+            return OTHER
+        unknown.add(topic)
         return topic
 
 

@@ -179,6 +179,15 @@ def test_topics_keep_their_series_if_the_ledger_fails(ledger: Ledger) -> None:
     assert watched.counts() == before
 
 
+def test_a_topic_that_is_named_like_the_other_ones_keeps_its_count(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.send("fedora", "__other__", "a", "b", "c")
+    assert watched.counts("fedora") == {"a": 1, "b": 1, "__other__": 2}  # it takes no room
+    watched.send("fedora", COPR, at=RELEASE_SECONDS + 2)
+    watched.pipeline.release_topics()
+    assert watched.counts("fedora") == {COPR: 1, "__other__": 4}
+
+
 def test_the_audit_of_a_released_topic_goes_with_its_count(ledger: Ledger) -> None:
     watched = Watched(ledger)
     watched.send("other", "a", "b")
