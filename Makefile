@@ -4,6 +4,9 @@ BIN := .venv/bin
 ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
 # What the tests run in their own process; following each busmon process would slow them down.
 ALL_TESTS += --cov=busmon --cov-report=term:skip-covered
+# The newest versions for every platform and Python, with the hashes of all their files.
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes
+LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test lint bench soak overload silence-report lock dashboards prometheusrule clean
@@ -40,12 +43,13 @@ overload: .venv/development ## publish five times what busmon can receive, 20 mi
 silence-report: .venv/development ## simulate a year: how soon is an outage found, with how many false alarms
 	$(BIN)/python -m tests.silence.simulation.report $(ARGS)
 
-lock: ## update config/constraints.txt, the versions in the image
-	rm -rf .cache/lock
-	$(PYTHON) -m venv .cache/lock
-	.cache/lock/bin/python -m pip install --quiet '.[celery]' hatchling
-	{ echo '# Made by `make lock`: the versions in the image.'; \
-	    .cache/lock/bin/python -m pip freeze --exclude packit-service-busmon; } >config/constraints.txt
+lock: ## update config/requirements*.txt, the versions and hashes in the image
+	$(PYTHON) -m venv --clear .cache/lock
+	.cache/lock/bin/python -m pip install --quiet uv
+	.cache/lock/bin/uv pip compile $(LOCK) --extra celery pyproject.toml \
+	    --output-file config/requirements.txt
+	echo hatchling | .cache/lock/bin/uv pip compile $(LOCK) - \
+	    --output-file config/requirements-build.txt
 
 dashboards: .venv/development ## build the JSON of the dashboards from config/grafana/*.py
 	$(BIN)/python config/grafana/build.py

@@ -18,6 +18,7 @@ from urllib.request import urlopen
 
 import pytest
 
+import busmon
 from tests.support.brokers import Server, free_port, wait_until
 from tests.support.exposition import counter
 
@@ -124,12 +125,17 @@ def pip_of_this_machine(directory: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Make the stand-in, and return the options that build upon it."""
     directory = tmp_path_factory.mktemp("image")
     if BASE not in buildah("images", "--format", "{{.Name}}").split():
         make_stand_in(directory)
-    options = [f"--build-arg=BASE={BASE}", *pip_of_this_machine(directory)]
-    buildah("build", "--isolation=chroot", *options, f"--tag={IMAGE}", PROJECT)
+    return ["--isolation=chroot", f"--build-arg=BASE={BASE}", *pip_of_this_machine(directory)]
+
+
+@pytest.fixture(scope="module")
+def image(options: list[str]) -> Iterator[Image]:
+    buildah("build", *options, f"--tag={IMAGE}", PROJECT)
     container = buildah("from", IMAGE)
     try:
         described = json.loads(buildah("inspect", "--type=image", IMAGE))
@@ -147,13 +153,13 @@ def test_the_image_runs_as_any_user_on_a_read_only_root(image: Image, tmp_path: 
             return counter(answer.read().decode()).total()
 
     demo = image.command("demo", "--listen", f"127.0.0.1:{port}")
-    with Server(demo, tmp_path / "log", ready=lambda server: server.logged("/metrics")) as busmon:
+    with Server(demo, tmp_path / "log", ready=lambda server: server.logged("/metrics")) as service:
         wait_until(counted, what="messages of the demo")
-        status = Path(f"/proc/{busmon.pid}/status").read_text()
+        status = Path(f"/proc/{service.pid}/status").read_text()
         assert f"Uid:\t{NAMESPACE_USER}\t" in status
-        mounts = Path(f"/proc/{busmon.pid}/mountinfo").read_text()
+        mounts = Path(f"/proc/{service.pid}/mountinfo").read_text()
         assert re.search(r" / ro,", mounts)
-        assert busmon.terminate() == 0
+        assert service.terminate() == 0
 
 
 def test_the_image_starts_the_service_as_no_root(image: Image) -> None:
@@ -163,16 +169,62 @@ def test_the_image_starts_the_service_as_no_root(image: Image) -> None:
     assert (ledger.st_gid, ledger.st_mode & 0o777) == (0, 0o770)
 
 
-def test_the_image_holds_the_locked_versions(image: Image) -> None:
-    def versions(frozen: str) -> dict[str, str]:
-        pins = re.findall(r"(?m)^([\w.-]+)==(\S+)$", frozen)
-        return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins}
+def pins(frozen: str) -> dict[str, str]:
+    """Return the version of each package in a list of requirements."""
+    found = re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", frozen)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
-    locked = versions((PROJECT / "config/constraints.txt").read_text())
+
+def test_the_image_holds_the_locked_versions_and_no_other_package(image: Image) -> None:
+    locked = pins((PROJECT / "config/requirements.txt").read_text())
     pip = ["/opt/busmon/bin/python3", "-m", "pip", "freeze", "--exclude", "packit-service-busmon"]
-    installed = versions(run("chroot", image.root, *pip))
-    # redis needs it only before Python 3.11.3, so the lock may not have it.
-    installed.pop("async-timeout", None)
+    installed = pins(run("chroot", image.root, *pip))
     assert installed.items() <= locked.items()
+    # What only other platforms and other versions of Python need.
+    assert locked.keys() - installed.keys() <= {"async-timeout", "tzdata"}
+    tools = pins((PROJECT / "config/requirements-build.txt").read_text())
     [wheel] = image.root.glob("opt/busmon/lib/python3*/site-packages/*busmon-*.dist-info/WHEEL")
-    assert f"Generator: hatchling {locked['hatchling']}\n" in wheel.read_text()
+    assert f"Generator: hatchling {tools['hatchling']}\n" in wheel.read_text()
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt"])
+def test_a_package_whose_hash_differs_is_refused(
+    name: str, options: list[str], tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    ignored = shutil.ignore_patterns(".*", "tests", "__pycache__")
+    shutil.copytree(PROJECT, context, ignore=ignored)
+    requirements = context / "config" / name
+    text = requirements.read_text()
+    first = re.split(r"(?m)(?=^\S+==)", text)[1]
+    changed = re.sub(r"sha256:(.)", lambda match: f"sha256:{int(match[1], 16) ^ 1:x}", first)
+    requirements.write_text(text.replace(first, changed))
+    package = first.split("==")[0]
+    with pytest.raises(AssertionError, match="DO NOT MATCH THE HASHES") as refused:
+        buildah("build", *options, context)
+    assert f"{package}==" in str(refused.value)
+
+
+def test_the_labels_name_version_origin_and_all_licences(image: Image) -> None:
+    prefix = "org.opencontainers.image."
+    labels = {
+        key.removeprefix(prefix): value
+        for key, value in image.config["Labels"].items()
+        if key.startswith(prefix)
+    }
+    assert labels.keys() == {"title", "description", "version", "source", "url", "licenses"}
+    assert labels["version"] == busmon.__version__
+    assert labels["source"] == "https://github.com/packit/busmon"
+    assert labels["url"].startswith(labels["source"])
+    licences = labels["licenses"].split(" AND ")
+    described = "\n".join(
+        metadata.read_text() for metadata in image.root.glob("opt/busmon/**/*.dist-info/METADATA")
+    )
+    expressions = re.findall(r"(?m)^License-Expression: (.+)$", described)
+    assert {part for text in expressions for part in re.split(r" AND | OR ", text)} <= {*licences}
+    assert "GPL-2.0-or-later" in licences, "fedora-messaging, which has no License-Expression"
+
+
+def test_the_base_is_named_by_an_exact_tag() -> None:
+    containerfile = (PROJECT / "Containerfile").read_text()
+    assert re.search(r"(?m)^ARG BASE=\S+:\d+\.\d+-\d+$", containerfile)
