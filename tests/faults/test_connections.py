@@ -1,5 +1,6 @@
 """Connections that fail in each way: every bus through a proxy, with short heartbeats."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -129,15 +130,24 @@ def test_unresolvable_brokers_are_reported_and_found_again(
     busmon.put_into_environment(LD_PRELOAD="libnss_wrapper.so", NSS_WRAPPER_HOSTS=hosts)
     with busmon:
         busmon.wait_until_ready()
-        hosts.write_text("")
+        replace(hosts, "")
         for proxy in proxies.values():
             proxy.cut()
         expected = dict.fromkeys(proxies, "network")
         wait_until(lambda: busmon.troubles() == expected, what="the missing name in /ready")
         publish(streams, 100)
-        hosts.write_text(known)
+        replace(hosts, known)
         assert_exact(busmon, streams)
     assert connections(proxies) == [2, 2, 2, 2]
+
+
+def replace(hosts: Path, text: str) -> None:
+    """Replace a file at once, with a later time: its reader compares whole seconds."""
+    later = hosts.stat().st_mtime + 10
+    new = hosts.with_name("new hosts")
+    new.write_text(text)
+    os.utime(new, (later, later))
+    new.replace(hosts)
 
 
 def by_name(buses: Sequence[Bus], url: str, rabbitmq: RabbitMQ, directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,11 +62,16 @@ def test_hundreds_of_slow_clients_keep_no_other_from_an_answer(
         with crowd.pressing():
             until = time.monotonic() + 1
             while time.monotonic() < until or crowd.connections < 2 * CROWD:
-                statuses = [
-                    ask(busmon, path, tls=trust) for path in ("/live", "/ready", "/metrics")
-                ]
-                assert statuses == [200, 200, 200]
+                for path in ("/live", "/ready", "/metrics"):
+                    assert 200 in tries(busmon, path, trust), path
         assert ask(busmon, "/live", tls=trust) == 200
+
+
+def tries(busmon: Busmon, path: str, trust: ssl.SSLContext | None) -> Iterator[int]:
+    """Ask as often as a kubelet does before it gives up: the crowd may be newer than a try."""
+    for _ in range(3):
+        with suppress(OSError):  # busmon ended the oldest of all connections
+            yield ask(busmon, path, tls=trust)
 
 
 def test_a_burst_of_clients_leaves_no_thread_file_or_memory_behind(attacked_busmon: Busmon) -> None:
