@@ -13,13 +13,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from busmon.message import Message
 from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.stomp import session
-from busmon.sources.stomp.frames import Frame
+from busmon.sources.stomp.frames import Frame, FrameReader, write_frame
 from busmon.sources.stomp.session import MAX_BATCH_BYTES, subscription_headers
 from busmon.sources.stomp.settings import StompBus
 from busmon.sources.stomp.source import StompSource, message_of
@@ -497,6 +500,13 @@ def test_a_message_that_the_broker_sends_twice_is_acknowledged_once(
                 wait_until(lambda: source.connection.connects == 2, what="the next connection")
     assert re.findall(r"ACK\nid:(\d)", said) == ["0", "1", "3", "4"]
     assert (len(recorder.counted), recorder.duplicates) == (3, 2)
+
+
+@hypothesis_settings(deadline=None)
+@given(st.text("\\rnc:\r\n"))
+def test_a_header_is_read_as_it_was_written(value: str) -> None:
+    (frame,) = FrameReader(["header"]).feed(write_frame("MESSAGE", {"header": value}))
+    assert frame.headers == {"header": value}
 
 
 def test_a_message_that_comes_with_heartbeats_before_it_is_received() -> None:

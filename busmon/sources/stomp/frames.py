@@ -18,9 +18,7 @@ MAX_MESSAGE_HEAD_BYTES = 128 * 1024**2  # ActiveMQ takes such headers from a pub
 MAX_LINE_BYTES = 64 * 1024  # of a header; what is beyond is skipped
 MAX_BODY_BYTES = 1024**3  # more than any broker takes; of a body as large only a part is kept
 HEAD_END = re.compile(rb"\n\r?\n")
-ESCAPED = re.compile(r"\\[rnc\\]")
-UNESCAPES = {r"\r": "\r", r"\n": "\n", r"\c": ":", r"\\": "\\"}
-ESCAPES = {ord(char): escape for escape, char in UNESCAPES.items()}
+ESCAPES = str.maketrans({"\r": r"\r", "\n": r"\n", ":": r"\c", "\\": r"\\"})
 
 
 class Frame(NamedTuple):
@@ -163,4 +161,9 @@ def _text(encoded: bytes) -> str:
 
 def _unescaped(encoded: bytes) -> str:
     text = _text(encoded)
-    return ESCAPED.sub(lambda found: UNESCAPES[found[0]], text) if "\\" in text else text
+    if "\\" not in text:
+        return text
+    parts = text.split(r"\\")  # an escaped backslash begins no other escape
+    return "\\".join(
+        [part.replace(r"\c", ":").replace(r"\n", "\n").replace(r"\r", "\r") for part in parts]
+    )
