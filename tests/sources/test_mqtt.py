@@ -24,6 +24,8 @@ from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import USER, Mosquitto
 from tests.support.brokers.proxy import Proxy
+from tests.support.brokers.rabbitmq import USER as RABBITMQ_USER
+from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
 from tests.support.sources import Recorder, failing_once, once, wait_for_problem
 from tests.support.sources import running as running_source
@@ -272,8 +274,14 @@ def refusals(
         good | {"ca": certificates.other_ca},
         "tls: *: the broker's certificate is not trusted: check ca (self-signed certificate *)",
     )
-    yield good | {"certificate": other, "key": other_key}, "tls: *: check certificate and key"
-    yield good | {"certificate": None, "key": None}, "tls: *: check certificate and key"
+    yield (
+        good | {"certificate": other, "key": other_key},
+        "tls: *: TLS failed: check certificate and key (*)",
+    )
+    yield (
+        good | {"certificate": None, "key": None},
+        "tls: *: TLS failed: check certificate and key (*)",
+    )
     yield (
         good | {"key": other_key},
         f"tls: check key: {other_key} does not belong to the certificate {good['certificate']}",
@@ -284,7 +292,7 @@ def refusals(
     )
     yield (
         {"url": f"mqtt://127.0.0.1:{mosquitto.tls_port}"},
-        "network: *: does the port want TLS, or another version?",
+        "network: *: Connection reset by peer before an answer: *check whether the port wants TLS",
     )
     yield {"url": f"mqtt://{closed}"}, f"network: {closed}: Connection refused"
     yield (
@@ -306,6 +314,27 @@ def test_it_says_why_it_cannot_connect(
         with running(bus, Recorder(), connected=False) as source:
             wait_for_problem(source, expected)
     assert "wrong-horse" not in caplog.text
+
+
+def test_a_broker_without_mqtt_5_is_told_from_one_that_wants_tls(
+    rabbitmq: RabbitMQ, certificates: Certificates, root: str
+) -> None:
+    """RabbitMQ before 3.13 closes the connection without a word."""
+    plain, tls = rabbitmq.mqtt_port, rabbitmq.mqtts_port
+    user = {"username": RABBITMQ_USER[0], "password": RABBITMQ_USER[1]}
+    secure = user | login(certificates)
+    silent = 'network: *: closed by the broker before an answer: try version = "3.1.1", and check *'
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        (f"mqtt://127.0.0.1:{plain}", user, f"{silent} TLS"),
+        (f"mqtts://127.0.0.1:{tls}", secure, f"{silent} key"),
+        (f"mqtt://127.0.0.1:{tls}", user, "error: *: check url and version (*)"),
+    ]
+    for url, more, expected in cases:
+        with running(settings_of(url, root, **more), Recorder(), connected=False) as source:
+            wait_for_problem(source, expected)
+    for url, more, _ in cases[:2]:
+        with running(settings_of(url, root, version="3.1.1", **more), Recorder()):
+            pass
 
 
 def test_a_certificate_renewed_on_disk_is_used_at_the_next_connection(
@@ -373,7 +402,12 @@ def test_a_session_taken_over_is_taken_back(
         (
             "5",
             [],
-            "network: *: closed by the broker before an answer: does the port want TLS, *",
+            'network: *: closed by the broker before an answer: try version = "3.1.1", and *',
+        ),
+        (
+            "3.1.1",
+            [],
+            "network: *: closed by the broker before an answer: check whether the port wants TLS",
         ),
         (
             "5",
@@ -408,7 +442,7 @@ def test_a_session_taken_over_is_taken_back(
         (
             "5",
             [b"HTTP/1.1 400\r\n\r\n" * 10],
-            "error: the broker breaks the protocol: check version (*)",
+            "error: the broker breaks the protocol: check url and version (*)",
         ),
         (
             "5",

@@ -169,19 +169,23 @@ class MqttSession(Session[Publish | Control]):
         return Disconnected(Cause.NETWORK, f"closed by the broker: {describe(code)}")
 
     def _broken(self, error: ProtocolError) -> Disconnected:
-        reason = f"the broker breaks the protocol: check version ({error})"
+        check = "version" if self._logged_in else "url and version"
+        reason = f"the broker breaks the protocol: check {check} ({error})"
         return Disconnected(Cause.ERROR, reason)
 
     def _lost(self) -> Disconnected:
         lost = self._line.lost()
         if lost.cause is Cause.SILENT:
             return Disconnected(Cause.SILENT, "the broker does not answer a ping")
-        if self._logged_in and lost.cause is Cause.NETWORK:
+        if lost.cause is Cause.TLS:
+            return lost
+        if self._logged_in:
             client_id = self._settings.client_id
             hint = f"if it happens often, is there another client with client_id {client_id}?"
             return Disconnected(Cause.NETWORK, f"{lost.detail}; {hint}")
-        if self._broker.context:
-            # With TLS 1.3 a broker refuses a certificate only after the handshake.
-            return Disconnected(Cause.TLS, f"{lost.detail}: check certificate and key")
-        hint = "does the port want TLS, or another version?"
+        # Some brokers that speak 3.1.1 only close the connection without a word.
+        secure = self._broker.context
+        hint = "check certificate and key" if secure else "check whether the port wants TLS"
+        if self._five:
+            hint = f'try version = "3.1.1", and {hint}'
         return Disconnected(Cause.NETWORK, f"{lost.detail} before an answer: {hint}")

@@ -89,6 +89,7 @@ class RabbitMQ:
         self.certificates = certificates
         self.amqp_port, self.amqps_port = free_port(), free_port()
         self.stomp_port, self.stomps_port = free_port(), free_port()
+        self.mqtt_port, self.mqtts_port = free_port(), free_port()
         self.admin_url = f"amqp://{':'.join(ADMIN)}@127.0.0.1:{self.amqp_port}/%2Fpublic_pubsub"
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
@@ -276,7 +277,9 @@ class RabbitMQ:
         here = self._directory
         certificate, key = self.certificates.server
         (here / "rabbitmq-env.conf").touch()
-        (here / "enabled_plugins").write_text("[rabbitmq_auth_mechanism_ssl,rabbitmq_stomp].\n")
+        (here / "enabled_plugins").write_text(
+            "[rabbitmq_auth_mechanism_ssl,rabbitmq_mqtt,rabbitmq_stomp].\n"
+        )
         (here / "definitions.json").write_text(json.dumps(DEFINITIONS))
         (here / "rabbitmq.conf").write_text(
             _filled(
@@ -285,6 +288,8 @@ class RabbitMQ:
                 amqps_port=self.amqps_port,
                 stomp_port=self.stomp_port,
                 stomps_port=self.stomps_port,
+                mqtt_port=self.mqtt_port,
+                mqtts_port=self.mqtts_port,
                 ca=self.certificates.ca,
                 certificate=certificate,
                 key=key,
