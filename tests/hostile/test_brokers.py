@@ -47,6 +47,26 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 
 @contextmanager
+def serving(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Talk to each client in a thread of its own; yield the port."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                threading.Thread(target=talk, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@contextmanager
 def lying(says: Callable[[], Iterator[bytes]]) -> Iterator[tuple[int, list[int]]]:
     """Answer the first bytes of each client; yield the port, and how much each one took."""
     taken: list[int] = []
@@ -61,20 +81,8 @@ def lying(says: Callable[[], Iterator[bytes]]) -> Iterator[tuple[int, list[int]]
             while client.recv(65536):
                 pass
 
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = server.accept()
-                threading.Thread(target=talk, args=(client,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield server.getsockname()[1], taken
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    with serving(talk) as port:
+        yield port, taken
 
 
 def endless(part: bytes, first: bytes = b"") -> Callable[[], Iterator[bytes]]:
@@ -177,3 +185,27 @@ def test_a_frame_of_stomp_that_is_none_ends_the_connection(
         with running(source, Recorder(), connected=False):
             assert first_failure(source) is Cause.NETWORK
             assert reason in str(source.connection.problem())
+
+
+@pytest.mark.parametrize("make", ["stomp"], indirect=True)
+def test_what_came_before_a_broken_frame_is_acknowledged(make: Make) -> None:
+    """Else the broker would send it again, the broken frame with it, and nothing else."""
+    message = b'MESSAGE\nsubscription:/topic/a\nack:%d\nmessage-id:%d\n\n{"text":"%b"}\0'
+    broken, honest = message % (1, 1, b"\0an end that is none\n\n"), message % (2, 2, b"")
+    acknowledged = threading.Event()
+
+    def talk(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            client.recv(65536)
+            client.sendall(b"CONNECTED\nversion:1.2\nheart-beat:0,0\n\n\0")
+            client.recv(65536)
+            client.sendall(b"RECEIPT\nreceipt-id:/topic/a\n\n\0")
+            client.sendall(honest if acknowledged.is_set() else broken + honest)
+            while received := client.recv(65536):
+                if b"ACK" in received:
+                    acknowledged.set()
+
+    recorder = Recorder()
+    with serving(talk) as port, running(make(port), recorder, connected=False):
+        wait_until(lambda: len(recorder.counted) == 2, what="the honest message")
+    assert [message.id for message in recorder.counted] == ["1", "2"]

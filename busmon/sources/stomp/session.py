@@ -62,6 +62,7 @@ class StompSession(Session[Frame]):
         self._receipts: set[str] = set()  # that are awaited
         self._received: list[Received] = []
         self._bytes = 0  # of their bodies
+        self._end: Disconnected | None = None  # came after what was received
         self._acknowledgements = Acknowledgements(settings.ack, settings.prefetch)
         self._answer_timeout = max(CONNECT_TIMEOUT, SILENT_HEARTBEATS * settings.heartbeat)
         self._line.silence_limit = self._answer_timeout
@@ -82,11 +83,22 @@ class StompSession(Session[Frame]):
         self._refusal = Cause.NETWORK
 
     def take(self) -> Sequence[Received]:
-        """Wait for messages; return a batch of at least one."""
-        while not self._received:
-            self._check_doubled()
-            self._read(IDLE_SECONDS)
-        self._gather(self._full)
+        """Wait for messages; return a batch of at least one.
+
+        What came before the end of the connection is a batch, too: if it was not acknowledged,
+        the broker would send it again, and with it the frame that ended the connection.
+        """
+        if self._end:
+            raise self._end
+        try:
+            while not self._received:
+                self._check_doubled()
+                self._read(IDLE_SECONDS)
+            self._gather(self._full)
+        except Disconnected as error:
+            if not self._received:
+                raise
+            self._end = error
         received, self._received, self._bytes = self._received, [], 0
         return received
 
