@@ -16,6 +16,7 @@ from busmon.sources.stomp.frames import Frame
 from busmon.sources.stomp.session import StompSession
 from busmon.sources.stomp.settings import StompBus
 from busmon.sources.stomp.source import message_of
+from tests.support.pretenders import secret_of
 
 MESSAGES, HEADER_BYTES = 100, 200_000
 SETTINGS = StompBus(type="stomp", rules="all", brokers=("b:1",), destinations=("/queue/a",))
@@ -33,10 +34,11 @@ def broker() -> Iterator[Broker]:
         with connection:
             connection.settimeout(5)
             for answer in (CONNECTED, SUBSCRIBED):
-                connection.recv(65536)
+                secret = secret_of(connection.recv(65536)).encode()
                 connection.sendall(answer)
             for number in range(MESSAGES):
-                head = b"MESSAGE\nsubscription:/queue/a\nmessage-id:%d\nack:%d\n" % (number, number)
+                head = b"MESSAGE\nsubscription:%b/queue/a\nmessage-id:%d\nack:%d\n"
+                head %= (secret, number, number)
                 connection.sendall(head + HEADER + b"\n\n{}\0")
             connection.recv(65536)
 

@@ -21,6 +21,12 @@ AMQP_START = pika.frame.Method(
 ).marshal()
 
 
+def secret_of(subscribe: bytes) -> str:
+    """Return what begins a subscription's id in a SUBSCRIBE frame of STOMP; a path ends it."""
+    _, _, identity = subscribe.partition(b"\nid:")
+    return identity.partition(b"/")[0].decode()
+
+
 class Pretender:
     """A listener that answers the first bytes with `greeting`, and keeps all that it hears."""
 

@@ -6,6 +6,7 @@ Here whoever reads the session drives it, and each answer is awaited at one plac
 
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 
 # The headers that busmon reads. A publisher can add any number of others.
 ACKNOWLEDGED_BY = ("subscription", "ack", "message-id")
-REQUIRED = {"subscription", "ack"}
 OF_MESSAGE = {"destination", "timestamp", "redelivered", "amqp-message-id"}
 OF_SESSION = {"version", "server", "heart-beat", "receipt-id", "message"}
 
@@ -60,6 +60,9 @@ class StompSession(Session[Frame]):
         self._refusal = Cause.LOGIN  # what an ERROR means at this stage
         self._connected: dict[str, str] | None = None  # the headers of the answer to the login
         self._receipts: set[str] = set()  # that are awaited
+        # Begins the ids of the subscriptions. ActiveMQ sends no length with a text message, so a
+        # publisher can end its frame with a NUL; what follows does not know this.
+        self._secret = secrets.token_hex(8)
         self._received: list[Received] = []
         self._bytes = 0  # of their bodies
         self._end: Disconnected | None = None  # came after what was received
@@ -78,7 +81,8 @@ class StompSession(Session[Frame]):
         self._refusal = Cause.DENIED
         self._receipts = set(self._settings.destinations)
         for destination in self._settings.destinations:
-            self._send("SUBSCRIBE", subscription_headers(self._settings, destination))
+            headers = subscription_headers(self._settings, destination)
+            self._send("SUBSCRIBE", headers | {"id": self._secret + destination})
         self._await(lambda: not self._receipts, "the subscription")
         self._refusal = Cause.NETWORK
 
@@ -166,7 +170,8 @@ class StompSession(Session[Frame]):
 
     def _hear(self, frame: Frame) -> None:
         match frame.command:
-            case "MESSAGE" if self._connected and frame.headers.keys() >= REQUIRED:
+            case "MESSAGE" if self._connected and self._asked_for(frame.headers):
+                frame.headers["subscription"] = frame.headers["subscription"][len(self._secret) :]
                 observation = self._judge(frame, self._connected.get("server", ""))
                 known = {name: frame.headers.get(name, "") for name in ACKNOWLEDGED_BY}
                 self._received.append(Received(known, observation))
@@ -179,6 +184,9 @@ class StompSession(Session[Frame]):
                 raise self._refused(frame)
             case _:
                 raise ProtocolError(f"{frame.command[:QUOTED]!r} that nobody asked for")
+
+    def _asked_for(self, headers: dict[str, str]) -> bool:
+        return "ack" in headers and headers.get("subscription", "").startswith(self._secret)
 
     def _lost(self) -> Disconnected:
         lost = self._line.lost()
@@ -229,7 +237,6 @@ def subscription_headers(settings: StompBus, destination: str) -> dict[str, str]
     prefetch = str(settings.prefetch)
     headers = {
         "destination": destination,
-        "id": destination,
         "receipt": destination,
         "ack": settings.ack,
         "activemq.prefetchSize": prefetch,

@@ -116,7 +116,7 @@ def identifying_header(settings: StompBus, server: str) -> str:
 
 def topic_of(headers: dict[str, str], settings: StompBus) -> str:
     """Return the part of a header that is the topic, or all of it where none matches."""
-    # A subscription's id is its destination, see Session.
+    # A subscription's id ends in its destination, see StompSession.
     place = headers.get("destination") or headers["subscription"]
     value = headers.get(settings.topic_header) or place
     match = re.search(settings.topic_pattern, value)
