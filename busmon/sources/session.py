@@ -42,7 +42,7 @@ class Session(ABC, Generic[Frame]):
     def __init__(
         self, broker: Broker, reader: FrameReader[Frame], connection: ConnectionState
     ) -> None:
-        """Connect. `connection` says when to stop, and is told that the thread is at work."""
+        """Connect. `connection` says when to stop, and shows that the thread is at work."""
         self._broker, self._reader, self._connection = broker, reader, connection
         self._keepalive_seconds = math.inf  # between two signs of life to the broker
         self._line = Line(broker)
