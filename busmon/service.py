@@ -101,7 +101,8 @@ def build_service(
     web = WebServer(config.web, app, closed=closed)
 
     for source in sources:
-        threads.add(thread_name(source.name), partial(_receive, source, pipeline), source.stop)
+        receive = partial(_receive, source, pipeline)
+        threads.add(thread_name(source.name), receive, source.stop, may_end=source.may_end)
     for observer in observers:
         threads.add(observer_id(observer.kind, observer.bus), observer.run)
     threads.add("watchdog", Watchdog(connections).run)
@@ -151,7 +152,7 @@ class Service:
     def run(self, stopping: threading.Event) -> None:
         """Receive, count and serve until `stopping`, then finish the batches in hand.
 
-        Raises ThreadDied, after the same orderly end, if a thread ended by an exception.
+        Raises ThreadDied, after the same orderly end, if a thread ended before it was asked to.
         """
         self._serving.start(stopping)
         log.info("listening on %s", self.url)

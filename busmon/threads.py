@@ -12,21 +12,24 @@ log = logging.getLogger(__name__)
 
 def stack(name: str) -> str:
     """Return what the thread of this name does now: its calls, the last one at the end."""
-    frames = sys._current_frames()  # noqa: SLF001 - documented, despite its name
+    # Python's documentation of `sys` has it, for debugging threads that hang, and nothing else
+    # gives the stack of another thread as a value: faulthandler writes to a file only.
+    # tests/faults/test_hung.py fails if it changes.
+    frames = sys._current_frames()  # noqa: SLF001 - see above
     named = (thread for thread in threading.enumerate() if thread.name == name)
     found = (frames[thread.ident] for thread in named if thread.ident in frames)
     return "".join(line for frame in found for line in traceback.format_stack(frame))
 
 
 class ThreadDied(Exception):
-    """A thread ended by an exception; the log has the traceback."""
+    """A thread ended by an exception, or before it was asked to; the log has the traceback."""
 
 
 class Threads:
     """A group of threads that start together and stop together.
 
-    A thread that ends by an exception becomes the `problem` of its group at once, and sets
-    the event that was given to `start`, so that the process can end.
+    A thread that ends by an exception, or before it was asked to, becomes the `problem` of its
+    group at once, and sets the event that was given to `start`, so that the process can end.
     """
 
     def __init__(self) -> None:
@@ -41,13 +44,19 @@ class Threads:
         name: str,
         run: Callable[[threading.Event], None],
         wake: Callable[[], None] | None = None,
+        *,
+        may_end: bool = False,
     ) -> None:
         """Add a thread that calls `run` with an event, and returns once this event is set.
 
-        A `run` that waits for something else has a `wake`, which any thread may call.
+        A `run` that waits for something else has a `wake`, which any thread may call. With
+        `may_end` it may also return earlier.
         """
-        thread = threading.Thread(target=self._supervise, args=(name, run), name=name, daemon=True)
-        self._threads.append(thread)
+        self._threads.append(
+            threading.Thread(
+                target=self._supervise, args=(name, run, may_end), name=name, daemon=True
+            )
+        )
         if wake:
             self._wakes.append(wake)
 
@@ -74,9 +83,11 @@ class Threads:
         """Return which thread died first, and why; None if none has died."""
         return self._problem
 
-    def _supervise(self, name: str, run: Callable[[threading.Event], None]) -> None:
+    def _supervise(self, name: str, run: Callable[[threading.Event], None], may_end: bool) -> None:
         try:
             run(self._stopping)
+            if not (may_end or self._stopping.is_set()):
+                raise RuntimeError("it returned before it was asked to stop")
         except BaseException as error:
             self._problem = self._problem or f"thread {name} died: {error!r}"
             self._on_death.set()

@@ -1,4 +1,4 @@
-"""Threads that die or hang: in a group of their own, and in a busmon process."""
+"""Threads that die, return too early or hang: in a group of their own, and in a busmon process."""
 
 import logging
 import sys
@@ -57,6 +57,27 @@ def test_a_thread_that_dies_is_a_problem_and_logged(
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "thread ill died")
     assert record.exc_info
     assert record.exc_info[1] is error
+
+
+def test_a_thread_that_returns_too_early_has_died(caplog: pytest.LogCaptureFixture) -> None:
+    threads, on_death = Threads(), threading.Event()
+    threads.add("well", wait_for)
+    threads.add("early", lambda _: None)
+    threads.start(on_death)
+    assert on_death.wait(30)
+    why = "RuntimeError('it returned before it was asked to stop')"
+    assert threads.problem() == f"thread early died: {why}"
+    assert threads.stop(30)
+    assert caplog.messages == ["thread early died"]
+
+
+def test_a_thread_that_may_end_has_not_died() -> None:
+    threads, on_death = Threads(), threading.Event()
+    threads.add("file", lambda _: None, may_end=True)
+    threads.start(on_death)
+    wait_until(lambda: "file" not in {thread.name for thread in threading.enumerate()})
+    assert (threads.problem(), on_death.is_set()) == (None, False)
+    assert threads.stop(30)
 
 
 def test_the_first_thread_that_died_stays_the_problem() -> None:

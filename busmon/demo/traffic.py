@@ -59,6 +59,8 @@ class TrafficSource:
     `rate` is in messages a second. The same `seed` makes the same messages, except their times.
     """
 
+    may_end = False
+
     def __init__(
         self, name: str, kind: Literal["fedora", "centos"], rate: float, seed: int | None = None
     ) -> None:

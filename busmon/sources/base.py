@@ -139,13 +139,14 @@ class Source(Protocol):
 
     name: str
     connection: ConnectionState
+    may_end: bool  # whether `run` may return before it is asked to, as at the end of a file
 
     @property
     def rejections(self) -> Iterable[Judgement]:
         """The judgements that the source itself gives to messages that no rule can judge."""
 
     def run(self, handler: MessageHandler) -> None:
-        """Receive until stopped. Nothing that a broker does makes it raise."""
+        """Receive until stopped, or to the end. Nothing that a broker does makes it raise."""
 
     def stop(self) -> None:
         """Ask `run` to acknowledge its current batch and return; any thread may call it."""

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 class AmqpSource:
     """One AMQP bus, read from `queue`, which is declared and bound at every connection."""
 
+    may_end = False
     rejections = fedora_message.REJECTIONS
 
     def __init__(self, name: str, settings: AmqpBus, queue: str, *, received: bool = False) -> None:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 class MqttSource:
     """One MQTT bus."""
 
+    may_end = False
+
     def __init__(self, name: str, settings: MqttBus, *, received: bool = False) -> None:
         """Prepare to receive; `received`: busmon has received from this bus before."""
         self.name = name

@@ -23,6 +23,7 @@ class ReplaySource:
     them again after a restart.
     """
 
+    may_end = True
     rejections = (*fedora_message.REJECTIONS, NOT_RECORD)
 
     def __init__(self, name: str, settings: ReplayBus) -> None:

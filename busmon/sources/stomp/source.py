@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 class StompSource:
     """A bus read with STOMP."""
 
+    may_end = False
     rejections: Iterable[Judgement] = REJECTIONS
 
     def __init__(self, name: str, settings: StompBus) -> None:
