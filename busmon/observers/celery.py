@@ -22,7 +22,15 @@ from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings
-from busmon.observers.celery_broker import PRIORITY_STEPS, SEPARATOR, TIMEOUT, Broker, Keys, Queues
+from busmon.observers.celery_broker import (
+    PRIORITY_STEPS,
+    SEPARATOR,
+    TIMEOUT,
+    Broker,
+    BrokerLost,
+    Keys,
+    Queues,
+)
 from busmon.observers.celery_events import DROPS, Dropped, Event, read
 from busmon.observers.celery_tasks import STATES, TaskEvents
 from busmon.observers.celery_workers import Workers
@@ -116,8 +124,8 @@ class CeleryObserver:
             self._unbroken = False
             try:
                 self._session(stopping)
-            except Exception as error:  # Redis, Kombu and Celery raise any exception
-                self._health.down(f"{type(error).__name__}: {error}")
+            except BrokerLost as lost:
+                self._health.down(str(lost))
                 log.debug("%s: the connection ended", self._name, exc_info=True)
             self._queues = Queues()
             if time.monotonic() - started > MAX_DELAY_SECONDS:

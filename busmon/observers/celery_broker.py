@@ -5,7 +5,7 @@ Nothing is consumed from a queue of tasks, and nothing is sent to the workers.
 
 import socket
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,8 +20,8 @@ SEPARATOR = "\x06\x16"  # Kombu's, between the name of a queue and a priority
 PRIORITY_STEPS = tuple(range(10))
 
 
-class BrokerSilent(Exception):
-    """The broker gives no sign of life."""
+class BrokerLost(Exception):
+    """The connection failed or ended; the text says why."""
 
 
 class Handler(Protocol):
@@ -59,7 +59,12 @@ class Queues(NamedTuple):
 
 
 class Broker:
-    """One connection, open while `receive` runs. Redis, Kombu and Celery raise any exception."""
+    """One connection, open while `receive` runs.
+
+    Redis, Kombu and Celery raise any exception, also for what somebody publishes: for JSON that
+    is too deep, a RecursionError. So not the type of an exception says whether the broker is
+    lost, but whose code raised it.
+    """
 
     def __init__(self, url: str, ca: Path | None, keys: Keys) -> None:
         self._url = url
@@ -68,7 +73,16 @@ class Broker:
         self._channel: Any = None
 
     def receive(self, handler: Handler, stopping: threading.Event) -> None:
-        """Receive events until `stopping`."""
+        """Receive events until `stopping`. Raises BrokerLost, and what the handler raises."""
+        calls = _Calls(handler)
+        try:
+            self._receive(calls, stopping)
+        except Exception as error:
+            if calls.error:
+                raise calls.error from None
+            raise _lost(error) from error
+
+    def _receive(self, handler: Handler, stopping: threading.Event) -> None:
         from celery import Celery
 
         self._check_reachable()
@@ -107,8 +121,11 @@ class Broker:
             receiver.capture(limit=None, timeout=None, wakeup=False)
 
     def measure(self, queues: Sequence[str]) -> Queues:
-        """Return the state of the queues; only while `receive` runs."""
-        return measure(self._channel.client, queues, self._keys)
+        """Return the state of the queues; only while `receive` runs. Raises BrokerLost."""
+        try:
+            return measure(self._channel.client, queues, self._keys)
+        except Exception as error:
+            raise _lost(error) from error
 
     def _answers(self) -> bool | None:
         """Return whether the broker answers; None before the first wait for events."""
@@ -118,7 +135,7 @@ class Broker:
         subscription.check_health()
         unanswered = subscription.health_check_response_counter
         if unanswered >= MAX_UNANSWERED_PINGS:
-            raise BrokerSilent("the broker does not answer")
+            raise BrokerLost("the broker does not answer")
         return not unanswered
 
     def _check_reachable(self) -> None:
@@ -126,6 +143,31 @@ class Broker:
         parts = urlsplit(self._url)
         address = parts.hostname or "", parts.port or DEFAULT_PORT
         socket.create_connection(address, TIMEOUT).close()
+
+
+class _HandlerFailed(Exception):
+    """Ends `Receiver.capture`, which ignores some exceptions of the network."""
+
+
+class _Calls:
+    """Calls a handler, and keeps what it raises."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self.error: Exception | None = None
+
+    def receive(self, envelope: Mapping[str, Any]) -> None:
+        self._call(self._handler.receive, envelope)
+
+    def tick(self, answers: bool) -> None:
+        self._call(self._handler.tick, answers)
+
+    def _call(self, call: Callable[[Any], None], argument: object) -> None:
+        try:
+            call(argument)
+        except Exception as error:
+            self.error = error
+            raise _HandlerFailed from error
 
 
 class _Envelope:
@@ -165,6 +207,12 @@ def measure(client: Any, queues: Sequence[str], keys: Keys) -> Queues:
         else:
             lengths[queue] = sum(found)
     return Queues(lengths, refused, used)
+
+
+def _lost(error: Exception) -> BrokerLost:
+    if isinstance(error, BrokerLost):
+        return error
+    return BrokerLost(f"{type(error).__name__}: {error}")
 
 
 def _raise(error: Exception, _interval: float) -> None:

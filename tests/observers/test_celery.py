@@ -6,6 +6,7 @@ import logging
 import re
 import resource
 import sys
+import threading
 import time
 import zlib
 from base64 import b64encode
@@ -18,6 +19,7 @@ import pytest
 from redis import Redis as Client
 
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.tables import Tables
 from busmon.ledger.tasks import Task
 from busmon.ledger.values import Interval
 from busmon.observers.celery import CeleryObserver, CelerySettings
@@ -25,6 +27,7 @@ from busmon.observers.celery_broker import PING_INTERVAL, tls_options
 from busmon.observers.celery_events import Dropped, read
 from busmon.observers.celery_tasks import TaskEvents
 from busmon.observers.celery_workers import Workers
+from busmon.threads import Threads
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import Server, wait_until
 from tests.support.brokers.certificates import Certificates
@@ -380,6 +383,40 @@ def test_odd_events_neither_end_the_connection_nor_hide_the_others(
             for reason in ("malformed", "too-large")
         ]
         assert dropped == [len(ODD) - 2 - 2, 2]  # Kombu itself drops what is not JSON
+
+
+def test_json_that_kombu_cannot_read_ends_the_connection_alone(
+    tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watching(tmp_path / "ledger.sqlite", broker) as watch:
+        send(broker, b"[" * 100_000)
+        wait_until(lambda: "RecursionError" in caplog.text, what="the end of the connection")
+        publish(broker, "succeed")
+        wait_until(lambda: watch.waiting() == 1, what="the next connection")
+
+
+class BrokenLedger(Ledger):
+    """Writes with a bug of busmon's own; it looks like an error of the network."""
+
+    @contextmanager
+    def write(self) -> Iterator[Tables]:
+        raise TimeoutError("a bug")
+        yield
+
+
+def test_a_bug_ends_the_thread_and_is_not_taken_for_a_lost_broker(
+    tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = BrokenLedger(str(tmp_path / "ledger.sqlite"))
+    settings = CelerySettings.model_validate({"bus": "fedora", "broker": broker.url})
+    threads, died = Threads(), threading.Event()
+    threads.add(NAME, CeleryObserver(settings, ledger).run)
+    threads.start(died)
+    assert died.wait(30)
+    assert threads.stop(10)
+    assert threads.problem() == "thread celery:fedora died: TimeoutError('a bug')"
+    assert "in write" in caplog.text
+    ledger.close()
 
 
 def test_a_broker_without_a_worker_is_not_up(
