@@ -110,7 +110,7 @@ def build_service(
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)
     threads.add("verdict", verdicts.run)
-    threads.add("pruning", partial(_prune, ledger, pipeline, retention))
+    threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention))
     return Service(ledger, threads, web)
 
 
@@ -127,7 +127,9 @@ def _receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> 
     source.run(pipeline)  # until `source.stop` is called
 
 
-def _prune(ledger: Ledger, pipeline: Pipeline, retention: float, stopping: threading.Event) -> None:
+def prune_regularly(
+    ledger: Ledger, pipeline: Pipeline, retention: float, stopping: threading.Event
+) -> None:
     """Delete what is too old, or too much, from time to time until `stopping`."""
     while not stopping.wait(PRUNE_INTERVAL):
         try:
