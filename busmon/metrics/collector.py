@@ -95,14 +95,15 @@ class _ProcessThreads:
 
 def _messages(counts: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[Metric]:
     received: dict[tuple[str, str], float] = {}
-    sent: dict[tuple[str, str], float] = {}
+    sent: dict[tuple[str, str], tuple[float, float]] = {}  # when it was received, and sent
     folded = Counter(dict.fromkeys(buses, 0))
     for series, count in counts.items():
         topic = series.bus, series.topic
         if count.last_received is not None and count.messages:
             received[topic] = max(count.last_received, received.get(topic, count.last_received))
         if count.last_sent is not None:
-            sent[topic] = max(count.last_sent, sent.get(topic, count.last_sent))
+            newest = count.last_received or 0.0, count.last_sent
+            sent[topic] = max(newest, sent.get(topic, newest))
         folded[series.bus] += count.messages if series.topic == OTHER else 0
     yield counter(
         "busmon_messages_total",
@@ -120,7 +121,7 @@ def _messages(counts: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[
         "busmon_last_message_sent_timestamp_seconds",
         "Unix time at which the newest message of the topic was sent, according to the message.",
         ["bus", "topic"],
-        sent.items(),
+        ((topic, at) for topic, (_, at) in sent.items()),
     )
     yield counter(
         "busmon_topics_folded_total",

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import Metric
 
 from busmon.ledger.ledger import Recorded
-from busmon.ledger.values import milliseconds
 from busmon.metrics.families import Buckets, histogram
 
+MAX_DELAY_SECONDS = 13 * 7 * 86400.0  # no message waits for longer: the time of sending is wrong
 DELAY_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
 SIZE_BYTES = tuple(256 * 4**power for power in range(9))  # 256 B to 16 MiB
 BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -36,10 +36,11 @@ class BatchHistograms:
             for message in recorded.new:
                 bus = message.series.bus
                 self._sizes[bus].add(message.size)
-                if message.sent_at is not None and milliseconds(message.sent_at) is not None:
-                    # It would be negative if the clocks disagree.
-                    delay = max(0.0, message.received_at - message.sent_at)
-                    self._delays[bus].add(delay)
+                if message.sent_at is None:
+                    continue
+                delay = message.received_at - message.sent_at  # negative if the clocks disagree
+                if abs(delay) <= MAX_DELAY_SECONDS:
+                    self._delays[bus].add(max(0.0, delay))
             self._batches.add(len(recorded.new) + recorded.duplicates)
             self._commits.add(recorded.seconds)
 
@@ -50,7 +51,7 @@ class BatchHistograms:
                 histogram(
                     "busmon_message_delay_seconds",
                     "Time from sending to receipt, of messages that say when they were sent;"
-                    " 0 if the clocks disagree.",
+                    " 0 if the clocks disagree. Times that differ by over 13 weeks do not count.",
                     ["bus"],
                     {(bus,): buckets for bus, buckets in self._delays.items()},
                 ),
