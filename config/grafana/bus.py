@@ -9,8 +9,11 @@ from panels import (
     GREEN,
     GREY,
     NAMESPACE,
+    ONE_IS_WELL,
+    PER_MINUTE,
     RED,
     YELLOW,
+    ZERO_IS_WELL,
     Column,
     Query,
     add_panels,
@@ -25,7 +28,6 @@ from panels import (
 from queries import (
     BUS,
     MESSAGE_LABELS,
-    PER_MINUTE,
     STAGE_LABELS,
     TOPIC,
     current,
@@ -34,9 +36,6 @@ from queries import (
     per_minute,
     with_short_topic,
 )
-
-ZERO_IS_WELL = [(None, GREY), (0, GREEN), (1, RED)]
-ONE_IS_WELL = [(None, RED), (1, GREEN)]
 
 FAULT = current("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind") + " == 1"
 ALL_IS_WELL = current("busmon_verdict", f'{NAMESPACE},kind="none"', "kind") + " == 1"

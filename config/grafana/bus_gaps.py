@@ -2,10 +2,18 @@
 
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
-from panels import GREEN, NAMESPACE, RATE_INTERVAL, RED, Query, graph_panel, timeline_panel
+from panels import (
+    GREEN,
+    NAMESPACE,
+    PER_MINUTE,
+    RATE_INTERVAL,
+    RED,
+    Query,
+    graph_panel,
+    timeline_panel,
+)
 from queries import (
     BUS,
-    PER_MINUTE,
     STAGE_LABELS,
     TOPIC,
     current,

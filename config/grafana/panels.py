@@ -23,12 +23,16 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NAMESPACE = 'namespace=~"$namespace"'
 RATE_INTERVAL = "[$__rate_interval]"
+PER_MINUTE = "suffix: /min"
 GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "#6e7075"
 
 P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel)
 Panel = stat.Panel | table.Panel | timeseries.Panel | statetimeline.Panel
 Steps = Sequence[tuple[float | None, str]]  # (value, colour from this value on); the first: None
 Texts = Mapping[str, tuple[str, str]]  # value → (text, colour)
+
+ZERO_IS_WELL: Steps = [(None, GREY), (0, GREEN), (1, RED)]
+ONE_IS_WELL: Steps = [(None, RED), (1, GREEN)]
 
 
 class Query(NamedTuple):

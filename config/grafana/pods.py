@@ -7,9 +7,11 @@ from panels import (
     GREEN,
     GREY,
     NAMESPACE,
+    ONE_IS_WELL,
     RATE_INTERVAL,
     RED,
     YELLOW,
+    ZERO_IS_WELL,
     Query,
     add_panels,
     annotation,
@@ -44,7 +46,7 @@ AT_A_GLANCE = [
         "busmon up",
         "Whether Prometheus can scrape busmon.",
         Query(f"max(up{{{NAMESPACE}}} {OF_BUSMON})", "busmon"),
-        steps=[(None, RED), (1, GREEN)],
+        steps=ONE_IS_WELL,
         span=4,
     )
     .mappings([value_texts({"0": ("no", RED), "1": ("yes", GREEN)})])
@@ -53,7 +55,7 @@ AT_A_GLANCE = [
         "Containers not ready",
         "Containers of the chosen pods that are not ready.",
         Query(f"sum(1 - kube_pod_container_status_ready{{{POD}}})", "not ready"),
-        steps=[(None, GREY), (0, GREEN), (1, RED)],
+        steps=ZERO_IS_WELL,
         span=4,
     ),
     stat_panel(
@@ -82,7 +84,7 @@ AT_A_GLANCE = [
         "Whether their exporters can reach them.",
         Query(f"min(redis_up{{{NAMESPACE}}})", "Redis"),
         Query(f"min(pg_up{{{NAMESPACE}}})", "PostgreSQL"),
-        steps=[(None, RED), (1, GREEN)],
+        steps=ONE_IS_WELL,
         span=4,
     ).mappings([value_texts({"0": ("down", RED), "1": ("up", GREEN)})]),
 ]

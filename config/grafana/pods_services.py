@@ -2,9 +2,8 @@
 
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
-from panels import NAMESPACE, RATE_INTERVAL, Query, graph_panel
+from panels import NAMESPACE, PER_MINUTE, RATE_INTERVAL, Query, graph_panel
 
-PER_MINUTE = "suffix: /min"
 PER_SECOND = "ops"
 DISKS = 'fstype!~"tmpfs|overlay|squashfs|ramfs"'  # the others are not disks
 

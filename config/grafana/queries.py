@@ -10,7 +10,6 @@ BUS = f'{NAMESPACE},bus=~"$bus"'
 TOPIC = f'{BUS},topic=~"$topic"'
 MESSAGE_LABELS = "bus, topic, outcome, reason"
 STAGE_LABELS = "bus, topic, stage"
-PER_MINUTE = "suffix: /min"
 # All topics of a bus begin with the same words. They only take up room in a legend.
 PREFIX = "(?:org[.](?:fedoraproject|release-monitoring)[.][a-z]+[.]|git[.]centos[.]org/)?(.*)"
 
