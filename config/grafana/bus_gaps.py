@@ -14,6 +14,7 @@ from panels import (
 )
 from queries import (
     BUS,
+    GROWING,
     STAGE_LABELS,
     TOPIC,
     current,
@@ -24,7 +25,7 @@ from queries import (
 
 QUANTILES = {0.5: "median", 0.95: "95th percentile", 0.99: "99th percentile"}
 NO_DATA_1H = increase("busmon_audit_no_data_windows_total", BUS, "bus, stage", "1h")
-UNEXPECTED_1H = increase("busmon_audit_unexpected_total", TOPIC, STAGE_LABELS, "1h")
+UNEXPECTED_1H = increase("busmon_audit_unexpected_total", GROWING, STAGE_LABELS, "1h")
 DISCONNECTS = increase("busmon_bus_disconnects_total", BUS, "bus, reason", "5m")
 
 GAPS = [
@@ -34,14 +35,16 @@ GAPS = [
         "Messages to be handled, of closed windows: received from the bus, passed on by the"
         " listener, finished by a worker. Some minutes late, since a window is closed after its"
         " end.",
-        Query(per_minute("busmon_audit_messages_total", TOPIC, STAGE_LABELS, "stage"), "{{stage}}"),
+        Query(
+            per_minute("busmon_audit_messages_total", GROWING, STAGE_LABELS, "stage"), "{{stage}}"
+        ),
     ).unit(PER_MINUTE),
     graph_panel(
         "Missing messages by stage and topic",
         "Messages that reached the stage before, but not this one.",
         Query(
             with_short_topic(
-                per_minute("busmon_audit_missing_total", TOPIC, STAGE_LABELS, "bus, topic, stage")
+                per_minute("busmon_audit_missing_total", GROWING, STAGE_LABELS, "bus, topic, stage")
             ),
             "{{stage}}: {{name}}",
         ),

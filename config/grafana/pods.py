@@ -102,7 +102,7 @@ PROCESS = [
     ).unit(units.PercentUnit),
     graph_panel(
         "Memory",
-        "Resident memory. About 75 MB are usual.",
+        "Resident memory. 60 to 80 MiB are usual.",
         Query(f"process_resident_memory_bytes{{{NAMESPACE}}} {OF_BUSMON}", "{{instance}}"),
         span=6,
     ).unit(units.BytesIEC),
@@ -117,7 +117,8 @@ PROCESS = [
     ).unit(units.PercentUnit),
     graph_panel(
         "Threads",
-        "One for each bus and observer, and those of the web server.",
+        "One for each bus, each observer and each task of busmon itself, and those of the web"
+        " server.",
         Query(f"process_threads{{{NAMESPACE}}} {OF_BUSMON}", "{{instance}}"),
         span=6,
     ),

@@ -2,12 +2,16 @@
 
 Several busmons may watch one bus. Each sees every message, so their series are never added up:
 `max by` takes the largest, and drops the labels of the scrape.
+
+The count of a topic that no longer comes is added to that of the topic `__other__`, which jumps
+then. So no query takes the increase of `__other__`: those have `GROWING` instead of `TOPIC`.
 """
 
 from panels import NAMESPACE, RATE_INTERVAL
 
 BUS = f'{NAMESPACE},bus=~"$bus"'
 TOPIC = f'{BUS},topic=~"$topic"'
+GROWING = f'{TOPIC},topic!="__other__"'
 MESSAGE_LABELS = "bus, topic, outcome, reason"
 STAGE_LABELS = "bus, topic, stage"
 # All topics of a bus begin with the same words. They only take up room in a legend.

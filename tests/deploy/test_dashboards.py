@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tests.deploy.counters_by_topic import increases, of_other_topics
 from tests.deploy.observed_busmon import SILENT, USUAL
 from tests.deploy.watched import NAMESPACE, Values, filled, watched
 from tests.support.brokers import wait_until
@@ -75,6 +76,12 @@ def test_panels_say_what_they_show_and_lie_side_by_side(name: str) -> None:
         assert panel["datasource"]["uid"] == "${datasource}", panel["title"]
     numbers = [panel["id"] for panel in BOARDS[name]["panels"]]
     assert len(numbers) == len(set(numbers))
+
+
+def test_no_query_takes_the_increase_of_the_topic_that_stands_for_others() -> None:
+    exprs = [asked.expr for asked in queries()]
+    assert increases(exprs)
+    assert of_other_topics(exprs) == []
 
 
 def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus) -> None:
