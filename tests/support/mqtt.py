@@ -3,12 +3,15 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from busmon.sources.mqtt.settings import MqttBus
 from busmon.sources.mqtt.source import MqttSource
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.sources import AsTheyAre, Record
 from tests.support.sources import running as running_source
 
@@ -51,3 +54,19 @@ def scripted(says: Sequence[bytes], *, then_close: bool = True) -> Iterator[str]
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+VERSIONS = ("3.1.1", "5")
+
+
+def settings(broker: Mosquitto, root: str, **changes: Any) -> MqttBus:
+    return settings_of(**{"url": broker.url, "root": root, **changes})
+
+
+def numbered(root: str, numbers: Iterable[int]) -> Iterator[tuple[str, bytes]]:
+    return ((f"{root}/pull-request.{n % 7}", b'{"n": %d}' % n) for n in numbers)
+
+
+def login(certificates: Certificates) -> dict[str, Path]:
+    certificate, key = certificates.client("busmon")
+    return {"ca": certificates.ca, "certificate": certificate, "key": key}

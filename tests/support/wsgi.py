@@ -7,6 +7,13 @@ from wsgiref.types import WSGIApplication
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
+from busmon.ledger.ledger import Ledger
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.settings.models import Web
+from busmon.sources.base import ConnectionState
+from busmon.web.app import make_app
+from busmon.web.health import ready_view
+
 
 class Answer(NamedTuple):
     status: str
@@ -51,3 +58,13 @@ def ask(
         result.close()  # type: ignore[attr-defined] # the validator's has it
     [(status, headers)] = started
     return Answer(status, dict(headers), content)
+
+
+def make(
+    settings: Web = Web(),  # noqa: B008 - frozen
+    problems: Callable[[], list[str]] = list,
+    page: Callable[[], str] = lambda: "<p>page</p>",
+) -> WSGIApplication:
+    connections = {"fedora": ConnectionState()}
+    registry = make_registry(Metrics(Ledger(":memory:"), connections, "1.2.3"))
+    return make_app(settings, registry, ready_view(problems), page)

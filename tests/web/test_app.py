@@ -4,7 +4,6 @@ import gzip
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from typing import Never
-from wsgiref.types import WSGIApplication
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric
@@ -12,32 +11,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from pydantic import SecretStr
 
-from busmon import __version__
-from busmon.diagnosis.verdict import FaultKind, Verdict
-from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger
-from busmon.metrics.collector import Metrics, make_registry
 from busmon.settings.models import Web
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
 from busmon.web.app import make_app
 from busmon.web.health import problems, ready_view
-from busmon.web.page import render
-from tests.support.ledgers import judged
-from tests.support.wsgi import ask
-
-NOW = 1_700_000_000.0
-WELL = Verdict(FaultKind.NONE, "", ("fedora: connected",))
-
-
-def make(
-    settings: Web = Web(),  # noqa: B008 - frozen
-    problems: Callable[[], list[str]] = list,
-    page: Callable[[], str] = lambda: "<p>page</p>",
-) -> WSGIApplication:
-    connections = {"fedora": ConnectionState()}
-    registry = make_registry(Metrics(Ledger(":memory:"), connections, "1.2.3"))
-    return make_app(settings, registry, ready_view(problems), page)
+from tests.support.wsgi import ask, make
 
 
 @pytest.mark.parametrize(
@@ -261,56 +241,3 @@ def test_a_bug_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
     assert answer.status == "500 Internal Server Error"
     assert b"bug" not in answer.body
     assert "RuntimeError: a bug" in caplog.text
-
-
-def test_the_page_shows_each_bus_with_its_counts() -> None:
-    connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
-    connections["fedora"].up()
-    counts = {
-        Series("fedora", "a", "handled", ""): Count(1234, NOW - 5),
-        Series("fedora", "b", "handled", ""): Count(1000, NOW - 7300),
-        Series("fedora", "b", "ignored", "x"): Count(0, None),
-    }
-    page = render(connections, counts, ["centos: not connected yet"], WELL, NOW)
-    assert "<title>busmon: not ready</title>" in page
-    for expected in (__version__, "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
-        assert expected in page
-    connections["centos"].up()
-    assert "<title>busmon: ready</title>" in render(connections, counts, [], WELL, NOW)
-
-
-def test_the_page_shows_whose_fault_it_is_and_why() -> None:
-    page = render({"fedora": ConnectionState()}, {}, [], WELL, NOW)
-    assert '<p class="good">All is well</p>' in page
-    assert "<li>fedora: connected</li>" in page
-    verdict = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "also"))
-    page = render({"fedora": ConnectionState()}, {}, [], verdict, NOW)
-    assert '<p class="bad">Fault: the listener</p>' in page
-    assert "<li>it is down</li>\n<li>also</li>" in page
-
-
-@pytest.mark.parametrize(
-    ("age", "shown"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
-)
-def test_the_page_shows_how_old_the_newest_message_is(age: float, shown: str) -> None:
-    counts = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
-    assert f">{shown} ago<" in render({"fedora": ConnectionState()}, counts, [], WELL, NOW)
-
-
-def test_the_page_escapes_whatever_it_shows() -> None:
-    evil = "<script>alert('x')</script>{0}&\""
-    verdict = Verdict(FaultKind.BUS, "", (evil,))
-    page = render({evil: ConnectionState()}, {}, [evil], verdict, NOW)
-    assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 3
-
-
-def test_the_page_is_sent_as_html_that_loads_nothing() -> None:
-    ledger = Ledger(":memory:")
-    ledger.record(judged(1, at=NOW))
-    app = make(page=lambda: render({"fedora": ConnectionState()}, ledger.counts(), [], WELL, NOW))
-    answer = ask(app, "/")
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert b"http://" not in answer.body
-    assert b"https://" not in answer.body

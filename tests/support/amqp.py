@@ -1,0 +1,75 @@
+"""The AMQP source at work: a bus of one test's own, and handlers that hold it up."""
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from busmon.message import Message
+from busmon.sources.amqp.settings import AmqpBus
+from busmon.sources.amqp.source import AmqpSource
+from tests.support.brokers import wait_until
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.sources import (
+    Record,
+    Recorder,
+)
+
+
+@dataclass
+class Bus:
+    """A part of the broker's bus that is one test's own: topics below `root`, and a queue."""
+
+    broker: RabbitMQ
+    directory: Path
+    root: str
+    queue: str
+
+    def source(self, *, prefetch: int = 200, heartbeat: int = 5, **toml: Any) -> AmqpSource:
+        path = self.directory / f"{uuid4().hex}.toml"
+        config = self.broker.fedora_toml(path, **{"bindings": [f"{self.root}.#"]} | toml)
+        return AmqpSource("fedora", settings(config, prefetch, heartbeat), self.queue)
+
+    def numbered(self, numbers: Iterable[int], body: Mapping[str, Any] | None = None) -> None:
+        rest = dict(body or {})
+        self.broker.publish(
+            Publication(topic=f"{self.root}.n", body=json.dumps({"n": n} | rest).encode())
+            for n in numbers
+        )
+
+    def waiting(self) -> int | None:
+        """How many messages the queue holds that were not acknowledged, once nobody reads it."""
+        wait_until(lambda: not self.broker.consumer_count(self.queue), what="no consumer")
+        return self.broker.queue_count(self.queue)
+
+
+def settings(config: Path, prefetch: int = 200, heartbeat: int = 5) -> AmqpBus:
+    return AmqpBus(type="amqp", rules="all", config=config, prefetch=prefetch, heartbeat=heartbeat)
+
+
+class Gate:
+    """Hands batches on while it is open; before that, each waits."""
+
+    def __init__(self, record: Record) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self._record = record
+
+    def __call__(self, batch: Sequence[Message]) -> None:
+        self.reached.set()
+        assert self.open.wait(30)
+        self._record(batch)
+
+
+def slowly(recorder: Recorder) -> Record:
+    """Take 5 ms a batch, so that a stream has a middle in which to break it."""
+
+    def record(batch: Sequence[Message]) -> None:
+        time.sleep(0.005)
+        recorder(batch)
+
+    return record

@@ -1,0 +1,92 @@
+"""All that has metrics, without a broker, and something for it to count."""
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from busmon.audit.auditor import Auditor
+from busmon.audit.scope import Observed
+from busmon.diagnosis.bus import Parts
+from busmon.diagnosis.watcher import VerdictWatcher
+from busmon.ledger.ledger import Ledger
+from busmon.message import Judgement, Message, Outcome
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.observers.base import Observer, ObserverMetrics
+from busmon.observers.celery import CeleryObserver, CelerySettings
+from busmon.observers.ready import ReadyObserver, ReadySettings
+from busmon.observers.tap import TapObserver
+from busmon.pipeline import Pipeline
+from busmon.rules import Rules, rule_set
+from busmon.settings.audit import Audit, Silence
+from busmon.silence.blind_time import BlindTime
+from busmon.silence.metrics import SilenceMetrics
+from busmon.silence.watcher import SilenceWatcher
+from busmon.sources.base import Cause, ConnectionState
+from busmon.threads import Threads
+from busmon.web.server import ClosedConnections
+from busmon.web.sharing import Sharing
+from tests.support.sources import count
+
+COPR = "org.fedoraproject.prod.copr.build.end"
+NOT_JSON = Judgement(Outcome.INVALID, "not-json")
+NOW = 1_700_000_000.0
+
+
+class Bench:
+    """All that counts, without a broker: one bus `fedora` and one `centos`."""
+
+    def __init__(self, path: str, broker: str = "redis://localhost") -> None:
+        self.ledger = Ledger(path)
+        self.connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
+        metrics = Metrics(self.ledger, self.connections, "1.2.3", 1024**3)
+        rule_sets = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
+        blind = BlindTime(self.ledger, self.connections, NOW)
+        self.silence = SilenceWatcher(Silence(), self.ledger, rule_sets, blind)
+        ready = ReadyObserver(ReadySettings(bus="fedora", url="http://localhost"), self.ledger)
+        self.celery = CeleryObserver(
+            CelerySettings(bus="fedora", broker=SecretStr(broker)), self.ledger
+        )
+        watching: list[Observer] = [TapObserver(self.ledger, "fedora"), ready, self.celery]
+        observers = ObserverMetrics(watching)
+        silence = SilenceMetrics(self.silence, blind, lambda: NOW)
+        settings, observed = Audit(), Observed(tap="fedora")
+        audit = Auditor(settings, observed, self.ledger, 7 * 86400, list(self.connections))
+        parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit)
+        verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
+        web = Sharing(), ClosedConnections()
+        self.registry = make_registry(metrics, silence, observers, audit, verdicts, *web)
+        rejections = {"fedora": [NOT_JSON], "centos": []}
+        self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def number(self, name: str, **labels: str) -> float:
+        value = self.value(name, **labels)
+        assert value is not None, name
+        return value
+
+
+def message(identity: str, topic: str = COPR, **values: Any) -> Message:
+    usual: dict[str, Any] = {"bus": "fedora", "received_at": NOW, "body": {"user": "packit"}}
+    return Message(**usual | values, id=identity, topic=topic)
+
+
+def busy(bench: Bench) -> Bench:
+    """Let something have happened everywhere."""
+    count(
+        bench.pipeline,
+        [
+            message("1", sent_at=NOW - 2, size=3000),
+            message("1"),
+            message("2", body={"user": "somebody"}),
+            message("3", rejected=NOT_JSON),
+            message("4", 'un"known\\\n'),
+            message("5", "unknown too"),
+            message("6", "git.centos.org/pull-request.new", bus="centos"),
+        ],
+    )
+    bench.connections["fedora"].up()
+    bench.connections["fedora"].down(Cause.SILENT, "no heartbeat")
+    bench.connections["centos"].down(Cause.TLS, "certificate verify failed")
+    return bench
