@@ -113,7 +113,9 @@ class Shares:
         """
         dropped = Counter[str]()
         for _ in range(STEPS_OF_A_WRITE):
-            for kind in self.above(size_limit):
+            if not (too_large := self.above(size_limit)):
+                break
+            for kind in too_large:
                 dropped[kind.table] += self._delete(kind)
         return dropped
 
