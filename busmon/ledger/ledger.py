@@ -204,7 +204,7 @@ class Ledger:
 
         Raises LedgerWriteError.
         """
-        with self._writing, self._noted(), self._explained():
+        with self._writing, self._noted(), self._using_disk():
             emptied = checkpoint(self._db)
         size = self._files.log_bytes()
         if not emptied and size > MAX_LOG_BYTES and not self._log_warned:
@@ -247,24 +247,24 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Write all or nothing; raise LedgerWriteError if it is nothing."""
-        self._write_began = time.monotonic()
-        try:
-            with self._explained(), self._db:  # commits, or rolls back
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                size = used_bytes(self._db)
-                if lost := self._files.problem():
-                    raise LedgerWriteError(lost)
-        finally:
-            self._write_began = None
+        with self._using_disk(), self._db:  # commits, or rolls back
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            size = used_bytes(self._db)
+            if lost := self._files.problem():
+                raise LedgerWriteError(lost)
         self._bytes = size
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _using_disk(self) -> Iterator[None]:
+        """Note since when, in case the disk hangs; raise LedgerWriteError for SQLite's errors."""
+        self._write_began = time.monotonic()
         try:
             yield
         except sqlite3.Error as error:
             raise LedgerWriteError(self._files.explain(error)) from error
+        finally:
+            self._write_began = None
 
     def _publish(self, batch: WriteBatch) -> None:
         with self._reading:

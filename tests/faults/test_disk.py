@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -203,6 +204,27 @@ def test_a_hung_disk_is_reported_and_everything_is_counted_later(
         finally:
             subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
         wait_until_counted(busmon, bus, 150)
+
+
+@needs_root
+def test_a_disk_that_hangs_while_the_log_is_emptied_is_reported(
+    tmp_path: Path, image: Path
+) -> None:
+    """Then recording waits for it, and has not begun itself."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted(image, disk), closing(Ledger(f"{disk}/ledger.sqlite")) as ledger:
+        ledger.record(judged(*range(100)))
+        subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+        emptying = threading.Thread(target=ledger.empty_log)
+        try:
+            emptying.start()
+            wait_until(ledger.problem, 15, "the ledger's problem")
+            assert re.match(r"ledger: a write has not finished for \d+ s: ", str(ledger.problem()))
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
+            emptying.join()
+        assert ledger.problem() is None
 
 
 # Files that are not what they were
