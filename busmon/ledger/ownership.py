@@ -18,13 +18,16 @@ def check(path: str, *, reading: bool = False) -> None:
     in the image, on a volume with `fsGroup`, and with systemd's `DynamicUser`.
     """
     user = os.geteuid()
-    directory = Path(path).parent
-    mode = directory.stat().st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise LedgerError(
-            f"{directory}: every user can write to this directory; take that right away (chmod"
-            " o-w), or give the ledger a directory of its own"
-        )
+    given = Path(path).absolute().parent
+    real = given.resolve()
+    # Who can write to a directory above can put another one in place of the ledger's.
+    for directory in dict.fromkeys((given, *given.parents, real, *real.parents)):
+        mode = directory.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise LedgerError(
+                f"{directory}: every user can write to this directory; take that right away (chmod"
+                " o-w), or give the ledger another path"
+            )
     for suffix in SUFFIXES:
         file = Path(f"{path}{suffix}")
         if why := _problem(file, None if reading and user == ROOT else user):
@@ -45,6 +48,8 @@ def _problem(file: Path, user: int | None) -> str | None:
         return f"is a symbolic link; name the file itself: {file.resolve()}"
     if not stat.S_ISREG(found.st_mode):
         return "is no regular file; name another one"
+    if found.st_nlink > 1:
+        return "has several names (hard links), and SQLite can use only one; copy it instead"
     if user is not None and found.st_uid not in {user, ROOT}:
         return (
             f"belongs to user {found.st_uid}, and busmon runs as user {user}; if you trust it,"

@@ -136,6 +136,18 @@ def test_a_symbolic_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     assert refusal(path).startswith(f"{journal}: is a symbolic link; ")
 
 
+def test_a_file_with_a_second_name_is_refused(tmp_path: Path) -> None:
+    path, other = tmp_path / "ledger.sqlite", tmp_path / "other"
+    Ledger(str(path)).close()
+    other.hardlink_to(path)
+    why = "has several names (hard links), and SQLite can use only one; copy it instead"
+    assert refusal(path) == f"{path}: {why}"
+    other.unlink()
+    Ledger(str(path)).close()
+    other.hardlink_to(f"{path}.lock")
+    assert refusal(path) == f"{path}.lock: {why}"
+
+
 def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     os.mkfifo(path)
@@ -153,4 +165,22 @@ def test_what_every_user_can_write_is_refused(tmp_path: Path) -> None:
     directory.chmod(0o777)
     assert refusal(path).startswith(f"{directory}: every user can write to this directory; ")
     directory.chmod(0o1777)
+    Ledger(str(path)).close()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_directory_above_that_every_user_can_write_to_is_refused(
+    tmp_path: Path, link: bool
+) -> None:
+    shared = tmp_path / "shared"
+    directory = shared / "busmon"
+    directory.mkdir(parents=True)
+    path = directory / "ledger.sqlite"
+    Ledger(str(path)).close()
+    if link:
+        (tmp_path / "state").symlink_to(directory)
+        path = tmp_path / "state/ledger.sqlite"
+    shared.chmod(0o777)
+    assert refusal(path).startswith(f"{shared}: every user can write to this directory; ")
+    shared.chmod(0o1777)
     Ledger(str(path)).close()
