@@ -25,6 +25,7 @@ from busmon.rules import Rules, rule_set
 from busmon.sources.recorded.reader import open_file, read
 from busmon.sources.recorded.settings import ReplayBus
 from busmon.sources.recorded.source import ReplaySource
+from busmon.tap.identity import message_id
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.support.brokers import wait_until
 from tests.support.recorded import COPR, PUSH, Taken, lines
@@ -90,6 +91,14 @@ def test_equal_lines_without_an_id_are_two_messages() -> None:
     assert len(set(first)) == 3
     assert first == ids(PUSH, PUSH, COPR)
     assert ids(COPR, PUSH) == ["one", first[0]]
+
+
+def test_a_long_id_is_kept_as_its_digest() -> None:
+    """As on its bus, so that a batch of them takes little memory."""
+    assert ids(COPR | {"id": "x" * 255}) == ["x" * 255]
+    assert ids(COPR | {"id": "x" * 256}) == [message_id("x" * 256)]
+    assert len(message_id("x" * 256)) < 100
+    assert "" not in ids(COPR | {"id": None}, COPR | {"id": 0}, COPR | {"id": ""})
 
 
 def test_a_file_named_gz_is_unpacked(tmp_path: Path) -> None:

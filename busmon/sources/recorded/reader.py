@@ -18,6 +18,7 @@ from uuid import UUID
 from busmon.message import Judgement, Message, Outcome
 from busmon.sources import json_body
 from busmon.sources.recorded.format import Format
+from busmon.tap.identity import message_id
 
 NOT_RECORD = Judgement(Outcome.INVALID, "not-record")  # a JSON object, but in neither format
 UNREADABLE = (OSError, EOFError, zlib.error)  # the last two for a damaged gzip file
@@ -100,7 +101,7 @@ def _fedora(record: dict[str, Any], bus: str) -> Message:
     body, rejected = fedora_message.decode(record["topic"], headers, None, wired)
     return Message(
         bus=bus,
-        id=str(record.get("id") or ""),
+        id=message_id(record.get("id") or None),
         topic=record["topic"],
         received_at=time.time(),
         sent_at=fedora_message.sent_at(headers),
