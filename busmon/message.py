@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     IGNORED = "ignored"  # the listener's filter drops it; the reason says which
     UNMAPPED = "unmapped"  # the listener has no rule for its topic
     INVALID = "invalid"  # rejected before the listener sees it
-    ERROR = "error"  # the listener can die of it
+    ERROR = "error"  # the listener can die of it, or busmon cannot judge it
 
 
 class Stage(StrEnum):

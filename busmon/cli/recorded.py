@@ -48,7 +48,7 @@ def explain(
     ignored   a filter of the listener drops it; the reason says which one
     unmapped  the listener has no rule for its topic
     invalid   it is rejected before the listener sees it, or the line is not a message
-    error     it can crash the listener
+    error     it can crash the listener, or costs too much for busmon to judge it
 
     \b
     Example:

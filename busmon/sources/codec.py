@@ -17,7 +17,7 @@ _MODULES = frozenset(module.name for module in pkgutil.iter_modules(encodings.__
 
 
 class TooCostly(Exception):
-    """To decode the body would take too long."""
+    """To read the body would take too much time or memory."""
 
 
 def decode(body: bytes, encoding: str) -> str:

@@ -22,7 +22,6 @@ from busmon.sources.json_body import (
     NOT_JSON,
     NOT_OBJECT,
     NOT_UTF8,
-    is_too_costly,
     load_json,
 )
 
@@ -74,8 +73,6 @@ def _read(content_encoding: str | None, body: bytes) -> tuple[Any, Judgement | N
         text = codec.decode(body, "utf-8" if content_encoding is None else content_encoding)
     except UnicodeDecodeError:
         return None, NOT_UTF8
-    if is_too_costly(text):
-        return None, TOO_COSTLY
     try:
         return load_json(text), None
     except ValueError:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from busmon.message import TOO_COSTLY, TOO_LARGE, Judgement, Outcome
+from busmon.sources.codec import TooCostly
 
 NOT_UTF8 = Judgement(Outcome.INVALID, "not-utf8")
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
@@ -28,21 +29,17 @@ def load_json(text: str) -> Any:
     """Return what json.loads() does, mostly in half the time, and raise what it raises.
 
     msgspec returns the same for every text that both accept. json decides on the others, for
-    example on NaN.
+    example on NaN. Raises TooCostly if the text can take more than MAX_PARSED_BYTES once it is
+    read.
     """
-    if len(text) > MAX_QUICK_CHARACTERS:
+    if len(text) > MAX_QUICK_CHARACTERS:  # fewer are cheap, even if each of them began a dict
+        if parsed_bytes(text) > MAX_PARSED_BYTES:
+            raise TooCostly
         return json.loads(text)
     try:
         return _quick.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
         return json.loads(text)
-
-
-def is_too_costly(text: str) -> bool:
-    """Return whether a text can take more than MAX_PARSED_BYTES once it is read."""
-    if len(text) < MAX_QUICK_CHARACTERS:  # too few, even if each of them began a dict
-        return False
-    return parsed_bytes(text) > MAX_PARSED_BYTES
 
 
 def parsed_bytes(text: str) -> int:
@@ -67,10 +64,10 @@ def parse(payload: bytes) -> tuple[Any, Judgement | None]:
         text = payload.decode()
     except UnicodeDecodeError:
         return None, NOT_UTF8
-    if is_too_costly(text):
-        return None, TOO_COSTLY
     try:
         body = load_json(text)
+    except TooCostly:
+        return None, TOO_COSTLY
     except (ValueError, RecursionError):  # also ValueError for an integer with too many digits
         return None, NOT_JSON
     if not isinstance(body, dict):

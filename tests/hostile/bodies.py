@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from busmon.sources.json_body import MAX_BODY_BYTES, is_too_costly
+from busmon.sources.json_body import MAX_BODY_BYTES, MAX_PARSED_BYTES, parsed_bytes
 
 Shape = Callable[[int], str]
 
@@ -60,7 +60,7 @@ def largest(shape: Shape) -> bytes:
 
     def fits(count: int) -> bool:
         body = shape(count)
-        return len(body.encode()) <= MAX_BODY_BYTES and not is_too_costly(body)
+        return len(body.encode()) <= MAX_BODY_BYTES and parsed_bytes(body) <= MAX_PARSED_BYTES
 
     item = len(shape(2)) - len(shape(1))
     least, most = 1, MAX_BODY_BYTES // item + 1
