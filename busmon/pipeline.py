@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from busmon.ledger.batch import Observation, Series
+from busmon.ledger.batch import Observation, Series, last_received
 from busmon.ledger.ledger import Ledger, Recorded
 from busmon.message import Judgement, Message
 from busmon.rules import RAISES, RuleSet
@@ -70,21 +70,14 @@ class Pipeline:
 
         Raises LedgerWriteError.
         """
+        received = last_received(self._ledger.counts())
         for bus, unknown in self._unknown.items():
-            last = self._last_received(bus)
+            last = {topic: at for (of, topic), at in received.items() if of == bus}
             newest = max(last.values(), default=0.0)
             gone = {topic for topic, at in last.items() if at < newest - RELEASE_SECONDS} & unknown
             if gone:
                 self._ledger.merge_topics(bus, gone, OTHER)
                 unknown -= gone
-
-    def _last_received(self, bus: str) -> dict[str, float]:
-        """Return the Unix time of the newest message of each topic."""
-        last: dict[str, float] = {}
-        for series, count in self._ledger.counts().items():
-            if series.bus == bus:
-                last[series.topic] = max(count.last_received or 0.0, last.get(series.topic, 0.0))
-        return last
 
     def _topic(self, message: Message) -> str:
         """Return the topic under which the message is counted."""

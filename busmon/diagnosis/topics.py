@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from busmon.diagnosis.facts import SilentTopic, TopicFacts
-from busmon.ledger.batch import Count, Series
+from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
 from busmon.silence.state import SilenceState
 from busmon.silence.watcher import Topic
@@ -22,16 +22,15 @@ class Received(NamedTuple):
 
 def received(bus: str, counts: Mapping[Series, Count], now: float) -> Received:
     """Return what came from a bus, by the counters."""
-    last: dict[str, float] = {}
     handled, fatal = 0, set()
     for series, count in counts.items():
         if series.bus != bus or count.last_received is None:
             continue
-        last[series.topic] = max(count.last_received, last.get(series.topic, 0.0))
         if series.outcome == Outcome.HANDLED:
             handled += count.messages
         if series.outcome == Outcome.ERROR and count.last_received > now - FATAL_SECONDS:
             fatal.add(series.topic)
+    last = {topic: at for (of, topic), at in last_received(counts).items() if of == bus}
     return Received(last, handled, fatal)
 
 

@@ -3,6 +3,7 @@
 import secrets
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +27,16 @@ class Count:
     messages: int = 0
     last_received: float | None = None
     last_sent: float | None = None  # None: it does not say
+
+
+def last_received(counts: Mapping[Series, Count]) -> dict[tuple[str, str], float]:
+    """Return the Unix time of the newest message of each bus and topic, with any outcome."""
+    last: dict[tuple[str, str], float] = {}
+    for series, count in counts.items():
+        if count.last_received is not None:
+            topic = series.bus, series.topic
+            last[topic] = max(count.last_received, last.get(topic, count.last_received))
+    return last
 
 
 class Observation(NamedTuple):

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from busmon.ledger.batch import Count, Series
+from busmon.ledger.batch import Count, Series, last_received
 from busmon.ledger.ledger import Ledger, Recorded
 from busmon.metrics.families import by_bus, counter, gauge
 from busmon.metrics.histograms import BatchHistograms
@@ -94,13 +94,10 @@ class _ProcessThreads:
 
 
 def _messages(counts: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[Metric]:
-    received: dict[tuple[str, str], float] = {}
     sent: dict[tuple[str, str], tuple[float, float]] = {}  # when it was received, and sent
     folded = Counter(dict.fromkeys(buses, 0))
     for series, count in counts.items():
         topic = series.bus, series.topic
-        if count.last_received is not None and count.messages:
-            received[topic] = max(count.last_received, received.get(topic, count.last_received))
         if count.last_sent is not None:
             newest = count.last_received or 0.0, count.last_sent
             sent[topic] = max(newest, sent.get(topic, newest))
@@ -115,7 +112,7 @@ def _messages(counts: Mapping[Series, Count], buses: Iterable[str]) -> Iterator[
         "busmon_last_message_timestamp_seconds",
         "Unix time at which the newest message of the topic was received.",
         ["bus", "topic"],
-        received.items(),
+        last_received(counts).items(),
     )
     yield gauge(
         "busmon_last_message_sent_timestamp_seconds",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from busmon.ledger.batch import last_received
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, Reception, WatchedBus
@@ -79,12 +80,8 @@ class BlindTime:
         return {bus: known.blind_seconds(now) for bus, known in self._receptions.items()}
 
     def _last_message(self, bus: str) -> float | None:
-        received = (
-            count.last_received
-            for series, count in self._ledger.counts().items()
-            if series.bus == bus and count.messages and count.last_received is not None
-        )
-        return max(received, default=None)
+        received = last_received(self._ledger.counts()).items()
+        return max((at for (of, _), at in received if of == bus), default=None)
 
     def _tell(self, bus: str, since: float, until: float) -> None:
         begin, end = (f"{datetime.fromtimestamp(time, UTC):%F %T}" for time in (since, until))

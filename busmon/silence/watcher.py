@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
+from busmon.ledger.batch import last_received
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
@@ -128,13 +129,12 @@ class SilenceWatcher:
         return silence_state(self._baselines.get(topic), last, now, blind, configured, usual)
 
     def _last_received(self) -> dict[Topic, float]:
-        """Return when the newest message of each topic came, with any outcome."""
-        last: dict[Topic, float] = {}
-        for series, count in self._ledger.counts().items():
-            if series.bus in self._buses and series.topic != OTHER and count.last_received:
-                topic = Topic(series.bus, series.topic)
-                last[topic] = max(count.last_received, last.get(topic, 0.0))
-        return last
+        """Return when the newest message of each topic that is watched came."""
+        return {
+            Topic(bus, name): at
+            for (bus, name), at in last_received(self._ledger.counts()).items()
+            if bus in self._buses and name != OTHER
+        }
 
     def _histories(self, now: float) -> Iterator[tuple[Topic, int, "array[int]"]]:
         """Yield each topic, the first hour that is learned from, and the messages of each hour."""

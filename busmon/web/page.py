@@ -6,7 +6,7 @@ from html import escape
 
 from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
-from busmon.ledger.batch import Count, Series
+from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
 from busmon.sources.base import ConnectionState
 from busmon.text import format_duration, format_time
@@ -77,11 +77,11 @@ def render(
 ) -> str:
     """Return the page as HTML. `problems` are the lines of /ready; `now` is Unix time."""
     messages: Counter[tuple[str, str]] = Counter()
-    newest: dict[str, float] = {}
     for series, count in counts.items():
         messages[series.bus, series.outcome] += count.messages
-        if count.messages and count.last_received is not None:
-            newest[series.bus] = max(count.last_received, newest.get(series.bus, 0.0))
+    newest: dict[str, float] = {}
+    for (bus, _), at in last_received(counts).items():
+        newest[bus] = max(at, newest.get(bus, at))
     rows = (
         _row(bus, connection, [messages[bus, outcome] for outcome in Outcome], newest.get(bus), now)
         for bus, connection in connections.items()

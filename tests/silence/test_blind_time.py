@@ -209,6 +209,7 @@ def test_a_thread_that_was_only_busy_is_not_blind() -> None:
     [
         (NOW + 30, (NOW + 30, NOW + 70)),
         (NOW + 5, (NOW + 10, NOW + 70)),
+        (NOW + 65, (NOW + 60, NOW + 70)),  # after the last tick
         (None, (NOW + 60, NOW + 70)),
     ],
 )
