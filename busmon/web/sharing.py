@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future
 
 from prometheus_client.core import Metric
 
@@ -16,11 +16,6 @@ class Busy(Exception):
     """Too many requests wait for an answer already."""
 
 
-@dataclass(slots=True)
-class _Answer:
-    response: Response | None = None
-
-
 class Sharing:
     """Limits what many requests at once cost. Thread-safe; a collector of the refused ones.
 
@@ -31,7 +26,7 @@ class Sharing:
     def __init__(self) -> None:
         self._computing = threading.Lock()
         self._changing = threading.Lock()  # never held while something waits
-        self._waiting: dict[Hashable, _Answer] = {}  # not begun yet
+        self._waiting: dict[Hashable, Future[Response]] = {}  # not begun yet
         self._requests = 0
         self._refused = 0
 
@@ -45,24 +40,29 @@ class Sharing:
         )
 
     def respond(self, key: Hashable, compute: Callable[[], Response]) -> Response:
-        """Return what `compute` returns to one of those who ask for `key`. Raises Busy."""
+        """Return what `compute` returns to one of those who ask for `key`, or raise what it raises.
+
+        Raises Busy if too many wait already.
+        """
         with self._changing:
             if self._requests >= MAX_REQUESTS:
                 self._refused += 1
                 raise Busy
             self._requests += 1
-            answer = self._waiting.setdefault(key, _Answer())
+            answer = self._waiting.setdefault(key, Future())
         try:
             with self._computing:
-                if answer.response is None:
-                    self._withdraw(key, answer)  # who asks from now on waits for a newer one
-                    answer.response = compute()
-                return answer.response
+                if not answer.done():
+                    self._withdraw(key)  # who asks from now on waits for a newer one
+                    try:
+                        answer.set_result(compute())
+                    except BaseException as error:  # noqa: BLE001 - raised to all of them
+                        answer.set_exception(error)
+            return answer.result()
         finally:
             with self._changing:
                 self._requests -= 1
 
-    def _withdraw(self, key: Hashable, answer: _Answer) -> None:
+    def _withdraw(self, key: Hashable) -> None:
         with self._changing:
-            if self._waiting.get(key) is answer:
-                del self._waiting[key]
+            del self._waiting[key]
