@@ -53,7 +53,8 @@ class Sharing:
         try:
             with self._computing:
                 if not answer.done():
-                    self._withdraw(key)  # who asks from now on waits for a newer one
+                    with self._changing:
+                        del self._waiting[key]  # who asks from now on waits for a newer one
                     try:
                         answer.set_result(compute())
                     except BaseException as error:  # noqa: BLE001 - raised to all of them
@@ -62,7 +63,3 @@ class Sharing:
         finally:
             with self._changing:
                 self._requests -= 1
-
-    def _withdraw(self, key: Hashable) -> None:
-        with self._changing:
-            del self._waiting[key]
