@@ -18,7 +18,8 @@ class TimedConnection(HTTPConnection):
     """Use it in a `with` block. It ends `timeout` seconds after it began to connect.
 
     It follows no redirect and uses no proxy. More than `max_bytes` of an answer are an error.
-    Raises OSError and HTTPException.
+    Raises OSError and HTTPException. Only the look-up of the host name can take longer, since
+    nothing can interrupt it; then it is a timeout, too.
     """
 
     def __init__(

@@ -1,20 +1,27 @@
 """A connection with one deadline, and servers that never come to an end."""
 
+import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
 import pytest
 
 from busmon.tap.http import TimedConnection
+from tests.support.brokers.certificates import Certificates
 from tests.support.endless import ENDLESS, endless
 
 
-def ask(url: str, timeout: float, tls: ssl.SSLContext | None = None) -> bytes:
+def ask(
+    url: str, timeout: float, tls: ssl.SSLContext | None = None, body: bytes | None = None
+) -> bytes:
     parts = urlsplit(url)
     with TimedConnection(parts.hostname or "", parts.port or 0, tls, timeout) as connection:
-        connection.request("GET", "/")
+        connection.request("POST" if body else "GET", "/", body)
         return connection.getresponse().read()
 
 
@@ -30,6 +37,41 @@ def test_an_answer_without_end_ends_at_the_deadline_and_costs_little(kind: str) 
 def test_a_server_that_never_ends_its_handshake_is_left_at_the_deadline() -> None:
     with endless("silence") as url, pytest.raises(TimeoutError):
         ask(url, 0.3, ssl.create_default_context())
+
+
+@contextmanager
+def slow_reader(tls: ssl.SSLContext | None) -> Iterator[int]:
+    """Serve one client, and read what it sends in small steps; yield the port."""
+    leaving = threading.Event()
+
+    def read() -> None:
+        client, _ = server.accept()
+        client = tls.wrap_socket(client, server_side=True) if tls else client
+        with client, suppress(OSError):
+            while client.recv(16384) and not leaving.wait(0.02):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        reading = threading.Thread(target=read)
+        reading.start()
+        yield server.getsockname()[1]
+        leaving.set()
+        reading.join()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_reads_slowly_is_left_at_the_deadline(
+    scheme: str, certificates: Certificates
+) -> None:
+    tls, trust = None, None
+    if scheme == "https":
+        tls, trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificates.trusting()
+        tls.load_cert_chain(*certificates.server)
+    before = time.monotonic()
+    with slow_reader(tls) as port, pytest.raises(TimeoutError):
+        ask(f"{scheme}://localhost:{port}", 0.5, trust, body=bytes(16 * 1024**2))
+    assert time.monotonic() - before < 3
 
 
 def test_a_host_without_an_address_is_an_error() -> None:
