@@ -145,7 +145,11 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Start a thread for the request; while there are too many, wait for the end of one."""
         while not self._thread_slots.acquire(timeout=self.timeout):
             self.close_slow()
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._thread_slots.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """See ThreadingMixIn."""

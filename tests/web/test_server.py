@@ -102,6 +102,19 @@ def test_of_too_many_connections_the_oldest_is_ended() -> None:
             client.close()
 
 
+def test_threads_that_could_not_be_started_take_no_place(
+    plain: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        for _ in range(MAX_THREADS + 1):
+            assert raw(plain, b"GET /live HTTP/1.0\r\n\r\n") == b""
+    assert get(plain, "/live").text == "live\n"
+
+
 def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
     with serving(Web(listen="127.0.0.1:0"), max_seconds=60) as server:
         host, port = address(server)
