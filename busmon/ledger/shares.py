@@ -14,7 +14,9 @@ from typing import NamedTuple
 from busmon.ledger.values import milliseconds
 
 ROWS_AT_ONCE = 500  # that are deleted; such a step holds up counting for some milliseconds
-STEPS_OF_A_WRITE = 8  # a write adds at most 1,000 rows of a kind
+# Above a share, few rows are deleted at a time, because a small share has only some hundred.
+ROWS_OF_A_STEP = 50
+STEPS_OF_A_WRITE = 80  # a write adds at most 1,000 rows of a kind
 
 
 class Kind(NamedTuple):
@@ -99,7 +101,7 @@ class Shares:
         """Delete rows older than this Unix time, up to `ROWS_AT_ONCE`; return if there are more."""
         kind = KINDS[table]
         where = f"WHERE {kind.age} < ?"
-        return self._delete(kind, where, milliseconds(before)) == ROWS_AT_ONCE
+        return self._delete(kind, ROWS_AT_ONCE, where, milliseconds(before)) == ROWS_AT_ONCE
 
     def above(self, size_limit: int) -> list[Kind]:
         """Return the kinds that have more than their share."""
@@ -116,12 +118,12 @@ class Shares:
             if not (too_large := self.above(size_limit)):
                 break
             for kind in too_large:
-                dropped[kind.table] += self._delete(kind)
+                dropped[kind.table] += self._delete(kind, ROWS_OF_A_STEP)
         return dropped
 
-    def _delete(self, kind: Kind, where: str = "", *parameters: int | None) -> int:
+    def _delete(self, kind: Kind, limit: int, where: str = "", *parameters: int | None) -> int:
         return self._db.execute(
             f"DELETE FROM {kind.table} WHERE ({kind.key}) IN (SELECT {kind.key}"  # noqa: S608 - our own names
-            f" FROM {kind.table} {where} ORDER BY {kind.age} LIMIT {ROWS_AT_ONCE})",
-            parameters,
+            f" FROM {kind.table} {where} ORDER BY {kind.age} LIMIT ?)",
+            (*parameters, limit),
         ).rowcount

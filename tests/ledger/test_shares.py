@@ -9,6 +9,8 @@ from uuid import uuid4
 import pytest
 
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.listener import Poll
+from busmon.ledger.messages import MessageTrace
 from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
 from busmon.ledger.sqlite import used_bytes
 from busmon.ledger.tables import Tables
@@ -36,6 +38,17 @@ def add_window(tables: Tables, n: int) -> None:
     tables.windows.add([WindowRow(NOW + n, NOW + n + 1, place, Totals(1), exact=True)])
 
 
+def traces(number: int) -> list[MessageTrace]:
+    return [MessageTrace(long(number), TOPIC, handled=True)]
+
+
+def add_hourly_sum(tables: Tables, n: int) -> None:
+    tables.shares._db.execute(  # noqa: SLF001 - each would take a batch of messages
+        "INSERT INTO hourly_sums (hour, series, messages) VALUES (?, ?, 1)",
+        (NOW // 3600 + n // 100, 1000 + n * 61 % 100),
+    )
+
+
 ROWS: dict[str, Add] = {
     "tap_reports": lambda tables, n: tables.tap_reports.add(
         BUS, [TapReport(str(uuid4()), TOPIC, "passed", str(uuid4()))], NOW + n
@@ -54,7 +67,19 @@ ROWS: dict[str, Add] = {
         BUS, NOW, 0, [Interval(NOW + n, NOW + n + 1)]
     ),
     "windows": add_window,
+    "missing_messages": lambda tables, n: tables.open_messages.add_missing(
+        BUS, NOW + n, [(Stage.LISTENER, trace) for trace in traces(n)]
+    ),
+    "running_messages": lambda tables, n: tables.open_messages.add_running(
+        BUS, NOW + n, traces(n), NOW + n
+    ),
+    "hourly_sums": add_hourly_sum,
+    "listener_polls": lambda tables, n: tables.listener.add_poll(BUS, Poll(NOW + n, n, 0)),
 }
+
+
+def test_each_kind_is_tried() -> None:
+    assert {rows.split(",")[0] for rows in ROWS} == set(KINDS)
 
 
 def fill(ledger: Ledger, add: Add, numbers: Iterable[int]) -> int:
@@ -81,7 +106,7 @@ def test_no_kind_takes_more_than_its_share(rows: str, path: str) -> None:
     numbers = count()
     with closing(Ledger(path, LIMIT)) as ledger:
         ledger.record(judged(*range(100)))
-        for _ in range(200):
+        for _ in range(400):
             fill(ledger, ROWS[rows], (next(numbers) for _ in range(500)))
             if ledger.dropped[table] > ROWS_AT_ONCE:
                 break
@@ -93,11 +118,25 @@ def test_no_kind_takes_more_than_its_share(rows: str, path: str) -> None:
         assert counted(ledger) == ledger.size()[0] == 100
     with foreign(path) as db:
         (newest,) = db.execute(f"SELECT max({KINDS[table].age}) FROM {table}").fetchone()
-    assert newest >= (NOW + next(numbers) - 1) * 1000  # the oldest went
+    last = next(numbers) - 1
+    added = NOW // 3600 + last // 100 if table == "hourly_sums" else (NOW + last) * 1000
+    assert newest >= added  # the oldest went
 
 
-def test_together_the_shares_leave_nearly_half_to_the_messages() -> None:
+def test_together_the_shares_leave_nearly_half_to_the_messages(path: str) -> None:
     assert sum(kind.share for kind in KINDS.values()) < 0.55
+    with closing(Ledger(path, LIMIT)) as ledger:
+        while ledger.size()[1] - ledger.log_bytes() < 0.44 * LIMIT:
+            ledger.record(judged(*(uuid4() for _ in range(1000))))
+        messages = counted(ledger)
+        for rows, add in ROWS.items():
+            numbers = count()
+            while ledger.dropped[rows.split(",")[0]] <= ROWS_AT_ONCE:
+                fill(ledger, add, (next(numbers) for _ in range(2000)))
+        while ledger.prune(NOW, retention=86400):
+            pass
+        assert ledger.pruned == {"age": 0, "size": 0}
+        assert counted(ledger) == ledger.size()[0] == messages
 
 
 def test_a_smaller_limit_is_reached_in_small_steps(path: str) -> None:
