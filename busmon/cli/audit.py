@@ -1,10 +1,9 @@
 """`busmon gaps` and `busmon trace`: they read the ledger, also while the service writes it."""
 
-import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +26,12 @@ ledger_option = click.option(
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> int:
-    from busmon.settings.units import UNITS
+    from busmon.settings.units import UNITS, parse_quantity
 
-    match = re.fullmatch(rf"(\d+) ?({'|'.join(UNITS)})", text)
-    if not match or int(match[1]) * UNITS[match[2]] > time.time():
-        raise click.BadParameter("should be a number and a unit: 90m, 24h, 7d")
-    return int(match[1]) * UNITS[match[2]]
+    with suppress(ValueError):  # also of more digits than Python reads
+        if (seconds := parse_quantity(text, UNITS)) <= time.time():
+            return seconds
+    raise click.BadParameter("should be a number and a unit: 90m, 24h, 7d")
 
 
 @click.command()

@@ -9,15 +9,18 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
+def parse_quantity(text: str, units: dict[str, int]) -> int:
+    """Return a number times its unit; ValueError says which units there are."""
+    match = re.fullmatch(rf"(\d+) ?({'|'.join(units)})", text)
+    if not match:
+        named = ", ".join(unit for unit in units if unit)
+        raise ValueError(f"should be a number and a unit ({named})")
+    return int(match[1]) * units[match[2]]
+
+
 def _quantity(units: dict[str, int]) -> BeforeValidator:
     def parse(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(rf"(\d+) ?({'|'.join(units)})", value)
-        if not match:
-            named = ", ".join(unit for unit in units if unit)
-            raise ValueError(f"should be a number and a unit ({named})")
-        return int(match[1]) * units[match[2]]
+        return parse_quantity(value, units) if isinstance(value, str) else value
 
     return BeforeValidator(parse)
 

@@ -214,6 +214,7 @@ def test_a_bus_or_topic_that_the_ledger_does_not_know_is_an_error(
         (["--ledger", "missing.sqlite"], "busmon: missing.sqlite: no such ledger\n"),
         (["-c", "missing.toml"], "busmon: missing.toml: No such file or directory\n"),
         (["--since", "yesterday"], "should be a number and a unit: 90m, 24h, 7d\n"),
+        (["--since", f"{'9' * 5000}s"], "should be a number and a unit: 90m, 24h, 7d\n"),
     ],
 )
 def test_what_cannot_be_read_ends_with_2(words: list[str], error: str) -> None:

@@ -13,7 +13,7 @@ from busmon import __version__
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageRecord
-from busmon.ledger.migrations import VERSION
+from busmon.ledger.migrations import STEPS, VERSION, migrate
 from busmon.ledger.shares import KINDS
 from busmon.ledger.sqlite import open_read_only
 from busmon.ledger.tables import Tables
@@ -105,6 +105,24 @@ def test_a_migrated_ledger_has_the_tables_of_a_new_one(path: str, tmp_path: Path
     Ledger(str(new)).close()
     assert schema(path) == schema(new)
     assert version(path) == version(new) == VERSION
+
+
+def test_a_ledger_of_version_2_is_migrated_from_there(path: str, tmp_path: Path) -> None:
+    with foreign(path) as db:
+        migrate(db, path, 1, STEPS[:1])
+    before = contents(path)
+    assert version(path) == 2
+    with closing(Ledger(path)) as ledger:
+        assert ledger.size()[0] == EXPECTED["rows"]
+        with ledger.read() as tables:
+            sizes = tables.shares.bytes()
+    assert set(sizes) == set(KINDS)
+    assert all(sizes.values())
+    after = contents(path)
+    del after["shares"]
+    assert after.pop("versions") == [*before.pop("versions"), (VERSION, __version__)]
+    assert after == before
+    assert version(tmp_path / "ledger.sqlite.version-2") == 2
 
 
 def test_counting_pruning_and_duplicates_continue(path: str) -> None:
