@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
-from busmon.silence.blind_time import WRITE_INTERVAL, BlindTime
+from busmon.silence.blind_time import HISTORY_LINES, WRITE_INTERVAL, BlindTime
 from busmon.silence.reception import (
     BLIND_TIMES_KEPT_SECONDS,
     MAX_TICK_GAP_SECONDS,
@@ -141,6 +142,34 @@ def test_what_cannot_be_written_is_written_later(
         known = tables.blind_times.load("fedora", NOW, oldest=0)
     assert known == (NOW + 10, 9, ((NOW, NOW + 5), (NOW + 5, NOW + 9)))
     assert len(caplog.messages) == 1
+    with unwritable(path):
+        blind.tick(NOW + 30)
+    assert len(caplog.messages) == 2
+    ledger.close()
+
+
+def test_the_moment_of_a_loss_and_of_the_end_is_written(tmp_path: Path) -> None:
+    """Without waiting for `WRITE_INTERVAL`."""
+    ledger, link, stopping = Ledger(str(tmp_path / "ledger.sqlite")), ConnectionState(), Event()
+    blind = BlindTime(ledger, {"fedora": link}, NOW)
+
+    def written() -> float:
+        with ledger.write() as tables:
+            return tables.blind_times.load("fedora", NOW, oldest=0).watched_until
+
+    link.up()
+    blind.tick(NOW + 1)
+    blind.tick(NOW + 2)
+    assert written() == NOW + 1
+    link.down(Cause.NETWORK, "gone")
+    blind.tick(NOW + 3)
+    assert written() == NOW + 2
+    link.up()
+    blind.tick(NOW + 4)
+    blind.tick(NOW + 5)
+    stopping.set()
+    blind.run(stopping)
+    assert written() == NOW + 5
     ledger.close()
 
 
@@ -233,6 +262,18 @@ def test_what_a_broker_forgot_is_blind_after_a_restart_too(tmp_path: Path) -> No
     blind.tick(NOW + 1)
     [line] = blind.history()
     assert line.startswith("fedora: the broker kept nothing from ")
+    blind.tick(NOW + 1)
+    assert len(blind.history()) == 1
     ledger.close()
     blind = BlindTime(Ledger(path), {"fedora": ConnectionState()}, NOW + 1)
     assert blind.reception("fedora").blind_times == (Interval(NOW - 100, NOW + 1),)
+
+
+def test_only_the_last_times_that_a_broker_forgot_are_listed() -> None:
+    ledger, link = Ledger(":memory:"), ConnectionState()
+    blind = BlindTime(ledger, {"fedora": link}, NOW)
+    for second in range(HISTORY_LINES + 2):
+        link.up(forgotten=True)
+        blind.tick(NOW + second)
+    assert len(blind.history()) == HISTORY_LINES
+    ledger.close()
