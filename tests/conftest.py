@@ -16,10 +16,12 @@ from tests.support.buses import Bus, centos_bus, durable_bus, fedora_bus, starte
 from tests.support.busmon_process import Busmon
 from tests.support.streams import Stream
 
-# HYPOTHESIS_PROFILE=soak tries more examples in tests that set no number of their own.
-hypothesis.settings.register_profile("soak", max_examples=2_000)
-if profile := os.environ.get("HYPOTHESIS_PROFILE"):
-    hypothesis.settings.load_profile(profile)
+# HYPOTHESIS_PROFILE=soak tries more examples in tests that set no number of their own. No example
+# has a deadline: on a busy machine it may wait for any time. What has to be quick has a test that
+# measures CPU time.
+hypothesis.settings.register_profile("usual", deadline=None)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "usual")
 
 
 @pytest.fixture(scope="session")

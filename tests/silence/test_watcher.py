@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -86,6 +87,40 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
             rows = {pause.day: pause.expected for pause in tables.pauses.all()}
         assert rows[int((last + wait) // DAY)] == pytest.approx(expected, rel=0.15)
     bench.ledger.close()
+
+
+def pauses(bench: Bench) -> list[float]:
+    with bench.ledger.read() as tables:
+        return [pause.expected for pause in tables.pauses.all()]
+
+
+def test_the_blind_time_of_a_pause_does_not_count(bench: Bench) -> None:
+    bench.past("topic", 12, MONDAY)
+    bench.watch.learn(MONDAY)
+    bench.watch.refresh()
+    bench.connection.stopped()
+    bench.blind.tick(MONDAY + 1)
+    bench.connection.up()
+    bench.blind.tick(MONDAY + 3600)
+    bench.receive("topic", MONDAY + 7200)
+    bench.watch.refresh()
+    bench.watch.learn(MONDAY + 7200)
+    assert pauses(bench) == [pytest.approx(2.0, rel=0.15)]
+
+
+def test_pauses_are_written_at_the_end_and_an_end_stops_learning(bench: Bench) -> None:
+    now, stopping = time.time(), Event()
+    bench.past("topic", 12, now - 7200)
+    bench.watch.learn(now)
+    bench.watch.refresh()
+    bench.receive("topic", now)
+    bench.watch.refresh()
+    stopping.set()
+    bench.watch.run(stopping)
+    assert pauses(bench) == [pytest.approx(4.0, rel=0.15)]
+    bench.past("late", 12, now)
+    bench.watch.learn(now, stopping)
+    assert not bench.state("late").ready
 
 
 def test_a_configured_silence_needs_no_baseline() -> None:
