@@ -17,10 +17,11 @@ from tests.support.busmon_process import Busmon
 from tests.support.streams import Stream
 
 # HYPOTHESIS_PROFILE=soak tries more examples in tests that set no number of their own. No example
-# has a deadline: on a busy machine it may wait for any time. What has to be quick has a test that
-# measures CPU time.
-hypothesis.settings.register_profile("usual", deadline=None)
-hypothesis.settings.register_profile("soak", deadline=None, max_examples=2_000)
+# has a deadline, nor a time to be drawn in: on a busy machine it may wait for any time. What has to
+# be quick has a test that measures CPU time.
+usual = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("usual", usual)
+hypothesis.settings.register_profile("soak", usual, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "usual")
 
 

@@ -183,7 +183,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EVENTS)
 def test_late_reports_absences_and_restarts_agree_with_a_model(
     events: list[tuple[Any, ...]],

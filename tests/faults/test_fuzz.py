@@ -80,7 +80,7 @@ def by_stomp(draw: st.DrawFn) -> Message:
 SOURCES = (fedora_message.REJECTIONS, json_body.REJECTIONS)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(st.lists(by_amqp() | by_mqtt() | by_stomp(), min_size=1, max_size=6), max_size=4))
 def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
     batches: Sequence[Sequence[Message]],

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pika
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pika.frame import Body, Header, Heartbeat, Method
 from pika.spec import FRAME_END
@@ -59,7 +59,6 @@ def encoded(publish: Publish, properties: bytes | None) -> bytes:
     return write_packet(Kind.PUBLISH, body + publish.payload, flags)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(publishes, st.binary(max_size=300)), max_size=8), st.booleans(), st.data()
 )
@@ -104,7 +103,6 @@ def frames(message: Delivery, names: tuple[str, str], size: int) -> list[bytes]:
     return [frame.marshal() for frame in whole]
 
 
-@settings(deadline=None)
 @given(
     st.lists(delivered | between, max_size=8),
     st.tuples(short_text, short_text),
@@ -144,7 +142,6 @@ def test_of_a_body_that_is_not_read_only_the_beginning_is_kept() -> None:
     assert (message.size, message.rejected) == (size, TOO_LARGE)
 
 
-@settings(deadline=None)
 @given(table=st.binary(max_size=200), identity=st.text(max_size=50), rest=st.binary(max_size=20))
 @example(table=b"\x16\0\0\0", identity="00\x80\x80\x80\x80𐀀𐀀t\x80", rest=b"")
 def test_headers_of_any_bytes_leave_the_rest_of_a_message_readable(
@@ -170,7 +167,6 @@ stomp_frames = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(stomp_frames, max_size=8), st.sampled_from(["\n", "\r\n"]), st.data())
 def test_every_frame_is_found_whatever_is_in_it_and_between(
     sent: Sequence[tuple[list[str], bytes, str]], end: str, data: st.DataObject
@@ -188,7 +184,6 @@ def test_every_frame_is_found_whatever_is_in_it_and_between(
     assert cut == whole
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=5))
 def test_garbage_breaks_no_reader(pieces: Sequence[bytes]) -> None:
     reader = StompReader(["a"])

@@ -222,7 +222,7 @@ class Model:
 
 
 @given(st.lists(BATCHES | st.sampled_from(["restart", "crash"]), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list[Any]) -> None:
     """A crash leaves the files as they are at that moment, the write-ahead log among them."""
     model = Model()

@@ -3,14 +3,13 @@
 import tracemalloc
 from hashlib import blake2b
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from busmon.sources.body import BodyBuffer
 from busmon.sources.json_body import MAX_BODY_BYTES
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=5)))
 def test_a_body_is_the_pieces_in_their_order(pieces: list[bytes]) -> None:
     buffer = BodyBuffer()

@@ -66,7 +66,7 @@ def oracle(
     return None, message.body
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(headers, encodings, bodies)
 @example({"fedora_messaging_schema": []}, "utf-8", b"{}")
 @example({"fedora_messaging_schema": "copr.build.start"}, "utf-8", json.dumps(COPR).encode())
@@ -94,7 +94,7 @@ fragments = st.sampled_from(
 json_like = json_values.map(json.dumps) | st.lists(fragments, max_size=12).map("".join)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(json_like)
 def test_json_is_read_as_the_standard_library_reads_it(text: str) -> None:
     def read(load: Callable[[str], object]) -> object:

@@ -12,7 +12,7 @@ from busmon.sources import json_body
 from tests.support.fedora_strategies import json_values
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(json_values, st.sampled_from(["", "\U0001f600", r"\ud83d\ude00", r"\n"]), st.booleans())
 @example([[[[[[[[[[[[]]]]]]]]]]]], "", False)
 @example({"": 0}, "", False)

@@ -1,7 +1,6 @@
 """The AMQP source at work: a bus of one test's own, and handlers that hold it up."""
 
 import json
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,20 +48,6 @@ class Bus:
 
 def settings(config: Path, prefetch: int = 200, heartbeat: int = 5) -> AmqpBus:
     return AmqpBus(type="amqp", rules="all", config=config, prefetch=prefetch, heartbeat=heartbeat)
-
-
-class Gate:
-    """Hands batches on while it is open; before that, each waits."""
-
-    def __init__(self, record: Record) -> None:
-        self.reached = threading.Event()
-        self.open = threading.Event()
-        self._record = record
-
-    def __call__(self, batch: Sequence[Message]) -> None:
-        self.reached.set()
-        assert self.open.wait(30)
-        self._record(batch)
 
 
 def slowly(recorder: Recorder) -> Record:

@@ -49,6 +49,20 @@ class Recorder:
         wait_until(lambda: len(self.counted) >= total, what=f"{total} messages")
 
 
+class Gate:
+    """Hands batches on while it is open; before that, each waits."""
+
+    def __init__(self, record: Record) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self._record = record
+
+    def __call__(self, batch: Sequence[Message]) -> None:
+        self.reached.set()
+        assert self.open.wait(30)
+        self._record(batch)
+
+
 class AsTheyAre:
     """Judges nothing, and gives each batch of messages to `record`."""
 

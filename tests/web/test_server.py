@@ -2,10 +2,10 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -159,12 +159,31 @@ class Blocked:
         yield GaugeMetricFamily("number", "Which one it is.", self.started)
 
 
+class Inside:
+    """An application, and how many requests are in it."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self.requests = 0
+        self._app = app
+        self._counting = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with self._counting:
+            self.requests += 1
+        try:
+            return self._app(environ, start_response)
+        finally:
+            with self._counting:
+                self.requests -= 1
+
+
 @pytest.mark.parametrize("query", ["", "?name[]=number&name[]={}"], ids=["same", "different"])
 def test_hundreds_of_scrapes_at_once_share_one_thread_and_live_answers(query: str) -> None:
     blocked = Blocked()
     registry = CollectorRegistry()
     registry.register(blocked)
-    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, ready_view(list), str))
+    app = Inside(make_app(Web(), registry, ready_view(list), str))
+    server = WebServer(Web(listen="127.0.0.1:0"), app, max_seconds=60)
     threads = threading.active_count()
     with running(server.run):
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(300)]
@@ -173,9 +192,13 @@ def test_hundreds_of_scrapes_at_once_share_one_thread_and_live_answers(query: st
                 client.sendall(f"GET /metrics{query.format(number)} HTTP/1.0\r\n\r\n".encode())
         assert get(server, "/live").text == "live\n"
         assert threading.active_count() - threads <= 1 + MAX_THREADS
-        newest = clients[-1]
+        wait_until(
+            lambda: app.requests == threading.active_count() - threads - 1,
+            what="each thread to wait for its answer",
+        )
         blocked.go_on.set()
-        assert rest(newest)[9:12] in {b"200", b"503"}
+        assert rest(clients[-1])[9:12] in {b"200", b"503"}
+        wait_until(lambda: threading.active_count() - threads <= 1, what="the end of the flood")
         assert get(server, "/metrics").status == 200
         for client in clients:
             client.close()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -146,7 +146,6 @@ damaged = st.builds(
 )
 
 
-@settings(deadline=None)  # opening a ledger takes as long as it takes
 @given(content=st.binary() | damaged, sent_type=st.sampled_from(["application/json", "x"]))
 def test_whatever_is_sent_is_taken_or_refused_and_never_an_error(
     content: object, sent_type: str

@@ -7,10 +7,11 @@ from uuid import uuid4
 import pytest
 
 from busmon.sources.base import Cause
-from tests.support.amqp import Bus, Gate
+from tests.support.amqp import Bus
 from tests.support.brokers import wait_until
 from tests.support.sources import (
     AsTheyAre,
+    Gate,
     Recorder,
     failing_once,
     once,

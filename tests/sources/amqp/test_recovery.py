@@ -9,11 +9,12 @@ import pytest
 from busmon.sources.amqp import session
 from busmon.sources.amqp.source import AmqpSource
 from busmon.sources.base import Cause
-from tests.support.amqp import Bus, Gate, settings, slowly
+from tests.support.amqp import Bus, settings, slowly
 from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import EXCHANGE
 from tests.support.sources import (
+    Gate,
     Recorder,
     once,
     running,

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from busmon.message import Message
@@ -13,7 +12,6 @@ from busmon.sources.stomp.source import message_of
 from tests.support.stomp import bus
 
 
-@hypothesis_settings(deadline=None)
 @given(st.text("\\rnc:\r\n"))
 def test_a_header_is_read_as_it_was_written(value: str) -> None:
     (frame,) = FrameReader(["header"]).feed(write_frame("MESSAGE", {"header": value}))
