@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from busmon.sources.codec import TooCostly
-from busmon.sources.fedora_schema import FedoraSchema
+from busmon.sources.fedora_schema import FedoraSchema, schema_of
 from tests.support.fedora_strategies import json_values
 
 MAX_CPU_SECONDS = 1.0  # at most 0.3 s on an idle machine
@@ -27,6 +27,7 @@ class Lists(Message):
             "texts": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
             "users": {"type": "array", "items": {"$ref": "#/definitions/user"}},
             "distinct": {"type": "array", "uniqueItems": True},
+            "often": {"allOf": [{"patternProperties": {"^x-": {}}}] * 50},
             "choices": {"items": {"anyOf": [{"type": "null"}, {"enum": ["a", "b"]}]}},
         },
         "additionalProperties": {"maxLength": 5},
@@ -42,9 +43,11 @@ COSTLY = {
     "equal lists": {"texts": [[]] * 100_000},
     "errors behind a reference": {"users": [{}] * 60_000},
     "objects that differ": {"distinct": [{"a": number} for number in range(50_000)]},
+    "fewer objects that differ": {"distinct": [{"a": number} for number in range(4_000)]},
     "lists that differ": {"distinct": [[number] for number in range(50_000)]},
     "mixed items": {"distinct": [0, "a"] * 50_000},
     "no choice fits": {"choices": ["c"] * 100_000},
+    "keys that are often looked at": {"often": {str(number): 0 for number in range(90_000)}},
     "additional keys": {str(number): "too long" for number in range(90_000)},
     "keys by pattern": {f"x-{number}": -1 for number in range(90_000)},
 }
@@ -88,6 +91,10 @@ def test_a_small_body_is_checked_as_jsonschema_checks_it(body: Any) -> None:
     except jsonschema.ValidationError:
         expected = False
     assert LISTS.accepts_body(body) == expected
+
+
+def test_the_schemas_of_a_class_are_prepared_once() -> None:
+    assert schema_of(Lists) is schema_of(Lists)
 
 
 def test_a_body_that_is_no_object_is_not_written_into_an_error() -> None:
