@@ -10,7 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.values import Interval
 from busmon.pipeline import OTHER
+from busmon.silence.baseline import MIN_TOPICS
 from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS
 from busmon.silence.state import SilenceState
 from busmon.silence.watcher import Topic
@@ -19,7 +21,7 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
-from tests.support.silence import DAY, MONDAY, Bench
+from tests.support.silence import DAY, FIRST, MONDAY, Bench
 
 
 @pytest.fixture
@@ -87,6 +89,32 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
             rows = {pause.day: pause.expected for pause in tables.pauses.all()}
         assert rows[int((last + wait) // DAY)] == pytest.approx(expected, rel=0.15)
     bench.ledger.close()
+
+
+def test_hours_that_were_half_blind_teach_twice_the_rate(tmp_path: Path) -> None:
+    path, hours = str(tmp_path / "ledger.sqlite"), range(-12 * WEEK_HOURS, 0)
+    starts = [MONDAY + 3600.0 * hour for hour in hours]
+    ledger = Ledger(path)
+    with ledger.write() as tables:
+        blind = [Interval(start, start + 1800) for start in starts]
+        tables.blind_times.save("fedora", MONDAY, 0.0, blind)
+    ledger.close()
+    bench = Bench(path)
+    bench.past("topic", 12, MONDAY - 1)
+    bench.watch.learn(MONDAY)
+    assert bench.state("topic", MONDAY + 3600).expected == pytest.approx(4, rel=0.1)
+    bench.ledger.close()
+
+
+def test_a_topic_is_expected_as_slowly_as_its_bus_is(bench: Bench) -> None:
+    bench.past("steady", 12, MONDAY - 1)
+    holiday = {hour: 4 if hour < FIRST - 72 else 1 for hour in range(FIRST - 2016, FIRST)}
+    for number in range(MIN_TOPICS):
+        past(bench.ledger, Series("fedora", f"slow {number}", "handled", ""), holiday, MONDAY - 1)
+    bench.watch.learn(MONDAY)
+    expected = bench.state("steady", MONDAY + 3600).expected
+    assert expected is not None
+    assert 0.2 * 2 < expected < 0.7 * 2
 
 
 def pauses(bench: Bench) -> list[float]:
