@@ -93,6 +93,14 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
             )
 
 
+def test_an_observer_of_another_bus_says_nothing() -> None:
+    bench = Bench(ObservedAudit(ready=ReadySettings(bus="centos", url="http://localhost")))
+    verdict = bench.wait(STARTUP_SECONDS + 2)
+    assert verdict.kind is FaultKind.NONE
+    assert "its listener is not watched" in verdict.evidence[0]
+    bench.ledger.close()
+
+
 def test_messages_after_a_blind_time_are_not_the_listeners_fault() -> None:
     with monitor() as (url, answer):
         answer |= answers(5)

@@ -51,6 +51,7 @@ def test_a_lost_connection_is_the_buss_fault_or_busmons_own() -> None:
         (Cause.NETWORK, FaultKind.CONNECTION),
         (Cause.LEDGER, FaultKind.BUSMON),
         (Cause.ERROR, FaultKind.BUSMON),
+        (Cause.HUNG, FaultKind.BUSMON),
     ):
         bench.connection.down(cause, "detail")
         verdict = bench.refresh()

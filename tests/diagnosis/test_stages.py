@@ -1,0 +1,31 @@
+"""What the last closed windows of one bus add up to."""
+
+from busmon.diagnosis.facts import StageCounts
+from busmon.diagnosis.stages import RecentWindows
+from busmon.ledger.windows import Place, Totals
+from busmon.message import Stage
+
+SECONDS = 100.0
+BEFORE = {Place("fedora", "a", Stage.LISTENER): Totals(messages=1)}
+AFTER = {
+    Place("fedora", "a", Stage.LISTENER): Totals(messages=5, missing=2, recovered=1),
+    Place("fedora", "b", Stage.LISTENER): Totals(messages=1, unexpected=3),
+    Place("centos", "c", Stage.LISTENER): Totals(messages=50, missing=50),
+    Place("centos", "c", Stage.WORKER): Totals(messages=50),
+}
+
+
+def test_the_windows_of_a_bus_are_added_up_by_stage() -> None:
+    windows = RecentWindows("fedora", SECONDS)
+    windows.add(0.0, BEFORE)
+    windows.add(10.0, AFTER)
+    assert windows.counts(Stage.LISTENER) == StageCounts(expected=7, missing=1, unexpected=3)
+    assert windows.counts(Stage.WORKER) is None
+
+
+def test_windows_that_are_not_recent_no_longer_count() -> None:
+    windows = RecentWindows("fedora", SECONDS)
+    windows.add(0.0, BEFORE)
+    windows.add(10.0, AFTER)
+    windows.add(10.0 + SECONDS, AFTER)
+    assert windows.counts(Stage.LISTENER) is None

@@ -1,0 +1,49 @@
+"""What the counters and the silence of the topics of one bus say."""
+
+from busmon.diagnosis.facts import SilentTopic, TopicFacts
+from busmon.diagnosis.topics import FATAL_SECONDS, received, topic_facts
+from busmon.ledger.batch import Count, Series
+from busmon.silence.state import SilenceState
+from busmon.silence.watcher import Topic
+from tests.support.ledgers import NOW
+
+COUNTS = {
+    Series("fedora", "a", "handled", ""): Count(3, NOW - 50),
+    Series("fedora", "a", "ignored", "why"): Count(9, NOW - 40),
+    Series("fedora", "b", "error", "rule-raises"): Count(1, NOW - FATAL_SECONDS + 1),
+    Series("fedora", "c", "error", "rule-raises"): Count(1, NOW - FATAL_SECONDS - 1),
+    Series("fedora", "d", "handled", ""): Count(),
+    Series("centos", "e", "handled", ""): Count(5, NOW - 1),
+}
+STATES = {
+    Topic("fedora", "a"): SilenceState(ready=True, silent=False, expected=0.5, limit=9.0),
+    Topic("fedora", "b"): SilenceState(ready=True, silent=True, expected=40.0, limit=9.0),
+    Topic("fedora", "c"): SilenceState(ready=True, silent=True, expected=4.0, limit=9.0),
+    Topic("fedora", "d"): SilenceState(ready=False, silent=False),
+    Topic("centos", "e"): SilenceState(ready=True, silent=False, expected=0.1, limit=9.0),
+}
+
+
+def test_only_the_messages_of_the_bus_count() -> None:
+    came = received("fedora", COUNTS, NOW)
+    assert came.last == {
+        "a": NOW - 40,
+        "b": NOW - FATAL_SECONDS + 1,
+        "c": NOW - FATAL_SECONDS - 1,
+    }
+    assert (came.handled, came.fatal) == (3, {"b"})
+
+
+def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None:
+    facts = topic_facts("fedora", received("fedora", COUNTS, NOW), STATES, NOW)
+    assert facts == TopicFacts(
+        last=40.0,
+        silent=(
+            SilentTopic("b", FATAL_SECONDS - 1, 40.0, 9.0),
+            SilentTopic("c", FATAL_SECONDS + 1),  # longer than a configured or usual time
+        ),
+        flowing=1,
+        overdue=0.5,
+        unlearned=0,
+        fatal=("b",),
+    )
