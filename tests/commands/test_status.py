@@ -1,10 +1,9 @@
 """`busmon status`, against a service that runs, is another, or is not there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,10 +14,12 @@ from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
 from busmon.web.server import WebServer
+from tests.support import http_server
 from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
 from tests.support.command import busmon
 from tests.support.endless import endless
+from tests.support.http_server import Silent
 from tests.support.threads import running
 
 SECRET = "tr0ub4dor"
@@ -127,22 +128,14 @@ def test_an_encrypted_key_is_an_error_that_names_the_file(
 
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
 
-        log_message: Callable[..., None] = lambda *_: None
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server.serving(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

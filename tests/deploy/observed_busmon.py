@@ -69,8 +69,7 @@ def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[
         f'[audit.ready]\nbus = "fedora"\nurl = "{listener}"\ninterval = "1s"\n'
         f'[audit.celery]\nbus = "fedora"\nbroker = "{redis.url}"\ninterval = "1s"'
     )
-    options = ("--pool=solo", "--without-gossip", "--without-mingle", "-E")
-    worker = CeleryWorker(directory, redis, *options)
+    worker = CeleryWorker(directory, redis, "--pool=solo", "-E")
     stopping = Event()
     with redis.server, worker, busmon:
         tap = Thread(target=_tap, args=(busmon.url, redis.url, handled, stopping))

@@ -1,11 +1,10 @@
 """Whether it is the listener's fault."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from typing import Any
 
@@ -23,6 +22,7 @@ from busmon.rules import RAISES
 from busmon.sources.base import Cause
 from tests.support.brokers import wait_until
 from tests.support.diagnosis import Bench
+from tests.support.http_server import Silent, serving
 
 
 @contextmanager
@@ -30,23 +30,14 @@ def monitor() -> Iterator[tuple[str, dict[str, object]]]:
     """A listener's monitor that answers what the test wants; with nothing, not as one."""
     answer: dict[str, object] = {}
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/ready", answer
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        yield f"{url}/ready", answer
 
 
 def answers(received: int, *, consuming: bool = True) -> dict[str, object]:

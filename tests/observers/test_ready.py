@@ -1,14 +1,14 @@
 """The ready poll: a real listener's monitor, and answers of what is none."""
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from busmon.ledger.ledger import Ledger
 from busmon.observers.ready import ReadyObserver, ReadySettings, increases
@@ -18,6 +18,7 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
 from tests.support.endless import endless
+from tests.support.http_server import Silent, serving
 from tests.support.monitored_listener import MonitoredListener
 from tests.support.threads import running
 
@@ -29,13 +30,11 @@ class Watch:
         self.ledger = Ledger(str(path))
         settings = ReadySettings(bus="fedora", url=url, interval=1)
         self.observer = ReadyObserver(settings, self.ledger)
+        self._registry = CollectorRegistry()
+        self._registry.register(self.observer)
 
     def value(self, name: str, **labels: str) -> float | None:
-        for family in self.observer.collect():
-            for sample in family.samples:
-                if (sample.name, sample.labels) == (name, {"bus": "fedora"} | labels):
-                    return sample.value
-        return None
+        return self._registry.get_sample_value(name, {"bus": "fedora"} | labels)
 
     def up(self) -> bool:
         return self.value("busmon_listener_up") == 1
@@ -188,7 +187,7 @@ def test_garbage_is_no_answer(garbage: bytes) -> None:
         parse(garbage)
 
 
-class Garbage(BaseHTTPRequestHandler):
+class Garbage(Silent, BaseHTTPRequestHandler):
     """Answers each path with something that a monitor would not say."""
 
     ANSWERS: ClassVar[dict[str, bytes]] = {
@@ -206,16 +205,11 @@ class Garbage(BaseHTTPRequestHandler):
         self.close_connection = True
         self.wfile.write(self.ANSWERS[self.path])
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture(scope="module")
 def garbage() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Garbage) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(Garbage) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

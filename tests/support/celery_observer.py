@@ -1,34 +1,24 @@
 """The Celery observer at work beside a Redis, and what workers and publishers send to it."""
 
 import json
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tasks import Task
 from busmon.ledger.values import Interval
 from busmon.observers.celery import CeleryObserver, CelerySettings
-from tests.support.brokers import Server, wait_until
+from tests.support.brokers import wait_until
 from tests.support.brokers.redis import Redis
-from tests.support.busmon_process import PROJECT
 from tests.support.celery_worker import PROCESS_MESSAGE, QUEUE, make_app
 from tests.support.threads import running
 
 NAME = "celery:fedora"
-
-
-def worker(
-    directory: Path, broker: Redis, *options: str, environment: dict[str, str] | None = None
-) -> Server:
-    """A worker that says when it is ready, and writes no more than its warnings."""
-    argv = [sys.executable, "-m", "tests.support.celery_worker", broker.url, "--concurrency=1"]
-    argv += ["--without-gossip", "--without-mingle", "-l", "info", *options]
-    log = directory / "worker.log"
-    return Server(argv, log, environment, PROJECT, ready=lambda server: server.logged(" ready."))
 
 
 def publish(broker: Redis, do: str, priority: int = 0, name: str = PROCESS_MESSAGE) -> str:
@@ -46,6 +36,8 @@ class Watch:
         self.ledger = Ledger(str(path))
         usual: dict[str, Any] = {"bus": "fedora", "broker": broker, "interval": 1}
         self.observer = CeleryObserver(CelerySettings.model_validate(usual | settings), self.ledger)
+        self._registry = CollectorRegistry()
+        self._registry.register(self.observer)
 
     def task(self, task: str) -> Task | None:
         with self.ledger.read() as tables:
@@ -60,11 +52,7 @@ class Watch:
             wait_until(lambda: self.state(task) == state, what=f"a task {state}")  # noqa: B023 - called at once
 
     def value(self, name: str, **labels: str) -> float | None:
-        for family in self.observer.collect():
-            for sample in family.samples:
-                if (sample.name, sample.labels) == (name, labels):
-                    return sample.value
-        return None
+        return self._registry.get_sample_value(name, labels)
 
     def connected(self) -> bool:
         """Whether it has measured its queue, also if there is no worker."""

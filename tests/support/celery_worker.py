@@ -43,14 +43,22 @@ def make_app(broker: str) -> Celery:
 
 
 class CeleryWorker(Server):
-    """A worker process with one task at a time."""
+    """A worker process with one task at a time, apart from other workers."""
 
-    def __init__(self, directory: Path, broker: Redis, *options: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        broker: Redis,
+        *options: str,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         command = [sys.executable, "-m", "tests.support.celery_worker", broker.url]
+        alone = ["--concurrency=1", "--without-gossip", "--without-mingle"]
         super().__init__(
-            [*command, "--concurrency=1", "-l", "info", *options],
+            [*command, *alone, "-l", "info", *options],
             directory / "worker.log",
-            cwd=PROJECT,
+            environment,
+            PROJECT,
             ready=lambda server: server.logged(" ready."),
         )
 

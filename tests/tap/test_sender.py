@@ -1,9 +1,8 @@
 """How reports get from the tap to busmon, or don't: real sockets, both ends in this process."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from busmon.web.server import WebServer
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.endless import endless
+from tests.support.http_server import Silent, serving
 from tests.support.tap_reports import TOKEN, Bench
 from tests.support.threads import running
 
@@ -56,7 +56,7 @@ def answering(*statuses: int, **headers: str) -> Iterator[tuple[str, list[bytes]
     """Serve these statuses in turn, the last for ever; yield the URL and what was posted."""
     posted: list[bytes] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             posted.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(statuses[min(len(posted), len(statuses)) - 1])
@@ -64,13 +64,8 @@ def answering(*statuses: int, **headers: str) -> Iterator[tuple[str, list[bytes]
                 self.send_header(name, value)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", posted
-        server.shutdown()
+    with serving(Handler) as url:
+        yield url, posted
 
 
 def ids(bench: Bench) -> list[int]:

@@ -20,8 +20,8 @@ from tests.observers.celery.conftest import PASSWORD
 from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.redis import Redis
-from tests.support.celery_observer import NAME, Watch, publish, watching, worker
-from tests.support.celery_worker import PROCESS_MESSAGE, QUEUE
+from tests.support.celery_observer import NAME, Watch, publish, watching
+from tests.support.celery_worker import PROCESS_MESSAGE, QUEUE, CeleryWorker
 from tests.support.threads import running
 
 
@@ -114,7 +114,7 @@ def test_workers_with_a_key_prefix_and_other_priorities_are_seen(
         wait_until(lambda: watch.waiting() == 3, what="the tasks of both priorities")
         with Client.from_url(broker.url) as client:
             client.delete(f"packit.{QUEUE}", f"packit.{QUEUE}:20")
-        with worker(tmp_path, broker, "-E", environment=environment):
+        with CeleryWorker(tmp_path, broker, "-E", environment=environment):
             wait_until(watch.observer.up, what="the worker")
 
 
@@ -138,7 +138,7 @@ def test_a_reply_that_is_an_error_is_no_length_and_is_reported(
 ) -> None:
     with (
         watching(tmp_path / "ledger.sqlite", broker, queues=[QUEUE, "other"]) as watch,
-        worker(tmp_path, broker, "-E"),
+        CeleryWorker(tmp_path, broker, "-E"),
         Client.from_url(broker.url) as client,
     ):
         wait_until(watch.observer.up, what="the worker")

@@ -12,12 +12,15 @@ from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
-from tests.support.celery_observer import NAME, publish, watching, worker
-from tests.support.celery_worker import OTHER, PROCESS_MESSAGE, QUEUE
+from tests.support.celery_observer import NAME, publish, watching
+from tests.support.celery_worker import OTHER, PROCESS_MESSAGE, QUEUE, CeleryWorker
 
 
 def test_what_becomes_of_tasks_is_counted(tmp_path: Path, broker: Redis) -> None:
-    with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker, "-E"):
+    with (
+        watching(tmp_path / "ledger.sqlite", broker) as watch,
+        CeleryWorker(tmp_path, broker, "-E"),
+    ):
         before = time.time() - 0.001
         good, bad, again = (publish(broker, do) for do in ("succeed", "fail", "retry"))
         other = publish(broker, "", name=OTHER)
@@ -42,7 +45,7 @@ def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
     tmp_path: Path, broker: Redis
 ) -> None:
     with watching(tmp_path / "ledger.sqlite", broker) as watch:
-        with worker(tmp_path, broker, "-E") as process:
+        with CeleryWorker(tmp_path, broker, "-E") as process:
             hanging = publish(broker, "hang")
             watch.wait_for("started", hanging)
             process.kill()
@@ -51,7 +54,7 @@ def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
         seen_until = watch.intervals()[-1][1]
         wait_until(lambda: watch.intervals()[-1][1] > seen_until, what="an observer that sees on")
         assert [watch.task(task) for task in tasks] == [None] * 4  # no event is a fact now
-        with worker(tmp_path, broker, "-E"):
+        with CeleryWorker(tmp_path, broker, "-E"):
             watch.wait_for("succeeded", *tasks)
             wait_until(lambda: watch.waiting() == 0, what="an empty queue")
         assert watch.state(hanging) == "started"
@@ -60,7 +63,7 @@ def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
 def test_silent_workers_are_seen_without_a_gap(tmp_path: Path, broker: Redis) -> None:
     """The broker is asked for a sign of life then: until it answers, nothing is missed."""
     with watching(tmp_path / "ledger.sqlite", broker) as watch:
-        with worker(tmp_path, broker, "-E"):
+        with CeleryWorker(tmp_path, broker, "-E"):
             watch.wait_for("succeeded", publish(broker, "succeed"))
             wait_until(watch.intervals, what="the observer to have seen")
         asked = time.time() + PING_INTERVAL + 3
@@ -72,7 +75,10 @@ def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
     tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker, "-E"):
+    with (
+        watching(tmp_path / "ledger.sqlite", broker) as watch,
+        CeleryWorker(tmp_path, broker, "-E"),
+    ):
         first = publish(broker, "succeed")
         watch.wait_for("succeeded", first)
         wait_until(watch.intervals, what="the observer to have seen")
@@ -97,7 +103,7 @@ def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
 def test_a_worker_without_events_gives_no_data(
     tmp_path: Path, broker: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with watching(tmp_path / "ledger.sqlite", broker) as watch, worker(tmp_path, broker):
+    with watching(tmp_path / "ledger.sqlite", broker) as watch, CeleryWorker(tmp_path, broker):
         tasks = [publish(broker, "succeed") for _ in range(3)]
         silent = "sends no events of tasks: start it with -E"
         wait_until(lambda: silent in (watch.observer.problem() or ""), what="it to be found out")
@@ -153,7 +159,7 @@ def test_a_busmon_beside_it_serves_the_metrics_and_never_the_password(
         succeeded = f'busmon_celery_task_events_total{{event="succeeded",task="{PROCESS_MESSAGE}"}}'
         assert metrics[succeeded] == "0.0"
         down = 'busmon_observer_up{bus="fedora",observer="celery"}'
-        with worker(tmp_path, broker, "-E"):
+        with CeleryWorker(tmp_path, broker, "-E"):
             wait_until(lambda: read()[succeeded] == "1.0", what="the task")
             wait_until(lambda: read()[down] == "1.0", what="the observer to be up")
         broker.server.kill()
