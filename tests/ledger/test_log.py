@@ -66,6 +66,16 @@ def test_a_trial_fails_as_long_as_nothing_can_be_written(path: str, ledger: Ledg
     ledger.check_writable()
 
 
+def test_after_a_trial_the_problem_of_the_last_batch_is_over(path: str, ledger: Ledger) -> None:
+    with foreign_writer(path), pytest.raises(LedgerWriteError):
+        ledger.record(judged(1))
+    with ledger.write():
+        pass
+    assert ledger.problem() == "ledger: database is locked"  # another write proves too little
+    ledger.check_writable()
+    assert ledger.problem() is None
+
+
 def test_a_trial_fails_if_there_is_room_for_a_message_but_not_for_a_batch(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
