@@ -24,10 +24,14 @@ USUAL_MAX_SILENCE = {
 class SilenceState:
     """What is known of the silence of a topic now."""
 
-    ready: bool  # whether there is a baseline
     silent: bool  # for too long
-    expected: float | None = None  # messages since the last one; None without a baseline
-    limit: float | None = None  # messages
+    expected: float | None = None  # messages since the last one; None without it or a baseline
+    limit: float | None = None  # messages; None without a baseline
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a baseline."""
+        return self.limit is not None
 
 
 def silence_state(
@@ -43,10 +47,8 @@ def silence_state(
     `configured` is a longest silence in seconds, used instead of the baseline. `usual` is one
     that holds beside the baseline. Blind times are no silence.
     """
-    if last is None or baseline is None:
-        expected = limit = None
-    else:
-        expected, limit = baseline.expected(last, now, blind_times), baseline.limit
+    expected = baseline.expected(last, now, blind_times) if baseline and last is not None else None
+    limit = baseline.limit if baseline else None
     quiet = 0.0 if last is None else now - last - _overlap(blind_times, last, now)
     if configured is not None:
         silent = quiet > configured
@@ -54,7 +56,7 @@ def silence_state(
         silent = False
     else:
         silent = expected > limit or (usual is not None and quiet > usual)
-    return SilenceState(baseline is not None, silent, expected, limit)
+    return SilenceState(silent, expected, limit)
 
 
 def max_silence(limits: Mapping[str, int], topic: str) -> int | None:

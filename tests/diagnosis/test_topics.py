@@ -16,11 +16,11 @@ COUNTS = {
     Series("centos", "e", "handled", ""): Count(5, NOW - 1),
 }
 STATES = {
-    Topic("fedora", "a"): SilenceState(ready=True, silent=False, expected=0.5, limit=9.0),
-    Topic("fedora", "b"): SilenceState(ready=True, silent=True, expected=40.0, limit=9.0),
-    Topic("fedora", "c"): SilenceState(ready=True, silent=True, expected=4.0, limit=9.0),
-    Topic("fedora", "d"): SilenceState(ready=False, silent=False),
-    Topic("centos", "e"): SilenceState(ready=True, silent=False, expected=0.1, limit=9.0),
+    Topic("fedora", "a"): SilenceState(silent=False, expected=0.5, limit=9.0),
+    Topic("fedora", "b"): SilenceState(silent=True, expected=40.0, limit=9.0),
+    Topic("fedora", "c"): SilenceState(silent=True, expected=4.0, limit=9.0),
+    Topic("fedora", "d"): SilenceState(silent=False),
+    Topic("centos", "e"): SilenceState(silent=False, expected=0.1, limit=9.0),
 }
 
 

@@ -41,8 +41,8 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None
     assert bench.state("stopped").expected == pytest.approx(96, rel=0.05)
     flowing = bench.state("flowing")
     assert flowing.expected == pytest.approx(2 / 60, rel=0.1)
-    assert flowing == SilenceState(True, False, flowing.expected, bench.state("stopped").limit)
-    assert bench.state("new") == SilenceState(ready=False, silent=False)
+    assert flowing == SilenceState(False, flowing.expected, bench.state("stopped").limit)
+    assert bench.state("new") == SilenceState(silent=False)
     bench.receive("stopped", MONDAY)
     assert not bench.state("stopped").silent, "whatever the outcome"
 
@@ -56,7 +56,7 @@ def test_folded_topics_have_no_state(bench: Bench) -> None:
 def test_a_topic_that_stopped_too_long_ago_has_no_baseline(bench: Bench) -> None:
     bench.past("gone", 12, MONDAY - LEARNED_HOURS * 3600)
     bench.watch.learn(MONDAY)
-    assert bench.state("gone") == SilenceState(ready=False, silent=False)
+    assert bench.state("gone") == SilenceState(silent=False)
 
 
 def test_blind_time_is_not_silence(bench: Bench) -> None:
