@@ -50,7 +50,9 @@ class TaskEvents:
             return True
         if len(self._unwritten) >= MAX_UNWRITTEN_EVENTS:
             return False
-        self._unwritten.append(_TaskEvent(state, task, str(name or ""), now))
+        # Of other events, it could be any that somebody published.
+        known = str(name) if state == "received" else ""
+        self._unwritten.append(_TaskEvent(state, task, known, now))
         return True
 
     def write(self, tasks: Tasks) -> Counter[tuple[str, str]]:

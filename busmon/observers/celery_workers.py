@@ -11,6 +11,7 @@ from typing import Any
 
 GONE_SECONDS = 60.0  # without a heartbeat; it comes every 2 s
 MAX_WORKERS = 1000
+MAX_NAME_LENGTH = 255  # of a worker: a publisher may send any
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Workers:
     def add(self, event: Mapping[str, Any], now: float) -> None:
         """Add an event of any kind."""
         kind, host, processed = event.get("type"), event.get("hostname"), event.get("processed")
-        if not isinstance(kind, str) or not isinstance(host, str):
+        if not (isinstance(kind, str) and isinstance(host, str) and len(host) <= MAX_NAME_LENGTH):
             return
         self.heard = self.heard or kind != "task-sent"  # which clients send
         if kind == "worker-offline":

@@ -1,6 +1,7 @@
 """Events as they may come, without a broker."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -71,6 +72,20 @@ def test_events_that_cannot_be_written_are_kept_up_to_a_limit() -> None:
     while events.add(event("received", str(len(events)), name="mine"), 1.0):
         pass
     assert len(events) == 20_000
+
+
+def test_long_names_that_somebody_publishes_are_not_kept() -> None:
+    events, workers = TaskEvents(["mine"]), Workers(any_events=False)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            long = f"{number}{'x' * 100_000}"
+            events.add(event("started", str(number), name=long), 1.0)
+            workers.add(beat(0) | {"hostname": long}, 1.0)
+        assert tracemalloc.get_traced_memory()[0] < 1024**2
+    finally:
+        tracemalloc.stop()
+    assert len(events) == 100
 
 
 def beat(processed: int) -> dict[str, object]:
