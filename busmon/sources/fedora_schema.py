@@ -20,6 +20,7 @@ from busmon.sources.codec import TooCostly
 
 MAX_STEPS = 20_000  # to check a message; they take at most 0.3 s
 ITEMS_PER_STEP = 100  # of those that a keyword looks at quickly
+SEARCHES_PER_STEP = 20  # of a pattern in a key
 COMPARISONS_PER_STEP = 5
 CONTAINERS = {list, dict}
 
@@ -102,7 +103,10 @@ def _counted(name: str, check: Keyword) -> Keyword:
     def counted(
         validator: Validator, wanted: Any, instance: Any, schema: dict[str, Any]
     ) -> Iterator[ValidationError] | None:
-        _work.left -= _steps(name, instance) if type(instance) in CONTAINERS else 1
+        if type(instance) in CONTAINERS:
+            _work.left -= _steps(name, wanted, instance)
+        else:
+            _work.left -= 1
         if _work.left < 0:
             raise TooCostly
         return check(validator, wanted, instance, schema)
@@ -110,8 +114,12 @@ def _counted(name: str, check: Keyword) -> Keyword:
     return counted
 
 
-def _steps(keyword: str, instance: list[Any] | dict[str, Any]) -> int:
+def _steps(keyword: str, wanted: Any, instance: list[Any] | dict[str, Any]) -> int:
     items = len(instance)
+    if keyword == "patternProperties":
+        return 1 + items * len(wanted) // SEARCHES_PER_STEP
+    if keyword == "additionalProperties":  # searches for all patterns at once
+        return 1 + items // SEARCHES_PER_STEP
     if keyword == "uniqueItems" and not all(isinstance(item, str) for item in instance):
         return 1 + items**2 // COMPARISONS_PER_STEP  # texts are sorted before
     return 1 + items // ITEMS_PER_STEP
