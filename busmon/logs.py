@@ -35,6 +35,9 @@ class _Text(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return printable(super().formatMessage(record))
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002 - logging's names
+        return f"{datetime.fromtimestamp(record.created, UTC):%F %T}.{int(record.msecs):03d} UTC"
+
 
 class _Json(logging.Formatter):
     """One JSON object for each record, on one line."""

@@ -25,11 +25,11 @@ def format_span(start: float, end: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in its largest unit that keeps two digits: "90 s", "3 h", "12 d"."""
+    """Return a duration in a unit that leaves two digits: "0.25 s", "90 s", "3 h", "12 d"."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{max(0.0, round(seconds, 3)):.2g} s"
 
 
 def format_number(number: int, noun: str) -> str:

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,17 @@ def test_log_lines_in_json_are_objects(tmp_path: Path) -> None:
     assert {f"listening on {busmon.url}", "stopping"} <= messages
 
 
+def test_log_lines_show_the_time_in_utc(tmp_path: Path) -> None:
+    busmon = Busmon(tmp_path, SAMPLES)
+    busmon.put_into_environment(TZ="Asia/Tokyo")
+    with busmon:
+        wait_until(lambda: busmon.logged("listening on"), what="a line of the log")
+    [date, time, zone, level, *_] = busmon.output().split()
+    assert (zone, level) == ("UTC", "INFO")
+    logged = datetime.fromisoformat(f"{date}T{time}+00:00")
+    assert abs(datetime.now(UTC) - logged) < timedelta(hours=1)
+
+
 # Servers that stand in for brokers
 
 
@@ -184,7 +196,7 @@ def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path) -> None:
 
 
 def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path) -> None:
-    error = b"ERROR\nmessage:full\\n2026-01-01 00:00:00,000 INFO all is well\x1b[31m\n\n\x00"
+    error = b"ERROR\nmessage:full\\n2026-01-01 00:00:00.000 UTC INFO all is well\x1b[31m\n\n\x00"
     pretender = Pretender(error)
     bus = {
         "type": "stomp",
@@ -197,5 +209,5 @@ def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path) -> None:
         assert busmon.terminate(5) == 0
     pretender.close()
     lines = busmon.output().splitlines()
-    assert not [line for line in lines if not re.match(r"[\d-]+ [\d:,]+ (INFO|WARNING) ", line)]
+    assert not [line for line in lines if not re.match(r"[\d-]+ [\d:.]+ UTC (INFO|WARNING) ", line)]
     assert not [line for line in lines if line.startswith("2026-01-01") or not line.isprintable()]

@@ -62,7 +62,7 @@ class NoData:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """The answer to a query."""
+    """The answer to a query, in order of time."""
 
     query: Query
     closed_until: float | None  # Unix time; None: no window is closed yet
@@ -82,6 +82,7 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     """
     _check(tables, query, config)
     incomplete = list(tables.windows.rows(query.since, query.bus, incomplete=True))
+    no_data = _no_data(tables, incomplete, query, config)
     gaps = list(_gaps(tables, query, config))
     if query.topic is None:
         gaps += _gaps_by_numbers(incomplete)
@@ -90,7 +91,7 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
         query,
         tables.windows.closed_until(),
         sorted(gaps, key=lambda gap: (gap.start, gap.bus, gap.stage, gap.topic)),
-        list(_no_data(tables, incomplete, query, config)),
+        sorted(no_data, key=lambda one: (one.start, one.bus, one.stage)),
         sorted(place for place in audited if query.bus in {None, place[0]}),
     )
 
@@ -98,7 +99,7 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
 def _check(tables: Tables, query: Query, config: Config | None) -> None:
     buses = sorted({*tables.buses.names(), *(config.buses if config else ())})
     if query.bus is not None and query.bus not in buses:
-        known = f"; there are {', '.join(buses)}" if buses else ""
+        known = f"; known buses: {', '.join(buses)}" if buses else ""
         raise NothingToAskOf(f"no such bus: {printable(query.bus)}{known}")
     counted = (one.topic for one in tables.counters.all() if query.bus in {None, one.bus})
     if query.topic is not None and query.topic not in counted:
@@ -135,13 +136,15 @@ def _gaps_by_numbers(incomplete: Iterable[WindowRow]) -> Iterator[Gap]:
 def _no_data(
     tables: Tables, incomplete: Iterable[WindowRow], query: Query, config: Config | None
 ) -> Iterator[NoData]:
+    """Yield the times without data in which busmon was blind, or of which a message is known."""
     for start, until, bus, stage, windows in _joined(incomplete):
         messages, number = [], 0
         if stage is not Stage.BUS:
             ids = tables.messages.unconfirmed(bus, stage, start, until, query.topic)
             messages = _messages(bus, ids, config) if query.unconfirmed else []
             number = len(messages) or sum(1 for _ in ids)
-        yield NoData(start, until, bus, stage, windows, number, messages)
+        if stage is Stage.BUS or number:
+            yield NoData(start, until, bus, stage, windows, number, messages)
 
 
 class _Span(NamedTuple):

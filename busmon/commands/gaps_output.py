@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from busmon.commands.gaps import Gap, Gaps, MissingMessage, NoData
@@ -41,9 +42,13 @@ def _as_dict(one: Gap | NoData) -> dict[str, Any]:
 
 def as_table(found: Gaps) -> str:
     """Return everything for people to read, each message with the command to consume it again."""
-    lines = [line for gap in found.gaps for line in _lines_of_gap(gap)]
-    lines += (line for one in found.no_data for line in _lines_of_no_data(one))
-    return "\n".join([*lines, *_summary(found)])
+    listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
+    listed.sort(key=lambda one: (one.start, one.bus, one.stage))
+    return "\n".join([*chain.from_iterable(map(_lines, listed)), *_summary(found)])
+
+
+def _lines(one: Gap | NoData) -> Iterator[str]:
+    return _lines_of_gap(one) if isinstance(one, Gap) else _lines_of_no_data(one)
 
 
 def _lines_of_gap(gap: Gap) -> Iterator[str]:

@@ -8,7 +8,7 @@ from busmon.ledger.coverage import observer_id
 from busmon.ledger.messages import MessageRecord
 from busmon.ledger.open_messages import MissingAt
 from busmon.ledger.tables import Tables
-from busmon.text import format_time, printable
+from busmon.text import format_duration, format_time, printable
 
 
 class FoundMessage(NamedTuple):
@@ -86,7 +86,10 @@ def _received(record: MessageRecord) -> str:
     received = format_time(record.received_at)
     if record.sent_at is None:
         return f"{received}; when it was sent is not known"
-    return f"{received}, {record.received_at - record.sent_at:.3f} s after it was sent"
+    delay = record.received_at - record.sent_at
+    if delay < 0:
+        return f"{received}, {format_duration(-delay)} before it was sent, by its publisher's clock"
+    return f"{received}, {format_duration(delay)} after it was sent"
 
 
 def _listener(found: FoundMessage) -> str:

@@ -10,13 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 
 from busmon.ledger.batch import last_received
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, Reception, WatchedBus
 from busmon.sources.base import ConnectionState
+from busmon.text import format_span
 
 TICK_INTERVAL = 1.0  # seconds
 WRITE_INTERVAL = 10.0  # seconds
@@ -53,7 +53,7 @@ class BlindTime:
             if connection.forgotten > self._forgotten[bus]:
                 self._forgotten[bus] = connection.forgotten
                 before = before.lost_since(self._last_message(bus))
-                self._tell(bus, before.watched_until, now)
+                self._report_forgotten(bus, before.watched_until, now)
             watched = WatchedBus(
                 connection.connected, connection.connects, connection.seconds_since_turn()
             )
@@ -83,9 +83,10 @@ class BlindTime:
         received = last_received(self._ledger.counts()).items()
         return max((at for (of, _), at in received if of == bus), default=None)
 
-    def _tell(self, bus: str, since: float, until: float) -> None:
-        begin, end = (f"{datetime.fromtimestamp(time, UTC):%F %T}" for time in (since, until))
-        text = f"{bus}: the broker kept nothing from {begin} to {end} UTC: no queue or session"
+    def _report_forgotten(self, bus: str, since: float, until: float) -> None:
+        text = (
+            f"{bus}: the broker kept nothing from {format_span(since, until)}: no queue or session"
+        )
         log.warning("%s; what was sent meanwhile may be lost", text)
         self._history = [*self._history[1 - HISTORY_LINES :], text]
 

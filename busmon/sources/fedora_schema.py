@@ -95,7 +95,7 @@ _work = _Work()
 def _bounded(validators: type[Validator]) -> type[Validator]:
     """Return the class of validators with a bound on their work."""
     keywords = {name: _counted(name, check) for name, check in validators.VALIDATORS.items()}
-    found: type[Validator] = extend(validators, keywords)  # type: ignore[no-untyped-call]
+    found: type[Validator] = extend(validators, keywords)  # type: ignore[no-untyped-call]  # jsonschema's
     return found
 
 

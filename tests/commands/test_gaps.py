@@ -106,6 +106,25 @@ def test_a_time_without_data_is_no_gap_but_proves_nothing(past: Past) -> None:
     assert IDS[0] not in table
 
 
+def test_a_time_without_data_and_without_messages_is_not_listed(past: Past) -> None:
+    past.watch(-100, 2)
+    past.close(60)
+    assert gaps_json(past)["no_data"] == []
+    assert gaps(past).startswith("No message is known to be missing since 20")
+
+
+def test_gaps_and_times_without_data_are_listed_in_order_of_time(past: Past) -> None:
+    past.watch(-100, 2)
+    past.receive(IDS[0], after=1)
+    past.watch(40, 100)
+    past.receive(IDS[1], after=41)
+    past.receive(IDS[2], after=61)
+    past.close(80)
+    times = [line[:19] for line in gaps(past, status=1).splitlines() if "  fedora  " in line]
+    assert len(times) == 3
+    assert times == sorted(times)
+
+
 def test_unconfirmed_messages_are_listed_on_request(past: Past) -> None:
     """After a deployment of the listener these are the ones that may be lost."""
     unconfirmed(past)
@@ -117,12 +136,13 @@ def test_unconfirmed_messages_are_listed_on_request(past: Past) -> None:
 
 def test_a_blind_time_of_busmon_is_no_data_of_every_stage(past: Past) -> None:
     past.watch(-100, 100)
+    past.receive(IDS[0], after=4)
     with past.ledger.write() as tables:
         tables.blind_times.save(BUS, past.start + 5, 0, [])
     past.close(60)
     table = gaps(past)
     assert "UTC  fedora  bus  no data: busmon did not receive all the time\n" in table
-    assert "UTC  fedora  listener  no data: 0 messages not confirmed as passed on\n" in table
+    assert "UTC  fedora  listener  no data: 1 message not confirmed as passed on\n" in table
 
 
 def test_missing_by_numbers_has_no_ids(past: Past) -> None:
@@ -196,7 +216,7 @@ def test_a_bus_that_is_no_longer_configured_has_no_command(past: Past, tmp_path:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--bus", "fedoar"], "busmon: no such bus: fedoar; there are fedora\n"),
+        (["--bus", "fedoar"], "busmon: no such bus: fedoar; known buses: fedora\n"),
         (["--topic", "no"], "busmon: no message of this topic was counted: no\n"),
         (["--topic", "\x1b[31m"], "busmon: no message of this topic was counted: \\x1b[31m\n"),
     ],

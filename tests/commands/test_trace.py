@@ -23,7 +23,7 @@ def test_trace_shows_each_stage_of_a_message(past: Past) -> None:
         tables.tasks.change(task, "failed", past.start + 5)
     text = trace(past, IDS[0])
     assert text.startswith(f"{IDS[0]}\n  bus       fedora\n  topic     {TOPIC}\n  received  20")
-    assert "UTC, 0.250 s after it was sent\n  judged    handled\n" in text
+    assert "UTC, 0.25 s after it was sent\n  judged    handled\n" in text
     assert f"\n  listener  passed as task {task}, reported 20" in text
     assert "\n  worker    failed, received 20" in text
     assert ", started 20" in text

@@ -242,7 +242,17 @@ def test_without_any_bus_all_is_well() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-3, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")],
+    [
+        (-3, "0 s"),
+        (0, "0 s"),
+        (0.0123, "0.012 s"),
+        (2.5, "2.5 s"),
+        (9.99, "10 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7200, "2 h"),
+        (172800, "2 d"),
+    ],
 )
 def test_a_duration_is_shown_in_the_unit_that_fits(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text

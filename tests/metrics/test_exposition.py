@@ -75,14 +75,14 @@ def test_the_documentation_names_exactly_what_is_exposed(redis: Redis) -> None:
 @pytest.mark.parametrize("state", [idle, busy])
 def test_both_formats_say_the_same(bench: Bench, state: Callable[[Bench], Bench]) -> None:
     text = generate_latest(state(bench).registry).decode()
-    modern = openmetrics.generate_latest(bench.registry).decode()  # type: ignore[no-untyped-call]
+    modern = openmetrics.generate_latest(bench.registry).decode()  # type: ignore[no-untyped-call]  # prometheus-client's
 
     def samples(families: Iterable[Metric]) -> list[tuple[str, list[tuple[str, str]], float]]:
         found = [sample for family in families for sample in family.samples]
         found = [s for s in found if not s.name.startswith("process_")]
         return sorted((s.name, sorted(s.labels.items()), s.value) for s in found)
 
-    assert samples(parse_openmetrics(modern)) == samples(parse_text(text))  # type: ignore[no-untyped-call]
+    assert samples(parse_openmetrics(modern)) == samples(parse_text(text))  # type: ignore[no-untyped-call]  # prometheus-client's
 
 
 def test_every_known_series_is_there_at_zero_from_the_start(bench: Bench) -> None:

@@ -136,7 +136,7 @@ def suffer(stage: Stage, rng: random.Random, faults: list[Fault], done: Counter[
 
 def note(stage: Stage, text: str) -> None:
     with (stage.directory / "faults.log").open("a") as log:
-        log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S,%f} {text}\n")  # noqa: DTZ005 - as busmon's
+        log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f} UTC {text}\n")  # as busmon's
 
 
 def line(check: dict[str, Any]) -> str:

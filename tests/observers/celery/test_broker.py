@@ -123,7 +123,7 @@ def wrong_type(client: Client) -> None:
 
 
 def no_permission(client: Client) -> None:
-    client.execute_command("ACL", "SETUSER", "default", "-llen")  # type: ignore[no-untyped-call]
+    client.execute_command("ACL", "SETUSER", "default", "-llen")  # type: ignore[no-untyped-call]  # redis-py's
 
 
 @pytest.mark.parametrize(
