@@ -21,25 +21,24 @@ from panels import (
     value_texts,
     variable,
 )
+from pods_cluster import (
+    BY_CONTAINER,
+    CONTAINERS,
+    MEMORY,
+    MEMORY_LIMIT,
+    POD,
+    PODS,
+    RESTARTS,
+    TERMINATED,
+    VOLUMES,
+)
 from pods_services import NODES, SERVICES
 
-POD = f'{NAMESPACE},pod=~"$pod"'
-# cAdvisor also has the sum of the pod (no name) and its pause container ("POD").
-CONTAINER = f'{POD},container!="",container!="POD"'
-BY_CONTAINER = "sum by (pod, container)"
 # Every Python process has the process_… metrics: this keeps those of busmon.
 OF_BUSMON = "and on (job, instance) busmon_build_info"
 SHARE_OF_LIMIT = [(None, GREY), (0, GREEN), (0.8, YELLOW), (0.95, RED)]
 QUANTILES = {0.5: "median", 0.99: "99th percentile"}
 
-MEMORY = f"{BY_CONTAINER} (container_memory_working_set_bytes{{{CONTAINER}}})"
-MEMORY_LIMIT = f'{BY_CONTAINER} (kube_pod_container_resource_limits{{{POD},resource="memory"}})'
-CPU = f"{BY_CONTAINER} (rate(container_cpu_usage_seconds_total{{{CONTAINER}}}{RATE_INTERVAL}))"
-THROTTLED = f"container_cpu_cfs_throttled_periods_total{{{CONTAINER}}}{RATE_INTERVAL}"
-PERIODS = f"container_cpu_cfs_periods_total{{{CONTAINER}}}{RATE_INTERVAL}"
-WAITING = f"kube_pod_container_status_waiting_reason{{{POD}}}"
-TERMINATED = "kube_pod_container_status_last_terminated_reason"
-RESTARTS = f"kube_pod_container_status_restarts_total{{{POD}}}"
 
 AT_A_GLANCE = [
     stat_panel(
@@ -155,75 +154,6 @@ PROCESS = [
     ),
 ]
 
-CONTAINERS = [
-    Row("Containers (cAdvisor)"),
-    graph_panel("CPU", "Used cores.", Query(CPU, "{{pod}} {{container}}")).unit("suffix: cores"),
-    graph_panel(
-        "CPU throttling",
-        "The share of scheduling periods in which the container reached its CPU limit.",
-        Query(
-            f"{BY_CONTAINER} (rate({THROTTLED})) / {BY_CONTAINER} (rate({PERIODS}))",
-            "{{pod}} {{container}}",
-        ),
-        threshold=0.25,
-    )
-    .unit(units.PercentUnit)
-    .max(1),
-    graph_panel(
-        "Memory",
-        "The working set, to which the limit applies.",
-        Query(MEMORY, "{{pod}} {{container}}"),
-        span=8,
-    ).unit(units.BytesIEC),
-    graph_panel(
-        "Memory, share of the limit",
-        "At 100 % the container is killed.",
-        Query(f"{MEMORY} / {MEMORY_LIMIT}", "{{pod}} {{container}}"),
-        span=8,
-        threshold=0.95,
-    ).unit(units.PercentUnit),
-    graph_panel(
-        "Network",
-        "Bytes received and sent a second.",
-        Query(
-            f"sum by (pod) (rate(container_network_receive_bytes_total{{{POD}}}{RATE_INTERVAL}))",
-            "{{pod}} in",
-        ),
-        Query(
-            f"sum by (pod) (rate(container_network_transmit_bytes_total{{{POD}}}{RATE_INTERVAL}))",
-            "{{pod}} out",
-        ),
-        span=8,
-    ).unit(units.BytesPerSecondIEC),
-]
-
-PODS = [
-    Row("Pods (kube-state-metrics)"),
-    graph_panel(
-        "Phase",
-        "The number of pods in each phase.",
-        Query(f"sum by (phase) (kube_pod_status_phase{{{POD}}})", "{{phase}}"),
-        span=8,
-        stacked=True,
-    ),
-    graph_panel(
-        "Restarts",
-        "Restarts of containers since the pod was created.",
-        Query(f"{BY_CONTAINER} ({RESTARTS})", "{{pod}} {{container}}"),
-        span=8,
-    ),
-    graph_panel(
-        "Waiting and terminated containers, by reason",
-        "Containers that wait (CrashLoopBackOff, ImagePullBackOff, ...), and why containers last"
-        " terminated (OOMKilled, Error, ...).",
-        Query(f"sum by (pod, reason) ({WAITING}) > 0", "{{pod}} waits: {{reason}}"),
-        Query(
-            f"sum by (pod, reason) ({TERMINATED}{{{POD}}}) > 0", "{{pod}} terminated: {{reason}}"
-        ),
-        span=8,
-    ),
-]
-
 ANNOTATIONS = [
     annotation(
         "Restart of a container",
@@ -251,5 +181,5 @@ def build() -> Dashboard:
             variable("pod", "Pod", f"kube_pod_info{{{NAMESPACE}}}"),
         ],
     ).annotations(ANNOTATIONS)
-    add_panels(made, [*AT_A_GLANCE, *PROCESS, *CONTAINERS, *PODS, *NODES, *SERVICES])
+    add_panels(made, [*AT_A_GLANCE, *PROCESS, *CONTAINERS, *PODS, *VOLUMES, *NODES, *SERVICES])
     return made.build()

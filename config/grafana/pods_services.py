@@ -6,6 +6,8 @@ from panels import NAMESPACE, PER_MINUTE, RATE_INTERVAL, Query, graph_panel
 
 PER_SECOND = "ops"
 DISKS = 'fstype!~"tmpfs|overlay|squashfs|ramfs"'  # the others are not disks
+NETWORK = 'device!="lo"'
+DATABASE = f'{NAMESPACE},datname!~"|template.+"'  # without what belongs to no database
 
 NODES = [
     Row("Nodes (node exporter)"),
@@ -48,6 +50,38 @@ NODES = [
         Query("node_load1", "{{instance}}"),
         span=6,
     ),
+    graph_panel(
+        "Disk I/O",
+        "Bytes read and written a second.",
+        Query(f"rate(node_disk_read_bytes_total{RATE_INTERVAL})", "{{instance}} {{device}} read"),
+        Query(
+            f"rate(node_disk_written_bytes_total{RATE_INTERVAL})",
+            "{{instance}} {{device}} written",
+        ),
+        span=8,
+    ).unit(units.BytesPerSecondIEC),
+    graph_panel(
+        "Disk busy",
+        "The share of the time in which the disk worked on at least one request.",
+        Query(f"rate(node_disk_io_time_seconds_total{RATE_INTERVAL})", "{{instance}} {{device}}"),
+        span=8,
+        threshold=0.95,
+    )
+    .unit(units.PercentUnit)
+    .max(1),
+    graph_panel(
+        "Network",
+        "Bytes received and sent a second, without the loopback interface.",
+        *(
+            Query(
+                f"sum by (instance) (rate(node_network_{way}_bytes_total{{{NETWORK}}}"
+                f"{RATE_INTERVAL}))",
+                f"{{{{instance}}}} {name}",
+            )
+            for way, name in {"receive": "in", "transmit": "out"}.items()
+        ),
+        span=8,
+    ).unit(units.BytesPerSecondIEC),
 ]
 
 SERVICES = [
@@ -104,12 +138,11 @@ SERVICES = [
         "PostgreSQL: transactions",
         "Transactions a second, committed and rolled back.",
         Query(
-            f"sum by (datname) (rate(pg_stat_database_xact_commit{{{NAMESPACE}}}{RATE_INTERVAL}))",
+            f"sum by (datname) (rate(pg_stat_database_xact_commit{{{DATABASE}}}{RATE_INTERVAL}))",
             "{{datname}} committed",
         ),
         Query(
-            "sum by (datname)"
-            f" (rate(pg_stat_database_xact_rollback{{{NAMESPACE}}}{RATE_INTERVAL}))",
+            f"sum by (datname) (rate(pg_stat_database_xact_rollback{{{DATABASE}}}{RATE_INTERVAL}))",
             "{{datname}} rolled back",
         ),
         span=8,
@@ -124,7 +157,7 @@ SERVICES = [
     graph_panel(
         "PostgreSQL: size",
         "Disk space of each database.",
-        Query(f"max by (datname) (pg_database_size_bytes{{{NAMESPACE}}})", "{{datname}}"),
+        Query(f"max by (datname) (pg_database_size_bytes{{{DATABASE}}})", "{{datname}}"),
         span=8,
     ).unit(units.BytesIEC),
 ]

@@ -1,6 +1,5 @@
 """`busmon replay --push`, with a real Pushgateway."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from urllib.request import urlopen
@@ -8,20 +7,16 @@ from urllib.request import urlopen
 import pytest
 
 from tests.samples import CENTOS_FILE, FEDORA, FEDORA_FILE
-from tests.support.brokers import Server, accepts, free_port
+from tests.support.brokers import free_port
 from tests.support.command import busmon
 from tests.support.exposition import counter
+from tests.support.pushgateway import Pushgateway
 
 
 @pytest.fixture(scope="module")
 def pushgateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    names = ("prometheus-pushgateway", "pushgateway")  # Debian's and its own
-    program = next(name for name in names if shutil.which(name))
-    argv = [program, f"--web.listen-address=127.0.0.1:{port}"]
-    log = tmp_path_factory.mktemp("pushgateway") / "log"
-    with Server(argv, log, ready=lambda _: accepts(port)):
-        yield f"http://127.0.0.1:{port}"
+    with Pushgateway(tmp_path_factory.mktemp("pushgateway")) as gateway:
+        yield gateway.url
 
 
 def test_counts_are_pushed_in_place_of_earlier_ones(pushgateway: str) -> None:

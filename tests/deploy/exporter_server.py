@@ -1,4 +1,4 @@
-"""Serve recorded samples of other exporters; counters grow with each scrape."""
+"""Serve samples of exporters that need a cluster or Packit; counters grow with each scrape."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 FOLDER = Path(__file__).parent / "exporters"
-EXPORTERS = sorted(path.stem for path in FOLDER.glob("*.txt"))
+SAMPLES = sorted(path.stem for path in FOLDER.glob("*.txt"))
 
 
 def after_scrapes(text: str, scrapes: int) -> str:
@@ -31,7 +31,7 @@ def monitor_answer(scrapes: int) -> str:
 
 
 @contextmanager
-def exporters() -> Iterator[int]:
+def samples() -> Iterator[int]:
     """Serve each sample at /NAME, and the listener's monitor at /ready; yield the port."""
     scrapes: Counter[str] = Counter()
 

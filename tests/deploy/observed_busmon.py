@@ -22,6 +22,7 @@ from tests.support.brokers import free_port
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
 from tests.support.celery_worker import PROCESS_MESSAGE, CeleryWorker, make_app
+from tests.support.pushgateway import Pushgateway
 
 TOKEN = "t0ken-of-the-tap"
 REPORT_SECONDS = 0.3  # between two reports of the tap
@@ -41,9 +42,10 @@ class Handled(NamedTuple):
 
 
 @contextmanager
-def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[Busmon]:
+def observed_busmon(
+    directory: Path, redis: Redis, gateway: Pushgateway, listener: str, seconds: float
+) -> Iterator[Busmon]:
     """Run busmon with a bus that flows, one that is down, and a listener that loses messages."""
-    redis = Redis(directory)
     now = time.time()
     messages, handled = _traffic(directory / "recorded.jsonl", now, int(seconds * RATE))
     _history(directory / "ledger.sqlite", now)
@@ -69,9 +71,10 @@ def observed_busmon(directory: Path, listener: str, seconds: float) -> Iterator[
         f'[audit.ready]\nbus = "fedora"\nurl = "{listener}"\ninterval = "1s"\n'
         f'[audit.celery]\nbus = "fedora"\nbroker = "{redis.url}"\ninterval = "1s"'
     )
-    worker = CeleryWorker(directory, redis, "--pool=solo", "-E")
+    pushes = {"PUSHGATEWAY_ADDRESS": gateway.url, "HOSTNAME": "packit-worker-short-running-0"}
+    worker = CeleryWorker(directory, redis, "--pool=solo", "-E", environment=pushes)
     stopping = Event()
-    with redis.server, worker, busmon:
+    with worker, busmon:
         tap = Thread(target=_tap, args=(busmon.url, redis.url, handled, stopping))
         tap.start()
         try:

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes a real busmon, and samples of other exporters."""
+"""A real Prometheus that scrapes a real busmon, and exporters: real ones, or samples."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.deploy.exporter_server import EXPORTERS, exporters
+from tests.deploy.exporter_server import SAMPLES, samples
 from tests.deploy.observed_busmon import observed_busmon
+from tests.deploy.programs import programs
+from tests.support.brokers.redis import Redis
 from tests.support.prometheus import Prometheus
+from tests.support.pushgateway import Pushgateway
 
 NAMESPACE = "packit--prod"
 # Variables that Grafana itself fills in. One scrape takes place each second.
@@ -31,12 +34,19 @@ def filled(text: str, values: Values) -> str:
 @contextmanager
 def watched(directory: Path, seconds: float = 30) -> Iterator[Prometheus]:
     """Run busmon, the exporters and Prometheus, with so many seconds of traffic."""
+    redis, gateway = Redis(directory), Pushgateway(directory)
     with (
-        exporters() as exporter,
-        observed_busmon(directory, f"http://127.0.0.1:{exporter}/ready", seconds) as busmon,
+        redis.server,
+        gateway,
+        programs(directory, redis) as ports,
+        samples() as sampled,
+        observed_busmon(
+            directory, redis, gateway, f"http://127.0.0.1:{sampled}/ready", seconds
+        ) as busmon,
     ):
-        jobs = [job("busmon", busmon.port, "/metrics")]
-        jobs += [job(name, exporter, f"/{name}") for name in EXPORTERS]
+        scraped = {**ports, "busmon": busmon.port, "packit-pushgateway": gateway.port}
+        jobs = [job(name, port, "/metrics") for name, port in scraped.items()]
+        jobs += [job(name, sampled, f"/{name}") for name in SAMPLES]
         every = {"scrape_interval": "1s", "scrape_timeout": "1s"}
         with Prometheus(directory, {"global": every, "scrape_configs": jobs}) as prometheus:
             yield prometheus

@@ -1,4 +1,7 @@
-"""A Celery worker like packit-service's: `python -m …celery_worker BROKER OPTION…`."""
+"""A Celery worker like packit-service's: `python -m …celery_worker BROKER OPTION…`.
+
+If PUSHGATEWAY_ADDRESS and HOSTNAME are set, it pushes its count of events after each, as those do.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from prometheus_client import CollectorRegistry, Counter, push_to_gateway
 
 from tests.support.brokers import Server
 from tests.support.brokers.redis import Redis
@@ -25,7 +29,13 @@ def make_app(broker: str) -> Celery:
     options = json.loads(os.environ.get("BROKER_TRANSPORT_OPTIONS", "{}"))
     app.conf.broker_transport_options = options
 
+    registry = CollectorRegistry()
+    processed = Counter("events_processed", "Events from Celery's queue", registry=registry)
+
     def process_message(self: Any, do: str = "", event: Any = None, **_: Any) -> None:
+        if gateway := os.environ.get("PUSHGATEWAY_ADDRESS"):
+            processed.inc()
+            push_to_gateway(gateway, job=os.environ["HOSTNAME"], registry=registry)
         do = do or (event or {}).get("work", "")
         if do == "fail":
             raise ValueError("c4nary")
