@@ -46,8 +46,10 @@ class Message:
     `id` identifies the message across redeliveries. If the protocol has no id, the source
     makes one from a digest of the content and sets `digest_id`. Another message can have the
     same digest: it is the same message only if `redelivered` is set.
-    `rejected` is the judgement of a message without a body: its source could not read one, so
-    no rule sees it. `size` is the size of the body in bytes, as it was on the wire.
+    A message without a body has one of two judgements. `rejected`: something before the listener
+    decides, so no rule sees it. `unreadable`: what is wrong with a body of plain JSON; what the
+    listener does then is for the rule set to say. `size` is the size of the body in bytes, as it
+    was on the wire.
     """
 
     bus: str
@@ -60,6 +62,7 @@ class Message:
     redelivered: bool = False
     digest_id: bool = False
     rejected: Judgement | None = None
+    unreadable: Judgement | None = None
 
     def get(self, *keys: str) -> Any:
         """Return the nested value of the body under `keys`, or None if there is none."""

@@ -95,7 +95,7 @@ class Pipeline:
 
 def _labels(rules: RuleSet, rejections: Iterable[Judgement]) -> Iterator[tuple[str, str, str]]:
     """Yield topic, outcome and reason of every series that must exist from the start."""
-    always = (*rejections, RAISES)  # these can happen on every topic
+    always = (*map(rules.unreadable, rejections), RAISES)  # these can happen on every topic
     known = dict.fromkeys(rules.known_series())
     for topic in dict.fromkeys(topic for topic, _ in known):
         known |= dict.fromkeys((topic, judgement) for judgement in always)

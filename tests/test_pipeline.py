@@ -15,13 +15,14 @@ from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Judgement, Message, Outcome, Stage
 from busmon.pipeline import RELEASE_SECONDS, Pipeline
 from busmon.rules import Rules, rule_set
+from busmon.rules.centos import CentosRules
 from tests.support.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.start"
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 RULE_SETS = {
     "fedora": rule_set("packit", Rules()),
-    "centos": rule_set("centos", Rules()),
+    "centos": rule_set("centos", Rules(centos=CentosRules(subtopics=("git.",)))),
     "other": rule_set("all", Rules()),
 }
 REJECTIONS = {"fedora": [NOT_JSON], "centos": [], "other": []}
@@ -211,13 +212,13 @@ def test_each_bus_has_its_own_room(ledger: Ledger) -> None:
 
 
 def test_a_folded_message_is_judged_by_its_own_topic(ledger: Ledger) -> None:
-    """On CentOS's staging bus topics are unknown by name, and yet there is a rule for them."""
+    """On CentOS's staging bus topics are unknown by name, and yet its filter is for them."""
     watched = Watched(ledger, unknown_topics=0)
     watched.send("centos", "git.stg.centos.org/git.receive", "git.stg.centos.org/tag")
     counted = {series: t.messages for series, t in ledger.counts().items() if t.messages}
     assert counted == {
         Series("centos", "__other__", "handled", ""): 1,
-        Series("centos", "__other__", "unmapped", ""): 1,
+        Series("centos", "__other__", "ignored", "other-subtopic"): 1,
     }
 
 

@@ -1,6 +1,6 @@
 """A summary of a configuration: what busmon would watch and serve, without secrets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from busmon.config.model import Config
 from busmon.settings.models import LedgerSettings, Web
@@ -13,6 +13,8 @@ def describe(config: Config) -> str:
     lines = []
     for name, bus in config.buses.items():
         lines += [f"{name}: {bus.type}, rules {bus.rules}", *_aligned(bus.describe())]
+    if rules := list(_rules(config)):
+        lines += ["rules", *_aligned(rules)]
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
     if silence := config.silence.max_silence:
         times = ((pattern, format_seconds(time)) for pattern, time in silence.items())
@@ -23,8 +25,18 @@ def describe(config: Config) -> str:
     return "\n".join(lines)
 
 
-def _aligned(rows: Iterator[Row]) -> Iterator[str]:
+def _aligned(rows: Iterable[Row]) -> Iterator[str]:
     return (f"  {label:<11} {text}" for label, text in rows)
+
+
+def _rules(config: Config) -> Iterator[Row]:
+    """Yield the settings of the listeners on which the outcome depends."""
+    used = {bus.rules for bus in config.buses.values()}
+    packit, subtopics = config.rules.packit, config.rules.centos.subtopics
+    if any(name == "packit" or ":" in name for name in used):
+        yield "packit", f"user {packit.user}, project {packit.project}"
+    if "centos" in used and subtopics:
+        yield "centos", f"what begins with {' or '.join(subtopics)} after the first /"
 
 
 def _web(web: Web) -> Iterator[Row]:

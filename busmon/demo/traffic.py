@@ -118,7 +118,7 @@ class TrafficSource:
 
     def _centos(self, topic: str, body: bytes) -> Message:
         sent = self._damaged(WireMessage(body, {}))
-        parsed, rejected = json_body.parse(sent.body)
+        parsed, unreadable = json_body.parse(sent.body)
         return Message(
             bus=self.name,
             id=blake2b(topic.encode() + sent.body, digest_size=16).hexdigest(),
@@ -127,7 +127,7 @@ class TrafficSource:
             body=parsed,
             size=len(sent.body),
             digest_id=True,
-            rejected=rejected,
+            unreadable=unreadable,
         )
 
     def _damaged(self, sent: WireMessage) -> WireMessage:

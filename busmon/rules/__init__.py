@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from busmon.rules import centos, imported, packit
 from busmon.rules.base import HANDLED, RAISES, UNMAPPED, Rule, RuleSet, TopicRules, always, ignored
+from busmon.rules.centos import CentosRules
 from busmon.rules.packit import PackitRules
 from busmon.settings.section import Section
 from busmon.text import format_choice
@@ -20,11 +21,12 @@ class Rules(Section):
     """`[rules]`: the settings of the rule sets that have any."""
 
     packit: PackitRules = PackitRules()
+    centos: CentosRules = CentosRules()
 
 
 RULE_SETS: dict[str, Callable[[Rules], RuleSet]] = {
     "packit": lambda rules: packit.rule_set(rules.packit),
-    "centos": lambda _rules: centos.rule_set(),
+    "centos": lambda rules: centos.rule_set(rules.centos),
     "all": lambda _rules: TopicRules(find=lambda _topic: always),  # for a bus without a listener
 }
 

@@ -28,6 +28,9 @@ class RuleSet(Protocol):
     def judge(self, message: Message) -> Judgement:
         """Return the judgement; never raises."""
 
+    def unreadable(self, why: Judgement) -> Judgement:
+        """Return the judgement of a message whose body cannot be read: see `Message`."""
+
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield each known topic with each judgement of its rule, except that it may raise."""
 
@@ -43,6 +46,8 @@ class TopicRules:
         """Return the judgement. If the rule raises, the listener would die."""
         if message.rejected is not None:
             return message.rejected
+        if message.unreadable is not None:
+            return self.unreadable(message.unreadable)
         rule = self.find(message.topic)
         if rule is None:
             return UNMAPPED
@@ -51,6 +56,10 @@ class TopicRules:
         except Exception:  # noqa: BLE001 - whatever it raises is a judgement
             return RAISES
         return HANDLED if reason is None else ignored(reason)
+
+    def unreadable(self, why: Judgement) -> Judgement:
+        """Return what it is: the listener never sees such a message."""
+        return why
 
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield each known topic with each judgement of its rule, except that it may raise."""

@@ -32,6 +32,8 @@ class ImportedRules:
         """Return the judgement. A message that is dropped has the one reason `not-passed`."""
         if message.rejected is not None:
             return message.rejected
+        if message.unreadable is not None:
+            return self.unreadable(message.unreadable)
         try:
             callback = self._find(message.topic)
             if callback is None:
@@ -47,6 +49,10 @@ class ImportedRules:
             return self.get_callback(topic)
         except KeyError:
             return None
+
+    def unreadable(self, why: Judgement) -> Judgement:
+        """Return what it is: the callbacks only take what has been read."""
+        return why
 
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield nothing: the topics are not known before a message has one."""

@@ -57,11 +57,14 @@ def parsed_bytes(text: str) -> int:
 
 
 def parse(payload: bytes) -> tuple[Any, Judgement | None]:
-    """Return the JSON object in `payload` and None, or None and why there is none."""
+    """Return the JSON object in `payload` and None, or None and why there is none.
+
+    It is read as json.loads() reads bytes: as UTF-8, UTF-16 or UTF-32, by its first bytes.
+    """
     if len(payload) > MAX_BODY_BYTES:
         return None, TOO_LARGE
     try:
-        text = payload.decode()
+        text = payload.decode(json.detect_encoding(payload), "surrogatepass")
     except UnicodeDecodeError:
         return None, NOT_UTF8
     try:

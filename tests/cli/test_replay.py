@@ -73,6 +73,25 @@ def test_bad_lines_are_named_by_file_and_line_and_counted(tmp_path: Path) -> Non
     )
 
 
+def test_a_configuration_gives_the_subtopics_of_the_consumer(tmp_path: Path) -> None:
+    configuration = tmp_path / "busmon.toml"
+    configuration.write_text("""
+        [rules.centos]
+        subtopics = ["git."]
+        [buses.git]
+        type = "mqtt"
+        rules = "centos"
+        url = "mqtt://localhost"
+        client_id = "busmon"
+        topics = ["#"]
+    """)
+    args = ("replay", CENTOS_FILE, "-c", configuration, "--format", "json")
+    counts = from_json(busmon(*args).stdout)
+    handled = ("git", "git.centos.org/git.receive", "handled", "")
+    assert counts[handled] == 1
+    assert {key[2:] for key in counts if key != handled} == {("ignored", "other-subtopic")}
+
+
 def test_a_configuration_gives_names_rules_and_limits(configuration: Path) -> None:
     args = ("replay", FEDORA_FILE, CENTOS_FILE, "-c", configuration, "--format", "json")
     counts = from_json(busmon(*args).stdout)

@@ -21,13 +21,17 @@ def test_the_summary_says_what_would_be_watched_and_served(
     [ledger]
     path = "/srv/ledger.sqlite"
     size_limit = 20000000
+    [rules.packit]
+    user = "packit-stg"
+    [rules.centos]
+    subtopics = ["pull-request", "git"]
     """
     text += in_bus(AMQP, "extra_routing_keys = ['d']")
     text += in_bus(AMQP.replace("fedora]", "f2]"), "routing_keys = 'x'", f"queue = '{OWN}'")
     text += in_bus(
         MQTT.replace("mqtt://localhost", "mqtts://[::1]"),
         f"certificate = '{certificate}'\nkey = '{key}'",
-        "username = 'u'\nsubtopics = 'pull-request,git'",
+        "username = 'u'",
     )
     text += STOMP + in_bus(STOMP.replace("umb]", "umb2]"), "client_id = 'b'", "tls = true")
     text += "\n[buses.old]\ntype = 'replay'\nrules = 'tests.support.listener:get_callback'\n"
@@ -45,7 +49,6 @@ f2: amqp, rules packit
 centos: mqtt, rules centos
   broker      [::1]:8883, MQTT 5, TLS with client certificate, password
   subscribes  1 topic: git.centos.org/#
-  counts      what begins with pull-request or git after the first /
   session     persistent, of client busmon, QoS 1
 umb: stomp, rules all
   broker      localhost:61613, no TLS, no password
@@ -58,6 +61,9 @@ umb2: stomp, rules all
 old: replay, rules tests.support.listener:get_callback
   reads       1 file: exists
   rate        10 messages a second
+rules
+  packit      user packit-stg, project packit
+  centos      what begins with pull-request or git after the first /
 web
   address     https://[::1]:12876/metrics
   access      with a client certificate and the bearer token

@@ -53,8 +53,10 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         [web]
         username = 1
         password = 2
+        [rules.centos]
+        subtopics = 7
         """
-        + in_bus(MQTT, "qos = 3", "version = 5", "keepalive = 0", "subtopics = 7"),
+        + in_bus(MQTT, "qos = 3", "version = 5", "keepalive = 0"),
         [
             "limits.unknown_topics: should be greater than or equal to 0",
             "log.level: should be 'debug', 'info', 'warning' or 'error'",
@@ -64,10 +66,10 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             "ledger.size_limit: should be a number and a unit (KiB, MiB, GiB)",
             "web.username: should be a string",
             "web.password: should be a string",
+            "rules.centos.subtopics: should be a list",
             "buses.centos.qos: should be less than or equal to 1",
             "buses.centos.version: should be '3.1.1' or '5'",
             "buses.centos.keepalive: should be greater than 0",
-            "buses.centos.subtopics: should be a list",
         ],
     ),
     "a ledger too small to recognize redeliveries": (

@@ -58,9 +58,7 @@ def by_mqtt(draw: st.DrawFn) -> Message:
     packet = Publish(topic, payload, len(payload), mid, qos)._replace(
         dup=draw(st.booleans()), retain=draw(st.booleans())
     )
-    return mqtt_source.to_message(
-        "bus", packet, draw(st.sampled_from([(), ("copr",)])), draw(moments)
-    )
+    return mqtt_source.to_message("bus", packet, draw(moments))
 
 
 STOMP = StompBus(type="stomp", rules="packit", brokers=("broker:1",), destinations=("/topic/a",))

@@ -56,7 +56,7 @@ WAYS: dict[str, tuple[Callable[[], Any], Callable[[Any], Message]]] = {
     "amqp": (amqp.FrameReader, lambda it: amqp_source.to_message("bus", it, 0.0)),
     "mqtt": (
         lambda: mqtt.PacketReader(five=True),
-        lambda it: mqtt_source.to_message("bus", it, (), 0.0),
+        lambda it: mqtt_source.to_message("bus", it, 0.0),
     ),
     "stomp": (
         lambda: stomp.FrameReader(header_names(STOMP)),
@@ -107,7 +107,8 @@ def _main(arguments: Sequence[str]) -> None:
     before, started = _status("VmRSS"), time.thread_time()
     messages = read(arguments[0], stream)
     seconds = (time.thread_time() - started) / max(1, slowness())
-    reasons = [message.rejected.reason if message.rejected else "" for message in messages]
+    refused = [message.rejected or message.unreadable for message in messages]
+    reasons = [why.reason if why else "" for why in refused]
     print(json.dumps([seconds, _status("VmHWM") - before, reasons]))
 
 

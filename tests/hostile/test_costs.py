@@ -59,6 +59,20 @@ def test_a_quadratic_codec_is_too_costly_above_a_size(encoding: str) -> None:
     assert (below == "too-costly", above) == (False, "too-costly")
 
 
+HALF_PAIRS = {  # each is decoded by a function that Python calls for it
+    "utf-8": b'{"a":"' + b"\xed\xa0\x80" * (MAX_BODY_BYTES // 3 - 3) + b'"}',
+    "utf-16": b'{\0"\0' + b"\x00\xd8" * (MAX_BODY_BYTES // 2 - 8) + '":0}'.encode("utf-16-le"),
+    "utf-32": b"\xff\xfe\0\0" + b"\x00\xd8\0\0" * (MAX_BODY_BYTES // 4 - 1),
+}
+
+
+@pytest.mark.parametrize("encoding", HALF_PAIRS)
+def test_halves_of_pairs_cost_little(encoding: str) -> None:
+    cost = measure("mqtt", mqtt_message(HALF_PAIRS[encoding]))
+    assert_cheap(cost)
+    assert cost.reasons == ["not-json" if encoding == "utf-32" else ""]
+
+
 NESTED: dict[str, object] = {}
 for _ in range(300):
     NESTED = {"a": NESTED}

@@ -1,5 +1,6 @@
 """What every rule set has in common, and the sets with few rules."""
 
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +12,6 @@ from busmon.message import Judgement, Message, Outcome
 from busmon.rules import RAISES, Rules, rule_set
 from tests.rules import DIST_GIT, PACKIT, P, judge
 from tests.samples import CENTOS, FEDORA
-
-
-@pytest.mark.parametrize(
-    ("topic", "expected"),
-    [
-        ("git.centos.org/pull-request.new", "handled"),
-        ("git.centos.org/pull-request.reopened", "handled"),
-        ("git.centos.org/pull-request.updated", "handled"),
-        ("git.centos.org/pull-request.comment.added", "handled"),
-        ("git.centos.org/pull-request.comment.edited", "handled"),
-        ("git.centos.org/git.receive", "handled"),
-        ("git.stg.centos.org/pull-request.new", "handled"),
-        ("git.centos.org/pull-request.tag.added", "unmapped"),
-        ("git.centos.org/pull-request.flag.added", "unmapped"),
-        ("git.centos.org/pull-request.new/more", "unmapped"),
-        ("pull-request.new", "unmapped"),
-        ("", "unmapped"),
-    ],
-)
-def test_centos_consumer_looks_at_what_follows_the_first_slash(topic: str, expected: str) -> None:
-    rules = rule_set("centos", Rules())
-    assert judge(rules, topic, {}) == expected
-    if topic.startswith("git.centos.org/"):
-        known = (topic, Judgement(Outcome.HANDLED)) in rules.known_series()
-        assert known == (expected == "handled")
 
 
 def test_without_a_listener_everything_is_handled() -> None:
@@ -50,6 +26,24 @@ def test_what_the_source_rejected_stays_rejected(name: str) -> None:
     topic = P + "copr.build.end"
     message = Message(bus="a-bus", id="1", topic=topic, received_at=0, rejected=rejected)
     assert rule_set(name, Rules()).judge(message) == rejected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("packit", "invalid not-json"),
+        ("centos", "error rule-raises"),
+        ("all", "invalid not-json"),
+        ("tests.support.listener:get_callback", "invalid not-json"),
+    ],
+)
+def test_what_cannot_be_read_is_judged_by_the_rule_set(name: str, expected: str) -> None:
+    rules = rule_set(name, Rules())
+    topic, unreadable = P + "copr.build.end", Judgement(Outcome.INVALID, "not-json")
+    message = Message(bus="a-bus", id="1", topic=topic, received_at=0, unreadable=unreadable)
+    assert " ".join(astuple(rules.judge(message))) == expected
+    large = Judgement(Outcome.ERROR, "too-large")
+    assert rules.judge(replace(message, unreadable=large)) == large
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,9 @@ CENTOS = _expected(
     pull-request.comment.added  handled
     pull-request.comment.edited  handled
     git.receive  handled
-    pull-request.tag.added  unmapped
-    pull-request.flag.added  unmapped
-    pull-request.new  invalid  not-object
+    pull-request.tag.added  handled
+    pull-request.flag.added  handled
+    pull-request.new  error  rule-raises
     """,
     "git.centos.org/",
 )

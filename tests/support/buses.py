@@ -78,7 +78,8 @@ def centos_bus(
         "client_id": host,
         "topics": [f"{host}/#"],
     }
-    return Bus(usual | settings, Stream("centos", samples, f"{host}/{END}", send))
+    end = END._replace(topic=f"{host}/{END.topic}", outcome="handled")
+    return Bus(usual | settings, Stream("centos", samples, end, send))
 
 
 def durable_bus(activemq: ActiveMQ, port: int | None = None, **settings: Any) -> Bus:

@@ -20,7 +20,6 @@ from tests.support.exposition import Series
 FEDORA_TOPIC = "org.fedoraproject.prod."
 CHUNK = 100  # messages that a publisher sends at once
 PAUSE = 0.3  # seconds between them in `publishing`
-END = "the.end"  # a topic that no rule knows
 
 
 class Sample(NamedTuple):
@@ -42,6 +41,9 @@ class Sample(NamedTuple):
         return json.dumps([*self.body, number]).encode()
 
 
+END = Sample("the.end", "unmapped", "", {})
+
+
 def recorded(file: Path, table: Iterable[tuple[str, str, str]]) -> list[Sample]:
     records = map(json.loads, file.read_text().splitlines())
     return [
@@ -51,6 +53,7 @@ def recorded(file: Path, table: Iterable[tuple[str, str, str]]) -> list[Sample]:
 
 
 def unreadable(topic: str) -> list[Sample]:
+    """Bodies that a listener never sees."""
     return [
         Sample(topic, "invalid", "not-utf8", b"\xff"),
         Sample(topic, "invalid", "not-json", b"{"),
@@ -72,7 +75,10 @@ FROM_FEDORA_BY_STOMP = [
 ]
 FROM_CENTOS = [
     *recorded(CENTOS_FILE, CENTOS),
-    *unreadable("git.centos.org/pull-request.new"),
+    *(
+        sample._replace(outcome="error", reason="rule-raises")
+        for sample in unreadable("git.centos.org/pull-request.new")
+    ),
 ]
 FOR_A_LISTENERS_OWN_CODE = [
     Sample("builds", "handled", "", {"user": "packit"}),
@@ -89,10 +95,10 @@ Send = Callable[[Sequence[tuple[Sample, bytes]]], object]
 class Stream:
     """Publishes samples to one bus in turn, and adds up what busmon must count."""
 
-    def __init__(self, bus: str, samples: Sequence[Sample], end: str, send: Send) -> None:
+    def __init__(self, bus: str, samples: Sequence[Sample], end: Sample, send: Send) -> None:
         self.bus = bus
         self.expected: Counter[Series] = Counter()
-        self.end = Sample(end, "unmapped", "", {})
+        self.end = end
         self._turn = cycle(samples)
         self._numbers = count()
         self._send = send

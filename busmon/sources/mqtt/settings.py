@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from busmon.ledger.ledger import Ledger
-from busmon.settings.section import Row, Strings, checked, split
+from busmon.settings.section import Row, checked, split
 from busmon.settings.units import Seconds
 from busmon.sources.base import Source
 from busmon.sources.bus import Bus, Tls, describe_tls
@@ -59,7 +59,6 @@ class MqttBus(Tls, Bus):
     type: Literal["mqtt"]
     url: Annotated[str, checked(parse_url)]  # mqtt://host[:1883] or mqtts://host[:8883]
     topics: Annotated[TopicFilters, Field(min_length=1)]
-    subtopics: Strings = ()  # prefixes of the topic after its first "/"; none: all messages
     qos: Annotated[int, Field(ge=0, le=1)] = 1
     client_id: Annotated[str, Field(min_length=1)]
     version: Literal["3.1.1", "5"] = "5"
@@ -91,8 +90,6 @@ class MqttBus(Tls, Bus):
         login = "no password" if self.username is None else "password"
         yield "broker", f"{broker}, MQTT {self.version}, {tls}, {login}"
         yield "subscribes", format_items(self.topics, "topic")
-        if self.subtopics:
-            yield "counts", f"what begins with {' or '.join(self.subtopics)} after the first /"
         yield "session", f"persistent, of client {self.client_id}, QoS {self.qos}"
 
     def identity(self) -> tuple[str, Hashable]:

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from hashlib import blake2b
 from uuid import uuid4
 
 from busmon.ledger.batch import Observation
-from busmon.message import Judgement, Message, Outcome
+from busmon.message import Judgement, Message
 from busmon.sources.base import ConnectionState, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
 from busmon.sources.line import Broker
@@ -18,8 +18,6 @@ from busmon.sources.mqtt.settings import MqttBus, parse_url
 from busmon.sources.session import Stopped
 from busmon.sources.unrecorded import Unrecorded
 
-OTHER_SUBTOPIC = Judgement(Outcome.IGNORED, "other-subtopic")
-
 log = logging.getLogger(__name__)
 
 
@@ -27,12 +25,12 @@ class MqttSource:
     """One MQTT bus."""
 
     may_end = False
+    rejections: Iterable[Judgement] = REJECTIONS
 
     def __init__(self, name: str, settings: MqttBus, *, received: bool = False) -> None:
         """Prepare to receive; `received`: busmon has received from this bus before."""
         self.name = name
         self.connection = ConnectionState()
-        self.rejections = (*REJECTIONS, OTHER_SUBTOPIC) if settings.subtopics else REJECTIONS
         self._settings = settings
         self._received = received
         self._unrecorded = Unrecorded()
@@ -53,8 +51,7 @@ class MqttSource:
 
     def _session(self, handler: MessageHandler) -> None:
         def judge(publish: Publish) -> Observation:
-            message = to_message(self.name, publish, self._settings.subtopics, time.time())
-            return handler.judge(message)
+            return handler.judge(to_message(self.name, publish, time.time()))
 
         self._unrecorded.settle(handler)
         session = MqttSession(_broker(self._settings), self._settings, judge, self.connection)
@@ -99,7 +96,7 @@ def _broker(settings: MqttBus) -> Broker:
     return Broker(host=host, port=port, context=context, address_setting="url")
 
 
-def to_message(bus: str, packet: Publish, subtopics: Sequence[str], received_at: float) -> Message:
+def to_message(bus: str, packet: Publish, received_at: float) -> Message:
     """Return a PUBLISH packet as a message, with an id that is the same when it comes again.
 
     MQTT has none. With QoS 1 the broker keeps the packet id of what it sends again, and
@@ -114,7 +111,7 @@ def to_message(bus: str, packet: Publish, subtopics: Sequence[str], received_at:
         identity = _digest(packet.mid, topic, payload)
     else:
         identity = str(uuid4())
-    body, rejected = parse(payload) if _wanted(topic, subtopics) else (None, OTHER_SUBTOPIC)
+    body, unreadable = parse(payload)
     return Message(
         bus=bus,
         id=identity,
@@ -124,14 +121,10 @@ def to_message(bus: str, packet: Publish, subtopics: Sequence[str], received_at:
         size=packet.size,
         redelivered=packet.dup or packet.retain,
         digest_id=packet.qos > 0 or packet.retain,
-        rejected=rejected,
+        unreadable=unreadable,
     )
 
 
 def _digest(packet_id: int, topic: str, payload: bytes) -> str:
     head = b"%d %s\0" % (packet_id, topic.encode())  # no topic holds a NUL
     return blake2b(head + payload, digest_size=16).hexdigest()
-
-
-def _wanted(topic: str, subtopics: Sequence[str]) -> bool:
-    return not subtopics or topic.partition("/")[2].startswith(tuple(subtopics))

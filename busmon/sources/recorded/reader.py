@@ -113,7 +113,7 @@ def _fedora(record: dict[str, Any], bus: str) -> Message:
 
 def _centos(record: dict[str, Any], bus: str) -> Message:
     wired = json.dumps(record["payload"]).encode()
-    body, rejected = json_body.parse(wired)
+    body, unreadable = json_body.parse(wired)
     return Message(
         bus=bus,
         id="",
@@ -121,7 +121,7 @@ def _centos(record: dict[str, Any], bus: str) -> Message:
         received_at=time.time(),
         body=body,
         size=len(wired),
-        rejected=rejected,
+        unreadable=unreadable,
     )
 
 

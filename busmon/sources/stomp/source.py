@@ -93,7 +93,7 @@ def message_of(
     """Return a MESSAGE frame as the bus's message; `server` is the broker's name for itself."""
     headers, payload = frame.headers, frame.body
     identity = message_id(headers.get(identifying_header(settings, server)))
-    body, rejected = parse(payload)
+    body, unreadable = parse(payload)
     return Message(
         bus=bus,
         id=identity or digest(headers, payload),
@@ -104,7 +104,7 @@ def message_of(
         body=body,
         size=frame.size,
         redelivered=headers.get("redelivered") == "true",
-        rejected=rejected,
+        unreadable=unreadable,
     )
 
 

@@ -2,12 +2,11 @@
 
 import pytest
 
-from busmon.message import Judgement
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from busmon.sources.mqtt.packets import Publish
-from busmon.sources.mqtt.source import OTHER_SUBTOPIC, MqttSource, to_message
+from busmon.sources.mqtt.source import to_message
 from tests.support.brokers.mosquitto import Mosquitto
-from tests.support.mqtt import numbered, running, settings, settings_of
+from tests.support.mqtt import numbered, running, settings
 from tests.support.sources import Recorder
 
 
@@ -18,9 +17,9 @@ def test_bad_payloads_are_rejected_one_by_one(mosquitto: Mosquitto, root: str) -
         mosquitto.publish([*numbered(root, [0]), *bad, *numbered(root, [1])])
         recorder.wait_for(len(bad) + 2)
         assert source.connection.connects == 1
-    assert [message.rejected for message in recorder.counted] == [
+    assert [message.unreadable for message in recorder.counted] == [
         None,
-        *(rejected for _, rejected in BAD),
+        *(why for _, why in BAD),
         None,
     ]
     assert [message.body for message in recorder.counted] == [
@@ -42,29 +41,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("topic", "subtopics", "rejected"),
-    [
-        ("git.centos.org/pull-request.new", (), None),
-        ("git.centos.org/pull-request.new", ("pull-request",), None),
-        ("git.centos.org/git.receive", ("pull-request", "git."), None),
-        ("git.centos.org/git.receive", ("pull-request",), OTHER_SUBTOPIC),
-        ("pull-request.new", ("pull-request",), OTHER_SUBTOPIC),
-        ("a/b/pull-request.new", ("pull-request",), OTHER_SUBTOPIC),
-    ],
-)
-def test_other_subtopics_are_not_read(
-    topic: str, subtopics: tuple[str, ...], rejected: Judgement | None
-) -> None:
-    bus = settings_of("mqtt://localhost", "busmon", subtopics=subtopics)
-    assert (OTHER_SUBTOPIC in MqttSource("centos", bus).rejections) == bool(subtopics)
-    message = to_message("centos", Publish(topic.encode(), b"{}", 2), subtopics, 1.0)
-    assert (message.topic, message.rejected) == (topic, rejected)
-    assert message.body == (None if rejected else {})
-
-
 def test_a_topic_that_is_not_utf8_is_shown_escaped() -> None:
-    assert to_message("centos", Publish(b"a/\xff", b"{}", 2), (), 1.0).topic == r"a/\xff"
+    assert to_message("centos", Publish(b"a/\xff", b"{}", 2), 1.0).topic == r"a/\xff"
 
 
 FIRST = Publish(b"a/b", b"{}", 2, mid=1, qos=1)
@@ -89,5 +67,5 @@ RETAINED = FIRST._replace(retain=True)
 )
 def test_which_packets_are_one_message(one: Publish, other: Publish, same: bool) -> None:
     recorder = Recorder()
-    recorder([to_message("centos", packet, (), 1.0) for packet in (one, other)])
+    recorder([to_message("centos", packet, 1.0) for packet in (one, other)])
     assert recorder.duplicates == int(same)
