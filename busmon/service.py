@@ -19,6 +19,7 @@ from busmon.observers.base import Observer, ObserverMetrics
 from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
+from busmon.problem_log import ProblemLog
 from busmon.rules import RuleSet, rule_set
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
@@ -131,14 +132,16 @@ def prune_regularly(
     ledger: Ledger, pipeline: Pipeline, retention: float, stopping: threading.Event
 ) -> None:
     """Delete what is too old, or too much, from time to time until `stopping`."""
+    problems = ProblemLog(log)
     while not stopping.wait(PRUNE_INTERVAL):
         try:
             while ledger.prune(time.time(), retention) and not stopping.wait(YIELD_SECONDS):
                 pass
             ledger.empty_log()
             pipeline.release_topics()
+            problems.solved()
         except LedgerWriteError as error:
-            log.warning("ledger: cannot be pruned: %s", error)
+            problems.problem(f"ledger: cannot be pruned: {error}")
 
 
 class Service:

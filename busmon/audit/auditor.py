@@ -15,6 +15,7 @@ from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Outcome
+from busmon.problem_log import ProblemLog
 from busmon.settings.audit import Audit
 
 TICK_SECONDS = 15.0  # between two rounds of work
@@ -42,7 +43,7 @@ class Auditor:
         self._ledger = ledger
         self._retention = retention
         self._tick = min(TICK_SECONDS, settings.window / 4)
-        self._problem = ""
+        self._problems = ProblemLog(log)
         try:
             self._windows = AuditWindows(ledger, settings, observed, buses)
             self._windows.begin(time.time())
@@ -50,16 +51,13 @@ class Auditor:
             raise LedgerError(f"{ledger.path}: cannot be written: {error}") from error
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until `stopping`. Log a failure once, and try again."""
+        """Work until `stopping`. Log a failure, and try again."""
         while not stopping.is_set():
-            problem = ""
             try:
                 self._work(time.time(), stopping)
+                self._problems.solved("audit: windows are closed again")
             except (LedgerWriteError, LedgerError) as error:
-                problem = str(error)
-            if problem and problem != self._problem:
-                log.warning("audit: no window can be closed: %s", problem)
-            self._problem = problem
+                self._problems.problem(f"audit: no window can be closed: {error}")
             stopping.wait(self._tick)
 
     def totals(self) -> Mapping[Place, Totals]:

@@ -27,6 +27,7 @@ from busmon.ledger.sqlite import (
 )
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import seconds
+from busmon.problem_log import ProblemLog
 
 PRUNED = ("tap_reports", "tasks", "listener_polls", "coverage")  # after the retention
 NO_LIMIT = 2**62
@@ -63,7 +64,7 @@ class Ledger:
         self._other_problem: str | None = None  # why the last other write failed
         self.pruned = Counter(age=0, size=0)  # messages
         self.dropped = Counter(dict.fromkeys(KINDS, 0))  # other rows, by share of the size limit
-        self._log_warned = False  # that the write-ahead log is too large
+        self._log_problems = ProblemLog(log)  # that the write-ahead log is too large
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
             self._tables = Tables(self._db)
@@ -207,15 +208,13 @@ class Ledger:
         with self._writing, self._noted(), self._using_disk():
             emptied = checkpoint(self._db)
         size = self._files.log_bytes()
-        if not emptied and size > MAX_LOG_BYTES and not self._log_warned:
-            log.warning(
-                "%s-wal: has %d MiB, because another program reads the ledger for a long time;"
-                " end it, or the disk fills up",
-                self.path,
-                size >> 20,
+        if emptied:
+            self._log_problems.solved()
+        elif size > MAX_LOG_BYTES:
+            self._log_problems.problem(
+                f"{self.path}-wal: has more than {MAX_LOG_BYTES >> 20} MiB, because another program"
+                " reads the ledger for a long time; end it, or the disk fills up"
             )
-            self._log_warned = True
-        self._log_warned = self._log_warned and not emptied
 
     @contextmanager
     def read(self) -> Iterator[Tables]:

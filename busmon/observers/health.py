@@ -3,32 +3,30 @@
 import logging
 import time
 
+from busmon.problem_log import ProblemLog
+
 log = logging.getLogger(__name__)
 
 
 class ObserverHealth:
-    """Written by the observer's thread, read by all. Logs each change once."""
+    """Written by the observer's thread, read by all. Logs each change."""
 
     def __init__(self, observer: str) -> None:
         self._observer = observer
         self._problem: str | None = "no data yet"
-        self._logged: bool | None = None  # whether the log last said that it is up
+        self._problems = ProblemLog(log)
         self._up_until = 0.0  # monotonic
 
     def up(self, seconds: float) -> None:
         """Set that the observer receives data. It will say so again within `seconds`."""
         self._up_until = time.monotonic() + seconds
         self._problem = None
-        if self._logged is False:
-            log.info("%s: receives data again", self._observer)
-        self._logged = True
+        self._problems.solved(f"{self._observer}: receives data again")
 
     def down(self, problem: str) -> None:
         """Set why the observer does not receive data."""
         self._problem = problem
-        if self._logged is not False:
-            log.warning("%s: %s", self._observer, problem)
-        self._logged = False
+        self._problems.problem(f"{self._observer}: {problem}")
 
     def problem(self) -> str | None:
         """Return why the observer does not receive data, or None if it does."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from busmon.ledger.batch import last_received
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.problem_log import ProblemLog
 from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, Reception, WatchedBus
 from busmon.sources.base import ConnectionState
 from busmon.text import format_span
@@ -37,7 +38,7 @@ class BlindTime:
         self._written = dict(self._receptions)  # what the ledger has
         self._forgotten = dict.fromkeys(connections, 0)
         self._history: list[str] = []
-        self._problem = False
+        self._problems = ProblemLog(log)
 
     def run(self, stopping: threading.Event) -> None:
         """Tick until `stopping`, then write the last state."""
@@ -107,9 +108,7 @@ class BlindTime:
                     tables.blind_times.save(bus, until, known.blind_total, new)
                     tables.blind_times.prune(bus, until - BLIND_TIMES_KEPT_SECONDS)
         except LedgerWriteError as error:
-            if not self._problem:
-                log.warning("ledger: cannot write the blind times: %s", error)
-            self._problem = True
+            self._problems.problem(f"ledger: cannot write the blind times: {error}")
             return
-        self._problem = False
+        self._problems.solved()
         self._written |= receptions

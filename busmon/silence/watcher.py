@@ -19,6 +19,7 @@ from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
 from busmon.pipeline import OTHER
+from busmon.problem_log import ProblemLog
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
 from busmon.silence.baseline import Baseline, common_pace, learn
@@ -64,7 +65,7 @@ class SilenceWatcher:
         self._baselines: dict[Topic, Baseline] = {}
         self._last: dict[Topic, float] = {}  # when the newest message came, at the last refresh
         self._pauses: dict[Topic, dict[int, float]] = {}  # the longest of each day, not yet written
-        self._problem = False
+        self._problems = ProblemLog(log)
 
     def run(self, stopping: threading.Event) -> None:
         """Learn and refresh until `stopping`."""
@@ -76,7 +77,7 @@ class SilenceWatcher:
                     due = time.monotonic() + LEARN_RETRY_INTERVAL
                     self.learn(time.time(), stopping)
                     due = time.monotonic() + LEARN_INTERVAL
-                    self._problem = False
+                    self._problems.solved()
             stopping.wait(REFRESH_INTERVAL)
         with self._logging_problem():
             self._write(time.time())
@@ -169,13 +170,11 @@ class SilenceWatcher:
 
     @contextmanager
     def _logging_problem(self) -> Iterator[None]:
-        """Log once that the ledger cannot be used, and continue: the next round tries again."""
+        """Log that the ledger cannot be used, and continue: the next round tries again."""
         try:
             yield
         except (LedgerWriteError, LedgerError) as error:
-            if not self._problem:
-                log.warning("ledger: cannot learn what is usual: %s", error)
-            self._problem = True
+            self._problems.problem(f"ledger: cannot learn what is usual: {error}")
 
 
 def _no_messages() -> "array[int]":

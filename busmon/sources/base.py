@@ -19,6 +19,7 @@ from busmon.backoff import Backoff
 from busmon.ledger.batch import Observation
 from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Judgement, Message
+from busmon.problem_log import ProblemLog
 
 HUNG_SECONDS = 7.0  # in one thing; everything shows it within 10 s
 
@@ -159,7 +160,7 @@ def keep_connected(name: str, connection: ConnectionState, session: Callable[[],
     raises Disconnected if it loses the connection, and lets LedgerWriteError from `record` pass.
     The delays start anew after a session that was up for longer than the next delay.
     """
-    backoff, stopping = Backoff(), connection.stopping
+    backoff, stopping, problems = Backoff(), connection.stopping, ProblemLog(log)
     while not stopping.is_set():
         started, connects = time.monotonic(), connection.connects
         try:
@@ -168,14 +169,15 @@ def keep_connected(name: str, connection: ConnectionState, session: Callable[[],
             connection.down(error.cause, error.detail)
         except LedgerWriteError as error:
             connection.down(Cause.LEDGER, str(error))
-        except Exception as error:  # a bug in one bus must not end the others
+        except Exception as error:  # noqa: BLE001 - a bug in one bus must not end the others
             connection.down(Cause.ERROR, repr(error))
-            log.exception("%s: unexpected error", name)
+            problems.problem(f"{name}: unexpected error: {error!r}", logging.ERROR, error)
         if stopping.is_set():
             break
-        if connection.connects > connects and time.monotonic() - started > backoff.delay:
-            backoff.reset()
-        pause = backoff.next_pause()
-        log.warning("%s: %s; trying again in %.1f s", name, connection.problem(), pause)
-        stopping.wait(pause)
+        if connection.connects > connects:  # so it was lost, which is new
+            problems.solved()
+            if time.monotonic() - started > backoff.delay:
+                backoff.reset()
+        problems.problem(f"{name}: {connection.problem()}; trying again and again")
+        stopping.wait(backoff.next_pause())
     connection.stopped()

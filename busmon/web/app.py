@@ -13,6 +13,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
 
+from busmon.problem_log import ProblemLog
 from busmon.settings.models import Web
 from busmon.web.health import live
 from busmon.web.http import Response, View, encode, is_authorized, text
@@ -59,7 +60,7 @@ def make_app(
         "/v1/status": _status_view(status),
         "/": _page_view(page, sharing),
     }
-    refuse = _guard(settings)
+    refuse, errors = _guard(settings), ProblemLog(log)
 
     def respond(environ: WSGIEnvironment) -> Response:
         path = environ.get("PATH_INFO", "")
@@ -79,8 +80,9 @@ def make_app(
             response = respond(environ)
         except Busy:
             response = text(HTTPStatus.SERVICE_UNAVAILABLE, "busy", ("Retry-After", "1"))
-        except Exception:
-            log.exception("cannot answer the request for %r", environ.get("PATH_INFO"))
+        except Exception as error:  # noqa: BLE001 - it is logged, and must not end the server
+            failed = f"cannot answer the request for {environ.get('PATH_INFO')!r}: {error!r}"
+            errors.problem(failed, logging.ERROR, error)
             response = text(HTTPStatus.INTERNAL_SERVER_ERROR)
         headers = [
             ("Content-Type", response.content_type),

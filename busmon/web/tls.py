@@ -4,6 +4,7 @@ import logging
 import socket
 import ssl
 
+from busmon.problem_log import ProblemLog
 from busmon.settings.models import Web
 from busmon.sources.tls import UnusableFile, server_context
 
@@ -19,13 +20,14 @@ class ServerTls:
         self._files = [file for file in files if file]
         self._version = self._modified()
         self._context = self._read()
+        self._problems = ProblemLog(log)
 
     def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
         """Return the connection with TLS, before its handshake."""
         try:
             self._renew()
         except OSError as error:  # only one of the files is written: try again later
-            log.warning("still using the old certificate: %s", error)
+            self._problems.problem(f"still using the old certificate: {error}")
         return self._context.wrap_socket(
             connection, server_side=True, do_handshake_on_connect=False
         )
@@ -35,6 +37,7 @@ class ServerTls:
         if version != self._version:
             self._context = self._read()
             self._version = version
+            self._problems.solved()
             log.info("read the renewed certificate %s", self._settings.certificate)
 
     def _modified(self) -> list[int]:

@@ -117,7 +117,7 @@ def test_whatever_a_session_raises_is_reported_until_the_next_works(
     keep_connected("fedora", link, session)
     assert problems == ["not connected yet", problem]
     assert (link.connects, +link.disconnects) == (2, {cause: 1})
-    assert f"fedora: {problem}; trying again in " in caplog.text
+    assert f"fedora: {problem}; trying again and again" in caplog.text
     assert ("Traceback" in caplog.text) == (cause is Cause.ERROR)
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from busmon.ledger.batch import Observation
 from busmon.message import Judgement, Message
+from busmon.problem_log import ProblemLog
 from busmon.sources.base import ConnectionState, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
 from busmon.sources.line import Broker
@@ -34,6 +35,7 @@ class MqttSource:
         self._settings = settings
         self._received = received
         self._unrecorded = Unrecorded()
+        self._problems = ProblemLog(log)
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped."""
@@ -77,7 +79,7 @@ class MqttSource:
         granted = session.subscribe()
         for topic, qos in zip(self._settings.topics, granted, strict=True):
             if qos < self._settings.qos:
-                log.warning("%s: %s is subscribed with QoS %d only", self.name, topic, qos)
+                self._problems.problem(f"{self.name}: {topic} is subscribed with QoS {qos} only")
         self._received = True
         if forgotten:
             log.warning("%s: the broker kept no session, and no message for it", self.name)

@@ -8,6 +8,7 @@ from itertools import islice
 from busmon.ledger.batch import Observation
 from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Message
+from busmon.problem_log import ProblemLog
 from busmon.sources.base import Cause, ConnectionState, MessageHandler
 
 MAX_BATCH_MESSAGES = 500
@@ -37,11 +38,12 @@ def feed(
         return handler.judge(message)
 
     remaining, stopping = map(judge, messages), connection.stopping
+    problems = ProblemLog(log)
     started = time.monotonic()
     delivered = 0
     connection.up()
     while not stopping.is_set() and (batch := list(islice(remaining, size))):
-        _record(batch, connection, handler)
+        _record(batch, connection, handler, problems)
         delivered += len(batch)
         if rate is not None:
             connection.resting()
@@ -53,15 +55,17 @@ def _record(
     batch: list[Observation],
     connection: ConnectionState,
     handler: MessageHandler,
+    problems: ProblemLog,
 ) -> None:
     while not connection.stopping.is_set():
         try:
             handler.record(batch)
         except LedgerWriteError as error:
             connection.down(Cause.LEDGER, str(error))
-            log.warning("%s; trying again in %g s", connection.problem(), RETRY_SECONDS)
+            problems.problem(f"{connection.problem()}; trying again and again")
             connection.stopping.wait(RETRY_SECONDS)
             continue
         if not connection.connected:
             connection.up()
+            problems.solved()
         return
