@@ -4,15 +4,21 @@ import re
 from itertools import cycle
 from pathlib import Path
 
+import pytest
+
 from busmon.message import Outcome
 from tests.samples import FEDORA, FEDORA_FILE
 from tests.support.brokers import Server, wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.brokers.redis import Redis
 from tests.support.buses import Bus
-from tests.support.busmon_process import Busmon
+from tests.support.busmon_process import PROJECT, Busmon
+from tests.support.celery_worker import CeleryWorker
 from tests.support.listener_process import ListenerProcess
 from tests.support.prometheus import Prometheus
+from tests.support.pushgateway import Pushgateway
 from tests.support.streams import FROM_FEDORA, Stream, assert_exact, by_bus, publish
+from tests.support.tapped_listener import TappedListener
 
 
 def test_every_message_is_counted_exactly_once(busmon: Busmon, streams: list[Stream]) -> None:
@@ -58,3 +64,47 @@ def test_prometheus_scrapes_it(tmp_path: Path) -> None:
         wait_until(lambda: prometheus.value(messages) == len(FEDORA), what="the sum")
         assert prometheus.value("up") == 1
         assert prometheus.now('busmon_messages_total{outcome="handled"} > 0')
+
+
+def test_what_workers_push_is_compared_with_what_should_be_handled(
+    rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    """Without a tap and without Celery's events: listener, worker, gateway, recording rules."""
+    redis, gateway = Redis(tmp_path), Pushgateway(tmp_path)
+    pushes = {"PUSHGATEWAY_ADDRESS": gateway.url, "HOSTNAME": "packit-worker-0"}
+    worker = CeleryWorker(tmp_path, redis, environment=pushes)
+    with redis.server, gateway, worker:
+        listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
+        bus = {"type": "amqp", "rules": "all", "config": listener.toml}
+        try:
+            with listener, Busmon(tmp_path, {"fedora": bus}) as busmon:
+                busmon.wait_until_ready()
+                with Prometheus(tmp_path, comparing(busmon.port, gateway.port)) as prometheus:
+                    assert_pushed_equals_handled(prometheus, listener)
+        finally:
+            listener.close()
+
+
+def comparing(*ports: int) -> dict[str, object]:
+    """Return a configuration of Prometheus that scrapes these and has the recording rules."""
+    targets = [f"127.0.0.1:{port}" for port in ports]
+    labels = {"namespace": "packit--prod"}
+    job = {"job_name": "all", "static_configs": [{"targets": targets, "labels": labels}]}
+    return {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(PROJECT / "config/prometheus/rules/recording.yml")],
+        "scrape_configs": [job | {"honor_labels": True}],
+    }
+
+
+def assert_pushed_equals_handled(prometheus: Prometheus, listener: TappedListener) -> None:
+    def counted() -> list[float | None]:
+        return [prometheus.value(f"sum({name})") for name in (pushed, "busmon_messages_total")]
+
+    pushed = 'events_processed_total{job="packit-worker-0"}'
+    listener.publish("pass")
+    wait_until(lambda: counted() == [1, 1], what="the first event")
+    listener.publish(*["pass"] * 30)  # only what grows has a rate
+    wait_until(lambda: counted() == [31, 31], what="all events")
+    ratio = "all:packit_events_processed:ratio_rate15m"
+    wait_until(lambda: prometheus.value(ratio) == pytest.approx(1, rel=0.4), what=ratio)
