@@ -25,6 +25,14 @@ hypothesis.settings.register_profile("soak", usual, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "usual")
 
 
+@pytest.fixture(autouse=True)
+def without_a_listeners_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules of a listener's own code set these for the whole process; they end with the test."""
+    for variable in ("PROJECT", "DEPLOYMENT"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
+from busmon.rules import Rules, rule_set
 from busmon.settings.models import Web
 from busmon.settings.toml import TomlError, read_toml
 from busmon.sources.bus import Bus
@@ -83,6 +84,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     problems += _web_problems(tables, context)
     sound = dict(_sound_buses(subtables(tables, "buses"), wrong, context))
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
+    problems += _rules_problems(tables)
     problems += _audit_problems(tables, wrong)
     return config, problems
 
@@ -125,6 +127,21 @@ def _web_problems(tables: Tables, context: dict[str, Any]) -> Iterator[Problem]:
         return
     except UnusableFile as error:
         yield ("web", error.setting), error.why
+
+
+def _rules_problems(tables: Tables) -> Iterator[Problem]:
+    """Yield why the rule set of a bus cannot be used, with the settings that it gets later."""
+    try:
+        rules = Rules.model_validate(subtables(tables, "rules"))
+    except ValidationError:
+        rules = Rules()
+    for bus, table in subtables(tables, "buses").items():
+        name = table.get("rules") if isinstance(table, dict) else None
+        if isinstance(name, str):
+            try:
+                rule_set(name, rules)
+            except ValueError as error:
+                yield ("buses", bus, "rules"), str(error)
 
 
 def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:

@@ -39,5 +39,5 @@ def rule_set(name: str, rules: Rules) -> RuleSet:
     if name in RULE_SETS:
         return RULE_SETS[name](rules)
     if ":" in name:
-        return imported.rule_set(name, rules.packit.user)
+        return imported.rule_set(name, rules.packit)
     raise ValueError(f"should be {format_choice([*RULE_SETS, 'module:callable'])}, not {name!r}")

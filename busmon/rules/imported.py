@@ -2,9 +2,11 @@
 
 The callable takes a topic and returns a callback. The callback takes topic, body and the
 Packit user. It returns an object whose `pass_to_service` says whether the message goes on to
-the worker. That code may also read the environment, log and print: busmon does not change it.
+the worker. That code may also log and print, and read the environment: what packit-service-fedmsg
+has there is set for it, in this process.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,12 +15,15 @@ from typing import Any
 
 from busmon.message import Judgement, Message
 from busmon.rules.base import HANDLED, RAISES, UNMAPPED, ignored
+from busmon.rules.packit import PackitRules
 
 Callback = Callable[[str, Any, str], Any]
 
 # No bus has this topic, so its callback is the one for unknown topics: the real
 # get_callback() has such a callback, which drops the message.
 NO_TOPIC = ""
+
+DEPLOYMENTS = {"packit": "prod", "packit-stg": "stg"}  # by Packit user
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,13 @@ class ImportedRules:
         return iter(())
 
 
-def rule_set(name: str, user: str) -> ImportedRules:
-    """Import `module:callable`; ValueError says why that fails."""
+def rule_set(name: str, listener: PackitRules) -> ImportedRules:
+    """Import `module:callable` of a listener with these settings; ValueError says why that fails.
+
+    Sets what the code reads from the environment, which belongs to all of the process: its import
+    may read it, too.
+    """
+    _set_environment(listener)
     module, _, path = name.partition(":")
     try:
         found = attrgetter(path)(import_module(module))
@@ -68,4 +78,14 @@ def rule_set(name: str, user: str) -> ImportedRules:
         raise ValueError(f"cannot import {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ValueError(f"{name} is not callable")
-    return ImportedRules(found, user)
+    return ImportedRules(found, listener.user)
+
+
+def _set_environment(listener: PackitRules) -> None:
+    wanted = {"PROJECT": listener.project, "DEPLOYMENT": DEPLOYMENTS.get(listener.user)}
+    for variable, value in wanted.items():
+        if value is not None and os.environ.setdefault(variable, value) != value:
+            raise ValueError(
+                f"{variable} is {os.environ[variable]!r} in the environment, but {value!r} by the"
+                " settings of the rules"
+            )
