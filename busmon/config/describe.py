@@ -41,11 +41,9 @@ def _rules(config: Config) -> Iterator[Row]:
 
 def _web(web: Web) -> Iterator[Row]:
     scheme = "https" if web.certificate else "http"
-    asked = [
-        "a client certificate" if web.client_ca else "",
-        "the bearer token" if web.token else "",
-        "user and password" if web.username else "",
-    ]
+    token, login = web.token and "the bearer token", web.username and "user and password"
+    either = " or ".join(thing for thing in (token, login) if thing)
+    asked = "a client certificate" if web.client_ca else "", either
     needed = " and ".join(thing for thing in asked if thing)
     yield "address", f"{scheme}://{web.listen}/metrics"
     yield "access", f"with {needed}" if needed else "open to all who reach it"

@@ -29,8 +29,6 @@ class Web(Section):
         yield from together(given, "username", "password")
         if "client_ca" in given and not given.keys() & {"certificate", "key"}:
             yield "client_ca", "needs certificate and key too"
-        if "token" in given and given.keys() & {"username", "password"}:
-            yield "token", "should not be given together with username and password"
 
 
 def _ledger_path(path: str, info: ValidationInfo) -> str:

@@ -6,7 +6,7 @@ The views read what others hold in memory, and call nothing that waits for a bro
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -111,24 +111,25 @@ def _page_view(page: Callable[[], str], sharing: Sharing) -> View:
 
 def _guard(settings: Web) -> Callable[[WSGIEnvironment], Response | None]:
     """Return a function that refuses a request without the credentials of `[web]`."""
-    scheme, credentials, challenge = _credentials(settings)
+    accepted = list(_credentials(settings))
 
     def refuse(environ: WSGIEnvironment) -> Response | None:
         # Checked here and not in the handshake: a kubelet's probe has no certificate.
         if settings.client_ca and environ.get("SSL_CLIENT_VERIFY") != "SUCCESS":
             return text(HTTPStatus.FORBIDDEN, "a client certificate is required")
-        if not scheme or is_authorized(environ, scheme, credentials):
+        if not accepted or any(is_authorized(environ, *given) for given, _ in accepted):
             return None
-        return text(HTTPStatus.UNAUTHORIZED, "", ("WWW-Authenticate", challenge))
+        challenges = (("WWW-Authenticate", challenge) for _, challenge in accepted)
+        return text(HTTPStatus.UNAUTHORIZED, "", *challenges)
 
     return refuse
 
 
-def _credentials(settings: Web) -> tuple[str, bytes, str]:
-    """Return scheme, credentials and challenge; the scheme is empty if none are configured."""
+def _credentials(settings: Web) -> Iterator[tuple[tuple[str, bytes], str]]:
+    """Yield scheme and credentials, and the challenge: any of them lets a request in."""
     if settings.token:
-        return "bearer", settings.token.get_secret_value().encode(), 'Bearer realm="busmon"'
+        token = settings.token.get_secret_value().encode()
+        yield ("bearer", token), 'Bearer realm="busmon"'
     if settings.username is not None and settings.password:
-        user = f"{settings.username}:{settings.password.get_secret_value()}"
-        return "basic", b64encode(user.encode()), 'Basic realm="busmon", charset="UTF-8"'
-    return "", b"", ""
+        user = f"{settings.username}:{settings.password.get_secret_value()}".encode()
+        yield ("basic", b64encode(user)), 'Basic realm="busmon", charset="UTF-8"'

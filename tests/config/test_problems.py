@@ -86,7 +86,6 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             "web.listen: should be host:port, an IPv6 address in brackets",
             "web.key: needs certificate too",
             "web.client_ca: nowhere: No such file or directory",
-            "web.token: should not be given together with username and password",
             "web.username: needs password too",
         ],
     ),
@@ -148,7 +147,6 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         + in_bus(STOMP, "login = 'u'", "passcode_file = 'latin1'"),
         [
             "web.token_file: cannot be read: No such file or directory",
-            "web.token_file: should not be given together with username and password",
             "web.password_file: names an empty file",
             "buses.centos.password_file: should not be given together with password",
             "buses.umb.passcode_file: names a file that is not UTF-8 text",

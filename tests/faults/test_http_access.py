@@ -57,9 +57,10 @@ CREDENTIALS = {
     [
         ({"token": TOKEN}, {"token"}, 401),
         ({"username": "me", "password": TOKEN}, {"login"}, 401),
+        ({"token": TOKEN, "username": "me", "password": TOKEN}, {"token", "login"}, 401),
         ({"client_ca": True}, set[str](), 403),
     ],
-    ids=["token", "login", "client certificate"],
+    ids=["token", "login", "either", "client certificate"],
 )
 def test_only_the_health_checks_answer_without_the_credentials(
     web: dict[str, object],

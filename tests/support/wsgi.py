@@ -57,7 +57,10 @@ def ask(
     finally:
         result.close()  # type: ignore[attr-defined] # the validator's has it
     [(status, headers)] = started
-    return Answer(status, dict(headers), content)
+    joined: dict[str, str] = {}
+    for name, value in headers:  # a header that is there twice is a list of both
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return Answer(status, joined, content)
 
 
 def make(

@@ -171,6 +171,7 @@ def basic(user: str) -> str:
 
 TOKEN = Web(token=SecretStr("s3cret-ü"))
 LOGIN = Web(username="prometheus", password=SecretStr("pass:wörd"))
+BOTH = Web(token=TOKEN.token, username=LOGIN.username, password=LOGIN.password)
 WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
 
 
@@ -195,6 +196,11 @@ WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
         (LOGIN, basic("prometheus"), "401 Unauthorized"),
         (LOGIN, basic("other:pass:wörd"), "401 Unauthorized"),
         (LOGIN, basic("prometheus:pass:wörd").replace("Basic", "Bearer"), "401 Unauthorized"),
+        (BOTH, f"Bearer {WIRE}", "200 OK"),
+        (BOTH, basic("prometheus:pass:wörd"), "200 OK"),
+        (BOTH, "", "401 Unauthorized"),
+        (BOTH, f"Basic {WIRE}", "401 Unauthorized"),
+        (BOTH, basic("prometheus:pass:wörd").replace("Basic", "Bearer"), "401 Unauthorized"),
         (Web(), "", "200 OK"),
         (Web(), "Bearer anything", "200 OK"),
     ],
@@ -205,8 +211,9 @@ def test_what_is_private_needs_the_credentials(
     answer = ask(make(settings), path, HTTP_AUTHORIZATION=authorization)
     assert answer.status == status
     if status.startswith("401"):
-        scheme = "Bearer" if settings is TOKEN else "Basic"
-        assert answer.headers["WWW-Authenticate"].startswith(f'{scheme} realm="busmon"')
+        challenge = answer.headers["WWW-Authenticate"]
+        assert ('Bearer realm="busmon"' in challenge) == (settings is not LOGIN)
+        assert ('Basic realm="busmon"' in challenge) == (settings is not TOKEN)
         assert answer.body == b"Unauthorized\n"
 
 
