@@ -67,7 +67,7 @@ class CelerySettings(ObserverSettings):
     broker: Annotated[SecretStr, AfterValidator(_redis_url)]  # with its password
     ca: File | None = None  # of the certificate of a rediss:// broker
     tasks: Annotated[Strings, Field(min_length=1)] = ("task.steve_jobs.process_message",)
-    queues: Strings = ("short-running",)
+    queues: Strings = ("short-running", "long-running", "rate-limited")  # of packit-service
     interval: Seconds = 15
     # How the workers name their keys, if they have these in `broker_transport_options`.
     global_keyprefix: str = ""

@@ -19,6 +19,7 @@ STATES = {
     "task-succeeded": "succeeded",
     "task-failed": "failed",
 }
+OTHER = "__other__"  # the name that stands for all tasks that are not configured
 MAX_UNWRITTEN_EVENTS = 20_000  # kept while they cannot be written
 
 
@@ -36,7 +37,9 @@ class TaskEvents:
         self._names = tuple(names)
         self._unwritten: list[_TaskEvent] = []
         # The events written since the start, by event and name.
+        # Other tasks are only counted, when a worker receives them: a sign that it takes tasks.
         self.counts = Counter({(state, name): 0 for state in STATES.values() for name in names})
+        self.counts["received", OTHER] = 0
 
     def __len__(self) -> int:
         return len(self._unwritten)
@@ -47,6 +50,7 @@ class TaskEvents:
         if not (isinstance(task, str) and task.isascii() and len(task) <= 255):
             return True
         if state == "received" and name not in self._names:
+            self.counts["received", OTHER] += 1
             return True
         if len(self._unwritten) >= MAX_UNWRITTEN_EVENTS:
             return False

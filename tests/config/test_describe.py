@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from busmon.config.describe import describe
 from tests.config import AMQP, MQTT, OWN, SECRET, STOMP, in_bus, read
 from tests.support.brokers.certificates import Certificates
@@ -73,6 +75,21 @@ ledger
     )
 
 
+@pytest.mark.parametrize(
+    ("web", "access"),
+    [
+        ("", "open to all who reach it"),
+        ("username = 'u'\npassword = 'p'", "with user and password"),
+        (
+            "token = 't'\nusername = 'u'\npassword = 'p'",
+            "with the bearer token or user and password",
+        ),
+    ],
+)
+def test_the_summary_says_who_may_read_the_metrics(web: str, access: str, directory: Path) -> None:
+    assert f"  access      {access}\n" in describe(read(directory, f"[web]\n{web}\n{MQTT}"))
+
+
 def test_the_summary_says_who_observes_the_listener_and_its_workers(directory: Path) -> None:
     text = f"""
     [audit.reports]
@@ -84,13 +101,14 @@ def test_the_summary_says_who_observes_the_listener_and_its_workers(directory: P
     [audit.celery]
     bus = "centos"
     broker = "redis://:{SECRET}@localhost"
+    queues = "a,b"
     """
     _, _, audit = describe(read(directory, MQTT + text)).partition("audit\n")
     assert audit == (
         """\
   reports     of the tap of centos, at /v1/reports with a bearer token
   ready       of the listener of centos, every 15s
-  celery      behind centos, 1 task: task.steve_jobs.process_message; 1 queue: short-running"""
+  celery      behind centos, 1 task: task.steve_jobs.process_message; 2 queues: a, b"""
     )
 
 

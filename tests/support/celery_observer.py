@@ -61,8 +61,8 @@ class Watch:
     def waiting(self) -> float | None:
         return self.value("busmon_celery_queue_tasks", queue=QUEUE)
 
-    def counted(self, event: str) -> float | None:
-        labels = {"event": event, "task": PROCESS_MESSAGE}
+    def counted(self, event: str, task: str = PROCESS_MESSAGE) -> float | None:
+        labels = {"event": event, "task": task}
         return self.value("busmon_celery_task_events_total", **labels)
 
     def intervals(self) -> list[Interval]:
