@@ -1,5 +1,7 @@
 """The manifests as they are applied: the plain ones, and Packit's template rendered."""
 
+from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,24 @@ PROJECT = Path(__file__).parents[2]
 MANIFESTS = PROJECT / "config/openshift"
 PLAIN = sorted(path for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
 
-# The variables that Packit's playbook passes to its templates.
-PACKIT = {
+# The variables that Packit's playbook passes to its templates, as far as they are used here.
+PACKIT: dict[str, Any] = {
     "auto_import_images": "true",
     "deployment": "prod",
     "image_busmon": "quay.io/packit/busmon:prod",
     "managed_platform": False,
-    "project": "packit",
+    "path_to_secrets": "secrets/packit/prod",
+    "project": "packit--prod",
     "redis_hostname": "valkey",
+    "vault": {
+        "busmon": {
+            "metrics_token": "m3trics",
+            "page_password": "p4ge",
+            "reports_token": "r3ports",
+        }
+    },
 }
-MANAGED = {
+MANAGED: dict[str, Any] = {
     "managed_platform": True,
     "appcode": "PCKT-002",
     "costcenter": "700",
@@ -33,21 +43,30 @@ def load(path: Path) -> list[Manifest]:
     return list(yaml.safe_load_all(path.read_text()))
 
 
-def render(**variables: Any) -> list[Manifest]:
-    """Return the manifests of Packit's template, as its playbook renders them."""
+def render(template: str = "busmon.yml.j2", **variables: Any) -> list[Manifest]:
+    """Return the manifests of a template, as Packit's playbook renders them."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string((MANIFESTS / "busmon.yml.j2").read_text())
-    return list(yaml.safe_load_all(template.render(PACKIT | variables)))
+    environment.filters["b64encode"] = lambda text: b64encode(text.encode()).decode()
+    environment.globals["lookup"] = _lookup
+    text = environment.from_string((MANIFESTS / template).read_text())
+    return list(yaml.safe_load_all(text.render(PACKIT | variables)))
+
+
+def _lookup(kind: str, path: str, *, rstrip: bool) -> str:
+    """Return what Ansible's lookup of a file does; of one that is not there, its path."""
+    assert (kind, rstrip) == ("file", False)
+    return Path(path).read_text() if Path(path).exists() else path
 
 
 VARIANTS = {
     **{path.stem: load(path) for path in PLAIN},
     "packit": render(),
-    "packit-stage": render(deployment="stg"),
+    "packit-secret": render("secret-busmon.yml.j2"),
+    "packit-stage": render(deployment="stg", project="packit--stg"),
     "packit-managed": render(**MANAGED),
 }
 
 
-def the(kind: str, manifests: list[Manifest]) -> Manifest:
+def the(kind: str, manifests: Sequence[Manifest]) -> Manifest:
     [found] = [manifest for manifest in manifests if manifest["kind"] == kind]
     return found

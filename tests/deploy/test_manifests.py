@@ -76,6 +76,13 @@ EXTENSIONS = {
     ("monitoring.coreos.com/v1", "PrometheusRule"): closed(
         groups={"type": "array", "items": GROUP}
     ),
+    ("route.openshift.io/v1", "Route"): closed(
+        port=closed(targetPort=TEXT),
+        to=closed(kind={"const": "Service"}, name=TEXT),
+        tls=closed(
+            termination={"const": "edge"}, insecureEdgeTerminationPolicy={"const": "Redirect"}
+        ),
+    ),
     ("image.openshift.io/v1", "ImageStream"): closed(
         tags={"type": "array", "items": IMAGE_TAG},
         lookupPolicy=closed(local={"type": "boolean"}),
@@ -173,7 +180,7 @@ def test_services_monitors_and_network_policy_select_each_pod(manifests: str) ->
 def test_busmon_accepts_the_configuration(
     config: Manifest, certificates: Certificates, tmp_path: Path
 ) -> None:
-    """With the files of the Secrets in place."""
+    """With the files of the Secrets in place; test_pod.py mounts them as the manifests do."""
     certificate, key = certificates.client("busmon")
     files = {
         "reports-token": "a-token",
@@ -182,12 +189,15 @@ def test_busmon_accepts_the_configuration(
         "fedora-key.pem": key.read_text(),
     }
     assert files.keys() == VARIANTS["secret.example"][0]["stringData"].keys()
+    files |= {"metrics-token": "another", "page-password": "a password"}
+    assert files.keys() == VARIANTS["packit-secret"][0]["data"].keys()
     files["fedora.toml"] = (PROJECT / "config/fedora.toml").read_text()
-    for directory in ("/etc/busmon", "/run/secrets/busmon", "/home/packit/.config"):
+    places = ("/etc/busmon", "/etc/fedora-messaging", "/run/secrets/busmon", "/home/packit/.config")
+    for directory in places:
         place = tmp_path / directory.lstrip("/")
         place.mkdir(parents=True)
-        for name, text in (files | (config["data"] if "etc" in directory else {})).items():
-            found = re.sub(r'"(/(etc/busmon|run/secrets|home)/)', rf'"{tmp_path}\1', text)
+        for name, text in (files | (config["data"] if "etc/busmon" in directory else {})).items():
+            found = re.sub(r'"(/(etc|run/secrets|home)/)', rf'"{tmp_path}\1', text)
             (place / name).write_text(found)
     done = subprocess.run(
         [sys.executable, "-m", "busmon", "check-config", "-c", tmp_path / "etc/busmon/busmon.toml"],
@@ -217,6 +227,18 @@ def test_the_image_stream_rolls_out_the_pod() -> None:
     assert trigger["from"] == {"kind": "ImageStreamTag", "name": image}
     assert container["image"] == image
     assert f'@.name=="{container["name"]}"' in trigger["fieldPath"]
+
+
+def test_the_route_leads_to_the_service() -> None:
+    route, service = (the(kind, VARIANTS["packit"]) for kind in ("Route", "Service"))
+    assert route["spec"]["to"]["name"] == service["metadata"]["name"]
+    names = [port["name"] for port in service["spec"]["ports"]]
+    assert route["spec"]["port"]["targetPort"] in names
+
+
+def test_a_deleted_claim_of_the_managed_platform_deletes_its_volume() -> None:
+    claim = the("PersistentVolumeClaim", VARIANTS["packit-managed"])
+    assert claim["metadata"]["annotations"] == {"kubernetes.io/reclaimPolicy": "Delete"}
 
 
 def test_only_the_managed_platform_has_its_labels() -> None:

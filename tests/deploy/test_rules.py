@@ -114,7 +114,8 @@ def prometheus(tmp_path: Path, certificates: Certificates) -> Path:
     """Return the example configuration, with the files that it names."""
     secrets = tmp_path / "secrets"
     secrets.mkdir()
-    secrets.joinpath("token").write_text("token")
+    for name in ("token", "packit-token"):
+        secrets.joinpath(name).write_text("token")
     secrets.joinpath("ca.pem").write_bytes(Path(certificates.ca).read_bytes())
     (tmp_path / "rules").symlink_to(PROMETHEUS / "rules")
     config = tmp_path / "prometheus.yml"
@@ -156,9 +157,9 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> 
         "scrape_configs"
     ]
     (discovery,) = job.pop("kubernetes_sd_configs")
-    assert discovery == {"role": "pod", "namespaces": {"names": ["packit-prod", "packit-stg"]}}
+    assert discovery == {"role": "pod", "namespaces": {"names": ["packit--prod", "packit--stg"]}}
     annotation = "__meta_kubernetes_pod_annotation_prometheus_io"
-    plain = [discovered(name, name) for name in ("deployment", "packit", "sidecar")]
+    plain = [discovered(name, name) for name in ("deployment", "sidecar")]
     own = plain[0] | {
         "__meta_kubernetes_namespace": "own",
         f"{annotation}_path": "/own",
@@ -190,7 +191,6 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> 
         for namespace, scheme, path in (
             ("deployment", "http", "/metrics"),
             ("own", "https", "/own"),
-            ("packit", "http", "/metrics"),
             ("sidecar", "http", "/metrics"),
         )
     ]

@@ -1,0 +1,86 @@
+"""The manifests with the tests' brokers, ports and certificates in place of the real ones."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tests.deploy.manifests import PROJECT, VARIANTS, Manifest, render
+from tests.support.brokers.rabbitmq import RabbitMQ
+
+CERTIFICATES = {"ca_cert": "cacert.pem", "certfile": "fedora-cert.pem", "keyfile": "fedora-key.pem"}
+PORT = 12876  # busmon's, in every manifest
+REDIS = 6379
+PUBLIC_BROKER = "amqps://fedora:@rabbitmq.fedoraproject.org/%2Fpublic_pubsub"
+TOPICS: list[str] = tomllib.loads((PROJECT / "config/fedora.toml").read_text())["bindings"][0][
+    "routing_keys"
+]
+
+
+def listener_toml(directory: Path, rabbitmq: RabbitMQ, queue: str = "") -> str:
+    """Return a listener's fedora.toml in the shape of Packit's.
+
+    It names the certificates where the listener's image has them, and a queue that ends with
+    the connection.
+    """
+    ca, certificate, key = (Path("/etc/fedora-messaging", name) for name in CERTIFICATES.values())
+    return rabbitmq.fedora_toml(
+        directory / "fedora.toml",
+        queue=queue or str(uuid4()),
+        bindings=TOPICS,
+        ca=ca,
+        certificate=(certificate, key),
+    ).read_text()
+
+
+def packit(
+    directory: Path, rabbitmq: RabbitMQ, ports: Mapping[int, int], toml: str
+) -> list[Manifest]:
+    """Return the manifests of Packit's templates, and the Secret of its listener."""
+    for name, content in _certificates(rabbitmq).items():
+        (directory / name).write_text(content)
+    listener = {"packit-service.yaml": "a: secret", "copr": "another", "fedora.toml": toml}
+    manifests = [
+        *render(redis_hostname="127.0.0.1"),
+        *render("secret-busmon.yml.j2", path_to_secrets=str(directory)),
+        secret("packit-config", listener),
+    ]
+    return replaced(manifests, ports)
+
+
+def plain(rabbitmq: RabbitMQ, ports: Mapping[int, int]) -> list[Manifest]:
+    """Return what the kustomization applies, and the Secret."""
+    names = ("deployment", "configmap")
+    manifests = [manifest for name in names for manifest in VARIANTS[name]]
+    content = {"reports-token": "r3ports"} | _certificates(rabbitmq)
+    url = {PUBLIC_BROKER: rabbitmq.url_for_fedora()}
+    return replaced([*manifests, secret("busmon", content)], {**ports, **url})
+
+
+def sidecar(rabbitmq: RabbitMQ, ports: Mapping[int, int], toml: str) -> list[Manifest]:
+    """Return the manifests of the sidecar, and both Secrets."""
+    content = {"reports-token": "r3ports"} | _certificates(rabbitmq)
+    secrets = [secret("busmon", content), secret("packit-config", {"fedora.toml": toml})]
+    return replaced([*VARIANTS["sidecar"], *secrets], ports)
+
+
+def secret(name: str, content: Mapping[str, str]) -> Manifest:
+    return {"kind": "Secret", "metadata": {"name": name}, "stringData": content}
+
+
+def replaced(manifests: Sequence[Manifest], names: Mapping[Any, Any]) -> list[Manifest]:
+    """Return the manifests with other ports and URLs, wherever they are named."""
+    text = json.dumps(manifests)
+    for name, other in names.items():
+        assert str(name) in text
+        text = text.replace(str(name), str(other))
+    changed: list[Manifest] = json.loads(text)
+    return changed
+
+
+def _certificates(rabbitmq: RabbitMQ) -> dict[str, str]:
+    certificate, key = rabbitmq.certificates.client("fedora")
+    files = (rabbitmq.certificates.ca, certificate, key)
+    return {name: path.read_text() for name, path in zip(CERTIFICATES.values(), files, strict=True)}

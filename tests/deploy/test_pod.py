@@ -1,0 +1,92 @@
+"""busmon started on the file system that the manifests mount, at a broker with TLS."""
+
+import os
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.deploy.manifests import Manifest
+from tests.deploy.on_test_brokers import PORT, REDIS, listener_toml, packit, plain, sidecar
+from tests.deploy.pod import BUSMON, USER, Pod
+from tests.support.brokers import Server, accepts, free_port, wait_until
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
+from tests.support.brokers.redis import Redis
+from tests.support.exposition import counter
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount and chroot need root")
+
+TOKEN = {"Authorization": "Bearer m3trics"}
+LOGIN = {"Authorization": f"Basic {b64encode(b'packit:p4ge').decode()}"}
+COPR = Publication(topic="org.fedoraproject.prod.copr.build.end", body=b'{"user": "packit"}')
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def packit_manifests(tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, port: int) -> list[Manifest]:
+    toml = listener_toml(tmp_path, rabbitmq)
+    return packit(tmp_path, rabbitmq, {PORT: port, REDIS: redis.port}, toml)
+
+
+@contextmanager
+def running(pod: Pod, log: Path, port: int) -> Iterator[Server]:
+    with Server(pod.command("busmon", BUSMON), log, ready=lambda _: accepts(port)) as busmon:
+        yield busmon
+
+
+def get(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> tuple[int, str]:
+    request = Request(f"http://127.0.0.1:{port}{path}", headers=dict(headers))
+    try:
+        with urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def counts_a_message(
+    directory: Path, rabbitmq: RabbitMQ, manifests: Sequence[Manifest], port: int
+) -> None:
+    pod = Pod(directory / "pod", manifests)
+    with running(pod, directory / "log", port) as busmon:
+        wait_until(lambda: get(port, "/ready")[0] == 200, what="busmon to be ready")
+        assert f"Uid:\t{USER}\t" in Path(f"/proc/{busmon.pid}/status").read_text()
+        rabbitmq.publish([COPR])
+        wait_until(
+            lambda: counter(get(port, "/metrics", TOKEN)[1]).total() == 1, what="the message"
+        )
+        assert busmon.terminate() == 0
+    assert (pod.volumes["ledger"] / "ledger.sqlite").exists()
+
+
+def test_busmon_starts_as_packits_template_mounts_it(
+    tmp_path: Path, rabbitmq: RabbitMQ, packit_manifests: list[Manifest], port: int
+) -> None:
+    counts_a_message(tmp_path, rabbitmq, packit_manifests, port)
+
+
+def test_busmon_starts_as_the_kustomization_mounts_it(
+    tmp_path: Path, rabbitmq: RabbitMQ, port: int
+) -> None:
+    counts_a_message(tmp_path, rabbitmq, plain(rabbitmq, {PORT: port}), port)
+
+
+def test_busmon_starts_as_a_sidecar(tmp_path: Path, rabbitmq: RabbitMQ, port: int) -> None:
+    toml = listener_toml(tmp_path, rabbitmq)
+    counts_a_message(tmp_path, rabbitmq, sidecar(rabbitmq, {PORT: port}, toml), port)
+
+
+def test_busmon_sees_no_credentials_of_the_workers(
+    tmp_path: Path, packit_manifests: list[Manifest]
+) -> None:
+    pod = Pod(tmp_path / "pod", packit_manifests)
+    assert [path.name for path in pod.volumes["packit-config"].iterdir()] == ["fedora.toml"]
