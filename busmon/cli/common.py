@@ -12,7 +12,9 @@ import click
 
 if TYPE_CHECKING:
     from busmon.config.model import Config
+    from busmon.settings.lint import Lint
     from busmon.settings.models import Log
+    from busmon.sources.amqp.settings import AmqpBus
 
 FATAL = 1  # exit statuses
 CONFIGURATION = 2
@@ -45,10 +47,26 @@ def http_url(_context: click.Context, _option: click.Parameter, text: str | None
 
 def load_config(path: Path | None) -> "Config":
     """Return the configuration, or print every problem and exit with 2."""
-    from busmon.config.load import ConfigError, load
+    from busmon.config.load import load
+
+    with _problems():
+        return load(path, os.environ)
+
+
+def load_lists(path: Path | None) -> "tuple[Lint, list[AmqpBus]]":
+    """Return what `busmon lint` compares, or print every problem and exit with 2."""
+    from busmon.config.load import load_lists as load
+
+    with _problems():
+        return load(path, os.environ)
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    from busmon.config.load import ConfigError
 
     try:
-        return load(path, os.environ)
+        yield
     except ConfigError as error:
         fail(CONFIGURATION, *error.problems)
 

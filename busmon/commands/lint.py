@@ -7,12 +7,11 @@ own rules. They drift apart. The code of others is parsed, and never imported or
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from busmon.config.model import Config
 from busmon.rules.packit import FEDORA, TABLE
+from busmon.settings.lint import Acceptance, DriftKind
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.settings import AmqpBus
 
@@ -29,16 +28,6 @@ class LintError(Exception):
     """A list cannot be read; the text says which and why."""
 
 
-class DriftKind(StrEnum):
-    """How two lists differ; in the order from the bus to the worker."""
-
-    BOUND_NOT_MAPPED = "bound-not-mapped"
-    MAPPED_NOT_BOUND = "mapped-not-bound"
-    LISTENER_ONLY = "listener-only"
-    BUSMON_ONLY = "busmon-only"
-    PASSED_NOT_PARSED = "passed-not-parsed"
-
-
 @dataclass(frozen=True, slots=True)
 class Drift:
     """A topic or routing key in which two lists differ; `text` describes how."""
@@ -49,38 +38,93 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutingKeys:
+    """What the listener is bound to, and what busmon is bound to by settings of its own."""
+
+    listener: tuple[str, ...]
+    own: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Lists:
     """The lists to compare with busmon's rules; None is a list that is not given."""
 
-    bindings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # routing keys by file
+    bindings: Mapping[str, RoutingKeys] = field(default_factory=dict)  # by the listener's file
     listener: Sequence[str] | None = None  # topics
     worker: Sequence[str] | None = None  # event types
 
+    def kinds(self) -> frozenset[DriftKind]:
+        """Return the kinds of differences that these lists can have."""
+        given = {
+            DriftKind.BOUND_NOT_MAPPED: bool(self.bindings),
+            DriftKind.MAPPED_NOT_BOUND: bool(self.bindings),
+            DriftKind.WATCHED_NOT_BOUND: bool(self.bindings),
+            DriftKind.LISTENER_ONLY: self.listener is not None,
+            DriftKind.BUSMON_ONLY: self.listener is not None,
+            DriftKind.PASSED_NOT_PARSED: self.worker is not None,
+        }
+        return frozenset(kind for kind, compared in given.items() if compared)
+
     def summary(self) -> str:
         """Return in one line what is compared and what is not."""
-        parts = [f"{file} ({len(keys)} routing keys)" for file, keys in self.bindings.items()]
+        parts = [
+            f"{file} ({len(keys.listener)} routing keys)" for file, keys in self.bindings.items()
+        ]
         for what, topics in (("listener's code", self.listener), ("worker's code", self.worker)):
             parts.append(f"{what} ({'not given' if topics is None else f'{len(topics)} topics'})")
         return f"busmon's rules ({len(TOPICS)} topics), {', '.join(parts)}"
 
 
-def lint(lists: Lists) -> list[Drift]:
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What differs, what of it is accepted, and what is accepted but does not differ."""
+
+    drifts: list[Drift]
+    accepted: list[Drift]
+    unneeded: list[str]
+
+
+def lint(lists: Lists, accept: Sequence[str] = ()) -> Result:
+    """Compare the lists; `accept` has items as in `[lint] accept`."""
+    drifts = compare(lists)
+    parsed = {text: Acceptance.parse(text) for text in accept}
+    accepted = [
+        drift
+        for drift in drifts
+        if any(one.covers(drift.kind, drift.topic) for one in parsed.values())
+    ]
+    unneeded = [
+        text
+        for text, one in parsed.items()
+        if one.kind in lists.kinds()
+        and not any(one.covers(drift.kind, drift.topic) for drift in drifts)
+    ]
+    return Result([drift for drift in drifts if drift not in accepted], accepted, unneeded)
+
+
+def compare(lists: Lists) -> list[Drift]:
     """Return every drift, sorted by kind."""
     drifts = [*_bound(lists.bindings), *_listener(lists.listener), *_parsed(lists)]
     order = list(DriftKind)
     return sorted(drifts, key=lambda drift: (order.index(drift.kind), drift.topic, drift.text))
 
 
-def _bound(bindings: Mapping[str, Sequence[str]]) -> Iterator[Drift]:
+def _bound(bindings: Mapping[str, RoutingKeys]) -> Iterator[Drift]:
     for file, keys in bindings.items():
-        for key in keys:
+        for key in keys.listener:
             if not any(matches(key, topic) for topic in TOPICS):
                 text = f"bound by {file}, but no rule matches: all its messages are unmapped"
                 yield Drift(DriftKind.BOUND_NOT_MAPPED, key, text)
         for topic in TOPICS:
-            if not any(matches(key, topic) for key in keys):
-                text = f"has a rule, but no routing key of {file} matches it"
+            if any(matches(key, topic) for key in keys.listener):
+                continue
+            text = f"has a rule, but no routing key of {file} matches it"
+            own = next((key for key in keys.own if matches(key, topic)), None)
+            if own is None:
                 yield Drift(DriftKind.MAPPED_NOT_BOUND, topic, text)
+            else:
+                text += f", only busmon's own {own}: the listener never gets what busmon expects"
+                yield Drift(DriftKind.WATCHED_NOT_BOUND, topic, text)
 
 
 def _listener(mapped: Sequence[str] | None) -> Iterator[Drift]:
@@ -122,25 +166,29 @@ def _with_rest(pattern: Sequence[str], places: set[int]) -> set[int]:
     return places
 
 
-def bindings_of(config: Config) -> dict[str, tuple[str, ...]]:
-    """Return the routing keys of the listeners by file, for the amqp buses with rules packit.
+def bindings_of(buses: Iterable[AmqpBus]) -> dict[str, RoutingKeys]:
+    """Return the routing keys of the listeners by file, for the buses with rules packit.
 
     Raises LintError.
     """
-    found = {
-        str(bus.config): tuple(bus.routing_keys or bound_by(bus.config))
-        for bus in config.buses.values()
-        if isinstance(bus, AmqpBus) and bus.rules == "packit"
-    }
+    found: dict[str, RoutingKeys] = {}
+    for bus in buses:
+        if bus.rules == "packit":
+            before = found.get(str(bus.config)) or bound_by(bus.config)
+            own = (*before.own, *(bus.routing_keys or ()), *bus.extra_routing_keys)
+            found[str(bus.config)] = replace(before, own=own)
     if not found:
         raise LintError('no bus has type = "amqp" and rules = "packit"; give --fedora-toml FILE')
     return found
 
 
-def bound_by(path: Path) -> tuple[str, ...]:
-    """Return the routing keys in a configuration file of fedora-messaging; raises LintError."""
+def bound_by(path: Path) -> RoutingKeys:
+    """Return the routing keys in a configuration file of fedora-messaging; raises LintError.
+
+    Nothing else in the file is checked: its certificates need not be here.
+    """
     try:
-        return tuple(dict.fromkeys(fedora_toml.routing_keys(path)))
+        return RoutingKeys(tuple(dict.fromkeys(fedora_toml.routing_keys(path))))
     except fedora_toml.UnusableToml as error:
         raise LintError(str(error)) from error
 

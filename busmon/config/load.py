@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from pydantic_core import ErrorDetails
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
 from busmon.rules import Rules, rule_set
+from busmon.settings.lint import Lint
 from busmon.settings.models import Web
 from busmon.settings.toml import TomlError, read_toml
+from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.bus import Bus
 from busmon.sources.table import SOURCES
 from busmon.sources.tls import UnusableFile, server_context
@@ -59,18 +61,55 @@ class ConfigError(Exception):
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Read the file at `path`, in $BUSMON_CONFIG or at the default path; raises ConfigError."""
-    path = path or Path(environ.get("BUSMON_CONFIG") or DEFAULT_PATH)
-    try:
-        tables = read_toml(path)
-    except TomlError as error:
-        raise ConfigError([str(error)]) from error
+    tables, directory = _read(path, environ)
     variables, unknown = override(tables, environ)
-    config, problems = _validate(tables, path.parent)
+    config, problems = _validate(tables, directory)
     if config and not problems and not unknown:
         return config
-    problems = sorted(problems, key=lambda problem: _position(tables, problem[0]))
-    texts = [f"{_shown(place, variables)}: {text}" for place, text in problems]
-    raise ConfigError(list(dict.fromkeys(texts + unknown)))
+    raise ConfigError([*_texts(problems, tables, variables), *unknown])
+
+
+def load_lists(path: Path | None, environ: Mapping[str, str]) -> tuple[Lint, list[AmqpBus]]:
+    """Return what `busmon lint` compares of the same file; raises ConfigError.
+
+    It needs none of the certificates and secrets with which busmon connects and serves.
+    """
+    tables, directory = _read(path, environ)
+    variables, _ = override(tables, environ)
+    lint, buses, problems = Lint(), [], []
+    try:
+        lint = Lint.model_validate(subtables(tables, "lint"))
+    except ValidationError as error:
+        problems += [(("lint", *detail["loc"]), _text(detail)) for detail in error.errors()]
+    for name, table in subtables(tables, "buses").items():
+        if not isinstance(table, dict) or table.get("type") != "amqp":
+            continue
+        try:
+            buses.append(AmqpBus.model_validate(table, context={"directory": directory}))
+        except ValidationError as error:
+            problems += [
+                (("buses", name, *detail["loc"]), _text(detail)) for detail in error.errors()
+            ]
+    if problems:
+        raise ConfigError(_texts(problems, tables, variables))
+    return lint, buses
+
+
+def _read(path: Path | None, environ: Mapping[str, str]) -> tuple[Tables, Path]:
+    """Return the tables of the file, and its directory."""
+    path = path or Path(environ.get("BUSMON_CONFIG") or DEFAULT_PATH)
+    try:
+        return read_toml(path), path.parent
+    except TomlError as error:
+        raise ConfigError([str(error)]) from error
+
+
+def _texts(
+    problems: Iterable[Problem], tables: Tables, variables: Mapping[Place, str]
+) -> list[str]:
+    """Return each problem once, in the order of the file."""
+    ordered = sorted(problems, key=lambda problem: _position(tables, problem[0]))
+    return list(dict.fromkeys(f"{_shown(place, variables)}: {text}" for place, text in ordered))
 
 
 def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Problem]]:
@@ -95,8 +134,12 @@ def _problem(detail: ErrorDetails) -> Problem:
         place = (*place, "type")
     elif place[0] == "buses":
         place = place[:2] + place[3:]  # pydantic puts the type of the bus between
-    text = TEXTS.get(kind) or detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return place, text
+    return place, _text(detail)
+
+
+def _text(detail: ErrorDetails) -> str:
+    text = TEXTS.get(detail["type"]) or detail["msg"]
+    return text.removeprefix("Value error, ").removeprefix("Input ")
 
 
 def _sound_buses(

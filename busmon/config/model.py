@@ -7,6 +7,7 @@ from pydantic import Field
 from busmon.observers.table import ObservedAudit
 from busmon.rules import Rules
 from busmon.settings.audit import Silence
+from busmon.settings.lint import Lint
 from busmon.settings.models import LedgerSettings, Limits, Log, Web
 from busmon.settings.section import Section
 from busmon.sources.bus import Bus
@@ -29,6 +30,7 @@ class Config(Section):
     limits: Limits = Limits()
     log: Log = Log()
     silence: Silence = Silence()
+    lint: Lint = Lint()
     audit: ObservedAudit = ObservedAudit()
     buses: Annotated[dict[BusName, AnyBus], Field(min_length=1)]
 

@@ -1,6 +1,5 @@
 """`busmon lint`: the lists of topics that people keep by hand, and where they differ."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,16 @@ import pytest
 
 from busmon.commands.lint import (
     TOPICS,
-    DriftKind,
     LintError,
     Lists,
+    RoutingKeys,
     lint,
     mapped_by,
     matches,
     parsed_by,
 )
-from tests.support.command import busmon
-
-PREFIX = "org.fedoraproject.prod."
-CLOSED = PREFIX + "pagure.pull-request.closed"
-EVENTS = [topic.removeprefix(PREFIX) for topic in TOPICS]
+from busmon.settings.lint import DriftKind
+from tests.support.topic_lists import EVENTS, PREFIX, listener_source, worker_source
 
 
 @pytest.mark.parametrize(
@@ -62,7 +58,8 @@ def drifts(
     listener: Sequence[str] | None = None,
     worker: Sequence[str] | None = None,
 ) -> list[tuple[DriftKind, str]]:
-    return [(drift.kind, drift.topic) for drift in lint(Lists(bindings or {}, listener, worker))]
+    keys = {file: RoutingKeys(tuple(bound)) for file, bound in (bindings or {}).items()}
+    return [(drift.kind, drift.topic) for drift in lint(Lists(keys, listener, worker)).drifts]
 
 
 @pytest.mark.parametrize(
@@ -102,38 +99,48 @@ def test_every_difference_between_two_lists_is_reported(
     assert drifts(**lists) == expected
 
 
-def listener_source(directory: Path, topics: Sequence[str], place: str = "callbacks.py") -> Path:
-    """Code in the shape of the listener's, which must not be run."""
-    lines = [
-        "import nowhere",
-        "raise SystemExit",
-        "def get_callback(topic): return MAPPING.get(topic)",
-        "MAPPING = {",
-        *(f'    "{topic}": nowhere.callback,' for topic in topics),
-        "}",
-    ]
-    path = directory / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines))
-    return directory
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ([], DriftKind.MAPPED_NOT_BOUND),
+        (["a.b"], DriftKind.MAPPED_NOT_BOUND),
+        ([TOPICS[1]], DriftKind.MAPPED_NOT_BOUND),
+        ([TOPICS[0]], DriftKind.WATCHED_NOT_BOUND),
+        (["a.b", "org.fedoraproject.prod.#"], DriftKind.WATCHED_NOT_BOUND),
+    ],
+)
+def test_what_only_busmon_receives_is_a_difference_of_its_own(
+    own: list[str], expected: DriftKind
+) -> None:
+    """Its keys are never taken for the listener's: none is reported as bound by it."""
+    keys = RoutingKeys(TOPICS[1:], tuple(own))
+    [drift] = lint(Lists({"fedora.toml": keys})).drifts
+    assert (drift.kind, drift.topic) == (expected, TOPICS[0])
+    assert "no routing key of fedora.toml matches it" in drift.text
+    assert ("busmon's own" in drift.text) == (expected is DriftKind.WATCHED_NOT_BOUND)
 
 
-def worker_source(directory: Path, events: Sequence[str], place: str = "parser.py") -> Path:
-    """Code in the shape of the worker's, with events of other sources."""
-    lines = [
-        "import nowhere",
-        "class Parser:",
-        "    MAPPING: nowhere.Table = {",
-        '        "github": {"push": nowhere.push},',
-        '        "fedora-messaging": {',
-        *(f'            "{event}": (nowhere.parse.__func__),' for event in events),
-        "        },",
-        "    }",
-    ]
-    path = directory / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines))
-    return directory
+@pytest.mark.parametrize(
+    ("accept", "unneeded"),
+    [
+        ([f"mapped-not-bound:{TOPICS[0]}"], []),
+        (["mapped-not-bound:org.*"], []),
+        (["mapped-not-bound:*", f"mapped-not-bound:{TOPICS[0]}"], []),
+        ([f"mapped-not-bound:{TOPICS[0]}", f"mapped-not-bound:{TOPICS[1]}"], [1]),
+        (["bound-not-mapped:a.b", f"watched-not-bound:{TOPICS[0]}"], [0, 1]),
+        ([f"listener-only:{TOPICS[0]}", f"passed-not-parsed:{TOPICS[0]}"], []),  # not given
+        ([f"mapped-not-bound:{TOPICS[0]}x"], [0]),
+        ([], []),
+    ],
+)
+def test_an_accepted_difference_is_none_and_a_needless_one_is_named(
+    accept: list[str], unneeded: list[int]
+) -> None:
+    result = lint(Lists({"toml": RoutingKeys(TOPICS[1:])}), accept)
+    accepted = any(text.startswith("mapped-") for text in accept) and len(accept) > len(unneeded)
+    kinds = [[drift.kind for drift in drifts] for drifts in (result.drifts, result.accepted)]
+    assert kinds == ([[], ["mapped-not-bound"]] if accepted else [["mapped-not-bound"], []])
+    assert result.unneeded == [accept[index] for index in unneeded]
 
 
 @pytest.mark.parametrize("place", ["callbacks.py", "packit_service_fedmsg/callbacks.py"])
@@ -182,84 +189,3 @@ def test_a_worker_without_this_buss_part_of_the_table_is_reported(
     (tmp_path / "parser.py").write_text(text)
     with pytest.raises(LintError, match=r"no table MAPPING\['fedora-messaging'\] of topics found"):
         parsed_by(tmp_path)
-
-
-def fedora_toml(directory: Path, topics: Sequence[str]) -> Path:
-    """As in the listener's own deployment: its certificates are not here."""
-    path = directory / "fedora.toml"
-    path.write_text(f"""
-amqp_url = "amqps://listener@broker.example"
-[tls]
-ca_cert = "/nowhere/ca.pem"
-certfile = "/nowhere/cert.pem"
-keyfile = "/nowhere/key.pem"
-[[bindings]]
-exchange = "amq.topic"
-routing_keys = {json.dumps(list(topics))}
-""")
-    return path
-
-
-def test_lists_that_agree_give_status_0(tmp_path: Path) -> None:
-    ended = busmon(
-        "lint", "--fedora-toml", fedora_toml(tmp_path, TOPICS),
-        "--listener-source", listener_source(tmp_path, TOPICS),
-        "--worker-source", worker_source(tmp_path, EVENTS),
-    )  # fmt: skip
-    number = len(TOPICS)
-    assert ended.stdout == (
-        f"no drifts: busmon's rules ({number} topics), {tmp_path}/fedora.toml ({number} routing"
-        f" keys), listener's code ({number} topics), worker's code ({number} topics)\n"
-    )
-
-
-def test_each_drift_is_a_line_and_status_1(tmp_path: Path) -> None:
-    bound = [topic for topic in TOPICS if topic != CLOSED]
-    words: list[str | Path] = [
-        "lint", "--fedora-toml", fedora_toml(tmp_path, [*bound, "a.b"]),
-        "--worker-source", worker_source(tmp_path, [e for e in EVENTS if PREFIX + e != CLOSED]),
-    ]  # fmt: skip
-    lines = busmon(*words, status=1).stdout.splitlines()
-    assert [line.split()[:2] for line in lines[:-1]] == [
-        ["bound-not-mapped", "a.b"],
-        ["mapped-not-bound", CLOSED],
-        ["passed-not-parsed", CLOSED],
-    ]
-    assert lines[-1].startswith("3 drifts: ")
-    assert "listener's code (not given)" in lines[-1]
-    answer = json.loads(busmon(*words, "--json", status=1).stdout)
-    assert [[drift["kind"], drift["topic"]] for drift in answer["drifts"]] == [
-        line.split()[:2] for line in lines[:-1]
-    ]
-
-
-def test_the_bindings_are_those_of_the_configurations_bus(tmp_path: Path) -> None:
-    path = tmp_path / "busmon.toml"
-    (tmp_path / "fedora.toml").write_text(
-        'amqp_url = "amqp://"\n[[bindings]]\nexchange = "amq.topic"\nrouting_keys = ["#"]\n'
-    )
-    bus = '[buses.fedora]\ntype = "amqp"\nconfig = "fedora.toml"\n'
-    path.write_text(bus + 'rules = "packit"\n')
-    busmon("lint", "-c", path)
-    path.write_text(bus + f'rules = "packit"\nrouting_keys = {json.dumps(TOPICS[1:])}\n')
-    output = busmon("lint", "-c", path, status=1).stdout
-    assert output.startswith(f"mapped-not-bound   {TOPICS[0]}")
-    path.write_text(bus + 'rules = "all"\n')
-    assert "give --fedora-toml FILE" in busmon("lint", "-c", path, status=2).stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        (["-c", "missing.toml"], "missing.toml: No such file or directory"),
-        (["--fedora-toml", "missing.toml"], "does not exist"),
-        (["--fedora-toml", __file__], "busmon: " + __file__),
-        (["--worker-source", "missing"], "does not exist"),
-    ],
-)
-def test_a_list_that_cannot_be_read_ends_the_command_with_status_2(
-    words: list[str], problem: str
-) -> None:
-    ended = busmon("lint", *words, status=2)
-    assert problem in ended.stderr
-    assert ended.stdout == ""
