@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, WorkerFacts
-from busmon.diagnosis.listener import MonitorWatch, ObserverWatch
+from busmon.diagnosis.listener import MonitorWatch, TapWatch
 from busmon.diagnosis.stages import RECENT_WINDOWS, RecentWindows
 from busmon.diagnosis.topics import Received, received, topic_facts
 from busmon.diagnosis.workers import WorkersWatch
@@ -52,7 +52,7 @@ class BusWatch:
         tap = self._observer(TapObserver)
         celery = self._observer(CeleryObserver)
         self._monitor = MonitorWatch(monitor, started) if monitor else None
-        self._tap = ObserverWatch(tap, started) if tap else None
+        self._tap = TapWatch(tap, started) if tap else None
         self._workers = WorkersWatch(celery, started) if celery else None
 
     def facts(

@@ -4,6 +4,7 @@ from busmon.diagnosis.facts import Health
 from busmon.diagnosis.history import History
 from busmon.observers.base import Observer
 from busmon.observers.ready import ReadyObserver
+from busmon.observers.tap import TapObserver
 from busmon.silence.reception import Reception
 
 STARTUP_SECONDS = 60.0  # after the start, in which an observer without data is unknown, not down
@@ -27,6 +28,19 @@ class ObserverWatch:
             return Health(True)
         starting = not self._was_up and now - self._started < STARTUP_SECONDS
         return Health(None if starting else False, problem)
+
+
+class TapWatch:
+    """Whether the tap reports. Before its first report ever, nobody knows whether there is one."""
+
+    def __init__(self, tap: TapObserver, started: float) -> None:
+        self._tap = tap
+        self._health = ObserverWatch(tap, started)
+
+    def at(self, now: float) -> Health:
+        """Return whether it is up, and why not."""
+        health = self._health.at(now)
+        return health if self._tap.last_report() is not None else Health(None, health.detail)
 
 
 class MonitorWatch:

@@ -3,6 +3,8 @@
 import sqlite3
 from uuid import uuid4
 
+from busmon.ledger.values import milliseconds, seconds
+
 
 class Buses:
     """The table of buses."""
@@ -35,3 +37,14 @@ class Buses:
         """Return the name of busmon's queue on this bus, None if there is none yet."""
         found = self._db.execute("SELECT queue FROM buses WHERE name = ?", (name,)).fetchone()
         return found[0] if found else None
+
+    def tap_reported(self, name: str) -> float | None:
+        """Return the Unix time of the last report of a tap, None if none ever came."""
+        query = "SELECT tap_reported FROM buses WHERE name = ?"
+        found = self._db.execute(query, (name,)).fetchone()
+        return seconds(found[0]) if found else None
+
+    def set_tap_reported(self, name: str, now: float) -> None:
+        """Write that a tap reported `now`, a Unix time."""
+        row = milliseconds(now), self.number(name)
+        self._db.execute("UPDATE buses SET tap_reported = ? WHERE id = ?", row)

@@ -1,6 +1,7 @@
 """When each observer watched the listener or its workers: "no data" is not "missing".
 
-An observer is named by its kind and the bus: `tap:fedora`, `ready:fedora`, `celery:fedora`.
+An observer is named by its kind and the bus: `tap:fedora`, `ready:fedora`, `celery:fedora`. The
+intervals of `listener:fedora` are the times in which a listener with a tap ran.
 """
 
 import sqlite3
@@ -75,6 +76,11 @@ class ObserverCoverage:
             (observer, milliseconds(until)),
         ).fetchone()
         return bool(found[0])
+
+    def last_end(self, observer: str) -> float | None:
+        """Return until when the observer watched last, None if it never did."""
+        query = "SELECT max(until) FROM coverage WHERE observer = ?"
+        return seconds(self._db.execute(query, (observer,)).fetchone()[0])
 
     def intervals(self, observer: str) -> list[Interval]:
         """Return all known intervals, oldest first."""

@@ -63,9 +63,18 @@ def _to_version_3(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _to_version_4(db: sqlite3.Connection) -> None:
+    """Keep when a tap reported last."""
+    db.execute("ALTER TABLE buses ADD COLUMN tap_reported INTEGER")
+    db.execute(
+        "UPDATE buses SET tap_reported ="
+        " (SELECT max(until) FROM coverage WHERE observer = 'tap:' || buses.name)"
+    )
+
+
 Step = Callable[[sqlite3.Connection], None]
 
-STEPS: Sequence[Step] = (_to_version_2, _to_version_3)  # the first one is from version 1
+STEPS: Sequence[Step] = (_to_version_2, _to_version_3, _to_version_4)  # the first is from 1
 VERSION = len(STEPS) + 1
 
 

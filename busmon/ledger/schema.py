@@ -21,7 +21,8 @@ CREATE TABLE buses (
     duplicates INTEGER NOT NULL DEFAULT 0,
     watched_until INTEGER,                     -- it is known to have been received until then
     blind INTEGER NOT NULL DEFAULT 0,          -- ms in all
-    pruned INTEGER NOT NULL DEFAULT 0          -- messages deleted from the record
+    pruned INTEGER NOT NULL DEFAULT 0,         -- messages deleted from the record
+    tap_reported INTEGER                       -- when a tap reported last; NULL: never
 );
 CREATE TABLE series (                          -- the counters
     id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
@@ -48,7 +49,8 @@ CREATE TABLE pauses (                          -- the longest of a topic that en
     day INTEGER NOT NULL, expected REAL NOT NULL,  -- messages that should have come meanwhile
     PRIMARY KEY (bus, topic, day)
 ) WITHOUT ROWID;
-CREATE TABLE coverage (                        -- when an observer (tap, ready, celery) watched
+CREATE TABLE coverage (                        -- when an observer (tap, ready, celery) watched,
+                                               -- and when a listener with a tap ran (listener)
     observer TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
     PRIMARY KEY (observer, since)
 ) WITHOUT ROWID;

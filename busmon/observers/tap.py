@@ -14,16 +14,24 @@ from pydantic import AfterValidator, SecretStr
 from busmon.ledger.coverage import MAX_GAP_SECONDS, observer_id
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.tables import Tables
 from busmon.ledger.tap_reports import TapReport
-from busmon.metrics.families import counter
+from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings
 from busmon.observers.tap_batch import ReportBatch, ReportedMessage
+from busmon.problem_log import ProblemLog
+from busmon.text import format_time
 
 STATES = ("passed", "dropped", "raised")
 REFUSALS = ("method", "token", "type", "length", "size", "malformed", "bus", "ledger")
 ARRIVAL_JITTER_SECONDS = 1.0  # between the times that two batches need to arrive
 MAX_TAPS = 100  # processes of the listener that are remembered
 CHECK_INTERVAL = 1.0  # seconds
+# Packit's image has it there. The listener's own file then has no say.
+NEVER_HEARD = (
+    "no tap was ever heard of: is `--callback` on the listener's command line? It has priority"
+    " over `callback` in the listener's TOML"
+)
 MAX_WAIT_SECONDS = 5.0  # for the batches that are written before; the tap does not wait longer
 
 log = logging.getLogger(__name__)
@@ -73,7 +81,9 @@ class TapObserver:
         self._taking = threading.Lock()  # held while a batch is written
         self._counting = threading.Lock()  # never held while something waits
         self._taps: dict[str, _TapProcess] = {}  # the one that reported last is at the end
-        self._last_report = float("-inf")  # monotonic
+        self._up_until = float("-inf")  # monotonic
+        with ledger.read() as tables:
+            self._last_report = tables.buses.tap_reported(bus)  # Unix time; None: never
         self._states = Counter(dict.fromkeys(STATES, 0))
         self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
         self._lost = self._malformed = 0
@@ -100,13 +110,22 @@ class TapObserver:
             tables.tap_reports.add(self.bus, reports, now)
             gap = self._max_gap(batch)
             tables.coverage.add_span(self._name, min(since, until), until, gap)
+            self._write_run(tables, batch, min(since, until), until)
+            tables.buses.set_tap_reported(self.bus, now)
         self._remember(batch)
-        self._last_report = self._clock()
+        self._last_report, self._up_until = now, self._clock() + MAX_GAP_SECONDS
         if not repeated:
             with self._counting:
                 self._states.update(message.state for message in messages)
                 self._malformed += len(batch.reports) - len(messages)
                 self._lost += batch.lost
+
+    def _write_run(self, tables: Tables, batch: ReportBatch, since: float, until: float) -> None:
+        """Write that the listener ran, also if its reports were lost."""
+        runs = observer_id("listener", self.bus)
+        if batch.seq > 1:  # it has run since an earlier batch
+            since = min(since, tables.coverage.last_end(runs) or since)
+        tables.coverage.add_span(runs, since, until, 0.0)
 
     def _max_gap(self, batch: ReportBatch) -> float:
         """Return the seconds before a batch in which certainly nothing was missed."""
@@ -135,23 +154,35 @@ class TapObserver:
             self._refusals[reason] += 1
 
     def run(self, stopping: threading.Event) -> None:
-        """Log when the tap stops reporting, and when it reports again, until `stopping`."""
-        logged = None
+        """Log when the tap does not report, and when it reports again, until `stopping`."""
+        problems = ProblemLog(log)
+        patient_until = self._clock() + MAX_GAP_SECONDS  # a tap needs some time after a start
         while not stopping.wait(CHECK_INTERVAL):
-            if logged != (problem := self.problem()):
-                logged = problem
-                log.warning("%s: %s", self._name, problem or "reports again")
+            problem = self.problem()
+            if problem is None:
+                problems.solved(f"{self._name}: the tap reports again")
+            elif self._clock() > patient_until:
+                problems.problem(f"{self._name}: {problem}")
 
     def up(self) -> bool:
         """Return whether the tap has reported within the last MAX_GAP_SECONDS."""
-        return self._clock() - self._last_report < MAX_GAP_SECONDS
+        return self._clock() < self._up_until
+
+    def last_report(self) -> float | None:
+        """Return the Unix time of the last report, over restarts; None if none ever came."""
+        return self._last_report
 
     def problem(self) -> str | None:
         """Return that the tap does not report, or None if it does."""
         if self.up():
             return None
-        never = self._last_report == float("-inf")
-        return "no report yet" if never else f"no report for {MAX_GAP_SECONDS:g} s"
+        if self._last_report is not None:
+            return f"no report since {format_time(self._last_report)}"
+        with self._counting:
+            refused = [reason for reason, number in self._refusals.items() if number]
+        if refused:
+            return f"no report was ever accepted; some were refused: {', '.join(refused)}"
+        return NEVER_HEARD
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was taken, refused and lost, since this process started."""
@@ -181,4 +212,10 @@ class TapObserver:
             "Refused requests to /v1/reports, by reason.",
             ["reason"],
             (((reason,), number) for reason, number in refusals.items()),
+        )
+        yield gauge(
+            "busmon_tap_last_report_timestamp_seconds",
+            "Unix time of the tap's last report. No series before the first one ever.",
+            ["bus"],
+            [] if self._last_report is None else [((self.bus,), self._last_report)],
         )

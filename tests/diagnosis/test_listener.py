@@ -16,13 +16,14 @@ from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.observers.ready import ReadyObserver, ReadySettings
 from busmon.observers.ready_client import STATES
 from busmon.observers.table import ObservedAudit
-from busmon.observers.tap import TapObserver, TapSettings
+from busmon.observers.tap import NEVER_HEARD, TapObserver, TapSettings
 from busmon.observers.tap_batch import ReportBatch, ReportedMessage
 from busmon.rules import RAISES
 from busmon.sources.base import Cause
 from tests.support.brokers import wait_until
 from tests.support.diagnosis import Bench
 from tests.support.http_server import Silent, serving
+from tests.support.ledgers import NOW
 
 
 @contextmanager
@@ -105,6 +106,23 @@ def test_messages_after_a_blind_time_are_not_the_listeners_fault() -> None:
             bench.receive("kept by the broker")
             assert bench.wait(STALLED_SECONDS + TRANSIT_SECONDS + 10).kind is FaultKind.NONE
             assert bench.wait(STALLED_SECONDS + TRANSIT_SECONDS).kind is FaultKind.NONE
+
+
+def test_a_tap_that_was_never_heard_of_is_nobodys_fault() -> None:
+    reports = TapSettings(bus="fedora", token=SecretStr("token"))
+    bench = Bench(ObservedAudit(reports=reports))
+    [tap] = bench.observers
+    assert isinstance(tap, TapObserver)
+    verdict = bench.wait(STARTUP_SECONDS + 10)
+    assert verdict.kind is FaultKind.NONE
+    assert (
+        verdict.evidence[-1] == f"fedora: nothing is known from the listener's tap: {NEVER_HEARD}"
+    )
+
+    values: dict[str, Any] = {"bus": "fedora", "since": 1.0, "until": 0.0, "lost": 0, "reports": []}
+    tap.take(ReportBatch(tap="one", seq=1, **values), NOW)
+    assert bench.refresh().evidence[-1].startswith("fedora: connected")
+    bench.ledger.close()
 
 
 def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:

@@ -191,7 +191,11 @@ SCENARIOS = {
     "no observer sees yet": (
         bus(NO_FACTS, monitor=UNKNOWN, tap=UNKNOWN, celery=UNKNOWN),
         FaultKind.NONE,
-        ["not yet known: what the listener's monitor says", "what the tap", "of the workers"],
+        [
+            "not yet known: what the listener's monitor says",
+            "from the listener's tap",
+            "of the workers",
+        ],
     ),
     "the workers can't be seen": (
         fedora(celery=Health(False, "Redis refuses"), finished=None),

@@ -28,7 +28,10 @@ def refusal(path: str) -> str:
     return str(refused.value)
 
 
-START = "{path}: has version 1 and must be migrated to version 3, but cannot be copied to {path}"
+START = (
+    "{path}: has version 1 and must be migrated to version"
+    f" {VERSION}, but cannot be copied to {{path}}"
+)
 
 
 def test_without_a_place_for_the_copy_nothing_is_changed(path: str, tmp_path: Path) -> None:
@@ -101,8 +104,8 @@ def test_a_step_that_fails_undoes_those_before_it(path: str) -> None:
     with foreign(path) as db, pytest.raises(LedgerError) as failed:
         migrate(db, path, 1, (*STEPS, fail))
     assert str(failed.value) == (
-        f"{path}: the migration from version 1 to 4 failed: no such table: pauses; the ledger is"
-        " unchanged"
+        f"{path}: the migration from version 1 to {VERSION + 1} failed: no such table: pauses;"
+        " the ledger is unchanged"
     )
     assert (version(path), contents(path)) == (1, before)
 

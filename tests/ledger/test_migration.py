@@ -94,9 +94,17 @@ def test_each_row_is_kept(path: str) -> None:
     after = contents(path)
     assert after.pop("versions") == [(VERSION, __version__)]
     after["audit_progress"] = [row[1:] for row in after["audit_progress"]]
-    after["buses"] = [row[:-1] for row in after["buses"]]
+    after["buses"] = [row[:-2] for row in after["buses"]]
     assert set(KINDS) == {kind for kind, _ in after.pop("shares")}
     assert after == {RENAMED.get(name, name): rows for name, rows in before.items()}
+
+
+def test_when_a_tap_reported_last_is_known_from_its_coverage(path: str) -> None:
+    covered = {observer: until for observer, _, until in sorted(contents(path)["observed"])}
+    assert "tap:fedora" in covered
+    with closing(Ledger(path)) as ledger, ledger.read() as tables:
+        assert tables.buses.tap_reported("fedora") == covered["tap:fedora"] / 1000
+        assert tables.buses.tap_reported("centos") is None
 
 
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(path: str, tmp_path: Path) -> None:
@@ -120,6 +128,7 @@ def test_a_ledger_of_version_2_is_migrated_from_there(path: str, tmp_path: Path)
     assert all(sizes.values())
     after = contents(path)
     del after["shares"]
+    after["buses"] = [row[:-1] for row in after["buses"]]
     assert after.pop("versions") == [*before.pop("versions"), (VERSION, __version__)]
     assert after == before
     assert version(tmp_path / "ledger.sqlite.version-2") == 2

@@ -26,6 +26,12 @@ class Lives:
         with self.bench.ledger.read() as tables:
             return tables.coverage.is_covered("tap:fedora", NOW + start, NOW + end)
 
+    def runs(self) -> list[tuple[float, float]]:
+        """Return when a listener ran."""
+        with self.bench.ledger.read() as tables:
+            runs = tables.coverage.intervals("listener:fedora")
+        return [(since - NOW, until - NOW) for since, until in runs]
+
 
 def test_time_is_covered_from_the_first_report_to_the_last(bench: Bench) -> None:
     tap = Lives(bench)
@@ -60,6 +66,16 @@ def test_a_restart_is_covered_if_the_old_process_reported_everything(
     tap.reports(20, since=15, tap="b")
     tap.reports(30, since=20, tap="b")
     assert (tap.covered(0, 30), tap.covered(15, 30)) == (ended, True)
+
+
+def test_when_a_listener_ran_is_known_whatever_was_reported(bench: Bench) -> None:
+    tap = Lives(bench)
+    tap.reports(10, since=0)
+    tap.reports(30, since=20, lost=3)
+    tap.reports(35, since=30, last=True)
+    tap.reports(50, since=40, tap="b")  # the restart is covered, but no listener ran
+    tap.reports(60, since=50, tap="b")
+    assert tap.runs() == [(0, 35), (40, 60)]
 
 
 def test_a_reconsumed_message_leaves_the_coverage_as_it_was(bench: Bench) -> None:
