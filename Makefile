@@ -21,10 +21,11 @@ test: .venv/development ## run all tests on real brokers, or a part: ARGS=tests/
 	tests/install-brokers
 	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
 
-lint: .venv/development ## check style, types and the Containerfile
+lint: .venv/development ## check style, types, the tap's Python and the Containerfile
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations busmon/tap/busmon_tap.py
 	$(BIN)/hadolint Containerfile
 
 bench: .venv/development ## compare speed and memory with other clients, 1 hour (ARGS="amqp --scale 0.1")

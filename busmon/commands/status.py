@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.http_client import TimedConnection
 from busmon.settings.models import Web
 from busmon.sources.tls import UnusableFile, client_context
-from busmon.tap.http import TimedConnection
 from busmon.text import format_address, parse_address
 
 TIMEOUT = 5.0  # seconds to connect and to answer

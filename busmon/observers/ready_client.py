@@ -12,8 +12,8 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+from busmon.http_client import TimedConnection
 from busmon.sources.tls import client_context
-from busmon.tap.http import TimedConnection
 
 STATES = ("received", "processed", "dropped", "rejected", "failed")
 TIMEOUT = 5.0  # seconds to connect and to answer

@@ -1,15 +1,4 @@
-"""The tap in the listener's process: it reports to busmon what the listener did.
+"""The tap in the listener's process, a project of its own: see pyproject.toml beside this file.
 
-It imports nothing else of busmon. The listener's command line names `busmon.tap:Tap`.
+busmon imports from it what identifies a message. It imports nothing of busmon.
 """
-
-from typing import Any
-
-
-def __getattr__(name: str) -> Any:
-    """Load `Tap` only for the listener: busmon uses other modules here, without its libraries."""
-    if name == "Tap":
-        from busmon.tap.tap import Tap
-
-        return Tap
-    raise AttributeError(name)

@@ -25,7 +25,7 @@ from busmon.rules import Rules, rule_set
 from busmon.sources.recorded.reader import open_file, read
 from busmon.sources.recorded.settings import ReplayBus
 from busmon.sources.recorded.source import ReplaySource
-from busmon.tap.identity import message_id
+from busmon.tap.busmon_tap import message_id
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.support.brokers import wait_until
 from tests.support.recorded import COPR, PUSH, Taken, lines

@@ -1,6 +1,7 @@
 """A listener in the shape of packit-service-fedmsg, and others that fedora-messaging allows.
 
-`do` in the body of a message says what to do with it. Each call is noted in a file.
+`do` in the body of a message says what to do with it. Each call is noted in a file. It runs on
+Python 3.9, too, as the listener's images have it.
 """
 
 from pathlib import Path
@@ -12,6 +13,16 @@ from fedora_messaging.exceptions import Drop, HaltConsumer, Nack
 
 TASK = "task.steve_jobs.process_message"
 QUEUE = "short-running"
+NOBODY = "redis://127.0.0.1:9/0"
+ERRORS: dict[str, tuple[Any, ...]] = {
+    "pass, then raise": (RuntimeError, "too late"),
+    "Drop": (Drop, "unwanted"),
+    "Nack": (Nack, "later"),
+    "halt": (HaltConsumer, 3, "enough"),
+    "halt, requeue": (HaltConsumer, 4, "enough", True),
+    "raise": (KeyError, "of the filter"),
+    "exit": (SystemExit, 7),
+}
 
 
 def handle(message: Any) -> None:
@@ -20,26 +31,14 @@ def handle(message: Any) -> None:
     again = calls.exists() and message.id in calls.read_text().split()
     with calls.open("a") as file:
         file.write(f"{message.id}\n")
-    match message.body.get("do"):
-        case "pass":
-            publish(settings["celery"], message)
-        case "pass to nobody":
-            publish("redis://127.0.0.1:9/0", message)
-        case "pass, then raise":
-            publish(settings["celery"], message)
-            raise RuntimeError("too late")
-        case "Drop":
-            raise Drop("unwanted")
-        case "Nack" if not again:
-            raise Nack("later")
-        case "halt":
-            raise HaltConsumer(exit_code=3, reason="enough")
-        case "halt, requeue":
-            raise HaltConsumer(exit_code=4, reason="enough", requeue=True)
-        case "raise":
-            raise KeyError("of the filter")
-        case "exit":
-            raise SystemExit(7)
+    do = message.body.get("do")
+    if do in {"pass", "pass, then raise"}:
+        publish(settings["celery"], message)
+    if do == "pass to nobody":
+        publish(NOBODY, message)
+    if do in ERRORS and not (do == "Nack" and again):
+        error, *arguments = ERRORS[do]
+        raise error(*arguments)
 
 
 def publish(broker: str, message: Any) -> None:
@@ -60,8 +59,14 @@ async def coroutine(message: Any) -> None:
     handle(message)
 
 
+class Plain:
+    def __call__(self, message: Any) -> None:
+        handle(message)
+
+
 class Consumerino:
     def __init__(self) -> None:
+        conf.setup_logging()  # again, as packit-service-fedmsg does
         self.handle = handle
 
     def __call__(self, message: Any) -> None:
@@ -82,5 +87,5 @@ class Unmakeable:
         raise RuntimeError("no settings")
 
 
-instance = Consumerino()
+instance = Plain()
 number = 7

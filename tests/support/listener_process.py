@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.support.brokers import Server
 from tests.support.busmon_process import PROJECT
+from tests.support.listener_image import TAP, ListenerImage
 
 PROGRAM = Path(sys.executable).with_name("fedora-messaging")
 
@@ -15,12 +16,23 @@ def is_registered(server: Server) -> bool:
 
 
 class ListenerProcess(Server):
-    """Consumes as its configuration says, and logs beside it."""
+    """Consumes as its configuration says, and logs beside it.
 
-    def __init__(self, toml: Path, ready: Callable[[Server], bool] = is_registered) -> None:
+    It runs in the tests' own Python or, given an image, as that starts it. A Deployment that
+    replaces the image's CMD is `listener.argv = image.command("busmon_tap:Tap")`.
+    """
+
+    def __init__(
+        self,
+        toml: Path,
+        ready: Callable[[Server], bool] = is_registered,
+        image: ListenerImage | None = None,
+    ) -> None:
+        here = {"PYTHONPATH": f"{PROJECT}:{TAP}"}
         super().__init__(
-            [PROGRAM, "--conf", toml, "consume"],
+            image.command() if image else [PROGRAM, "consume"],
             toml.with_suffix(".log"),
-            {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"},
+            {"FEDORA_MESSAGING_CONF": str(toml), "PYTHONUNBUFFERED": "1"}
+            | (image.env if image else here),
             ready=ready,
         )

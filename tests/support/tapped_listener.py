@@ -9,6 +9,7 @@ import pika
 
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
+from tests.support.listener_image import ListenerImage
 from tests.support.listener_process import ListenerProcess
 from tests.support.tap_reports import TOKEN
 
@@ -17,9 +18,15 @@ class TappedListener(ListenerProcess):
     """`fedora-messaging consume` with a queue that outlives it, and one for what it drops."""
 
     def __init__(
-        self, directory: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str = "Consumerino"
+        self,
+        directory: Path,
+        rabbitmq: RabbitMQ,
+        redis: Redis,
+        callback: str = "tests.support.consumerino:Consumerino",
+        image: ListenerImage | None = None,
     ) -> None:
         directory.mkdir(exist_ok=True)
+        self.callback = callback
         self.rabbitmq = rabbitmq
         self.key = uuid4().hex
         self.queue, self.dropped = f"listener-{self.key}", f"dropped-{self.key}"
@@ -29,7 +36,7 @@ class TappedListener(ListenerProcess):
             queue=self.queue,
             bindings=[self.key],
             tls=False,
-            callback=f"tests.support.consumerino:{callback}",
+            callback=callback,
         )
         text = self.toml.read_text().replace("auto_delete = true", "auto_delete = false")
         before, _, after = text.replace("exclusive = true", "exclusive = false").partition("[tls]")
@@ -44,18 +51,18 @@ class TappedListener(ListenerProcess):
         settings = {"calls": str(self.calls), "celery": redis.url}
         self.toml.write_text(f"{text}\n{section('listener', settings)}")
         rabbitmq.declare_queue(self.dropped, [])
-        super().__init__(self.toml)
+        super().__init__(self.toml, image=image)
 
-    def tap(self, url: str, callback: str = "Consumerino", **settings: Any) -> None:
+    def tap(self, url: str, **settings: Any) -> None:
         """Put the tap around the callback."""
-        settings = {
-            "callback": f"tests.support.consumerino:{callback}",
-            "bus": "fedora",
-            "url": url,
-        } | ({"token": TOKEN} | settings)
+        self.configure_tap(url, **settings)
+        self.argv = [*self.argv[:2], "--callback=busmon_tap:Tap"]
+
+    def configure_tap(self, url: str, **settings: Any) -> None:
+        """Add the tap's settings to the listener's file, and nothing else."""
+        usual = {"callback": self.callback, "bus": "fedora", "url": url, "token": TOKEN}
         with self.toml.open("a") as file:
-            file.write(section("busmon", settings))
-        self.argv.append("--callback=busmon.tap:Tap")
+            file.write(section("busmon", usual | settings))
 
     def publish(self, *what: str) -> list[str]:
         """Publish a message for each thing to be done, and return their ids."""

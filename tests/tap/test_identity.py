@@ -13,8 +13,7 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.sqlite import open_read_only
 from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.source import to_message
-from busmon.tap.buffer import Buffer
-from busmon.tap.tap import tapped
+from busmon.tap.busmon_tap import Reports, tapped
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
@@ -36,13 +35,13 @@ def test_the_tap_reports_the_message_that_busmon_received(message_id: bytes, top
     received, listened = pika.BasicProperties(), pika.BasicProperties()
     for one in (received, listened):
         one.decode(b"".join(properties.encode()))
-    bench, buffer = Bench(), Buffer()
+    bench, reports = Bench(), Reports({"url": "http://busmon", "bus": "fedora", "token": TOKEN})
     message = to_message("fedora", Delivery(1, False, topic, received, b"{}", 2), NOW)
     bench.ledger.record([Observation(Series("fedora", "t", "handled", ""), message.id, NOW)])
     routing_key, _ = pika.data.decode_short_string(bytes([len(topic)]) + topic, 0)
-    tapped(lambda _: None, buffer)(Message(topic=routing_key, properties=listened))
-    reports = [report._asdict() for report in buffer.take().reports]
-    assert bench.post(json.dumps(batch(*reports)).encode()) == (200, "taken\n")
+    tapped(lambda _: None, reports)(Message(topic=routing_key, properties=listened))
+    sent = batch(*reports.take()["reports"])
+    assert bench.post(json.dumps(sent).encode()) == (200, "taken\n")
     with bench.ledger.read() as tables:
         [record] = tables.messages.find(message.id)
     assert record.report == "dropped"

@@ -24,7 +24,7 @@ from busmon.sources.line import Broker
 from busmon.sources.session import Stopped
 from busmon.sources.tls import UnusableFile
 from busmon.sources.unrecorded import Unrecorded
-from busmon.tap.identity import decode, message_id
+from busmon.tap.busmon_tap import decode, message_id
 
 MAX_BATCH_BYTES = 2 * 1024**2  # of bodies, after which a batch is recorded
 

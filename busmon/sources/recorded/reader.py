@@ -18,7 +18,7 @@ from uuid import UUID
 from busmon.message import Judgement, Message, Outcome
 from busmon.sources import json_body
 from busmon.sources.recorded.format import Format
-from busmon.tap.identity import message_id
+from busmon.tap.busmon_tap import message_id
 
 NOT_RECORD = Judgement(Outcome.INVALID, "not-record")  # a JSON object, but in neither format
 UNREADABLE = (OSError, EOFError, zlib.error)  # the last two for a damaged gzip file

@@ -21,7 +21,7 @@ from busmon.sources.stomp.frames import Frame
 from busmon.sources.stomp.session import StompSession
 from busmon.sources.stomp.settings import StompBus
 from busmon.sources.unrecorded import Unrecorded
-from busmon.tap.identity import message_id
+from busmon.tap.busmon_tap import message_id
 from busmon.text import parse_address
 
 # ActiveMQ says so if it has sent some messages of a durable subscription twice, as it does after

@@ -73,6 +73,22 @@ class Server:
 
     def start(self) -> Self:
         """Start it, and wait until it is ready."""
+        process = self._launch()
+        try:
+            wait_until(self._ready_or_ended, self._seconds, f"{self.argv[0]} to be ready")
+            assert self.running, f"{self.argv[0]} ended with status {process.returncode}"
+        except BaseException as error:
+            self.kill()
+            error.add_note(self.output()[-3000:])
+            raise
+        return self
+
+    def run(self, seconds: float = 30) -> int:
+        """Start it, wait until it has ended by itself, and return its exit status."""
+        self._launch()
+        return self.wait(seconds)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         assert not self.running, f"{self.argv[0]} runs already"
         with self.log.open("ab") as output:
             self._log_start = output.tell()
@@ -87,14 +103,7 @@ class Server:
                 cwd=self._cwd,
                 start_new_session=True,
             )
-        try:
-            wait_until(self._ready_or_ended, self._seconds, f"{self.argv[0]} to be ready")
-            assert self.running, f"{self.argv[0]} ended with status {self._process.returncode}"
-        except BaseException as error:
-            self.kill()
-            error.add_note(self.output()[-3000:])
-            raise
-        return self
+        return self._process
 
     def _ready_or_ended(self) -> bool:
         return not self.running or self._ready(self)

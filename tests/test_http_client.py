@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from busmon.tap.http import TimedConnection
+from busmon.http_client import TimedConnection
 from tests.support.brokers.certificates import Certificates
 from tests.support.cpu import cpu_time_at_most
 from tests.support.endless import ENDLESS, endless
