@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 PROJECT = Path(__file__).parents[2]
 MANIFESTS = PROJECT / "config/openshift"
+KUBERNETES = ("1.27", "1.37")  # OpenShift 4.14, and the newest in the validator
 PLAIN = sorted(path for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
 
 # The variables that Packit's playbook passes to its templates, as far as they are used here.
@@ -65,8 +66,17 @@ VARIANTS = {
     "packit-stage": render(deployment="stg", project="packit--stg"),
     "packit-managed": render(**MANAGED),
 }
+MONITORING = {path.stem: load(path) for path in (MANIFESTS / "monitoring").glob("*.yaml")}
 
 
 def the(kind: str, manifests: Sequence[Manifest]) -> Manifest:
     [found] = [manifest for manifest in manifests if manifest["kind"] == kind]
     return found
+
+
+SIDECAR = the("Deployment", load(MANIFESTS / "node-exporter/sidecar.yaml"))
+[NODE_EXPORTER] = (
+    container
+    for container in SIDECAR["spec"]["template"]["spec"]["containers"]
+    if container["name"] == "node-exporter"
+)

@@ -13,6 +13,7 @@ from typing import Self
 
 from redis import Redis as Client
 
+from tests.deploy.manifests import NODE_EXPORTER
 from tests.support.brokers import Server, free_port
 from tests.support.brokers.redis import Redis
 
@@ -97,7 +98,7 @@ def programs(directory: Path, redis: Redis) -> Iterator[Mapping[str, int]]:
         listen = {name: f"--web.listen-address=127.0.0.1:{port}" for name, port in ports.items()}
         flower = [sys.executable, "-m", "celery", f"--broker={redis.url}", "flower"]
         servers = [
-            _exporter("node", directory, listen["node"]),
+            _exporter("node", directory, listen["node"], *NODE_EXPORTER["args"]),
             _exporter("postgres", directory, listen["postgres"], env=login),
             _exporter("redis", directory, listen["redis"], f"--redis.addr={redis.url}"),
             Server(

@@ -13,11 +13,19 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.deploy.manifests import MANIFESTS, PLAIN, PROJECT, VARIANTS, Manifest, load, the
+from tests.deploy.manifests import (
+    KUBERNETES,
+    MANIFESTS,
+    PLAIN,
+    PROJECT,
+    VARIANTS,
+    Manifest,
+    load,
+    the,
+)
 from tests.support.brokers.certificates import Certificates
 
 RULES = PROJECT / "config/prometheus/rules"
-KUBERNETES = ("1.27", "1.37")  # OpenShift 4.14, and the newest in the validator
 
 
 def closed(**properties: Any) -> Manifest:

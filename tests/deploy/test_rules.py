@@ -137,12 +137,28 @@ def test_prometheus_scrapes_busmons_default_address(prometheus: Path) -> None:
     assert jobs["busmon"]["static_configs"] == [{"targets": [f"localhost:{port}"]}]
 
 
+def kubernetes_jobs() -> list[dict[str, Any]]:
+    """Return the jobs of the example, without their discovery, which Debian's promtool refuses."""
+    config = yaml.safe_load(PROMETHEUS.joinpath("prometheus-kubernetes.yml").read_text())
+    jobs: list[dict[str, Any]] = config["scrape_configs"]
+    roles = {job.pop("kubernetes_sd_configs")[0]["role"] for job in jobs}
+    assert roles == {"pod", "service", "endpoints", "node"}
+    return jobs
+
+
+def test_promtool_accepts_the_jobs_for_kubernetes_but_for_their_discovery(tmp_path: Path) -> None:
+    config = tmp_path / "prometheus.yml"
+    config.write_text(yaml.safe_dump({"scrape_configs": kubernetes_jobs()}))
+    run("promtool", "check", "config", "--syntax-only", config)
+
+
 def discovered(manifests: str, namespace: str) -> dict[str, str]:
     """Return a pod of these manifests, as Prometheus discovers it."""
     pod = the("Deployment", VARIANTS[manifests])["spec"]["template"]["metadata"]
     return {
         "__address__": "10.1.2.3:8080",
         "__meta_kubernetes_namespace": namespace,
+        "__meta_kubernetes_pod_container_name": "busmon",
         **{
             re.sub(r"\W", "_", f"__meta_kubernetes_pod_{kind}_{name}"): value
             for kind in ("label", "annotation")
@@ -152,12 +168,8 @@ def discovered(manifests: str, namespace: str) -> dict[str, str]:
 
 
 def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> None:
-    """Debian's promtool knows no Kubernetes: the pods are given, the relabelling is real."""
-    (job,) = yaml.safe_load(PROMETHEUS.joinpath("prometheus-kubernetes.yml").read_text())[
-        "scrape_configs"
-    ]
-    (discovery,) = job.pop("kubernetes_sd_configs")
-    assert discovery == {"role": "pod", "namespaces": {"names": ["packit--prod", "packit--stg"]}}
+    """The pods are given, the relabelling is real."""
+    job = next(job for job in kubernetes_jobs() if job["job_name"] == "busmon-pods")
     annotation = "__meta_kubernetes_pod_annotation_prometheus_io"
     plain = [discovered(name, name) for name in ("deployment", "sidecar")]
     own = plain[0] | {
@@ -168,6 +180,7 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> 
     others = [
         plain[0] | {"__meta_kubernetes_pod_label_app_kubernetes_io_name": "worker"},
         plain[0] | {f"{annotation}_scrape": "false"},
+        plain[0] | {"__meta_kubernetes_pod_container_name": "node-exporter"},
     ]
     job["static_configs"] = [
         {"targets": [pod["__address__"]], "labels": pod} for pod in (*plain, own, *others)
