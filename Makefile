@@ -47,9 +47,9 @@ silence-report: .venv/development ## simulate a year: how soon is an outage foun
 lock: ## update config/requirements*.txt, the versions and hashes in the image
 	$(PYTHON) -m venv --clear .cache/lock
 	.cache/lock/bin/python -m pip install --quiet uv
-	.cache/lock/bin/uv pip compile $(LOCK) --extra celery pyproject.toml \
-	    --output-file config/requirements.txt
-	echo hatchling | .cache/lock/bin/uv pip compile $(LOCK) - \
+	.cache/lock/bin/uv pip compile $(LOCK) --extra celery --extra schemas \
+	    pyproject.toml --output-file config/requirements.txt
+	printf '%s\n' hatchling setuptools | .cache/lock/bin/uv pip compile $(LOCK) - \
 	    --output-file config/requirements-build.txt
 
 dashboards: .venv/development ## build the JSON of the dashboards from config/grafana/*.py
@@ -69,7 +69,7 @@ clean: ## delete everything that was made here
 .venv/runtime: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' # the first to know --group
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[schemas]'
 	touch $@
 
 .venv/development: .venv/runtime

@@ -50,6 +50,7 @@ class Message:
     decides, so no rule sees it. `unreadable`: what is wrong with a body of plain JSON; what the
     listener does then is for the rule set to say. `size` is the size of the body in bytes, as it
     was on the wire.
+    `unknown_schema`: it names a schema that is not installed, so it was not checked by that.
     """
 
     bus: str
@@ -63,6 +64,7 @@ class Message:
     digest_id: bool = False
     rejected: Judgement | None = None
     unreadable: Judgement | None = None
+    unknown_schema: bool = False
 
     def get(self, *keys: str) -> Any:
         """Return the nested value of the body under `keys`, or None if there is none."""

@@ -55,6 +55,7 @@ class Pipeline:
             message.size,
             message.redelivered,
             message.digest_id,
+            message.unknown_schema,
         )
 
     def check(self) -> None:

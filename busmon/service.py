@@ -20,10 +20,11 @@ from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
 from busmon.problem_log import ProblemLog
-from busmon.rules import RuleSet, rule_set
+from busmon.rules import SCHEMA_PACKAGES, RuleSet, rule_set
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
+from busmon.sources import schema_packages
 from busmon.sources.base import Source
 from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.threads import ThreadDied, Threads
@@ -51,6 +52,14 @@ def open_service(config: Config) -> "Service":
             " what was counted but not yet acknowledged"
         )
     rule_sets = {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}
+    for name, bus in config.buses.items():
+        if absent := schema_packages.missing(SCHEMA_PACKAGES.get(bus.rules, ())):
+            log.warning(
+                "%s: not installed, but the listener has it: %s. A message that breaks a schema"
+                " of it is not found invalid here",
+                name,
+                ", ".join(absent),
+            )
     try:
         sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
         observers = [o.make_observer(ledger) for o in config.audit.observers().values()]

@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 from busmon import __version__
+from busmon.rules import SCHEMA_PACKAGES
 
 PROJECT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
@@ -29,6 +30,11 @@ def _distribution(requirement: str) -> str:
 
 def test_the_installed_distribution_has_the_version_of_the_package() -> None:
     assert version(PYPROJECT["name"]) == __version__
+
+
+def test_the_extra_for_schemas_has_what_packits_listener_has() -> None:
+    extra = map(_distribution, PYPROJECT["optional-dependencies"]["schemas"])
+    assert sorted(extra) == sorted(SCHEMA_PACKAGES["packit"])
 
 
 def test_each_imported_library_is_declared() -> None:

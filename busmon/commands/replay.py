@@ -30,6 +30,7 @@ PUBLISHED = {  # all other metrics are about connections and the time of receipt
     "busmon_messages",
     "busmon_duplicates",
     "busmon_topics_folded",
+    "busmon_unknown_schema",
     "busmon_last_message_sent_timestamp_seconds",
     "busmon_message_size_bytes",
 }

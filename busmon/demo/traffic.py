@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from importlib.metadata import entry_points
 from random import Random
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from busmon.demo.bodies import CENTOS_SHARES, FEDORA_SHARES
 from busmon.message import Message
-from busmon.sources import fedora_message, json_body
+from busmon.sources import fedora_message, json_body, schema_packages
 from busmon.sources.base import ConnectionState, MessageHandler
 from busmon.sources.recorded.feed import feed
 
@@ -22,8 +21,6 @@ DAMAGED_SHARE = 0.008  # of the messages, which no listener would see
 REDELIVERED_SHARE = 0.01
 LATE_SHARE = 0.01  # of the messages, which take minutes instead of about a second
 REDELIVERABLE_MESSAGES = 50  # the last ones
-
-SCHEMA = "copr.build.end"  # an empty body fails it, if copr-messaging is installed
 
 
 class WireMessage(NamedTuple):
@@ -42,15 +39,16 @@ BODY_DAMAGES: tuple[Damage, ...] = (
     lambda sent: sent._replace(body=sent.body[:-1]),
     lambda sent: sent._replace(body=b"[" + sent.body + b"]"),
 )
-# More damages on Fedora's bus: invalid headers, and an encoding that kills the listener.
-HEADER_DAMAGES: tuple[Damage, ...] = (
+# On Fedora's bus also: invalid headers, an encoding that kills the listener, and a body that
+# fails Copr's schema, if copr-messaging is installed.
+FEDORA_DAMAGES: tuple[Damage, ...] = (
+    *BODY_DAMAGES,
     lambda sent: sent._replace(headers=sent.headers | {"fedora_messaging_severity": 99}),
     lambda sent: sent._replace(encoding="no-such-encoding"),
+    lambda sent: sent._replace(
+        body=b"{}", headers=sent.headers | {"fedora_messaging_schema": "copr.build.end"}
+    ),
 )
-
-
-def _fail_schema(sent: WireMessage) -> WireMessage:
-    return sent._replace(body=b"{}", headers=sent.headers | {"fedora_messaging_schema": SCHEMA})
 
 
 class TrafficSource:
@@ -69,7 +67,7 @@ class TrafficSource:
         self.rejections = fedora_message.REJECTIONS if kind == "fedora" else json_body.REJECTIONS
         self._make = self._fedora if kind == "fedora" else self._centos
         self._shares = FEDORA_SHARES if kind == "fedora" else CENTOS_SHARES
-        self._damages = _fedora_damages() if kind == "fedora" else BODY_DAMAGES
+        self._damages = FEDORA_DAMAGES if kind == "fedora" else BODY_DAMAGES
         self._rate = rate
         self._rng = Random(seed)  # noqa: S311 - a demonstration, not a secret
 
@@ -114,6 +112,7 @@ class TrafficSource:
             body=parsed,
             size=len(sent.body),
             rejected=rejected,
+            unknown_schema=schema_packages.is_unknown(sent.headers),
         )
 
     def _centos(self, topic: str, body: bytes) -> Message:
@@ -139,9 +138,3 @@ class TrafficSource:
         """Return the seconds from sent to received: usually half a second, sometimes minutes."""
         seconds = self._rng.lognormvariate(-0.5, 0.9)
         return seconds * 300 if self._rng.random() < LATE_SHARE else seconds
-
-
-def _fedora_damages() -> tuple[Damage, ...]:
-    damages = (*BODY_DAMAGES, *HEADER_DAMAGES)
-    installed = SCHEMA in entry_points(group="fedora.messages").names
-    return (*damages, _fail_schema) if installed else damages

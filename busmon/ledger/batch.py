@@ -49,6 +49,7 @@ class Observation(NamedTuple):
     size: int = 0
     redelivered: bool = False
     digest_id: bool = False
+    unknown_schema: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class WriteBatch:
         self.new: list[Observation] = []
         self.counts: dict[tuple[int, int], HourlyCount] = {}  # by hour and the series' number
         self.duplicates: Counter[str] = Counter()
+        self.unknown_schemas: Counter[str] = Counter()
 
     def add(self, observation: Observation) -> None:
         """Record a message, unless it is on record already."""
@@ -92,6 +94,8 @@ class WriteBatch:
             self.duplicates[bus] += 1
             return
         self.new.append(observation)
+        if observation.unknown_schema:
+            self.unknown_schemas[bus] += 1
         hour = int(observation.received_at // 3600), number
         count = self.counts.get(hour) or self.counts.setdefault(
             hour, HourlyCount(observation.series)
@@ -101,7 +105,7 @@ class WriteBatch:
         count.sent = count.sent if sent is None else sent
 
     def write_counts(self) -> None:
-        """Add what is new to the counters, to the hourly sums and to the duplicates."""
+        """Add what is new to the counters, to the hourly sums and to those of the buses."""
         self.db.executemany(
             "UPDATE series SET messages = messages + ?, last_received = ?,"
             " last_sent = coalesce(?, last_sent) WHERE id = ?",
@@ -117,8 +121,12 @@ class WriteBatch:
             [(*hour, count.messages) for hour, count in self.counts.items()],
         )
         self.db.executemany(
-            "UPDATE buses SET duplicates = duplicates + ? WHERE id = ?",
-            [(messages, self.buses[bus]) for bus, messages in self.duplicates.items()],
+            "UPDATE buses SET duplicates = duplicates + ?, unknown_schemas = unknown_schemas + ?"
+            " WHERE id = ?",
+            [
+                (self.duplicates[bus], self.unknown_schemas[bus], self.buses[bus])
+                for bus in self.duplicates.keys() | self.unknown_schemas.keys()
+            ],
         )
 
     def _insert(self, bus: str, identity: str, *row: int | None) -> bool:

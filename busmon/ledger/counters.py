@@ -51,3 +51,7 @@ class Counters:
     def duplicates(self) -> dict[str, int]:
         """Return the number of duplicates by bus."""
         return dict(self._db.execute("SELECT name, duplicates FROM buses").fetchall())
+
+    def unknown_schemas(self) -> dict[str, int]:
+        """Return the number of messages of unknown schemas by bus."""
+        return dict(self._db.execute("SELECT name, unknown_schemas FROM buses").fetchall())

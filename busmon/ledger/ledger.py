@@ -70,6 +70,7 @@ class Ledger:
             self._tables = Tables(self._db)
             self._counts = self._tables.counters.all()
             self._duplicates = Counter(self._tables.counters.duplicates())
+            self._unknown_schemas = Counter(self._tables.counters.unknown_schemas())
             self._rows = self._tables.messages.count()
             self._bytes = used_bytes(self._db)
             self._files = Files(path)
@@ -132,6 +133,11 @@ class Ledger:
         """Return the number of duplicates by bus. Never waits for a write."""
         with self._reading:
             return Counter(self._duplicates)
+
+    def unknown_schemas(self) -> Counter[str]:
+        """Return the number of messages of unknown schemas by bus. Never waits for a write."""
+        with self._reading:
+            return Counter(self._unknown_schemas)
 
     def problem(self) -> str | None:
         """Return why the last write failed, or why the next one will; None if all is well."""
@@ -274,5 +280,6 @@ class Ledger:
                     before.messages + count.messages, seconds(count.received), sent
                 )
             self._duplicates.update(batch.duplicates)
+            self._unknown_schemas.update(batch.unknown_schemas)
             self._rows += len(batch.new)
         self._bus_numbers, self._series_numbers = batch.buses, batch.series

@@ -22,7 +22,8 @@ CREATE TABLE buses (
     watched_until INTEGER,                     -- it is known to have been received until then
     blind INTEGER NOT NULL DEFAULT 0,          -- ms in all
     pruned INTEGER NOT NULL DEFAULT 0,         -- messages deleted from the record
-    tap_reported INTEGER                       -- when a tap reported last; NULL: never
+    tap_reported INTEGER,                      -- when a tap reported last; NULL: never
+    unknown_schemas INTEGER NOT NULL DEFAULT 0 -- messages that name a schema not installed
 );
 CREATE TABLE series (                          -- the counters
     id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,

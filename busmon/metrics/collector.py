@@ -54,6 +54,12 @@ class Metrics:
             ["bus"],
             by_bus(dict.fromkeys(self._connections, 0) | self._ledger.duplicates()),
         )
+        yield counter(
+            "busmon_unknown_schema_total",
+            "Messages that name a schema which is not installed, so they are not checked by it.",
+            ["bus"],
+            by_bus(dict.fromkeys(self._connections, 0) | self._ledger.unknown_schemas()),
+        )
         yield from self._histograms.collect()
         yield from _connections(self._connections)
         yield from _ledger(self._ledger)

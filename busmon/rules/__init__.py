@@ -30,6 +30,10 @@ RULE_SETS: dict[str, Callable[[Rules], RuleSet]] = {
     "all": lambda _rules: TopicRules(find=lambda _topic: always),  # for a bus without a listener
 }
 
+# The schema packages of Fedora's messages that the listener of a rule set has, as far as known:
+# Packit's image installs python3-copr-messaging (files/install-deps.yaml there).
+SCHEMA_PACKAGES: dict[str, tuple[str, ...]] = {"packit": ("copr-messaging",)}
+
 
 def rule_set(name: str, rules: Rules) -> RuleSet:
     """Return the rule set of that name, or one of the listener's own code: `module:callable`.

@@ -10,7 +10,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from busmon.ledger.ledger import Ledger
+from busmon.rules import SCHEMA_PACKAGES
 from busmon.settings.section import File, Row, Section, together
+from busmon.sources import schema_packages
 from busmon.sources.base import Source
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile, client_context
@@ -79,6 +81,11 @@ class Tls(Section):
                 self.tls_context()
         except UnusableFile as error:
             yield error.setting, error.why
+
+
+def describe_schemas(bus: Bus) -> Row:
+    """Return by which packages the schemas of Fedora's messages are checked."""
+    return "schemas", schema_packages.describe(SCHEMA_PACKAGES.get(bus.rules, ()))
 
 
 def describe_tls(*, tls: bool, certificate: object) -> str:

@@ -8,6 +8,7 @@ from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
+from busmon.sources import schema_packages
 from busmon.sources.base import ConnectionState
 from busmon.text import format_duration, format_time
 
@@ -50,6 +51,7 @@ th {{ font-weight: 600 }}
 {rows}
 </tbody>
 </table></div>
+<p>Schemas of Fedora's messages: {schemas}</p>
 <p><a href="/metrics">/metrics</a> · <a href="/v1/status">/v1/status</a> ·
 <a href="/ready">/ready</a> · <a href="/live">/live</a></p>
 </body>
@@ -96,6 +98,7 @@ def render(
         evidence="\n".join(f"<li>{escape(line)}</li>" for line in verdict.evidence),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
         rows="\n".join(rows),
+        schemas=escape(schema_packages.describe()),
     )
 
 

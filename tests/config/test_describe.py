@@ -1,5 +1,6 @@
 """The summary of a configuration."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from busmon.config.describe import describe
 from tests.config import AMQP, MQTT, OWN, SECRET, STOMP, in_bus, read
 from tests.support.brokers.certificates import Certificates
+
+SCHEMAS = ", ".join(f"{name} {version(name)}" for name in ("copr-messaging", "fedora-messaging"))
 
 
 def test_the_summary_says_what_would_be_watched_and_served(
@@ -44,10 +47,12 @@ fedora: amqp, rules packit
   broker      localhost:5672, vhost /public_pubsub, no TLS, as fedora.toml says
   subscribes  4 routing keys: a, b, c and 1 more
   queue       its own, made at the first start
+  schemas     SCHEMAS
 f2: amqp, rules packit
   broker      localhost:5672, vhost /public_pubsub, no TLS, as fedora.toml says
   subscribes  1 routing key: x
   queue       4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e
+  schemas     SCHEMAS
 centos: mqtt, rules centos
   broker      [::1]:8883, MQTT 5, TLS with client certificate, password
   subscribes  1 topic: git.centos.org/#
@@ -63,6 +68,7 @@ umb2: stomp, rules all
 old: replay, rules tests.support.listener:get_callback
   reads       1 file: exists
   rate        10 messages a second
+  schemas     SCHEMAS
 rules
   packit      user packit-stg, project packit
   centos      what begins with pull-request or git after the first /
@@ -71,7 +77,7 @@ web
   access      with a client certificate and the bearer token
 ledger
   path        /srv/ledger.sqlite
-  keeps       messages for 7d, at most 20000000 bytes"""
+  keeps       messages for 7d, at most 20000000 bytes""".replace("SCHEMAS", SCHEMAS)
     )
 
 

@@ -97,6 +97,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(bench: Bench) -> Non
         assert bench.value(name, **labels, outcome=outcome, reason=reason) == 0
     for bus in bench.connections:
         assert bench.value("busmon_duplicates_total", bus=bus) == 0
+        assert bench.value("busmon_unknown_schema_total", bus=bus) == 0
         assert bench.value("busmon_topics_folded_total", bus=bus) == 0
         assert bench.value("busmon_bus_connected", bus=bus) == 0
         assert bench.value("busmon_message_delay_seconds_count", bus=bus) == 0

@@ -35,6 +35,7 @@ def test_each_message_is_in_one_series(bench: Bench) -> None:
     }
     assert bench.value("busmon_duplicates_total", bus="fedora") == 1
     assert bench.value("busmon_topics_folded_total", bus="fedora") == 1
+    assert bench.value("busmon_unknown_schema_total", bus="fedora") == 1  # came twice
 
 
 def test_counters_continue_over_a_restart(tmp_path: Path) -> None:
@@ -43,11 +44,13 @@ def test_counters_continue_over_a_restart(tmp_path: Path) -> None:
     first.ledger.close()
     second = Bench(path)
     count(second.pipeline, [message("7"), message("1"), message("8", "folded")])
+    count(second.pipeline, [message("9", unknown_schema=True)])
     labels = {"bus": "fedora", "topic": COPR, "outcome": "handled", "reason": ""}
-    assert second.value("busmon_messages_total", **labels) == 2
+    assert second.value("busmon_messages_total", **labels) == 3
     assert second.value("busmon_duplicates_total", bus="fedora") == 2
+    assert second.value("busmon_unknown_schema_total", bus="fedora") == 2
     assert second.value("busmon_topics_folded_total", bus="fedora") == 2
-    assert second.value("busmon_ledger_rows") == 8
+    assert second.value("busmon_ledger_rows") == 9
     assert second.number("busmon_ledger_size_bytes") > 0
     second.ledger.close()
 

@@ -4,9 +4,11 @@ import logging
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 from click.testing import CliRunner
 
@@ -51,6 +53,25 @@ def busmon_process(
     assert "Traceback" not in err, err
     assert ended.returncode == status, out + err
     return subprocess.CompletedProcess(ended.args, ended.returncode, out, err)
+
+
+class Without(TypedDict):
+    """What `busmon_process` needs for a busmon with fewer libraries."""
+
+    program: Sequence[str | Path]
+    env: Mapping[str, str]
+
+
+def without(library: str, directory: Path) -> Without:
+    """Return how to start a busmon for which a library is not installed."""
+    libraries = directory / "libraries"
+    libraries.mkdir()
+    for place in {sysconfig.get_path(name) for name in ("purelib", "platlib")}:
+        for entry in Path(place).iterdir():
+            if not entry.name.startswith(library):
+                (libraries / entry.name).symlink_to(entry)
+    program = (sys.executable, "-S", "-m", "busmon")  # -S: all libraries are from $PYTHONPATH
+    return {"program": program, "env": {"PYTHONPATH": f"{libraries}:{PROJECT}"}}
 
 
 @contextmanager

@@ -77,8 +77,8 @@ def busy(bench: Bench) -> Bench:
     count(
         bench.pipeline,
         [
-            message("1", sent_at=NOW - 2, size=3000),
-            message("1"),
+            message("1", sent_at=NOW - 2, size=3000, unknown_schema=True),
+            message("1", unknown_schema=True),
             message("2", body={"user": "somebody"}),
             message("3", rejected=NOT_JSON),
             message("4", 'un"known\\\n'),

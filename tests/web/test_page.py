@@ -25,7 +25,15 @@ def test_the_page_shows_each_bus_with_its_counts() -> None:
     }
     page = render(connections, counts, ["centos: not connected yet"], WELL, NOW)
     assert "<title>busmon: not ready</title>" in page
-    for expected in (__version__, "connected", "2,234", "5 s ago", "none yet", 'href="/metrics"'):
+    for expected in (
+        __version__,
+        "copr-messaging",
+        "connected",
+        "2,234",
+        "5 s ago",
+        "none yet",
+        'href="/metrics"',
+    ):
         assert expected in page
     connections["centos"].up()
     assert "<title>busmon: ready</title>" in render(connections, counts, [], WELL, NOW)

@@ -13,7 +13,7 @@ from busmon.settings.units import Seconds
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.fedora_toml import EXCHANGE, Binding, FedoraToml
 from busmon.sources.base import Source
-from busmon.sources.bus import Bus, describe_tls
+from busmon.sources.bus import Bus, describe_schemas, describe_tls
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile
 from busmon.text import format_items
@@ -48,6 +48,7 @@ class AmqpBus(Bus):
         yield "broker", f"{toml.broker}, vhost {toml.vhost}, {tls}, as {toml.path} says"
         yield "subscribes", format_items(keys, "routing key")
         yield "queue", str(self.queue or "its own, made at the first start")
+        yield describe_schemas(self)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with fedora-messaging's file, or does not fit to it."""

@@ -14,7 +14,7 @@ from pika import URLParameters
 
 from busmon.ledger.batch import Observation
 from busmon.message import Message
-from busmon.sources import fedora_message
+from busmon.sources import fedora_message, schema_packages
 from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, read, tls_context
 from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.session import AmqpSession
@@ -139,4 +139,5 @@ def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
         redelivered=delivery.redelivered,
         digest_id=not identity,
         rejected=rejected,
+        unknown_schema=schema_packages.is_unknown(properties.headers),
     )

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 from uuid import UUID
 
 from busmon.message import Judgement, Message, Outcome
-from busmon.sources import json_body
+from busmon.sources import json_body, schema_packages
 from busmon.sources.recorded.format import Format
 from busmon.tap.busmon_tap import message_id
 
@@ -108,6 +108,7 @@ def _fedora(record: dict[str, Any], bus: str) -> Message:
         body=body,
         size=len(wired),
         rejected=rejected,
+        unknown_schema=schema_packages.is_unknown(headers),
     )
 
 

@@ -146,6 +146,16 @@ def test_what_the_listener_never_sees_arrives_with_its_judgement(bus: Bus) -> No
     assert bus.waiting() == 0
 
 
+def test_a_message_of_a_schema_that_is_not_installed_says_so(bus: Bus) -> None:
+    named = [None, "base.message", "copr.build.start", "koji_fedoramessaging.tag.TagV1"]
+    headers = [{"fedora_messaging_schema": name} if name else {} for name in named]
+    recorder = Recorder()
+    with running(bus.source(), recorder):
+        bus.broker.publish(Publication(topic=f"{bus.root}.a", headers=each) for each in headers)
+        recorder.wait_for(len(named))
+    assert [message.unknown_schema for message in recorder.counted] == [False, False, False, True]
+
+
 class RawHeaders(pika.BasicProperties):  # type: ignore[misc] # pika has no type hints
     """Properties whose headers are an encoded table of AMQP, of types that pika never sends."""
 
