@@ -47,7 +47,7 @@ silence-report: .venv/development ## simulate a year: how soon is an outage foun
 lock: ## update config/requirements*.txt, the versions and hashes in the image
 	$(PYTHON) -m venv --clear .cache/lock
 	.cache/lock/bin/python -m pip install --quiet uv
-	.cache/lock/bin/uv pip compile $(LOCK) --extra celery --extra schemas \
+	.cache/lock/bin/uv pip compile $(LOCK) --extra celery --extra schemas --extra sentry \
 	    pyproject.toml --output-file config/requirements.txt
 	printf '%s\n' hatchling setuptools | .cache/lock/bin/uv pip compile $(LOCK) - \
 	    --output-file config/requirements-build.txt

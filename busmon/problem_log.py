@@ -25,7 +25,8 @@ class ProblemLog:
         self, text: str, level: int = logging.WARNING, error: Exception | None = None
     ) -> None:
         """Log a problem, with the traceback of an `error`."""
-        self._log.log(level if self._is_due(text) else logging.DEBUG, "%s", text, exc_info=error)
+        due = level if self._is_due(text) else logging.DEBUG
+        self._log.log(due, "%s", text, exc_info=error, stacklevel=2)  # its place: the caller's
 
     def solved(self, text: str = "") -> None:
         """Log that the problem is over, if there was one. If it comes back, it is new."""

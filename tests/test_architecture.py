@@ -19,8 +19,8 @@ PACKAGE = Path(__file__).parents[1] / "busmon"
 ORDER = [
     "tap",
     "message", "text", "signals", "threads", "backoff", "problem_log", "http_client", "settings",
-    "ledger", "rules", "logs", "pipeline", "sources", "metrics", "silence", "audit", "observers",
-    "diagnosis", "config", "commands", "web", "service", "demo", "cli", "__main__",
+    "ledger", "rules", "logs", "sentry", "pipeline", "sources", "metrics", "silence", "audit",
+    "observers", "diagnosis", "config", "commands", "web", "service", "demo", "cli", "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.
@@ -44,9 +44,10 @@ LIBRARIES = {
     ),
     "click": ("cli", "tap"),
     "celery": ("tap", "observers.celery"),
+    "sentry_sdk": ("sentry",),
     "sqlite3": ("ledger",),
 }
-CLIENTS = {"celery", "fedora_messaging", "paho", "pika", "stomp", "twisted"}
+CLIENTS = {"celery", "fedora_messaging", "paho", "pika", "sentry_sdk", "stomp", "twisted"}
 
 SQL = re.compile(
     r"\b(SELECT\b.+\bFROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM|PRAGMA \w|CREATE TABLE)\b", re.S

@@ -81,10 +81,11 @@ def run(path: Path | None, ledger: str | None) -> None:
         config = config.model_copy(update={"ledger": with_path})
     set_up_log(config.log)
     from busmon.ledger.errors import LedgerError
+    from busmon.sentry import reporting
     from busmon.service import open_service
     from busmon.threads import ThreadDied
 
-    with fatal(LedgerError, OSError, ThreadDied):
+    with fatal(LedgerError, OSError, ThreadDied), reporting(config.sentry, config.buses):
         open_service(config).run(stopping)
 
 

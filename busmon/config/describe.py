@@ -22,6 +22,8 @@ def describe(config: Config) -> str:
     if observers := config.audit.observers():
         rows = ((name, settings.describe()) for name, settings in observers.items())
         lines += ["audit", *_aligned(rows)]
+    if config.sentry:
+        lines += ["sentry", *_aligned([("reports", config.sentry.describe())])]
     return "\n".join(lines)
 
 

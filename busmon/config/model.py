@@ -6,6 +6,7 @@ from pydantic import Field
 
 from busmon.observers.table import ObservedAudit
 from busmon.rules import Rules
+from busmon.sentry import SentrySettings
 from busmon.settings.audit import Silence
 from busmon.settings.lint import Lint
 from busmon.settings.models import LedgerSettings, Limits, Log, Web
@@ -29,6 +30,7 @@ class Config(Section):
     rules: Rules = Rules()
     limits: Limits = Limits()
     log: Log = Log()
+    sentry: SentrySettings | None = None
     silence: Silence = Silence()
     lint: Lint = Lint()
     audit: ObservedAudit = ObservedAudit()

@@ -1,0 +1,149 @@
+"""Errors that busmon logs, reported to Sentry: what happened and where in the code.
+
+An event has nothing of a message and no secret in it: not the texts of exceptions, no local
+variables, and of what the log shows only numbers and the names of buses and threads.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, SecretStr
+
+from busmon import __version__
+from busmon.settings.section import Section
+from busmon.threads import ThreadDied
+
+PAUSE_SECONDS = 3600.0  # between two reports of the same error
+QUEUED_EVENTS = 20  # while Sentry does not answer; others are dropped
+STOP_TIMEOUT = 0.5  # seconds to send the last events; the process has to end within 5 s
+
+log = logging.getLogger(__name__)
+
+
+def _dsn(secret: SecretStr) -> SecretStr:
+    """Check the DSN. The error must not repeat it."""
+    try:
+        parts = urlsplit(secret.get_secret_value())
+        key = parts.scheme in {"http", "https"} and parts.username and parts.hostname
+        if key and parts.port != 0 and parts.path.rpartition("/")[2].isdecimal():
+            return secret
+    except ValueError:
+        pass
+    raise ValueError("should be https://KEY@HOST/PROJECT, as Sentry shows it")
+
+
+class SentrySettings(Section):
+    """`[sentry]`: the errors that busmon logs are reported to Sentry."""
+
+    dsn: Annotated[SecretStr, AfterValidator(_dsn)]
+    environment: str = "production"
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - not about settings
+        """See Section."""
+        if not find_spec("sentry_sdk"):
+            yield "", 'needs sentry-sdk: install busmon with its extra "sentry"'
+
+    def describe(self) -> str:
+        """Return where errors are reported, without the key."""
+        host = urlsplit(self.dsn.get_secret_value()).hostname
+        return f"to {host}, environment {self.environment}"
+
+
+class SentryHandler(logging.Handler):
+    """Sends each error that is logged to Sentry, the same one once an hour. It never waits.
+
+    A thread of the SDK sends the events; `close` waits for it for at most STOP_TIMEOUT.
+    """
+
+    def __init__(self, settings: SentrySettings, buses: Collection[str]) -> None:
+        super().__init__(logging.ERROR)
+        from sentry_sdk import Client  # takes memory, and is an extra
+
+        self._buses = buses
+        self._next: dict[tuple[object, ...], float] = {}  # monotonic, by place in the code
+        self._client = Client(
+            settings.dsn.get_secret_value(),
+            environment=settings.environment,
+            release=f"busmon@{__version__}",
+            # Integrations add what they find: arguments, environment, requests, breadcrumbs.
+            default_integrations=False,
+            auto_enabling_integrations=False,
+            include_local_variables=False,
+            include_source_context=False,
+            in_app_include=["busmon"],
+            send_client_reports=False,
+            spotlight=False,
+            transport_queue_size=QUEUED_EVENTS,
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        error = record.exc_info[0] if record.exc_info else None
+        place, now = (record.pathname, record.lineno, error), time.monotonic()
+        if now < self._next.get(place, now):
+            return
+        self._next[place] = now + PAUSE_SECONDS
+        try:
+            self._client.capture_event(self._event(record))
+        except Exception:  # noqa: BLE001 - logging's way; it must not disturb what logs
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Send the last events."""
+        self._client.close(STOP_TIMEOUT)
+        super().close()
+
+    def _event(self, record: logging.LogRecord) -> Any:
+        event: Any = {}
+        if record.exc_info and record.exc_info[0]:
+            from sentry_sdk.utils import event_from_exception
+
+            event, _ = event_from_exception(record.exc_info, self._client.options)
+            for exception in event["exception"]["values"]:
+                del exception["value"]  # its text
+        given = record.args if isinstance(record.args, tuple) else ()
+        shown = [self._shown(value, record) for value in given]
+        return event | {
+            "level": "error",
+            "logger": record.name,
+            "transaction": f"{record.name}.{record.funcName}",  # Sentry's word for where it was
+            "logentry": {
+                "message": record.msg,
+                "params": shown,
+                "formatted": record.msg % tuple(shown) if shown else record.msg,
+            },
+            "tags": {"thread": record.threadName},
+        }
+
+    def _shown(self, value: object, record: logging.LogRecord) -> object:
+        """Return a number or the name of a bus or of the thread, and of anything else nothing."""
+        known = isinstance(value, int | float) or value in (*self._buses, record.threadName)
+        return value if known else "…"
+
+
+@contextmanager
+def reporting(settings: SentrySettings | None, buses: Collection[str]) -> Iterator[None]:
+    """Report the errors that busmon logs meanwhile, and an exception that ends it."""
+    if settings is None:
+        yield
+        return
+    handler, own = SentryHandler(settings, buses), logging.getLogger("busmon")
+    own.addHandler(handler)
+    try:
+        yield
+    except ThreadDied:  # was logged
+        raise
+    except Exception:
+        place = __file__, 0, "busmon ends", (), sys.exc_info()
+        handler.handle(log.makeRecord(log.name, logging.ERROR, *place))
+        raise
+    finally:
+        own.removeHandler(handler)
+        handler.close()
