@@ -26,6 +26,7 @@ from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources import schema_packages
 from busmon.sources.base import Source
+from busmon.sources.listener_queue import ListenerQueue
 from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.threads import ThreadDied, Threads
 from busmon.web.app import make_app
@@ -87,7 +88,9 @@ def build_service(
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
     retention, observed = config.ledger.retention, config.audit.observed(config.comparable_bus())
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
-    parts = Parts(ledger, connections, blind_time, silence, observers, auditor)
+    queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)
+    queues |= {name: bus.listener_queue() for name, bus in config.buses.items()}
+    parts = Parts(ledger, connections, blind_time, silence, observers, auditor, queues)
     verdicts = VerdictWatcher(config.audit, parts, threads)
 
     def not_ready() -> list[str]:

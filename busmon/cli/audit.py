@@ -120,16 +120,20 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
     """Show everything that is known of one message.
 
     When and on which bus busmon received it, and how long after it was sent; how the rules
-    judged it and why; what the listener did with it, and as which task; what became of the
-    task; and whether the message was missing.
+    judged it and why; what the listener did with it, and as which task, or that no listener
+    ran; what became of the task; and whether the message was missing. All times are in UTC.
+
+    With --ledger no configuration is needed; then it is not known what becomes of the listener's
+    queue when the listener ends.
 
     Exit status: 0 the message is on record, 1 it is not, 2 the command line or the
     configuration is wrong, or the ledger cannot be read.
     """
     from busmon.commands import trace
 
-    with _open_ledger(ledger or load_config(path).ledger.path) as tables:
-        found = trace.find_message(tables, message_id)
+    config = load_config(path) if path or ledger is None else None
+    with _open_ledger(ledger or (config.ledger.path if config else "")) as tables:
+        found = trace.find_message(tables, message_id, config, time.time())
         oldest = None if found else tables.messages.oldest()
     if not found:
         click.echo("[]" if as_json else trace.not_found(message_id, oldest))

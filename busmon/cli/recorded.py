@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from busmon.cli.common import FATAL, fatal, http_url, load_config, set_up_log
+from busmon.cli.common import CONFIGURATION, FATAL, fail, fatal, http_url, load_config, set_up_log
+
+if TYPE_CHECKING:
+    from busmon.sources.listener_queue import ListenerQueue
 
 Recorded = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
@@ -32,16 +36,29 @@ Recorded = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Pa
     metavar="NAME",
     help="The listener's PROJECT setting.",
 )
+@click.option(
+    "--fedora-toml",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The listener's fedora-messaging file. It says what becomes of the listener's queue when "
+    "a message kills the listener.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per message.")
 def explain(
-    files: tuple[Path, ...], rules: str | None, user: str, project: str, as_json: bool
+    files: tuple[Path, ...],
+    rules: str | None,
+    user: str,
+    project: str,
+    fedora_toml: Path | None,
+    as_json: bool,
 ) -> None:
     """Show whether the listener handles messages, and why not.
 
     Each line of a FILE is a JSON object: what `fedora-messaging record` writes, or
     {"topic", "payload"} as on CentOS's bus. Files named .gz are decompressed. Without FILE, or
-    with `-`, reads standard input. Prints one line per message: topic, id, outcome, reason.
-    Reads no configuration: on staging, give --user packit-stg.
+    with `-`, reads standard input. Prints one line per message: topic, id, outcome, reason; and
+    for one that kills the listener what happens then: one death, or a crash loop. Reads no
+    configuration of busmon. On staging, give --user packit-stg.
 
     \b
     handled   the listener passes it on to the workers
@@ -67,10 +84,22 @@ def explain(
         chosen = rule_sets(rules, Rules(packit=PackitRules(user=user, project=project)))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--rules") from error
+    queue = _listener_queue(fedora_toml)
     inputs = Inputs(files or (STDIN,))
     with fatal(OSError):
-        explain_files(inputs, sys.stdout, chosen, to_json if as_json else as_text)
+        explain_files(inputs, sys.stdout, chosen, to_json if as_json else as_text, queue)
     sys.exit(0 if inputs.complete else FATAL)
+
+
+def _listener_queue(path: Path | None) -> "ListenerQueue":
+    """Return what becomes of the listener's queue, or print why the file is wrong and exit."""
+    from busmon.sources.amqp.fedora_toml import UnusableToml, listener_queue
+    from busmon.sources.listener_queue import ListenerQueue
+
+    try:
+        return listener_queue(path) if path else ListenerQueue.UNKNOWN
+    except UnusableToml as error:
+        fail(CONFIGURATION, *error.problems)
 
 
 @click.command()

@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from busmon.ledger.coverage import observer_id
+from busmon.commands.listener_then import ListenerThen, describe_unreported, listener_then
+from busmon.config.model import Config
 from busmon.ledger.messages import MessageRecord
 from busmon.ledger.open_messages import MissingAt
 from busmon.ledger.tables import Tables
+from busmon.message import Outcome
+from busmon.sources.listener_queue import DEATH
 from busmon.text import format_duration, format_time, printable
 
 
@@ -15,16 +18,22 @@ class FoundMessage(NamedTuple):
     """What is known of the message on one bus."""
 
     record: MessageRecord
-    tap_watched: bool  # whether the tap was reporting when busmon received the message
+    listener: ListenerThen  # when busmon received the message
     missing: Sequence[MissingAt]  # where it was missing, in closed windows
 
 
-def find_message(tables: Tables, message_id: str) -> list[FoundMessage]:
-    """Return what is known of the message on each bus that has it."""
+def find_message(
+    tables: Tables, message_id: str, config: Config | None, now: float
+) -> list[FoundMessage]:
+    """Return what is known of the message on each bus that has it.
+
+    The configuration says what becomes of each listener's queue. `now` is Unix time.
+    """
+    buses = config.buses if config else {}
     return [
         FoundMessage(
             record,
-            _tap_watched(tables, record),
+            listener_then(tables, record, buses.get(record.bus), now),
             list(tables.open_messages.history(record.bus, message_id)),
         )
         for record in tables.messages.find(message_id)
@@ -47,7 +56,8 @@ def _as_dict(found: FoundMessage) -> dict[str, Any]:
         {"stage": stage, "window": start, "recovered_at": recovered_at}
         for stage, start, recovered_at in found.missing
     ]
-    return found.record._asdict() | {"tap_watched": found.tap_watched, "missing": missing}
+    listener = found.listener._asdict()
+    return found.record._asdict() | {"listener": listener, "missing": missing}
 
 
 def as_text(message_id: str, found: Sequence[FoundMessage]) -> str:
@@ -56,11 +66,6 @@ def as_text(message_id: str, found: Sequence[FoundMessage]) -> str:
     for one in found:
         lines += (f"  {label:<9} {printable(text)}" for label, text in _lines(one))
     return "\n".join(lines)
-
-
-def _tap_watched(tables: Tables, record: MessageRecord) -> bool:
-    at = record.received_at
-    return at is not None and tables.coverage.is_covered(observer_id("tap", record.bus), at, at)
 
 
 def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
@@ -95,10 +100,11 @@ def _received(record: MessageRecord) -> str:
 def _listener(found: FoundMessage) -> str:
     record = found.record
     if record.report is None or record.reported_at is None:
-        watched = ", although its tap was" if found.tap_watched else "; no tap was"
-        return f"no report{watched} reporting at that time"
+        return describe_unreported(found.listener)
     task = f" as task {record.task}" if record.task else ""
-    return f"{record.report}{task}, reported {format_time(record.reported_at)}"
+    text = f"{record.report}{task}, reported {format_time(record.reported_at)}"
+    kills = record.outcome == Outcome.ERROR and record.report == "raised"
+    return f"{text}; {DEATH[found.listener.queue]}" if kills else text
 
 
 def _worker(record: MessageRecord) -> str:

@@ -22,6 +22,7 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.state import SilenceState
 from busmon.silence.watcher import SilenceWatcher, Topic
 from busmon.sources.base import Cause, ConnectionState
+from busmon.sources.listener_queue import ListenerQueue
 
 # What busmon itself does to a connection.
 OWN_CAUSES = tuple(f"{cause}:" for cause in (Cause.LEDGER, Cause.HUNG, Cause.ERROR))
@@ -39,6 +40,7 @@ class Parts:
     silence: SilenceWatcher
     observers: Sequence[Observer]
     auditor: Auditor
+    listener_queues: Mapping[str, ListenerQueue]  # by bus
 
 
 class BusWatch:
@@ -80,6 +82,7 @@ class BusWatch:
             stalled=monitor.stalled(now, came.handled, reception) if monitor else None,
             tap=self._tap.at(now) if self._tap else None,
             passed=self._windows.counts(Stage.LISTENER),
+            queue=self._parts.listener_queues[self._bus],
         )
 
     def _observer(self, kind: type[Kind]) -> Kind | None:

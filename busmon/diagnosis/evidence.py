@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
+from busmon.sources.listener_queue import DEATH
 from busmon.text import format_duration, format_number
 
 MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
@@ -56,7 +57,10 @@ def listener(facts: ListenerFacts, fatal: tuple[str, ...]) -> Iterator[str]:
     found = list(_listener_problems(facts))
     yield from found
     if found and fatal:
-        yield f"messages that can kill a listener came in the last 24 h: {', '.join(fatal)}"
+        yield (
+            f"messages that can kill a listener came in the last 24 h: {', '.join(fatal)};"
+            f" if one does, {DEATH[facts.queue]}"
+        )
 
 
 def _listener_problems(facts: ListenerFacts) -> Iterator[str]:

@@ -5,6 +5,8 @@ The default of each field is: nothing is known.
 
 from dataclasses import dataclass
 
+from busmon.sources.listener_queue import ListenerQueue
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -63,6 +65,7 @@ class ListenerFacts:
     stalled: int | None = None  # messages for the listener, while it received nothing
     tap: Health | None = None
     passed: StageCounts | None = None  # None: not audited, or no data
+    queue: ListenerQueue = ListenerQueue.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

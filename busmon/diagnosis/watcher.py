@@ -69,7 +69,7 @@ class VerdictWatcher:
         return self._verdict
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metric of the verdict."""
+        """Yield the verdict, and what it depends on."""
         found = self.verdict().kind
         yield gauge(
             "busmon_verdict",
@@ -77,4 +77,11 @@ class VerdictWatcher:
             " that all is well. /v1/status and the page show the evidence.",
             ["kind"],
             (((kind,), kind is found) for kind in FaultKind),
+        )
+        yield gauge(
+            "busmon_listener_queue_info",
+            "Always 1. kind: temporary if the listener's queue is deleted with its connection,"
+            " permanent if it outlives it, or unknown.",
+            ["bus", "kind"],
+            (((bus, kind), 1) for bus, kind in self._parts.listener_queues.items()),
         )

@@ -14,6 +14,7 @@ from busmon.rules import SCHEMA_PACKAGES
 from busmon.settings.section import File, Row, Section, together
 from busmon.sources import schema_packages
 from busmon.sources.base import Source
+from busmon.sources.listener_queue import ListenerQueue
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile, client_context
 
@@ -49,6 +50,10 @@ class Bus(Section):
     def receives_as_listener(self) -> bool:
         """Return whether busmon surely receives the same messages as the listener."""
         return False
+
+    def listener_queue(self) -> ListenerQueue:
+        """Return whether the listener's queue outlives its connection."""
+        return ListenerQueue.UNKNOWN
 
     def reconsume_command(self, message_id: str) -> str | None:  # noqa: ARG002 - for AMQP
         """Return the command with which the listener consumes a message again.

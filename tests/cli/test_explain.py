@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from busmon.sources.listener_queue import DEATH, ListenerQueue
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA, FEDORA_FILE
 from tests.support.command import busmon, busmon_process
 
@@ -34,6 +35,20 @@ def test_an_explanation_is_a_line_of_topic_id_outcome_and_reason() -> None:
     assert lines[1].split() == [
         topic, "00000002-0000-4000-8000-000000000000", "ignored", "not-packit-user"
     ]  # fmt: skip
+
+
+def test_what_kills_the_listener_is_one_death_or_a_crash_loop(tmp_path: Path) -> None:
+    def notes(*words: str | Path) -> set[str]:
+        lines = busmon("explain", FEDORA_FILE, CENTOS_FILE, *words).stdout.splitlines()
+        return {line.partition("rule-raises: ")[2] for line in lines if "rule-raises:" in line}
+
+    toml = tmp_path / "listener.toml"
+    assert notes() == {DEATH[ListenerQueue.UNKNOWN]}
+    toml.write_text("")  # fedora-messaging's defaults
+    assert notes("--fedora-toml", toml) == {DEATH[ListenerQueue.TEMPORARY]}
+    toml.write_text("queues = 1")
+    refused = busmon("explain", FEDORA_FILE, "--fedora-toml", toml, status=2).stderr
+    assert refused.startswith(f"busmon: {toml}: queues: ")
 
 
 def test_the_packit_user_and_the_project_change_what_is_handled() -> None:

@@ -1,9 +1,12 @@
 """`busmon trace`: what it prints of a message."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from busmon.ledger.batch import Observation, Series
+from busmon.text import format_span, format_time
 from tests.support.command import busmon
 from tests.support.past import BUS, IDS, TOPIC, Past
 
@@ -34,9 +37,100 @@ def test_trace_shows_each_stage_of_a_message(past: Past) -> None:
 def test_trace_says_if_the_tap_was_watching(past: Past) -> None:
     past.receive(IDS[0], after=1, handled=False)
     assert "  judged    ignored releng\n" in trace(past, IDS[0])
+    assert "  listener  no report; no tap was ever heard of\n" in trace(past, IDS[0])
+    with past.ledger.write() as tables:
+        tables.buses.set_tap_reported(BUS, past.start)
     assert "  listener  no report; no tap was reporting at that time\n" in trace(past, IDS[0])
+    with past.ledger.write() as tables:
+        tables.coverage.add_span(f"ready:{BUS}", past.start, past.start + 9, 0)
+    assert "at that time, but the listener's monitor answered\n" in trace(past, IDS[0])
     past.watch(-100, 100)
     assert "  listener  no report, although its tap was reporting at" in trace(past, IDS[0])
+
+
+def run_listener(past: Past, *runs: tuple[float, float]) -> None:
+    """Let a listener run with a tap; seconds after the start. It ends each time in order."""
+    past.watch(min(since for since, _ in runs), max(until for _, until in runs))
+    with past.ledger.write() as tables:
+        tables.buses.set_tap_reported(BUS, past.start)
+        for since, until in runs:
+            span = past.start + since, past.start + until
+            tables.coverage.add_span(f"listener:{BUS}", *span, 0)
+
+
+def configuration(tmp_path: Path, queue: str) -> Path:
+    (tmp_path / "listener.toml").write_text(
+        f"[queues.packit]\ndurable = true\narguments = {{}}\n{queue}\n"
+        '[[bindings]]\nexchange = "amq.topic"\nqueue = "packit"\nrouting_keys = ["#"]\n'
+    )
+    config = tmp_path / "busmon.toml"
+    config.write_text(
+        '[ledger]\npath = "ledger.sqlite"\n[buses.fedora]\nrules = "packit"\ntype = "amqp"\n'
+        'config = "listener.toml"\n'
+    )
+    return config
+
+
+QUEUES = {
+    "temporary": "auto_delete = true\nexclusive = true",
+    "permanent": "auto_delete = false\nexclusive = false",
+}
+
+
+def traced(tmp_path: Path, queue: str, message_id: str) -> str:
+    """Return what is said of the listener."""
+    config = configuration(tmp_path, QUEUES[queue])
+    text = busmon("trace", message_id, "-c", config).stdout
+    return text.partition("  listener  ")[2].splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("queue", "then"),
+    [
+        ("temporary", "its queue did not exist then, so the listener never received this"),
+        ("permanent", "its queue kept this for the listener"),
+    ],
+)
+def test_trace_says_if_no_listener_ran_when_a_message_came(
+    past: Past, tmp_path: Path, queue: str, then: str
+) -> None:
+    run_listener(past, (0, 10), (20, 40))
+    past.receive(IDS[0], after=15)
+    span = format_span(past.start + 10, past.start + 20)
+    assert traced(tmp_path, queue, IDS[0]) == (
+        f"no report: as far as its tap shows, no listener ran from {span}; {then}"
+    )
+    past.receive(IDS[1], after=60)
+    since = format_time(past.start + 40)
+    assert f"no listener has run since {since}; " in traced(tmp_path, queue, IDS[1])
+    past.receive(IDS[2], after=-5)
+    until = format_time(past.start)
+    assert f"no listener with a tap ran before {until}; " in traced(tmp_path, queue, IDS[2])
+    [found] = json.loads(trace(past, IDS[0], "--json"))
+    assert found["listener"]["absent"] == [past.start + 10, past.start + 20]
+    assert found["listener"]["queue"] == "unknown"
+
+
+def test_trace_says_what_became_of_what_a_dead_listener_had_prefetched(
+    past: Past, tmp_path: Path
+) -> None:
+    run_listener(past, (0, 10), (20, 110))
+    past.receive(IDS[0], after=9)
+    ended = f"at that time; it ended {format_time(past.start + 10)}, and what it had prefetched"
+    text = traced(tmp_path, "temporary", IDS[0])
+    assert text.endswith(f"{ended} was lost with its queue")
+    text = traced(tmp_path, "permanent", IDS[0])
+    assert text.endswith(f"{ended} went back to its queue")
+    past.receive(IDS[1], after=30)
+    assert traced(tmp_path, "temporary", IDS[1]).endswith("was reporting at that time")
+
+
+def test_trace_says_what_a_message_did_that_killed_the_listener(past: Past, tmp_path: Path) -> None:
+    series = Series(BUS, TOPIC, "error", "rule-raises")
+    past.ledger.record([Observation(series, IDS[0], past.start)])
+    past.report(IDS[0], "raised")
+    assert "; the listener dies once; its" in traced(tmp_path, "temporary", IDS[0])
+    assert "kills it after each start: a crash loop" in traced(tmp_path, "permanent", IDS[0])
 
 
 def test_trace_says_if_busmon_did_not_receive_it(past: Past) -> None:
@@ -71,7 +165,8 @@ def test_trace_as_json_has_every_fact(past: Past) -> None:
     past.report(IDS[0], "dropped")
     (found,) = json.loads(trace(past, IDS[0], "--json"))
     assert (found["bus"], found["topic"], found["outcome"]) == (BUS, TOPIC, "handled")
-    assert (found["report"], found["task"], found["tap_watched"]) == ("dropped", None, False)
+    assert (found["report"], found["task"]) == ("dropped", None)
+    assert found["listener"]["tap_watched"] is False
     assert found["received_at"] - found["sent_at"] == pytest.approx(0.25)
 
 

@@ -47,11 +47,13 @@ fedora: amqp, rules packit
   broker      localhost:5672, vhost /public_pubsub, no TLS, as fedora.toml says
   subscribes  4 routing keys: a, b, c and 1 more
   queue       its own, made at the first start
+  listener    its queue outlives its connection
   schemas     SCHEMAS
 f2: amqp, rules packit
   broker      localhost:5672, vhost /public_pubsub, no TLS, as fedora.toml says
   subscribes  1 routing key: x
   queue       4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e
+  listener    its queue outlives its connection
   schemas     SCHEMAS
 centos: mqtt, rules centos
   broker      [::1]:8883, MQTT 5, TLS with client certificate, password

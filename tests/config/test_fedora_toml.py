@@ -10,6 +10,7 @@ from fedora_messaging.config import LazyConfig
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.fedora_toml import Binding
 from busmon.sources.amqp.settings import AmqpBus
+from busmon.sources.listener_queue import ListenerQueue
 from tests.config import AMQP, SECRET, in_bus, problems, read
 
 LISTENERS = {
@@ -118,3 +119,39 @@ def test_routing_keys_need_no_binding_in_the_file(directory: Path) -> None:
     toml = fedora_toml.read(directory / "fedora.toml")
     bus = AmqpBus(type="amqp", rules="all", config=toml.path, routing_keys=("a",))
     assert bus.bindings(toml) == (Binding("amq.topic", "a"),)
+
+
+def queue(name: str, *, auto_delete: bool, exclusive: bool) -> str:
+    return (
+        f'[queues."{name}"]\ndurable = true\narguments = {{}}\n'
+        f"auto_delete = {str(auto_delete).lower()}\nexclusive = {str(exclusive).lower()}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ListenerQueue.TEMPORARY),  # fedora-messaging's own default
+        (queue("packit", auto_delete=True, exclusive=True), ListenerQueue.TEMPORARY),
+        (queue("a", auto_delete=False, exclusive=True), ListenerQueue.TEMPORARY),
+        (queue("a", auto_delete=True, exclusive=False), ListenerQueue.TEMPORARY),
+        (queue("", auto_delete=False, exclusive=True), ListenerQueue.TEMPORARY),  # broker's name
+        (queue("a", auto_delete=False, exclusive=False), ListenerQueue.PERMANENT),
+        (
+            queue("a", auto_delete=False, exclusive=False)
+            + queue("b", auto_delete=True, exclusive=False),
+            ListenerQueue.UNKNOWN,
+        ),
+        (
+            "passive_declares = true\n" + queue("a", auto_delete=True, exclusive=True),
+            ListenerQueue.UNKNOWN,
+        ),
+        ("[queues]", ListenerQueue.UNKNOWN),
+    ],
+)
+def test_whether_the_listeners_queue_outlives_its_connection_is_read(
+    tmp_path: Path, text: str, expected: ListenerQueue
+) -> None:
+    toml = tmp_path / "listener.toml"
+    toml.write_text(text)
+    assert fedora_toml.listener_queue(toml) is expected

@@ -20,6 +20,7 @@ from busmon.observers.tap import NEVER_HEARD, TapObserver, TapSettings
 from busmon.observers.tap_batch import ReportBatch, ReportedMessage
 from busmon.rules import RAISES
 from busmon.sources.base import Cause
+from busmon.sources.listener_queue import DEATH, ListenerQueue
 from tests.support.brokers import wait_until
 from tests.support.diagnosis import Bench
 from tests.support.http_server import Silent, serving
@@ -80,8 +81,9 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
             verdict = bench.refresh(1)
             assert verdict.kind is FaultKind.LISTENER
             assert "it answers that it is not consuming" in verdict.evidence[0]
-            assert verdict.evidence[1].endswith(
-                "messages that can kill a listener came in the last 24 h: copr"
+            assert verdict.evidence[1] == (
+                "fedora: messages that can kill a listener came in the last 24 h: copr;"
+                f" if one does, {DEATH[ListenerQueue.TEMPORARY]}"
             )
 
 

@@ -18,6 +18,7 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.rates import WEEK_HOURS
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import ConnectionState
+from busmon.sources.listener_queue import ListenerQueue
 from busmon.threads import Threads
 from tests.ledger.past import past
 from tests.support.ledgers import NOW
@@ -47,7 +48,10 @@ class Bench:
             settings.make_observer(self.ledger) for settings in audit.observers().values()
         ]
         observers, auditor = self.observers, self.auditor
-        parts = Parts(self.ledger, connections, self.blind, self.silence, observers, auditor)
+        queues = {"fedora": ListenerQueue.TEMPORARY}
+        parts = Parts(
+            self.ledger, connections, self.blind, self.silence, observers, auditor, queues
+        )
         self.watch = VerdictWatcher(audit, parts, Threads(), lambda: self.now)
 
     def refresh(self, after: float = 0.0) -> Verdict:

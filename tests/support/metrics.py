@@ -15,6 +15,7 @@ from busmon.observers.base import Observer, ObserverMetrics
 from busmon.observers.celery import CeleryObserver, CelerySettings
 from busmon.observers.ready import ReadyObserver, ReadySettings
 from busmon.observers.tap import TapObserver
+from busmon.observers.tap_batch import ReportBatch
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set
 from busmon.settings.audit import Audit, Silence
@@ -22,6 +23,7 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
+from busmon.sources.listener_queue import ListenerQueue
 from busmon.threads import Threads
 from busmon.web.server import ClosedConnections
 from busmon.web.sharing import Sharing
@@ -46,12 +48,14 @@ class Bench:
         self.celery = CeleryObserver(
             CelerySettings(bus="fedora", broker=SecretStr(broker)), self.ledger
         )
-        watching: list[Observer] = [TapObserver(self.ledger, "fedora"), ready, self.celery]
+        self.tap = TapObserver(self.ledger, "fedora")
+        watching: list[Observer] = [self.tap, ready, self.celery]
         observers = ObserverMetrics(watching)
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         settings, observed = Audit(), Observed(tap="fedora")
         audit = Auditor(settings, observed, self.ledger, 7 * 86400, list(self.connections))
-        parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit)
+        queues = dict.fromkeys(self.connections, ListenerQueue.UNKNOWN)
+        parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit, queues)
         verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
         web = Sharing(), ClosedConnections()
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *web)
@@ -86,6 +90,10 @@ def busy(bench: Bench) -> Bench:
             message("6", "git.centos.org/pull-request.new", bus="centos"),
         ],
     )
+    report = ReportBatch(
+        tap="tap", seq=1, bus="fedora", since=1.0, until=0.0, lost=0, reports=[], last=False
+    )
+    bench.tap.take(report, NOW)
     bench.connections["fedora"].up()
     bench.connections["fedora"].down(Cause.SILENT, "no heartbeat")
     bench.connections["centos"].down(Cause.TLS, "certificate verify failed")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import SecretStr
 
 from busmon.settings.toml import TomlError, read_toml
+from busmon.sources.listener_queue import ListenerQueue
 from busmon.sources.tls import UnusableFile, client_context
 from busmon.text import format_address
 
@@ -90,6 +91,21 @@ def routing_keys(path: Path) -> Iterator[str]:
         yield from binding["routing_keys"]
 
 
+def listener_queue(path: Path) -> ListenerQueue:
+    """Return whether the queues outlive the connection of who declares them as the file says.
+
+    Raises UnusableToml.
+    """
+    conf = _load(path)
+    if problems := [f"{path}: {problem}" for problem in _queues_refused(conf)]:
+        raise UnusableToml(problems)
+    queues = conf["queues"].values()
+    deleted = {bool(queue["exclusive"] or queue["auto_delete"]) for queue in queues}
+    if conf["passive_declares"] or len(deleted) != 1:  # somebody else declares them; or both kinds
+        return ListenerQueue.UNKNOWN
+    return ListenerQueue.TEMPORARY if deleted == {True} else ListenerQueue.PERMANENT
+
+
 def tls_context(toml: FedoraToml) -> ssl.SSLContext:
     """Return the context that [tls] asks for; raises UnusableFile with the key in [tls]."""
     try:
@@ -115,7 +131,7 @@ def _problems(conf: dict[str, Any]) -> Iterator[str]:
     from fedora_messaging import config as fedora
 
     yield from (f"{key}: no such setting" for key in conf if key not in fedora.DEFAULTS)
-    yield from _refused("queues", fedora.validate_queues, conf)
+    yield from _queues_refused(conf)
     yield from _bindings_refused(conf)
     yield from _refused("client_properties", fedora.validate_client_properties, conf)
     try:
@@ -134,6 +150,12 @@ def _refused(key: str, validate: Callable[[Any], None], conf: dict[str, Any]) ->
         yield f"{key}: {error.message}"
     except (TypeError, AttributeError):  # of a value of the wrong type
         yield f"{key}: has a value of the wrong type"
+
+
+def _queues_refused(conf: dict[str, Any]) -> Iterator[str]:
+    from fedora_messaging.config import validate_queues
+
+    yield from _refused("queues", validate_queues, conf)
 
 
 def _bindings_refused(conf: dict[str, Any]) -> Iterator[str]:

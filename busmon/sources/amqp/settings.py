@@ -14,6 +14,7 @@ from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.fedora_toml import EXCHANGE, Binding, FedoraToml
 from busmon.sources.base import Source
 from busmon.sources.bus import Bus, describe_schemas, describe_tls
+from busmon.sources.listener_queue import DESCRIPTION, ListenerQueue
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile
 from busmon.text import format_items
@@ -48,6 +49,7 @@ class AmqpBus(Bus):
         yield "broker", f"{toml.broker}, vhost {toml.vhost}, {tls}, as {toml.path} says"
         yield "subscribes", format_items(keys, "routing key")
         yield "queue", str(self.queue or "its own, made at the first start")
+        yield "listener", DESCRIPTION[self.listener_queue()]
         yield describe_schemas(self)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -85,6 +87,10 @@ class AmqpBus(Bus):
     def receives_as_listener(self) -> bool:
         """Return whether the bus has exactly the bindings of the listener."""
         return self.routing_keys is None and not self.extra_routing_keys
+
+    def listener_queue(self) -> ListenerQueue:
+        """See Bus; reads fedora-messaging's file again."""
+        return fedora_toml.listener_queue(self.config)
 
     def reconsume_command(self, message_id: str) -> str | None:
         """Return fedora-messaging's command, which gets the message from Datagrepper."""
