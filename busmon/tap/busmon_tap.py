@@ -50,20 +50,21 @@ class Tap:
         """Return a function, or a coroutine function if the callback is one."""
         from fedora_messaging.config import conf
 
-        settings = conf["consumer_config"].get("busmon")
-        table = settings if isinstance(settings, dict) else {}
-        callback = _load(table.get("callback") or conf["callback"])
+        tables = conf["consumer_config"]
+        table = tables.get("busmon") if isinstance(tables, dict) else None
+        settings = table if isinstance(table, dict) else {}
+        callback = _load(settings.get("callback"), conf["callback"])
         try:
             from celery.signals import after_task_publish
 
-            reports = Reports(table)
+            reports = Reports(settings)
             after_task_publish.connect(_note_task, weak=False, dispatch_uid="busmon_tap")
             reports.start()
+            # What is not callable, fedora-messaging refuses, as it would without the tap.
+            return tapped(callback, reports) if callable(callback) else callback
         except Exception as error:
             log.exception("the tap reports nothing to busmon: %s", error)
             return callback
-        # What is not callable, fedora-messaging refuses, as it would without the tap.
-        return tapped(callback, reports) if callable(callback) else callback
 
 
 def tapped(callback: Any, reports: Reports) -> Any:
@@ -83,12 +84,12 @@ def tapped(callback: Any, reports: Reports) -> Any:
 
 
 class _Watch:
-    """Reports what became of one message when its call ends, also by an exception."""
+    """Reports what became of a message: passed, also if its callback raised afterwards."""
 
     def __init__(self, message: Any, reports: Reports) -> None:
         self._reports = reports
-        self._tasks: list[str] = []
-        self._report: dict[str, Any] = {"id": "", "task": None}
+        self._tasks: list[str | None] = []
+        self._report: dict[str, Any] = {"id": ""}
         try:
             self._report.update(id=message_id(message.id), topic=decode(message.topic)[:MAX_LENGTH])
         except Exception as error:  # noqa: BLE001 - it is logged, once
@@ -99,9 +100,8 @@ class _Watch:
 
     def __exit__(self, kind: Any, *_: object) -> None:
         _published.set(None)
-        self._report["state"] = "raised" if kind else "dropped"
-        if self._tasks:  # passed on, even if the callback raised afterwards
-            self._report.update(state="passed", task=self._tasks[0])
+        state = "passed" if self._tasks else "raised" if kind else "dropped"
+        self._report.update(state=state, task=next(iter(self._tasks), None))
         self._reports.add(self._report)
 
 
@@ -220,17 +220,15 @@ class Reports:
     def _send(self, timeout: float, last: bool = False) -> Any:
         """Send a batch, or the pending one again; return it if busmon has taken it."""
         batch = self._pending = self._pending or self.take(last)
-        now = time.monotonic()
-        ago = {key: now - batch[key] for key in ("since", "until")}  # since two clocks never agree
+        ago = {key: time.monotonic() - batch[key] for key in ("since", "until")}  # clocks differ
         content = json.dumps({**batch, **ago, **self._whose}, default=str).encode()
-        problem = ""
         try:
-            if not self._post(content, timeout):
-                problem = "refuses these reports, which are lost"
-                self.lose(batch["lost"] + len(batch["reports"]))
+            problem = "" if self._post(content, timeout) else "refuses these reports; they are lost"
             self._pending = None
         except (OSError, ValueError) as error:
             problem = f"{error}; reports wait"
+        if problem and not self._pending:
+            self.lose(batch["lost"] + len(batch["reports"]))
         if problem != self._problem:
             level = logging.ERROR if problem else logging.INFO
             log.log(level, "busmon at %s: %s", self._host, problem or "takes reports again")
@@ -255,9 +253,9 @@ class Reports:
                         left = left[sock.send(left) :]
                     else:
                         answer += sock.recv(4096) or b"\n"
-        status = answer[9:12].decode(errors="replace").strip()
+        status = answer[9:12].decode(errors="replace")
         if status not in ("200", "400", "413"):  # 400 and 413: it would refuse this batch again
-            raise OSError(f"answered with status {status or 'none'}")
+            raise OSError(f"answered with status {status if status.isdigit() else 'none'}")
         return status == "200"
 
 
@@ -278,13 +276,15 @@ def _checked(settings: dict[str, Any]) -> tuple[Any, str]:
     return url, token
 
 
-def _load(path: Any) -> Any:
-    """Return the listener's callback, an instance if it is a class; raise as without the tap."""
+def _load(*paths: Any) -> Any:
+    """Return the callback, an instance of a class; raise what is raised without the tap."""
     from click import ClickException
 
-    if not isinstance(path, str) or path.count(":") != 1 or path.strip() == "busmon_tap:Tap":
+    texts = [path.strip() for path in paths if isinstance(path, str) and path.count(":") == 1]
+    path = next((text for text in texts if text != "busmon_tap:Tap"), None)
+    if path is None:
         raise ClickException('[consumer_config.busmon] should have callback = "module:callable"')
-    module, name = path.strip().split(":")
+    module, name = path.split(":")
     try:
         found = getattr(import_module(module), name)
     except ImportError as error:
@@ -293,8 +293,8 @@ def _load(path: Any) -> Any:
 
 
 def _note_task(headers: Any = None, body: Any = None, **_: object) -> None:
-    """Note the id of a task that Celery has published for the current message."""
+    """Note the id of a task that Celery has published for the current message; None without."""
     tasks = _published.get()
     if tasks is not None:
-        task = headers if "id" in headers else body  # Celery's message protocols 2 and 1
-        tasks.append(str(task["id"]))
+        known = (task for task in (headers, body) if isinstance(task, dict) and "id" in task)
+        tasks.append(next((str(task["id"]) for task in known), None))  # protocols 2 and 1

@@ -1,6 +1,8 @@
 """Reports as the tap sends them, and what takes them, without a socket."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +15,8 @@ from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
 from busmon.web.reports import reports_view
+from busmon.web.server import WebServer
+from tests.support.threads import running
 from tests.support.wsgi import ask
 
 TOKEN = "s3cret-of-the-tap"
@@ -71,3 +75,11 @@ class Bench:
         name = "busmon_tap_reports_refused_total"
         counts = {reason: self.value(name, reason=reason) for reason in REFUSALS}
         return {reason: count for reason, count in counts.items() if count}
+
+
+@contextmanager
+def served(bench: Bench, **settings: Any) -> Iterator[str]:
+    """Serve it, and yield its URL."""
+    server = WebServer(Web(**{"listen": "127.0.0.1:0", **settings}), bench.app)
+    with running(server.run):
+        yield server.url

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
-from busmon.settings.models import Web
 from busmon.tap.busmon_tap import BATCH, Reports
-from busmon.web.server import WebServer
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.endless import endless
 from tests.support.http_server import Silent, serving
-from tests.support.tap_reports import TOKEN, Bench
-from tests.support.threads import running
+from tests.support.tap_reports import TOKEN, Bench, served
 
 
 def dropped(number: int) -> dict[str, Any]:
@@ -29,14 +26,6 @@ def waiting(number: int, url: str, most: int = 10_000, **settings: str) -> Repor
     for n in range(number):
         reports.add(dropped(n))
     return reports
-
-
-@contextmanager
-def served(bench: Bench, **settings: Any) -> Iterator[str]:
-    """Serve busmon's end, and yield its URL."""
-    server = WebServer(Web(**{"listen": "127.0.0.1:0", **settings}), bench.app)
-    with running(server.run):
-        yield server.url
 
 
 @contextmanager
