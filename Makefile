@@ -21,7 +21,7 @@ test: .venv/development ## run all tests on real brokers, or a part: ARGS=tests/
 	tests/install-brokers
 	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
 
-lint: .venv/development ## check style, types, the tap's Python and the Containerfile
+lint: .venv/development ## check style, types, the Containerfile and what the tap needs of Python
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

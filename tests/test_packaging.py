@@ -2,16 +2,19 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from zipfile import ZipFile
 
 from busmon import __version__
 from busmon.rules import SCHEMA_PACKAGES
 
 PROJECT = Path(__file__).parents[1]
+TAP = PROJECT / "busmon" / "tap"
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 
 
@@ -52,3 +55,28 @@ def test_each_imported_library_is_declared() -> None:
     installed = packages_distributions()
     needed = {_distribution(name) for package in imported for name in installed[package]}
     assert needed <= declared
+
+
+def _wheel(project: Path, directory: Path) -> set[str]:
+    """Build a wheel, and return the names of the files in it."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory"]
+    subprocess.run([*command, directory], cwd=project, check=True, capture_output=True)
+    [wheel] = directory.iterdir()
+    return set(ZipFile(wheel).namelist())
+
+
+def test_the_wheels_of_busmon_and_of_the_tap_share_no_file(tmp_path: Path) -> None:
+    busmon, tap = _wheel(PROJECT, tmp_path / "busmon"), _wheel(TAP, tmp_path / "tap")
+    assert busmon & tap == set()
+    assert {name for name in tap if ".dist-info/" not in name} == {"busmon_tap.py"}
+    assert {name.split("/")[0] for name in busmon if ".dist-info/" not in name} == {"busmon"}
+    # From there the image's file is copied to a listener.
+    assert "busmon/tap/busmon_tap.py" in busmon
+    assert not [name for name in busmon if name.endswith((".md", ".toml"))]
+
+
+def test_the_tap_has_the_version_of_busmon_and_brings_nothing() -> None:
+    tap = tomllib.loads((TAP / "pyproject.toml").read_text())["project"]
+    assert tap["version"] == __version__
+    assert tap["requires-python"] == ">=3.9"
+    assert tap["dependencies"] == []

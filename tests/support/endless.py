@@ -13,6 +13,7 @@ ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
     "headers": (HEAD, b"X: " + b"x" * 60_000 + b"\r\n", 0),
     "headers of a continue": (b"HTTP/1.1 100 Continue\r\n", b"X: " + b"x" * 60_000 + b"\r\n", 0),
     "status line": (b"", b"H", 0),
+    "slow status line": (b"", b"H", 0.05),
     "body": (HEAD + b"\r\n", b"x" * 1000, 0),
     "chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 0),
     "slow continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),

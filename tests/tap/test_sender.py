@@ -118,6 +118,11 @@ def test_a_server_that_says_continue_without_end_does_not_hold_the_sender(
         wait_until(lambda: "status 100; reports wait" in caplog.text)
 
 
+def test_a_server_that_does_not_answer_in_time_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    with endless("slow status line") as url, sending(waiting(1, url)):
+        wait_until(lambda: "timed out; reports wait" in caplog.text)
+
+
 def test_a_redirect_is_not_followed_with_the_token() -> None:
     with (
         answering(200) as (other, stolen),
