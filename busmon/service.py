@@ -97,7 +97,9 @@ def build_service(
         return problems(connections, ledger, threads)
 
     def page() -> str:
-        return render(connections, ledger.counts(), not_ready(), verdicts.verdict(), time.time())
+        now = time.time()
+        verdict, retired = verdicts.verdict(), silence.retired(now)
+        return render(connections, ledger.counts(), not_ready(), verdict, retired, now)
 
     closed = ClosedConnections()
     registry = make_registry(

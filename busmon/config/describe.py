@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from busmon.config.model import Config
+from busmon.settings.audit import Silence
 from busmon.settings.models import LedgerSettings, Web
 from busmon.settings.section import Row
 from busmon.settings.units import format_bytes, format_seconds
+from busmon.text import format_time
 
 
 def describe(config: Config) -> str:
@@ -16,9 +18,8 @@ def describe(config: Config) -> str:
     if rules := list(_rules(config)):
         lines += ["rules", *_aligned(rules)]
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
-    if silence := config.silence.max_silence:
-        times = ((pattern, format_seconds(time)) for pattern, time in silence.items())
-        lines += ["silence", *_aligned((f"after {time}", pattern) for pattern, time in times)]
+    if silence := list(_silence(config.silence)):
+        lines += ["silence", *_aligned(silence)]
     if observers := config.audit.observers():
         rows = ((name, settings.describe()) for name, settings in observers.items())
         lines += ["audit", *_aligned(rows)]
@@ -39,6 +40,13 @@ def _rules(config: Config) -> Iterator[Row]:
         yield "packit", f"user {packit.user}, project {packit.project}"
     if "centos" in used and subtopics:
         yield "centos", f"what begins with {' or '.join(subtopics)} after the first /"
+
+
+def _silence(silence: Silence) -> Iterator[Row]:
+    for pattern, seconds in silence.max_silence.items():
+        yield f"after {format_seconds(seconds)}", pattern
+    for pattern, since in silence.retired.items():
+        yield "retired", f"{pattern} from {format_time(since)} on"
 
 
 def _web(web: Web) -> Iterator[Row]:

@@ -44,7 +44,7 @@ def topic_facts(
     unlearned = [
         topic
         for topic, state in states.items()
-        if topic in came.last and not state.ready and not state.silent
+        if topic in came.last and not (state.ready or state.silent or state.retired)
     ]
     return TopicFacts(
         last=now - max(came.last.values()) if came.last else None,

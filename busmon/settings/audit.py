@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from busmon.settings.section import Section
-from busmon.settings.units import Seconds
+from busmon.settings.units import Moment, Seconds
 
 
 class Silence(Section):
@@ -11,6 +11,8 @@ class Silence(Section):
 
     # By topic or pattern; replaces what busmon learned.
     max_silence: dict[str, Seconds] = Field(default_factory=dict)
+    # By topic or pattern: from then on it no longer has to come.
+    retired: dict[str, Moment] = Field(default_factory=dict)
 
 
 class Audit(Section):

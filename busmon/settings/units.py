@@ -1,6 +1,7 @@
-"""Durations and sizes as people write them: "7d", "16MiB"."""
+"""Durations, sizes and times as people write them: "7d", "16MiB", 2026-12-01."""
 
 import re
+from datetime import UTC, date, datetime, time
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -52,5 +53,20 @@ def _format(number: int, units: dict[str, int]) -> str:
     return f"{number // units[unit]}{unit}"
 
 
+def _moment(value: object) -> float:
+    """Return a date, or a date and time, of TOML or as text in Unix time; UTC without an offset."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
+        raise ValueError("should be a date, such as 2026-12-01, or a date and time")
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+
+
+Moment = Annotated[float, BeforeValidator(_moment)]  # Unix time
 Seconds = Annotated[int, _quantity(UNITS), Field(gt=0)]
 Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]

@@ -50,6 +50,12 @@ class SilenceMetrics:
             LABELS,
             [(topic, state.silent) for topic, state in states.items()],
         )
+        yield gauge(
+            "busmon_topic_retired",
+            "1 since the topic no longer has to come, by [silence] retired; 0 before that date.",
+            LABELS,
+            [(topic, s.retired) for topic, s in states.items() if s.retired is not None],
+        )
         yield counter(
             "busmon_blind_seconds_total",
             "Blind time: busmon did not receive from the bus, disconnected or not running.",

@@ -3,16 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from busmon.silence.baseline import Baseline
 from busmon.silence.rates import DAY_SECONDS
 
+Value = TypeVar("Value")
+
 # The critical thresholds of Fedora's Nagios, in seconds. They hold beside the baseline, for topics
-# without a configured limit. Nagios knows neither OpenScanHub nor Log Detective.
+# without a configured limit. Nagios knows neither OpenScanHub nor Log Detective. Forgejo's are
+# those of dist-git on Pagure, from which dist-git moves to it.
 USUAL_MAX_SILENCE = {
     "org.fedoraproject.prod.copr.*": DAY_SECONDS,
     "org.fedoraproject.prod.buildsys.*": DAY_SECONDS,
     "org.fedoraproject.prod.pagure.*": 7 * DAY_SECONDS,
+    "org.fedoraproject.prod.forgejo.*": 7 * DAY_SECONDS,
     "org.fedoraproject.prod.hotness.*": 21 * DAY_SECONDS,
     "org.release-monitoring.prod.anitya.*": 21 * DAY_SECONDS,
     "org.fedoraproject.prod.openscanhub.*": 7 * DAY_SECONDS,
@@ -27,6 +32,7 @@ class SilenceState:
     silent: bool  # for too long
     expected: float | None = None  # messages since the last one; None without it or a baseline
     limit: float | None = None  # messages; None without a baseline
+    retired: bool | None = None  # None: it has no date from which on it is
 
     @property
     def ready(self) -> bool:
@@ -59,11 +65,11 @@ def silence_state(
     return SilenceState(silent, expected, limit)
 
 
-def max_silence(limits: Mapping[str, int], topic: str) -> int | None:
-    """Return the limit of a topic in seconds: that of its own name, else of the first pattern."""
-    if topic in limits:
-        return limits[topic]
-    return next((limit for p, limit in limits.items() if fnmatchcase(topic, p)), None)
+def setting_of(topic: str, settings: Mapping[str, Value]) -> Value | None:
+    """Return what is set for a topic: for its own name, else for the first pattern that matches."""
+    if topic in settings:
+        return settings[topic]
+    return next((value for p, value in settings.items() if fnmatchcase(topic, p)), None)
 
 
 def _overlap(spans: Iterable[tuple[float, float]], since: float, until: float) -> float:

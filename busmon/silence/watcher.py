@@ -26,7 +26,7 @@ from busmon.silence.baseline import Baseline, common_pace, learn
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.rates import DAY_SECONDS, LEARNED_HOURS, WEEK_HOURS, Hour
 from busmon.silence.reception import blind_by_hour
-from busmon.silence.state import USUAL_MAX_SILENCE, SilenceState, max_silence, silence_state
+from busmon.silence.state import USUAL_MAX_SILENCE, SilenceState, setting_of, silence_state
 
 LEARN_INTERVAL = 3600.0  # seconds
 LEARN_RETRY_INTERVAL = 60.0  # seconds, after a failure
@@ -41,6 +41,14 @@ class Topic(NamedTuple):
 
     bus: str
     name: str
+
+
+class RetiredTopic(NamedTuple):
+    """A topic that no longer has to come, in Unix times."""
+
+    topic: Topic
+    since: float
+    last: float | None  # when its newest message came
 
 
 class SilenceWatcher:
@@ -90,6 +98,17 @@ class SilenceWatcher:
             for topic in sorted(self._known | last.keys())
         }
 
+    def retired(self, now: float) -> list[RetiredTopic]:
+        """Return the topics that are retired, whether or not they still come."""
+        last, dates = self._last_received(), self._settings.retired
+        topics = sorted(self._known | last.keys())
+        since = ((topic, setting_of(topic.name, dates)) for topic in topics)
+        return [
+            RetiredTopic(topic, at, last.get(topic))
+            for topic, at in since
+            if at is not None and at <= now
+        ]
+
     def learn(self, now: float, stopping: threading.Event | None = None) -> None:
         """Learn the baseline of every topic again. Raises LedgerError and LedgerWriteError."""
         self._write(now)
@@ -98,7 +117,7 @@ class SilenceWatcher:
         unseen = {bus: blind_by_hour(intervals) for bus, intervals in blind.items()}
         baselines = {}
         for topic, first, messages in self._histories(now):
-            if topic not in last:
+            if topic not in last or self._is_retired(topic, now):
                 continue
             hours = _hours(first, messages, unseen[topic.bus], int(last[topic] // 3600))
             if baseline := learn(hours, recorded.get(topic, {})):
@@ -123,11 +142,21 @@ class SilenceWatcher:
         self._last = last
 
     def _state(self, topic: Topic, last: float | None, now: float) -> SilenceState:
+        retired = self._is_retired(topic, now)
+        if retired:
+            return SilenceState(silent=False, retired=True)
         reception = self._blind_time.reception(topic.bus)
         blind = [] if last is None else reception.blind_between(last, now)
-        configured = max_silence(self._settings.max_silence, topic.name)
-        usual = max_silence(USUAL_MAX_SILENCE, topic.name)
-        return silence_state(self._baselines.get(topic), last, now, blind, configured, usual)
+        configured = setting_of(topic.name, self._settings.max_silence)
+        usual = setting_of(topic.name, USUAL_MAX_SILENCE)
+        baseline = self._baselines.get(topic)
+        state = silence_state(baseline, last, now, blind, configured, usual)
+        return replace(state, retired=retired)
+
+    def _is_retired(self, topic: Topic, now: float) -> bool | None:
+        """Return whether the topic no longer has to come; None if it never retires."""
+        since = setting_of(topic.name, self._settings.retired)
+        return None if since is None else now >= since
 
     def _last_received(self) -> dict[Topic, float]:
         """Return when the newest message of each topic that is watched came."""

@@ -1,13 +1,14 @@
 """The page: the verdict and its evidence, and a line for each bus."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
+from busmon.silence.watcher import RetiredTopic, Topic
 from busmon.sources import schema_packages
 from busmon.sources.base import ConnectionState
 from busmon.text import format_duration, format_time
@@ -52,6 +53,7 @@ th {{ font-weight: 600 }}
 </tbody>
 </table></div>
 <p>Schemas of Fedora's messages: {schemas}</p>
+{retired}
 <p><a href="/metrics">/metrics</a> · <a href="/v1/status">/v1/status</a> ·
 <a href="/ready">/ready</a> · <a href="/live">/live</a></p>
 </body>
@@ -75,6 +77,7 @@ def render(
     counts: Mapping[Series, Count],
     problems: Iterable[str],
     verdict: Verdict,
+    retired: Sequence[RetiredTopic],
     now: float,
 ) -> str:
     """Return the page as HTML. `problems` are the lines of /ready; `now` is Unix time."""
@@ -99,6 +102,7 @@ def render(
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
         rows="\n".join(rows),
         schemas=escape(schema_packages.describe()),
+        retired=_retired(retired, now),
     )
 
 
@@ -111,6 +115,20 @@ def _row(
         f'<tr><th>{escape(bus)}</th><td class="{kind}">{state}</td>{numbers}'
         f"{_age(newest, now)}</tr>"
     )
+
+
+def _retired(topics: Sequence[RetiredTopic], now: float) -> str:
+    if not topics:
+        return ""
+    lines = "\n".join(f"<li>{escape(_retirement(*topic, now))}</li>" for topic in topics)
+    return f"<p>Retired: these topics no longer have to come.</p>\n<ul>\n{lines}\n</ul>"
+
+
+def _retirement(topic: Topic, since: float, last: float | None, now: float) -> str:
+    text = f"{topic.bus}: {topic.name}, since {format_time(since)}"
+    if last is None or last < since:
+        return text
+    return f"{text}; but its newest message came {format_duration(now - last)} ago"
 
 
 def _age(newest: float | None, now: float) -> str:

@@ -1,5 +1,6 @@
 """/metrics as a whole: its text, its documentation, and scrapes while messages are recorded."""
 
+import json
 import re
 import subprocess
 import threading
@@ -16,9 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Recorded
 from busmon.metrics.collector import Metrics
+from busmon.observers.tap_batch import parse
 from busmon.silence.rates import WEEK_HOURS
 from busmon.sources.base import Cause
 from tests.ledger.past import past
+from tests.support import tap_reports
 from tests.support.brokers import wait_until
 from tests.support.brokers.redis import Redis
 from tests.support.ledgers import judged
@@ -30,11 +33,12 @@ DOCUMENTED = Path(__file__).parents[2] / "config/prometheus/METRICS.md"
 
 
 def learned(bench: Bench) -> Bench:
-    """Let there be a past from which a baseline was learned, too."""
+    """Let there be a past from which a baseline was learned, and a report of the tap, too."""
     hours = range(int(NOW // 3600) - 5 * WEEK_HOURS, int(NOW // 3600))
     past(bench.ledger, Series("fedora", COPR, "handled", ""), dict.fromkeys(hours, 2), NOW - 9)
     busy(bench)
     bench.silence.learn(NOW)
+    bench.tap.take(parse(json.dumps(tap_reports.batch()).encode()), NOW)
     return bench
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from busmon.rules.packit import TABLE
 from busmon.silence.baseline import Baseline
-from busmon.silence.state import USUAL_MAX_SILENCE, max_silence, silence_state
+from busmon.silence.state import USUAL_MAX_SILENCE, setting_of, silence_state
 from busmon.sources.amqp import fedora_toml
 from tests.support.silence import DAY, MONDAY, flat
 
@@ -67,11 +68,20 @@ def test_what_is_expected_never_shrinks_while_a_topic_pauses(
 
 def test_a_topics_own_name_goes_first_then_patterns_in_order() -> None:
     bounds = {"org.*": 1, "org.fedoraproject.*": 2, "org.fedoraproject.a": 3}
-    assert max_silence(bounds, "org.fedoraproject.a") == 3
-    assert max_silence(bounds, "org.fedoraproject.b") == 1
-    assert max_silence(bounds, "git.centos.org/x") is None
+    assert setting_of("org.fedoraproject.a", bounds) == 3
+    assert setting_of("org.fedoraproject.b", bounds) == 1
+    assert setting_of("git.centos.org/x", bounds) is None
 
 
-def test_every_topic_that_packit_binds_has_a_usual_bound() -> None:
+def test_every_topic_that_packit_binds_or_maps_has_a_usual_bound() -> None:
     bindings = fedora_toml.read(Path(__file__).parents[2] / "config" / "fedora.toml").bindings
-    assert [b for b in bindings if max_silence(USUAL_MAX_SILENCE, b.routing_key) is None] == []
+    topics = [*TABLE, *(binding.routing_key for binding in bindings)]
+    assert [topic for topic in topics if setting_of(topic, USUAL_MAX_SILENCE) is None] == []
+
+
+def test_dist_git_has_the_same_bound_on_pagure_and_on_forgejo() -> None:
+    pagure, forgejo = (
+        setting_of(f"org.fedoraproject.prod.{topic}", USUAL_MAX_SILENCE)
+        for topic in ("pagure.git.receive", "forgejo.push")
+    )
+    assert pagure == forgejo == 604800

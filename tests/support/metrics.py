@@ -32,6 +32,7 @@ from tests.support.sources import count
 COPR = "org.fedoraproject.prod.copr.build.end"
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 NOW = 1_700_000_000.0
+SETTINGS = Silence.model_validate({"retired": {COPR: "2026-12-01"}})
 
 
 class Bench:
@@ -43,7 +44,7 @@ class Bench:
         metrics = Metrics(self.ledger, self.connections, "1.2.3", 1024**3)
         rule_sets = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
         blind = BlindTime(self.ledger, self.connections, NOW)
-        self.silence = SilenceWatcher(Silence(), self.ledger, rule_sets, blind)
+        self.silence = SilenceWatcher(SETTINGS, self.ledger, rule_sets, blind)
         ready = ReadyObserver(ReadySettings(bus="fedora", url="http://localhost"), self.ledger)
         self.celery = CeleryObserver(
             CelerySettings(bus="fedora", broker=SecretStr(broker)), self.ledger

@@ -30,14 +30,19 @@ def flat(rate: float = 2.0) -> Rates:
 class Bench:
     """A ledger with a past of a bus `fedora`, watched without a break until now."""
 
-    def __init__(self, path: str, max_silence: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        max_silence: dict[str, int] | None = None,
+        retired: dict[str, float] | None = None,
+    ) -> None:
         self.ledger = Ledger(path)
         self.connection = ConnectionState()
         self.connection.up()
         self.blind = BlindTime(self.ledger, {"fedora": self.connection}, MONDAY)
         self.blind.tick(MONDAY)
         rule_sets = {"fedora": rule_set("all", Rules())}
-        settings = Silence(max_silence=max_silence or {})
+        settings = Silence.model_construct(max_silence=max_silence or {}, retired=retired or {})
         self.watch = SilenceWatcher(settings, self.ledger, rule_sets, self.blind)
 
     def past(self, topic: str, weeks: int, until: float, rate: int = 2) -> None:

@@ -6,6 +6,7 @@ from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger
+from busmon.silence.watcher import RetiredTopic, Topic
 from busmon.sources.base import ConnectionState
 from busmon.web.page import render
 from tests.support.ledgers import judged
@@ -23,7 +24,7 @@ def test_the_page_shows_each_bus_with_its_counts() -> None:
         Series("fedora", "b", "handled", ""): Count(1000, NOW - 7300),
         Series("fedora", "b", "ignored", "x"): Count(0, None),
     }
-    page = render(connections, counts, ["centos: not connected yet"], WELL, NOW)
+    page = render(connections, counts, ["centos: not connected yet"], WELL, [], NOW)
     assert "<title>busmon: not ready</title>" in page
     for expected in (
         __version__,
@@ -36,17 +37,35 @@ def test_the_page_shows_each_bus_with_its_counts() -> None:
     ):
         assert expected in page
     connections["centos"].up()
-    assert "<title>busmon: ready</title>" in render(connections, counts, [], WELL, NOW)
+    assert "<title>busmon: ready</title>" in render(connections, counts, [], WELL, [], NOW)
 
 
 def test_the_page_shows_whose_fault_it_is_and_why() -> None:
-    page = render({"fedora": ConnectionState()}, {}, [], WELL, NOW)
+    page = render({"fedora": ConnectionState()}, {}, [], WELL, [], NOW)
     assert '<p class="good">All is well</p>' in page
     assert "<li>fedora: connected</li>" in page
     verdict = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "also"))
-    page = render({"fedora": ConnectionState()}, {}, [], verdict, NOW)
+    page = render({"fedora": ConnectionState()}, {}, [], verdict, [], NOW)
     assert '<p class="bad">Fault: the listener</p>' in page
     assert "<li>it is down</li>\n<li>also</li>" in page
+
+
+def test_the_page_shows_retired_topics_and_whether_they_still_come() -> None:
+    since = NOW - 86400
+    retired = [
+        RetiredTopic(Topic("fedora", "gone"), since, since - 1),
+        RetiredTopic(Topic("fedora", "never"), since, None),
+        RetiredTopic(Topic("fedora", "<comes>"), since, NOW - 7200),
+    ]
+    page = render({"fedora": ConnectionState()}, {}, [], WELL, retired, NOW)
+    listed = page.partition("Retired: ")[2]
+    assert listed.split("<li>")[1:] == [
+        "fedora: gone, since 2023-11-13 22:13:20 UTC</li>\n",
+        "fedora: never, since 2023-11-13 22:13:20 UTC</li>\n",
+        "fedora: &lt;comes&gt;, since 2023-11-13 22:13:20 UTC; but its newest message came 2 h ago"
+        "</li>\n" + listed.rpartition("</li>\n")[2],
+    ]
+    assert "Retired" not in render({"fedora": ConnectionState()}, {}, [], WELL, [], NOW)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +73,13 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
 )
 def test_the_page_shows_how_old_the_newest_message_is(age: float, shown: str) -> None:
     counts = {Series("fedora", "a", "handled", ""): Count(1, NOW - age)}
-    assert f">{shown} ago<" in render({"fedora": ConnectionState()}, counts, [], WELL, NOW)
+    assert f">{shown} ago<" in render({"fedora": ConnectionState()}, counts, [], WELL, [], NOW)
 
 
 def test_the_page_escapes_whatever_it_shows() -> None:
     evil = "<script>alert('x')</script>{0}&\""
     verdict = Verdict(FaultKind.BUS, "", (evil,))
-    page = render({evil: ConnectionState()}, {}, [evil], verdict, NOW)
+    page = render({evil: ConnectionState()}, {}, [evil], verdict, [], NOW)
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 3
 
@@ -68,7 +87,9 @@ def test_the_page_escapes_whatever_it_shows() -> None:
 def test_the_page_is_sent_as_html_that_loads_nothing() -> None:
     ledger = Ledger(":memory:")
     ledger.record(judged(1, at=NOW))
-    app = make(page=lambda: render({"fedora": ConnectionState()}, ledger.counts(), [], WELL, NOW))
+    app = make(
+        page=lambda: render({"fedora": ConnectionState()}, ledger.counts(), [], WELL, [], NOW)
+    )
     answer = ask(app, "/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
