@@ -37,6 +37,12 @@ Recorded = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Pa
     help="The listener's PROJECT setting.",
 )
 @click.option(
+    "--subtopics",
+    default="",
+    metavar="NAMES",
+    help="The MQTT_SUBTOPICS of the consumer of git.centos.org, with commas between them.",
+)
+@click.option(
     "--fedora-toml",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -49,6 +55,7 @@ def explain(
     rules: str | None,
     user: str,
     project: str,
+    subtopics: str,
     fedora_toml: Path | None,
     as_json: bool,
 ) -> None:
@@ -76,12 +83,14 @@ def explain(
     from busmon.commands.explain import as_json as to_json
     from busmon.commands.explain import as_text, explain_files, rule_sets
     from busmon.rules import Rules
-    from busmon.rules.packit import PackitRules
     from busmon.settings.models import Log
 
     set_up_log(Log(level="error"))
     try:
-        chosen = rule_sets(rules, Rules(packit=PackitRules(user=user, project=project)))
+        settings = Rules.model_validate(
+            {"packit": {"user": user, "project": project}, "centos": {"subtopics": subtopics}}
+        )
+        chosen = rule_sets(rules, settings)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--rules") from error
     queue = _listener_queue(fedora_toml)

@@ -60,6 +60,14 @@ def test_the_packit_user_and_the_project_change_what_is_handled() -> None:
     assert no_specfile not in explained(FEDORA_FILE, "--project", "hello")
 
 
+def test_the_subtopics_of_the_consumer_change_what_is_handled() -> None:
+    rows = explained(CENTOS_FILE, "--subtopics", "pull-request.new,git.")
+    other = ("ignored", "other-subtopic")
+    assert {topic.partition("/")[2] for topic, *judged in rows if tuple(judged) != other} == {
+        "pull-request.new", "git.receive"
+    }  # fmt: skip
+
+
 def test_the_rules_can_be_named() -> None:
     records = [
         {"topic": "builds", "headers": {}, "id": "1", "body": {"user": "packit"}},

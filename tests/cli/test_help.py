@@ -46,7 +46,18 @@ def test_help_names_every_command_with_a_whole_sentence() -> None:
     [
         ("run", ["SIGTERM", "$BUSMON_CONFIG", "/etc/busmon/busmon.toml", "--ledger", ":memory:"]),
         ("check-config", ["every problem", "no secret", "--config"]),
-        ("explain", [*OUTCOMES, "--rules", "--user", "--project", "--json", "standard input"]),
+        (
+            "explain",
+            [
+                *OUTCOMES,
+                "--rules",
+                "--user",
+                "--project",
+                "--subtopics",
+                "--json",
+                "standard input",
+            ],
+        ),
         ("replay", ["--format", "--push", "--config", "standard error", "no ledger"]),
         ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
         ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 nothing is missing"]),
