@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 MAX_LENGTH = 255  # characters of an id or a topic in a report
-MAX_REPORTS = 10_000  # that wait while busmon does not answer; some 4 MB
+MAX_REPORTS = 10_000  # that wait while busmon does not answer; some 5 MB
 BATCH = 200  # reports; with the longest ids and topics still less than busmon accepts
 SEND_INTERVAL = 1.0  # seconds
 KEEPALIVE_INTERVAL = 10.0  # seconds after which a batch is sent even if it is empty

@@ -164,17 +164,27 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(
         tapped.close()
 
 
-@pytest.mark.parametrize("callback", ["missing", "number", "NoCallback", "Unmakeable"])
+@pytest.mark.parametrize(
+    ("callback", "reason"),
+    [
+        ("tests.support.nowhere:Consumerino", "No module named 'tests.support.nowhere'"),
+        ("tests.support.consumerino:missing", "has no attribute 'missing'"),
+        ("tests.support.consumerino:number", "Callback must be a class"),
+        ("tests.support.consumerino:NoCallback", "Callback must be a class"),
+        ("tests.support.consumerino:Unmakeable", "RuntimeError: no settings"),
+        ("tests.support.consumerino", "module"),
+    ],
+)
 def test_what_is_no_callback_is_refused_as_without_the_tap(
-    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, callback: str, reason: str
 ) -> None:
-    callback = f"tests.support.consumerino:{callback}"
     plain = TappedListener(tmp_path / "plain", rabbitmq, redis, callback)
     tapped = TappedListener(tmp_path / "tapped", rabbitmq, redis, callback)
     tapped.tap("http://127.0.0.1:9/v1/reports")
     try:
         statuses = [listener.run() for listener in (plain, tapped)]
         assert statuses[0] == statuses[1] != 0, tapped.output()
+        assert [plain.logged(reason), tapped.logged(reason)] == [True, True]
     finally:
         plain.close()
         tapped.close()
