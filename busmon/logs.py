@@ -12,6 +12,7 @@ LIBRARY_LEVELS = {
     "fedora_messaging": "ERROR",
     "pika": "CRITICAL",
     "stomp": "CRITICAL",
+    "urllib3": "ERROR",  # of sentry-sdk
 }
 CONTENT_LOGGER = "fedora_messaging.message"  # it logs the content of messages
 

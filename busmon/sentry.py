@@ -10,14 +10,18 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
 from busmon import __version__
+from busmon.problem_log import ProblemLog
 from busmon.settings.section import Section
 from busmon.threads import ThreadDied
+
+if TYPE_CHECKING:
+    from sentry_sdk.transport import HttpTransport
 
 PAUSE_SECONDS = 3600.0  # between two reports of the same error
 QUEUED_EVENTS = 20  # while Sentry does not answer; others are dropped
@@ -80,6 +84,8 @@ class SentryHandler(logging.Handler):
             in_app_include=["busmon"],
             send_client_reports=False,
             spotlight=False,
+            debug=False,
+            transport=_transport(),
             transport_queue_size=QUEUED_EVENTS,
         )
 
@@ -126,6 +132,20 @@ class SentryHandler(logging.Handler):
         """Return a number or the name of a bus or of the thread, and of anything else nothing."""
         known = isinstance(value, int | float) or value in (*self._buses, record.threadName)
         return value if known else "…"
+
+
+def _transport() -> type["HttpTransport"]:
+    from sentry_sdk.transport import HttpTransport
+
+    problems = ProblemLog(log)
+
+    class Transport(HttpTransport):
+        """Sends events, and logs why Sentry does not get one."""
+
+        def on_dropped_event(self, reason: str) -> None:
+            problems.problem(f"an error is not reported to Sentry: {reason}")
+
+    return Transport
 
 
 @contextmanager

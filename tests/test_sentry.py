@@ -206,5 +206,7 @@ def test_a_sentry_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
     process.configure(f'[sentry]\ndsn = "http://{KEY}@127.0.0.1:{free_port()}/7"')
     with process:
         counted(process)
+        wait_until(lambda: process.logged("not reported to Sentry: network"), what="a warning")
         assert process.terminate(5) == 0
+    assert [line for line in process.output().splitlines() if "Retrying" in line] == []
     assert "Traceback" not in process.output()

@@ -98,7 +98,8 @@ def test_no_secret_shows_anywhere(
         busmon.configure(
             f'[log]\nlevel = "debug"\nformat = "json"\n[audit.reports]\nbus = "fedora"\n'
             f'[audit.celery]\nbus = "fedora"\n'
-            f'broker = "redis://me:redis-c4nary@127.0.0.1:{named["redis"].port}"',
+            f'broker = "redis://me:redis-c4nary@127.0.0.1:{named["redis"].port}"\n'
+            f'[sentry]\ndsn = "http://{CANARY}@127.0.0.1:{free_port()}/7"',
         )
         busmon.argv = [
             "env",
