@@ -173,6 +173,15 @@ CAUSES = {
         {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonNoAuditData", "bus": "fedora", "severity": "warning"},
     ],
+    "no tap was ever heard of": [
+        {"alertname": "BusmonTapNeverHeard", "bus": "fedora", "severity": "warning"},
+        {
+            "alertname": "BusmonNoAuditData",
+            "bus": "fedora",
+            "stage": "listener",
+            "severity": "warning",
+        },
+    ],
     "the workers are down": [
         {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
