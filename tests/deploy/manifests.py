@@ -1,8 +1,10 @@
 """The manifests as they are applied: the plain ones, and Packit's template rendered."""
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import yaml
@@ -27,7 +29,8 @@ PACKIT: dict[str, Any] = {
             "metrics_token": "m3trics",
             "page_password": "p4ge",
             "reports_token": "r3ports",
-        }
+        },
+        "sentry": {"dsn": ""},  # as in Packit's secrets for development
     },
 }
 MANAGED: dict[str, Any] = {
@@ -63,6 +66,7 @@ VARIANTS = {
     **{path.stem: load(path) for path in PLAIN},
     "packit": render(),
     "packit-secret": render("secret-busmon.yml.j2"),
+    "packit-sentry": render(vault={**PACKIT["vault"], "sentry": {"dsn": "https://key@sentry/1"}}),
     "packit-stage": render(deployment="stg", project="packit--stg"),
     "packit-managed": render(**MANAGED),
 }
@@ -80,3 +84,12 @@ SIDECAR = the("Deployment", load(MANIFESTS / "node-exporter/sidecar.yaml"))
     for container in SIDECAR["spec"]["template"]["spec"]["containers"]
     if container["name"] == "node-exporter"
 )
+
+
+def documented(language: str, beginning: str) -> str:
+    """Return what config/README.md adds to Packit's deployment: the block that begins so."""
+    document = (PROJECT / "config/README.md").read_text()
+    section = document.split("\n### Packit's deployment repository\n")[1].split("\n## ")[0]
+    blocks = re.findall(rf"^ *```{language}\n(.*?)^ *```", section, re.DOTALL | re.MULTILINE)
+    [block] = [text for text in map(dedent, blocks) if text.startswith(beginning)]
+    return block

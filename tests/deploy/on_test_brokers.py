@@ -39,7 +39,7 @@ def packit(
     directory: Path, rabbitmq: RabbitMQ, ports: Mapping[int, int], toml: str
 ) -> list[Manifest]:
     """Return the manifests of Packit's templates, and the Secret of its listener."""
-    for name, content in _certificates(rabbitmq).items():
+    for name, content in certificates(rabbitmq).items():
         (directory / name).write_text(content)
     listener = {"packit-service.yaml": "a: secret", "copr": "another", "fedora.toml": toml}
     manifests = [
@@ -54,14 +54,14 @@ def plain(rabbitmq: RabbitMQ, ports: Mapping[int, int]) -> list[Manifest]:
     """Return what the kustomization applies, and the Secret."""
     names = ("deployment", "configmap")
     manifests = [manifest for name in names for manifest in VARIANTS[name]]
-    content = {"reports-token": "r3ports"} | _certificates(rabbitmq)
+    content = {"reports-token": "r3ports"} | certificates(rabbitmq)
     url = {PUBLIC_BROKER: rabbitmq.url_for_fedora()}
     return replaced([*manifests, secret("busmon", content)], {**ports, **url})
 
 
 def sidecar(rabbitmq: RabbitMQ, ports: Mapping[int, int], toml: str) -> list[Manifest]:
     """Return the manifests of the sidecar, and both Secrets."""
-    content = {"reports-token": "r3ports"} | _certificates(rabbitmq)
+    content = {"reports-token": "r3ports"} | certificates(rabbitmq)
     secrets = [secret("busmon", content), secret("packit-config", {"fedora.toml": toml})]
     return replaced([*VARIANTS["sidecar"], *secrets], ports)
 
@@ -80,7 +80,8 @@ def replaced(manifests: Sequence[Manifest], names: Mapping[Any, Any]) -> list[Ma
     return changed
 
 
-def _certificates(rabbitmq: RabbitMQ) -> dict[str, str]:
+def certificates(rabbitmq: RabbitMQ) -> dict[str, str]:
+    """Return the files of the package fedora-messaging, for this broker."""
     certificate, key = rabbitmq.certificates.client("fedora")
     files = (rabbitmq.certificates.ca, certificate, key)
     return {name: path.read_text() for name, path in zip(CERTIFICATES.values(), files, strict=True)}

@@ -1,13 +1,11 @@
 """The location that Packit's nginx gets, as config/README.md shows it, in a real nginx."""
 
-import re
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from textwrap import dedent
 
 import pytest
 
-from tests.deploy.manifests import PROJECT
+from tests.deploy.manifests import documented
 from tests.support.brokers import Server, accepts, free_port
 from tests.support.busmon_process import Busmon
 
@@ -35,10 +33,9 @@ http {{
 
 def location(busmon: int) -> str:
     """Return the block of the document, with another address of busmon."""
-    document = (PROJECT / "config/README.md").read_text()
-    [block] = re.findall(r"```nginx\n(.*?)```", document, re.DOTALL)
+    block = documented("nginx", "location")
     assert "http://busmon:12876/" in block
-    return dedent(block).replace("busmon:12876", f"127.0.0.1:{busmon}")
+    return block.replace("busmon:12876", f"127.0.0.1:{busmon}")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """busmon started on the file system that the manifests mount, at a broker with TLS."""
 
 import os
+import subprocess
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.deploy.deployment import NAME, consumer_config, listener_image
 from tests.deploy.manifests import Manifest
 from tests.deploy.on_test_brokers import PORT, REDIS, listener_toml, packit, plain, sidecar
 from tests.deploy.pod import BUSMON, USER, Pod
@@ -18,6 +20,7 @@ from tests.support.brokers import Server, accepts, free_port, wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.exposition import counter
+from tests.support.listener_process import is_registered
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount and chroot need root")
 
@@ -54,7 +57,11 @@ def get(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({}))
 
 
 def counts_a_message(
-    directory: Path, rabbitmq: RabbitMQ, manifests: Sequence[Manifest], port: int
+    directory: Path,
+    rabbitmq: RabbitMQ,
+    manifests: Sequence[Manifest],
+    port: int,
+    stranger: int = 200,  # how a request without credentials is answered
 ) -> None:
     pod = Pod(directory / "pod", manifests)
     with running(pod, directory / "log", port) as busmon:
@@ -64,6 +71,9 @@ def counts_a_message(
         wait_until(
             lambda: counter(get(port, "/metrics", TOKEN)[1]).total() == 1, what="the message"
         )
+        for path in ("/", "/metrics"):
+            answers = [get(port, path, headers)[0] for headers in (TOKEN, LOGIN, {})]
+            assert answers == [200, 200, stranger]
         assert busmon.terminate() == 0
     assert (pod.volumes["ledger"] / "ledger.sqlite").exists()
 
@@ -71,7 +81,7 @@ def counts_a_message(
 def test_busmon_starts_as_packits_template_mounts_it(
     tmp_path: Path, rabbitmq: RabbitMQ, packit_manifests: list[Manifest], port: int
 ) -> None:
-    counts_a_message(tmp_path, rabbitmq, packit_manifests, port)
+    counts_a_message(tmp_path, rabbitmq, packit_manifests, port, stranger=401)
 
 
 def test_busmon_starts_as_the_kustomization_mounts_it(
@@ -83,6 +93,21 @@ def test_busmon_starts_as_the_kustomization_mounts_it(
 def test_busmon_starts_as_a_sidecar(tmp_path: Path, rabbitmq: RabbitMQ, port: int) -> None:
     toml = listener_toml(tmp_path, rabbitmq)
     counts_a_message(tmp_path, rabbitmq, sidecar(rabbitmq, {PORT: port}, toml), port)
+
+
+def test_the_sidecar_brings_the_tap_to_an_image_without_it(
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, port: int
+) -> None:
+    """Its args keep the PYTHONPATH of the image, in which callback and Celery are."""
+    toml = f"{listener_toml(tmp_path, rabbitmq)}\n{consumer_config(redis, port)}"
+    pod = Pod(tmp_path / "pod", sidecar(rabbitmq, {PORT: port}, toml))
+    image = listener_image(tmp_path, rabbitmq, tmp_path / "calls", tap=False)
+    subprocess.run(pod.command("busmon-tap", BUSMON), check=True)
+    listener = Server(pod.command(NAME, image), tmp_path / "listener.log", ready=is_registered)
+    dropped = 'busmon_tap_reports_total{bus="fedora",state="dropped"} 1.0\n'
+    with running(pod, tmp_path / "log", port), listener:
+        rabbitmq.publish([COPR])
+        wait_until(lambda: dropped in get(port, "/metrics")[1], what="the report of the tap")
 
 
 def test_busmon_sees_no_credentials_of_the_workers(
