@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from busmon.cli.common import FATAL, config_option, http_url, load_config
-from busmon.text import printable
+from busmon.text import format_time, printable
 
 
 @click.command()
@@ -46,6 +46,8 @@ def status(path: Path | None, url: str | None) -> None:
         why = f"busmon does not answer at {endpoint.url}: {error}"
         verdict = Verdict(FaultKind.BUSMON, "", (why,))
     click.echo(verdict.kind)
+    if verdict.since is not None and verdict.kind is not FaultKind.NONE:
+        click.echo(f"  seen since {format_time(verdict.since)}")
     for line in verdict.evidence:
         click.echo(f"  {printable(' '.join(line.split()))}")
     sys.exit(0 if verdict.kind is FaultKind.NONE else FATAL)

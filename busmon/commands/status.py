@@ -20,6 +20,7 @@ from busmon.text import format_address, parse_address
 
 TIMEOUT = 5.0  # seconds to connect and to answer
 MAX_ANSWER_BYTES = 1024 * 1024
+LAST_TIME = 253_402_300_800  # Unix time of the end of the year 9999
 # If busmon listens on every address, ask on the loopback one.
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
 
@@ -110,6 +111,9 @@ def _parse(body: bytes) -> Verdict:
     try:
         answer: Any = json.loads(body)
         kind, bus, evidence = FaultKind(answer["kind"]), str(answer["bus"]), answer["evidence"]
-        return Verdict(kind, bus, tuple(map(str, evidence)))
+        since = None if answer["since"] is None else float(answer["since"])
+        if since is not None and not 0 <= since < LAST_TIME:
+            raise ValueError("no time")
+        return Verdict(kind, bus, tuple(map(str, evidence)), since)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise NoAnswer("the answer is not that of a busmon") from error

@@ -35,6 +35,7 @@ class Verdict(NamedTuple):
     kind: FaultKind
     bus: str
     evidence: tuple[str, ...]
+    since: float | None = None  # Unix time since when busmon has seen it; None: not known
 
 
 class _Finding(NamedTuple):

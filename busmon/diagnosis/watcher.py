@@ -38,6 +38,7 @@ class VerdictWatcher:
         self._threads = threads
         self._clock = clock
         self._buses = [BusWatch(bus, settings, parts, clock()) for bus in parts.connections]
+        self._verdict = diagnose(Facts())
         self.refresh()
 
     def run(self, stopping: threading.Event) -> None:
@@ -45,7 +46,7 @@ class VerdictWatcher:
         logged = FaultKind.NONE, ""
         while not stopping.wait(REFRESH_INTERVAL):
             self.refresh()
-            kind, bus, evidence = self._verdict
+            kind, bus, evidence, _ = self._verdict
             if (kind, bus) != logged:
                 logged = kind, bus
                 level = logging.INFO if kind is FaultKind.NONE else logging.WARNING
@@ -56,7 +57,9 @@ class VerdictWatcher:
         now = self._clock()
         counts, states = self._parts.ledger.counts(), self._parts.silence.states(now)
         buses = tuple(bus.facts(now, counts, states) for bus in self._buses)
-        self._verdict = diagnose(Facts(problem=self._parts.ledger.problem(), buses=buses))
+        found = diagnose(Facts(problem=self._parts.ledger.problem(), buses=buses))
+        since = self._verdict.since if found[:2] == self._verdict[:2] else None
+        self._verdict = found._replace(since=since or now)
         self._refreshed = now
 
     def verdict(self) -> Verdict:

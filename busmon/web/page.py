@@ -54,6 +54,7 @@ th {{ font-weight: 600 }}
 </table></div>
 <p>Schemas of Fedora's messages: {schemas}</p>
 {retired}
+<p>As of {now}. All times are in UTC.</p>
 <p><a href="/metrics">/metrics</a> · <a href="/v1/status">/v1/status</a> ·
 <a href="/ready">/ready</a> · <a href="/live">/live</a></p>
 </body>
@@ -67,7 +68,7 @@ VERDICTS = {
     FaultKind.CONNECTION: "Fault: the connection to the bus",
     FaultKind.BUS: "Fault: the whole bus",
     FaultKind.PUBLISHER: "Fault: a publisher",
-    FaultKind.LISTENER: "Fault: the listener",
+    FaultKind.LISTENER: "Fault: the listener (at Packit packit-service-fedmsg)",
     FaultKind.WORKERS: "Fault: the workers",
 }
 
@@ -93,17 +94,26 @@ def render(
     )
     not_ready = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
     return PAGE.format(
-        title="not ready" if not_ready else "ready",
+        title="not ready" if not_ready else VERDICTS[verdict.kind],
         version=escape(__version__),
         problems=not_ready,
         kind="good" if verdict.kind is FaultKind.NONE else "bad",
-        verdict=VERDICTS[verdict.kind],
+        verdict=_verdict(verdict, now),
+        now=format_time(now),
         evidence="\n".join(f"<li>{escape(line)}</li>" for line in verdict.evidence),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
         rows="\n".join(rows),
         schemas=escape(schema_packages.describe()),
         retired=_retired(retired, now),
     )
+
+
+def _verdict(verdict: Verdict, now: float) -> str:
+    text = VERDICTS[verdict.kind]
+    if verdict.kind is FaultKind.NONE or verdict.since is None:
+        return text
+    duration = format_duration(now - verdict.since)
+    return f"{text}, seen since {format_time(verdict.since)}, for {duration}"
 
 
 def _row(

@@ -205,7 +205,7 @@ def new_dashboard(
         .tags(["busmon"])
         .refresh("1m")
         .time("now-6h", "now")
-        .timezone("browser")
+        .timezone("utc")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
         .link(
             dashboard.DashboardLink("busmon")

@@ -24,7 +24,9 @@ from tests.support.threads import running
 
 SECRET = "tr0ub4dor"
 WELL = Verdict(FaultKind.NONE, "", ("fedora: connected", "14 topics\nas usual"))
-LISTENER = Verdict(FaultKind.LISTENER, "fedora", ("fedora: the listener is down",))
+LISTENER = Verdict(
+    FaultKind.LISTENER, "fedora", ("fedora: the listener is down",), since=1_700_000_000.0
+)
 
 
 @contextmanager
@@ -58,7 +60,8 @@ def test_the_verdict_and_each_line_of_evidence_are_printed() -> None:
         )
     with serving(Web(listen="127.0.0.1:0"), LISTENER) as url:
         output = busmon("status", "--url", url, status=1).stdout
-        assert output == "listener\n  fedora: the listener is down\n"
+    seen = "seen since 2023-11-14 22:13:20 UTC"
+    assert output == f"listener\n  {seen}\n  fedora: the listener is down\n"
 
 
 def test_a_service_that_says_continue_without_end_is_left() -> None:

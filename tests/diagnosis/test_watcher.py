@@ -59,6 +59,19 @@ def test_a_lost_connection_is_the_buss_fault_or_busmons_own() -> None:
         assert verdict.evidence[0].endswith(f"{cause}: detail")
     bench.connection.up()
     assert bench.refresh().kind is FaultKind.NONE
+
+
+def test_a_verdict_is_known_since_it_was_first_seen() -> None:
+    bench = Bench()
+    begun = bench.now
+    assert bench.refresh(10).since == begun
+    bench.connection.down(Cause.NETWORK, "refused")
+    assert bench.refresh(10).since == begun + 20
+    bench.connection.down(Cause.NETWORK, "no route")
+    assert bench.refresh(10).since == begun + 20, "the same fault, with other evidence"
+    bench.connection.up()
+    assert bench.refresh(10).since == begun + 40
+    bench.ledger.close()
     bench.ledger.close()
 
 

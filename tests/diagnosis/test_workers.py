@@ -55,13 +55,9 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
         assert bench.refresh().kind is FaultKind.NONE
         assert bench.refresh(IDLE_SECONDS - 1).kind is FaultKind.NONE
         verdict = bench.refresh(1)
-        assert verdict == (
-            FaultKind.WORKERS,
-            "fedora",
-            (
-                "fedora: 1 task waiting in the queue waiting, and no worker has taken one for"
-                " 20 min",
-            ),
+        assert (verdict.kind, verdict.bus) == (FaultKind.WORKERS, "fedora")
+        assert verdict.evidence == (
+            "fedora: 1 task waiting in the queue waiting, and no worker has taken one for 20 min",
         )
         with app.connection_for_write() as connection, app.events.Dispatcher(connection) as events:
             for task in map(str, range(6)):

@@ -37,16 +37,19 @@ def test_the_page_shows_each_bus_with_its_counts() -> None:
     ):
         assert expected in page
     connections["centos"].up()
-    assert "<title>busmon: ready</title>" in render(connections, counts, [], WELL, [], NOW)
+    assert "<title>busmon: All is well</title>" in render(connections, counts, [], WELL, [], NOW)
 
 
 def test_the_page_shows_whose_fault_it_is_and_why() -> None:
     page = render({"fedora": ConnectionState()}, {}, [], WELL, [], NOW)
     assert '<p class="good">All is well</p>' in page
     assert "<li>fedora: connected</li>" in page
-    verdict = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "also"))
+    verdict = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "also"), NOW - 7200)
     page = render({"fedora": ConnectionState()}, {}, [], verdict, [], NOW)
-    assert '<p class="bad">Fault: the listener</p>' in page
+    fault = "Fault: the listener (at Packit packit-service-fedmsg)"
+    assert f"<title>busmon: {fault}</title>" in page
+    assert f'<p class="bad">{fault}, seen since 2023-11-14 20:13:20 UTC, for 2 h</p>' in page
+    assert "<p>As of 2023-11-14 22:13:20 UTC. All times are in UTC.</p>" in page
     assert "<li>it is down</li>\n<li>also</li>" in page
 
 
