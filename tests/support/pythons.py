@@ -1,8 +1,9 @@
-"""The Pythons of this machine, under pyenv or in PATH."""
+"""The Pythons of this machine: under pyenv, in PATH, or the tests' own."""
 
 import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def _find(version: str) -> Path | None:
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     under_pyenv = (root / "versions").glob(f"{version}.*/bin/python3")
     in_path = shutil.which(f"python{version}")
-    programs = [*sorted(under_pyenv), *([Path(in_path)] if in_path else [])]
+    own = Path(sys.executable).resolve()
+    programs = [*sorted(under_pyenv), *([Path(in_path)] if in_path else []), own]
     return next((program for program in programs if _is_cpython(program, version)), None)
 
 

@@ -9,12 +9,9 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
-from tests.support.listener_image import CALLBACK, STREAM_9, ListenerImage
-from tests.support.pythons import found
+from tests.support.listener_image import CALLBACK, NEWEST, STREAM_9, ListenerImage
 from tests.support.tapped_listener import TappedListener
 from tests.tap.conftest import expected_reports, reports, reports_url
-
-NEWEST = (list(found())[-1], "fedora-messaging")
 
 
 @pytest.fixture
