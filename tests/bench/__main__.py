@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import Options, amqp, growth, ledger, memory, mqtt, scrape, start, stomp
+from tests.bench import Options, amqp, growth, ledger, memory, mqtt, scrape, shipped, start, stomp
 from tests.bench.machine import describe
 from tests.bench.measure import Table
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "mqtt": mqtt.run,
     "stomp": stomp.run,
     "memory": memory.run,
+    "shipped": shipped.run,
     "start": start.run,
     "scrape": scrape.run,
     "ledger": ledger.run,
