@@ -193,7 +193,8 @@ SILENCE = [
     ).unit(units.PercentUnit),
     table_panel(
         "Topics",
-        "The state of each topic. *Last message* is the time since busmon received it.",
+        "The state of each topic. *Last message* is the time since busmon received it. A topic"
+        " that is *retired* no longer has to come: it has no limit and no baseline.",
         {
             "Silent": Column(
                 current("busmon_topic_silent", TOPIC, "bus, topic"),
@@ -206,6 +207,10 @@ SILENCE = [
             "Limit": Column(LIMIT),
             "Baseline": Column(
                 BASELINE_READY, texts={"0": ("not yet", "text"), "1": ("ready", "text")}
+            ),
+            "Retired": Column(
+                current("busmon_topic_retired", TOPIC, "bus, topic"),
+                texts={"0": ("later", "text"), "1": ("retired", "text")},
             ),
         },
     ),
