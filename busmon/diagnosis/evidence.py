@@ -115,7 +115,7 @@ def unknown(bus: BusFacts) -> Iterator[str]:
     if monitor and monitor.up is None:
         yield "not yet known: what the listener's monitor says"
     if tap and tap.up is None:
-        yield f"nothing is known from the listener's tap: {tap.detail or 'no report yet'}"
+        yield f"nothing is known of what the listener passes on; {tap.detail or 'no report yet'}"
     if celery and not celery.up:
         yield f"nothing is known of the workers: {celery.detail or 'no event yet'}"
     if passed and passed.unexpected:

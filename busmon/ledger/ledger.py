@@ -28,6 +28,7 @@ from busmon.ledger.sqlite import (
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import seconds
 from busmon.problem_log import ProblemLog
+from busmon.text import format_duration
 
 PRUNED = ("tap_reports", "tasks", "listener_polls", "coverage")  # after the retention
 NO_LIMIT = 2**62
@@ -247,7 +248,7 @@ class Ledger:
         waiting = 0.0 if began is None else time.monotonic() - began
         if waiting <= HANG_SECONDS:
             return None
-        return f"a write has not finished for {waiting:.0f} s: does the disk hang?"
+        return f"a write has not finished for {format_duration(waiting)}: does the disk hang?"
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from busmon.ledger.batch import Observation
 from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Judgement, Message
 from busmon.problem_log import ProblemLog
+from busmon.text import format_duration
 
 HUNG_SECONDS = 7.0  # in one thing; everything shows it within 10 s
 
@@ -80,7 +81,8 @@ class ConnectionState:
         if not self.hung():
             return self._problem
         return (
-            f"{Cause.HUNG}: at work on a message or a batch for {self.seconds_since_turn():.0f} s;"
+            f"{Cause.HUNG}: at work on a message or a batch for"
+            f" {format_duration(self.seconds_since_turn())};"
             " the log says where: in the rules, or at a disk that hangs?"
         )
 

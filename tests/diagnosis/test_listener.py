@@ -118,7 +118,8 @@ def test_a_tap_that_was_never_heard_of_is_nobodys_fault() -> None:
     verdict = bench.wait(STARTUP_SECONDS + 10)
     assert verdict.kind is FaultKind.NONE
     assert (
-        verdict.evidence[-1] == f"fedora: nothing is known from the listener's tap: {NEVER_HEARD}"
+        verdict.evidence[-1]
+        == f"fedora: nothing is known of what the listener passes on; {NEVER_HEARD}"
     )
 
     values: dict[str, Any] = {"bus": "fedora", "since": 1.0, "until": 0.0, "lost": 0, "reports": []}

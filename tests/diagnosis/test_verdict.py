@@ -193,7 +193,7 @@ SCENARIOS = {
         FaultKind.NONE,
         [
             "not yet known: what the listener's monitor says",
-            "from the listener's tap",
+            "of what the listener passes on",
             "of the workers",
         ],
     ),
