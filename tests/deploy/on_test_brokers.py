@@ -1,6 +1,7 @@
 """The manifests with the tests' brokers, ports and certificates in place of the real ones."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,17 +23,18 @@ TOPICS: list[str] = tomllib.loads((PROJECT / "config/fedora.toml").read_text())[
 def listener_toml(directory: Path, rabbitmq: RabbitMQ, queue: str = "") -> str:
     """Return a listener's fedora.toml in the shape of Packit's.
 
-    It names the certificates where the listener's image has them, and a queue that ends with
-    the connection.
+    It names the certificates where the listener's image has them, a queue that ends with the
+    connection, and no callback: that is in the image's CMD.
     """
     ca, certificate, key = (Path("/etc/fedora-messaging", name) for name in CERTIFICATES.values())
-    return rabbitmq.fedora_toml(
+    text = rabbitmq.fedora_toml(
         directory / "fedora.toml",
         queue=queue or str(uuid4()),
         bindings=TOPICS,
         ca=ca,
         certificate=(certificate, key),
     ).read_text()
+    return re.sub(r"(?m)^callback = .*\n", "", text)
 
 
 def packit(

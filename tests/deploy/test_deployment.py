@@ -77,5 +77,6 @@ def test_each_loss_is_blamed_on_the_one_who_lost_it(deployment: Deployment) -> N
     assert {*deployment.execute("gaps", "--format", "ids").split()} == {*lost}
     assert "invalid" in deployment.execute("trace", broken)
     wait_until(lambda: "did not pass on 5 of" in deployment.evidence(), what="the verdict")
+    assert deployment.execute("status").startswith("listener\n")
     assert deployment.verdicts == {"none", "listener"}
     assert deployment.listener.running

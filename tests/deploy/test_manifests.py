@@ -20,6 +20,7 @@ from tests.deploy.manifests import (
     PROJECT,
     VARIANTS,
     Manifest,
+    documented,
     load,
     the,
 )
@@ -235,6 +236,18 @@ def test_the_image_stream_rolls_out_the_pod() -> None:
     assert trigger["from"] == {"kind": "ImageStreamTag", "name": image}
     assert container["image"] == image
     assert f'@.name=="{container["name"]}"' in trigger["fieldPath"]
+
+
+def test_the_document_names_what_packits_playbook_needs() -> None:
+    templates = sorted(MANIFESTS.glob("*.j2"))
+    [task] = yaml.safe_load(documented("yaml", "- name: Deploy busmon\n"))
+    assert sorted(task["loop"]) == [template.name for template in templates]
+    text = "".join(template.read_text() for template in templates)
+    secrets = yaml.safe_load(documented("yaml", "busmon:\n"))["busmon"]
+    assert {*re.findall(r"vault\.busmon\.(\w+)", text)} == {*secrets}
+    switch = yaml.safe_load(documented("yaml", "with_busmon: false\n"))
+    assert task["when"] in switch
+    assert {*re.findall(r"{{ (image_\w+) }}", text)} <= switch.keys()
 
 
 def test_the_route_leads_to_the_service() -> None:
