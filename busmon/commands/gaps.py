@@ -1,6 +1,7 @@
 """`busmon gaps`: find what is missing, by window and stage, and how to consume it again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from busmon.ledger.tables import Tables
 from busmon.ledger.windows import WindowRow
 from busmon.message import Stage
 from busmon.text import printable
+
+Commands = Mapping[str, str | None]  # by bus
 
 
 class Query(NamedTuple):
@@ -82,8 +85,9 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     """
     _check(tables, query, config)
     incomplete = list(tables.windows.rows(query.since, query.bus, incomplete=True))
-    no_data = _no_data(tables, incomplete, query, config)
-    gaps = list(_gaps(tables, query, config))
+    commands = reconsume_commands(config)
+    no_data = _no_data(tables, incomplete, query, commands)
+    gaps = list(_gaps(tables, query, commands))
     if query.topic is None:
         gaps += _gaps_by_numbers(incomplete)
     audited = {(place.bus, place.stage) for place in tables.windows.totals()}
@@ -106,24 +110,22 @@ def _check(tables: Tables, query: Query, config: Config | None) -> None:
         raise NothingToAskOf(f"no message of this topic was counted: {printable(query.topic)}")
 
 
-def reconsume_command(bus: str, message_id: str, config: Config | None) -> str | None:
-    """Return the command that makes the listener consume a message again.
+def reconsume_commands(config: Config | None) -> Commands:
+    """Return the command that makes the listener of a bus consume a message again.
 
-    It takes the message from Datagrepper, by its UUID. None if no archive has the message, or
-    if the configuration does not know the bus. Without a configuration each bus is Fedora's.
+    Its last argument is the message's UUID: it takes the message from Datagrepper. None if no
+    archive has the messages of the bus. Without a configuration each bus is Fedora's.
     """
-    if not _is_uuid(message_id):
-        return None
     if config is None:
-        return f"fedora-messaging reconsume {message_id}"
-    known = config.buses.get(bus)
-    return known.reconsume_command(message_id) if known else None
+        return defaultdict(lambda: "fedora-messaging reconsume")
+    known = {name: bus.reconsume_command() for name, bus in config.buses.items()}
+    return defaultdict(lambda: None, known)
 
 
-def _gaps(tables: Tables, query: Query, config: Config | None) -> Iterator[Gap]:
+def _gaps(tables: Tables, query: Query, commands: Commands) -> Iterator[Gap]:
     missing = tables.open_messages.listed(query.since, query.bus, query.topic)
     for (start, until, bus, stage, topic), found in groupby(missing, key=lambda one: one[:5]):
-        messages = _messages(bus, (one.id for one in found), config)
+        messages = _messages(bus, (one.id for one in found), commands)
         yield Gap(start, until, bus, stage, topic, len(messages), True, messages)
 
 
@@ -134,14 +136,14 @@ def _gaps_by_numbers(incomplete: Iterable[WindowRow]) -> Iterator[Gap]:
 
 
 def _no_data(
-    tables: Tables, incomplete: Iterable[WindowRow], query: Query, config: Config | None
+    tables: Tables, incomplete: Iterable[WindowRow], query: Query, commands: Commands
 ) -> Iterator[NoData]:
     """Yield the times without data in which busmon was blind, or of which a message is known."""
     for start, until, bus, stage, windows in _joined(incomplete):
         messages, number = [], 0
         if stage is not Stage.BUS:
             ids = tables.messages.unconfirmed(bus, stage, start, until, query.topic)
-            messages = _messages(bus, ids, config) if query.unconfirmed else []
+            messages = _messages(bus, ids, commands) if query.unconfirmed else []
             number = len(messages) or sum(1 for _ in ids)
         if stage is Stage.BUS or number:
             yield NoData(start, until, bus, stage, windows, number, messages)
@@ -170,8 +172,12 @@ def _joined(incomplete: Iterable[WindowRow]) -> list[_Span]:
     return spans
 
 
-def _messages(bus: str, ids: Iterable[str], config: Config | None) -> list[MissingMessage]:
-    return [MissingMessage(one, reconsume_command(bus, one, config)) for one in ids]
+def _messages(bus: str, ids: Iterable[str], commands: Commands) -> list[MissingMessage]:
+    command = commands[bus]
+    return [
+        MissingMessage(one, f"{command} {one}" if command and _is_uuid(one) else None)
+        for one in ids
+    ]
 
 
 def _is_uuid(text: str) -> bool:

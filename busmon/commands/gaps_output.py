@@ -8,12 +8,17 @@ from typing import Any
 
 from busmon.commands.gaps import Gap, Gaps, MissingMessage, NoData
 from busmon.message import Stage
+from busmon.sources.amqp.fedora_toml import NO_CALLBACK
 from busmon.text import format_number, format_span, format_time, printable
 
 WHICH_BY_NUMBERS = (
     "Without a tap it is not known which ones. Compare Datagrepper's messages of this time, and"
     " of some minutes before, with the listener's log. `busmon trace ID` shows what busmon knows"
     " of a message."
+)
+NAME_THE_CALLBACK = (
+    f"The listener's file names no callback: replace {NO_CALLBACK} by that of `--callback` on the"
+    " listener's command line."
 )
 
 
@@ -85,6 +90,9 @@ def _summary(found: Gaps) -> Iterator[str]:
         yield f"{format_number(missing, 'message')} missing since {since}"
     else:
         yield f"No message is known to be missing since {since}"
+    listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
+    if any(NO_CALLBACK in (one.reconsume or "") for of in listed for one in of.messages):
+        yield NAME_THE_CALLBACK
     if found.closed_until is None:
         yield "No window is closed yet."
         return

@@ -55,8 +55,8 @@ class Bus(Section):
         """Return whether the listener's queue outlives its connection."""
         return ListenerQueue.UNKNOWN
 
-    def reconsume_command(self, message_id: str) -> str | None:  # noqa: ARG002 - for AMQP
-        """Return the command with which the listener consumes a message again.
+    def reconsume_command(self) -> str | None:
+        """Return the command with which the listener consumes a message again; its id follows.
 
         None if no archive has the messages of the bus.
         """

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from busmon.audit.scope import Observed
+from busmon.commands.gaps_output import NAME_THE_CALLBACK
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place, Totals, WindowRow
@@ -174,7 +175,8 @@ def test_without_a_tap_nothing_is_known_of_the_listener(past: Past) -> None:
         ('type = "replay"\nfiles = ["busmon.toml"]', f"    fedora-messaging reconsume {IDS[0]}\n"),
         (
             'type = "amqp"\nconfig = "the listener.toml"',
-            f"    fedora-messaging --conf '{{directory}}/the listener.toml' reconsume {IDS[0]}\n",
+            f"    fedora-messaging --conf '{{directory}}/the listener.toml' reconsume"
+            f" --callback=MODULE:NAME {IDS[0]}\n",
         ),
         (
             'type = "mqtt"\nurl = "mqtt://localhost"\nclient_id = "b"\ntopics = ["#"]',
@@ -199,6 +201,34 @@ def test_each_bus_has_its_own_command_to_consume_a_message_again(
     assert "    no-uuid: in no archive, so it cannot be consumed again\n" in table
     ids = busmon("gaps", "-c", config, "--format", "ids", status=1).stdout.split()
     assert ids == ([] if f"{IDS[0]}: in no archive" in line else [IDS[0]])
+
+
+@pytest.mark.parametrize(
+    ("callback", "options"),
+    [
+        ("", " --callback=MODULE:NAME"),
+        ('callback = "the.listeners:own"', ""),
+        ('[consumer_config.busmon]\nbus = "fedora"', " --callback=busmon_tap:Tap"),
+        ('callback = "the.listeners:own"\n[consumer_config.busmon]\nbus = "fedora"', ""),
+    ],
+)
+def test_the_command_names_the_callback_if_the_listeners_file_does_not(
+    past: Past, tmp_path: Path, callback: str, options: str
+) -> None:
+    past.watch(-100, 100)
+    past.receive(IDS[0], after=1)
+    past.close(40)
+    listener = tmp_path / "listener.toml"
+    listener.write_text(callback)
+    config = tmp_path / "busmon.toml"
+    config.write_text(
+        '[ledger]\npath = "ledger.sqlite"\n[buses.fedora]\nrules = "all"\ntype = "amqp"\n'
+        'config = "listener.toml"\n'
+    )
+    table = busmon("gaps", "-c", config, status=1).stdout
+    command = f"    fedora-messaging --conf {listener} reconsume{options} {IDS[0]}\n"
+    assert command in table
+    assert (NAME_THE_CALLBACK in table) == ("MODULE" in options)
 
 
 def test_a_bus_that_is_no_longer_configured_has_no_command(past: Past, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pika import URLParameters
 
 EXCHANGE = "amq.topic"
+NO_CALLBACK = "MODULE:NAME"  # what to replace
 TLS_KEYS = {"ca": "ca_cert", "certificate": "certfile", "key": "keyfile"}  # in [tls]
 
 
@@ -104,6 +105,19 @@ def listener_queue(path: Path) -> ListenerQueue:
     if conf["passive_declares"] or len(deleted) != 1:  # somebody else declares them; or both kinds
         return ListenerQueue.UNKNOWN
     return ListenerQueue.TEMPORARY if deleted == {True} else ListenerQueue.PERMANENT
+
+
+def callback_options(path: Path) -> list[str]:
+    """Return what fedora-messaging's commands need to find the callback; raises UnusableToml.
+
+    If the file names none, it is on the listener's command line, as in Packit's image.
+    """
+    conf = _load(path)
+    if conf["callback"]:
+        return []
+    settings = conf["consumer_config"]
+    tap = isinstance(settings, dict) and "busmon" in settings
+    return ["--callback=busmon_tap:Tap" if tap else f"--callback={NO_CALLBACK}"]
 
 
 def tls_context(toml: FedoraToml) -> ssl.SSLContext:

@@ -92,10 +92,10 @@ class AmqpBus(Bus):
         """See Bus; reads fedora-messaging's file again."""
         return fedora_toml.listener_queue(self.config)
 
-    def reconsume_command(self, message_id: str) -> str | None:
+    def reconsume_command(self) -> str | None:
         """Return fedora-messaging's command, which gets the message from Datagrepper."""
-        conf = shlex.quote(str(self.config))
-        return f"fedora-messaging --conf {conf} reconsume {message_id}"
+        command = ["fedora-messaging", "--conf", str(self.config), "reconsume"]
+        return shlex.join([*command, *fedora_toml.callback_options(self.config)])
 
     def bindings(self, toml: FedoraToml) -> tuple[Binding, ...]:
         """Return the bindings of the bus's queue, in order and without duplicates."""

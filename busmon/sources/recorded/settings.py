@@ -34,6 +34,6 @@ class ReplayBus(Bus):
         yield "rate", f"{self.rate:g} messages a second" if self.rate else "as fast as it can"
         yield describe_schemas(self)
 
-    def reconsume_command(self, message_id: str) -> str:
+    def reconsume_command(self) -> str:
         """Return fedora-messaging's command: the messages can be Fedora's."""
-        return f"fedora-messaging reconsume {message_id}"
+        return "fedora-messaging reconsume"
