@@ -78,6 +78,8 @@ def gaps(
     Fedora's archive; no archive has the messages of MQTT and STOMP. Without a tap it is only
     known how many messages are missing, not which.
 
+    All times are in UTC. What is listed is in order of time.
+
     There is no data of a time in which busmon or an observer did not watch all the time. Such
     times count as no gaps, but absence of data proves nothing. With --unconfirmed the messages
     that should have reached the stage in such a time are listed, too.
