@@ -30,10 +30,9 @@ from tests.support.pythons import found
 QUEUES = "short-running,long-running,rate-limited"
 NAME = "packit-service-fedmsg"
 TOKEN = PACKIT["vault"]["busmon"]["metrics_token"]
-WINDOW = 1.0  # seconds
-# A window is closed so long after its end: a listener that died has to be up again by then. For so
-# long after a start there is no data, either.
-GRACE = 10.0
+# In seconds. A window is closed a grace after its end, or later, once the listener is up again. The
+# verdict is of the last three windows. For a grace after a start there is no data.
+WINDOW, GRACE = 5.0, 4.0
 AUDIT = {"BUSMON__AUDIT__WINDOW": f"{WINDOW:g}s", "BUSMON__AUDIT__GRACE": f"{GRACE:g}s"}
 
 
@@ -75,7 +74,7 @@ class Deployment:
         self.publish(first)
         finished = {"event": "succeeded", "task": PROCESS_MESSAGE}
         wait_until(lambda: self.metric("busmon_celery_task_events_total", **finished), what="it")
-        time.sleep(max(watched - time.monotonic(), 0) + 2 * WINDOW)
+        time.sleep(max(watched - time.monotonic(), 0) + WINDOW)
 
     def publish(self, *messages: Publication) -> list[str]:
         """Publish messages at once, and return their ids."""

@@ -58,6 +58,8 @@ def test_each_loss_is_blamed_on_the_one_who_lost_it(deployment: Deployment) -> N
     broken = good.pop(2)
     wait_until(lambda: deployment.called() == [first, *good], what="the listener")
     wait_until(lambda: counted("invalid", "schema") == 1, what="the invalid message")
+    deployment.evidence()
+    assert deployment.verdicts == {"none"}
 
     # On another one the listener dies. What follows is lost, until it is up again.
     [deadly, *lost] = deployment.publish(DEADLY, build(), build(), build())
@@ -68,15 +70,12 @@ def test_each_loss_is_blamed_on_the_one_who_lost_it(deployment: Deployment) -> N
     after = deployment.publish(build(), build())
     called = [first, *good, deadly, *after]
     wait_until(lambda: deployment.called() == called, what="those after it")
-    deployment.evidence()
-    assert deployment.verdicts == {"none"}
-
+    wait_until(lambda: "did not pass on 5 of" in deployment.evidence(), 60, "the verdict")
+    assert deployment.execute("status").startswith("listener\n")
     wait_until(lambda: audited("messages", "worker") == 4, 60, "the end of the last window")
     assert audited("missing") == len(lost)
     assert audited("missing", "worker") == audited("unexpected") == 0
     assert {*deployment.execute("gaps", "--format", "ids").split()} == {*lost}
     assert "invalid" in deployment.execute("trace", broken)
-    wait_until(lambda: "did not pass on 5 of" in deployment.evidence(), what="the verdict")
-    assert deployment.execute("status").startswith("listener\n")
     assert deployment.verdicts == {"none", "listener"}
     assert deployment.listener.running
