@@ -114,7 +114,7 @@ class Deployment:
     def _listener(self, directory: Path, manifests: Iterable[Manifest]) -> Server:
         image = listener_image(directory, self._rabbitmq, self._calls, tap=True)
         secrets = [manifest for manifest in manifests if manifest["kind"] == "Secret"]
-        pod = Pod(directory / "listener", [_listener_deployment(), *secrets])
+        pod = Pod(directory / "listener", [listener_deployment(), *secrets])
         return Server(pod.command(NAME, image), directory / "listener.log", ready=is_registered)
 
 
@@ -145,7 +145,7 @@ def consumer_config(redis: Redis, port: int) -> str:
     return own + tap.replace("http://busmon:", "http://127.0.0.1:").replace(str(PORT), str(port))
 
 
-def _listener_deployment() -> Manifest:
+def listener_deployment() -> Manifest:
     """Return a Deployment in the shape of Packit's, with the documented changes for the tap."""
     changes: dict[str, Any] = yaml.safe_load(documented("yaml", "args: [fedora-messaging"))
     volumes: dict[str, Any] = yaml.safe_load(documented("yaml", "volumes:"))

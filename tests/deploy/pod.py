@@ -118,7 +118,10 @@ class Pod:
         if config := source.get("configMap"):
             content = self._content("ConfigMap", config["name"])
         elif config := source.get("secret"):
-            content = self._content("Secret", config.get("secretName") or config["name"])
+            name = config.get("secretName") or config["name"]
+            if config.get("optional") and not self._found("Secret", name):
+                return {}
+            content = self._content("Secret", name)
         else:
             return {}
         items = config.get("items")
@@ -131,11 +134,11 @@ class Pod:
         return self._content("Secret", reference["name"])[reference["key"]].decode()
 
     def _content(self, kind: str, name: str) -> dict[str, bytes]:
-        [found] = [
-            manifest
-            for manifest in self._manifests
-            if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)
-        ]
+        [found] = self._found(kind, name)
         decode = b64decode if kind == "Secret" else str.encode
         content = {key: decode(text) for key, text in found.get("data", {}).items()}
         return content | {key: text.encode() for key, text in found.get("stringData", {}).items()}
+
+    def _found(self, kind: str, name: str) -> list[Manifest]:
+        wanted = (kind, name)
+        return [it for it in self._manifests if (it["kind"], it["metadata"]["name"]) == wanted]

@@ -12,9 +12,17 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.deploy.deployment import NAME, consumer_config, listener_image
+from tests.deploy.deployment import NAME, consumer_config, listener_deployment, listener_image
 from tests.deploy.manifests import Manifest
-from tests.deploy.on_test_brokers import PORT, REDIS, listener_toml, packit, plain, sidecar
+from tests.deploy.on_test_brokers import (
+    PORT,
+    REDIS,
+    listener_toml,
+    packit,
+    plain,
+    secret,
+    sidecar,
+)
 from tests.deploy.pod import BUSMON, USER, Pod
 from tests.support.brokers import Server, accepts, free_port, wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
@@ -108,6 +116,19 @@ def test_the_sidecar_brings_the_tap_to_an_image_without_it(
     with running(pod, tmp_path / "log", port), listener:
         rabbitmq.publish([COPR])
         wait_until(lambda: dropped in get(port, "/metrics")[1], what="the report of the tap")
+
+
+def test_packits_listener_starts_without_the_secret_of_busmon(
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, port: int
+) -> None:
+    toml = f"{listener_toml(tmp_path, rabbitmq)}\n{consumer_config(redis, port)}"
+    config = secret("packit-config", {"fedora.toml": toml})
+    pod = Pod(tmp_path / "pod", [listener_deployment(), config])
+    calls = tmp_path / "calls"
+    image = listener_image(tmp_path, rabbitmq, calls, tap=True)
+    with Server(pod.command(NAME, image), tmp_path / "listener.log", ready=is_registered):
+        rabbitmq.publish([COPR])
+        wait_until(lambda: (calls / "ids").exists(), what="the call of the callback")
 
 
 def test_busmon_sees_no_credentials_of_the_workers(
