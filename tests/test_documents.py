@@ -50,6 +50,12 @@ def test_each_relative_link_leads_to_a_file_and_a_heading(document: Path) -> Non
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_each_row_belongs_to_a_table_with_a_heading(document: Path) -> None:
+    for rows in re.findall(r"(?:^\|.*\n)+", prose(document), re.MULTILINE):
+        assert re.search(r"\A.*\n\|(?: ?:?-{3,}:? ?\|)+\n", rows), rows
+
+
 def test_the_readme_is_short_and_leads_to_every_other_document() -> None:
     text = README.read_text()
     assert len(text.splitlines()) <= 120
