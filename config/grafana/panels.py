@@ -5,6 +5,7 @@ on what is returned.
 """
 
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import common as options
@@ -119,7 +120,7 @@ def table_panel(title: str, description: str, columns: Mapping[str, Column]) -> 
     first = options.TableSortByFieldState().display_name(next(iter(columns)))
     panel.sort_by([first.desc(True)])
     names = {}
-    for ref, (name, column) in zip("ABCDEFG", columns.items(), strict=False):
+    for ref, (name, column) in zip(ascii_uppercase, columns.items(), strict=False):
         target = _target(Query(column.expr, ""), ref).instant()
         panel.with_target(target.format(PromQueryFormat.TABLE))
         panel.override_by_name(name, _column_properties(column))

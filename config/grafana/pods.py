@@ -29,6 +29,7 @@ from pods_cluster import (
     POD,
     PODS,
     RESTARTS,
+    SHARE_OF_LIMIT,
     TERMINATED,
     VOLUMES,
 )
@@ -36,9 +37,7 @@ from pods_services import NODES, SERVICES
 
 # Every Python process has the process_… metrics: this keeps those of busmon.
 OF_BUSMON = "and on (job, instance) busmon_build_info"
-SHARE_OF_LIMIT = [(None, GREY), (0, GREEN), (0.8, YELLOW), (0.95, RED)]
 QUANTILES = {0.5: "median", 0.99: "99th percentile"}
-
 
 AT_A_GLANCE = [
     stat_panel(

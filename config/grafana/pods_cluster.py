@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from panels import (
     GREEN,
+    GREY,
     NAMESPACE,
     RATE_INTERVAL,
     RED,
@@ -21,7 +22,7 @@ CONTAINER = f'{POD},container!="",container!="POD"'
 BY_CONTAINER = "sum by (pod, container)"
 BY_VOLUME = "max by (namespace, persistentvolumeclaim)"
 NAME = "{{pod}} {{container}}"
-SHARE = [(None, GREEN), (0.8, YELLOW), (0.95, RED)]
+SHARE_OF_LIMIT = [(None, GREY), (0, GREEN), (0.8, YELLOW), (0.95, RED)]
 
 
 def by_container(metric: str) -> str:
@@ -139,7 +140,7 @@ PODS = [
         " the field is empty.",
         {
             "Memory, share of the limit": Column(
-                f"{MEMORY} / {MEMORY_LIMIT}", units.PercentUnit, SHARE
+                f"{MEMORY} / {MEMORY_LIMIT}", units.PercentUnit, SHARE_OF_LIMIT
             ),
             "Memory requested": Column(configured("requests", "memory"), units.BytesIEC),
             "Memory limit": Column(MEMORY_LIMIT, units.BytesIEC),
