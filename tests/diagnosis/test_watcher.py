@@ -59,6 +59,7 @@ def test_a_lost_connection_is_the_buss_fault_or_busmons_own() -> None:
         assert verdict.evidence[0].endswith(f"{cause}: detail")
     bench.connection.up()
     assert bench.refresh().kind is FaultKind.NONE
+    bench.ledger.close()
 
 
 def test_a_verdict_is_known_since_it_was_first_seen() -> None:
@@ -71,7 +72,6 @@ def test_a_verdict_is_known_since_it_was_first_seen() -> None:
     assert bench.refresh(10).since == begun + 20, "the same fault, with other evidence"
     bench.connection.up()
     assert bench.refresh(10).since == begun + 40
-    bench.ledger.close()
     bench.ledger.close()
 
 
