@@ -3,8 +3,9 @@
 `decode` takes the same steps in the same order as `fedora_messaging.message.get_message`
 (3.9.1), which the listener's consumer calls before anything else. A ValidationError there
 means that the message is nacked and never seen by the callback: outcome `invalid`. Any
-other exception ends the consumer with the message back in its queue, a crash loop:
-outcome `error`. Unlike get_message(), it logs no body and builds each validator once.
+other exception ends the consumer: outcome `error`. What then becomes of the message depends
+on the listener's queue: see `listener_queue.py`. Unlike get_message(), it logs no body and
+builds each validator once.
 """
 
 from datetime import UTC, datetime
