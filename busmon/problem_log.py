@@ -19,14 +19,18 @@ class ProblemLog:
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._logged: dict[str, float] = {}  # when each problem was logged, in order
+        self._logged: dict[object, float] = {}  # when each problem was logged, in order
 
     def problem(
-        self, text: str, level: int = logging.WARNING, error: Exception | None = None
+        self,
+        text: str,
+        *values: object,
+        level: int = logging.WARNING,
+        error: Exception | None = None,
     ) -> None:
-        """Log a problem, with the traceback of an `error`."""
-        due = level if self._is_due(text) else logging.DEBUG
-        self._log.log(due, "%s", text, exc_info=error, stacklevel=2)  # its place: the caller's
+        """Log a problem: `text % values`, with the traceback of an `error`."""
+        due = level if self._is_due((text, str(values), repr(error))) else logging.DEBUG
+        self._log.log(due, text, *values, exc_info=error, stacklevel=2)  # its place: the caller's
 
     def solved(self, text: str = "") -> None:
         """Log that the problem is over, if there was one. If it comes back, it is new."""
@@ -35,13 +39,13 @@ class ProblemLog:
         if logged and text:
             self._log.info("%s", text)
 
-    def _is_due(self, text: str) -> bool:
+    def _is_due(self, problem: object) -> bool:
         now = self._clock()
         with self._lock:
             self._logged = {
                 known: at for known, at in self._logged.items() if now - at < REPEAT_SECONDS
             }
-            if text in self._logged or len(self._logged) >= MAX_PROBLEMS:
+            if problem in self._logged or len(self._logged) >= MAX_PROBLEMS:
                 return False
-            self._logged[text] = now
+            self._logged[problem] = now
             return True

@@ -35,7 +35,7 @@ def test_a_problem_is_logged_at_once_and_then_once_an_hour(bench: Bench) -> None
         bench.problems.problem("refused")
         bench.now += 30
     assert bench.logged() == ["WARNING refused"] * 4
-    bench.problems.problem("another", logging.ERROR)
+    bench.problems.problem("another", level=logging.ERROR)
     assert bench.logged() == ["ERROR another"]
 
 
@@ -79,5 +79,12 @@ def test_repetitions_are_in_the_log_of_the_level_debug(
 def test_an_error_is_logged_with_its_traceback(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.problems.problem("a bug", logging.ERROR, ValueError("a bug"))
+    for value in ("a bug", "a bug", "another"):
+        bench.problems.problem("%s: failed", "fedora", level=logging.ERROR, error=ValueError(value))
     assert "ValueError: a bug" in caplog.text
+    assert bench.logged() == ["ERROR fedora: failed"] * 2
+
+
+def test_a_text_without_values_may_have_percent_signs(bench: Bench) -> None:
+    bench.problems.problem("100 %s of the disk are used")
+    assert bench.logged() == ["WARNING 100 %s of the disk are used"]

@@ -125,24 +125,27 @@ def test_the_same_error_is_reported_once_and_others_beside_it(sentry: Sentry) ->
 
 
 def test_the_text_of_each_error_is_a_constant_that_sentry_may_see() -> None:
-    places = {"log.error": 0, "log.exception": 0, "log.critical": 0, "log.log": 1}
-    for path in (PROJECT / "busmon").rglob("*.py"):
+    places = {"log.error": 0, "log.exception": 0, "log.critical": 0, "log.log": 1, ".problem": 0}
+    # ProblemLog logs the text that it is given.
+    for path in {*(PROJECT / "busmon").rglob("*.py")} - {PROJECT / "busmon/problem_log.py"}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func).removeprefix("self._")
+                if "level" in {keyword.arg for keyword in node.keywords}:  # a ProblemLog's
+                    name = f".{name.rpartition('.')[2]}"
                 text = node.args[places[name]] if name in places else ast.Constant("")
                 assert isinstance(text, ast.Constant), f"{path}:{node.lineno}"
 
 
-def test_a_problem_that_is_logged_is_reported_by_the_place_that_found_it(sentry: Sentry) -> None:
+def test_a_problem_that_is_reported_has_its_text_and_its_place(sentry: Sentry) -> None:
     problems = ProblemLog(log)
     with reporting(settings(sentry), []):
         for text in (f"one {SECRET}", f"another {SECRET}"):
-            problems.problem(text, logging.ERROR, ValueError(text))
-        problems.problem(SECRET, logging.ERROR, ValueError(SECRET))
-    assert [event["transaction"] for event in sentry.events()] == [
-        "busmon.tests.test_a_problem_that_is_logged_is_reported_by_the_place_that_found_it"
-    ] * 2
+            problems.problem("no %s", text, level=logging.ERROR, error=ValueError(text))
+        problems.problem("%r", SECRET, level=logging.ERROR, error=ValueError(SECRET))
+    shown = [(event["transaction"], event["logentry"]["formatted"]) for event in sentry.events()]
+    place = "busmon.tests.test_a_problem_that_is_reported_has_its_text_and_its_place"
+    assert shown == [(place, "no …"), (place, "'…'")]
     assert SECRET not in b"".join(sentry.heard).decode()
 
 
@@ -171,7 +174,7 @@ def test_the_service_reports_its_errors(tmp_path: Path, sentry: Sentry) -> None:
         wait_until(sentry.events, what="the event")
         assert process.terminate(5) == 0
     [event] = sentry.events()
-    assert event["logentry"]["formatted"] == "fedora: …"
+    assert event["logentry"]["formatted"] == "fedora: cannot read …: …"
     assert event["environment"] == "production"
     assert SECRET not in b"".join(sentry.heard).decode()
     assert KEY not in process.output()

@@ -162,7 +162,8 @@ def keep_connected(name: str, connection: ConnectionState, session: Callable[[],
     raises Disconnected if it loses the connection, and lets LedgerWriteError from `record` pass.
     The delays start anew after a session that was up for longer than the next delay.
     """
-    backoff, stopping, problems = Backoff(), connection.stopping, ProblemLog(log)
+    backoff, stopping = Backoff(), connection.stopping
+    problems, bugs = ProblemLog(log), ProblemLog(log)
     while not stopping.is_set():
         started, connects = time.monotonic(), connection.connects
         try:
@@ -173,7 +174,7 @@ def keep_connected(name: str, connection: ConnectionState, session: Callable[[],
             connection.down(Cause.LEDGER, str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one bus must not end the others
             connection.down(Cause.ERROR, repr(error))
-            problems.problem(f"{name}: unexpected error: {error!r}", logging.ERROR, error)
+            bugs.problem("%s: unexpected error", name, level=logging.ERROR, error=error)
         if stopping.is_set():
             break
         if connection.connects > connects:  # so it was lost, which is new

@@ -81,8 +81,12 @@ def make_app(
         except Busy:
             response = text(HTTPStatus.SERVICE_UNAVAILABLE, "busy", ("Retry-After", "1"))
         except Exception as error:  # noqa: BLE001 - it is logged, and must not end the server
-            failed = f"cannot answer the request for {environ.get('PATH_INFO')!r}: {error!r}"
-            errors.problem(failed, logging.ERROR, error)
+            errors.problem(
+                "cannot answer the request for %r",
+                environ.get("PATH_INFO"),
+                level=logging.ERROR,
+                error=error,
+            )
             response = text(HTTPStatus.INTERNAL_SERVER_ERROR)
         headers = [
             ("Content-Type", response.content_type),

@@ -121,6 +121,19 @@ def test_whatever_a_session_raises_is_reported_until_the_next_works(
     assert ("Traceback" in caplog.text) == (cause is Cause.ERROR)
 
 
+def test_a_bug_that_ends_each_session_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
+    stopping = Waits(5)
+    link = connection(stopping)
+
+    def session() -> None:
+        link.up()
+        raise KeyError("bug")
+
+    keep_connected("fedora", link, session)
+    levels = [record.levelname for record in caplog.records]
+    assert (levels.count("ERROR"), levels.count("WARNING")) == (1, 5)
+
+
 def test_only_a_session_that_received_restarts_the_backoff() -> None:
     stopping = Waits(4)
     link = connection(stopping)

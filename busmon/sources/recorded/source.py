@@ -49,9 +49,9 @@ class ReplaySource:
             try:
                 yield from self._read(path)
             except UNREADABLE as error:
-                why = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-                log.error("%s: %s", self.name, why)
-                self._unreadable.append(why)
+                why = getattr(error, "strerror", None) or error
+                log.error("%s: cannot read %s: %s", self.name, path, why)
+                self._unreadable.append(f"cannot read {path}: {why}")
 
     def _read(self, path: Path) -> Iterator[Message]:
         with open_file(path) as file:
