@@ -47,14 +47,17 @@ def describe_unreported(then: ListenerThen) -> str:
     if then.absent:
         return f"no report: {_describe_absence(*then.absent)}; {ABSENCE[then.queue]}"
     if then.tap_watched:
-        ended = ""
-        if then.ended is not None:
-            ended = f"; it ended {format_time(then.ended)}, and {PREFETCHED[then.queue]}"
+        ended = "" if then.ended is None else f"; {describe_end(then)}"
         return f"no report, although its tap was reporting at that time{ended}"
     if not then.tap_heard:
         return "no report; no tap was ever heard of"
     answered = ", but the listener's monitor answered" if then.monitor_answered else ""
     return f"no report; no tap was reporting at that time{answered}"
+
+
+def describe_end(then: ListenerThen) -> str:
+    """Return when the listener ended, and what became of what it had prefetched."""
+    return f"it ended {format_time(then.ended or 0.0)}, and {PREFETCHED[then.queue]}"
 
 
 def _describe_absence(since: float | None, until: float | None) -> str:

@@ -4,7 +4,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from busmon.commands.listener_then import ListenerThen, describe_unreported, listener_then
+from busmon.commands.listener_then import (
+    ListenerThen,
+    describe_end,
+    describe_unreported,
+    listener_then,
+)
 from busmon.config.model import Config
 from busmon.ledger.messages import MessageRecord
 from busmon.ledger.open_messages import MissingAt
@@ -103,7 +108,11 @@ def _listener(found: FoundMessage) -> str:
         return describe_unreported(found.listener)
     task = f" as task {record.task}" if record.task else ""
     text = f"{record.report}{task}, reported {format_time(record.reported_at)}"
-    kills = record.outcome == Outcome.ERROR and record.report == "raised"
+    if record.report != "raised":
+        return text
+    if found.listener.ended is not None:
+        return f"{text}; {describe_end(found.listener)}"
+    kills = record.outcome == Outcome.ERROR
     return f"{text}; {DEATH[found.listener.queue]}" if kills else text
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
-from busmon.sources.listener_queue import DEATH
+from busmon.sources.listener_queue import DEATH, DOWN
 from busmon.text import format_duration, format_number
 
 MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
@@ -56,11 +56,19 @@ def listener(facts: ListenerFacts, fatal: tuple[str, ...]) -> Iterator[str]:
     """Yield what the listener does not do. `fatal` are topics of messages that can kill it."""
     found = list(_listener_problems(facts))
     yield from found
+    if _is_down(facts):
+        yield f"while the listener is down, {DOWN[facts.queue]}"
     if found and fatal:
         yield (
             f"messages that can kill a listener came in the last 24 h: {', '.join(fatal)};"
             f" if one does, {DEATH[facts.queue]}"
         )
+
+
+def _is_down(facts: ListenerFacts) -> bool:
+    """Return whether the listener is down, as far as is known; its own monitor knows best."""
+    watch = facts.monitor if facts.monitor and facts.monitor.up is not None else facts.tap
+    return watch is not None and watch.up is False
 
 
 def _listener_problems(facts: ListenerFacts) -> Iterator[str]:
@@ -76,7 +84,10 @@ def _listener_problems(facts: ListenerFacts) -> Iterator[str]:
             " its queue or its connection is dead"
         )
     if facts.tap and facts.tap.up is False:
-        yield f"the tap in the listener's process does not report: {facts.tap.detail}"
+        known = facts.monitor and facts.monitor.up is not None
+        silent = "the tap in the listener's process does not report"
+        down = "the listener is down, or its tap cannot reach busmon"
+        yield f"{silent if known else down}: {facts.tap.detail}"
     if facts.passed and facts.passed.missing:
         yield (
             f"the listener did not pass on {facts.passed.missing} of"

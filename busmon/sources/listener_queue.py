@@ -44,6 +44,13 @@ PREFETCHED = {
     ListenerQueue.UNKNOWN: "what it had prefetched was lost, if its queue was deleted then",
 }
 
+# While the listener is down.
+DOWN = {
+    ListenerQueue.TEMPORARY: "its queue is gone with its connection, and new messages are lost",
+    ListenerQueue.PERMANENT: "its queue keeps new messages",
+    ListenerQueue.UNKNOWN: "new messages wait in its queue, or are lost",
+}
+
 # Of a message that came while no listener ran.
 ABSENCE = {
     ListenerQueue.TEMPORARY: "its queue did not exist then, so the listener never received this",

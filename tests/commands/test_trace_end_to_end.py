@@ -46,7 +46,9 @@ def test_one_death_of_the_listener_and_what_was_lost_with_its_queue(
             [last] = listener.publish("pass")
             wait_until(lambda: reported(last), what="the report")
             assert reported(first)
-            assert traced(busmon, killer).startswith("raised, reported 20")
+            text = traced(busmon, killer)
+            assert text.startswith("raised, reported 20")
+            assert text.endswith(", and what it had prefetched was lost with its queue")
             text = traced(busmon, lost)
             assert text.startswith("no report: as far as its tap shows, no listener ran from 20")
             assert text.endswith(

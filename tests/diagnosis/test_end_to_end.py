@@ -74,7 +74,7 @@ def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
         )
         assert evidence
         listener.kill()
-        [line] = wait_for(busmon, FaultKind.LISTENER)
+        [line, _] = wait_for(busmon, FaultKind.LISTENER)
         assert "the listener is down or does not consume, according to its monitor" in line
         listener.start()
         wait_for(busmon, FaultKind.NONE)

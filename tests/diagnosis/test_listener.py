@@ -82,6 +82,10 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
             assert verdict.kind is FaultKind.LISTENER
             assert "it answers that it is not consuming" in verdict.evidence[0]
             assert verdict.evidence[1] == (
+                "fedora: while the listener is down, its queue is gone with its connection,"
+                " and new messages are lost"
+            )
+            assert verdict.evidence[2] == (
                 "fedora: messages that can kill a listener came in the last 24 h: copr;"
                 f" if one does, {DEATH[ListenerQueue.TEMPORARY]}"
             )

@@ -17,6 +17,7 @@ from busmon.diagnosis.facts import (
     WorkerFacts,
 )
 from busmon.diagnosis.verdict import FaultKind, Verdict, diagnose
+from busmon.sources.listener_queue import ListenerQueue
 from busmon.text import format_duration
 
 HOUR, DAY = 3600.0, 86400.0
@@ -137,6 +138,19 @@ SCENARIOS = {
             "the listener did not pass on 60 of 100 messages",
             "messages that can kill a listener came in the last 24 h: copr.build.end",
         ],
+    ),
+    "the tap reports no more, and nothing else is known": (
+        bus(NO_FACTS, tap=DOWN, queue=ListenerQueue.PERMANENT),
+        FaultKind.LISTENER,
+        [
+            "the listener is down, or its tap cannot reach busmon: no answer",
+            "while the listener is down, its queue keeps new messages",
+        ],
+    ),
+    "the tap reports no more, but the listener consumes": (
+        fedora(tap=DOWN),
+        FaultKind.LISTENER,
+        ["the tap in the listener's process does not report: no answer"],
     ),
     # Its queue is deleted at every disconnection: what the bus sends meanwhile is lost.
     "the listener was away for a moment": (
