@@ -53,12 +53,12 @@ def load_config(path: Path | None) -> "Config":
         return load(path, os.environ)
 
 
-def load_lists(path: Path | None) -> "tuple[Lint, list[AmqpBus]]":
+def load_lists(path: Path | None, *, with_buses: bool) -> "tuple[Lint, list[AmqpBus]]":
     """Return what `busmon lint` compares, or print every problem and exit with 2."""
     from busmon.config.load import load_lists as load
 
     with _problems():
-        return load(path, os.environ)
+        return load(path, os.environ, with_buses=with_buses)
 
 
 @contextmanager

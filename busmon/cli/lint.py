@@ -72,7 +72,7 @@ def lint(
     Compares busmon's rules for Packit with the listener's bindings, the listener's callbacks
     and the worker's parsers. The code is only read, never run. Prints one line per topic on
     which two lists disagree. Needs no certificate and no secret: it reads lists only. With
-    --fedora-toml it reads no configuration but that of -c.
+    --fedora-toml it reads no configuration but that of -c, and of that only what is accepted.
 
     \b
     bound-not-mapped   the listener receives it, but no rule knows it
@@ -89,7 +89,8 @@ def lint(
     from busmon.commands.lint import lint as compare
     from busmon.settings.lint import Lint
 
-    settings, buses = load_lists(path) if path or not fedora_toml else (Lint(), [])
+    configured = path or not fedora_toml
+    settings, buses = load_lists(path, with_buses=not fedora_toml) if configured else (Lint(), [])
     try:
         lists = Lists(
             {str(fedora_toml): bound_by(fedora_toml)} if fedora_toml else bindings_of(buses),

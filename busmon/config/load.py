@@ -69,19 +69,22 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     raise ConfigError([*_texts(problems, tables, variables), *unknown])
 
 
-def load_lists(path: Path | None, environ: Mapping[str, str]) -> tuple[Lint, list[AmqpBus]]:
+def load_lists(
+    path: Path | None, environ: Mapping[str, str], *, with_buses: bool
+) -> tuple[Lint, list[AmqpBus]]:
     """Return what `busmon lint` compares of the same file; raises ConfigError.
 
-    It needs none of the certificates and secrets with which busmon connects and serves.
+    It needs none of the certificates and secrets with which busmon connects and serves. Without
+    the buses it does not need the listeners' files, either.
     """
     tables, directory = _read(path, environ)
     variables, _ = override(tables, environ)
     lint, buses, problems = Lint(), [], []
     try:
-        lint = Lint.model_validate(subtables(tables, "lint"))
+        lint = Lint.model_validate(tables.get("lint", {}))
     except ValidationError as error:
         problems += [(("lint", *detail["loc"]), _text(detail)) for detail in error.errors()]
-    for name, table in subtables(tables, "buses").items():
+    for name, table in subtables(tables, "buses").items() if with_buses else ():
         if not isinstance(table, dict) or table.get("type") != "amqp":
             continue
         try:

@@ -117,6 +117,20 @@ def test_accept_names_a_kind_and_a_topic(tmp_path: Path) -> None:
     ]
 
 
+def test_with_a_file_of_the_listener_only_accept_counts_in_the_configuration(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "busmon.toml"
+    bus = '[buses.fedora]\ntype = "amqp"\nrules = "packit"\nconfig = "/nowhere/fedora.toml"\n'
+    path.write_text(f'[lint]\naccept = ["mapped-not-bound:{CLOSED}"]\n{bus}')
+    toml = fedora_toml(tmp_path, [topic for topic in TOPICS if topic != CLOSED])
+    ended = busmon("lint", "-c", path, "--fedora-toml", toml)
+    assert ended.stdout.startswith("no drifts, 1 accepted: ")
+    path.write_text(f"lint = 3\n{bus}")
+    ended = busmon("lint", "-c", path, "--fedora-toml", toml, status=2)
+    assert ended.stderr == "busmon: lint: should be a table\n"
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
