@@ -5,6 +5,7 @@ variables, and of what the log shows only numbers and the names of buses and thr
 """
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, SecretStr
 
 from busmon import __version__
 from busmon.problem_log import ProblemLog
-from busmon.settings.section import Section
+from busmon.settings.section import Section, checked
 from busmon.threads import ThreadDied
 
 if TYPE_CHECKING:
@@ -42,11 +43,17 @@ def _dsn(secret: SecretStr) -> SecretStr:
     raise ValueError("should be https://KEY@HOST/PROJECT, as Sentry shows it")
 
 
+def _environment(name: str) -> None:
+    """Check the name as Sentry's documentation of environments has it."""
+    if not re.fullmatch(r"[^\s/]{1,64}", name) or name == "None" or not name.isprintable():
+        raise ValueError("should be at most 64 characters without spaces and slashes, not None")
+
+
 class SentrySettings(Section):
     """`[sentry]`: the errors that busmon logs are reported to Sentry."""
 
     dsn: Annotated[SecretStr, AfterValidator(_dsn)]
-    environment: str = "production"
+    environment: Annotated[str, checked(_environment)] = "production"
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - not about settings

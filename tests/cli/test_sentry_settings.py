@@ -17,9 +17,13 @@ from tests.support.sentry import KEY
         (f"dsn = 'https://{KEY}@host/name'", "sentry.dsn: should be https://KEY@HOST/PROJECT, as"),
         (f"dsn = 'https://host/{KEY}7'", "sentry.dsn: should be https://KEY@HOST/PROJECT, as"),
         ("dsn = ''", "sentry.dsn: should not be empty"),
+        *(
+            (f"dsn = 'https://{KEY}@host/7'\nenvironment = {name}", "sentry.environment: should be")
+            for name in ("''", "'a b'", "'a/b'", "'None'", f"'{'a' * 65}'", '"a\\u0000"')
+        ),
     ],
 )
-def test_a_dsn_that_cannot_be_one_is_a_problem_and_not_shown(
+def test_what_sentry_would_refuse_is_a_problem_and_no_key_is_shown(
     configuration: Path, lines: str, problem: str
 ) -> None:
     with configuration.open("a") as file:
