@@ -32,6 +32,8 @@ class Web(Section):
 
 
 def _ledger_path(path: str, info: ValidationInfo) -> str:
+    if "\0" in path:
+        raise ValueError("should not contain a null character")
     return path if path == ":memory:" else str(from_directory(Path(path), info))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+MAX_WEEKS = 5200
 SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -37,6 +38,13 @@ def at_least(number: int, unit: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _within_a_century(seconds: int) -> int:
+    """Refuse what neither a clock nor a wait can take; nobody needs it."""
+    if seconds > MAX_WEEKS * UNITS["w"]:
+        raise ValueError(f"should be at most {MAX_WEEKS}w")
+    return seconds
+
+
 def format_seconds(number: int) -> str:
     """Return a duration as the configuration has it: "90s", "3h", "7d"."""
     return _format(number, {unit: size for unit, size in UNITS.items() if unit != "w"})
@@ -64,9 +72,12 @@ def _moment(value: object) -> float:
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
         raise ValueError("should be a date, such as 2026-12-01, or a date and time")
-    return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    try:
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+    except OverflowError:  # its offset leads out of the years 1 to 9999
+        raise ValueError("should be in the years 1 to 9999 in UTC") from None
 
 
 Moment = Annotated[float, BeforeValidator(_moment)]  # Unix time
-Seconds = Annotated[int, _quantity(UNITS), Field(gt=0)]
+Seconds = Annotated[int, _quantity(UNITS), Field(gt=0), AfterValidator(_within_a_century)]
 Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]

@@ -47,6 +47,10 @@ LISTENERS = {
             "tls.keyfile: is missing; fedora-messaging needs all three in [tls]",
         ],
     ),
+    "a null character in a path": (
+        'amqp_url = "amqps://localhost"\n[tls]\nca_cert = "a\\u0000"\ncertfile = ""\nkeyfile = ""',
+        ["tls.ca_cert: should not contain a null character"],
+    ),
     "a certificate without a key": (
         "amqp_url = 'amqps://localhost'\n[tls]\nca_cert = ''\ncertfile = 'exists'\nkeyfile = ''",
         ["tls: certfile and keyfile need each other; fedora-messaging ignores one alone"],

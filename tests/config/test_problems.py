@@ -32,11 +32,16 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         ["web: should be a table", "log: should be a table", "buses.centos: should be a table"],
     ),
     "silences that are no durations": (
-        AMQP + '[silence.max_silence]\n"org.*" = "soon"\ntopic = 0',
+        AMQP + '[silence.max_silence]\n"org.*" = "soon"\ntopic = 0\nold = "5201w"',
         [
             'silence.max_silence."org.*": should be a number and a unit (s, m, h, d, w)',
             "silence.max_silence.topic: should be greater than 0",
+            "silence.max_silence.old: should be at most 5200w",
         ],
+    ),
+    "a null character in the ledger's path": (
+        '[ledger]\npath = "a\\u0000"\n' + MQTT,
+        ["ledger.path: should not contain a null character"],
     ),
     "buses that are no table": ("buses = 3", ["buses: should be a table"]),
     "types and limits": (

@@ -110,6 +110,14 @@ def test_what_is_no_date_is_refused(written: str, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("written", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_a_date_that_is_none_in_utc_is_refused(written: str, tmp_path: Path) -> None:
+    (tmp_path / "fedora.toml").write_text(LISTENER)
+    assert problems(tmp_path, f'[silence.retired]\n"org.*" = {written}\n{AMQP}') == [
+        'silence.retired."org.*": should be in the years 1 to 9999 in UTC'
+    ]
+
+
 def test_the_metrics_change_when_the_date_comes() -> None:
     """Without a restart: they are computed at each scrape."""
     bench = Bench(":memory:", {"old": DAY}, {"old": MONDAY})

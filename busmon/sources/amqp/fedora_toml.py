@@ -203,6 +203,8 @@ def _tls_problems(conf: Mapping[str, Any]) -> Iterator[str]:
                 Path(tls[key]).open("rb").close()
             except OSError as error:
                 yield f"tls.{key}: {tls[key]}: {error.strerror}"
+            except ValueError:
+                yield f"tls.{key}: should not contain a null character"
     if "certfile" in tls and "keyfile" in tls and bool(tls["certfile"]) != bool(tls["keyfile"]):
         yield "tls: certfile and keyfile need each other; fedora-messaging ignores one alone"
 
