@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 import busmon
+from tests.deploy.manifests import VARIANTS, the
 from tests.support.brokers import Server, free_port, wait_until
 from tests.support.exposition import counter
 
@@ -167,6 +168,13 @@ def test_the_image_starts_the_service_as_no_root(image: Image) -> None:
     assert image.config["Entrypoint"] + image.config["Cmd"] == ["busmon", "run"]
     ledger = (image.root / "var/lib/busmon").stat()
     assert (ledger.st_gid, ledger.st_mode & 0o777) == (0, 0o770)
+
+
+def test_the_sidecar_finds_the_tap_in_the_image(image: Image) -> None:
+    pod = the("Deployment", VARIANTS["sidecar"])["spec"]["template"]["spec"]
+    [copying] = [init["command"][-1] for init in pod["initContainers"]]
+    [tap] = image.root.glob(copying.split()[1].lstrip("/"))
+    assert tap.read_bytes() == (PROJECT / "busmon/tap/busmon_tap.py").read_bytes()
 
 
 def pins(frozen: str) -> dict[str, str]:
