@@ -25,7 +25,7 @@ RULE_SETS = {
     "centos": rule_set("centos", Rules(centos=CentosRules(subtopics=("git.",)))),
     "other": rule_set("all", Rules()),
 }
-REJECTIONS = {"fedora": [NOT_JSON], "centos": [], "other": []}
+REJECTIONS = {"fedora": [NOT_JSON], "centos": [NOT_JSON], "other": []}
 
 
 class Watched:
@@ -88,6 +88,11 @@ def test_every_series_of_the_rules_and_the_source_starts_at_zero(ledger: Ledger)
         ("handled", ""),
         ("ignored", "not-packit-user"),
         ("invalid", "not-json"),
+        ("error", "rule-raises"),
+    }
+    # A body that is not JSON ends this consumer.
+    assert {series[2:] for series in known if series.topic == "git.centos.org/git.receive"} == {
+        ("handled", ""),
         ("error", "rule-raises"),
     }
     topics = {bus: {series.topic for series in known if series.bus == bus} for bus in RULE_SETS}

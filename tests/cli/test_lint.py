@@ -61,6 +61,10 @@ def test_the_bindings_are_those_of_the_configurations_bus(tmp_path: Path) -> Non
     kinds = {line.split()[1]: line.split()[0] for line in lines[:-1]}
     assert len(kinds) == len(TOPICS)
     assert {topic for topic, kind in kinds.items() if kind == "watched-not-bound"} == {*TOPICS[:2]}
+    other = bus.replace("fedora]", "other]") + f'rules = "packit"\nrouting_keys = ["{TOPICS[2]}"]\n'
+    path.write_text(bus + f'rules = "packit"\n{keys}{other}')
+    output = busmon("lint", "-c", path, status=1).stdout
+    assert output.count("watched-not-bound") == 3, "both buses name the same file"
     path.write_text(bus + 'rules = "all"\n')
     assert "give --fedora-toml FILE" in busmon("lint", "-c", path, status=2).stderr
 

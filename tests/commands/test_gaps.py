@@ -10,6 +10,7 @@ from busmon.audit.scope import Observed
 from busmon.commands.gaps_output import NAME_THE_CALLBACK
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.values import Interval
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
 from tests.support.command import busmon
@@ -124,6 +125,19 @@ def test_gaps_and_times_without_data_are_listed_in_order_of_time(past: Past) -> 
     times = [line[:19] for line in gaps(past, status=1).splitlines() if "  fedora  " in line]
     assert len(times) == 3
     assert times == sorted(times)
+
+
+def test_times_without_data_of_several_stages_are_in_order_of_time(past: Past) -> None:
+    past.watch(-100, 100)
+    past.receive(IDS[0], after=5)
+    past.receive(IDS[1], after=41)
+    blind = [Interval(past.start + at, past.start + at + 1) for at in (5, 41)]
+    with past.ledger.write() as tables:
+        tables.blind_times.save(BUS, past.start + 100, 2, blind)
+    past.close(80)
+    found = [(one["start"], one["stage"]) for one in gaps_json(past)["no_data"]]
+    assert [stage for _, stage in found] == ["bus", "listener"] * 2
+    assert found == sorted(found)
 
 
 def test_unconfirmed_messages_are_listed_on_request(past: Past) -> None:

@@ -111,6 +111,17 @@ def test_trace_says_if_no_listener_ran_when_a_message_came(
     assert found["listener"]["queue"] == "unknown"
 
 
+def test_a_listener_that_runs_now_or_that_its_monitor_saw_was_not_absent(past: Past) -> None:
+    run_listener(past, (0, 10), (20, 110))
+    past.receive(IDS[0], after=115)  # soon after the tap's last report: the next will come
+    assert "; no tap was reporting at that time\n" in trace(past, IDS[0])
+    past.receive(IDS[1], after=15)
+    assert "no listener ran" in trace(past, IDS[1])
+    with past.ledger.write() as tables:
+        tables.coverage.add_span(f"ready:{BUS}", past.start, past.start + 30, 0)
+    assert "no listener ran" not in trace(past, IDS[1])
+
+
 def test_trace_says_what_became_of_what_a_dead_listener_had_prefetched(
     past: Past, tmp_path: Path
 ) -> None:
@@ -123,6 +134,16 @@ def test_trace_says_what_became_of_what_a_dead_listener_had_prefetched(
     assert text.endswith(f"{ended} went back to its queue")
     past.receive(IDS[1], after=30)
     assert traced(tmp_path, "temporary", IDS[1]).endswith("was reporting at that time")
+
+
+def test_what_came_long_before_the_listener_died_was_not_waiting_in_it(
+    past: Past, tmp_path: Path
+) -> None:
+    run_listener(past, (0, 100), (105, 110))
+    past.receive(IDS[0], after=30)
+    assert traced(tmp_path, "temporary", IDS[0]).endswith("was reporting at that time")
+    past.receive(IDS[1], after=60)
+    assert "was lost with its queue" in traced(tmp_path, "temporary", IDS[1])
 
 
 def test_trace_says_what_a_message_did_that_killed_the_listener(past: Past, tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ def test_counters_continue_over_a_restart(tmp_path: Path) -> None:
     assert second.value("busmon_ledger_rows") == 9
     assert second.number("busmon_ledger_size_bytes") > 0
     second.ledger.close()
+    third = Bench(path)
+    assert third.value("busmon_unknown_schema_total", bus="fedora") == 2
+    third.ledger.close()
 
 
 def test_the_newest_message_of_a_topic_is_shown_for_any_outcome(bench: Bench) -> None:
