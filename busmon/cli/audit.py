@@ -12,6 +12,7 @@ import click
 from busmon.cli.common import CONFIGURATION, config_option, fail, load_config, not_empty
 
 if TYPE_CHECKING:
+    from busmon.config.model import Config
     from busmon.ledger.tables import Tables
 
 FOUND = 1  # exit status of gaps: there are some
@@ -94,9 +95,8 @@ def gaps(
     from busmon.commands import gaps_output
     from busmon.commands.gaps import NothingToAskOf, Query, find_gaps
 
-    config = load_config(path) if path or ledger is None else None
     query = Query(time.time() - since, bus, topic, unconfirmed)
-    with _open_ledger(ledger or (config.ledger.path if config else "")) as tables:
+    with _open_ledger(path, ledger) as (tables, config):
         try:
             found = find_gaps(tables, query, config)
         except NothingToAskOf as error:
@@ -133,8 +133,7 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
     """
     from busmon.commands import trace
 
-    config = load_config(path) if path or ledger is None else None
-    with _open_ledger(ledger or (config.ledger.path if config else "")) as tables:
+    with _open_ledger(path, ledger) as (tables, config):
         found = trace.find_message(tables, message_id, config, time.time())
         oldest = None if found else tables.messages.oldest()
     if not found:
@@ -144,13 +143,22 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
 
 
 @contextmanager
-def _open_ledger(path: str) -> Iterator["Tables"]:
-    """Open the ledger for reading, or print why that failed and exit with 2."""
+def _open_ledger(
+    path: Path | None, ledger: str | None
+) -> Iterator[tuple["Tables", "Config | None"]]:
+    """Open the ledger for reading, or print why that failed and exit with 2.
+
+    Yield it with the configuration, which is not read if only a ledger is named.
+    """
     from busmon.ledger.errors import LedgerError
     from busmon.ledger.sqlite import open_read_only
 
+    config = None
+    if path or ledger is None:
+        config = load_config(path)
+        ledger = ledger or config.ledger.path
     try:
-        with open_read_only(path) as tables:
-            yield tables
+        with open_read_only(ledger) as tables:
+            yield tables, config
     except LedgerError as error:
         fail(CONFIGURATION, str(error))

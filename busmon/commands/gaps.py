@@ -73,6 +73,11 @@ class Gaps:
     no_data: Sequence[NoData] = ()
     audited: Sequence[tuple[str, Stage]] = ()  # bus and stage
 
+    def listed(self) -> list[Gap | NoData]:
+        """Return gaps and times without data in one list, in order of time."""
+        listed: list[Gap | NoData] = [*self.gaps, *self.no_data]
+        return sorted(listed, key=lambda one: (one.start, one.bus, one.stage))
+
 
 class NothingToAskOf(Exception):
     """The ledger has no such bus or topic; the text says which. Probably it is a typing error."""

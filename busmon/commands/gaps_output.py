@@ -47,9 +47,8 @@ def _as_dict(one: Gap | NoData) -> dict[str, Any]:
 
 def as_table(found: Gaps) -> str:
     """Return everything for people to read, each message with the command to consume it again."""
-    listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
-    listed.sort(key=lambda one: (one.start, one.bus, one.stage))
-    return "\n".join([*chain.from_iterable(map(_lines, listed)), *_summary(found)])
+    lines = chain.from_iterable(map(_lines, found.listed()))
+    return "\n".join([*lines, *_summary(found)])
 
 
 def _lines(one: Gap | NoData) -> Iterator[str]:
@@ -90,8 +89,8 @@ def _summary(found: Gaps) -> Iterator[str]:
         yield f"{format_number(missing, 'message')} missing since {since}"
     else:
         yield f"No message is known to be missing since {since}"
-    listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
-    if any(NO_CALLBACK in (one.reconsume or "") for of in listed for one in of.messages):
+    messages = chain.from_iterable(of.messages for of in found.listed())
+    if any(NO_CALLBACK in (message.reconsume or "") for message in messages):
         yield NAME_THE_CALLBACK
     if found.closed_until is None:
         yield "No window is closed yet."

@@ -78,7 +78,7 @@ def load_lists(
     the buses it does not need the listeners' files, either.
     """
     tables, directory = _read(path, environ)
-    variables, _ = override(tables, environ)
+    variables, unknown = override(tables, environ)
     lint, buses, problems = Lint(), [], []
     try:
         lint = Lint.model_validate(tables.get("lint", {}))
@@ -93,8 +93,8 @@ def load_lists(
             problems += [
                 (("buses", name, *detail["loc"]), _text(detail)) for detail in error.errors()
             ]
-    if problems:
-        raise ConfigError(_texts(problems, tables, variables))
+    if problems or unknown:
+        raise ConfigError([*_texts(problems, tables, variables), *unknown])
     return lint, buses
 
 

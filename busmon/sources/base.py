@@ -146,7 +146,7 @@ class Source(Protocol):
 
     @property
     def rejections(self) -> Iterable[Judgement]:
-        """The judgements that the source itself gives to messages that no rule can judge."""
+        """What can be wrong with a message so that no rule judges it; see `RuleSet.unreadable`."""
 
     def run(self, handler: MessageHandler) -> None:
         """Receive until stopped, or to the end. Nothing that a broker does makes it raise."""

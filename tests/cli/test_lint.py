@@ -119,6 +119,11 @@ def test_accept_names_a_kind_and_a_topic(tmp_path: Path) -> None:
         f"busmon: buses.fedora.config: {tmp_path}/nowhere: No such file or directory",
         "busmon: buses.fedora.prefetch: should be greater than 0",
     ]
+    path.write_text(path.read_text().replace("only:", "only:a"))
+    environment = {"BUSMON__BUSES__CENTOS__URL": "mqtt://a", "BUSMON__WEB__TOKEN_FILE": "/nowhere"}
+    errors = busmon("lint", "-c", path, env=environment, status=2).stderr.splitlines()
+    unknown = "BUSMON__BUSES__CENTOS__URL: the configuration file has no such bus"
+    assert errors == [*lines[1:], f"busmon: {unknown}"]
 
 
 def test_with_a_file_of_the_listener_only_accept_counts_in_the_configuration(

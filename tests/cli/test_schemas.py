@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.busmon_process import Busmon
 from tests.support.command import busmon, busmon_process, without
 from tests.support.exposition import counter
 
@@ -55,3 +56,19 @@ def test_without_its_package_a_schema_is_unknown_and_busmon_says_so(
     output = run("check-config", "-c", configuration)
     missing = "not copr-messaging, which the listener has"
     assert f"  schemas     {INSTALLED}; {missing}\n" in output
+
+
+def test_the_service_says_at_its_start_which_package_is_missing(
+    recorded: Path, tmp_path: Path
+) -> None:
+    buses = {
+        name: {"type": "replay", "rules": rules, "files": [str(recorded)]}
+        for name, rules in {"fedora": "packit", "other": "all"}.items()
+    }
+    service = Busmon(tmp_path, buses)
+    program = without("copr_messaging", tmp_path)
+    service.argv = [*map(str, program["program"]), "run", "-c", str(service.configuration)]
+    service.put_into_environment(**program["env"])
+    with service:
+        assert service.logged("fedora: not installed, but the listener has it: copr-messaging. ")
+        assert not service.logged("other: not installed")

@@ -38,6 +38,8 @@ def test_one_death_of_the_listener_and_what_was_lost_with_its_queue(
     try:
         with busmon, listener:
             busmon.wait_until_ready()
+            queue = 'busmon_listener_queue_info{bus="fedora",kind="temporary"} 1.0'
+            assert queue in busmon.ask("/metrics")[1]
             [first, killer] = listener.publish("pass", "raise")
             assert listener.wait() == 13
             [lost] = listener.publish("pass")
