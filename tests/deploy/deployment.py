@@ -1,6 +1,6 @@
 """Packit's deployment in small: the listener as its image starts it, its workers, and busmon.
 
-What differs from Packit's own listener is what config/README.md says.
+What differs from Packit's own listener is what config/openshift/README.md says.
 """
 
 import json

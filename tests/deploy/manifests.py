@@ -87,9 +87,9 @@ SIDECAR = the("Deployment", load(MANIFESTS / "node-exporter/sidecar.yaml"))
 
 
 def documented(language: str, beginning: str) -> str:
-    """Return what config/README.md adds to Packit's deployment: the block that begins so."""
-    document = (PROJECT / "config/README.md").read_text()
-    section = document.split("\n### Packit's deployment repository\n")[1].split("\n## ")[0]
+    """Return the block of config/openshift/README.md for Packit's deployment that begins so."""
+    document = (PROJECT / "config/openshift/README.md").read_text()
+    section = document.split("\n## Packit's deployment repository\n")[1].split("\n## ")[0]
     blocks = re.findall(rf"^ *```{language}\n(.*?)^ *```", section, re.DOTALL | re.MULTILINE)
     [block] = [text for text in map(dedent, blocks) if text.startswith(beginning)]
     return block

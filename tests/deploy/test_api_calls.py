@@ -1,4 +1,4 @@
-"""The lines of config/README.md that would count Packit's calls of APIs."""
+"""The lines of config/prometheus/README.md that would count Packit's calls of APIs."""
 
 import re
 from http.server import BaseHTTPRequestHandler
@@ -17,7 +17,11 @@ from tests.support.http_server import Silent, serving
 from tests.support.prometheus import Prometheus
 from tests.support.pushgateway import Pushgateway
 
-TEXT = PROJECT.joinpath("config/README.md").read_text().partition("### Calls of the APIs")[2]
+TEXT = (
+    PROJECT.joinpath("config/prometheus/README.md")
+    .read_text()
+    .partition("### Calls of the APIs")[2]
+)
 
 
 class Api(Silent, BaseHTTPRequestHandler):

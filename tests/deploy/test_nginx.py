@@ -1,4 +1,4 @@
-"""The location that Packit's nginx gets, as config/README.md shows it, in a real nginx."""
+"""The location for Packit's nginx in config/openshift/README.md, in a real nginx."""
 
 from collections.abc import Iterator
 from http.client import HTTPConnection
