@@ -14,6 +14,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -34,8 +35,8 @@ MAX_PAUSE_SECONDS = 15.0  # between two attempts; busmon takes the tap for down 
 FLUSH_TIMEOUT = 2.0  # seconds at the end of the process
 SETTINGS = {"callback", "url", "bus", "token", "token_file", "ca"}
 
-# A child of fedora-messaging's logger. If the listener's code sets up logging again, as Packit's
-# does, loggers that the listener's file does not name are disabled, unless their parent is named.
+# If the listener's code sets up logging again, as Packit's does, loggers that its file does not
+# name are disabled, unless their parent is named: here it is fedora-messaging's.
 log = logging.getLogger("fedora_messaging.busmon_tap")
 
 # The ids of the Celery tasks that were published for the current message. asyncio's tasks and
@@ -260,7 +261,7 @@ class Reports:
 
 
 def _checked(settings: dict[str, Any]) -> tuple[Any, str]:
-    """Return the parts of the URL, and the token."""
+    """Return the parts of the URL, and the token. No error repeats what may be a password."""
     texts = {key for key, value in settings.items() if isinstance(value, str) and value}
     wrong = sorted(settings.keys() - (texts & SETTINGS) | ({"url", "bus"} - texts))
     if ("token" in texts) == ("token_file" in texts):
@@ -268,12 +269,11 @@ def _checked(settings: dict[str, Any]) -> tuple[Any, str]:
     if wrong:
         raise ValueError(f"[consumer_config.busmon]: wrong or missing: {', '.join(wrong)}")
     token = settings.get("token") or Path(settings["token_file"]).read_text("ascii").strip()
-    url = urlsplit(settings["url"])
-    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc:
+    if not re.fullmatch(r"https?://(\[[\da-f:.]+]|[\w.-]+)(:\d+)?(/\S*)?", settings["url"], re.I):
         raise ValueError("url should be http://HOST:PORT/v1/reports, or https://…")
     if not token or not token.isascii() or not token.isprintable():
         raise ValueError("the token should be printable ASCII")
-    return url, token
+    return urlsplit(settings["url"]), token
 
 
 def _load(*paths: Any) -> Any:

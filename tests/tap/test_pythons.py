@@ -26,7 +26,7 @@ FAULTS = {
     "a callback that is a number": f"{WRONG}bus, callback, url, either token or token_file",
     "an unknown setting": f"{WRONG}tokn",
     "a number": f"{WRONG}bus",
-    "no port": "Port could not be cast to integer value as 'port'",
+    "no port": "url should be http://HOST:PORT/v1/reports, or https://…",
     "two tokens": f"{WRONG}either token or token_file",
     "no CA": "[Errno 2] No such file or directory",
     "no TLS": "import of ssl halted; None in sys.modules",
