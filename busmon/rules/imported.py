@@ -82,10 +82,14 @@ def rule_set(name: str, listener: PackitRules) -> ImportedRules:
 
 
 def _set_environment(listener: PackitRules) -> None:
-    wanted = {"PROJECT": listener.project, "DEPLOYMENT": DEPLOYMENTS.get(listener.user)}
-    for variable, value in wanted.items():
-        if value is not None and os.environ.setdefault(variable, value) != value:
-            raise ValueError(
-                f"{variable} is {os.environ[variable]!r} in the environment, but {value!r} by the"
-                " settings of the rules"
-            )
+    wanted = {"PROJECT": listener.project}
+    if listener.user in DEPLOYMENTS:
+        wanted["DEPLOYMENT"] = DEPLOYMENTS[listener.user]
+    wrong = [
+        f"{variable} is {os.environ[variable]!r} in the environment, but {value!r}"
+        for variable, value in wanted.items()
+        if os.environ.get(variable, value) != value
+    ]
+    if wrong:
+        raise ValueError(f"{'; '.join(wrong)} by the settings of the rules")
+    os.environ.update(wanted)

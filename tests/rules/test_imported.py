@@ -57,6 +57,12 @@ BUS = f'[buses.old]\ntype = "replay"\nrules = "{OWN}"\nfiles = ["exists"]\n'
         ({"PROJECT": "stream"}, "", "PROJECT is 'stream' in the environment, but 'packit'"),
         ({"PROJECT": ""}, "", "PROJECT is '' in the environment, but 'packit'"),
         (
+            {"PROJECT": "stream", "DEPLOYMENT": "stg"},
+            "",
+            "PROJECT is 'stream' in the environment, but 'packit';"
+            " DEPLOYMENT is 'stg' in the environment, but 'prod'",
+        ),
+        (
             {"DEPLOYMENT": "stg"},
             'user = "packit"',
             "DEPLOYMENT is 'stg' in the environment, but 'prod'",
