@@ -8,6 +8,7 @@ runs on Python 3.9 and later, with what the listener has. Its import cannot fail
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import hashlib
 import inspect
@@ -18,6 +19,7 @@ import re
 import socket
 import threading
 import time
+import warnings
 from collections import deque
 from contextvars import ContextVar
 from importlib import import_module
@@ -79,9 +81,10 @@ def tapped(callback: Any, reports: Reports) -> Any:
         with _Watch(message, reports):
             return await callback(message)
 
-    # The same test as fedora-messaging's: the callback, or its __call__.
-    functions = callback, getattr(callback, "__call__", None)  # noqa: B004 - not whether it is one
-    return call_async if any(map(inspect.iscoroutinefunction, functions)) else call
+    with warnings.catch_warnings():  # fedora-messaging's test is deprecated in Python 3.14
+        warnings.simplefilter("ignore", DeprecationWarning)
+        is_async = any(map(asyncio.iscoroutinefunction, (callback, callback.__call__)))
+    return call_async if is_async else call
 
 
 class _Watch:
@@ -237,11 +240,8 @@ class Reports:
         return None if problem else batch
 
     def _post(self, content: bytes, seconds: float) -> bool:
-        """Return whether busmon takes a batch; False if it never will, OSError if it may later.
-
-        Only the look-up of the host name can take longer than `seconds`: nothing interrupts it.
-        """
-        deadline = time.monotonic() + seconds
+        """Return whether busmon takes a batch; False if it never will, OSError if it may later."""
+        deadline = time.monotonic() + seconds  # but nothing interrupts the look-up of the host
         addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         left, answer = memoryview(f"{self._head}{len(content)}\r\n\r\n".encode() + content), b""
         with socket.create_connection((self._host, self._port), seconds / len(addresses)) as plain:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import inspect
 import json
 import logging
 import os
@@ -70,6 +71,14 @@ async def coroutine(message: Any) -> str:
     return callback(message) + " by a coroutine"
 
 
+def marked(message: Any) -> Any:
+    return coroutine(message)
+
+
+# What a decorator can do to its wrapper of a coroutine, and fedora-messaging then awaits that.
+marked._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 def stand_in(name: str, **names: Any) -> Any:
     """Make a module that the tap can import."""
     module = sys.modules[name] = ModuleType(name)
@@ -83,7 +92,7 @@ stand_in("fedora_messaging.config", conf=conf)
 stand_in("click", ClickException=type("ClickException", (Exception,), {}))
 stand_in("celery")
 signals = stand_in("celery.signals", after_task_publish=Signal())
-stand_in("own", callback=callback, coroutine=coroutine)
+stand_in("own", callback=callback, coroutine=coroutine, marked=marked)
 usual_import = builtins.__import__
 
 
@@ -166,8 +175,12 @@ def main() -> None:
     results: dict[str, Any] = {"faults": {name: with_fault(FAULTS[name]) for name in FAULTS}}
     tapped = busmon_tap.Tap()
     results["returned"] = [tapped(message(to)) for to in ("passed", "dropped", "oddly passed")]
-    with settings(callback="own:coroutine"):
-        results["async"] = asyncio.run(busmon_tap.Tap()(message("passed")))
+    results["async"] = []
+    for name in ("coroutine", "marked"):
+        with settings(callback=f"own:{name}"):
+            tapped_async = busmon_tap.Tap()
+        assert inspect.iscoroutinefunction(tapped_async)
+        results["async"].append(asyncio.run(tapped_async(message("passed"))))
     results["forked"] = forked(tapped)
     with logged() as lines:
         results["odd"] = [[tapped(OddMessage()) for _ in range(2)], lines]
