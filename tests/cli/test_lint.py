@@ -126,7 +126,7 @@ def test_accept_names_a_kind_and_a_topic(tmp_path: Path) -> None:
     assert errors == [*lines[1:], f"busmon: {unknown}"]
 
 
-def test_with_a_file_of_the_listener_only_accept_counts_in_the_configuration(
+def test_fedora_toml_replaces_the_files_that_the_configuration_names(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "busmon.toml"
