@@ -32,6 +32,11 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{max(0.0, round(seconds, 3)):.2g} s"
 
 
+def format_age(seconds: float) -> str:
+    """Return how long ago something was: "just now", "12 s ago"."""
+    return "just now" if seconds < 1 else f"{format_duration(seconds)} ago"
+
+
 def format_number(number: int, noun: str) -> str:
     """Return a number with its noun: "1 message", "2000 messages"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
 from busmon.sources.listener_queue import DEATH, DOWN
-from busmon.text import format_duration, format_number
+from busmon.text import format_age, format_duration, format_number
 
 MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
 MIN_QUEUE_GROWTH = 10  # tasks
@@ -156,7 +156,7 @@ def well(bus: BusFacts) -> str:
 def _newest(topics: TopicFacts) -> str:
     if topics.last is None:
         return ""
-    return f"; the newest message came {format_duration(topics.last)} ago"
+    return f"; the newest message came {format_age(topics.last)}"
 
 
 def _about(messages: float) -> str:

@@ -11,7 +11,7 @@ from busmon.message import Outcome
 from busmon.silence.watcher import RetiredTopic, Topic
 from busmon.sources import schema_packages
 from busmon.sources.base import ConnectionState
-from busmon.text import format_duration, format_time
+from busmon.text import format_age, format_duration, format_time
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -138,11 +138,11 @@ def _retirement(topic: Topic, since: float, last: float | None, now: float) -> s
     text = f"{topic.bus}: {topic.name}, since {format_time(since)}"
     if last is None or last < since:
         return text
-    return f"{text}; but its newest message came {format_duration(now - last)} ago"
+    return f"{text}; but its newest message came {format_age(now - last)}"
 
 
 def _age(newest: float | None, now: float) -> str:
     if newest is None:
         return '<td class="number">none yet</td>'
-    age = format_duration(now - newest)
-    return f'<td class="number" title="{format_time(newest)}">{age} ago</td>'
+    age = format_age(now - newest)
+    return f'<td class="number" title="{format_time(newest)}">{age}</td>'

@@ -18,7 +18,7 @@ from busmon.diagnosis.facts import (
 )
 from busmon.diagnosis.verdict import FaultKind, Verdict, diagnose
 from busmon.sources.listener_queue import ListenerQueue
-from busmon.text import format_duration
+from busmon.text import format_age, format_duration
 
 HOUR, DAY = 3600.0, 86400.0
 UP, DOWN, UNKNOWN = Health(True), Health(False, "no answer"), Health(None)
@@ -274,3 +274,10 @@ def test_without_any_bus_all_is_well() -> None:
 )
 def test_a_duration_is_shown_in_the_unit_that_fits(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-3, "just now"), (0.99, "just now"), (1, "1 s ago"), (7200, "2 h ago")]
+)
+def test_an_age_of_less_than_a_second_is_now(seconds: float, text: str) -> None:
+    assert format_age(seconds) == text
