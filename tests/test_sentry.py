@@ -15,7 +15,7 @@ import pytest
 
 from busmon import __version__
 from busmon.problem_log import ProblemLog
-from busmon.sentry import SentrySettings, reporting
+from busmon.sentry import QUEUED_EVENTS, SentrySettings, reporting
 from busmon.threads import ThreadDied, Threads
 from tests.samples import FEDORA, FEDORA_FILE
 from tests.support.brokers import free_port, wait_until
@@ -147,6 +147,18 @@ def test_a_problem_that_is_reported_has_its_text_and_its_place(sentry: Sentry) -
     place = "busmon.tests.test_a_problem_that_is_reported_has_its_text_and_its_place"
     assert shown == [(place, "no …"), (place, "'…'")]
     assert SECRET not in b"".join(sentry.heard).decode()
+
+
+def test_while_sentry_does_not_answer_only_the_first_events_are_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"http://{KEY}@127.0.0.1:{silent.getsockname()[1]}/7"
+        with reporting(SentrySettings.model_validate({"dsn": dsn}), []):
+            for number in range(QUEUED_EVENTS + 2):  # one more is on its way
+                error = type(f"Error{number}", (Exception,), {})()
+                log.error("%d", number, exc_info=error)
+    assert "an error is not reported to Sentry: full_queue" in caplog.messages
 
 
 # As a process

@@ -1,10 +1,18 @@
-"""The auditor's metrics."""
+"""The auditor's metrics, and its thread."""
 
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from busmon.audit.auditor import Auditor
 from busmon.audit.scope import Observed
+from busmon.settings.audit import Audit
+from tests.support import past
 from tests.support.audit import AUDIT, BUS, BY_IDS, BY_NUMBERS, NOW, STAGES, AuditBench
+from tests.support.brokers import wait_until
+from tests.support.ledgers import unwritable
+from tests.support.threads import running
 
 
 def samples(
@@ -50,3 +58,18 @@ def test_missing_by_numbers_can_be_subtracted(bench: AuditBench) -> None:
             (name, BUS, "", "listener", 0)
         ]
     assert (found["exact", BUS, "bus"], found["exact", BUS, "listener"]) == (1, 0)
+
+
+def test_while_no_window_can_be_closed_the_log_says_so_until_one_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    known = past.Past(tmp_path)  # of two minutes, none of which is closed
+    auditor = Auditor(Audit(window=4, grace=1), Observed(tap=BUS), known.ledger, 3600, [BUS])
+    with running(auditor.run), unwritable(known.path):
+        wait_until(lambda: caplog.messages, what="the problem")
+    with running(auditor.run):
+        wait_until(lambda: len(caplog.messages) == 2, what="the end of the problem")
+    assert caplog.messages[0].startswith("audit: no window can be closed: ")
+    assert caplog.messages[1] == "audit: windows are closed again"
+    known.ledger.close()

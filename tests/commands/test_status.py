@@ -147,7 +147,16 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         (404, b"", "answered with status 404"),
         (200, b"<html>", "the answer is not that of a busmon"),
         (200, b"[]", "the answer is not that of a busmon"),
-        (200, b'{"kind": "moon", "bus": "", "evidence": []}', "the answer is not that of a busmon"),
+        *(
+            (200, body.encode(), "the answer is not that of a busmon")
+            for body in (
+                '{"kind": "moon", "bus": "", "evidence": [], "since": null}',
+                '{"kind": "bus", "bus": "", "evidence": [], "since": "yesterday"}',
+                '{"kind": "bus", "bus": "", "evidence": [], "since": -1}',
+                '{"kind": "bus", "bus": "", "evidence": [], "since": 1e300}',
+                '{"kind": "bus", "bus": "", "evidence": [], "since": NaN}',
+            )
+        ),
     ],
 )
 def test_another_service_is_not_taken_for_busmon(code: int, body: bytes, problem: str) -> None:
