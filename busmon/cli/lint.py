@@ -104,14 +104,14 @@ def lint(
         click.echo(json.dumps({"compared": lists.summary()} | asdict(result), indent=2))
     else:
         _print(result, lists.summary())
-    sys.exit(FATAL if result.drifts else 0)
+    sys.exit(FATAL if result.differences else 0)
 
 
 def _print(result: "Result", compared: str) -> None:
-    for drift in result.drifts:
-        click.echo(f"{drift.kind:<17}  {drift.topic}  {drift.text}")
+    for difference in result.differences:
+        click.echo(f"{difference.kind:<17}  {difference.topic}  {difference.text}")
     for acceptance in result.unneeded:
         click.echo(f"accepted without need: {acceptance}")
-    number = len(result.drifts)
+    number = len(result.differences)
     accepted = f", {len(result.accepted)} accepted" if result.accepted else ""
-    click.echo(f"{number or 'no'} drift{'s' * (number != 1)}{accepted}: {compared}")
+    click.echo(f"{number or 'no'} difference{'s' * (number != 1)}{accepted}: {compared}")

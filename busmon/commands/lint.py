@@ -2,7 +2,7 @@
 
 Four lists should have the same topics: the bindings of the listener (fedora-messaging's TOML),
 its callbacks (packit-service-fedmsg), the parsers of the worker (packit-service) and busmon's
-own rules. They drift apart. The code of others is parsed, and never imported or run.
+own rules. They differ after a time. The code of others is parsed, and never imported or run.
 """
 
 import ast
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from busmon.rules.packit import FEDORA, TABLE
-from busmon.settings.lint import Acceptance, DriftKind
+from busmon.settings.lint import Acceptance, DifferenceKind
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.settings import AmqpBus
 
@@ -29,10 +29,10 @@ class LintError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class Difference:
     """A topic or routing key in which two lists differ; `text` describes how."""
 
-    kind: DriftKind
+    kind: DifferenceKind
     topic: str
     text: str
 
@@ -53,15 +53,15 @@ class Lists:
     listener: Sequence[str] | None = None  # topics
     worker: Sequence[str] | None = None  # event types
 
-    def kinds(self) -> frozenset[DriftKind]:
+    def kinds(self) -> frozenset[DifferenceKind]:
         """Return the kinds of differences that these lists can have."""
         given = {
-            DriftKind.BOUND_NOT_MAPPED: bool(self.bindings),
-            DriftKind.MAPPED_NOT_BOUND: bool(self.bindings),
-            DriftKind.WATCHED_NOT_BOUND: bool(self.bindings),
-            DriftKind.LISTENER_ONLY: self.listener is not None,
-            DriftKind.BUSMON_ONLY: self.listener is not None,
-            DriftKind.PASSED_NOT_PARSED: self.worker is not None,
+            DifferenceKind.BOUND_NOT_MAPPED: bool(self.bindings),
+            DifferenceKind.MAPPED_NOT_BOUND: bool(self.bindings),
+            DifferenceKind.WATCHED_NOT_BOUND: bool(self.bindings),
+            DifferenceKind.LISTENER_ONLY: self.listener is not None,
+            DifferenceKind.BUSMON_ONLY: self.listener is not None,
+            DifferenceKind.PASSED_NOT_PARSED: self.worker is not None,
         }
         return frozenset(kind for kind, compared in given.items() if compared)
 
@@ -79,72 +79,77 @@ class Lists:
 class Result:
     """What differs, what of it is accepted, and what is accepted but does not differ."""
 
-    drifts: list[Drift]
-    accepted: list[Drift]
+    differences: list[Difference]
+    accepted: list[Difference]
     unneeded: list[str]
 
 
 def lint(lists: Lists, accept: Sequence[str] = ()) -> Result:
     """Compare the lists; `accept` has items as in `[lint] accept`."""
-    drifts = compare(lists)
+    differences = compare(lists)
     parsed = {text: Acceptance.parse(text) for text in accept}
     accepted = [
-        drift
-        for drift in drifts
-        if any(one.covers(drift.kind, drift.topic) for one in parsed.values())
+        difference
+        for difference in differences
+        if any(one.covers(difference.kind, difference.topic) for one in parsed.values())
     ]
     unneeded = [
         text
         for text, one in parsed.items()
         if one.kind in lists.kinds()
-        and not any(one.covers(drift.kind, drift.topic) for drift in drifts)
+        and not any(one.covers(difference.kind, difference.topic) for difference in differences)
     ]
-    return Result([drift for drift in drifts if drift not in accepted], accepted, unneeded)
+    return Result(
+        [difference for difference in differences if difference not in accepted], accepted, unneeded
+    )
 
 
-def compare(lists: Lists) -> list[Drift]:
-    """Return every drift, sorted by kind."""
-    drifts = [*_bound(lists.bindings), *_listener(lists.listener), *_parsed(lists)]
-    order = list(DriftKind)
-    return sorted(drifts, key=lambda drift: (order.index(drift.kind), drift.topic, drift.text))
+def compare(lists: Lists) -> list[Difference]:
+    """Return every difference, sorted by kind."""
+    differences = [*_bound(lists.bindings), *_listener(lists.listener), *_parsed(lists)]
+    order = list(DifferenceKind)
+    return sorted(
+        differences,
+        key=lambda difference: (order.index(difference.kind), difference.topic, difference.text),
+    )
 
 
-def _bound(bindings: Mapping[str, RoutingKeys]) -> Iterator[Drift]:
+def _bound(bindings: Mapping[str, RoutingKeys]) -> Iterator[Difference]:
     for file, keys in bindings.items():
         for key in keys.listener:
             if not any(matches(key, topic) for topic in TOPICS):
                 text = f"bound by {file}, but no rule matches: all its messages are unmapped"
-                yield Drift(DriftKind.BOUND_NOT_MAPPED, key, text)
+                yield Difference(DifferenceKind.BOUND_NOT_MAPPED, key, text)
         for topic in TOPICS:
             if any(matches(key, topic) for key in keys.listener):
                 continue
             text = f"has a rule, but no routing key of {file} matches it"
             own = next((key for key in keys.own if matches(key, topic)), None)
             if own is None:
-                yield Drift(DriftKind.MAPPED_NOT_BOUND, topic, text)
+                yield Difference(DifferenceKind.MAPPED_NOT_BOUND, topic, text)
             else:
                 text += f", only busmon's own {own}: the listener never gets what busmon expects"
-                yield Drift(DriftKind.WATCHED_NOT_BOUND, topic, text)
+                yield Difference(DifferenceKind.WATCHED_NOT_BOUND, topic, text)
 
 
-def _listener(mapped: Sequence[str] | None) -> Iterator[Drift]:
+def _listener(mapped: Sequence[str] | None) -> Iterator[Difference]:
     if mapped is None:
         return
     for topic in set(mapped) - set(TOPICS):
         text = "the listener has a callback, but busmon has no rule: it is counted as unmapped"
-        yield Drift(DriftKind.LISTENER_ONLY, topic, text)
+        yield Difference(DifferenceKind.LISTENER_ONLY, topic, text)
     for topic in set(TOPICS) - set(mapped):
         text = "busmon has a rule, but the listener has no callback: it drops what busmon expects"
-        yield Drift(DriftKind.BUSMON_ONLY, topic, text)
+        yield Difference(DifferenceKind.BUSMON_ONLY, topic, text)
 
 
-def _parsed(lists: Lists) -> Iterator[Drift]:
+def _parsed(lists: Lists) -> Iterator[Difference]:
     if lists.worker is None:
         return
     for topic in TOPICS if lists.listener is None else lists.listener:
         if topic.removeprefix(FEDORA) not in lists.worker:
             text = "the listener passes it on, but the worker has no parser for it"
-            yield Drift(DriftKind.PASSED_NOT_PARSED, topic, text)
+            yield Difference(DifferenceKind.PASSED_NOT_PARSED, topic, text)
 
 
 def matches(routing_key: str, topic: str) -> bool:

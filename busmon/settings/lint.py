@@ -8,7 +8,7 @@ from busmon.settings.section import Section, checked, split
 from busmon.text import format_choice
 
 
-class DriftKind(StrEnum):
+class DifferenceKind(StrEnum):
     """How two lists differ; in the order from the bus to the worker."""
 
     BOUND_NOT_MAPPED = "bound-not-mapped"
@@ -29,12 +29,12 @@ class Acceptance(NamedTuple):
     def parse(cls, text: str) -> Self:
         """Return `KIND:TOPIC` as its parts; ValueError if it is anything else."""
         kind, _, pattern = text.partition(":")
-        if kind not in list(DriftKind) or not pattern:
-            kinds = format_choice(list(DriftKind))
+        if kind not in list(DifferenceKind) or not pattern:
+            kinds = format_choice(list(DifferenceKind))
             raise ValueError(f"{text!r} should be KIND:TOPIC, where KIND is {kinds}")
         return cls(kind, pattern)
 
-    def covers(self, kind: DriftKind, topic: str) -> bool:
+    def covers(self, kind: DifferenceKind, topic: str) -> bool:
         """Return whether a difference is accepted."""
         return kind == self.kind and (topic == self.pattern or fnmatchcase(topic, self.pattern))
 

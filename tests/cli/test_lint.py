@@ -21,12 +21,12 @@ def test_lists_that_agree_give_status_0(tmp_path: Path) -> None:
     )  # fmt: skip
     number = len(TOPICS)
     assert ended.stdout == (
-        f"no drifts: busmon's rules ({number} topics), {tmp_path}/fedora.toml ({number} routing"
-        f" keys), listener's code ({number} topics), worker's code ({number} topics)\n"
+        f"no differences: busmon's rules ({number} topics), {tmp_path}/fedora.toml ({number}"
+        f" routing keys), listener's code ({number} topics), worker's code ({number} topics)\n"
     )
 
 
-def test_each_drift_is_a_line_and_status_1(tmp_path: Path) -> None:
+def test_each_difference_is_a_line_and_status_1(tmp_path: Path) -> None:
     bound = [topic for topic in TOPICS if topic != CLOSED]
     words: list[str | Path] = [
         "lint", "--fedora-toml", fedora_toml(tmp_path, [*bound, "a.b"]),
@@ -38,10 +38,10 @@ def test_each_drift_is_a_line_and_status_1(tmp_path: Path) -> None:
         ["mapped-not-bound", CLOSED],
         ["passed-not-parsed", CLOSED],
     ]
-    assert lines[-1].startswith("3 drifts: ")
+    assert lines[-1].startswith("3 differences: ")
     assert "listener's code (not given)" in lines[-1]
     answer = json.loads(busmon(*words, "--json", status=1).stdout)
-    assert [[drift["kind"], drift["topic"]] for drift in answer["drifts"]] == [
+    assert [[difference["kind"], difference["topic"]] for difference in answer["differences"]] == [
         line.split()[:2] for line in lines[:-1]
     ]
 
@@ -93,14 +93,16 @@ def test_packits_bindings_differ_only_in_what_the_documents_accept(tmp_path: Pat
         "lint", "-c", path,
         "--worker-source", worker_source(tmp_path, [e for e in EVENTS if PREFIX + e != CLOSED]),
     ]  # fmt: skip
-    assert busmon("lint", "-c", path).stdout.startswith("no drifts, 10 accepted: ")
+    assert busmon("lint", "-c", path).stdout.startswith("no differences, 10 accepted: ")
     ended = busmon(*words)
-    assert ended.stdout.startswith("no drifts, 11 accepted: busmon's rules (25 topics), ")
+    assert ended.stdout.startswith("no differences, 11 accepted: busmon's rules (25 topics), ")
     needless = "passed-not-parsed:org.example"
     ended = busmon(*words, "--accept", needless)
-    assert ended.stdout.startswith(f"accepted without need: {needless}\nno drifts, 11 accepted: ")
+    assert ended.stdout.startswith(
+        f"accepted without need: {needless}\nno differences, 11 accepted: "
+    )
     answer = json.loads(busmon(*words, "--accept", needless, "--json").stdout)
-    assert [len(answer[key]) for key in ("drifts", "accepted", "unneeded")] == [0, 11, 1]
+    assert [len(answer[key]) for key in ("differences", "accepted", "unneeded")] == [0, 11, 1]
     busmon("check-config", "-c", path, status=2)  # which needs the certificate
 
 
@@ -134,7 +136,7 @@ def test_fedora_toml_replaces_the_files_that_the_configuration_names(
     path.write_text(f'[lint]\naccept = ["mapped-not-bound:{CLOSED}"]\n{bus}')
     toml = fedora_toml(tmp_path, [topic for topic in TOPICS if topic != CLOSED])
     ended = busmon("lint", "-c", path, "--fedora-toml", toml)
-    assert ended.stdout.startswith("no drifts, 1 accepted: ")
+    assert ended.stdout.startswith("no differences, 1 accepted: ")
     path.write_text(f"lint = 3\n{bus}")
     ended = busmon("lint", "-c", path, "--fedora-toml", toml, status=2)
     assert ended.stderr == "busmon: lint: should be a table\n"

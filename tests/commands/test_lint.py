@@ -16,7 +16,7 @@ from busmon.commands.lint import (
     matches,
     parsed_by,
 )
-from busmon.settings.lint import DriftKind
+from busmon.settings.lint import DifferenceKind
 from tests.support.topic_lists import EVENTS, PREFIX, listener_source, worker_source
 
 
@@ -53,13 +53,16 @@ def test_a_routing_key_matches_topics_as_the_broker_does(
     assert matches(routing_key, topic) is expected
 
 
-def drifts(
+def differences(
     bindings: Mapping[str, Sequence[str]] | None = None,
     listener: Sequence[str] | None = None,
     worker: Sequence[str] | None = None,
-) -> list[tuple[DriftKind, str]]:
+) -> list[tuple[DifferenceKind, str]]:
     keys = {file: RoutingKeys(tuple(bound)) for file, bound in (bindings or {}).items()}
-    return [(drift.kind, drift.topic) for drift in lint(Lists(keys, listener, worker)).drifts]
+    return [
+        (difference.kind, difference.topic)
+        for difference in lint(Lists(keys, listener, worker)).differences
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,55 +72,58 @@ def drifts(
         ({"bindings": {"toml": TOPICS}}, []),
         ({"bindings": {"toml": ["#"]}}, []),
         ({"bindings": {"toml": [PREFIX + "#", "org.release-monitoring.#"]}}, []),
-        ({"bindings": {"toml": [*TOPICS, "a.b"]}}, [(DriftKind.BOUND_NOT_MAPPED, "a.b")]),
-        ({"bindings": {"toml": [*TOPICS, "a.*"]}}, [(DriftKind.BOUND_NOT_MAPPED, "a.*")]),
-        ({"bindings": {"toml": TOPICS[1:]}}, [(DriftKind.MAPPED_NOT_BOUND, TOPICS[0])]),
+        ({"bindings": {"toml": [*TOPICS, "a.b"]}}, [(DifferenceKind.BOUND_NOT_MAPPED, "a.b")]),
+        ({"bindings": {"toml": [*TOPICS, "a.*"]}}, [(DifferenceKind.BOUND_NOT_MAPPED, "a.*")]),
+        ({"bindings": {"toml": TOPICS[1:]}}, [(DifferenceKind.MAPPED_NOT_BOUND, TOPICS[0])]),
         (
             {"bindings": {"one": TOPICS[1:], "two": TOPICS[:-1]}},
             sorted(
-                [(DriftKind.MAPPED_NOT_BOUND, TOPICS[0]), (DriftKind.MAPPED_NOT_BOUND, TOPICS[-1])]
+                [
+                    (DifferenceKind.MAPPED_NOT_BOUND, TOPICS[0]),
+                    (DifferenceKind.MAPPED_NOT_BOUND, TOPICS[-1]),
+                ]
             ),
         ),
         ({"listener": TOPICS}, []),
-        ({"listener": [*TOPICS, "a.b"]}, [(DriftKind.LISTENER_ONLY, "a.b")]),
-        ({"listener": TOPICS[1:]}, [(DriftKind.BUSMON_ONLY, TOPICS[0])]),
+        ({"listener": [*TOPICS, "a.b"]}, [(DifferenceKind.LISTENER_ONLY, "a.b")]),
+        ({"listener": TOPICS[1:]}, [(DifferenceKind.BUSMON_ONLY, TOPICS[0])]),
         ({"worker": EVENTS}, []),
-        ({"worker": EVENTS[1:]}, [(DriftKind.PASSED_NOT_PARSED, TOPICS[0])]),
+        ({"worker": EVENTS[1:]}, [(DifferenceKind.PASSED_NOT_PARSED, TOPICS[0])]),
         ({"worker": [*EVENTS, "a.b"]}, []),  # harmless
         (
             {"worker": EVENTS, "listener": [*TOPICS, PREFIX + "a.b"]},
             [
-                (DriftKind.LISTENER_ONLY, PREFIX + "a.b"),
-                (DriftKind.PASSED_NOT_PARSED, PREFIX + "a.b"),
+                (DifferenceKind.LISTENER_ONLY, PREFIX + "a.b"),
+                (DifferenceKind.PASSED_NOT_PARSED, PREFIX + "a.b"),
             ],
         ),
     ],
 )
 def test_every_difference_between_two_lists_is_reported(
-    lists: dict[str, Any], expected: list[tuple[DriftKind, str]]
+    lists: dict[str, Any], expected: list[tuple[DifferenceKind, str]]
 ) -> None:
-    assert drifts(**lists) == expected
+    assert differences(**lists) == expected
 
 
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        ([], DriftKind.MAPPED_NOT_BOUND),
-        (["a.b"], DriftKind.MAPPED_NOT_BOUND),
-        ([TOPICS[1]], DriftKind.MAPPED_NOT_BOUND),
-        ([TOPICS[0]], DriftKind.WATCHED_NOT_BOUND),
-        (["a.b", "org.fedoraproject.prod.#"], DriftKind.WATCHED_NOT_BOUND),
+        ([], DifferenceKind.MAPPED_NOT_BOUND),
+        (["a.b"], DifferenceKind.MAPPED_NOT_BOUND),
+        ([TOPICS[1]], DifferenceKind.MAPPED_NOT_BOUND),
+        ([TOPICS[0]], DifferenceKind.WATCHED_NOT_BOUND),
+        (["a.b", "org.fedoraproject.prod.#"], DifferenceKind.WATCHED_NOT_BOUND),
     ],
 )
 def test_what_only_busmon_receives_is_a_difference_of_its_own(
-    own: list[str], expected: DriftKind
+    own: list[str], expected: DifferenceKind
 ) -> None:
     """Its keys are never taken for the listener's: none is reported as bound by it."""
     keys = RoutingKeys(TOPICS[1:], tuple(own))
-    [drift] = lint(Lists({"fedora.toml": keys})).drifts
-    assert (drift.kind, drift.topic) == (expected, TOPICS[0])
-    assert "no routing key of fedora.toml matches it" in drift.text
-    assert ("busmon's own" in drift.text) == (expected is DriftKind.WATCHED_NOT_BOUND)
+    [difference] = lint(Lists({"fedora.toml": keys})).differences
+    assert (difference.kind, difference.topic) == (expected, TOPICS[0])
+    assert "no routing key of fedora.toml matches it" in difference.text
+    assert ("busmon's own" in difference.text) == (expected is DifferenceKind.WATCHED_NOT_BOUND)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +144,10 @@ def test_an_accepted_difference_is_none_and_a_needless_one_is_named(
 ) -> None:
     result = lint(Lists({"toml": RoutingKeys(TOPICS[1:])}), accept)
     accepted = any(text.startswith("mapped-") for text in accept) and len(accept) > len(unneeded)
-    kinds = [[drift.kind for drift in drifts] for drifts in (result.drifts, result.accepted)]
+    kinds = [
+        [difference.kind for difference in differences]
+        for differences in (result.differences, result.accepted)
+    ]
     assert kinds == ([[], ["mapped-not-bound"]] if accepted else [["mapped-not-bound"], []])
     assert result.unneeded == [accept[index] for index in unneeded]
 
@@ -172,7 +181,7 @@ def test_the_workers_event_types_of_this_bus_are_read(tmp_path: Path, place: str
         (b"\0", "cannot be read as Python"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_an_error_and_not_no_drift(
+def test_a_table_that_cannot_be_read_is_an_error_and_not_no_difference(
     tmp_path: Path, text: bytes | None, problem: str
 ) -> None:
     if text is not None:
