@@ -1,6 +1,6 @@
 """The evidence for a verdict in words: what is wrong, what is unknown, what is well."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
 from busmon.sources.listener_queue import DEATH, DOWN
@@ -52,15 +52,16 @@ def _silent_topic(silent: SilentTopic) -> str:
     return f"{text}: {expected} messages were expected, and the limit is {limit}"
 
 
-def listener(facts: ListenerFacts, fatal: tuple[str, ...]) -> Iterator[str]:
-    """Yield what the listener does not do. `fatal` are topics of messages that can kill it."""
+def listener(facts: ListenerFacts, fatal: Iterable[tuple[str, float]]) -> Iterator[str]:
+    """Yield what the listener does not do. `fatal` is as in TopicFacts."""
     found = list(_listener_problems(facts))
     yield from found
     if _is_down(facts):
         yield f"while the listener is down, {DOWN[facts.queue]}"
-    if found and fatal:
+    came = ", ".join(f"{topic} {format_age(seconds)}" for topic, seconds in fatal)
+    if found and came:
         yield (
-            f"messages that can kill a listener came in the last 24 h: {', '.join(fatal)};"
+            f"messages that can kill a listener came in the last 24 h: {came};"
             f" if one does, {DEATH[facts.queue]}"
         )
 

@@ -54,7 +54,8 @@ class TopicFacts:
     flowing: int = 0  # topics that come as usual
     overdue: float | None = None  # messages expected of these since their last ones
     unlearned: int = 0  # topics that have no baseline yet
-    fatal: tuple[str, ...] = ()  # topics of recent messages that can kill a listener
+    fatal: tuple[tuple[str, float], ...] = ()  # topics of recent messages that can kill a listener,
+    # each with the seconds since its newest one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,19 +17,20 @@ class Received(NamedTuple):
 
     last: dict[str, float]  # Unix time of the newest message, by topic
     handled: int  # messages for the listener
-    fatal: set[str]  # topics of recent messages that can kill a listener
+    fatal: dict[str, float]  # Unix time of the newest message that can kill a listener, by topic
 
 
 def received(bus: str, counts: Mapping[Series, Count], now: float) -> Received:
     """Return what came from a bus, by the counters."""
-    handled, fatal = 0, set()
+    handled = 0
+    fatal: dict[str, float] = {}
     for series, count in counts.items():
         if series.bus != bus or count.last_received is None:
             continue
         if series.outcome == Outcome.HANDLED:
             handled += count.messages
         if series.outcome == Outcome.ERROR and count.last_received > now - FATAL_SECONDS:
-            fatal.add(series.topic)
+            fatal[series.topic] = max(count.last_received, fatal.get(series.topic, 0.0))
     last = {topic: at for (of, topic), at in last_received(counts).items() if of == bus}
     return Received(last, handled, fatal)
 
@@ -52,7 +53,7 @@ def topic_facts(
         flowing=len(usual),
         overdue=sum(expected) if expected else None,
         unlearned=len(unlearned),
-        fatal=tuple(sorted(came.fatal)),
+        fatal=tuple((topic, now - came.fatal[topic]) for topic in sorted(came.fatal)),
     )
 
 

@@ -37,7 +37,7 @@ from busmon.observers.celery_workers import Workers
 from busmon.observers.health import ObserverHealth
 from busmon.settings.section import File, Strings, split
 from busmon.settings.units import Seconds
-from busmon.text import format_items, format_time, printable
+from busmon.text import format_address, format_items, format_time, printable
 
 WRITE_INTERVAL = 1.0  # seconds, while events come
 IDLE_WRITE_INTERVAL = 5.0  # seconds, without events: only the coverage is written
@@ -125,7 +125,8 @@ class CeleryObserver:
             try:
                 self._session(stopping)
             except BrokerLost as lost:
-                self._health.down(str(lost))
+                address = format_address(*self._broker.address)
+                self._health.down(f"Celery's broker {address}: {lost}")
                 log.debug("%s: the connection ended", self._name, exc_info=True)
             self._queues = Queues()
             if time.monotonic() - started > MAX_DELAY_SECONDS:

@@ -72,6 +72,12 @@ class Broker:
         self._keys = keys
         self._channel: Any = None
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return host and port."""
+        parts = urlsplit(self._url)
+        return parts.hostname or "", parts.port or DEFAULT_PORT
+
     def receive(self, handler: Handler, stopping: threading.Event) -> None:
         """Receive events until `stopping`. Raises BrokerLost, and what the handler raises."""
         calls = _Calls(handler)
@@ -135,14 +141,12 @@ class Broker:
         subscription.check_health()
         unanswered = subscription.health_check_response_counter
         if unanswered >= MAX_UNANSWERED_PINGS:
-            raise BrokerLost("the broker does not answer")
+            raise BrokerLost("it does not answer")
         return not unanswered
 
     def _check_reachable(self) -> None:
         """Raise OSError if nothing listens. Redis's client would try for many seconds."""
-        parts = urlsplit(self._url)
-        address = parts.hostname or "", parts.port or DEFAULT_PORT
-        socket.create_connection(address, TIMEOUT).close()
+        socket.create_connection(self.address, TIMEOUT).close()
 
 
 class _HandlerFailed(Exception):

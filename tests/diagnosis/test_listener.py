@@ -86,7 +86,7 @@ def test_a_listener_is_judged_by_what_its_monitor_says() -> None:
                 " and new messages are lost"
             )
             assert verdict.evidence[2] == (
-                "fedora: messages that can kill a listener came in the last 24 h: copr;"
+                "fedora: messages that can kill a listener came in the last 24 h: copr 1 s ago;"
                 f" if one does, {DEATH[ListenerQueue.TEMPORARY]}"
             )
 

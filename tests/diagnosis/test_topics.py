@@ -31,7 +31,7 @@ def test_only_the_messages_of_the_bus_count() -> None:
         "b": NOW - FATAL_SECONDS + 1,
         "c": NOW - FATAL_SECONDS - 1,
     }
-    assert (came.handled, came.fatal) == (3, {"b"})
+    assert (came.handled, came.fatal) == (3, {"b": NOW - FATAL_SECONDS + 1})
 
 
 def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None:
@@ -45,5 +45,5 @@ def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None
         flowing=1,
         overdue=0.5,
         unlearned=0,
-        fatal=("b",),
+        fatal=(("b", FATAL_SECONDS - 1),),
     )

@@ -130,13 +130,15 @@ SCENARIOS = {
         ["does not consume, according to its monitor: answers that it is not consuming"],
     ),
     "the listener is killed": (
-        fedora(monitor=DOWN, tap=DOWN, passed=StageCounts(100, 60), fatal=("copr.build.end",)),
+        fedora(
+            monitor=DOWN, tap=DOWN, passed=StageCounts(100, 60), fatal=(("copr.build.end", 240.0),)
+        ),
         FaultKind.LISTENER,
         [
             "the listener is down",
             "the tap in the listener's process does not report",
             "the listener did not pass on 60 of 100 messages",
-            "messages that can kill a listener came in the last 24 h: copr.build.end",
+            "messages that can kill a listener came in the last 24 h: copr.build.end 4 min ago;",
         ],
     ),
     "the tap reports no more, and nothing else is known": (
@@ -160,7 +162,7 @@ SCENARIOS = {
     ),
     # A message that fails fedora-messaging's validation vanishes: no fault of the listener's.
     "messages that would kill a listener, and it lives": (
-        fedora(fatal=("copr.build.end",)),
+        fedora(fatal=(("copr.build.end", 240.0),)),
         FaultKind.NONE,
         ["it passed on what it should"],
     ),

@@ -66,7 +66,7 @@ def test_a_retired_topic_tells_nothing_of_what_is_usual() -> None:
 
 
 def test_the_verdict_does_not_wait_for_a_retired_topic() -> None:
-    came = Received({"old": 0.0, "new": 0.0}, 0, set())
+    came = Received({"old": 0.0, "new": 0.0}, 0, {})
     states = {Topic("fedora", "old"): RETIRED, Topic("fedora", "new"): NOT_RETIRED}
     facts = topic_facts("fedora", came, states, 10.0)
     assert (facts.unlearned, facts.silent) == (1, ())

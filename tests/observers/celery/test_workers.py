@@ -97,7 +97,8 @@ def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
             assert not tables.coverage.is_covered(NAME, lost - 0.1, time.time())
     logged = [r.getMessage() for r in caplog.records if r.name.startswith("busmon")]
     assert len(logged) == 2
-    assert logged[0].startswith(f"{NAME}: ConnectionError: ")
+    address = f"127.0.0.1:{broker.port}"
+    assert logged[0].startswith(f"{NAME}: Celery's broker {address}: ConnectionError: ")
     assert logged[1] == f"{NAME}: receives data again"
     assert "c4nary" not in caplog.text
 
