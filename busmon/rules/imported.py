@@ -74,7 +74,7 @@ def rule_set(name: str, listener: PackitRules) -> ImportedRules:
     module, _, path = name.partition(":")
     try:
         found = attrgetter(path)(import_module(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"cannot import {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ValueError(f"{name} is not callable")

@@ -96,12 +96,16 @@ def test_what_is_no_rule_set_is_refused_with_the_reason(name: str, why: str) -> 
     assert str(refused.value) == why
 
 
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [("1 / 0", "ZeroDivisionError: division by zero"), ("raise SystemExit(5)", "SystemExit: 5")],
+)
 def test_a_listener_whose_module_breaks_on_import_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "broken_listener.py").write_text("1 / 0\n")
+    (tmp_path / "broken_listener.py").write_text(f"{code}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match="ZeroDivisionError: division by zero"):
+    with pytest.raises(ValueError, match=why):
         rule_set("broken_listener:get_callback", Rules())
 
 
