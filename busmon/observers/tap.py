@@ -86,6 +86,7 @@ class TapObserver:
             self._last_report = tables.buses.tap_reported(bus)  # Unix time; None: never
         self._states = Counter(dict.fromkeys(STATES, 0))
         self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
+        self._refused: dict[str, None] = {}  # reasons since the last report
         self._lost = self._malformed = 0
 
     def take(self, batch: ReportBatch, now: float) -> None:
@@ -114,8 +115,9 @@ class TapObserver:
             tables.buses.set_tap_reported(self.bus, now)
         self._remember(batch)
         self._last_report, self._up_until = now, self._clock() + MAX_GAP_SECONDS
-        if not repeated:
-            with self._counting:
+        with self._counting:
+            self._refused.clear()
+            if not repeated:
                 self._states.update(message.state for message in messages)
                 self._malformed += len(batch.reports) - len(messages)
                 self._lost += batch.lost
@@ -152,6 +154,7 @@ class TapObserver:
         """Count a refused request, by one of REFUSALS."""
         with self._counting:
             self._refusals[reason] += 1
+            self._refused[reason] = None
 
     def run(self, stopping: threading.Event) -> None:
         """Log when the tap does not report, and when it reports again, until `stopping`."""
@@ -176,13 +179,15 @@ class TapObserver:
         """Return that the tap does not report, or None if it does."""
         if self.up():
             return None
-        if self._last_report is not None:
-            return f"no report since {format_time(self._last_report)}"
         with self._counting:
-            refused = [reason for reason, number in self._refusals.items() if number]
-        if refused:
-            return f"no report was ever accepted; some were refused: {', '.join(refused)}"
-        return NEVER_HEARD
+            refused = ", ".join(self._refused)
+        if self._last_report is None and not refused:
+            return NEVER_HEARD
+        at = self._last_report
+        silent = (
+            "no report was ever accepted" if at is None else f"no report since {format_time(at)}"
+        )
+        return f"{silent}; some were refused: {refused}" if refused else silent
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was taken, refused and lost, since this process started."""

@@ -29,9 +29,15 @@ def test_before_the_first_report_ever_there_may_be_no_tap(tmp_path: Path) -> Non
     after_a_restart.ledger.close()
 
 
-def test_reports_that_were_only_refused_are_named(bench: Bench) -> None:
+def test_reports_that_were_refused_since_the_last_one_are_named(bench: Bench) -> None:
     bench.post(batch(), HTTP_AUTHORIZATION="Bearer wrong")
     assert bench.tap.problem() == "no report was ever accepted; some were refused: token"
+    bench.post(batch())
+    bench.monotonic += 30
+    silent = "no report since 2026-09-21 14:13:20 UTC"
+    assert bench.tap.problem() == silent
+    bench.post(batch(), HTTP_AUTHORIZATION="Bearer wrong")
+    assert bench.tap.problem() == f"{silent}; some were refused: token"
 
 
 class Seconds(threading.Event):
