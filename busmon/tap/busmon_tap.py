@@ -8,7 +8,6 @@ runs on Python 3.9 and later, with what the listener has. Its import cannot fail
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import hashlib
 import inspect
@@ -83,7 +82,8 @@ def tapped(callback: Any, reports: Reports) -> Any:
 
     with warnings.catch_warnings():  # fedora-messaging's test is deprecated in Python 3.14
         warnings.simplefilter("ignore", DeprecationWarning)
-        is_async = any(map(asyncio.iscoroutinefunction, (callback, callback.__call__)))
+        library = import_module("asyncio")  # which imports ssl, and that may be broken
+        is_async = any(map(library.iscoroutinefunction, (callback, callback.__call__)))
     return call_async if is_async else call
 
 

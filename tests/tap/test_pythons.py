@@ -129,6 +129,25 @@ def cannot_fail(statement: ast.stmt) -> bool:
     return False
 
 
+BROKEN_TLS = """
+import sys
+
+class Broken:
+    def find_spec(self, name, *_):
+        if name == "ssl":
+            raise OSError("cannot load libssl")
+
+sys.meta_path.insert(0, Broken())
+import busmon_tap
+"""
+
+
+@pytest.mark.parametrize("version", found())
+def test_the_tap_can_be_imported_with_a_broken_tls_library(version: str) -> None:
+    argv = [found()[version], "-c", BROKEN_TLS]
+    subprocess.run(argv, env=os.environ | {"PYTHONPATH": str(TAP)}, check=True)
+
+
 def test_the_import_of_the_tap_runs_nothing_that_can_fail() -> None:
     tree = ast.parse((TAP / "busmon_tap.py").read_text(), feature_version=(3, 9))
     assert [ast.unparse(statement) for statement in tree.body if not cannot_fail(statement)] == []
