@@ -144,8 +144,8 @@ import busmon_tap
 
 @pytest.mark.parametrize("version", found())
 def test_the_tap_can_be_imported_with_a_broken_tls_library(version: str) -> None:
-    argv = [found()[version], "-c", BROKEN_TLS]
-    subprocess.run(argv, env=os.environ | {"PYTHONPATH": str(TAP)}, check=True)
+    environment = os.environ | {"PYTHONPATH": str(TAP)}
+    subprocess.run([found()[version], "-c", BROKEN_TLS], env=environment, check=True)
 
 
 def test_the_import_of_the_tap_runs_nothing_that_can_fail() -> None:
