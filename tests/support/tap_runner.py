@@ -89,7 +89,7 @@ def stand_in(name: str, **names: Any) -> Any:
 conf: dict[str, Any] = {"callback": None, "consumer_config": {"busmon": SETTINGS}}
 stand_in("fedora_messaging")
 stand_in("fedora_messaging.config", conf=conf)
-stand_in("click", ClickException=type("ClickException", (Exception,), {}))
+click = stand_in("click", ClickException=type("ClickException", (Exception,), {}))
 stand_in("celery")
 signals = stand_in("celery.signals", after_task_publish=Signal())
 stand_in("own", callback=callback, coroutine=coroutine, marked=marked)
@@ -158,6 +158,18 @@ def with_fault(fault: Any) -> tuple[bool, str, list[str]]:
         return tapped is callback, tapped(message("with a fault")), lines
 
 
+def without_callback() -> str:
+    """Return why a listener ends whose file names the tap as its callback, and no other."""
+    named = {key: value for key, value in SETTINGS.items() if key != "callback"}
+    table = {"callback": "busmon_tap:Tap", "consumer_config": {"busmon": named}}
+    with mock.patch.dict(conf, table):
+        try:
+            busmon_tap.Tap()
+        except click.ClickException as error:
+            return str(error)
+    return "nothing is wrong"
+
+
 def forked(tapped: Any) -> Any:
     """Return what a child of the tap's process returns and logs; it ends as processes do."""
     reader, writer = os.pipe()
@@ -173,6 +185,7 @@ def forked(tapped: Any) -> Any:
 def main() -> None:
     LOGGER.propagate = False
     results: dict[str, Any] = {"faults": {name: with_fault(FAULTS[name]) for name in FAULTS}}
+    results["without callback"] = without_callback()
     tapped = busmon_tap.Tap()
     results["returned"] = [tapped(message(to)) for to in ("passed", "dropped", "oddly passed")]
     results["async"] = []

@@ -85,6 +85,13 @@ def test_whatever_is_wrong_with_the_tap_the_listener_works_without_it(version: s
 
 
 @pytest.mark.parametrize("version", found())
+def test_the_tap_never_wraps_itself(version: str) -> None:
+    printed, _ = run(version)
+    why = '[consumer_config.busmon] should have callback = "module:callable"'
+    assert printed["without callback"] == why
+
+
+@pytest.mark.parametrize("version", found())
 def test_a_forked_listener_works_without_the_tap(version: str) -> None:
     printed, bench = run(version)
     line = f"{NOTHING.removesuffix(': ')} from a forked process"

@@ -123,7 +123,7 @@ def test_a_server_that_does_not_answer_in_time_is_left(caplog: pytest.LogCapture
         wait_until(lambda: "timed out; reports wait" in caplog.text)
 
 
-def test_a_redirect_is_not_followed_with_the_token() -> None:
+def test_a_redirect_is_not_followed_with_the_token(caplog: pytest.LogCaptureFixture) -> None:
     with (
         answering(200) as (other, stolen),
         answering(307, Location=f"{other}/v1/reports") as (url, posted),
@@ -131,6 +131,7 @@ def test_a_redirect_is_not_followed_with_the_token() -> None:
     ):
         wait_until(lambda: len(posted) >= 2, what="a second try")
     assert stolen == []
+    assert [record.levelname for record in caplog.records] == ["ERROR"], "once, not at each try"
 
 
 @pytest.mark.parametrize("status", [400, 413])
