@@ -131,6 +131,15 @@ def test_packits_listener_starts_without_the_secret_of_busmon(
         wait_until(lambda: (calls / "ids").exists(), what="the call of the callback")
 
 
+def test_the_lists_of_topics_differ_in_packits_pod_only_as_accepted(
+    tmp_path: Path, packit_manifests: list[Manifest]
+) -> None:
+    lint = Pod(tmp_path / "pod", packit_manifests).command("busmon", BUSMON, "lint")
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("no differences, 10 accepted: ")
+
+
 def test_busmon_sees_no_credentials_of_the_workers(
     tmp_path: Path, packit_manifests: list[Manifest]
 ) -> None:
