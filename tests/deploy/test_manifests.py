@@ -22,6 +22,7 @@ from tests.deploy.manifests import (
     Manifest,
     documented,
     load,
+    render,
     the,
 )
 from tests.support.brokers.certificates import Certificates
@@ -217,6 +218,14 @@ def test_busmon_accepts_the_configuration(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"http://0\.0\.0\.0:12876", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "user"), [("prod", "packit"), ("stg", "packit-stg"), ("dev", "packit")]
+)
+def test_packits_template_names_the_user_that_its_listener_has(deployment: str, user: str) -> None:
+    config = the("ConfigMap", render(deployment=deployment))["data"]["busmon.toml"]
+    assert tomllib.loads(config)["rules"]["packit"]["user"] == user
 
 
 def test_the_bindings_are_those_of_the_example() -> None:
