@@ -119,13 +119,14 @@ class Section(BaseModel):
             return handler(data)
         given = {key: value for key, value in data.items() if value is not None}
         problems = list(cls._read_secrets(given, info))
+        unread = {str(problem["loc"][0]).removesuffix("_file") for problem in problems}
         for key, text in cls.conflicts(given):
             place = (key if key in data else f"{key}_file",) if key else ()
             problems.append(_detail(place, text))
         try:
             section = handler(given)
         except ValidationError as error:
-            problems += _details(error)
+            problems += (one for one in _details(error) if unread.isdisjoint(one["loc"][:1]))
         if problems:
             raise ValidationError.from_exception_data(cls.__name__, problems, hide_input=True)
         return section

@@ -149,12 +149,15 @@ INVALID: dict[str, tuple[str, list[str]]] = {
     "secrets in files": (
         "[web]\ntoken_file = 'nowhere'\nusername = 'u'\npassword_file = 'empty'\n"
         + in_bus(MQTT, "username = 'u'", "password = 'x'", "password_file = 'exists'")
-        + in_bus(STOMP, "login = 'u'", "passcode_file = 'latin1'"),
+        + in_bus(STOMP, "login = 'u'", "passcode_file = 'latin1'")
+        + "\n[sentry]\ndsn_file = 'nowhere'\n[audit.celery]\nbus = 'umb'\nbroker = ''\n",
         [
             "web.token_file: cannot be read: No such file or directory",
             "web.password_file: names an empty file",
             "buses.centos.password_file: should not be given together with password",
             "buses.umb.passcode_file: names a file that is not UTF-8 text",
+            "sentry.dsn_file: cannot be read: No such file or directory",
+            "audit.celery.broker: should not be empty",
         ],
     ),
     "empty secrets": (
