@@ -223,7 +223,9 @@ def _position(tables: object, place: Place) -> list[int]:
 def _shown(place: Place, variables: Mapping[Place, str]) -> str:
     """Return the place as people find it: a variable of the environment, else keys of the file."""
     for depth in range(len(place), 0, -1):
-        if place[:depth] in variables:
+        # A variable also stands for the tables that it makes, but not for what is missing there.
+        tables = {of[:depth] for of in variables if depth < min(len(of), len(place))}
+        if place[:depth] in variables and place[:depth] not in tables:
             return variables[place[:depth]]
     keys = [
         key if re.fullmatch(r"[\w-]+", key) else json.dumps(key)

@@ -72,6 +72,12 @@ def test_a_problem_from_the_environment_names_its_variable(directory: Path) -> N
     ]
 
 
+def test_what_is_missing_beside_a_variable_is_named_itself(directory: Path) -> None:
+    assert problems(
+        directory, MQTT, BUSMON__SENTRY__ENVIRONMENT="stg", BUSMON__AUDIT__READY__BUS="centos"
+    ) == ["audit.ready.url: is missing", "sentry.dsn: is missing"]
+
+
 def test_a_secret_is_what_its_file_holds_without_the_newline_at_its_end(directory: Path) -> None:
     config = read(
         directory,
