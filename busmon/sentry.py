@@ -68,7 +68,7 @@ class SentrySettings(Section):
 
 
 class SentryHandler(logging.Handler):
-    """Sends each error that is logged to Sentry, the same one once an hour. It never waits.
+    """Sends each error that is logged to Sentry, the same one of a bus once an hour. Never waits.
 
     A thread of the SDK sends the events; `close` waits for it for at most STOP_TIMEOUT.
     """
@@ -78,7 +78,7 @@ class SentryHandler(logging.Handler):
         from sentry_sdk import Client  # takes memory, and is an extra
 
         self._buses = buses
-        self._next: dict[tuple[object, ...], float] = {}  # monotonic, by place in the code
+        self._next: dict[tuple[object, ...], float] = {}  # monotonic, by place and names
         self._client = Client(
             settings.dsn.get_secret_value(),
             environment=settings.environment,
@@ -98,13 +98,10 @@ class SentryHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
-        error = record.exc_info[0] if record.exc_info else None
-        place, now = (record.pathname, record.lineno, error), time.monotonic()
-        if now < self._next.get(place, now):
-            return
-        self._next[place] = now + PAUSE_SECONDS
         try:
-            self._client.capture_event(self._event(record))
+            shown = self._shown(record)
+            if self._is_due(record, shown):
+                self._client.capture_event(self._event(record, shown))
         except Exception:  # noqa: BLE001 - logging's way; it must not disturb what logs
             self.handleError(record)
 
@@ -113,7 +110,17 @@ class SentryHandler(logging.Handler):
         self._client.close(STOP_TIMEOUT)
         super().close()
 
-    def _event(self, record: logging.LogRecord) -> Any:
+    def _is_due(self, record: logging.LogRecord, shown: list[Any]) -> bool:
+        """Return whether this error was not reported recently, of the same bus or thread."""
+        error, now = record.exc_info[0] if record.exc_info else None, time.monotonic()
+        names = tuple(value for value in shown if isinstance(value, str))
+        place = record.pathname, record.lineno, error, names
+        if now < self._next.get(place, now):
+            return False
+        self._next[place] = now + PAUSE_SECONDS
+        return True
+
+    def _event(self, record: logging.LogRecord, shown: list[Any]) -> Any:
         event: Any = {}
         if record.exc_info and record.exc_info[0]:
             from sentry_sdk.utils import event_from_exception
@@ -121,8 +128,6 @@ class SentryHandler(logging.Handler):
             event, _ = event_from_exception(record.exc_info, self._client.options)
             for exception in event["exception"]["values"]:
                 del exception["value"]  # its text
-        given = record.args if isinstance(record.args, tuple) else ()
-        shown = [self._shown(value, record) for value in given]
         return event | {
             "level": "error",
             "logger": record.name,
@@ -135,10 +140,11 @@ class SentryHandler(logging.Handler):
             "tags": {"thread": record.threadName},
         }
 
-    def _shown(self, value: object, record: logging.LogRecord) -> object:
-        """Return a number or the name of a bus or of the thread, and of anything else nothing."""
-        known = isinstance(value, int | float) or value in (*self._buses, record.threadName)
-        return value if known else "…"
+    def _shown(self, record: logging.LogRecord) -> list[Any]:
+        """Return the values of the line: numbers, names of buses and of the thread, or "…"."""
+        given = record.args if isinstance(record.args, tuple) else ()
+        known = *self._buses, record.threadName
+        return [one if isinstance(one, int | float) or one in known else "…" for one in given]
 
 
 def _transport() -> type["HttpTransport"]:

@@ -124,6 +124,14 @@ def test_the_same_error_is_reported_once_and_others_beside_it(sentry: Sentry) ->
     assert shown == ["KeyError", "OSError", None]
 
 
+def test_the_same_error_of_another_bus_is_another_error(sentry: Sentry) -> None:
+    with reporting(settings(sentry), ["fedora", "centos"]):
+        for number, bus in enumerate(["fedora", "centos"] * 3):
+            log.error("%s: hung for %d s", bus, number)
+    shown = [event["logentry"]["formatted"] for event in sentry.events()]
+    assert shown == ["fedora: hung for 0 s", "centos: hung for 1 s"]
+
+
 def test_the_text_of_each_error_is_a_constant_that_sentry_may_see() -> None:
     places = {"log.error": 0, "log.exception": 0, "log.critical": 0, "log.log": 1, ".problem": 0}
     # ProblemLog logs the text that it is given.
