@@ -85,15 +85,16 @@ class Pod:
         yield f"mkdir {root}/etc"
         known = [f"/etc/{name}" for name in NAMES if Path("/etc", name).exists()]
         yield f"cp -aL {' '.join(known)} {root}/etc/"
-        for path in {PROJECT, Path(sys.prefix), Path(sys.base_prefix)}:
-            if not path.is_relative_to("/usr"):
-                yield from self._bind(path, str(path))
         for place, path in image.files.items():
             yield from self._bind(path, place)
         for mount in container.get("volumeMounts", []):
             yield from self._bind(self.volumes[mount["name"]], mount["mountPath"])
             if mount.get("readOnly"):
                 yield f"mount -o remount,bind,ro {root}{mount['mountPath']}"
+        # After the volumes, one of which is at /tmp, where this checkout may be, too.
+        for path in {PROJECT, Path(sys.prefix), Path(sys.base_prefix)}:
+            if not path.is_relative_to("/usr"):
+                yield from self._bind(path, str(path))
         if container.get("securityContext", {}).get("readOnlyRootFilesystem"):
             yield f"mount -o remount,ro {root}"
 
