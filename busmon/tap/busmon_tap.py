@@ -2,8 +2,7 @@
 """A tap in the listener's process: reports to busmon what the listener did with each message.
 
 `fedora-messaging consume --callback=busmon_tap:Tap` wraps the callback that the listener's file
-names in `[consumer_config.busmon]`, and does not change what it does. This file is all of it. It
-runs on Python 3.9 and later, with what the listener has. Its import cannot fail.
+names in `[consumer_config.busmon]`, and does not change what it does. Its import cannot fail.
 """
 
 from __future__ import annotations
@@ -114,7 +113,8 @@ def message_id(value: object) -> str:
     text = decode(value)
     if len(text) <= MAX_LENGTH:
         return text
-    return f"digest:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=32)
+    return f"digest:{digest.hexdigest()}"
 
 
 def decode(value: object) -> str:

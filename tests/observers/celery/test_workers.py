@@ -84,6 +84,8 @@ def test_it_continues_after_the_broker_was_away_and_says_what_it_missed(
         first = publish(broker, "succeed")
         watch.wait_for("succeeded", first)
         wait_until(watch.intervals, what="the observer to have seen")
+        wait_until(watch.observer.up, what="a worker to be heard of")
+        caplog.clear()
         lost = time.time()
         broker.server.kill()
         wait_until(lambda: not watch.observer.up(), what="the observer to notice")
