@@ -5,24 +5,19 @@ and not auto-delete, so that it outlives a restart of busmon and of the broker.
 """
 
 import logging
-import ssl
 import time
 from contextlib import closing
 from hashlib import blake2b
 
-from pika import URLParameters
-
 from busmon.ledger.batch import Observation
 from busmon.message import Message
 from busmon.sources import fedora_message, schema_packages
-from busmon.sources.amqp.fedora_toml import FedoraToml, UnusableToml, read, tls_context
+from busmon.sources.amqp.fedora_toml import UnusableToml, read
 from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.session import AmqpSession
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
-from busmon.sources.line import Broker
 from busmon.sources.session import Stopped
-from busmon.sources.tls import UnusableFile
 from busmon.sources.unrecorded import Unrecorded
 from busmon.tap.busmon_tap import decode, message_id
 
@@ -60,7 +55,7 @@ class AmqpSource:
             toml = read(self._settings.config)
         except UnusableToml as error:
             raise Disconnected(Cause.ERROR, str(error)) from error
-        session = AmqpSession(_broker(toml), toml, self._settings, self.connection)
+        session = AmqpSession(toml, self._settings, self.connection)
         with closing(session):
             try:
                 kept = session.open(self._queue)
@@ -98,26 +93,6 @@ class AmqpSource:
                 break
             deliveries = session.gather()
         return batch, tag
-
-
-def _broker(toml: FedoraToml) -> Broker:
-    url = URLParameters(toml.amqp_url.get_secret_value())
-    return Broker(
-        host=url.host,
-        port=url.port,
-        context=_tls_context(toml) if toml.tls else None,
-        address_setting=f"amqp_url in {toml.path}",
-        ca_setting=f"ca_cert in [tls] of {toml.path}",
-        certificate_setting=f"certfile and keyfile in [tls] of {toml.path}",
-    )
-
-
-def _tls_context(toml: FedoraToml) -> ssl.SSLContext:
-    try:
-        return tls_context(toml)
-    except UnusableFile as error:
-        reason = f"check {error.setting} in [tls] of {toml.path}: {error.why}"
-        raise Disconnected(Cause.TLS, reason) from error
 
 
 def to_message(bus: str, delivery: Delivery, received_at: float) -> Message:
