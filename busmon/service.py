@@ -63,7 +63,7 @@ def open_service(config: Config) -> "Service":
             )
     try:
         sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
-        observers = [o.make_observer(ledger) for o in config.audit.observers().values()]
+        observers = config.audit.make_observers(config.buses, ledger)
         return build_service(config, ledger, rule_sets, sources, observers)
     except LedgerWriteError as error:  # for example of the name of a queue
         raise LedgerError(f"{config.ledger.path}: cannot be written: {error}") from error

@@ -20,9 +20,8 @@ def describe(config: Config) -> str:
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
     if silence := list(_silence(config.silence)):
         lines += ["silence", *_aligned(silence)]
-    if observers := config.audit.observers():
-        rows = ((name, settings.describe()) for name, settings in observers.items())
-        lines += ["audit", *_aligned(rows)]
+    if observers := config.audit.describe(config.buses):
+        lines += ["audit", *_aligned(observers)]
     if config.sentry:
         lines += ["sentry", *_aligned([("reports", config.sentry.describe())])]
     return "\n".join(lines)

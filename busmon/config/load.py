@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
+from busmon.observers.queue import QueueSettings
 from busmon.rules import Rules, rule_set
 from busmon.settings.lint import Lint
 from busmon.settings.models import Web
@@ -128,6 +129,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
     problems += _rules_problems(tables)
     problems += _audit_problems(tables, wrong)
+    problems += _queue_problems(tables, sound)
     return config, problems
 
 
@@ -197,6 +199,20 @@ def _audit_problems(tables: Tables, wrong: set[Place]) -> Iterator[Problem]:
         bus = table.get("bus") if isinstance(table, dict) else None
         if isinstance(bus, str) and bus not in buses and ("audit", name, "bus") not in wrong:
             yield ("audit", name, "bus"), f"no such bus: {bus}"
+
+
+def _queue_problems(tables: Tables, sound: Mapping[str, Bus]) -> Iterator[Problem]:
+    """Yield the buses whose listener's queue cannot be looked at."""
+    given = subtables(subtables(tables, "audit"), "queue").get("buses")
+    try:
+        queue = QueueSettings.model_validate({"buses": given})
+    except ValidationError:
+        return
+    for name in queue.buses or ():
+        if name not in subtables(tables, "buses"):
+            yield ("audit", "queue", "buses"), f"no such bus: {name}"
+        elif name in sound and not any(sound[name].problems()) and not sound[name].queue_names():
+            yield ("audit", "queue", "buses"), f"{name}: no file names its listener's queue"
 
 
 def _bus_problems(buses: Mapping[str, Bus]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, WorkerFacts
-from busmon.diagnosis.listener import MonitorWatch, TapWatch
+from busmon.diagnosis.listener import MonitorWatch, QueueWatch, TapWatch
 from busmon.diagnosis.stages import RECENT_WINDOWS, RecentWindows
 from busmon.diagnosis.topics import Received, received, topic_facts
 from busmon.diagnosis.workers import WorkersWatch
@@ -15,6 +15,7 @@ from busmon.ledger.ledger import Ledger
 from busmon.message import Stage
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver
+from busmon.observers.queue import QueueObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.settings.audit import Audit
@@ -53,8 +54,10 @@ class BusWatch:
         monitor = self._observer(ReadyObserver)
         tap = self._observer(TapObserver)
         celery = self._observer(CeleryObserver)
+        queues = self._observer(QueueObserver)
         self._monitor = MonitorWatch(monitor, started) if monitor else None
         self._tap = TapWatch(tap, started) if tap else None
+        self._queues = QueueWatch(queues, started) if queues else None
         self._workers = WorkersWatch(celery, started) if celery else None
 
     def facts(
@@ -83,6 +86,7 @@ class BusWatch:
             tap=self._tap.at(now) if self._tap else None,
             passed=self._windows.counts(Stage.LISTENER),
             queue=self._parts.listener_queues[self._bus],
+            at_broker=self._queues.facts(now) if self._queues else None,
         )
 
     def _observer(self, kind: type[Kind]) -> Kind | None:

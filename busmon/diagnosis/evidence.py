@@ -2,12 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 
-from busmon.diagnosis.facts import BusFacts, ListenerFacts, SilentTopic, TopicFacts, WorkerFacts
+from busmon.diagnosis.facts import (
+    BusFacts,
+    FoundQueue,
+    ListenerFacts,
+    QueueFacts,
+    SilentTopic,
+    TopicFacts,
+    WorkerFacts,
+)
 from busmon.sources.listener_queue import DEATH, DOWN
 from busmon.text import format_age, format_duration, format_number
 
 MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
 MIN_QUEUE_GROWTH = 10  # tasks
+RESTART_SECONDS = 120.0  # without a queue or a consumer, which a restart of the listener may take
 MIN_FAILED_TASKS = 5  # and more than succeeded
 
 
@@ -54,10 +63,17 @@ def _silent_topic(silent: SilentTopic) -> str:
 
 def listener(facts: ListenerFacts, fatal: Iterable[tuple[str, float]]) -> Iterator[str]:
     """Yield what the listener does not do. `fatal` is as in TopicFacts."""
-    found = list(_listener_problems(facts))
+    queues = [text for queue in _queues(facts) for text in _queue_problems(queue)]
+    found = [*_listener_problems(facts), *queues]
     yield from found
-    if _is_down(facts):
+    if _is_down(facts) and not queues:
         yield f"while the listener is down, {DOWN[facts.queue]}"
+    if found and not queues:
+        for queue in filter(_in_use, _queues(facts)):
+            yield (
+                f"{_use(queue)} {queue.name}: the listener is connected, or its connection is dead"
+                " and the broker has not noticed it"
+            )
     came = ", ".join(f"{topic} {format_age(seconds)}" for topic, seconds in fatal)
     if found and came:
         yield (
@@ -96,6 +112,37 @@ def _listener_problems(facts: ListenerFacts) -> Iterator[str]:
         )
 
 
+def _queues(facts: ListenerFacts) -> tuple[FoundQueue, ...]:
+    """Return the listener's queues; none if none of them was ever there."""
+    return facts.at_broker.queues if facts.at_broker and facts.at_broker.ever else ()
+
+
+def _queue_problems(queue: FoundQueue) -> Iterator[str]:
+    if queue.wrong is None or queue.wrong < RESTART_SECONDS:
+        return
+    seconds = format_duration(queue.wrong)
+    if queue.state.there:
+        waiting = format_number(queue.state.messages or 0, "message")
+        yield (
+            f"nobody has consumed from the listener's queue {queue.name} for {seconds}:"
+            f" the listener is down; its queue holds {waiting}"
+        )
+    else:
+        yield (
+            f"the listener's queue {queue.name} has been gone for {seconds}, and new messages are"
+            " lost: the listener is down, or its queue was deleted"
+        )
+
+
+def _in_use(queue: FoundQueue) -> bool:
+    return queue.state.held or bool(queue.state.consumers)
+
+
+def _use(queue: FoundQueue) -> str:
+    consumers = format_number(queue.state.consumers or 0, "consumer")
+    return "a connection holds its queue" if queue.state.held else f"{consumers} on its queue"
+
+
 def workers(facts: WorkerFacts) -> Iterator[str]:
     """Yield what the workers do not do."""
     if facts.finished and facts.finished.missing:
@@ -128,6 +175,8 @@ def unknown(bus: BusFacts) -> Iterator[str]:
         yield "not yet known: what the listener's monitor says"
     if tap and tap.up is None:
         yield f"nothing is known of what the listener passes on; {tap.detail or 'no report yet'}"
+    if bus.listener.at_broker and not bus.problem:
+        yield from _unknown_queues(bus.listener.at_broker)
     if celery and not celery.up:
         yield f"nothing is known of the workers: {celery.detail or 'no event yet'}"
     if passed and passed.unexpected:
@@ -137,16 +186,31 @@ def unknown(bus: BusFacts) -> Iterator[str]:
         )
 
 
+def _unknown_queues(facts: QueueFacts) -> Iterator[str]:
+    if facts.health.up is False:
+        yield f"nothing is known of the listener's queue; {facts.health.detail}"
+    for queue in facts.queues:
+        if not facts.ever:
+            yield (
+                f"nothing is known of the listener's queue; {queue.name}, which its file names,"
+                " was never there"
+            )
+        elif queue.wrong is not None and queue.wrong < RESTART_SECONDS:
+            what = "nobody consumes from" if queue.state.there else "the broker no longer has"
+            yield f"{what} the listener's queue {queue.name}: the listener may be restarting"
+
+
 def well(bus: BusFacts) -> str:
     """Return what is known of a bus on which all is well."""
     topics, facts = bus.topics, bus.listener
     parts = [f"connected{_newest(topics)}", f"{format_number(topics.flowing, 'topic')} as usual"]
     if topics.unlearned:
         parts.append(f"{format_number(topics.unlearned, 'topic')} without a baseline yet")
-    if facts.monitor is None and facts.tap is None:
+    if facts.monitor is None and facts.tap is None and not _queues(facts):
         parts.append("its listener is not watched")
     if facts.monitor and facts.monitor.up:
         parts.append("the listener consumes")
+    parts += map(_use, filter(_in_use, _queues(facts)))
     if facts.passed:
         parts.append("it passed on what it should")
     if bus.workers.finished:

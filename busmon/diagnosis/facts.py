@@ -5,7 +5,7 @@ The default of each field is: nothing is known.
 
 from dataclasses import dataclass
 
-from busmon.sources.listener_queue import ListenerQueue
+from busmon.sources.listener_queue import ListenerQueue, QueueState
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,24 @@ class Queue:
     stuck: float = 0.0  # seconds in which tasks waited all the time, and no worker did any
 
 
+@dataclass(frozen=True, slots=True)
+class FoundQueue:
+    """A queue that the listener's file names, as the broker says it is."""
+
+    name: str
+    state: QueueState
+    wrong: float | None = None  # seconds since it was first found gone or unused; None: it is not
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """What the broker says of the listener's queues."""
+
+    health: Health
+    queues: tuple[FoundQueue, ...] = ()  # none while the broker does not say it
+    ever: bool = True  # whether one of them was ever there
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicFacts:
     """What the topics of a bus do."""
@@ -67,6 +85,7 @@ class ListenerFacts:
     tap: Health | None = None
     passed: StageCounts | None = None  # None: not audited, or no data
     queue: ListenerQueue = ListenerQueue.UNKNOWN
+    at_broker: QueueFacts | None = None  # of its queues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

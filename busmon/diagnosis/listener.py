@@ -1,8 +1,9 @@
-"""Facts of the listener, from its own monitor and from the tap in its process."""
+"""Facts of the listener, from its own monitor, the tap in its process, and its queues."""
 
-from busmon.diagnosis.facts import Health
+from busmon.diagnosis.facts import FoundQueue, Health, QueueFacts
 from busmon.diagnosis.history import History
 from busmon.observers.base import Observer
+from busmon.observers.queue import QueueObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.silence.reception import Reception
@@ -77,3 +78,20 @@ class MonitorWatch:
         if reception.blind_between(start - STALLED_SECONDS, now):
             return None
         return after - before if len(set(received)) == 1 else 0
+
+
+class QueueWatch:
+    """The listener's queues, as the broker says they are."""
+
+    def __init__(self, observer: QueueObserver, started: float) -> None:
+        self._observer = observer
+        self._health = ObserverWatch(observer, started)
+
+    def facts(self, now: float) -> QueueFacts:
+        """Return what the broker says of the queues."""
+        looks = self._observer.looks().items()
+        queues = (
+            FoundQueue(name, state, None if since is None else now - since)
+            for name, (state, _, since) in looks
+        )
+        return QueueFacts(self._health.at(now), tuple(queues), self._observer.ever_there())

@@ -40,11 +40,22 @@ class Buses:
 
     def tap_reported(self, name: str) -> float | None:
         """Return the Unix time of the last report of a tap, None if none ever came."""
-        query = "SELECT tap_reported FROM buses WHERE name = ?"
-        found = self._db.execute(query, (name,)).fetchone()
-        return seconds(found[0]) if found else None
+        return self._time("SELECT tap_reported FROM buses WHERE name = ?", name)
 
     def set_tap_reported(self, name: str, now: float) -> None:
         """Write that a tap reported `now`, a Unix time."""
         row = milliseconds(now), self.number(name)
         self._db.execute("UPDATE buses SET tap_reported = ? WHERE id = ?", row)
+
+    def queue_found(self, name: str) -> float | None:
+        """Return the Unix time at which a queue of the listener was there last, None if never."""
+        return self._time("SELECT queue_found FROM buses WHERE name = ?", name)
+
+    def set_queue_found(self, name: str, now: float) -> None:
+        """Write that a queue of the listener is there `now`, a Unix time."""
+        row = milliseconds(now), self.number(name)
+        self._db.execute("UPDATE buses SET queue_found = ? WHERE id = ?", row)
+
+    def _time(self, query: str, name: str) -> float | None:
+        found = self._db.execute(query, (name,)).fetchone()
+        return seconds(found[0]) if found else None

@@ -73,9 +73,14 @@ def _to_version_4(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE buses ADD COLUMN unknown_schemas INTEGER NOT NULL DEFAULT 0")
 
 
+def _to_version_5(db: sqlite3.Connection) -> None:
+    """Keep when the listener's queue was found last."""
+    db.execute("ALTER TABLE buses ADD COLUMN queue_found INTEGER")
+
+
 Step = Callable[[sqlite3.Connection], None]
 
-STEPS: Sequence[Step] = (_to_version_2, _to_version_3, _to_version_4)  # the first is from 1
+STEPS: Sequence[Step] = (_to_version_2, _to_version_3, _to_version_4, _to_version_5)  # from 1 on
 VERSION = len(STEPS) + 1
 
 

@@ -23,7 +23,8 @@ CREATE TABLE buses (
     blind INTEGER NOT NULL DEFAULT 0,          -- ms in all
     pruned INTEGER NOT NULL DEFAULT 0,         -- messages deleted from the record
     tap_reported INTEGER,                      -- when a tap reported last; NULL: never
-    unknown_schemas INTEGER NOT NULL DEFAULT 0 -- messages that name a schema not installed
+    unknown_schemas INTEGER NOT NULL DEFAULT 0,-- messages that name a schema not installed
+    queue_found INTEGER                        -- when the listener's queue was there last
 );
 CREATE TABLE series (                          -- the counters
     id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,

@@ -6,15 +6,15 @@ rest of busmon asks of any source.
 
 import ssl
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Set
 from typing import Any, ClassVar
 
 from busmon.ledger.ledger import Ledger
 from busmon.rules import SCHEMA_PACKAGES
 from busmon.settings.section import File, Row, Section, together
 from busmon.sources import schema_packages
-from busmon.sources.base import Source
-from busmon.sources.listener_queue import ListenerQueue
+from busmon.sources.base import ConnectionState, Source
+from busmon.sources.listener_queue import ListenerQueue, QueueState
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile, client_context
 
@@ -54,6 +54,24 @@ class Bus(Section):
     def listener_queue(self) -> ListenerQueue:
         """Return whether the listener's queue outlives its connection."""
         return ListenerQueue.UNKNOWN
+
+    def queue_names(self) -> tuple[str, ...]:
+        """Return the names of the listener's queues, if a file of the listener says them."""
+        return ()
+
+    def look_at_queues(
+        self,
+        connection: ConnectionState,  # noqa: ARG002 - for sources whose listeners have queues
+        uncounted: Set[str],  # noqa: ARG002
+    ) -> dict[str, QueueState]:
+        """Return the state of each of these queues, as the broker says it now.
+
+        It makes a connection of its own, of which `connection` says when to stop, and changes
+        nothing at the broker. Of the queues in `uncounted`, messages and consumers are not asked
+        for: counting renews the time after which an unused queue expires. Raises Disconnected,
+        and Stopped.
+        """
+        return {}
 
     def reconsume_command(self) -> str | None:
         """Return the command with which the listener consumes a message again; its id follows.

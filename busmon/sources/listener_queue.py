@@ -6,6 +6,7 @@ connection and all of them are lost: one death. If not, they come back: a crash 
 """
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class ListenerQueue(StrEnum):
@@ -14,6 +15,20 @@ class ListenerQueue(StrEnum):
     TEMPORARY = "temporary"  # no: it is exclusive or auto-deleted
     PERMANENT = "permanent"  # yes
     UNKNOWN = "unknown"  # its file does not say it, or is not known
+
+
+class QueueState(NamedTuple):
+    """How the broker says that a queue is; what it does not say, or was not asked, is None."""
+
+    there: bool = True
+    held: bool = False  # exclusive, and the connection that has declared it lives
+    messages: int | None = None  # that wait, without those that were delivered
+    consumers: int | None = None
+
+    @property
+    def unused(self) -> bool:
+        """Whether the queue is there, and nobody consumes from it."""
+        return self.there and self.consumers == 0
 
 
 DESCRIPTION = {

@@ -74,6 +74,7 @@ GAPS = [
         Query(
             per_minute("busmon_listener_messages_total", BUS, "bus, state", "state"), "{{state}}"
         ),
+        span=8,
     ).unit(PER_MINUTE),
     graph_panel(
         "Tap reports by state",
@@ -81,7 +82,20 @@ GAPS = [
         " exception; and reports that the tap lost.",
         Query(per_minute("busmon_tap_reports_total", BUS, "bus, state", "state"), "{{state}}"),
         Query(per_minute("busmon_tap_lost_reports_total", BUS, "bus"), "lost reports"),
+        span=8,
     ).unit(PER_MINUTE),
+    graph_panel(
+        "Listener's queue",
+        "As the broker says it once a minute. 0 of *there*: the queue is gone. 0 consumers: no"
+        " listener. An exclusive queue has no numbers: it is there while its connection lives.",
+        Query(current("busmon_listener_queue_up", BUS, "bus, queue"), "there: {{bus}}"),
+        Query(current("busmon_listener_queue_consumers", BUS, "bus, queue"), "consumers: {{bus}}"),
+        Query(
+            current("busmon_listener_queue_messages", BUS, "bus, queue"),
+            "messages waiting: {{bus}}",
+        ),
+        span=8,
+    ),
 ]
 
 DELIVERY = [

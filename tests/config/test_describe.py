@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from busmon.config.describe import describe
-from tests.config import AMQP, MQTT, OWN, SECRET, STOMP, in_bus, read
+from tests.config import AMQP, MQTT, OWN, QUEUE, SECRET, STOMP, in_bus, read
 from tests.support.brokers.certificates import Certificates
 
 SCHEMAS = ", ".join(f"{name} {version(name)}" for name in ("copr-messaging", "fedora-messaging"))
@@ -79,7 +79,10 @@ web
   access      with a client certificate and the bearer token
 ledger
   path        /srv/ledger.sqlite
-  keeps       messages for 7d, at most 20000000 bytes""".replace("SCHEMAS", SCHEMAS)
+  keeps       messages for 7d, at most 20000000 bytes
+audit
+  queue       once a minute, of fedora 2 queues: QUEUE, packit-Listener; of f2 2 queues: QUEUE, \
+packit-Listener""".replace("QUEUE", QUEUE).replace("SCHEMAS", SCHEMAS)
     )
 
 
@@ -122,6 +125,6 @@ def test_the_summary_says_who_observes_the_listener_and_its_workers(directory: P
 
 def test_the_summary_says_which_silence_is_too_long(directory: Path) -> None:
     patterns = '"git.centos.org/*" = "3d"\n"org.*.hotness.*" = "36h"\n'
-    text = describe(read(directory, AMQP + f"\n[silence.max_silence]\n{patterns}"))
+    text = describe(read(directory, MQTT + f"\n[silence.max_silence]\n{patterns}"))
     lines = ["silence", "  after 3d    git.centos.org/*", "  after 36h   org.*.hotness.*"]
     assert text.splitlines()[-3:] == lines

@@ -1,10 +1,11 @@
-"""`[audit.ready]` and `[audit.celery]`: what they default to, and every way to get them wrong."""
+"""`[audit.ready]`, `[audit.celery]`, `[audit.queue]`: their defaults, and every way to err."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
+from busmon.config.describe import describe
 from tests.config import AMQP, MQTT, SECRET, in_bus, problems, read
 
 READY = '[audit.ready]\nbus = "centos"\nurl = "http://localhost:8080/ready"\n'
@@ -108,3 +109,49 @@ def test_a_listener_is_comparable_with_the_same_bindings_and_a_monitor(
     directory: Path, text: str, bus: str | None
 ) -> None:
     assert read(directory, text).comparable_bus() == bus
+
+
+BOTH = AMQP + MQTT
+NAMELESS = 'config = "nameless.toml"'
+
+
+def watched(directory: Path, text: str, **environ: str) -> list[str]:
+    config = read(directory, text, **environ)
+    return list(config.audit.queue.watched(config.buses))
+
+
+@pytest.fixture
+def nameless(directory: Path) -> str:
+    """A bus whose file names no queue: then the broker chooses a name."""
+    (directory / "nameless.toml").write_text('amqp_url = "amqp://localhost"\n')
+    return AMQP.replace('config = "fedora.toml"', NAMELESS)
+
+
+def test_a_listeners_queue_is_looked_at_where_its_file_names_one(
+    directory: Path, nameless: str
+) -> None:
+    assert watched(directory, BOTH) == ["fedora"]
+    assert watched(directory, BOTH + "[audit.queue]") == ["fedora"]
+    assert watched(directory, BOTH + AMQP.replace("fedora]", "f2]")) == ["fedora", "f2"]
+    assert watched(directory, nameless) == []
+
+
+def test_the_look_at_a_listeners_queue_can_be_switched_off(directory: Path) -> None:
+    off = BOTH + "[audit.queue]\nbuses = []"
+    assert watched(directory, off) == []
+    assert watched(directory, BOTH, BUSMON__AUDIT__QUEUE__BUSES="") == []
+    assert "audit" not in describe(read(directory, off))
+    two = BOTH + AMQP.replace("fedora]", "f2]")
+    assert watched(directory, two + "[audit.queue]\nbuses = ['f2']") == ["f2"]
+
+
+def test_a_bus_without_a_queue_that_is_known_cannot_be_looked_at(
+    directory: Path, nameless: str
+) -> None:
+    text = nameless + MQTT + '[audit.queue]\nbuses = ["fedora", "centos", "umb"]\nevery = 1\n'
+    assert problems(directory, text) == [
+        "audit.queue.buses: fedora: no file names its listener's queue",
+        "audit.queue.buses: centos: no file names its listener's queue",
+        "audit.queue.buses: no such bus: umb",
+        "audit.queue.every: no such setting",
+    ]

@@ -1,4 +1,4 @@
-"""Serve samples of exporters that need a cluster or Packit; counters grow with each scrape."""
+"""Serve samples of what needs a cluster, Packit or RabbitMQ; counters grow with each scrape."""
 
 import json
 import re

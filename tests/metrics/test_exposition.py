@@ -57,8 +57,9 @@ def test_promtool_has_no_complaints(bench: Bench, state: Callable[[Bench], Bench
 
 def test_the_documentation_names_exactly_what_is_exposed(redis: Redis) -> None:
     bench = learned(Bench(":memory:", redis.url))
-    with running(bench.celery.run):
+    with running(bench.celery.run, bench.queue.run):
         wait_until(bench.celery.lengths, what="the observer to measure the queue")
+        wait_until(bench.queue.looks, what="a look at the listener's queue")
         exposed = {
             (family.name, family.type, frozenset(sample.labels) - {"le"})
             for family in parse_text(generate_latest(bench.registry).decode())

@@ -11,6 +11,7 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.message import Judgement
 from busmon.observers.base import Observer
+from busmon.observers.queue import Ask, QueueObserver
 from busmon.observers.table import ObservedAudit
 from busmon.rules import HANDLED, Rules, rule_set
 from busmon.settings.audit import Silence
@@ -33,7 +34,9 @@ class Bench:
         audit: ObservedAudit = ObservedAudit(),  # noqa: B008 - frozen
         now: float = NOW,
         path: str = ":memory:",
+        ask: Ask | None = None,
     ) -> None:
+        """Prepare all parts; `ask` says how the listener's queues are."""
         self.now = now
         self.ledger = Ledger(path)
         self.connection = ConnectionState()
@@ -47,6 +50,8 @@ class Bench:
         self.observers: list[Observer] = [
             settings.make_observer(self.ledger) for settings in audit.observers().values()
         ]
+        if ask:
+            self.observers.append(QueueObserver("fedora", ask, self.ledger, 0.02, lambda: self.now))
         observers, auditor = self.observers, self.auditor
         queues = {"fedora": ListenerQueue.TEMPORARY}
         parts = Parts(

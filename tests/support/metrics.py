@@ -13,6 +13,7 @@ from busmon.message import Judgement, Message, Outcome
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
 from busmon.observers.celery import CeleryObserver, CelerySettings
+from busmon.observers.queue import QueueObserver
 from busmon.observers.ready import ReadyObserver, ReadySettings
 from busmon.observers.tap import TapObserver
 from busmon.observers.tap_batch import ReportBatch
@@ -23,7 +24,7 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
-from busmon.sources.listener_queue import ListenerQueue
+from busmon.sources.listener_queue import ListenerQueue, QueueState
 from busmon.threads import Threads
 from busmon.web.server import ClosedConnections
 from busmon.web.sharing import Sharing
@@ -33,6 +34,11 @@ COPR = "org.fedoraproject.prod.copr.build.end"
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 NOW = 1_700_000_000.0
 SETTINGS = Silence.model_validate({"retired": {COPR: "2026-12-01"}})
+
+
+def queue_in_use(*_: object) -> dict[str, QueueState]:
+    """Say of the listener's queue what a broker would."""
+    return {"its-queue": QueueState(messages=3, consumers=1)}
 
 
 class Bench:
@@ -50,7 +56,8 @@ class Bench:
             CelerySettings(bus="fedora", broker=SecretStr(broker)), self.ledger
         )
         self.tap = TapObserver(self.ledger, "fedora")
-        watching: list[Observer] = [self.tap, ready, self.celery]
+        self.queue = QueueObserver("fedora", queue_in_use, self.ledger)
+        watching: list[Observer] = [self.tap, ready, self.celery, self.queue]
         observers = ObserverMetrics(watching)
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         settings, observed = Audit(), Observed(tap="fedora")

@@ -1,7 +1,7 @@
 """The settings of a bus that is read with AMQP; the rest is in fedora-messaging's file."""
 
 import shlex
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Set
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
@@ -12,9 +12,9 @@ from busmon.settings.section import File, Row, Strings
 from busmon.settings.units import Seconds
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.fedora_toml import EXCHANGE, Binding, FedoraToml
-from busmon.sources.base import Source
+from busmon.sources.base import ConnectionState, Source
 from busmon.sources.bus import Bus, describe_schemas, describe_tls
-from busmon.sources.listener_queue import DESCRIPTION, ListenerQueue
+from busmon.sources.listener_queue import DESCRIPTION, ListenerQueue, QueueState
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile
 from busmon.text import format_items
@@ -91,6 +91,18 @@ class AmqpBus(Bus):
     def listener_queue(self) -> ListenerQueue:
         """See Bus; reads fedora-messaging's file again."""
         return fedora_toml.listener_queue(self.config)
+
+    def queue_names(self) -> tuple[str, ...]:
+        """See Bus; reads fedora-messaging's file again."""
+        return tuple(sorted(fedora_toml.read(self.config).queues))
+
+    def look_at_queues(
+        self, connection: ConnectionState, uncounted: Set[str]
+    ) -> dict[str, QueueState]:
+        """See Bus; reads fedora-messaging's file again."""
+        from busmon.sources.amqp.queue_probe import look
+
+        return look(self.config, connection, uncounted)
 
     def reconsume_command(self) -> str | None:
         """Return fedora-messaging's command, which gets the message from Datagrepper."""

@@ -1,0 +1,193 @@
+"""Observes the listener's queues: whether they are there, and somebody consumes from them.
+
+It needs nothing of the listener but the file that names its queues, and changes nothing there.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import NamedTuple
+
+from prometheus_client.core import Metric
+
+from busmon.ledger.coverage import observer_id
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
+from busmon.metrics.families import gauge
+from busmon.observers.health import ObserverHealth
+from busmon.problem_log import ProblemLog
+from busmon.settings.section import Section, Strings
+from busmon.sources.base import ConnectionState, Disconnected
+from busmon.sources.bus import Bus
+from busmon.sources.listener_queue import QueueState
+from busmon.sources.session import Stopped
+from busmon.text import format_items
+
+INTERVAL = 60.0  # seconds; RabbitMQ logs an error each time for a queue that is gone or held
+MAX_LOOK_SECONDS = 30.0  # that a look takes, with all its deadlines
+# An unused queue is counted ever more rarely, when its time without consumers has grown by a
+# tenth: to count it renews the time after which it expires, which must not go on for ever.
+UNUSED_SHARE = 10
+
+Ask = Callable[[ConnectionState, Set[str]], dict[str, QueueState]]  # see Bus.look_at_queues
+
+log = logging.getLogger(__name__)
+
+
+class QueueSettings(Section):
+    """`[audit.queue]`: the listeners' queues are looked at."""
+
+    buses: Strings | None = None  # None: each bus whose file names a queue of the listener
+
+    def watched(self, buses: Mapping[str, Bus]) -> dict[str, Bus]:
+        """Return the buses whose queues are looked at, by name."""
+        wanted = buses if self.buses is None else self.buses
+        return {name: bus for name, bus in buses.items() if name in wanted and bus.queue_names()}
+
+    def make_observers(self, buses: Mapping[str, Bus], ledger: Ledger) -> "list[QueueObserver]":
+        """Return an observer for each of these buses."""
+        return [
+            QueueObserver(name, bus.look_at_queues, ledger)
+            for name, bus in self.watched(buses).items()
+        ]
+
+    def describe(self, buses: Mapping[str, Bus]) -> str:
+        """Return what `busmon check-config` shows of it; "" if nothing is looked at."""
+        watched = self.watched(buses)
+        queues = (
+            f"of {name} {format_items(bus.queue_names(), 'queue')}" for name, bus in watched.items()
+        )
+        return f"once a minute, {'; '.join(queues)}" if watched else ""
+
+
+class Look(NamedTuple):
+    """What is known of a queue; Unix times."""
+
+    state: QueueState
+    counted: float  # when its consumers were counted last
+    wrong_since: float | None = None  # since it was first found gone or unused; None: it is not
+
+
+class QueueObserver:
+    """Looks at the listener's queues on one bus."""
+
+    kind = "queue"
+
+    def __init__(
+        self,
+        name: str,
+        ask: Ask,
+        ledger: Ledger,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.bus = name
+        self._ask = ask
+        self._ledger = ledger
+        self._interval = interval
+        self._clock = clock
+        self._name = observer_id(self.kind, name)
+        self._health = ObserverHealth(self._name)
+        self._bugs = ProblemLog(log)
+        self._looks: dict[str, Look] = {}  # by queue; empty while nothing is known
+        self._last_look: float | None = None  # Unix time; None if the last one failed
+        with ledger.read() as tables:
+            self._ever_there = tables.buses.queue_found(name) is not None
+
+    def run(self, stopping: threading.Event) -> None:
+        """Look every `interval` seconds until `stopping`."""
+        connection = ConnectionState()
+        connection.stopping = stopping
+        while not stopping.is_set():
+            try:
+                self._look(connection)
+            except Stopped:
+                return
+            except Disconnected as error:
+                self._fail(f"{error.cause}: {error.detail}")
+            except LedgerWriteError as error:
+                self._fail(f"ledger: {error}")
+            except Exception as error:  # noqa: BLE001 - a bug in this must not end the buses
+                self._fail(f"error: {error!r}")
+                self._bugs.problem(
+                    "%s: unexpected error", self._name, level=logging.ERROR, error=error
+                )
+            stopping.wait(self._interval)
+
+    def up(self) -> bool:
+        """Return whether the broker says how the queues are."""
+        return self._health.problem() is None
+
+    def problem(self) -> str | None:
+        """Return why it does not, or None if it does."""
+        return self._health.problem()
+
+    def ever_there(self) -> bool:
+        """Return whether one of the queues was ever there: only then its absence is a fact."""
+        return self._ever_there
+
+    def looks(self) -> Mapping[str, Look]:
+        """Return what is known of each queue now; empty while nothing is known."""
+        return self._looks if self.up() else {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield how the queues are."""
+        states = {name: look.state for name, look in self.looks().items() if self._ever_there}
+        yield gauge(
+            "busmon_listener_queue_up",
+            "1 while the listener's queue is there, 0 while it is gone.",
+            ["bus", "queue"],
+            (((self.bus, queue), state.there) for queue, state in states.items()),
+        )
+        for name, text in (
+            ("messages", "Messages that wait in the listener's queue."),
+            ("consumers", "Consumers of the listener's queue."),
+        ):
+            values = {queue: getattr(state, name) for queue, state in states.items()}
+            yield gauge(
+                f"busmon_listener_queue_{name}",
+                text,
+                ["bus", "queue"],
+                (((self.bus, queue), n) for queue, n in values.items() if n is not None),
+            )
+
+    def _look(self, connection: ConnectionState) -> None:
+        now = self._clock()
+        uncounted = {queue for queue, look in self._looks.items() if not _is_due(look, now)}
+        states = self._ask(connection, uncounted)
+        looks = {
+            queue: _next(self._looks.get(queue), state, now, counted=queue not in uncounted)
+            for queue, state in states.items()
+        }
+        there = any(state.there for state in states.values())
+        with self._ledger.write() as tables:
+            since = now if self._last_look is None else self._last_look
+            tables.coverage.add_span(self._name, min(since, now), now, 0.0)
+            if there:
+                tables.buses.set_queue_found(self.bus, now)
+        self._ever_there = self._ever_there or there
+        self._looks, self._last_look = looks, now
+        self._health.up(self._interval + MAX_LOOK_SECONDS)
+        self._bugs.solved()
+
+    def _fail(self, problem: str) -> None:
+        """Forget what was known: a broker that cannot be asked says nothing of the queues."""
+        self._looks, self._last_look = {}, None
+        self._health.down(problem)
+
+
+def _is_due(look: Look, now: float) -> bool:
+    """Return whether to count a queue again."""
+    if not look.state.unused or look.wrong_since is None:
+        return True
+    return now - look.counted >= (now - look.wrong_since) / UNUSED_SHARE
+
+
+def _next(last: Look | None, state: QueueState, now: float, *, counted: bool) -> Look:
+    """Return what is known after another look."""
+    if last and not counted and state.there and not state.held:
+        return last
+    wrong = state.unused or not state.there
+    since = last.wrong_since if last else None
+    return Look(state, now, (now if since is None else since) if wrong else None)
