@@ -74,7 +74,7 @@ def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(
         )
         assert evidence
         listener.kill()
-        [line, _] = wait_for(busmon, FaultKind.LISTENER)
+        [line, *_] = wait_for(busmon, FaultKind.LISTENER)
         assert "the listener is down or does not consume, according to its monitor" in line
         listener.start()
         wait_for(busmon, FaultKind.NONE)
@@ -95,7 +95,7 @@ def test_a_stopped_publisher_is_distinguished_from_a_stopped_bus(
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False)
     bus = {"type": "amqp", "rules": "all", "config": str(toml)}
     with Busmon(tmp_path, {"fedora": bus}) as busmon:
-        first, others = wait_for(busmon, FaultKind.PUBLISHER)
+        first, others, *_ = wait_for(busmon, FaultKind.PUBLISHER)
         assert first.startswith("fedora: stopped has been silent for 2 d: ")
         assert others.startswith("fedora: 1 other topic as usual; the newest message came ")
         printed = command("status", "-c", tmp_path / "busmon.toml", status=1).stdout
