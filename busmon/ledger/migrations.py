@@ -64,23 +64,19 @@ def _to_version_3(db: sqlite3.Connection) -> None:
 
 
 def _to_version_4(db: sqlite3.Connection) -> None:
-    """Keep when a tap reported last, and count the messages of unknown schemas."""
+    """Keep when tap and queue of the listener were there last; count unknown schemas."""
     db.execute("ALTER TABLE buses ADD COLUMN tap_reported INTEGER")
     db.execute(
         "UPDATE buses SET tap_reported ="
         " (SELECT max(until) FROM coverage WHERE observer = 'tap:' || buses.name)"
     )
     db.execute("ALTER TABLE buses ADD COLUMN unknown_schemas INTEGER NOT NULL DEFAULT 0")
-
-
-def _to_version_5(db: sqlite3.Connection) -> None:
-    """Keep when the listener's queue was found last."""
     db.execute("ALTER TABLE buses ADD COLUMN queue_found INTEGER")
 
 
 Step = Callable[[sqlite3.Connection], None]
 
-STEPS: Sequence[Step] = (_to_version_2, _to_version_3, _to_version_4, _to_version_5)  # from 1 on
+STEPS: Sequence[Step] = (_to_version_2, _to_version_3, _to_version_4)  # the first is from 1
 VERSION = len(STEPS) + 1
 
 
