@@ -113,8 +113,9 @@ def _listener_problems(facts: ListenerFacts) -> Iterator[str]:
 
 
 def _queues(facts: ListenerFacts) -> tuple[FoundQueue, ...]:
-    """Return the listener's queues; none if none of them was ever there."""
-    return facts.at_broker.queues if facts.at_broker and facts.at_broker.ever else ()
+    """Return those of the listener's queues that were ever there."""
+    queues = facts.at_broker.queues if facts.at_broker else ()
+    return tuple(queue for queue in queues if queue.ever)
 
 
 def _queue_problems(queue: FoundQueue) -> Iterator[str]:
@@ -190,7 +191,7 @@ def _unknown_queues(facts: QueueFacts) -> Iterator[str]:
     if facts.health.up is False:
         yield f"nothing is known of the listener's queue; {facts.health.detail}"
     for queue in facts.queues:
-        if not facts.ever:
+        if not queue.ever:
             yield (
                 f"nothing is known of the listener's queue; {queue.name}, which its file names,"
                 " was never there"

@@ -52,6 +52,7 @@ class FoundQueue:
     name: str
     state: QueueState
     wrong: float | None = None  # seconds since it was first found gone or unused; None: it is not
+    ever: bool = True  # whether it was ever there
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,6 @@ class QueueFacts:
 
     health: Health
     queues: tuple[FoundQueue, ...] = ()  # none while the broker does not say it
-    ever: bool = True  # whether one of them was ever there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

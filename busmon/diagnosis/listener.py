@@ -91,7 +91,12 @@ class QueueWatch:
         """Return what the broker says of the queues."""
         looks = self._observer.looks().items()
         queues = (
-            FoundQueue(name, state, None if since is None else now - since)
+            FoundQueue(
+                name,
+                state,
+                None if since is None else now - since,
+                self._observer.was_there(name),
+            )
             for name, (state, _, since) in looks
         )
-        return QueueFacts(self._health.at(now), tuple(queues), self._observer.ever_there())
+        return QueueFacts(self._health.at(now), tuple(queues))

@@ -1,6 +1,7 @@
 """The buses: each has a number, which only the tables know, and busmon's queue on it."""
 
 import sqlite3
+from collections.abc import Iterable
 from uuid import uuid4
 
 from busmon.ledger.values import milliseconds, seconds
@@ -40,22 +41,25 @@ class Buses:
 
     def tap_reported(self, name: str) -> float | None:
         """Return the Unix time of the last report of a tap, None if none ever came."""
-        return self._time("SELECT tap_reported FROM buses WHERE name = ?", name)
+        query = "SELECT tap_reported FROM buses WHERE name = ?"
+        found = self._db.execute(query, (name,)).fetchone()
+        return seconds(found[0]) if found else None
 
     def set_tap_reported(self, name: str, now: float) -> None:
         """Write that a tap reported `now`, a Unix time."""
         row = milliseconds(now), self.number(name)
         self._db.execute("UPDATE buses SET tap_reported = ? WHERE id = ?", row)
 
-    def queue_found(self, name: str) -> float | None:
-        """Return the Unix time at which a queue of the listener was there last, None if never."""
-        return self._time("SELECT queue_found FROM buses WHERE name = ?", name)
+    def found_queues(self, name: str) -> frozenset[str]:
+        """Return the queues of the listener that were ever there on this bus."""
+        query = (
+            "SELECT found_queues.name FROM found_queues"
+            " JOIN buses ON buses.id = found_queues.bus WHERE buses.name = ?"
+        )
+        return frozenset(queue for (queue,) in self._db.execute(query, (name,)))
 
-    def set_queue_found(self, name: str, now: float) -> None:
-        """Write that a queue of the listener is there `now`, a Unix time."""
-        row = milliseconds(now), self.number(name)
-        self._db.execute("UPDATE buses SET queue_found = ? WHERE id = ?", row)
-
-    def _time(self, query: str, name: str) -> float | None:
-        found = self._db.execute(query, (name,)).fetchone()
-        return seconds(found[0]) if found else None
+    def add_found_queues(self, name: str, queues: Iterable[str]) -> None:
+        """Write that these queues of the listener, which were not yet known, are there."""
+        number = self.number(name)
+        insert = "INSERT INTO found_queues (bus, name) VALUES (?, ?)"
+        self._db.executemany(insert, [(number, queue) for queue in queues])

@@ -15,7 +15,13 @@ from pathlib import Path
 from busmon import __version__
 from busmon.ledger import shares
 from busmon.ledger.errors import LedgerError
-from busmon.ledger.schema import APPLICATION_ID, INDEXES_OF_VERSION_3, SCHEMA, SHARES
+from busmon.ledger.schema import (
+    APPLICATION_ID,
+    FOUND_QUEUES,
+    INDEXES_OF_VERSION_3,
+    SCHEMA,
+    SHARES,
+)
 
 SPARE_BYTES = 16 * 1024 * 1024  # disk space that a migration may take beside the copy
 
@@ -64,14 +70,14 @@ def _to_version_3(db: sqlite3.Connection) -> None:
 
 
 def _to_version_4(db: sqlite3.Connection) -> None:
-    """Keep when tap and queue of the listener were there last; count unknown schemas."""
+    """Keep when a tap reported last, and which queues were there; count unknown schemas."""
     db.execute("ALTER TABLE buses ADD COLUMN tap_reported INTEGER")
     db.execute(
         "UPDATE buses SET tap_reported ="
         " (SELECT max(until) FROM coverage WHERE observer = 'tap:' || buses.name)"
     )
     db.execute("ALTER TABLE buses ADD COLUMN unknown_schemas INTEGER NOT NULL DEFAULT 0")
-    db.execute("ALTER TABLE buses ADD COLUMN queue_found INTEGER")
+    db.execute(FOUND_QUEUES)
 
 
 Step = Callable[[sqlite3.Connection], None]
@@ -104,7 +110,9 @@ def migrate(db: sqlite3.Connection, path: str, version: int, steps: Sequence[Ste
 def create(db: sqlite3.Connection) -> None:
     """Make the tables of the newest version in an empty file."""
     with db:
-        db.executescript(f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};")
+        db.executescript(
+            f"BEGIN; {SCHEMA} {FOUND_QUEUES}; PRAGMA application_id = {APPLICATION_ID};"
+        )
         _to_version_3(db)
         _sign(db, VERSION)
 

@@ -8,6 +8,10 @@ INDEXES_OF_VERSION_3 = (  # for what is deleted by its age
     "CREATE INDEX running_due ON running_messages (due)",
 )
 SHARES = "CREATE TABLE shares (kind TEXT PRIMARY KEY, bytes INTEGER NOT NULL)"
+FOUND_QUEUES = """CREATE TABLE found_queues (   -- the listener's queues that were ever there
+    bus INTEGER NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (bus, name)
+) WITHOUT ROWID"""
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.
@@ -23,8 +27,7 @@ CREATE TABLE buses (
     blind INTEGER NOT NULL DEFAULT 0,          -- ms in all
     pruned INTEGER NOT NULL DEFAULT 0,         -- messages deleted from the record
     tap_reported INTEGER,                      -- when a tap reported last; NULL: never
-    unknown_schemas INTEGER NOT NULL DEFAULT 0,-- messages that name a schema not installed
-    queue_found INTEGER                        -- when the listener's queue was there last
+    unknown_schemas INTEGER NOT NULL DEFAULT 0 -- messages that name a schema not installed
 );
 CREATE TABLE series (                          -- the counters
     id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,

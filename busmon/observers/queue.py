@@ -93,7 +93,7 @@ class QueueObserver:
         self._looks: dict[str, Look] = {}  # by queue; empty while nothing is known
         self._last_look: float | None = None  # Unix time; None if the last one failed
         with ledger.read() as tables:
-            self._ever_there = tables.buses.queue_found(name) is not None
+            self._found = tables.buses.found_queues(name)
 
     def run(self, stopping: threading.Event) -> None:
         """Look every `interval` seconds until `stopping`."""
@@ -123,9 +123,9 @@ class QueueObserver:
         """Return why it does not, or None if it does."""
         return self._health.problem()
 
-    def ever_there(self) -> bool:
-        """Return whether one of the queues was ever there: only then its absence is a fact."""
-        return self._ever_there
+    def was_there(self, queue: str) -> bool:
+        """Return whether a queue was ever there: only then its absence is a fact."""
+        return queue in self._found
 
     def looks(self) -> Mapping[str, Look]:
         """Return what is known of each queue now; empty while nothing is known."""
@@ -133,7 +133,7 @@ class QueueObserver:
 
     def collect(self) -> Iterator[Metric]:
         """Yield how the queues are."""
-        states = {name: look.state for name, look in self.looks().items() if self._ever_there}
+        states = {name: look.state for name, look in self.looks().items() if self.was_there(name)}
         yield gauge(
             "busmon_listener_queue_up",
             "1 while the listener's queue is there, 0 while it is gone.",
@@ -160,13 +160,13 @@ class QueueObserver:
             queue: _next(self._looks.get(queue), state, now, counted=queue not in uncounted)
             for queue, state in states.items()
         }
-        there = any(state.there for state in states.values())
+        there = {queue for queue, state in states.items() if state.there}
         with self._ledger.write() as tables:
             since = now if self._last_look is None else self._last_look
             tables.coverage.add_span(self._name, min(since, now), now, 0.0)
-            if there:
-                tables.buses.set_queue_found(self.bus, now)
-        self._ever_there = self._ever_there or there
+            if new := there - self._found:
+                tables.buses.add_found_queues(self.bus, new)
+        self._found |= there
         self._looks, self._last_look = looks, now
         self._health.up(self._interval + MAX_LOOK_SECONDS)
         self._bugs.solved()

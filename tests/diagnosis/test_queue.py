@@ -16,7 +16,7 @@ GONE, HELD = QueueState(there=False), QueueState(held=True)
 
 
 def at_broker(state: QueueState, wrong: float | None = None, *, ever: bool = True) -> QueueFacts:
-    return QueueFacts(UP, (FoundQueue("its-queue", state, wrong),), ever)
+    return QueueFacts(UP, (FoundQueue("its-queue", state, wrong, ever),))
 
 
 # What is known, the verdict, and what of the evidence matters to whoever is called for it.
@@ -71,6 +71,21 @@ SCENARIOS: dict[str, tuple[BusFacts, FaultKind, list[str]]] = {
         [
             "its listener is not watched",
             "nothing is known of the listener's queue; its-queue, which its file names, was never"
+            " there",
+        ],
+    ),
+    "one of two queues was never there": (
+        bus(
+            NO_FACTS,
+            at_broker=QueueFacts(
+                UP,
+                (FoundQueue("its-queue", HELD), FoundQueue("other", GONE, 9 * HOUR, ever=False)),
+            ),
+        ),
+        FaultKind.NONE,
+        [
+            "fedora: connected; 0 topics as usual; a connection holds its queue",
+            "nothing is known of the listener's queue; other, which its file names, was never"
             " there",
         ],
     ),

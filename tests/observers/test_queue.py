@@ -136,6 +136,24 @@ def test_that_a_queue_was_ever_there_outlives_busmon(queue: Queue, tmp_path: Pat
             assert len(tables.coverage.intervals("queue:fedora")) == 2
 
 
+def test_a_new_queue_in_the_file_is_not_gone_before_it_was_there(
+    queue: Queue, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with watching(queue.bus, path) as watch, queue.declared(exclusive=True):
+        watch.wait_for(up=1)
+        queue.name = str(uuid4())
+        queue.broker.fedora_toml(queue.toml, queue=queue.name)
+        wait_until(lambda: queue.name in watch.observer.looks(), what="a look at the new one")
+        assert watch.values() == {}
+    with watching(queue.bus, path) as watch:
+        wait_until(watch.observer.up, what="a look")
+        assert watch.values() == {}
+        with queue.declared(exclusive=True):
+            watch.wait_for(up=1)
+        watch.wait_for(up=0)
+
+
 @pytest.mark.parametrize("wrong", ["no broker", "login", "rights", "network"])
 def test_a_broker_that_cannot_be_asked_says_nothing(queue: Queue, wrong: str) -> None:
     with Proxy(queue.broker.amqps_port) as proxy, queue.declared(exclusive=True):
