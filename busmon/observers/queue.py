@@ -179,8 +179,8 @@ class QueueObserver:
 
 def _is_due(look: Look, now: float) -> bool:
     """Return whether to count a queue again."""
-    if not look.state.unused or look.wrong_since is None:
-        return True
+    if not look.state.unused or look.wrong_since is None or now < look.counted:
+        return True  # the last: the clock was set back
     return now - look.counted >= (now - look.wrong_since) / UNUSED_SHARE
 
 
@@ -190,4 +190,4 @@ def _next(last: Look | None, state: QueueState, now: float, *, counted: bool) ->
         return last
     wrong = state.unused or not state.there
     since = last.wrong_since if last else None
-    return Look(state, now, (now if since is None else since) if wrong else None)
+    return Look(state, now, (now if since is None else min(since, now)) if wrong else None)

@@ -26,6 +26,11 @@ from tests.support.monitored_listener import MonitoredListener
 from tests.support.threads import running
 
 INTERVAL = 0.1  # seconds between two looks
+SET_STATE = """
+rabbit_misc:execute_mnesia_transaction(fun() ->
+    rabbit_amqqueue:update(rabbit_misc:r(<<"{vhost}">>, queue, <<"{name}">>),
+        fun(Queue) -> amqqueue:set_state(Queue, {state}) end) end).
+"""
 
 
 class Watch:
@@ -47,6 +52,10 @@ class Watch:
             for family in self._registry.collect()
             for sample in family.samples
         }
+
+    def counted(self) -> float:
+        [look] = self.observer.looks().values()
+        return look.counted
 
     def wait_for(self, **values: float) -> None:
         wait_until(lambda: self.values() == values, what=f"{values}")
@@ -90,6 +99,10 @@ class Queue:
             channel.queue_declare(self.name, durable=True, **properties)
             channel.queue_bind(self.name, "amq.topic", self.key)
             yield channel
+
+    def set_state(self, state: str) -> None:
+        """Let the broker think that the queue is `live` or `crashed`."""
+        self.broker.ctl("eval", SET_STATE.format(vhost=VHOST, name=self.name, state=state))
 
     def publish(self, number: int) -> None:
         self.broker.publish(Publication(topic=self.key) for _ in range(number))
@@ -236,6 +249,28 @@ def test_a_queue_that_nobody_uses_expires_as_it_would_without_busmon(queue: Queu
         watch.wait_for(up=1, messages=0, consumers=0)
         watch.ahead = 3600  # after an hour, it is counted once in six minutes
         watch.wait_for(up=0)
+
+
+def test_a_clock_that_is_set_back_hides_no_consumer(queue: Queue) -> None:
+    with queue.declared() as channel, watching(queue.bus) as watch:
+        watch.wait_for(up=1, messages=0, consumers=0)
+        watch.ahead = 3600
+        wait_until(lambda: watch.counted() > time.time() + 3000, what="a count in the future")
+        watch.ahead = 0
+        channel.basic_consume(queue.name, lambda *_: None)
+        watch.wait_for(up=1, messages=0, consumers=1)
+        channel.queue_delete(queue.name)
+
+
+def test_a_queue_that_the_broker_has_and_cannot_reach_is_not_gone(queue: Queue) -> None:
+    with queue.declared() as channel, watching(queue.bus) as watch:
+        watch.wait_for(up=1, messages=0, consumers=0)
+        queue.set_state("crashed")
+        watch.wait_for_problem("has crashed and failed to restart")
+        assert watch.values() == {}
+        queue.set_state("live")
+        watch.wait_for(up=1, messages=0, consumers=0)
+        channel.queue_delete(queue.name)
 
 
 def test_a_busmon_beside_the_listener_serves_what_the_broker_says(

@@ -21,6 +21,8 @@ from busmon.sources.base import Cause, ConnectionState, Disconnected
 from busmon.sources.listener_queue import QueueState
 
 HEARTBEAT_SECONDS = 10
+# RabbitMQ says "not found" of a queue that it has, too, if it cannot reach it.
+UNREACHABLE = "is down or inaccessible", "has crashed", "due to timeout", "is stopped"
 
 
 def look(
@@ -58,9 +60,15 @@ class QueueProbe(AmqpConnection):
             self._send_method(declare)
             self._call(spec.Basic.Qos(), spec.Basic.QosOk)
         except ChannelClosed as error:
-            if error.code not in {NOT_FOUND, RESOURCE_LOCKED}:
+            if not _is_state(error):
                 raise
             self._open_again()
             there = error.code == RESOURCE_LOCKED
             return QueueState(there=there, held=there)
         return QueueState()
+
+
+def _is_state(refused: ChannelClosed) -> bool:
+    """Return whether the broker refuses to say more because the queue is held or gone."""
+    reachable = not any(words in refused.detail for words in UNREACHABLE)
+    return refused.code == RESOURCE_LOCKED or (refused.code == NOT_FOUND and reachable)
