@@ -51,7 +51,8 @@ class FoundQueue:
 
     name: str
     state: QueueState
-    wrong: float | None = None  # seconds since it was first found gone or unused; None: it is not
+    # Seconds from the first look that found it gone or unused to the last; None: it is neither.
+    wrong: float | None = None
     ever: bool = True  # whether it was ever there
 
 

@@ -94,9 +94,9 @@ class QueueWatch:
             FoundQueue(
                 name,
                 state,
-                None if since is None else now - since,
+                None if since is None else counted - since,
                 self._observer.was_there(name),
             )
-            for name, (state, _, since) in looks
+            for name, (state, counted, since) in looks
         )
         return QueueFacts(self._health.at(now), tuple(queues))

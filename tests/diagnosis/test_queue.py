@@ -1,9 +1,12 @@
 """Whether it is the listener's fault, by what the broker says of its queue."""
 
+import time
+
 import pytest
 
 from busmon.diagnosis.evidence import RESTART_SECONDS
 from busmon.diagnosis.facts import BusFacts, Facts, FoundQueue, QueueFacts
+from busmon.diagnosis.listener import QueueWatch
 from busmon.diagnosis.verdict import FaultKind, diagnose
 from busmon.observers.queue import QueueObserver
 from busmon.sources.base import Cause, Disconnected
@@ -11,6 +14,7 @@ from busmon.sources.listener_queue import QueueState
 from tests.diagnosis.test_verdict import DOWN, HOUR, NO_FACTS, UP, bus, fedora
 from tests.support.brokers import wait_until
 from tests.support.diagnosis import Bench
+from tests.support.threads import running
 
 GONE, HELD = QueueState(there=False), QueueState(held=True)
 
@@ -163,6 +167,17 @@ def test_a_listener_that_restarts_within_two_minutes_is_not_blamed() -> None:
         assert broker.after(60, GONE) is FaultKind.NONE
         assert broker.after(RESTART_SECONDS, GONE) is FaultKind.LISTENER
         assert broker.after(60, HELD) is FaultKind.NONE
+
+
+def test_a_listener_that_came_back_since_the_last_look_is_not_blamed() -> None:
+    bench = Bench()
+    observer = QueueObserver("fedora", lambda *_: {"its-queue": GONE}, bench.ledger, HOUR)
+    with running(observer.run):
+        wait_until(observer.up, what="the only look")
+        watch = QueueWatch(observer, 0.0)
+        [queue] = watch.facts(time.time() + RESTART_SECONDS).queues
+        assert queue.wrong == 0.0
+    bench.ledger.close()
 
 
 def test_a_broker_that_is_away_says_nothing_of_the_time_between() -> None:
