@@ -12,11 +12,12 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.buses import Bus, proxied
+from tests.support.buses import Bus, proxied, started
 from tests.support.busmon_process import Busmon
 from tests.support.streams import Stream, assert_exact, in_mid_stream, publish, standing_still
 
 Proxies = dict[str, Proxy]
+NO_LOOKS = "[audit.queue]\nbuses = []"  # at the listener's queue, by connections of their own
 
 
 @pytest.fixture
@@ -40,6 +41,13 @@ def buses(through: tuple[list[Bus], Proxies]) -> list[Bus]:
 @pytest.fixture
 def proxies(through: tuple[list[Bus], Proxies]) -> Proxies:
     return through[1]
+
+
+@pytest.fixture
+def busmon(buses: list[Bus], tmp_path: Path) -> Iterator[Busmon]:
+    """Each bus has one connection."""
+    with started(tmp_path, buses, NO_LOOKS) as busmon:
+        yield busmon
 
 
 def queue(buses: Sequence[Bus]) -> str:
@@ -127,6 +135,7 @@ def test_unresolvable_brokers_are_reported_and_found_again(
     hosts.write_text(known)
     by_name(buses, rabbitmq.url_for_fedora(proxies["fedora"].port), rabbitmq, tmp_path)
     busmon = Busmon(tmp_path, {bus.stream.bus: bus.settings for bus in buses})
+    busmon.configure(NO_LOOKS)
     busmon.put_into_environment(LD_PRELOAD="libnss_wrapper.so", NSS_WRAPPER_HOSTS=hosts)
     with busmon:
         busmon.wait_until_ready()

@@ -150,8 +150,13 @@ def stomp_sender(broker: ActiveMQ, prefix: str) -> Send:
 
 
 @contextmanager
-def started(directory: Path, buses: Iterable[Bus]) -> Iterator[Busmon]:
-    """Run a busmon for all buses, and begin the block when it has subscribed to each."""
-    with Busmon(directory, {bus.stream.bus: bus.settings for bus in buses}) as busmon:
+def started(directory: Path, buses: Iterable[Bus], more: str = "") -> Iterator[Busmon]:
+    """Run a busmon for all buses, and begin the block when it has subscribed to each.
+
+    `more` is added to its configuration.
+    """
+    busmon = Busmon(directory, {bus.stream.bus: bus.settings for bus in buses})
+    busmon.configure(more)
+    with busmon:
         busmon.wait_until_ready()
         yield busmon
