@@ -15,6 +15,7 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
 
+# CI runs as root, so nothing is skipped there.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount and chroot need root")
 
 COPR = "org.fedoraproject.prod.copr.build.end"

@@ -30,6 +30,7 @@ from tests.support.brokers.redis import Redis
 from tests.support.exposition import counter
 from tests.support.listener_process import is_registered
 
+# CI runs as root, so nothing is skipped there.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount and chroot need root")
 
 TOKEN = {"Authorization": "Bearer m3trics"}

@@ -10,6 +10,14 @@ PREFIX = "org.fedoraproject.prod."
 EVENTS = [topic.removeprefix(PREFIX) for topic in TOPICS]
 
 
+def written(directory: Path, place: str, lines: Sequence[str]) -> Path:
+    """Write the lines to a file in the directory, and return the directory."""
+    path = directory / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines))
+    return directory
+
+
 def listener_source(directory: Path, topics: Sequence[str], place: str = "callbacks.py") -> Path:
     """Code in the shape of the listener's, which must not be run."""
     lines = [
@@ -20,10 +28,7 @@ def listener_source(directory: Path, topics: Sequence[str], place: str = "callba
         *(f'    "{topic}": nowhere.callback,' for topic in topics),
         "}",
     ]
-    path = directory / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines))
-    return directory
+    return written(directory, place, lines)
 
 
 def worker_source(directory: Path, events: Sequence[str], place: str = "parser.py") -> Path:
@@ -38,10 +43,7 @@ def worker_source(directory: Path, events: Sequence[str], place: str = "parser.p
         "        },",
         "    }",
     ]
-    path = directory / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines))
-    return directory
+    return written(directory, place, lines)
 
 
 def fedora_toml(directory: Path, topics: Sequence[str]) -> Path:
