@@ -35,7 +35,8 @@ def status(path: Path | None, url: str | None) -> None:
 
     Exit status: 0 all is well, 1 something is wrong, 2 wrong command line or configuration.
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
-    from busmon.commands.status import Endpoint, NoAnswer, fetch_verdict, own_endpoint
+    from busmon.commands.endpoint import Endpoint, NoAnswer, own_endpoint
+    from busmon.commands.status import fetch_verdict
     from busmon.diagnosis.verdict import FaultKind, Verdict
 
     endpoint = Endpoint("") if url and not path else own_endpoint(load_config(path).web)

@@ -1,0 +1,121 @@
+"""Asks the running service over HTTP, at the address and with the credentials that it has."""
+
+import json
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from busmon.http_client import TimedConnection
+from busmon.settings.models import Web
+from busmon.sources.tls import UnusableFile, client_context
+from busmon.text import format_address, parse_address
+
+TIMEOUT = 5.0  # seconds to connect and to answer
+MAX_ANSWER_BYTES = 1024 * 1024
+# If busmon listens on every address, ask on the loopback one.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
+
+
+class NoAnswer(Exception):
+    """No busmon answered; the text says what happened instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a busmon serves, and what a client needs to be let in."""
+
+    url: str
+    certificate: Path | None = None  # the server must have this one; None: one of a known CA
+    key: Path | None = None  # of the certificate, if the server asks its clients for one
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def own_endpoint(web: Web) -> Endpoint:
+    """Return the endpoint of the busmon with these settings, for a client on the same machine."""
+    host, port = parse_address(web.listen)
+    scheme = "https" if web.certificate else "http"
+    url = f"{scheme}://{format_address(LOOPBACK.get(host, host), port)}"
+    key = web.key if web.client_ca else None
+    return Endpoint(url, web.certificate, key, _credentials(web))
+
+
+def login(username: str, password: str) -> dict[str, str]:
+    """Return the header of a login."""
+    encoded = b64encode(f"{username}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {encoded}"}
+
+
+def get(endpoint: Endpoint, path: str) -> tuple[int, bytes]:
+    """Return status and body of a page; raises NoAnswer."""
+    return _ask(endpoint, "GET", path, None, {}, TIMEOUT)
+
+
+def post(
+    endpoint: Endpoint, path: str, content: object, timeout: float = TIMEOUT
+) -> tuple[int, bytes]:
+    """Send content as JSON, and return status and body of the answer; raises NoAnswer."""
+    body = json.dumps(content).encode()
+    return _ask(endpoint, "POST", path, body, {"Content-Type": "application/json"}, timeout)
+
+
+def _ask(
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    timeout: float,
+) -> tuple[int, bytes]:
+    try:
+        return _request(endpoint, timeout, method, path, body, endpoint.headers | headers)
+    except UnusableFile as error:
+        raise NoAnswer(error.why) from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise NoAnswer(f"{getattr(error, 'strerror', None) or error}") from error
+
+
+def _request(
+    endpoint: Endpoint, timeout: float, method: str, path: str, *content: Any
+) -> tuple[int, bytes]:
+    parts = urlsplit(endpoint.url)
+    tls = _context(endpoint) if parts.scheme == "https" else None
+    port = parts.port or (443 if tls else 80)
+    host = parts.hostname or ""
+    with TimedConnection(host, port, tls, timeout, MAX_ANSWER_BYTES) as connection:
+        connection.connect()
+        _check_certificate(connection, endpoint)
+        connection.request(method, f"{parts.path.rstrip('/')}{path}", *content)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def _context(endpoint: Endpoint) -> ssl.SSLContext:
+    pair = (endpoint.certificate, endpoint.key) if endpoint.key else (None, None)
+    context = client_context(None, *pair)
+    if endpoint.certificate:  # _check_certificate compares it: its signer and name do not matter
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _check_certificate(connection: TimedConnection, endpoint: Endpoint) -> None:
+    """Raise ValueError if the server shows another certificate than the expected one."""
+    shown = connection.peer_certificate()
+    if not endpoint.certificate or shown is None:
+        return
+    text = endpoint.certificate.read_text("latin-1")
+    first = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
+    if shown != ssl.PEM_cert_to_DER_cert(first):
+        raise ValueError("the server shows another certificate than the one in the configuration")
+
+
+def _credentials(web: Web) -> dict[str, str]:
+    if web.token:
+        return {"Authorization": f"Bearer {web.token.get_secret_value()}"}
+    if web.username is not None and web.password:
+        return login(web.username, web.password.get_secret_value())
+    return {}
