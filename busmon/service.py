@@ -86,7 +86,7 @@ def build_service(
     )
     blind_time = BlindTime(ledger, connections, time.time())
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
-    retention, observed = config.ledger.retention, config.audit.observed(config.comparable_bus())
+    retention, observed = config.ledger.retention, config.audit.observed()
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
     queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)
     queues |= {name: bus.listener_queue() for name, bus in config.buses.items()}

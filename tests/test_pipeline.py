@@ -200,7 +200,7 @@ def test_the_audit_of_a_released_topic_goes_with_its_count(ledger: Ledger) -> No
     watched.send("other", "a", at=2 * RELEASE_SECONDS)
     totals = {Place("other", topic, Stage.BUS): Totals(messages=n) for n, topic in enumerate("ab")}
     with ledger.write() as tables:
-        tables.windows.add(WindowRow(0, 1, place, of, True) for place, of in totals.items())
+        tables.windows.add(WindowRow(0, 1, place, of) for place, of in totals.items())
     watched.pipeline.release_topics()
     with ledger.read() as tables:
         assert tables.windows.totals() == {

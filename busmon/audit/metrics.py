@@ -29,19 +29,15 @@ def audit_metrics(
     yield _recovered(totals, behind_bus)
     yield _unexpected(totals, scopes, topics)
     yield _no_data_windows(totals, scopes)
-    yield _exact(scopes)
     yield _last_closed(closed_until)
 
 
 def _places(scopes: Scopes, topics: Topics) -> Iterator[Place]:
-    """Yield where messages are expected. Without ids the topic is not known, and empty."""
+    """Yield where messages are expected."""
     for (bus, topic), handled in topics.items():
         if handled:
-            for stage in filter(scopes[bus].matches_ids, scopes[bus].stages):
+            for stage in scopes[bus].stages:
                 yield Place(bus, topic, stage)
-    for bus, scope in scopes.items():
-        if not scope.exact:
-            yield Place(bus, "", Stage.LISTENER)
 
 
 def _messages(totals: AllTotals, known: Iterable[Place]) -> Metric:
@@ -64,7 +60,7 @@ def _unexpected(totals: AllTotals, scopes: Scopes, topics: Topics) -> Metric:
     known = (
         Place(bus, topic, Stage.LISTENER)
         for bus, topic in topics
-        if scopes[bus].exact and Stage.LISTENER in scopes[bus].stages
+        if Stage.LISTENER in scopes[bus].stages
     )
     return _counter("unexpected", text, totals, known)
 
@@ -76,19 +72,6 @@ def _no_data_windows(totals: AllTotals, scopes: Scopes) -> Metric:
         ["bus", "stage"],
         (
             ((bus, stage), totals.get(Place(bus, "", stage), Totals()).no_data)
-            for bus, scope in scopes.items()
-            for stage in scope.stages
-        ),
-    )
-
-
-def _exact(scopes: Scopes) -> Metric:
-    return gauge(
-        "busmon_audit_exact",
-        "1 if messages are matched by their ids, 0 if only their numbers are compared.",
-        ["bus", "stage"],
-        (
-            ((bus, stage), scope.matches_ids(stage))
             for bus, scope in scopes.items()
             for stage in scope.stages
         ),

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from busmon.audit import corrections
 from busmon.audit.balance import WindowBalance, balance, next_window
-from busmon.audit.by_numbers import count_by_numbers
 from busmon.audit.scope import Observed
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.ledger import Ledger
@@ -48,10 +47,6 @@ class AuditWindows:
         self._ledger = ledger
         self._settings = settings
         self._last_corrected: OpenMessage | None = None
-        # How much later an observer's next sign of life may come, in seconds.
-        self._patience = MAX_GAP_SECONDS
-        if not all(scope.exact for scope in self.scopes.values()):
-            self._patience += observed.ready_interval
         self._publish()
 
     def totals(self) -> Mapping[Place, Totals]:
@@ -81,7 +76,7 @@ class AuditWindows:
         if now < grace_end:
             return False
         with self._ledger.read() as tables:
-            overdue = now >= grace_end + self._patience
+            overdue = now >= grace_end + MAX_GAP_SECONDS  # for their next signs of life
             if not overdue and not self._still_watched(tables, end, grace_end):
                 return False
             windows = [self._balance(tables, bus, start, end) for bus in self.scopes]
@@ -131,13 +126,7 @@ class AuditWindows:
         scope = self.scopes[bus]
         covered = list(self._covered(tables, bus, start, end))
         traces = tables.messages.traces(bus, start, end)
-        found = balance(traces, list(filter(scope.matches_ids, covered)))
-        if not scope.exact and Stage.LISTENER in covered:
-            counts = count_by_numbers(tables, bus, start, end, self._settings)
-            if counts:
-                found.counts["", Stage.LISTENER] = counts
-            else:
-                covered.remove(Stage.LISTENER)
+        found = balance(traces, covered)
         return Window(bus, start, end, found, [s for s in scope.stages if s not in covered])
 
     def _covered(self, tables: Tables, bus: str, start: float, end: float) -> Iterator[Stage]:
@@ -163,9 +152,8 @@ class AuditWindows:
 
     def _rows(self, window: Window) -> Iterator[WindowRow]:
         bus, start, end, found, no_data = window
-        exact = self.scopes[bus].matches_ids
         for (topic, stage), counts in found.counts.items():
             totals = Totals(counts.messages, counts.missing, counts.unexpected)
-            yield WindowRow(start, end, Place(bus, topic, stage), totals, exact(stage))
+            yield WindowRow(start, end, Place(bus, topic, stage), totals)
         for stage in no_data:
-            yield WindowRow(start, end, Place(bus, "", stage), None, exact(stage))
+            yield WindowRow(start, end, Place(bus, "", stage), None)

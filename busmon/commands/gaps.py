@@ -34,11 +34,7 @@ class MissingMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What is missing at one stage of one topic's messages in one window; Unix times.
-
-    If only numbers are compared, it is not `exact`: at least so many are missing, the topic is
-    empty and no message is listed.
-    """
+    """What is missing at one stage of one topic's messages in one window; Unix times."""
 
     start: float
     until: float
@@ -46,7 +42,6 @@ class Gap:
     stage: Stage
     topic: str
     missing: int
-    exact: bool
     messages: Sequence[MissingMessage]
 
 
@@ -89,12 +84,9 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     Raises NothingToAskOf.
     """
     _check(tables, query, config)
-    incomplete = list(tables.windows.rows(query.since, query.bus, incomplete=True))
     commands = reconsume_commands(config)
-    no_data = _no_data(tables, incomplete, query, commands)
-    gaps = list(_gaps(tables, query, commands))
-    if query.topic is None:
-        gaps += _gaps_by_numbers(incomplete)
+    no_data = _no_data(tables, query, commands)
+    gaps = _gaps(tables, query, commands)
     audited = {(place.bus, place.stage) for place in tables.windows.totals()}
     return Gaps(
         query,
@@ -131,20 +123,13 @@ def _gaps(tables: Tables, query: Query, commands: Commands) -> Iterator[Gap]:
     missing = tables.open_messages.listed(query.since, query.bus, query.topic)
     for (start, until, bus, stage, topic), found in groupby(missing, key=lambda one: one[:5]):
         messages = _messages(bus, (one.id for one in found), commands)
-        yield Gap(start, until, bus, stage, topic, len(messages), True, messages)
+        yield Gap(start, until, bus, stage, topic, len(messages), messages)
 
 
-def _gaps_by_numbers(incomplete: Iterable[WindowRow]) -> Iterator[Gap]:
-    for start, until, (bus, topic, stage), totals, _ in incomplete:
-        if totals:
-            yield Gap(start, until, bus, stage, topic, totals.missing, False, [])
-
-
-def _no_data(
-    tables: Tables, incomplete: Iterable[WindowRow], query: Query, commands: Commands
-) -> Iterator[NoData]:
+def _no_data(tables: Tables, query: Query, commands: Commands) -> Iterator[NoData]:
     """Yield the times without data in which busmon was blind, or of which a message is known."""
-    for start, until, bus, stage, windows in _joined(incomplete):
+    without_data = tables.windows.rows(query.since, query.bus, without_data=True)
+    for start, until, bus, stage, windows in _joined(without_data):
         messages, number = [], 0
         if stage is not Stage.BUS:
             ids = tables.messages.unconfirmed(bus, stage, start, until, query.topic)
@@ -164,11 +149,9 @@ class _Span(NamedTuple):
     windows: int
 
 
-def _joined(incomplete: Iterable[WindowRow]) -> list[_Span]:
+def _joined(without_data: Iterable[WindowRow]) -> list[_Span]:
     spans: list[_Span] = []
-    for start, until, (bus, _, stage), totals, _ in incomplete:
-        if totals:
-            continue
+    for start, until, (bus, _, stage), _ in without_data:
         last = spans[-1] if spans else None
         if last and (last.bus, last.stage, last.until) == (bus, stage, start):
             spans[-1] = last._replace(until=until, windows=last.windows + 1)

@@ -11,11 +11,6 @@ from busmon.message import Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
 from busmon.text import format_number, format_span, format_time, printable
 
-WHICH_BY_NUMBERS = (
-    "Without a tap it is not known which ones. Compare Datagrepper's messages of this time, and"
-    " of some minutes before, with the listener's log. `busmon trace ID` shows what busmon knows"
-    " of a message."
-)
 NAME_THE_CALLBACK = (
     f"The listener's file names no callback: replace {NO_CALLBACK} by that of `--callback` on the"
     " listener's command line."
@@ -57,10 +52,6 @@ def _lines(one: Gap | NoData) -> Iterator[str]:
 
 def _lines_of_gap(gap: Gap) -> Iterator[str]:
     place = f"{format_span(gap.start, gap.until)}  {gap.bus}  {gap.stage}"
-    if not gap.exact:
-        yield f"{place}  at least {gap.missing} missing, compared by numbers"
-        yield f"    {WHICH_BY_NUMBERS}"
-        return
     yield f"{place}  {printable(gap.topic)}  {gap.missing} missing"
     yield from _commands(gap.messages)
 

@@ -35,12 +35,3 @@ class Config(Section):
     lint: Lint = Lint()
     audit: ObservedAudit = ObservedAudit()
     buses: Annotated[dict[BusName, AnyBus], Field(min_length=1)]
-
-    def comparable_bus(self) -> str | None:
-        """Return the bus whose listener counts the same messages that busmon receives.
-
-        Only `[audit.ready]` asks a listener for its counts.
-        """
-        ready = self.audit.ready
-        bus = self.buses.get(ready.bus) if ready else None
-        return ready.bus if ready and bus and bus.receives_as_listener() else None

@@ -30,7 +30,7 @@ from busmon.ledger.values import seconds
 from busmon.problem_log import ProblemLog
 from busmon.text import format_duration
 
-PRUNED = ("tap_reports", "tasks", "listener_polls", "coverage")  # after the retention
+PRUNED = ("tap_reports", "tasks", "coverage")  # after the retention
 NO_LIMIT = 2**62
 HANG_SECONDS = 10.0  # a write that takes longer is reported as hung
 

@@ -1,18 +1,8 @@
-"""What the listener's own monitor said: its totals over restarts, and each of its answers."""
+"""What the listener's own monitor said: its totals over restarts."""
 
 import sqlite3
 from collections.abc import Mapping
 from typing import NamedTuple
-
-from busmon.ledger.values import milliseconds
-
-
-class Poll(NamedTuple):
-    """One answer of the listener's monitor."""
-
-    at: float  # Unix time
-    received: int  # messages since the listener's start
-    restarts: int  # of the listener, as far as they were noticed
 
 
 class Increase(NamedTuple):
@@ -44,24 +34,6 @@ class ListenerCounts:
             " total = listener_counts.total + excluded.total",
             [(bus, state, *increase) for state, increase in increases.items()],
         )
-
-    def add_poll(self, bus: str, poll: Poll) -> None:
-        """Add an answer of the monitor."""
-        self._db.execute(
-            "INSERT INTO listener_polls (polled_at, bus, received, restarts) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (polled_at, bus) DO UPDATE SET received = excluded.received,"
-            " restarts = excluded.restarts",
-            (milliseconds(poll.at), bus, poll.received, poll.restarts),
-        )
-
-    def polls(self, bus: str, start: float, end: float) -> list[Poll]:
-        """Return the answers from `start` to `end`, in order."""
-        rows = self._db.execute(
-            "SELECT polled_at, received, restarts FROM listener_polls"
-            " WHERE bus = ? AND polled_at >= ? AND polled_at <= ? ORDER BY polled_at",
-            (bus, milliseconds(start), milliseconds(end)),
-        )
-        return [Poll(at / 1000, received, restarts) for at, received, restarts in rows]
 
     def _counts(self, column: str, bus: str) -> dict[str, int]:
         query = f"SELECT state, {column} FROM listener_counts WHERE bus = ?"  # noqa: S608 - our own name

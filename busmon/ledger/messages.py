@@ -21,12 +21,6 @@ WHERE messages.received_at >= ? AND messages.received_at < ?
     AND (series.outcome = 'handled' OR tap_reports.state = 'passed')
     AND series.reason NOT IN ('too-large', 'too-costly')
 """
-ARRIVALS = """
-SELECT received_at, outcome, reason FROM messages JOIN series ON series.id = messages.series
-WHERE messages.bus = (SELECT id FROM buses WHERE name = ?)
-    AND received_at >= ? AND received_at <= ?
-ORDER BY received_at
-"""
 UNCONFIRMED = """
 SELECT messages.id FROM messages JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
@@ -78,14 +72,6 @@ class MessageTrace(NamedTuple):
         return self.passed if stage is Stage.LISTENER else self.finished
 
 
-class Arrival(NamedTuple):
-    """A message that busmon received, and what the rules said of it."""
-
-    received_at: float  # Unix time
-    outcome: str
-    reason: str
-
-
 class MessageRecord(NamedTuple):
     """Everything on record of one message on one bus; Unix times, None if unknown."""
 
@@ -119,12 +105,6 @@ class Messages:
         span = milliseconds(start), milliseconds(end), bus
         for identity, topic, outcome, *known in self._db.execute(TRACES, span):
             yield MessageTrace(shown_id(identity), topic, outcome == "handled", *known)
-
-    def arrivals(self, bus: str, start: float, end: float) -> Iterator[Arrival]:
-        """Yield all messages that were received from `start` to `end`, in that order."""
-        span = bus, milliseconds(start), milliseconds(end)
-        for received_at, outcome, reason in self._db.execute(ARRIVALS, span):
-            yield Arrival(received_at / 1000, outcome, reason)
 
     def unconfirmed(
         self, bus: str, stage: Stage, start: float, end: float, topic: str | None = None

@@ -21,6 +21,7 @@ from busmon.ledger.schema import (
     INDEXES_OF_VERSION_3,
     SCHEMA,
     SHARES,
+    WINDOWS,
 )
 
 SPARE_BYTES = 16 * 1024 * 1024  # disk space that a migration may take beside the copy
@@ -64,8 +65,8 @@ def _to_version_2(db: sqlite3.Connection) -> None:
 
 
 def _to_version_3(db: sqlite3.Connection) -> None:
-    """Keep the bytes of each kind of row."""
-    for statement in (*INDEXES_OF_VERSION_3, SHARES, *shares.definitions()):
+    """Find old rows quickly. The bytes of each kind of row are counted again in version 5."""
+    for statement in INDEXES_OF_VERSION_3:
         db.execute(statement)
 
 
@@ -80,9 +81,49 @@ def _to_version_4(db: sqlite3.Connection) -> None:
     db.execute(FOUND_QUEUES)
 
 
+def _to_version_5(db: sqlite3.Connection) -> None:
+    """Each change is a function; none of them needs the bytes, which are counted at the end."""
+    _forget_bytes(db)
+    _drop_numbers(db)
+    _count_bytes(db)
+
+
+def _forget_bytes(db: sqlite3.Connection) -> None:
+    triggers = db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+    for (name,) in triggers:
+        db.execute(f"DROP TRIGGER {name}")
+    db.execute("DROP TABLE IF EXISTS shares")
+
+
+def _drop_numbers(db: sqlite3.Connection) -> None:
+    """Drop what was compared only by numbers; the times without data stay."""
+    db.execute(
+        "UPDATE audit_totals SET messages = 0, missing = 0"
+        " WHERE topic = '' AND stage = 'listener'"
+        " AND bus IN (SELECT bus FROM windows WHERE exact = 0)"
+    )
+    db.execute("ALTER TABLE windows RENAME TO old_windows")
+    db.execute(WINDOWS)
+    db.execute(
+        "INSERT INTO windows"
+        " (start, until, bus, topic, stage, messages, missing, unexpected, recovered)"
+        " SELECT start, until, bus, topic, stage, messages, missing, unexpected, recovered"
+        " FROM old_windows WHERE exact = 1 OR messages IS NULL"
+    )
+    db.execute("DROP TABLE old_windows")
+    db.execute("DROP TABLE listener_polls")
+
+
+def _count_bytes(db: sqlite3.Connection) -> None:
+    """Keep the bytes of each kind of row."""
+    for statement in (SHARES, *shares.definitions()):
+        db.execute(statement)
+
+
 Step = Callable[[sqlite3.Connection], None]
 
-STEPS: Sequence[Step] = (_to_version_2, _to_version_3, _to_version_4)  # the first is from 1
+# The first is from version 1.
+STEPS: Sequence[Step] = (_to_version_2, _to_version_3, _to_version_4, _to_version_5)
 VERSION = len(STEPS) + 1
 
 
@@ -111,9 +152,10 @@ def create(db: sqlite3.Connection) -> None:
     """Make the tables of the newest version in an empty file."""
     with db:
         db.executescript(
-            f"BEGIN; {SCHEMA} {FOUND_QUEUES}; PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN; {SCHEMA} {FOUND_QUEUES}; {WINDOWS}; PRAGMA application_id = {APPLICATION_ID};"
         )
         _to_version_3(db)
+        _count_bytes(db)
         _sign(db, VERSION)
 
 

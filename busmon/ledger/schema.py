@@ -13,6 +13,15 @@ FOUND_QUEUES = """CREATE TABLE found_queues (   -- the listener's queues that we
     PRIMARY KEY (bus, name)
 ) WITHOUT ROWID"""
 
+WINDOWS = """CREATE TABLE windows (            -- closed windows; no row: there was no message
+    start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,
+    topic TEXT NOT NULL,                       -- empty if there is no data: for the whole bus
+    stage TEXT NOT NULL,                       -- bus, listener or worker
+    messages INTEGER,                          -- NULL: no data, not everything was observed
+    missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
+    PRIMARY KEY (start, bus, topic, stage)
+) WITHOUT ROWID"""
+
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.
 SCHEMA = """
@@ -73,27 +82,12 @@ CREATE TABLE listener_counts (                 -- the counts of the listener's o
     total INTEGER NOT NULL,                    -- over its restarts
     PRIMARY KEY (bus, state)
 ) WITHOUT ROWID;
-CREATE TABLE listener_polls (                  -- each answer of that monitor
-    polled_at INTEGER NOT NULL, bus TEXT NOT NULL,
-    received INTEGER NOT NULL,                 -- as it said, since its last start
-    restarts INTEGER NOT NULL,                 -- until then
-    PRIMARY KEY (polled_at, bus)
-) WITHOUT ROWID;
 CREATE TABLE tasks (                           -- what the workers did, by Celery's events
     id TEXT PRIMARY KEY, name TEXT NOT NULL,
     state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed
     received_at INTEGER, started_at INTEGER, finished_at INTEGER, retries INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX tasks_received ON tasks (received_at);
-CREATE TABLE windows (                         -- closed windows; no row: there was no message
-    start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,
-    topic TEXT NOT NULL,                       -- empty if there is no data: for the whole bus
-    stage TEXT NOT NULL,                       -- bus, listener or worker
-    messages INTEGER,                          -- NULL: no data, not everything was observed
-    missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
-    exact INTEGER NOT NULL,                    -- 1: by ids, 0: by numbers
-    PRIMARY KEY (start, bus, topic, stage)
-) WITHOUT ROWID;
 CREATE TABLE missing_messages (                -- the messages behind windows.missing
     bus INTEGER NOT NULL, id NOT NULL, stage TEXT NOT NULL,
     topic TEXT NOT NULL, start INTEGER NOT NULL, recovered_at INTEGER,

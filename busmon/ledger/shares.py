@@ -66,7 +66,6 @@ KINDS = {
         Kind("hourly_sums", "hour, series", "hour", Fraction(3, 16), 20),
         Kind("coverage", "observer, since", "until", Fraction(1, 128), 50, (("observer", 3),)),
         Kind("blind_times", "bus, since", "until", Fraction(1, 128), 60),
-        Kind("listener_polls", "polled_at, bus", "polled_at", Fraction(1, 128), 30, (("bus", 2),)),
     )
 }
 

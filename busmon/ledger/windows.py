@@ -10,16 +10,16 @@ from busmon.message import Stage
 
 ADD = """
 INSERT INTO windows
-    (start, until, bus, topic, stage, messages, missing, unexpected, recovered, exact)
-VALUES (:start, :until, :bus, :topic, :stage, :messages, :missing, :unexpected, 0, :exact)
+    (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
+VALUES (:start, :until, :bus, :topic, :stage, :messages, :missing, :unexpected, 0)
 ON CONFLICT (start, bus, topic, stage) DO UPDATE SET messages = excluded.messages,
     missing = excluded.missing, unexpected = excluded.unexpected
 """
 # A window that was pruned already gets no row. The totals get what it adds all the same.
 CORRECT = """
 INSERT INTO windows
-    (start, until, bus, topic, stage, messages, missing, unexpected, recovered, exact)
-SELECT start, until, bus, :topic, :stage, :messages, :missing, 0, :recovered, 1
+    (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
+SELECT start, until, bus, :topic, :stage, :messages, :missing, 0, :recovered
 FROM windows WHERE start = :start AND bus = :bus AND stage = 'bus' LIMIT 1
 ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
     messages = windows.messages + excluded.messages,
@@ -28,8 +28,8 @@ ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
 """
 NO_DATA = """
 INSERT INTO windows
-    (start, until, bus, topic, stage, messages, missing, unexpected, recovered, exact)
-SELECT start, until, bus, '', ?, NULL, 0, 0, 0, 1 FROM windows WHERE start = ? AND bus = ? LIMIT 1
+    (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
+SELECT start, until, bus, '', ?, NULL, 0, 0, 0 FROM windows WHERE start = ? AND bus = ? LIMIT 1
 ON CONFLICT (start, bus, topic, stage) DO NOTHING
 """
 ADD_TO_TOTALS = """
@@ -47,10 +47,10 @@ SELECT name, topic, stage, messages, missing, unexpected, recovered, no_data
 FROM audit_totals JOIN buses ON buses.id = audit_totals.bus
 """
 ROWS = """
-SELECT start, until, name, topic, stage, messages, missing, unexpected, recovered, exact
+SELECT start, until, name, topic, stage, messages, missing, unexpected, recovered
 FROM windows JOIN buses ON buses.id = windows.bus WHERE until > ? AND name = coalesce(?, name)
 """
-INCOMPLETE = " AND (messages IS NULL OR (exact = 0 AND missing > 0))"
+WITHOUT_DATA = " AND messages IS NULL"
 IN_ORDER = " ORDER BY name, stage, start, topic"
 
 
@@ -58,7 +58,7 @@ class Place(NamedTuple):
     """Where messages of a topic are counted."""
 
     bus: str
-    topic: str  # empty: the whole bus, if there is no data, or if only numbers are compared
+    topic: str  # empty if there is no data: for the whole bus
     stage: Stage
 
 
@@ -79,7 +79,6 @@ class WindowRow(NamedTuple):
     until: float
     place: Place
     totals: Totals | None  # None: no data, not everything was observed
-    exact: bool  # whether messages are matched by their ids, and not only by their number
 
 
 class Windows:
@@ -113,8 +112,8 @@ class Windows:
 
         If a stage has no data, its row replaces that of an empty topic, which comes before it.
         """
-        for start, until, place, totals, exact in rows:
-            window = {"start": milliseconds(start), "until": milliseconds(until), "exact": exact}
+        for start, until, place, totals in rows:
+            window = {"start": milliseconds(start), "until": milliseconds(until)}
             counts = (totals or Totals(no_data=1))._asdict()
             row = self._keys(place) | counts
             self._db.execute(ADD, row | window | ({} if totals else {"messages": None}))
@@ -149,19 +148,19 @@ class Windows:
         }
 
     def rows(
-        self, since: float, bus: str | None = None, *, incomplete: bool = False
+        self, since: float, bus: str | None = None, *, without_data: bool = False
     ) -> Iterator[WindowRow]:
         """Yield the windows that ended after `since`, ordered by bus, stage and start.
 
-        `incomplete`: only those without data, or with missing messages that nobody can name.
+        `without_data`: only those without data.
         """
-        query = ROWS + (INCOMPLETE if incomplete else "") + IN_ORDER
-        for start, until, name, topic, stage, messages, *counts, exact in self._db.execute(
+        query = ROWS + (WITHOUT_DATA if without_data else "") + IN_ORDER
+        for start, until, name, topic, stage, messages, *counts in self._db.execute(
             query, (milliseconds(since), bus)
         ):
             place = Place(name, topic, Stage(stage))
             totals = None if messages is None else Totals(messages, *counts)
-            yield WindowRow(start / 1000, until / 1000, place, totals, bool(exact))
+            yield WindowRow(start / 1000, until / 1000, place, totals)
 
     def _keys(self, place: Place) -> dict[str, str | int | None]:
         return {

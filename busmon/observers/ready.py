@@ -11,7 +11,7 @@ from prometheus_client.core import Metric
 from busmon.ledger.coverage import observer_id
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.listener import Increase, Poll
+from busmon.ledger.listener import Increase
 from busmon.metrics.families import counter, gauge
 from busmon.observers.base import Observer, ObserverSettings
 from busmon.observers.health import ObserverHealth
@@ -113,9 +113,8 @@ class ReadyObserver:
 
     def _poll(self) -> None:
         try:
-            asked = time.time()
             answer = ask(self._url)
-            self._record(answer, asked, time.time())
+            self._record(answer, time.time())
         except (Unanswered, LedgerWriteError) as error:
             self._last_poll = None
             self._health.down(f"{self._url}: {error}")
@@ -123,15 +122,11 @@ class ReadyObserver:
         self._consuming = answer.consuming
         self._health.up(self.interval + 2 * TIMEOUT)
 
-    def _record(self, answer: MonitorAnswer, asked: float, now: float) -> None:
+    def _record(self, answer: MonitorAnswer, now: float) -> None:
         with self._ledger.write() as tables:
             listener = tables.listener
             listener.add(self.bus, increases(listener.last(self.bus), answer.counts))
             totals = listener.totals(self.bus)
-            # The answer is newer than the question. With the time of the question, a message
-            # may be counted too early, but never too late.
-            poll = Poll(asked, answer.counts["received"], totals[RESTARTS])
-            listener.add_poll(self.bus, poll)
             tables.coverage.extend(self._name, now, self._last_poll)
         self._totals, self._last_poll = totals, now
 

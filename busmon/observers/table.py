@@ -37,14 +37,9 @@ class ObservedAudit(Audit):
         queues = self.queue.describe(buses)
         return [*rows, ("queue", queues)] if queues else rows
 
-    def observed(self, comparable: str | None = None) -> Observed:
-        """Return what the audit has to know of them.
-
-        `comparable` is the bus whose listener counts just the messages that busmon receives.
-        """
+    def observed(self) -> Observed:
+        """Return what the audit has to know of them."""
         return Observed(
             tap=self.reports.bus if self.reports else None,
             celery=self.celery.bus if self.celery else None,
-            ready=comparable,
-            ready_interval=self.ready.interval if self.ready else 0,
         )

@@ -47,10 +47,6 @@ class Bus(Section):
         """
         return None
 
-    def receives_as_listener(self) -> bool:
-        """Return whether busmon surely receives the same messages as the listener."""
-        return False
-
     def listener_queue(self) -> ListenerQueue:
         """Return whether the listener's queue outlives its connection."""
         return ListenerQueue.UNKNOWN

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from busmon.config.describe import describe
-from tests.config import AMQP, MQTT, SECRET, in_bus, problems, read
+from tests.config import AMQP, MQTT, SECRET, problems, read
 
 READY = '[audit.ready]\nbus = "centos"\nurl = "http://localhost:8080/ready"\n'
 CELERY = f'[audit.celery]\nbus = "centos"\nbroker = "redis://:{SECRET}@localhost:6379/0"\n'
@@ -92,23 +92,6 @@ def test_a_ca_needs_a_broker_with_tls(directory: Path) -> None:
     celery = read(directory, text.replace("redis:", "rediss:")).audit.celery
     assert celery
     assert celery.ca == directory / "exists"
-
-
-READY_OF_FEDORA = READY.replace("centos", "fedora")
-COMPARABLE = {
-    "the listener's bindings": (AMQP + READY_OF_FEDORA, "fedora"),
-    "other routing keys": (in_bus(AMQP, "routing_keys = ['a']\n") + READY_OF_FEDORA, None),
-    "more routing keys": (in_bus(AMQP, "extra_routing_keys = ['a']\n") + READY_OF_FEDORA, None),
-    "no list of bindings": (MQTT + READY, None),
-    "a monitor that is not asked": (AMQP, None),
-}
-
-
-@pytest.mark.parametrize(("text", "bus"), COMPARABLE.values(), ids=COMPARABLE)
-def test_a_listener_is_comparable_with_the_same_bindings_and_a_monitor(
-    directory: Path, text: str, bus: str | None
-) -> None:
-    assert read(directory, text).comparable_bus() == bus
 
 
 BOTH = AMQP + MQTT

@@ -38,12 +38,16 @@ def test_everything_is_as_it_was_before_the_migration(path: str) -> None:
         assert {bus: ledger.own_queue(bus) for bus in EXPECTED["queues"]} == EXPECTED["queues"]
         with ledger.write() as tables:
             assert tables.windows.closed_until() == EXPECTED["last_closed"]
-            assert [[*place, *of] for place, of in sorted(tables.windows.totals().items())] == (
-                EXPECTED["sums"]
-            )
+            sums = [[*place, *of] for place, of in sorted(tables.windows.totals().items())]
+            assert sums == [without_numbers(row) for row in EXPECTED["sums"]]
             for bus, known in EXPECTED["blind"].items():
                 found = tables.blind_times.load(bus, now=0, oldest=0)
                 assert json.loads(json.dumps(found)) == known
+
+
+def without_numbers(row: list[Any]) -> list[Any]:
+    """Return what is left of a row of the totals; only the bus brew was compared by numbers."""
+    return [*row[:3], 0, 0, *row[5:]] if row[:3] == ["brew", "", "listener"] else row
 
 
 def test_each_message_is_known_as_it_was_before_the_migration(path: str) -> None:
@@ -79,7 +83,6 @@ RENAMED = {
     "observed": "coverage",
     "reports": "tap_reports",
     "listener": "listener_counts",
-    "polls": "listener_polls",
     "missing": "missing_messages",
     "running": "running_messages",
     "audited": "audit_totals",
@@ -92,12 +95,27 @@ def test_each_row_is_kept(path: str) -> None:
     assert all(before.values())  # so each table is tried
     Ledger(path).close()
     after = contents(path)
+    forget_numbers(before, "polls", "audited")
     assert after.pop("versions") == [(VERSION, __version__)]
     after["audit_progress"] = [row[1:] for row in after["audit_progress"]]
     after["buses"] = [row[:-3] for row in after["buses"]]
     assert after.pop("found_queues") == []
     assert set(KINDS) == {kind for kind, _ in after.pop("shares")}
     assert after == {RENAMED.get(name, name): rows for name, rows in before.items()}
+
+
+def forget_numbers(rows: dict[str, list[tuple[Any, ...]]], polls: str, totals: str) -> None:
+    """Remove from a ledger's rows what was compared by numbers."""
+    del rows[polls]
+    brew = next(bus for bus, name, *_ in rows["buses"] if name == "brew")
+    by_numbers = [row for row in rows["windows"] if not row[-1]]
+    assert by_numbers
+    assert {row[2] for row in by_numbers} == {brew}
+    rows["windows"] = [row[:-1] for row in rows["windows"] if row[-1] or row[5] is None]
+    rows[totals] = [
+        (*row[:3], 0, 0, *row[5:]) if row[:3] == (brew, "", "listener") else row
+        for row in rows[totals]
+    ]
 
 
 def test_when_a_tap_reported_last_is_known_from_its_coverage(path: str) -> None:
@@ -120,6 +138,7 @@ def test_a_ledger_of_version_2_is_migrated_from_there(path: str, tmp_path: Path)
     with foreign(path) as db:
         migrate(db, path, 1, STEPS[:1])
     before = contents(path)
+    forget_numbers(before, "listener_polls", "audit_totals")
     assert version(path) == 2
     with closing(Ledger(path)) as ledger:
         assert ledger.size()[0] == EXPECTED["rows"]

@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.listener import Poll
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
 from busmon.ledger.sqlite import used_bytes
@@ -35,7 +34,7 @@ def long(number: int) -> str:
 
 def add_window(tables: Tables, n: int) -> None:
     place = Place(BUS, long(n), Stage.BUS)
-    tables.windows.add([WindowRow(NOW + n, NOW + n + 1, place, Totals(1), exact=True)])
+    tables.windows.add([WindowRow(NOW + n, NOW + n + 1, place, Totals(1))])
 
 
 def traces(number: int) -> list[MessageTrace]:
@@ -74,7 +73,6 @@ ROWS: dict[str, Add] = {
         BUS, NOW + n, traces(n), NOW + n
     ),
     "hourly_sums": add_hourly_sum,
-    "listener_polls": lambda tables, n: tables.listener.add_poll(BUS, Poll(NOW + n, n, 0)),
 }
 
 

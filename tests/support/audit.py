@@ -1,12 +1,9 @@
 """A ledger with a past, and the audit's windows over it, without brokers."""
 
-from collections.abc import Collection
-
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.listener import Poll
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.values import Interval
 from busmon.ledger.windows import Place, Totals, WindowRow
@@ -19,7 +16,6 @@ NOW = 1_790_000_000.0  # a multiple of the window's length
 STAGES = (Stage.BUS, Stage.LISTENER, Stage.WORKER)
 AUDIT = Audit(window=10, grace=2, longest_task=30)
 BY_IDS = Observed(tap=BUS, celery=BUS)
-BY_NUMBERS = Observed(ready=BUS, ready_interval=15)
 
 
 class AuditBench:
@@ -105,35 +101,3 @@ class AuditBench:
         """Return how many messages workers still have."""
         with self.ledger.read() as tables:
             return len(tables.open_messages.running(NOW + 1e6, 1000))
-
-
-class NumbersBench(AuditBench):
-    """One message a second. The listener loses some; its monitor is asked each second."""
-
-    def __init__(
-        self, seconds: int, lost: Collection[int], restart_at: float = float("inf")
-    ) -> None:
-        super().__init__(observed=BY_NUMBERS)
-        received = 10_000
-        with self.ledger.write() as tables:
-            for second in range(seconds):
-                received += second not in lost
-                at = NOW + second + 0.5
-                tables.listener.add_poll(BUS, Poll(at, received, int(second >= restart_at)))
-        for second in range(seconds):
-            self.receive(f"{second}", at=NOW + second)
-            # fedora-messaging refuses it before the listener counts it; of the last two that is
-            # not known.
-            for judgement in (
-                ("invalid", "schema"),
-                ("error", "kills-consumer"),
-                ("error", "too-large"),
-                ("error", "too-costly"),
-            ):
-                self.receive_judged(*judgement, f"{second}-{judgement}", at=NOW + second)
-
-    def listener(self) -> dict[int, Totals | None]:
-        """Return the windows of the listener, by their number; None: no data."""
-        rows = self.rows(Stage.LISTENER)
-        assert {(row.place.topic, row.exact) for row in rows} == {("", False)}
-        return {int(row.start - NOW) // 10: row.totals for row in rows}

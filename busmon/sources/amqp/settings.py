@@ -84,10 +84,6 @@ class AmqpBus(Bus):
             return None
         return "queue", (toml.broker.lower(), toml.vhost, self.queue)
 
-    def receives_as_listener(self) -> bool:
-        """Return whether the bus has exactly the bindings of the listener."""
-        return self.routing_keys is None and not self.extra_routing_keys
-
     def listener_queue(self) -> ListenerQueue:
         """See Bus; reads fedora-messaging's file again."""
         return fedora_toml.listener_queue(self.config)
