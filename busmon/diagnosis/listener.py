@@ -1,7 +1,7 @@
 """Facts of the listener, from its own monitor, the tap in its process, and its queues."""
 
 from busmon.diagnosis.facts import FoundQueue, Health, QueueFacts
-from busmon.diagnosis.history import History
+from busmon.diagnosis.standstill import Standstill
 from busmon.observers.base import Observer
 from busmon.observers.queue import QueueObserver
 from busmon.observers.ready import ReadyObserver
@@ -9,7 +9,6 @@ from busmon.observers.tap import TapObserver
 from busmon.silence.reception import Reception
 
 STARTUP_SECONDS = 60.0  # after the start, in which an observer without data is unknown, not down
-STALLED_SECONDS = 300.0  # without a message at the listener, while the bus delivers some
 TRANSIT_SECONDS = 60.0  # within which a message may still be on its way to the listener
 
 
@@ -50,9 +49,7 @@ class MonitorWatch:
     def __init__(self, monitor: ReadyObserver, started: float) -> None:
         self._monitor = monitor
         self._health = ObserverWatch(monitor, started)
-        self._transit = max(TRANSIT_SECONDS, 2.0 * monitor.interval)
-        self._handled = History[int](STALLED_SECONDS + 2 * self._transit)
-        self._received = History[int | None](STALLED_SECONDS + 2 * self._transit)
+        self._standstill = Standstill(max(TRANSIT_SECONDS, 2.0 * monitor.interval))
 
     def health(self, now: float) -> Health:
         """Return whether the listener is up and consumes."""
@@ -61,23 +58,13 @@ class MonitorWatch:
             return Health(False, "it answers that it is not consuming")
         return health
 
-    def stalled(self, now: float, handled: int, reception: Reception) -> int | None:
+    def stalled(self, now: float, handled: int, reception: Reception) -> int:
         """Return how many messages the bus delivered while the listener received none.
 
-        `handled` are all messages so far that are for the listener. The result is None if
-        monitor or bus were not watched all the time, or shortly after a blind time: busmon then
-        receives what the listener received long before.
+        `handled` are all messages so far that are for the listener.
         """
-        self._handled.add(now, handled)
-        self._received.add(now, self._monitor.received() if self._monitor.up() else None)
-        start = now - STALLED_SECONDS - self._transit
-        received = self._received.between(start, now)
-        before, after = (self._handled.at(time) for time in (start, now - self._transit))
-        if received is None or None in received or before is None or after is None:
-            return None
-        if reception.blind_between(start - STALLED_SECONDS, now):
-            return None
-        return after - before if len(set(received)) == 1 else 0
+        answer = self._monitor.received() if self._monitor.up() else None
+        return self._standstill.messages(now, answer, handled, reception)
 
 
 class QueueWatch:

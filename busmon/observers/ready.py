@@ -84,9 +84,9 @@ class ReadyObserver:
         """Return whether the listener was consuming, according to its last answer."""
         return self._consuming
 
-    def received(self) -> int:
-        """Return how many messages the listener has received, by its own count."""
-        return self._totals.get("received", 0)
+    def received(self) -> tuple[int, int]:
+        """Return how many messages the listener has received by its own count, and restarts."""
+        return self._totals.get("received", 0), self._totals.get(RESTARTS, 0)
 
     def collect(self) -> Iterator[Metric]:
         """Yield what the listener says of itself."""
