@@ -18,6 +18,7 @@ from busmon.ledger.errors import LedgerError
 from busmon.ledger.schema import (
     APPLICATION_ID,
     FOUND_QUEUES,
+    INDEXES_OF_TASKS,
     INDEXES_OF_VERSION_3,
     SCHEMA,
     SHARES,
@@ -85,6 +86,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     """Each change is a function; none of them needs the bytes, which are counted at the end."""
     _forget_bytes(db)
     _drop_numbers(db)
+    _add_trees(db)
     _count_bytes(db)
 
 
@@ -112,6 +114,16 @@ def _drop_numbers(db: sqlite3.Connection) -> None:
     )
     db.execute("DROP TABLE old_windows")
     db.execute("DROP TABLE listener_polls")
+
+
+def _add_trees(db: sqlite3.Connection) -> None:
+    """Keep of which tree a task is. Until now only roots were stored."""
+    for column in ("root TEXT", "parent TEXT", "sent_at INTEGER"):
+        db.execute(f"ALTER TABLE tasks ADD COLUMN {column}")
+    db.execute("UPDATE tasks SET root = id, sent_at = received_at")
+    db.execute("DROP INDEX tasks_received")
+    for statement in INDEXES_OF_TASKS:
+        db.execute(statement)
 
 
 def _count_bytes(db: sqlite3.Connection) -> None:
@@ -154,6 +166,8 @@ def create(db: sqlite3.Connection) -> None:
         db.executescript(
             f"BEGIN; {SCHEMA} {FOUND_QUEUES}; {WINDOWS}; PRAGMA application_id = {APPLICATION_ID};"
         )
+        for statement in INDEXES_OF_TASKS:
+            db.execute(statement)
         _to_version_3(db)
         _count_bytes(db)
         _sign(db, VERSION)

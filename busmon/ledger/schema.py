@@ -12,6 +12,10 @@ FOUND_QUEUES = """CREATE TABLE found_queues (   -- the listener's queues that we
     bus INTEGER NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (bus, name)
 ) WITHOUT ROWID"""
+INDEXES_OF_TASKS = (
+    "CREATE INDEX tasks_root ON tasks (root)",
+    "CREATE INDEX tasks_sent ON tasks (sent_at)",
+)
 
 WINDOWS = """CREATE TABLE windows (            -- closed windows; no row: there was no message
     start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,
@@ -84,10 +88,13 @@ CREATE TABLE listener_counts (                 -- the counts of the listener's o
 ) WITHOUT ROWID;
 CREATE TABLE tasks (                           -- what the workers did, by Celery's events
     id TEXT PRIMARY KEY, name TEXT NOT NULL,
-    state TEXT NOT NULL,                       -- received, started, retried, succeeded or failed
-    received_at INTEGER, started_at INTEGER, finished_at INTEGER, retries INTEGER NOT NULL
+    state TEXT NOT NULL,                       -- sent, received, started, retried, succeeded,
+                                               -- failed, revoked or rejected
+    received_at INTEGER, started_at INTEGER, finished_at INTEGER, retries INTEGER NOT NULL,
+    root TEXT,                                 -- of its tree; its own id for the root
+    parent TEXT,                               -- the task that sent it; NULL: the root did
+    sent_at INTEGER                            -- if not known, when it was received
 ) WITHOUT ROWID;
-CREATE INDEX tasks_received ON tasks (received_at);
 CREATE TABLE missing_messages (                -- the messages behind windows.missing
     bus INTEGER NOT NULL, id NOT NULL, stage TEXT NOT NULL,
     topic TEXT NOT NULL, start INTEGER NOT NULL, recovered_at INTEGER,

@@ -52,7 +52,14 @@ KINDS = {
             (("id", 5), ("topic", 2), ("task", 3)),
             changing="task",
         ),
-        Kind("tasks", "id", "received_at", Fraction(1, 16), 90, (("id", 3), ("name", 2))),
+        Kind(
+            "tasks",
+            "id",
+            "sent_at",
+            Fraction(1, 16),
+            120,
+            (("id", 4), ("name", 2), ("root", 3), ("parent", 2)),
+        ),
         Kind("windows", "start, bus, topic, stage", "start", Fraction(1, 32), 80, (("topic", 3),)),
         Kind(
             "missing_messages",

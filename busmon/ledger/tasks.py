@@ -1,23 +1,54 @@
-"""What the workers did with each task, by Celery's events."""
+"""What the workers did with each task, by Celery's events.
+
+The listener publishes the root of a tree of tasks: `process_message`, which starts a handler for
+each thing that is to be done. Celery gives each task of the tree the id of the root.
+"""
 
 import sqlite3
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from busmon.ledger.values import milliseconds, seconds
 
+MAX_TREE_TASKS = 1000  # of one root; the others are not stored
+
+# The event of what was sent can come after that of its reception.
+SENT = """
+INSERT INTO tasks (id, name, state, root, parent, sent_at, retries)
+VALUES (:id, :name, 'sent', :root, :parent, :at, 0) ON CONFLICT (id) DO NOTHING
+"""
 # What succeeded once is done, even if the broker delivers it again.
 RECEIVED = """
-INSERT INTO tasks (id, name, state, received_at, retries) VALUES (?, ?, 'received', ?, 0)
-ON CONFLICT (id) DO UPDATE SET state = 'received', finished_at = NULL
+INSERT INTO tasks (id, name, state, root, parent, sent_at, received_at, retries)
+VALUES (:id, :name, 'received', :root, :parent, :at, :at, 0)
+ON CONFLICT (id) DO UPDATE SET state = 'received', finished_at = NULL,
+    received_at = coalesce(tasks.received_at, excluded.received_at)
 WHERE tasks.state <> 'succeeded'
 """
 CHANGED = """
 UPDATE tasks SET state = :state,
     retries = CASE WHEN :state = 'retried' THEN retries + 1 ELSE retries END,
     started_at = CASE WHEN :state = 'started' THEN :at ELSE started_at END,
-    finished_at = CASE WHEN :state IN ('succeeded', 'failed') THEN :at END
+    finished_at = CASE WHEN :state IN ('succeeded', 'failed', 'revoked', 'rejected') THEN :at END
 WHERE id = :id AND state <> 'succeeded'
 """
+GET = """
+SELECT id, name, state, root, parent, sent_at, received_at, started_at, finished_at, retries
+FROM tasks
+"""
+# How far the tree of a message is: 0 all its tasks succeeded, 1 some have not ended yet, 2 some
+# ended otherwise, NULL no event came. The root is part of its tree.
+TREE_PROGRESS = """(
+    SELECT max(CASE WHEN state = 'succeeded' THEN 0
+        WHEN state IN ('failed', 'revoked', 'rejected') THEN 2 ELSE 1 END)
+    FROM tasks AS of_tree WHERE of_tree.root = tap_reports.task
+)"""
+
+
+class Origin(NamedTuple):
+    """Where a task comes from: the ids of the root of its tree, and of the task that sent it."""
+
+    root: str
+    parent: str | None = None
 
 
 class Task(NamedTuple):
@@ -25,7 +56,10 @@ class Task(NamedTuple):
 
     id: str
     name: str
-    state: str  # received, started, retried, succeeded or failed
+    state: str  # sent, received, started, retried, succeeded, failed, revoked or rejected
+    root: str  # the id of the task at the root of its tree; its own for that one
+    parent: str | None  # the id of the task that sent it; None: the root did, or it is the root
+    sent_at: float | None  # when it was received if no event says when it was sent
     received_at: float | None
     started_at: float | None
     finished_at: float | None
@@ -44,21 +78,63 @@ class Tasks:
 
     def get(self, task: str) -> Task | None:
         """Return what is known of a task, by its id."""
-        found = self._db.execute(
-            "SELECT id, name, state, received_at, started_at, finished_at, retries"
-            " FROM tasks WHERE id = ?",
-            (task,),
-        ).fetchone()
-        if not found:
-            return None
-        _, name, state, *times, retries = found
-        received, started, finished = map(seconds, times)
-        return Task(task, name, state, received, started, finished, retries)
+        found = self._db.execute(f"{GET} WHERE id = ?", (task,)).fetchone()
+        return _task(*found) if found else None
 
-    def receive(self, task: str, name: str, at: float) -> None:
-        """Write that a worker received a task."""
-        self._db.execute(RECEIVED, (task, name, milliseconds(at)))
+    def is_root(self, task: str) -> bool:
+        """Return whether a task is on record as the root of a tree."""
+        query = "SELECT 1 FROM tasks WHERE id = ? AND root = id"
+        return self._db.execute(query, (task,)).fetchone() is not None
+
+    def tree(self, root: str) -> list[Task]:
+        """Return the tasks of a tree in the order in which they were sent; the root, too."""
+        rows = self._db.execute(
+            f"{GET} WHERE root = ? ORDER BY sent_at, id LIMIT ?", (root, MAX_TREE_TASKS)
+        )
+        return [_task(*row) for row in rows]
+
+    def has_room(self, root: str) -> bool:
+        """Return whether a tree has fewer tasks than are stored of one."""
+        query = "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE root = ? LIMIT ?) AS stored"
+        (stored,) = self._db.execute(query, (root, MAX_TREE_TASKS)).fetchone()
+        return bool(stored < MAX_TREE_TASKS)
+
+    def send(self, task: str, name: str, at: float, origin: Origin) -> None:
+        """Write that a task was sent, unless it is on record already."""
+        self._db.execute(SENT, _row(task, name, at, origin))
+
+    def receive(self, task: str, name: str, at: float, origin: Origin | None = None) -> None:
+        """Write that a worker received a task. Without an origin it is the root of a tree."""
+        self._db.execute(RECEIVED, _row(task, name, at, origin or Origin(task)))
 
     def change(self, task: str, state: str, at: float) -> None:
-        """Write the new state of a task that a worker received before."""
+        """Write the new state of a task that is on record."""
         self._db.execute(CHANGED, {"state": state, "id": task, "at": milliseconds(at)})
+
+
+def _row(task: str, name: str, at: float, origin: Origin) -> dict[str, str | int | None]:
+    # To be sent by the root is the usual case, and takes no bytes.
+    parent = None if origin.parent in {origin.root, task} else origin.parent
+    return {
+        "id": task,
+        "name": name,
+        "at": milliseconds(at),
+        "root": origin.root,
+        "parent": parent,
+    }
+
+
+def _task(*row: Any) -> Task:
+    identity, name, state, root, parent, sent, received, started, finished, retries = row
+    return Task(
+        identity,
+        name,
+        state,
+        root,
+        parent,
+        seconds(sent),
+        seconds(received),
+        seconds(started),
+        seconds(finished),
+        retries,
+    )

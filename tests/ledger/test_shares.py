@@ -14,6 +14,7 @@ from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
 from busmon.ledger.sqlite import used_bytes
 from busmon.ledger.tables import Tables
 from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.tasks import Origin
 from busmon.ledger.values import Interval
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
@@ -61,6 +62,9 @@ ROWS: dict[str, Add] = {
         NOW + n,
     ),
     "tasks": lambda tables, n: tables.tasks.receive(str(uuid4()), "a.task", NOW + n),
+    "tasks, of trees": lambda tables, n: tables.tasks.send(
+        str(uuid4()), "a.task", NOW + n, Origin(str(uuid4()), str(uuid4()))
+    ),
     "coverage": lambda tables, n: tables.coverage.start("tap:fedora", NOW + n),
     "blind_times": lambda tables, n: tables.blind_times.save(
         BUS, NOW, 0, [Interval(NOW + n, NOW + n + 1)]
