@@ -29,7 +29,7 @@ LIBRARIES = {
     "pika": ("sources.amqp", "sources.fedora_message"),
     "fastjsonschema": ("sources.fedora_schema",),
     "jsonschema": ("sources.fedora_",),
-    "msgspec": ("sources.json_body", "observers.tap_batch", "observers.celery_events"),
+    "msgspec": ("sources.json_body", "observers.tap_batch", "observers.celery_events", "web.gaps"),
     "paho": (),
     "twisted": (),
     "stomp": ("sources.stomp",),

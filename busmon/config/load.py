@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from busmon.config.credentials import shared_credentials
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
 from busmon.observers.queue import QueueSettings
@@ -125,6 +126,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
         problems = [_problem(detail) for detail in error.errors(include_input=False)]
     wrong = {place[:3] for place, _ in problems}
     problems += _web_problems(tables, context)
+    problems += shared_credentials(tables, context)
     sound = dict(_sound_buses(subtables(tables, "buses"), wrong, context))
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
     problems += _rules_problems(tables)
@@ -139,6 +141,8 @@ def _problem(detail: ErrorDetails) -> Problem:
         place = (*place, "type")
     elif place[0] == "buses":
         place = place[:2] + place[3:]  # pydantic puts the type of the bus between
+    elif place[-1] == "[key]":
+        place = place[:-1]  # what is wrong is the name of a table
     return place, _text(detail)
 
 

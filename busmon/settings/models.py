@@ -1,5 +1,6 @@
 """The sections that belong to no source, observer or rule set."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +10,23 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 from busmon.settings.section import File, Section, checked, from_directory, together
 from busmon.settings.units import SIZES, UNITS, Bytes, Seconds, at_least
 from busmon.text import parse_address
+
+
+def _operator_name(text: str) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text):
+        raise ValueError(
+            "the name of an operator has only a-z, 0-9, dots, _ and -, at most 64, and begins"
+            " with a letter or digit"
+        )
+
+
+OperatorName = Annotated[str, checked(_operator_name)]
+
+
+class Operator(Section):
+    """`[web.operators.NAME]`: the login of somebody who may accept gaps. It reads, too."""
+
+    password: SecretStr
 
 
 class Web(Section):
@@ -21,6 +39,7 @@ class Web(Section):
     token: SecretStr | None = None
     username: str | None = None
     password: SecretStr | None = None
+    operators: dict[OperatorName, Operator] = Field(default_factory=dict)
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,8 +5,7 @@ The views read what others hold in memory, and call nothing that waits for a bro
 
 import json
 import logging
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -15,9 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from busmon.problem_log import ProblemLog
 from busmon.settings.models import Web
+from busmon.web.access import Access
 from busmon.web.health import live
-from busmon.web.http import Response, View, encode, is_authorized, text
+from busmon.web.http import Response, View, encode, text
 from busmon.web.metrics import metrics_view
+from busmon.web.refusals import Refusals, Refused
 from busmon.web.sharing import Busy, Sharing
 
 HEADERS = (
@@ -44,11 +45,12 @@ def make_app(
 ) -> WSGIApplication:
     """Return the application. The health checks need no credentials.
 
-    `own` are views, by path, that check methods and credentials themselves. `status` is
+    `own` are views, by path, that check methods and credentials themselves; what they refuse is
+    counted here, if they raise Refused. `status` is
     what /v1/status answers, as JSON.
     """
-    sharing = Sharing()
-    registry.register(sharing)
+    sharing, refusals = Sharing(), Refusals()
+    registry.register(refusals)
     public: dict[str, View] = {
         "/live": live,
         "/-/healthy": live,
@@ -60,7 +62,7 @@ def make_app(
         "/v1/status": _status_view(status),
         "/": _page_view(page, sharing),
     }
-    refuse, errors = _guard(settings), ProblemLog(log)
+    access, errors = Access(settings), ProblemLog(log)
 
     def respond(environ: WSGIEnvironment) -> Response:
         path = environ.get("PATH_INFO", "")
@@ -71,14 +73,18 @@ def make_app(
             return text(HTTPStatus.NOT_FOUND)
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return text(HTTPStatus.METHOD_NOT_ALLOWED, "", ("Allow", "GET, HEAD"))
-        if path in private and (refusal := refuse(environ)):
-            return refusal
+        if path in private:
+            access.read(environ)
         return view(environ)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             response = respond(environ)
+        except Refused as refused:
+            refusals.count(refused.reason)
+            response = refused.response
         except Busy:
+            refusals.count("busy")
             response = text(HTTPStatus.SERVICE_UNAVAILABLE, "busy", ("Retry-After", "1"))
         except Exception as error:  # noqa: BLE001 - it is logged, and must not end the server
             errors.problem(
@@ -111,29 +117,3 @@ def _page_view(page: Callable[[], str], sharing: Sharing) -> View:
         return Response(HTTPStatus.OK, encode(page()), "text/html; charset=utf-8")
 
     return lambda _environ: sharing.respond("/", render)
-
-
-def _guard(settings: Web) -> Callable[[WSGIEnvironment], Response | None]:
-    """Return a function that refuses a request without the credentials of `[web]`."""
-    accepted = list(_credentials(settings))
-
-    def refuse(environ: WSGIEnvironment) -> Response | None:
-        # Checked here and not in the handshake: a kubelet's probe has no certificate.
-        if settings.client_ca and environ.get("SSL_CLIENT_VERIFY") != "SUCCESS":
-            return text(HTTPStatus.FORBIDDEN, "a client certificate is required")
-        if not accepted or any(is_authorized(environ, *given) for given, _ in accepted):
-            return None
-        challenges = (("WWW-Authenticate", challenge) for _, challenge in accepted)
-        return text(HTTPStatus.UNAUTHORIZED, "", *challenges)
-
-    return refuse
-
-
-def _credentials(settings: Web) -> Iterator[tuple[tuple[str, bytes], str]]:
-    """Yield scheme and credentials, and the challenge: any of them lets a request in."""
-    if settings.token:
-        token = settings.token.get_secret_value().encode()
-        yield ("bearer", token), 'Bearer realm="busmon"'
-    if settings.username is not None and settings.password:
-        user = f"{settings.username}:{settings.password.get_secret_value()}".encode()
-        yield ("basic", b64encode(user)), 'Basic realm="busmon", charset="UTF-8"'

@@ -1,12 +1,9 @@
 """Expensive answers: one is computed at a time, and those who wait for the same one share it."""
 
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
-from prometheus_client.core import Metric
-
-from busmon.metrics.families import counter
 from busmon.web.http import Response
 
 MAX_REQUESTS = 64  # that wait for an answer, or compute one
@@ -17,7 +14,7 @@ class Busy(Exception):
 
 
 class Sharing:
-    """Limits what many requests at once cost. Thread-safe; a collector of the refused ones.
+    """Limits what many requests at once cost. Thread-safe.
 
     No request gets an answer that is older than the request: whoever asks while an answer is
     computed waits for the next one, with all others who do.
@@ -28,16 +25,6 @@ class Sharing:
         self._changing = threading.Lock()  # never held while something waits
         self._waiting: dict[Hashable, Future[Response]] = {}  # not begun yet
         self._requests = 0
-        self._refused = 0
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield how many requests were refused since the start."""
-        yield counter(
-            "busmon_web_refused_requests_total",
-            "Requests that were refused because too many others waited for an answer.",
-            [],
-            [((), self._refused)],
-        )
 
     def respond(self, key: Hashable, compute: Callable[[], Response]) -> Response:
         """Return what `compute` returns to one of those who ask for `key`, or raise what it raises.
@@ -46,7 +33,6 @@ class Sharing:
         """
         with self._changing:
             if self._requests >= MAX_REQUESTS:
-                self._refused += 1
                 raise Busy
             self._requests += 1
             answer = self._waiting.setdefault(key, Future())

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from busmon.config.load import load
 from busmon.config.model import Config
@@ -51,6 +51,10 @@ def test_the_example_shows_every_setting_that_exists() -> None:
 
 def assert_complete(table: dict[str, Any], annotation: Any) -> None:
     """A table shows every setting of its section, and so do the sections in it."""
+    if get_origin(annotation) is dict:  # a table for each name
+        for named in table.values():
+            assert_complete(named, get_args(annotation)[1])
+        return
     kinds = get_args(annotation) or [annotation]  # "or None" where it is optional
     for section in [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]:
         fields = section.model_fields

@@ -84,6 +84,29 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             "ledger.size_limit: should be at least 16MiB",
         ],
     ),
+    "an operator's login": (
+        "[web]\ntoken = 't'\nusername = 'reader'\npassword = 'p'\n"
+        "[web.operators.Eve]\npassword = 'e'\n[web.operators.bob]\n"
+        "[web.operators.carol]\npassword_file = 'empty'\n" + MQTT,
+        [
+            "web.operators.Eve: the name of an operator has only a-z, 0-9, dots, _ and -, at most"
+            " 64, and begins with a letter or digit",
+            "web.operators.bob.password: is missing",
+            "web.operators.carol.password_file: names an empty file",
+        ],
+    ),
+    "an operator who has the credentials of somebody else": (
+        "[web]\ntoken = 't'\nusername = 'reader'\npassword = 'p'\n"
+        "[web.operators.reader]\npassword = 'own'\n[web.operators.bob]\npassword = 't'\n"
+        "[web.operators.carol]\npassword = 'p'\n[web.operators.dave]\npassword = 'r'\n"
+        "[audit.reports]\nbus = 'centos'\ntoken = 'r'\n" + MQTT,
+        [
+            "web.operators.reader: is the username that reads; choose another name",
+            "web.operators.bob.password: is that of web.token; each needs its own",
+            "web.operators.carol.password: is that of web.password; each needs its own",
+            "web.operators.dave.password: is that of audit.reports.token; each needs its own",
+        ],
+    ),
     "the web server's settings that do not go together": (
         "[web]\nlisten = '12876'\n"
         "key = 'exists'\nclient_ca = 'nowhere'\ntoken = 'x'\nusername = 'u'\n" + MQTT,

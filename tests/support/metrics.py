@@ -26,8 +26,8 @@ from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.sources.listener_queue import ListenerQueue, QueueState
 from busmon.threads import Threads
+from busmon.web.refusals import Refusals
 from busmon.web.server import ClosedConnections
-from busmon.web.sharing import Sharing
 from tests.support.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.end"
@@ -65,7 +65,7 @@ class Bench:
         queues = dict.fromkeys(self.connections, ListenerQueue.UNKNOWN)
         parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit, queues)
         verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
-        web = Sharing(), ClosedConnections()
+        web = Refusals(), ClosedConnections()
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *web)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from pydantic import SecretStr
 
 from busmon.ledger.ledger import Ledger
-from busmon.settings.models import Web
+from busmon.settings.models import Operator, Web
 from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
 from busmon.web.app import make_app
@@ -171,6 +171,8 @@ def basic(user: str) -> str:
 
 TOKEN = Web(token=SecretStr("s3cret-ü"))
 LOGIN = Web(username="prometheus", password=SecretStr("pass:wörd"))
+OPERATORS = {"alice": Operator(password=SecretStr("açcept"))}
+OPERATED = Web(token=TOKEN.token, operators=OPERATORS)
 BOTH = Web(token=TOKEN.token, username=LOGIN.username, password=LOGIN.password)
 WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
 
@@ -201,6 +203,11 @@ WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
         (BOTH, "", "401 Unauthorized"),
         (BOTH, f"Basic {WIRE}", "401 Unauthorized"),
         (BOTH, basic("prometheus:pass:wörd").replace("Basic", "Bearer"), "401 Unauthorized"),
+        (OPERATED, f"Bearer {WIRE}", "200 OK"),
+        (OPERATED, basic("alice:açcept"), "200 OK"),
+        (OPERATED, basic("alice:wrong"), "401 Unauthorized"),
+        (OPERATED, "", "401 Unauthorized"),
+        (Web(operators=OPERATORS), "", "200 OK"),
         (Web(), "", "200 OK"),
         (Web(), "Bearer anything", "200 OK"),
     ],
@@ -208,7 +215,8 @@ WIRE = "s3cret-ü".encode().decode("latin-1")  # as WSGI gives a header
 def test_what_is_private_needs_the_credentials(
     settings: Web, authorization: str, status: str, path: str
 ) -> None:
-    answer = ask(make(settings), path, HTTP_AUTHORIZATION=authorization)
+    app = make(settings)
+    answer = ask(app, path, HTTP_AUTHORIZATION=authorization)
     assert answer.status == status
     if status.startswith("401"):
         challenge = answer.headers["WWW-Authenticate"]
