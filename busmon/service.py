@@ -98,8 +98,8 @@ def build_service(
 
     def page() -> str:
         now = time.time()
-        verdict, retired = verdicts.verdict(), silence.retired(now)
-        return render(connections, ledger.counts(), not_ready(), verdict, retired, now)
+        found, retired = verdicts.verdicts(), silence.retired(now)
+        return render(connections, ledger.counts(), not_ready(), found, retired, now)
 
     closed = ClosedConnections()
     registry = make_registry(
@@ -112,7 +112,7 @@ def build_service(
     )
     own = _own_views(config.audit, observers)
     ready = ready_view(not_ready, blind_time.history)
-    app = make_app(config.web, registry, ready, page, own, lambda: verdicts.verdict()._asdict())
+    app = make_app(config.web, registry, ready, page, own, verdicts.status)
     web = WebServer(config.web, app, closed=closed)
 
     for source in sources:

@@ -1,4 +1,4 @@
-"""`busmon status`: ask a running busmon for its verdict.
+"""`busmon status`: ask a running busmon for its verdicts.
 
 The endpoint is `/v1/status`; it takes the credentials of `/metrics`.
 """
@@ -12,8 +12,8 @@ from busmon.diagnosis.verdict import FaultKind, Verdict
 LAST_TIME = 253_402_300_800  # Unix time of the end of the year 9999
 
 
-def fetch_verdict(endpoint: Endpoint) -> Verdict:
-    """Return the verdict of the busmon that serves there; raises NoAnswer."""
+def fetch_verdicts(endpoint: Endpoint) -> dict[str, Verdict]:
+    """Return the verdict of the busmon that serves there on each bus; raises NoAnswer."""
     status, body = get(endpoint, "/v1/status")
     if status in (401, 403):
         raise NoAnswer(
@@ -24,13 +24,15 @@ def fetch_verdict(endpoint: Endpoint) -> Verdict:
     return _parse(body)
 
 
-def _parse(body: bytes) -> Verdict:
+def _parse(body: bytes) -> dict[str, Verdict]:
     try:
         answer: Any = json.loads(body)
-        kind, bus, evidence = FaultKind(answer["kind"]), str(answer["bus"]), answer["evidence"]
-        since = None if answer["since"] is None else float(answer["since"])
-        if since is not None and not 0 <= since < LAST_TIME:
-            raise ValueError("no time")
-        return Verdict(kind, bus, tuple(map(str, evidence)), since)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        return {bus: _verdict(**verdict) for bus, verdict in answer["buses"].items()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise NoAnswer("the answer is not that of a busmon") from error
+
+
+def _verdict(kind: str, evidence: list[str], since: float | None) -> Verdict:
+    if since is not None and not 0 <= float(since) < LAST_TIME:
+        raise ValueError("no time")
+    return Verdict(FaultKind(kind), tuple(map(str, evidence)), since)

@@ -216,7 +216,7 @@ def well(bus: BusFacts) -> str:
         parts.append("it passed on what it should")
     if bus.workers.finished:
         parts.append("the workers keep up")
-    return f"{bus.name}: {'; '.join(parts)}"
+    return "; ".join(parts)
 
 
 def _newest(topics: TopicFacts) -> str:

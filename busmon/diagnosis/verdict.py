@@ -1,4 +1,4 @@
-"""Whose fault it is: one verdict from all facts, with its evidence in words.
+"""Whose fault it is: one verdict for each bus from its facts, with its evidence in words.
 
 Messages go from a publisher over the bus and busmon's connection to the listener, and from it to
 the workers. What is wrong further up explains what is missing further down. So the most upstream
@@ -9,7 +9,7 @@ else is wrong. Unknown facts are no evidence against anybody; they are shown as 
 Pure functions of `Facts`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -30,38 +30,46 @@ class FaultKind(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """The verdict; `bus` is empty if all is well, or if it concerns all buses."""
+    """The verdict on one bus."""
 
     kind: FaultKind
-    bus: str
     evidence: tuple[str, ...]
-    since: float | None = None  # Unix time since when busmon has seen it; None: not known
+    since: float | None = None  # Unix time since when it holds; None: not known
 
 
 class _Finding(NamedTuple):
     kind: FaultKind
-    bus: str
     text: str
 
 
-def diagnose(facts: Facts) -> Verdict:
-    """Return the one verdict."""
-    if facts.problem:  # then no other fact is reliable
-        return Verdict(FaultKind.BUSMON, "", (f"busmon itself does not work: {facts.problem}",))
-    findings = [finding for bus in facts.buses for finding in _findings(bus)]
-    unknown = [f"{bus.name}: {text}" for bus in facts.buses for text in evidence.unknown(bus)]
+def diagnose(facts: Facts) -> dict[str, Verdict]:
+    """Return the verdict on each bus, by its name."""
+    if facts.problem:
+        return busmon_is_at_fault(facts.problem, (bus.name for bus in facts.buses))
+    return {bus.name: _verdict(bus) for bus in facts.buses}
+
+
+def busmon_is_at_fault(problem: str, buses: Iterable[str]) -> dict[str, Verdict]:
+    """Return the verdict on these buses if busmon itself does not work: no fact is reliable."""
+    evidence = (f"busmon itself does not work: {problem}",)
+    return dict.fromkeys(buses, Verdict(FaultKind.BUSMON, evidence))
+
+
+def worst(verdicts: Iterable[Verdict]) -> FaultKind:
+    """Return the most upstream kind of these verdicts; without any, all is well."""
+    kinds = {verdict.kind for verdict in verdicts}
+    return next(kind for kind in FaultKind if kind in {*kinds, FaultKind.NONE})
+
+
+def _verdict(bus: BusFacts) -> Verdict:
+    order = list(FaultKind)
+    findings = sorted(_findings(bus), key=lambda finding: order.index(finding.kind))
+    unknown = evidence.unknown(bus)
     if not findings:
-        return Verdict(FaultKind.NONE, "", (*map(evidence.well, facts.buses), *unknown))
-    kinds = list(FaultKind)
-    findings.sort(key=lambda finding: kinds.index(finding.kind))  # stable: the first bus first
-    kind, name, _ = findings[0]
-    found, others = [], []
-    for finding in findings:
-        if (finding.kind, finding.bus) == (kind, name):
-            found.append(finding.text)
-        else:
-            others.append(f"also ({finding.kind}): {finding.text}")
-    return Verdict(kind, name, (*found, *others, *unknown))
+        return Verdict(FaultKind.NONE, (evidence.well(bus), *unknown))
+    kind = findings[0].kind
+    texts = (text if of is kind else f"also ({of}): {text}" for of, text in findings)
+    return Verdict(kind, (*texts, *unknown))
 
 
 def _findings(bus: BusFacts) -> Iterator[_Finding]:
@@ -72,4 +80,4 @@ def _findings(bus: BusFacts) -> Iterator[_Finding]:
         (FaultKind.LISTENER, evidence.listener(bus.listener, bus.topics.fatal)),
         (FaultKind.WORKERS, evidence.workers(bus.workers)),
     ):
-        yield from (_Finding(kind, bus.name, f"{bus.name}: {text}") for text in texts)
+        yield from (_Finding(kind, text) for text in texts)

@@ -1,19 +1,19 @@
-"""Keeps the verdict current: gathers the facts every few seconds, in a thread of its own.
+"""Keeps the verdicts current: gathers the facts every few seconds, in a thread of its own.
 
-/metrics, the page and /v1/status show the latest verdict. All facts are read from memory, so
+/metrics, the page and /v1/status show the latest ones. All facts are read from memory, so
 that neither a full disk nor a dead broker holds it up.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import Metric
 
 from busmon.diagnosis.bus import BusWatch, Parts
 from busmon.diagnosis.facts import Facts
-from busmon.diagnosis.verdict import FaultKind, Verdict, diagnose
+from busmon.diagnosis.verdict import FaultKind, Verdict, busmon_is_at_fault, diagnose
 from busmon.metrics.families import gauge
 from busmon.settings.audit import Audit
 from busmon.threads import Threads
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class VerdictWatcher:
-    """The verdict on all buses. Any thread may ask for it."""
+    """The verdict on each bus. Any thread may ask for it."""
 
     def __init__(
         self,
@@ -38,19 +38,19 @@ class VerdictWatcher:
         self._threads = threads
         self._clock = clock
         self._buses = [BusWatch(bus, settings, parts, clock()) for bus in parts.connections]
-        self._verdict = diagnose(Facts())
+        self._verdicts: Mapping[str, Verdict] = {}
         self.refresh()
 
     def run(self, stopping: threading.Event) -> None:
-        """Refresh until `stopping`, and log each change of the verdict."""
-        logged = FaultKind.NONE, ""
+        """Refresh until `stopping`, and log each change of a verdict."""
+        logged = dict.fromkeys(self._parts.connections, FaultKind.NONE)
         while not stopping.wait(REFRESH_INTERVAL):
             self.refresh()
-            kind, bus, evidence, _ = self._verdict
-            if (kind, bus) != logged:
-                logged = kind, bus
-                level = logging.INFO if kind is FaultKind.NONE else logging.WARNING
-                log.log(level, "verdict: %s: %s", kind, "; ".join(evidence[:1]))
+            for bus, (kind, evidence, _) in self._verdicts.items():
+                if kind is not logged[bus]:
+                    logged[bus] = kind
+                    level = logging.INFO if kind is FaultKind.NONE else logging.WARNING
+                    log.log(level, "%s: verdict: %s: %s", bus, kind, "; ".join(evidence[:1]))
 
     def refresh(self) -> None:
         """Gather the facts and judge."""
@@ -58,28 +58,32 @@ class VerdictWatcher:
         counts, states = self._parts.ledger.counts(), self._parts.silence.states(now)
         buses = tuple(bus.facts(now, counts, states) for bus in self._buses)
         found = diagnose(Facts(problem=self._parts.ledger.problem(), buses=buses))
-        since = self._verdict.since if found[:2] == self._verdict[:2] else None
-        self._verdict = found._replace(since=since or now)
+        self._verdicts = {bus: self._dated(bus, verdict, now) for bus, verdict in found.items()}
         self._refreshed = now
 
-    def verdict(self) -> Verdict:
-        """Return the latest verdict."""
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """Return the latest verdict on each bus."""
         if died := self._threads.problem():
-            return diagnose(Facts(problem=died))
+            return busmon_is_at_fault(died, self._parts.connections)
         if self._clock() - self._refreshed > STALE_SECONDS:
             hung = f"the verdict is older than {STALE_SECONDS:g} s; the log may say why"
-            return diagnose(Facts(problem=hung))
-        return self._verdict
+            return busmon_is_at_fault(hung, self._parts.connections)
+        return self._verdicts
+
+    def status(self) -> dict[str, object]:
+        """Return what /v1/status answers."""
+        return {"buses": {bus: one._asdict() for bus, one in self.verdicts().items()}}
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the verdict, and what it depends on."""
-        found = self.verdict().kind
+        """Yield the verdicts, and what they depend on."""
+        found = self.verdicts().items()
         yield gauge(
             "busmon_verdict",
-            "Whose fault it is, as far as busmon can tell: exactly one kind is 1; kind none means"
-            " that all is well. /v1/status and the page show the evidence.",
-            ["kind"],
-            (((kind,), kind is found) for kind in FaultKind),
+            "Whose fault it is on this bus, as far as busmon can tell: exactly one kind is 1 for"
+            " each bus; kind none means that all is well. /v1/status and the page show the"
+            " evidence.",
+            ["bus", "kind"],
+            (((bus, kind), kind is verdict.kind) for bus, verdict in found for kind in FaultKind),
         )
         yield gauge(
             "busmon_listener_queue_info",
@@ -88,3 +92,8 @@ class VerdictWatcher:
             ["bus", "kind"],
             (((bus, kind), 1) for bus, kind in self._parts.listener_queues.items()),
         )
+
+    def _dated(self, bus: str, verdict: Verdict, now: float) -> Verdict:
+        before = self._verdicts.get(bus)
+        since = before.since if before and before.kind is verdict.kind else None
+        return verdict._replace(since=since or now)

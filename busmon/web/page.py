@@ -1,11 +1,11 @@
-"""The page: the verdict and its evidence, and a line for each bus."""
+"""The page: the verdict on each bus with its evidence, and what came from it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from busmon import __version__
-from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.diagnosis.verdict import FaultKind, Verdict, worst
 from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
 from busmon.silence.watcher import RetiredTopic, Topic
@@ -42,10 +42,7 @@ th {{ font-weight: 600 }}
 <h1>busmon <small>{version}</small></h1>
 <p>Counts every message of these buses, and what becomes of it at their listener.</p>
 {problems}
-<p class="{kind}">{verdict}</p>
-<ul>
-{evidence}
-</ul>
+{verdicts}
 <div class="scroll"><table>
 <thead><tr><th>Bus</th><th>State</th>{outcomes}<th class="number">Newest</th></tr></thead>
 <tbody>
@@ -77,7 +74,7 @@ def render(
     connections: Mapping[str, ConnectionState],
     counts: Mapping[Series, Count],
     problems: Iterable[str],
-    verdict: Verdict,
+    verdicts: Mapping[str, Verdict],
     retired: Sequence[RetiredTopic],
     now: float,
 ) -> str:
@@ -94,13 +91,11 @@ def render(
     )
     not_ready = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
     return PAGE.format(
-        title="not ready" if not_ready else VERDICTS[verdict.kind],
+        title="not ready" if not_ready else VERDICTS[worst(verdicts.values())],
         version=escape(__version__),
         problems=not_ready,
-        kind="good" if verdict.kind is FaultKind.NONE else "bad",
-        verdict=_verdict(verdict, now),
+        verdicts="\n".join(_verdict(bus, verdict, now) for bus, verdict in verdicts.items()),
         now=format_time(now),
-        evidence="\n".join(f"<li>{escape(line)}</li>" for line in verdict.evidence),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
         rows="\n".join(rows),
         schemas=escape(schema_packages.describe()),
@@ -108,12 +103,15 @@ def render(
     )
 
 
-def _verdict(verdict: Verdict, now: float) -> str:
-    text = VERDICTS[verdict.kind]
-    if verdict.kind is FaultKind.NONE or verdict.since is None:
-        return text
-    duration = format_duration(now - verdict.since)
-    return f"{text}, seen since {format_time(verdict.since)}, for {duration}"
+def _verdict(bus: str, verdict: Verdict, now: float) -> str:
+    text, kind = f"{bus}: {VERDICTS[verdict.kind]}", "good"
+    if verdict.kind is not FaultKind.NONE:
+        kind = "bad"
+        if verdict.since is not None:
+            duration = format_duration(now - verdict.since)
+            text += f", since {format_time(verdict.since)}, for {duration}"
+    evidence = "\n".join(f"<li>{escape(line)}</li>" for line in verdict.evidence)
+    return f'<p class="{kind}">{escape(text)}</p>\n<ul>\n{evidence}\n</ul>'
 
 
 def _row(

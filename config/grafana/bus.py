@@ -38,8 +38,8 @@ from queries import (
     with_short_topic,
 )
 
-FAULT = current("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind") + " == 1"
-ALL_IS_WELL = current("busmon_verdict", f'{NAMESPACE},kind="none"', "kind") + " == 1"
+FAULT = current("busmon_verdict", f'{BUS},kind!="none"', "bus, kind") + " == 1"
+ALL_IS_WELL = current("busmon_verdict", f'{BUS},kind="none"', "bus, kind") + " == 1"
 MISSING = increase("busmon_audit_missing_total", GROWING, STAGE_LABELS)
 RECOVERED = increase("busmon_audit_recovered_total", GROWING, STAGE_LABELS)
 EXPECTED = current("busmon_topic_expected_since_last_messages", TOPIC, "bus, topic")
@@ -55,14 +55,14 @@ WEBHOOKS = others_per_minute("github_webhook_calls_total", NAMESPACE + ',result=
 PROCESS_MESSAGE = 'task="task.steve_jobs.process_message"'
 
 AT_A_GLANCE = [
-    # A verdict other than "none" hides "none". Times 0, it is below the green step.
+    # Times 0, a verdict other than "none" is below the green step.
     stat_panel(
         "Verdict: whose fault",
-        "Whose fault it is, by busmon's verdict. Of several faults, it names the most upstream"
-        " one. `busmon status` and busmon's own page give the evidence.",
+        "Whose fault it is on each bus, by busmon's verdict. Of several faults, it names the"
+        " most upstream one. `busmon status` and busmon's own page give the evidence.",
         Query(
             f'0 * ({FAULT}) or label_replace({ALL_IS_WELL}, "kind", "all is well", "", "")',
-            "{{kind}}",
+            "{{bus}}: {{kind}}",
         ),
         steps=ONE_IS_WELL,
         span=5,
@@ -217,7 +217,7 @@ SILENCE = [
 ]
 
 ANNOTATIONS = [
-    annotation("Verdict", FAULT, "verdict: {{kind}}", "red"),
+    annotation("Verdict", FAULT, "{{bus}}: verdict: {{kind}}", "red"),
     annotation(
         "Disconnected bus",
         current("busmon_bus_connected", BUS, "bus") + " == 0",

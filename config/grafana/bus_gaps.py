@@ -4,7 +4,6 @@ from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from panels import (
     GREEN,
-    NAMESPACE,
     PER_MINUTE,
     RATE_INTERVAL,
     RED,
@@ -126,8 +125,8 @@ DELIVERY = [
     ),
     timeline_panel(
         "Verdict over time",
-        "Whose fault it was. Of several faults, the verdict is the most upstream one.",
-        Query(current("busmon_verdict", f'{NAMESPACE},kind!="none"', "kind"), "{{kind}}"),
+        "Whose fault it was on each bus. Of several faults, the verdict is the most upstream one.",
+        Query(current("busmon_verdict", f'{BUS},kind!="none"', "bus, kind"), "{{bus}}: {{kind}}"),
         {"0": ("no", GREEN), "1": ("fault", RED)},
     ),
     timeline_panel(

@@ -62,7 +62,7 @@ def test_help_names_every_command_with_a_whole_sentence() -> None:
         ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
         ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 nothing is missing"]),
         ("trace", ["--json", "1 it is not", "--ledger"]),
-        ("status", ["--url", "whose fault", "publisher", "0 all is well, 1 something is wrong"]),
+        ("status", ["--url", "whose fault", "publisher", "0 all is well on every bus, 1"]),
         ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "never run"]),
     ],
 )

@@ -23,15 +23,18 @@ from tests.support.http_server import Silent
 from tests.support.threads import running
 
 SECRET = "tr0ub4dor"
-WELL = Verdict(FaultKind.NONE, "", ("fedora: connected", "14 topics\nas usual"))
-LISTENER = Verdict(
-    FaultKind.LISTENER, "fedora", ("fedora: the listener is down",), since=1_700_000_000.0
-)
+OTHER_ANSWER = "the answer is not that of a busmon"
+WELL = Verdict(FaultKind.NONE, ("connected", "14 topics\nas usual"), since=1_600_000_000.0)
+LISTENER = Verdict(FaultKind.LISTENER, ("the listener is down",), since=1_700_000_000.0)
 
 
 @contextmanager
-def serving(web: Web, verdict: Verdict) -> Iterator[str]:
-    app = make_app(web, CollectorRegistry(), ready_view(list), str, status=verdict._asdict)
+def serving(web: Web, *verdicts: Verdict) -> Iterator[str]:
+    buses = dict(
+        zip(("fedora", "centos"), (verdict._asdict() for verdict in verdicts), strict=False)
+    )
+    status = {"buses": buses}
+    app = make_app(web, CollectorRegistry(), ready_view(list), str, status=lambda: status)
     server = WebServer(web, app)
     with running(server.run):
         yield server.url
@@ -53,15 +56,14 @@ def configuration(directory: Path, **web: Any) -> Path:
     return path
 
 
-def test_the_verdict_and_each_line_of_evidence_are_printed() -> None:
+def test_the_verdict_on_each_bus_and_its_evidence_are_printed() -> None:
+    well = "fedora: none\n  connected\n  14 topics as usual\n"
     with serving(Web(listen="127.0.0.1:0"), WELL) as url:
-        assert busmon("status", "--url", url).stdout == (
-            "none\n  fedora: connected\n  14 topics as usual\n"
-        )
-    with serving(Web(listen="127.0.0.1:0"), LISTENER) as url:
+        assert busmon("status", "--url", url).stdout == well
+    with serving(Web(listen="127.0.0.1:0"), WELL, LISTENER) as url:
         output = busmon("status", "--url", url, status=1).stdout
-    seen = "seen since 2023-11-14 22:13:20 UTC"
-    assert output == f"listener\n  {seen}\n  fedora: the listener is down\n"
+    seen = "since 2023-11-14 22:13:20 UTC"
+    assert output == f"{well}centos: listener, {seen}\n  the listener is down\n"
 
 
 def test_a_service_that_says_continue_without_end_is_left() -> None:
@@ -70,10 +72,10 @@ def test_a_service_that_says_continue_without_end_is_left() -> None:
 
 
 def test_control_characters_in_the_evidence_are_escaped() -> None:
-    verdict = Verdict(FaultKind.PUBLISHER, "fedora", ("fedora: a.\x1b[2K\x1b[1Atopic is silent",))
+    verdict = Verdict(FaultKind.PUBLISHER, ("a.\x1b[2K\x1b[1Atopic is silent",))
     with serving(Web(listen="127.0.0.1:0"), verdict) as url:
         output = busmon("status", "--url", url, status=1).stdout
-    assert output == "publisher\n  fedora: a.\\x1b[2K\\x1b[1Atopic is silent\n"
+    assert output == "fedora: publisher\n  a.\\x1b[2K\\x1b[1Atopic is silent\n"
 
 
 @pytest.mark.parametrize("secrets", [{}, {"token": SECRET}, {"username": "me", "password": SECRET}])
@@ -83,8 +85,8 @@ def test_address_and_credentials_come_from_the_configuration(
     listen = f"127.0.0.1:{free_port()}"
     path = configuration(tmp_path, listen=listen.replace("127.0.0.1", "0.0.0.0"), **secrets)
     with serving(web(listen=listen, **secrets), WELL) as url:
-        assert busmon("status", "-c", path).stdout.startswith("none\n")
-        assert busmon("status", "-c", path, "--url", url).stdout.startswith("none\n")
+        assert busmon("status", "-c", path).stdout.startswith("fedora: none\n")
+        assert busmon("status", "-c", path, "--url", url).stdout.startswith("fedora: none\n")
         if secrets:
             output = busmon("status", "--url", url, status=1).stdout
             assert "refused (status 401)" in output
@@ -99,7 +101,7 @@ def test_a_service_with_tls_is_recognized_by_its_certificate(
     pair = {"certificate": certificate, "key": key}
     path = configuration(tmp_path, listen=listen, token=SECRET, **pair)
     with serving(web(listen=listen, token=SECRET, **pair), WELL) as url:
-        assert busmon("status", "-c", path).stdout.startswith("none\n")
+        assert busmon("status", "-c", path).stdout.startswith("fedora: none\n")
         assert "certificate verify failed" in busmon("status", "--url", url, status=1).stdout
     other, other_key = certificates.untrusted_client("other")
     with serving(Web(listen=listen, certificate=other, key=other_key), WELL):
@@ -115,7 +117,7 @@ def test_a_service_that_requires_a_client_certificate_gets_its_own(
     settings = {"certificate": certificate, "key": key, "client_ca": certificates.ca}
     path = configuration(tmp_path, listen=listen, **settings)
     with serving(web(listen=listen, **settings), WELL):
-        assert busmon("status", "-c", path).stdout.startswith("none\n")
+        assert busmon("status", "-c", path).stdout.startswith("fedora: none\n")
 
 
 def test_an_encrypted_key_is_an_error_that_names_the_file(
@@ -145,16 +147,19 @@ def answering(status: int, body: bytes) -> Iterator[str]:
     ("code", "body", "problem"),
     [
         (404, b"", "answered with status 404"),
-        (200, b"<html>", "the answer is not that of a busmon"),
-        (200, b"[]", "the answer is not that of a busmon"),
+        (200, b"<html>", OTHER_ANSWER),
+        (200, b"[]", OTHER_ANSWER),
+        (200, b'{"buses": []}', OTHER_ANSWER),
         *(
-            (200, body.encode(), "the answer is not that of a busmon")
-            for body in (
-                '{"kind": "moon", "bus": "", "evidence": [], "since": null}',
-                '{"kind": "bus", "bus": "", "evidence": [], "since": "yesterday"}',
-                '{"kind": "bus", "bus": "", "evidence": [], "since": -1}',
-                '{"kind": "bus", "bus": "", "evidence": [], "since": 1e300}',
-                '{"kind": "bus", "bus": "", "evidence": [], "since": NaN}',
+            (200, f'{{"buses": {{"fedora": {verdict}}}}}'.encode(), OTHER_ANSWER)
+            for verdict in (
+                "null",
+                '{"kind": "bus"}',
+                '{"kind": "moon", "evidence": [], "since": null}',
+                '{"kind": "bus", "evidence": [], "since": "yesterday"}',
+                '{"kind": "bus", "evidence": [], "since": -1}',
+                '{"kind": "bus", "evidence": [], "since": 1e300}',
+                '{"kind": "bus", "evidence": [], "since": NaN}',
             )
         ),
     ],
@@ -162,13 +167,13 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 def test_another_service_is_not_taken_for_busmon(code: int, body: bytes, problem: str) -> None:
     with answering(code, body) as url:
         ended = busmon("status", "--url", url, status=1)
-    assert ended.stdout == f"busmon\n  busmon does not answer at {url}: {problem}\n"
+    assert ended.stdout == f"busmon does not answer at {url}: {problem}\n"
 
 
 def test_a_service_that_does_not_run_is_reported(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     output = busmon("status", "--url", url, status=1).stdout
-    assert output == f"busmon\n  busmon does not answer at {url}: Connection refused\n"
+    assert output == f"busmon does not answer at {url}: Connection refused\n"
     assert (
         busmon("status", "-c", configuration(tmp_path, listen=url[7:]), status=1).stdout == output
     )

@@ -95,8 +95,8 @@ class Deployment:
         )
 
     def evidence(self) -> str:
-        """Return the evidence of the verdict of now."""
-        verdict = json.loads(self._get("/v1/status"))
+        """Return the evidence of the verdict on Fedora's bus of now."""
+        verdict = json.loads(self._get("/v1/status"))["buses"]["fedora"]
         self.verdicts.add(verdict["kind"])
         return "\n".join(verdict["evidence"])
 

@@ -5,15 +5,15 @@ import time
 import pytest
 
 from busmon.diagnosis.evidence import RESTART_SECONDS
-from busmon.diagnosis.facts import BusFacts, Facts, FoundQueue, QueueFacts
+from busmon.diagnosis.facts import BusFacts, FoundQueue, QueueFacts
 from busmon.diagnosis.listener import QueueWatch
-from busmon.diagnosis.verdict import FaultKind, diagnose
+from busmon.diagnosis.verdict import FaultKind
 from busmon.observers.queue import QueueObserver
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.listener_queue import QueueState
 from tests.diagnosis.test_verdict import DOWN, HOUR, NO_FACTS, UP, bus, fedora
 from tests.support.brokers import wait_until
-from tests.support.diagnosis import Bench
+from tests.support.diagnosis import Bench, verdict_on
 from tests.support.threads import running
 
 GONE, HELD = QueueState(there=False), QueueState(held=True)
@@ -28,18 +28,18 @@ SCENARIOS: dict[str, tuple[BusFacts, FaultKind, list[str]]] = {
     "only the broker says that the listener is well": (
         bus(NO_FACTS, at_broker=at_broker(HELD)),
         FaultKind.NONE,
-        ["fedora: connected; 0 topics as usual; a connection holds its queue"],
+        ["connected; 0 topics as usual; a connection holds its queue"],
     ),
     "only the broker says that the listener is well, and its queue is durable": (
         bus(NO_FACTS, at_broker=at_broker(QueueState(messages=3, consumers=1))),
         FaultKind.NONE,
-        ["fedora: connected; 0 topics as usual; 1 consumer on its queue"],
+        ["connected; 0 topics as usual; 1 consumer on its queue"],
     ),
     "the listener's queue is gone": (
         bus(NO_FACTS, at_broker=at_broker(GONE, 130.0)),
         FaultKind.LISTENER,
         [
-            "fedora: the listener's queue its-queue has been gone for 2 min, and new messages are"
+            "the listener's queue its-queue has been gone for 2 min, and new messages are"
             " lost: the listener is down, or its queue was deleted"
         ],
     ),
@@ -47,7 +47,7 @@ SCENARIOS: dict[str, tuple[BusFacts, FaultKind, list[str]]] = {
         bus(NO_FACTS, at_broker=at_broker(QueueState(messages=80, consumers=0), 120.0)),
         FaultKind.LISTENER,
         [
-            "fedora: nobody has consumed from the listener's queue its-queue for 2 min:"
+            "nobody has consumed from the listener's queue its-queue for 2 min:"
             " the listener is down; its queue holds 80 messages"
         ],
     ),
@@ -88,7 +88,7 @@ SCENARIOS: dict[str, tuple[BusFacts, FaultKind, list[str]]] = {
         ),
         FaultKind.NONE,
         [
-            "fedora: connected; 0 topics as usual; a connection holds its queue",
+            "connected; 0 topics as usual; a connection holds its queue",
             "nothing is known of the listener's queue; other, which its file names, was never"
             " there",
         ],
@@ -104,20 +104,20 @@ SCENARIOS: dict[str, tuple[BusFacts, FaultKind, list[str]]] = {
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_verdict_goes_by_the_queue(scenario: str) -> None:
     facts, kind, words = SCENARIOS[scenario]
-    verdict = diagnose(Facts(buses=(facts,)))
+    verdict = verdict_on(facts)
     assert verdict.kind is kind
     assert [word for word in words if word not in "\n".join(verdict.evidence)] == []
 
 
 def test_what_is_lost_is_said_once() -> None:
     facts = fedora(monitor=DOWN, at_broker=at_broker(GONE, 130.0))
-    verdict = diagnose(Facts(buses=(facts,)))
+    verdict = verdict_on(facts)
     assert len(verdict.evidence) == 2, verdict.evidence
 
 
 def test_a_broker_that_busmon_cannot_reach_says_it_once() -> None:
     facts = bus(NO_FACTS, problem="network: refused", at_broker=QueueFacts(DOWN))
-    assert len(diagnose(Facts(buses=(facts,))).evidence) == 1
+    assert len(verdict_on(facts).evidence) == 1
 
 
 class Broker:

@@ -16,9 +16,10 @@ from busmon.diagnosis.facts import (
     TopicFacts,
     WorkerFacts,
 )
-from busmon.diagnosis.verdict import FaultKind, Verdict, diagnose
+from busmon.diagnosis.verdict import FaultKind, Verdict, diagnose, worst
 from busmon.sources.listener_queue import ListenerQueue
 from busmon.text import format_age, format_duration
+from tests.support.diagnosis import verdict_on
 
 HOUR, DAY = 3600.0, 86400.0
 UP, DOWN, UNKNOWN = Health(True), Health(False, "no answer"), Health(None)
@@ -51,11 +52,11 @@ def fedora(**changes: Any) -> BusFacts:
 
 # What is known, the verdict, and what of the evidence matters to whoever is called for it.
 SCENARIOS = {
-    "all is well": (WELL, FaultKind.NONE, ["fedora: connected; the newest message came 2 s ago"]),
+    "all is well": (WELL, FaultKind.NONE, ["connected; the newest message came 2 s ago"]),
     "nothing was ever received": (
         NO_FACTS,
         FaultKind.NONE,
-        ["fedora: connected; 0 topics as usual; its listener is not watched"],
+        ["connected; 0 topics as usual; its listener is not watched"],
     ),
     "no baseline yet": (
         bus(NO_FACTS, last=1.0, unlearned=15),
@@ -105,7 +106,7 @@ SCENARIOS = {
     "a zombie connection": (
         fedora(problem="silent: no heartbeat for 60 s", last=9 * DAY),
         FaultKind.CONNECTION,
-        ["fedora: the connection is down: silent: no heartbeat for 60 s"],
+        ["the connection is down: silent: no heartbeat for 60 s"],
     ),
     "the connection is down, and silence is its consequence": (
         fedora(problem="network: refused", silent=(COPR, HOTNESS), flowing=0, last=2 * HOUR),
@@ -223,12 +224,12 @@ SCENARIOS = {
     "a publisher stopped, and the listener is down": (
         fedora(silent=(HOTNESS,), flowing=14, monitor=DOWN),
         FaultKind.LISTENER,
-        ["fedora: the listener is down", "also (publisher): fedora: hotness"],
+        ["the listener is down", "also (publisher): hotness"],
     ),
     "the listener is down, and the workers, too": (
         fedora(passed=StageCounts(9, 9), finished=StageCounts(3, 3)),
         FaultKind.LISTENER,
-        ["also (workers): fedora: the workers did not finish 3 of 3"],
+        ["also (workers): the workers did not finish 3 of 3"],
     ),
 }
 
@@ -236,28 +237,47 @@ SCENARIOS = {
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_verdict_names_who_is_at_fault_and_why(scenario: str) -> None:
     facts, kind, words = SCENARIOS[scenario]
-    verdict = diagnose(Facts(buses=(facts,)))
-    assert (verdict.kind, verdict.bus) == (kind, "" if kind is FaultKind.NONE else "fedora")
+    verdict = verdict_on(facts)
+    assert verdict.kind is kind
     assert [word for word in words if word not in "\n".join(verdict.evidence)] == []
 
 
-def test_while_busmon_is_blind_nothing_else_is_believed() -> None:
-    facts = Facts(problem="ledger: disk full", buses=(fedora(monitor=DOWN, problem="network: x"),))
-    assert diagnose(facts) == Verdict(
-        FaultKind.BUSMON, "", ("busmon itself does not work: ledger: disk full",)
-    )
+CENTOS_IS_DOWN = replace(NO_FACTS, name="centos", problem="network: refused")
+OWN = Verdict(FaultKind.BUSMON, ("busmon itself does not work: ledger: disk full",))
 
 
-def test_of_several_buses_the_most_upstream_fault_is_the_verdict() -> None:
-    centos = BusFacts(name="centos", problem="network: refused")
-    verdict = diagnose(Facts(buses=(fedora(finished=StageCounts(5, 5)), centos)))
-    assert (verdict.kind, verdict.bus) == (FaultKind.CONNECTION, "centos")
-    assert verdict.evidence[1].startswith("also (workers): fedora: ")
-    assert diagnose(Facts(buses=(WELL, replace(WELL, name="other")))).kind is FaultKind.NONE
-
-
-def test_without_any_bus_all_is_well() -> None:
-    assert diagnose(Facts()) == Verdict(FaultKind.NONE, "", ())
+@pytest.mark.parametrize(
+    ("problem", "buses", "kinds"),
+    [
+        (None, (), {}),
+        (None, (WELL,), {"fedora": FaultKind.NONE}),
+        # A connection that is down on one bus does not hide what is wrong on another.
+        (
+            None,
+            (fedora(monitor=DOWN), CENTOS_IS_DOWN),
+            {"fedora": FaultKind.LISTENER, "centos": FaultKind.CONNECTION},
+        ),
+        (
+            None,
+            (WELL, replace(CENTOS_IS_DOWN, own_problem=True)),
+            {"fedora": FaultKind.NONE, "centos": FaultKind.BUSMON},
+        ),
+        # While busmon itself is blind, no fact is believed.
+        (
+            "ledger: disk full",
+            (fedora(monitor=DOWN), CENTOS_IS_DOWN),
+            {"fedora": FaultKind.BUSMON, "centos": FaultKind.BUSMON},
+        ),
+    ],
+)
+def test_each_bus_has_a_verdict_of_its_own(
+    problem: str | None, buses: tuple[BusFacts, ...], kinds: dict[str, FaultKind]
+) -> None:
+    verdicts = diagnose(Facts(problem=problem, buses=buses))
+    assert {bus: verdict.kind for bus, verdict in verdicts.items()} == kinds
+    assert not problem or set(verdicts.values()) == {OWN}
+    expected = sorted([*kinds.values(), FaultKind.NONE], key=list(FaultKind).index)
+    assert worst(verdicts.values()) is expected[0]
 
 
 @pytest.mark.parametrize(

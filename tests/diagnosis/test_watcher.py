@@ -40,8 +40,8 @@ def test_a_rare_topic_that_is_not_silent_yet_does_not_hide_that_the_bus_is() -> 
     bench.past("as busy", 5 * 3600)
     bench.silence.learn(bench.now)
     verdict = bench.refresh()
-    assert (verdict.kind, verdict.bus) == (FaultKind.BUS, "fedora")
-    assert verdict.evidence[0].startswith("fedora: connected, but no message of any topic")
+    assert verdict.kind is FaultKind.BUS
+    assert verdict.evidence[0].startswith("connected, but no message of any topic")
     bench.ledger.close()
 
 
@@ -55,7 +55,7 @@ def test_a_lost_connection_is_the_buss_fault_or_busmons_own() -> None:
     ):
         bench.connection.down(cause, "detail")
         verdict = bench.refresh()
-        assert (verdict.kind, verdict.bus) == (kind, "fedora")
+        assert verdict.kind is kind
         assert verdict.evidence[0].endswith(f"{cause}: detail")
     bench.connection.up()
     assert bench.refresh().kind is FaultKind.NONE
@@ -81,8 +81,8 @@ def test_a_ledger_that_cannot_be_written_blinds_busmon(tmp_path: Path) -> None:
     with foreign_writer(path), pytest.raises(LedgerWriteError):
         bench.receive(1)
     bench.watch.refresh()
-    verdict = bench.watch.verdict()
-    assert (verdict.kind, verdict.bus) == (FaultKind.BUSMON, "")
+    verdict = bench.verdict()
+    assert verdict.kind is FaultKind.BUSMON
     assert verdict.evidence == ("busmon itself does not work: ledger: database is locked",)
     bench.ledger.close()
 
@@ -90,6 +90,6 @@ def test_a_ledger_that_cannot_be_written_blinds_busmon(tmp_path: Path) -> None:
 def test_a_silence_watch_that_stopped_is_busmons_fault() -> None:
     bench = Bench()
     bench.now += STALE_SECONDS + 1
-    assert bench.watch.verdict().kind is FaultKind.BUSMON
+    assert bench.verdict().kind is FaultKind.BUSMON
     assert bench.refresh().kind is FaultKind.NONE
     bench.ledger.close()

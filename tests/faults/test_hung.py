@@ -49,8 +49,12 @@ def test_a_rule_that_hangs_shows_everywhere_and_holds_up_nothing(
         blind = blind_seconds(busmon)
         published(mosquitto, hung)
         wait_until(lambda: busmon.troubles() == {"hung": "hung"}, 10, "/ready to name it")
-        wait_until(lambda: 'busmon_verdict{kind="busmon"} 1.0' in lines(busmon, "busmon_verdict"))
-        assert "hung: busmon itself does not receive: hung: " in busmon.ask("/v1/status")[1][0]
+        wait_until(
+            lambda: (
+                'busmon_verdict{bus="hung",kind="busmon"} 1.0' in lines(busmon, "busmon_verdict")
+            )
+        )
+        assert "busmon itself does not receive: hung: " in busmon.ask("/v1/status")[1][0]
         shown = lines(busmon, "busmon_bus_connected", "busmon_bus_disconnects_total")
         assert {
             'busmon_bus_connected{bus="hung"} 0.0',

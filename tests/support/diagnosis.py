@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.bus import Parts
-from busmon.diagnosis.verdict import Verdict
+from busmon.diagnosis.facts import BusFacts, Facts
+from busmon.diagnosis.verdict import Verdict, diagnose
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
@@ -24,6 +25,12 @@ from busmon.threads import Threads
 from tests.ledger.past import past
 from tests.support.ledgers import NOW
 from tests.support.threads import running
+
+
+def verdict_on(facts: BusFacts) -> Verdict:
+    """Return the verdict on the one bus there is."""
+    [verdict] = diagnose(Facts(buses=(facts,))).values()
+    return verdict
 
 
 class Bench:
@@ -63,7 +70,11 @@ class Bench:
         self.now += after
         self.blind.tick(self.now)
         self.watch.refresh()
-        return self.watch.verdict()
+        return self.verdict()
+
+    def verdict(self) -> Verdict:
+        """Return the verdict on the bus."""
+        return self.watch.verdicts()["fedora"]
 
     def wait(self, seconds: float) -> Verdict:
         """Look every ten seconds meanwhile: a longer pause would be a blind time."""

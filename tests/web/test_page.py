@@ -13,7 +13,7 @@ from tests.support.ledgers import judged
 from tests.support.wsgi import ask, make
 
 NOW = 1_700_000_000.0
-WELL = Verdict(FaultKind.NONE, "", ("fedora: connected",))
+WELL = {"fedora": Verdict(FaultKind.NONE, ("connected",))}
 
 
 def test_the_page_shows_each_bus_with_its_counts() -> None:
@@ -42,13 +42,14 @@ def test_the_page_shows_each_bus_with_its_counts() -> None:
 
 def test_the_page_shows_whose_fault_it_is_and_why() -> None:
     page = render({"fedora": ConnectionState()}, {}, [], WELL, [], NOW)
-    assert '<p class="good">All is well</p>' in page
-    assert "<li>fedora: connected</li>" in page
-    verdict = Verdict(FaultKind.LISTENER, "fedora", ("it is down", "also"), NOW - 7200)
-    page = render({"fedora": ConnectionState()}, {}, [], verdict, [], NOW)
+    well = '<p class="good">fedora: All is well</p>\n<ul>\n<li>connected</li>\n</ul>'
+    assert well in page
+    verdicts = WELL | {"centos": Verdict(FaultKind.LISTENER, ("it is down", "also"), NOW - 7200)}
+    page = render({"fedora": ConnectionState()}, {}, [], verdicts, [], NOW)
+    assert well in page
     fault = "Fault: the listener (at Packit packit-service-fedmsg)"
     assert f"<title>busmon: {fault}</title>" in page
-    assert f'<p class="bad">{fault}, seen since 2023-11-14 20:13:20 UTC, for 2 h</p>' in page
+    assert f'<p class="bad">centos: {fault}, since 2023-11-14 20:13:20 UTC, for 2 h</p>' in page
     assert "<p>As of 2023-11-14 22:13:20 UTC. All times are in UTC.</p>" in page
     assert "<li>it is down</li>\n<li>also</li>" in page
 
@@ -82,10 +83,10 @@ def test_the_page_shows_how_old_the_newest_message_is(age: float, shown: str) ->
 
 def test_the_page_escapes_whatever_it_shows() -> None:
     evil = "<script>alert('x')</script>{0}&\""
-    verdict = Verdict(FaultKind.BUS, "", (evil,))
-    page = render({evil: ConnectionState()}, {}, [evil], verdict, [], NOW)
+    verdicts = {evil: Verdict(FaultKind.BUS, (evil,))}
+    page = render({evil: ConnectionState()}, {}, [evil], verdicts, [], NOW)
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 3
+    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 4
 
 
 def test_the_page_is_sent_as_html_that_loads_nothing() -> None:
