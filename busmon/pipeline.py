@@ -1,5 +1,6 @@
 """The way of a message: judge, then record. When `record` returns, the batch is on disk."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from busmon.ledger.batch import Observation, Series, last_received
@@ -63,7 +64,13 @@ class Pipeline:
         self._ledger.check_writable()
 
     def record(self, batch: Sequence[Observation]) -> None:
-        """Write a batch to disk; raises LedgerWriteError, and then nothing is written."""
+        """Write a batch to disk; raises LedgerWriteError, and then nothing is written.
+
+        If the clock was set back since a message was received, it was received now.
+        """
+        now = time.time()
+        if any(observation.received_at > now for observation in batch):
+            batch = [one._replace(received_at=min(one.received_at, now)) for one in batch]
         self._observe(self._ledger.record(batch))
 
     def release_topics(self) -> None:

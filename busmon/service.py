@@ -8,9 +8,11 @@ from functools import partial
 
 from busmon import __version__
 from busmon.audit.auditor import Auditor
+from busmon.clock import steady
 from busmon.config.model import Config
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
+from busmon.ledger.clock import Floor, may_be
 from busmon.ledger.coverage import observer_id
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
@@ -147,9 +149,15 @@ def prune_regularly(
 ) -> None:
     """Delete what is too old, or too much, from time to time until `stopping`."""
     problems = ProblemLog(log)
+    floor = Floor(ledger.floor or time.time(), steady())
     while not stopping.wait(PRUNE_INTERVAL):
+        now = time.time()
+        floor = floor.after(now, steady())
         try:
-            while ledger.prune(time.time(), retention) and not stopping.wait(YIELD_SECONDS):
+            ledger.set_floor(floor.at)
+            while may_be(now, floor.at) and ledger.cut(now) and not stopping.wait(YIELD_SECONDS):
+                pass
+            while ledger.prune(floor.at, retention) and not stopping.wait(YIELD_SECONDS):
                 pass
             ledger.empty_log()
             pipeline.release_topics()

@@ -18,9 +18,10 @@ PACKAGE = Path(__file__).parents[1] / "busmon"
 # A package imports only from those before it in this list.
 ORDER = [
     "tap",
-    "message", "text", "signals", "threads", "backoff", "problem_log", "http_client", "settings",
-    "ledger", "rules", "logs", "sentry", "pipeline", "sources", "metrics", "silence", "audit",
-    "observers", "diagnosis", "config", "commands", "web", "service", "demo", "cli", "__main__",
+    "message", "text", "clock", "signals", "threads", "backoff", "problem_log", "http_client",
+    "settings", "ledger", "rules", "logs", "sentry", "pipeline", "sources", "metrics", "silence",
+    "audit", "observers", "diagnosis", "config", "commands", "web", "service", "demo", "cli",
+    "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.

@@ -40,8 +40,15 @@ class BlindTimes:
         return BlindRecord(watched / 1000, total / 1000, intervals)
 
     def save(self, bus: str, watched_until: float, total: float, new: Iterable[Interval]) -> None:
-        """Write how a bus is now, with the blind times that are not on record yet."""
+        """Write how a bus is now, with the blind times that are not on record yet.
+
+        Those that begin after `watched_until` are not true: a clock was wrong.
+        """
         number = self._buses.number(bus)
+        self._db.execute(
+            "DELETE FROM blind_times WHERE bus = ? AND since >= ?",
+            (number, milliseconds(watched_until)),
+        )
         self._db.execute(
             "UPDATE buses SET watched_until = ?, blind = ? WHERE id = ?",
             (milliseconds(watched_until), milliseconds(total), number),
@@ -52,12 +59,9 @@ class BlindTimes:
             [(number, milliseconds(since), milliseconds(until)) for since, until in new],
         )
 
-    def prune(self, bus: str, before: float) -> None:
+    def prune(self, before: float) -> None:
         """Delete the blind times that ended before then."""
-        self._db.execute(
-            "DELETE FROM blind_times WHERE bus = ? AND until < ?",
-            (self._buses.number(bus), milliseconds(before)),
-        )
+        self._db.execute("DELETE FROM blind_times WHERE until < ?", (milliseconds(before),))
 
     def was_blind(self, bus: str, start: float, end: float) -> bool:
         """Return whether a blind time that has ended reaches into this time."""

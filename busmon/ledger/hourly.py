@@ -1,10 +1,11 @@
-"""The hourly sums of messages by topic, and the pauses between messages of each day."""
+"""The hourly sums of messages by topic; for each day, its longest pause, and what lacked."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.values import milliseconds
 
 HOURS_KEPT = 24 * 31 * 13  # 13 months
 BETWEEN = """
@@ -17,6 +18,12 @@ ADD_PAUSE = """
 INSERT INTO pauses (bus, topic, day, expected) VALUES (?, ?, ?, ?)
 ON CONFLICT (bus, topic, day) DO UPDATE SET expected = excluded.expected
 WHERE pauses.expected < excluded.expected
+"""
+
+SAVE_DEFICIT = """
+INSERT INTO deficits (bus, topic, day, highest, hour, deficit) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (bus, topic, day) DO UPDATE SET highest = excluded.highest,
+    hour = excluded.hour, deficit = excluded.deficit
 """
 
 
@@ -38,6 +45,17 @@ class Pause(NamedTuple):
     expected: float  # messages that should have come meanwhile
 
 
+class Deficit(NamedTuple):
+    """How many messages of a topic lacked on one day."""
+
+    bus: str
+    topic: str
+    day: int  # Unix time / 86400
+    highest: float  # of this day, as far as it counts for what is usual
+    hour: int  # the last one that is in it; Unix time / 3600
+    deficit: float  # after that hour
+
+
 class HourlySums:
     """The sums of each hour; recording adds to them."""
 
@@ -54,7 +72,7 @@ class HourlySums:
 
 
 class Pauses:
-    """The longest pause of each topic and day."""
+    """What is known of each topic and day: its longest pause, and what lacked."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -76,3 +94,33 @@ class Pauses:
         """Delete the pauses that are older than the hourly sums; `now` is a Unix time."""
         day = int(now // 86400) - HOURS_KEPT // 24
         self._db.execute("DELETE FROM pauses WHERE day < ?", (day,))
+        self._db.execute("DELETE FROM deficits WHERE day < ?", (day,))
+
+    def deficits(self) -> Iterator[Deficit]:
+        """Yield the deficit of each topic and day, oldest first."""
+        rows = self._db.execute(
+            "SELECT name, topic, day, highest, hour, deficit FROM deficits"
+            " JOIN buses ON buses.id = deficits.bus ORDER BY day"
+        )
+        return map(Deficit._make, rows)
+
+    def save_deficits(self, deficits: Iterable[Deficit]) -> None:
+        """Write deficits in the place of those of the same day."""
+        for bus, *row in deficits:
+            self._db.execute(SAVE_DEFICIT, (self._buses.number(bus), *row))
+
+    def gone(self) -> dict[tuple[str, str], float]:
+        """Return the bus and topic of those that are gone, and when their newest message came."""
+        rows = self._db.execute(
+            "SELECT name, topic, last FROM gone_topics JOIN buses ON buses.id = gone_topics.bus"
+        )
+        return {(bus, topic): last / 1000 for bus, topic, last in rows}
+
+    def set_gone(self, gone: Mapping[tuple[str, str], float]) -> None:
+        """Write which topics are gone."""
+        self._db.execute("DELETE FROM gone_topics")
+        for (bus, topic), last in gone.items():
+            self._db.execute(
+                "INSERT INTO gone_topics (bus, topic, last) VALUES (?, ?, ?)",
+                (self._buses.number(bus), topic, milliseconds(last)),
+            )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from busmon.ledger.batch import Count, Observation, Series, WriteBatch
 from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
 from busmon.ledger.sqlite import (
     MAX_LOG_BYTES,
@@ -33,7 +34,6 @@ from busmon.text import format_duration
 PRUNED = ("tap_reports", "tasks", "coverage")  # after the retention
 NO_LIMIT = 2**62
 HANG_SECONDS = 10.0  # a write that takes longer is reported as hung
-
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Ledger:
             self._duplicates = Counter(self._tables.counters.duplicates())
             self._unknown_schemas = Counter(self._tables.counters.unknown_schemas())
             self._rows = self._tables.messages.count()
+            self.floor = self._tables.clock.floor() or 0.0  # a time that has surely been reached
             self._bytes = used_bytes(self._db)
             self._files = Files(path)
             self._file = file.pop_all()
@@ -127,11 +128,10 @@ class Ledger:
 
     def has_messages(self, bus: str) -> bool:
         """Return whether a message of a bus was ever counted."""
-        counts = self.counts()
-        return any(series.bus == bus and counts[series].messages for series in counts)
+        return any(one.bus == bus and count.messages for one, count in self.counts().items())
 
     def duplicates(self) -> Counter[str]:
-        """Return the number of duplicates by bus. Never waits for a write."""
+        """Return the number of duplicates by bus."""
         with self._reading:
             return Counter(self._duplicates)
 
@@ -152,10 +152,7 @@ class Ledger:
             return tables.buses.own_queue(bus)
 
     def size(self) -> tuple[int, int]:
-        """Return the number of messages on record, and the bytes that the ledger uses.
-
-        They include the write-ahead log.
-        """
+        """Return the number of messages on record, and the bytes of the ledger with its log."""
         return self._rows, self._bytes + self.log_bytes()
 
     def log_bytes(self) -> int:
@@ -173,6 +170,8 @@ class Ledger:
         horizon = max(0.0, now - retention)
         with self.write() as tables:
             tables.hourly_sums.prune(now)
+            tables.pauses.prune(now)
+            tables.blind_times.prune(now - HOURS_KEPT * 3600)
             more = {tables.shares.prune(kind, horizon) for kind in PRUNED}
             above = bool(tables.shares.above(self.size_limit))
         with self.write() as tables:
@@ -182,6 +181,22 @@ class Ledger:
             self._rows -= removed
             self.pruned["size" if too_large else "age"] += removed
         return True in {*more, above, removed == ROWS_AT_ONCE}
+
+    def set_floor(self, floor: float) -> None:
+        """Write a time that has surely been reached. Raises LedgerWriteError."""
+        with self.write() as tables:
+            tables.clock.set_floor(floor)
+        self.floor = floor
+
+    def cut(self, now: float) -> bool:
+        """Cut what lies beyond now, as a wrong clock left it; return if there is more."""
+        with self.write() as tables:
+            if not tables.clock.is_passed(now):
+                return False
+            more = tables.clock.cut(now, ROWS_AT_ONCE)
+            with self._reading:
+                self._counts |= tables.counters.all()
+        return more
 
     @contextmanager
     def write(self) -> Iterator[Tables]:
@@ -208,10 +223,7 @@ class Ledger:
         self._batch_problem = None
 
     def empty_log(self) -> None:
-        """Empty the write-ahead log, unless another program still reads what is in it.
-
-        Raises LedgerWriteError.
-        """
+        """Empty the write-ahead log, unless another program reads it; raise LedgerWriteError."""
         with self._writing, self._noted(), self._using_disk():
             emptied = checkpoint(self._db)
         size = self._files.log_bytes()

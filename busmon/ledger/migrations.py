@@ -22,6 +22,7 @@ from busmon.ledger.schema import (
     INDEXES_OF_VERSION_3,
     SCHEMA,
     SHARES,
+    SILENCE_TABLES,
     WINDOWS,
 )
 
@@ -87,6 +88,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _forget_bytes(db)
     _drop_numbers(db)
     _add_trees(db)
+    _add_silence_tables(db)
     _count_bytes(db)
 
 
@@ -123,6 +125,11 @@ def _add_trees(db: sqlite3.Connection) -> None:
     db.execute("UPDATE tasks SET root = id, sent_at = received_at")
     db.execute("DROP INDEX tasks_received")
     for statement in INDEXES_OF_TASKS:
+        db.execute(statement)
+
+
+def _add_silence_tables(db: sqlite3.Connection) -> None:
+    for statement in SILENCE_TABLES:
         db.execute(statement)
 
 
@@ -169,6 +176,7 @@ def create(db: sqlite3.Connection) -> None:
         for statement in INDEXES_OF_TASKS:
             db.execute(statement)
         _to_version_3(db)
+        _add_silence_tables(db)
         _count_bytes(db)
         _sign(db, VERSION)
 

@@ -25,6 +25,23 @@ WINDOWS = """CREATE TABLE windows (            -- closed windows; no row: there 
     missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
     PRIMARY KEY (start, bus, topic, stage)
 ) WITHOUT ROWID"""
+SILENCE_TABLES = (
+    """CREATE TABLE clock (                       -- one row, none before the first pruning
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    floor INTEGER NOT NULL                     -- a time that has surely been reached
+)""",
+    """CREATE TABLE gone_topics (                 -- that have been silent for months
+    bus INTEGER NOT NULL, topic TEXT NOT NULL,
+    last INTEGER NOT NULL,                     -- when the newest message came
+    PRIMARY KEY (bus, topic)
+) WITHOUT ROWID""",
+    """CREATE TABLE deficits (                    -- how many messages of a topic lacked on a day,
+    bus INTEGER NOT NULL, topic TEXT NOT NULL, -- by Unix time / 86400
+    day INTEGER NOT NULL, highest REAL NOT NULL,
+    hour INTEGER NOT NULL, deficit REAL NOT NULL,  -- the last hour that is in it, and then
+    PRIMARY KEY (bus, topic, day)
+) WITHOUT ROWID""",
+)
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.

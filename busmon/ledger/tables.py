@@ -4,6 +4,7 @@ import sqlite3
 
 from busmon.ledger.blind_times import BlindTimes
 from busmon.ledger.buses import Buses
+from busmon.ledger.clock import Clock
 from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.hourly import HourlySums, Pauses
@@ -35,6 +36,7 @@ class Tables:
         self.windows = Windows(db)
         self.open_messages = OpenMessages(db)
         self.shares = Shares(db)
+        self.clock = Clock(db)
         self._db = db
 
     def check_writable(self) -> None:

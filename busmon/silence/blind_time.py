@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from busmon.clock import steady
 from busmon.ledger.batch import last_received
+from busmon.ledger.clock import may_be
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.problem_log import ProblemLog
@@ -43,11 +45,16 @@ class BlindTime:
     def run(self, stopping: threading.Event) -> None:
         """Tick until `stopping`, then write the last state."""
         while not stopping.wait(TICK_INTERVAL):
-            self.tick(time.time())
+            self.tick(time.time(), steady())
         self._write(self._connections)  # without a tick: the connections are being closed
 
-    def tick(self, now: float) -> None:
-        """Look at the connections, and write what cannot wait."""
+    def tick(self, now: float, since_start: float | None = None) -> None:
+        """Look at the connections, and write what cannot wait.
+
+        `since_start` is the time by the steady clock.
+        """
+        if not may_be(now, self._ledger.floor):
+            return  # the clock is wrong, so the ledger is not; the time counts as blind
         due = []
         for bus, connection in self._connections.items():
             before, written = self._receptions[bus], self._written[bus]
@@ -58,7 +65,8 @@ class BlindTime:
             watched = WatchedBus(
                 connection.connected, connection.connects, connection.seconds_since_turn()
             )
-            after = before.after(now, watched)
+            after = before.after(now, watched, since_start)
+            after = after.forgetting(self._ledger.floor - BLIND_TIMES_KEPT_SECONDS)
             self._receptions[bus] = after
             if (
                 after.receiving != written.receiving
@@ -76,9 +84,10 @@ class BlindTime:
         """Return a line for each of the last times that a broker had kept nothing."""
         return self._history
 
-    def seconds(self, now: float) -> dict[str, float]:
+    def seconds(self, now: float, since_start: float | None = None) -> dict[str, float]:
         """Return for how long busmon was blind on each bus in all, over restarts."""
-        return {bus: known.blind_seconds(now) for bus, known in self._receptions.items()}
+        receptions = self._receptions.items()
+        return {bus: known.blind_seconds(now, since_start) for bus, known in receptions}
 
     def _last_message(self, bus: str) -> float | None:
         received = last_received(self._ledger.counts()).items()
@@ -93,7 +102,8 @@ class BlindTime:
 
     def _load(self, bus: str, now: float) -> Reception:
         with self._ledger.write() as tables:
-            known = tables.blind_times.load(bus, now, now - BLIND_TIMES_KEPT_SECONDS)
+            oldest = (self._ledger.floor or now) - BLIND_TIMES_KEPT_SECONDS
+            known = tables.blind_times.load(bus, now, oldest)
         return Reception(known.watched_until, known.total, known.intervals)
 
     def _write(self, buses: Iterable[str]) -> None:
@@ -106,7 +116,6 @@ class BlindTime:
                     until = known.watched_until
                     new = {*known.blind_times} - {*self._written[bus].blind_times}
                     tables.blind_times.save(bus, until, known.blind_total, new)
-                    tables.blind_times.prune(bus, until - BLIND_TIMES_KEPT_SECONDS)
         except LedgerWriteError as error:
             self._problems.problem(f"ledger: cannot write the blind times: {error}")
             return

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.core import Metric
 
+from busmon.clock import steady
 from busmon.metrics.families import by_bus, counter, gauge
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher
@@ -60,5 +61,5 @@ class SilenceMetrics:
             "busmon_blind_seconds_total",
             "Blind time: busmon did not receive from the bus, disconnected or not running.",
             ["bus"],
-            by_bus(self._blind_time.seconds(now)),
+            by_bus(self._blind_time.seconds(now, steady())),
         )

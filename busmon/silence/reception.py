@@ -23,42 +23,91 @@ class WatchedBus(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """Until when busmon received from a bus, and the blind times before that."""
+    """Until when busmon received from a bus, and the blind times before that.
+
+    Lengths are those of a steady clock, since the host's can be set. If it jumps ahead, the time
+    that it left out is in `blind_times`, because nobody watched it, but not in `blind_total`.
+    """
 
     watched_until: float
     blind_total: float = 0.0  # seconds, without the blind time that is not over yet
     blind_times: tuple[Interval, ...] = ()  # oldest first
     receiving: bool = False
     connects: int = 0
+    steady: float | None = None  # at `watched_until`; None: not known, as after a restart
+    before: float = 0.0  # seconds without reception, before `steady`
+    guessed: float = 0.0  # of `blind_total`, what only the host's clock says
 
-    def after(self, now: float, connection: WatchedBus) -> "Reception":
-        """Return the reception after a tick at `now`."""
+    def after(self, now: float, connection: WatchedBus, steady: float | None = None) -> "Reception":
+        """Return the reception after a tick at `now`, which is `steady` by the steady clock."""
+        if now < self.watched_until:
+            return self._cut(now, steady).after(now, connection, steady)
         if not connection.up:
             return replace(self, receiving=False)
-        receiving = replace(self, watched_until=now, receiving=True, connects=connection.connects)
+        receiving = replace(
+            self,
+            watched_until=now,
+            receiving=True,
+            connects=connection.connects,
+            steady=steady,
+            before=0.0,
+        )
         unbroken = self.receiving and self.connects == connection.connects
-        gap = now - self.watched_until  # negative if the clock was set back
-        if gap <= 0:
+        length = self._length(now, steady)
+        if unbroken and length <= MAX_TICK_GAP_SECONDS:
+            if now - self.watched_until <= 2 * MAX_TICK_GAP_SECONDS:
+                # The thread may hang, which shows only after some seconds.
+                busy = connection.busy_seconds > TURN_SECONDS
+                return self if busy else receiving
+            length = 0.0  # the clock was set
+        guessed = length if self.steady is None else self.guessed
+        total = self.blind_total + length
+        receiving = replace(receiving, blind_total=total, guessed=guessed)
+        if now == self.watched_until:
             return receiving
-        if unbroken and gap <= MAX_TICK_GAP_SECONDS:
-            # The thread may hang, which shows only after some seconds.
-            busy = connection.busy_seconds > TURN_SECONDS
-            return self if busy else receiving
-        kept = [known for known in self.blind_times if known.until > now - BLIND_TIMES_KEPT_SECONDS]
-        blind_times = (*kept, Interval(self.watched_until, now))
-        return replace(receiving, blind_total=self.blind_total + gap, blind_times=blind_times)
+        return replace(
+            receiving, blind_times=(*self.blind_times, Interval(self.watched_until, now))
+        )
+
+    def _length(self, now: float, steady: float | None) -> float:
+        """Return for how long busmon has not looked at the bus, or not received."""
+        if self.steady is None or steady is None:
+            return max(0.0, now - self.watched_until)
+        return self.before + max(0.0, steady - self.steady)
+
+    def _cut(self, now: float, steady: float | None) -> "Reception":
+        """Return the reception when the clock was set back to `now`."""
+        known = [Interval(since, min(until, now)) for since, until in self.blind_times]
+        beyond = sum(max(0.0, until - max(since, now)) for since, until in self.blind_times)
+        wrong = min(self.guessed, beyond)  # it has not even come
+        return replace(
+            self,
+            watched_until=now,
+            blind_total=max(0.0, self.blind_total - wrong),
+            blind_times=tuple(interval for interval in known if interval.since < now),
+            steady=steady,
+            before=self._length(now, steady),
+            guessed=0.0,
+        )
 
     def lost_since(self, last_message: float | None) -> "Reception":
         """Return the reception if the broker lost what came after the last message."""
         if last_message is None or last_message >= self.watched_until:
             return self
         known = self.blind_times[-1].until if self.blind_times else last_message
-        return replace(self, watched_until=max(last_message, known), receiving=False)
+        since = max(last_message, known)
+        before = self.before + self.watched_until - since
+        return replace(self, watched_until=since, receiving=False, before=before)
 
-    def blind_seconds(self, now: float) -> float:
+    def blind_seconds(self, now: float, steady: float | None = None) -> float:
         """Return for how long busmon was blind in all, up to `now`."""
-        current = 0.0 if self.receiving else max(0.0, now - self.watched_until)
+        current = 0.0 if self.receiving else self._length(now, steady)
         return self.blind_total + current
+
+    def forgetting(self, before: float) -> "Reception":
+        """Return the reception without the blind times that ended before then."""
+        kept = tuple(known for known in self.blind_times if known.until > before)
+        return self if len(kept) == len(self.blind_times) else replace(self, blind_times=kept)
 
     def blind_between(self, since: float, until: float) -> list[Interval]:
         """Return the blind times that overlap this time, with the one that is not over yet."""

@@ -88,7 +88,7 @@ class SilenceWatcher:
                     self._problems.solved()
             stopping.wait(REFRESH_INTERVAL)
         with self._logging_problem():
-            self._write(time.time())
+            self._write()
 
     def states(self, now: float) -> dict[Topic, SilenceState]:
         """Return the state of every topic, computed from memory."""
@@ -111,7 +111,7 @@ class SilenceWatcher:
 
     def learn(self, now: float, stopping: threading.Event | None = None) -> None:
         """Learn the baseline of every topic again. Raises LedgerError and LedgerWriteError."""
-        self._write(now)
+        self._write()
         last, recorded = self._last_received(), self._recorded()
         blind = {bus: self._blind_time.reception(bus).blind_times for bus in self._buses}
         unseen = {bus: blind_by_hour(intervals) for bus, intervals in blind.items()}
@@ -186,7 +186,7 @@ class SilenceWatcher:
                 recorded.setdefault(Topic(bus, topic), {})[day] = expected
         return recorded
 
-    def _write(self, now: float) -> None:
+    def _write(self) -> None:
         pauses = [
             Pause(*topic, day, expected)
             for topic, days in self._pauses.items()
@@ -194,7 +194,6 @@ class SilenceWatcher:
         ]
         with self._ledger.write() as tables:
             tables.pauses.add(pauses)
-            tables.pauses.prune(now)
         self._pauses = {}
 
     @contextmanager
