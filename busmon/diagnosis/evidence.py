@@ -1,9 +1,10 @@
 """The evidence for a verdict in words: what is wrong, what is unknown, what is well."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from busmon.diagnosis.facts import (
     BusFacts,
+    FailingTask,
     FoundQueue,
     ListenerFacts,
     QueueFacts,
@@ -17,7 +18,8 @@ from busmon.text import format_age, format_duration, format_number
 MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
 MIN_QUEUE_GROWTH = 10  # tasks
 RESTART_SECONDS = 120.0  # without a queue or a consumer, which a restart of the listener may take
-MIN_FAILED_TASKS = 5  # and more than succeeded
+MIN_FAILED_TASKS = 5  # recently, of those of which more failed than succeeded
+SHOWN_NAMES = 5
 
 
 def connection(bus: BusFacts) -> Iterator[str]:
@@ -152,8 +154,8 @@ def workers(facts: WorkerFacts) -> Iterator[str]:
             f" {facts.finished.expected} messages of the last windows that the listener"
             " passed on (busmon gaps)"
         )
-    if facts.failed >= MIN_FAILED_TASKS and facts.failed > facts.succeeded:
-        yield f"{facts.failed} of {facts.failed + facts.succeeded} recent tasks have failed"
+    if sum(task.failed for task in facts.failing) >= MIN_FAILED_TASKS:
+        yield f"recent tasks have failed: {', '.join(_failing(facts.failing))}"
     for queue in facts.queues:
         tasks = format_number(queue.length, "task")
         if queue.stuck:
@@ -166,6 +168,12 @@ def workers(facts: WorkerFacts) -> Iterator[str]:
                 f"the queue {queue.name} grows: {tasks} waiting,"
                 f" {queue.grown} more than some minutes ago"
             )
+
+
+def _failing(tasks: Sequence[FailingTask]) -> Iterator[str]:
+    worst = sorted(tasks, key=lambda task: -task.failed)
+    for task in worst[:SHOWN_NAMES]:
+        yield f"{task.failed} of {task.failed + task.succeeded} {task.name}"
 
 
 def unknown(bus: BusFacts) -> Iterator[str]:

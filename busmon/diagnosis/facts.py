@@ -46,6 +46,15 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class FailingTask:
+    """A task of which more have recently failed than succeeded."""
+
+    name: str
+    failed: int
+    succeeded: int
+
+
+@dataclass(frozen=True, slots=True)
 class FoundQueue:
     """A queue that the listener's file names, as the broker says it is."""
 
@@ -96,8 +105,7 @@ class WorkerFacts:
     celery: Health | None = None  # None: not configured
     finished: StageCounts | None = None  # None: not audited, or no data
     queues: tuple[Queue, ...] = ()
-    failed: int = 0  # recent tasks
-    succeeded: int = 0  # recent tasks
+    failing: tuple[FailingTask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from busmon.observers.celery_broker import (
     Queues,
 )
 from busmon.observers.celery_events import DROPS, Dropped, Event, read
-from busmon.observers.celery_tasks import STATES, TaskEvents
+from busmon.observers.celery_tasks import STATES, TaskEvents, TaskNames
 from busmon.observers.celery_workers import Workers
 from busmon.observers.health import ObserverHealth
 from busmon.settings.section import File, Strings, split
@@ -66,7 +66,9 @@ class CelerySettings(ObserverSettings):
 
     broker: Annotated[SecretStr, AfterValidator(_redis_url)]  # with its password
     ca: File | None = None  # of the certificate of a rediss:// broker
+    # Names and patterns: of what the listener publishes, and of what is counted by its name.
     tasks: Annotated[Strings, Field(min_length=1)] = ("task.steve_jobs.process_message",)
+    handlers: Strings = ("task.run_*_handler",)  # of packit-service
     queues: Strings = ("short-running", "long-running", "rate-limited")  # of packit-service
     interval: Seconds = 15
     # How the workers name their keys, if they have these in `broker_transport_options`.
@@ -105,7 +107,7 @@ class CeleryObserver:
         self._ledger = ledger
         keys = Keys(settings.global_keyprefix, settings.sep, settings.priority_steps)
         self._broker = Broker(settings.broker.get_secret_value(), settings.ca, keys)
-        self._events = TaskEvents(settings.tasks)
+        self._events = TaskEvents(TaskNames(settings.tasks, settings.handlers))
         self._queues = Queues()
         self._drops = Counter(dict.fromkeys(DROPS, 0))
         self._next_write = self._next_lengths = self._connected_at = 0.0  # monotonic
@@ -145,15 +147,12 @@ class CeleryObserver:
         """Return how many tasks wait in each queue; empty while that is unknown."""
         return self._queues.lengths
 
-    def events(self) -> Counter[str]:
-        """Return how many events were written since the start, over all configured tasks."""
-        counts: Counter[str] = Counter()
-        for (event, _task), number in self._events.counts.items():
-            counts[event] += number
-        return counts
+    def events(self) -> Mapping[tuple[str, str], int]:
+        """Return how many events were written since the start, by event and task."""
+        return self._events.counts
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the events of the configured tasks, and the lengths of the queues."""
+        """Yield the events of the tasks, and the lengths of the queues."""
         yield counter(
             "busmon_celery_task_events_total",
             "Events of the workers by what happened to the task.",
@@ -216,7 +215,7 @@ class CeleryObserver:
         self._next_write = now + (WRITE_INTERVAL if self._events else idle)
         try:
             with self._ledger.write() as tables:
-                numbers = self._events.write(tables.tasks)
+                written = self._events.write(tables.tasks, time.time())
                 if covered:
                     coverage = tables.coverage
                     note = coverage.extend if self._unbroken else coverage.start
@@ -224,7 +223,8 @@ class CeleryObserver:
         except LedgerWriteError as error:
             self._health.down(f"ledger: {error}")
             return
-        self._events.commit(numbers)
+        self._events.commit(written)
+        self._drops.update(written.dropped)
         self._unbroken = covered
         if problem := self._problem(silent, now):
             self._health.down(problem)

@@ -22,7 +22,7 @@ class Dropped(Exception):
         self.reason = reason  # one of DROPS
 
 
-DROPS = ("too-large", "malformed", "unwritten")
+DROPS = ("too-large", "malformed", "unwritten", "orphan", "tree-too-large")
 
 
 class Event(TypedDict, total=False):
@@ -32,6 +32,8 @@ class Event(TypedDict, total=False):
     hostname: str  # of the worker
     uuid: str | None  # of the task
     name: str | None  # of the task
+    root_id: str | None  # the task at the root of its tree
+    parent_id: str | None  # the task that sent it
     processed: int  # tasks, in a heartbeat
 
 

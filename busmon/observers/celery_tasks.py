@@ -1,79 +1,178 @@
-"""Celery's events of the configured tasks: collected in memory, then written together.
+"""Celery's events of the listener's tasks and of their trees: collected, then written together.
 
-Only `task-received` has the name of its task. For the events that follow, the ledger knows it,
-also after a restart. Only kind, task id and name of an event are kept, since its arguments
-contain message bodies. The times are busmon's own: Celery shifts those of a worker in another
-time zone.
+The listener publishes the root of a tree. `task-sent` and `task-received` have the name of a task
+and the id of its root. For the events that follow, the ledger knows both, also after a restart.
+Only kind, ids and name of an event are kept, since its arguments contain message bodies. The
+times are busmon's own: Celery shifts those of a worker in another time zone.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import Any, NamedTuple, TypeGuard
 
-from busmon.ledger.tasks import Tasks
+from busmon.ledger.tasks import Origin, Tasks
+from busmon.text import printable
 
 STATES = {
+    "task-sent": "sent",
     "task-received": "received",
     "task-started": "started",
     "task-retried": "retried",
     "task-succeeded": "succeeded",
     "task-failed": "failed",
+    "task-revoked": "revoked",
+    "task-rejected": "rejected",
 }
-OTHER = "__other__"  # the name that stands for all tasks that are not configured
+OTHER = "__other__"  # the name that stands for all tasks that are not counted by their name
+MAX_NAMES = 100  # that are counted
+MAX_LENGTH = 255  # of an id and of a name
 MAX_UNWRITTEN_EVENTS = 20_000  # kept while they cannot be written
+# Events of several workers may overtake each other: a task can be heard of before its root.
+ORPHAN_SECONDS = 5.0
+MAX_ORPHAN_EVENTS = 5_000
+
+
+class TaskNames:
+    """The names of tasks: which are roots, and under which name each one is counted.
+
+    `roots` and `handlers` are names and patterns. At most `MAX_NAMES` names are counted.
+    """
+
+    def __init__(self, roots: Iterable[str], handlers: Iterable[str] = ()) -> None:
+        self._roots = tuple(roots)
+        self._counted = (*self._roots, *handlers)
+        self.known = {name for name in self._counted if "*" not in name}
+
+    def is_root(self, name: str) -> bool:
+        """Return whether the listener publishes a task of this name."""
+        return any(fnmatchcase(name, pattern) for pattern in self._roots)
+
+    def label(self, name: str) -> str:
+        """Return the name under which a task is counted."""
+        if name in self.known:
+            return name
+        if len(self.known) < MAX_NAMES and any(fnmatchcase(name, one) for one in self._counted):
+            self.known.add(name)
+            return name
+        return OTHER
 
 
 class _TaskEvent(NamedTuple):
     state: str
     task: str  # its id
-    name: str  # empty unless received
     at: float  # Unix time
+    name: str = ""  # only if it was sent or received
+    origin: Origin | None = None  # the same
+
+
+Counts = Counter[tuple[str, str]]  # by event and name
+Orphans = dict[str, list[_TaskEvent]]  # by task: the events of each, in order
+
+
+@dataclass(slots=True)
+class Written:
+    """What `TaskEvents.write` did, for `commit`."""
+
+    counts: Counts = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)  # by reason
+    orphans: Orphans = field(default_factory=dict)  # to be tried again
 
 
 class TaskEvents:
     """The events that are not yet written, and the number of those that are."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = tuple(names)
+    def __init__(self, names: TaskNames) -> None:
+        self._names = names
         self._unwritten: list[_TaskEvent] = []
-        # The events written since the start, by event and name.
-        # Other tasks are only counted, when a worker receives them: a sign that it takes tasks.
-        self.counts = Counter({(state, name): 0 for state in STATES.values() for name in names})
-        self.counts["received", OTHER] = 0
+        self._orphans: Orphans = {}
+        # The events written since the start. Of a task that is in no tree of the listener's, only
+        # the reception is counted: a sign that a worker takes tasks.
+        labels = [*sorted(names.known), OTHER]
+        self.counts: Counts = Counter(
+            {(state, name): 0 for name in labels for state in STATES.values()}
+        )
 
     def __len__(self) -> int:
-        return len(self._unwritten)
+        return len(self._unwritten) + len(self._orphans)
 
     def add(self, event: Mapping[str, Any], now: float) -> bool:
         """Add an event of a task. Return whether there was room for it."""
-        state, task, name = STATES[event["type"]], event.get("uuid"), event.get("name")
-        if not (isinstance(task, str) and task.isascii() and len(task) <= 255):
+        state, task = STATES[event["type"]], event.get("uuid")
+        if not _usable(task):
             return True
-        if state == "received" and name not in self._names:
-            self.counts["received", OTHER] += 1
-            return True
+        name, origin = "", None
+        if state in {"sent", "received"}:
+            name, origin = self._begin(event, task)
+            if origin is None:
+                self.counts["received", OTHER] += state == "received"
+                return True
         if len(self._unwritten) >= MAX_UNWRITTEN_EVENTS:
             return False
-        # Of other events, it could be any that somebody published.
-        known = str(name) if state == "received" else ""
-        self._unwritten.append(_TaskEvent(state, task, known, now))
+        self._unwritten.append(_TaskEvent(state, task, now, name, origin))
         return True
 
-    def write(self, tasks: Tasks) -> Counter[tuple[str, str]]:
-        """Write the events. Return their numbers, which `commit` takes after the transaction."""
-        numbers: Counter[tuple[str, str]] = Counter()
-        for state, task, name, at in self._unwritten:
-            if state == "received":
-                tasks.receive(task, name, at)
-                numbers[state, name] += 1
-            elif known := tasks.get(task):
-                tasks.change(task, state, at)
-                numbers[state, known.name] += 1
-        return numbers
+    def write(self, tasks: Tasks, now: float) -> Written:
+        """Write the events. `commit` takes what this returns, after the transaction."""
+        written = Written()
+        for event in chain(*self._orphans.values(), self._unwritten):
+            if event.task in written.orphans:
+                written.orphans[event.task].append(event)
+            elif event.origin:
+                self._start(tasks, event, event.origin, written)
+            elif known := tasks.get(event.task):
+                tasks.change(event.task, event.state, event.at)
+                written.counts[event.state, self._names.label(known.name)] += 1
+        _forget(written, now)
+        return written
 
-    def commit(self, numbers: Counter[tuple[str, str]]) -> None:
+    def commit(self, written: Written) -> None:
         """Count the events that are now on disk, and drop them here."""
         self._unwritten.clear()
+        self._orphans = written.orphans
         counts = Counter(self.counts)  # a copy, since another thread may be reading the old one
-        counts.update(numbers)
+        counts.update(written.counts)
         self.counts = counts
+
+    def _begin(self, event: Mapping[str, Any], task: str) -> tuple[str, Origin | None]:
+        """Return name and origin of a task; no origin if it is in no tree of the listener's."""
+        name, root, parent = event.get("name"), event.get("root_id"), event.get("parent_id")
+        if not isinstance(name, str):
+            return "", None
+        name = printable(name[:MAX_LENGTH])[:MAX_LENGTH]
+        if self._names.is_root(name):
+            return name, Origin(task)
+        if not _usable(root) or root == task:
+            return name, None
+        return name, Origin(root, parent if _usable(parent) else None)
+
+    def _start(self, tasks: Tasks, event: _TaskEvent, origin: Origin, written: Written) -> None:
+        if origin.root != event.task:
+            if not tasks.is_root(origin.root):
+                written.orphans[event.task] = [event]
+                return
+            if not tasks.has_room(origin.root) and not tasks.get(event.task):
+                written.dropped["tree-too-large"] += 1
+                return
+        begin = tasks.send if event.state == "sent" else tasks.receive
+        begin(event.task, event.name, event.at, origin)
+        written.counts[event.state, self._names.label(event.name)] += 1
+
+
+def _usable(identity: object) -> TypeGuard[str]:
+    return isinstance(identity, str) and identity.isascii() and 0 < len(identity) <= MAX_LENGTH
+
+
+def _forget(written: Written, now: float) -> None:
+    """Drop the orphans whose root did not come: these are in no tree of the listener's."""
+    room = MAX_ORPHAN_EVENTS
+    for task, events in reversed(list(written.orphans.items())):
+        room -= len(events)
+        if room < 0:
+            written.dropped["orphan"] += len(events)
+        elif 0 <= now - events[0].at < ORPHAN_SECONDS:
+            continue
+        written.counts["received", OTHER] += sum(one.state == "received" for one in events)
+        del written.orphans[task]

@@ -8,6 +8,7 @@ import pytest
 from busmon.diagnosis.facts import (
     BusFacts,
     Facts,
+    FailingTask,
     Health,
     ListenerFacts,
     Queue,
@@ -186,11 +187,15 @@ SCENARIOS = {
         ["12 tasks waiting in the queue short-running, and no worker has taken one for 20 min"],
     ),
     "most tasks fail": (
-        fedora(failed=6, succeeded=5),
+        fedora(failing=(FailingTask("run_a", 2, 1), FailingTask("run_b", 3, 0))),
         FaultKind.WORKERS,
-        ["6 of 11 recent tasks have failed"],
+        ["recent tasks have failed: 3 of 3 run_b, 2 of 3 run_a"],
     ),
-    "some tasks fail": (fedora(failed=5, succeeded=6), FaultKind.NONE, ["the workers keep up"]),
+    "some tasks fail": (
+        fedora(failing=(FailingTask("run_a", 4, 0),)),
+        FaultKind.NONE,
+        ["the workers keep up"],
+    ),
     "a long queue that does not grow": (
         fedora(queues=(Queue("short-running", 400, 9),)),
         FaultKind.NONE,

@@ -4,7 +4,7 @@ from pydantic import SecretStr
 from redis import Redis as Client
 
 from busmon.diagnosis.verdict import FaultKind
-from busmon.diagnosis.workers import GROWTH_SECONDS, IDLE_SECONDS, RECENT_SECONDS
+from busmon.diagnosis.workers import GROWTH_SECONDS, IDLE_SECONDS, RECENT_SECONDS, SAMPLE_SECONDS
 from busmon.observers.celery import CeleryObserver, CelerySettings
 from busmon.observers.table import ObservedAudit
 from tests.support.brokers import wait_until
@@ -63,8 +63,10 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
             for task in map(str, range(6)):
                 events.send("task-received", uuid=task, name=PROCESS_MESSAGE)
                 events.send("task-failed", uuid=task)
-        wait_until(lambda: celery.events()["failed"] == 6, what="the events")
-        assert bench.refresh(1).evidence == ("6 of 6 recent tasks have failed",)
+        wait_until(lambda: celery.events()["failed", PROCESS_MESSAGE] == 6, what="the events")
+        failed = f"recent tasks have failed: 6 of 6 {PROCESS_MESSAGE}"
+        assert bench.refresh(1).evidence == (failed,)
         client.delete("waiting")
         wait_for_length(0)
+        bench.refresh(SAMPLE_SECONDS)
         assert bench.refresh(RECENT_SECONDS).kind is FaultKind.NONE
