@@ -119,11 +119,12 @@ def gaps(
     "--json", "as_json", is_flag=True, help="Print a JSON array, one object for each bus."
 )
 def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool) -> None:
-    """Show everything that is known of one message.
+    """Show everything that is known of one message, by its id or that of one of its tasks.
 
     When and on which bus busmon received it, and how long after it was sent; how the rules
     judged it and why; what the listener did with it, and as which task, or that no listener
-    ran; what became of the task; and whether the message was missing. All times are in UTC.
+    ran; what became of the task and of those that it sent, the handlers; and whether the message
+    was missing. All times are in UTC.
 
     With --ledger no configuration is needed; then it is not known what becomes of the listener's
     queue when the listener ends.
@@ -134,6 +135,7 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
     from busmon.commands import trace
 
     with _open_ledger(path, ledger) as (tables, config):
+        message_id = trace.message_of(tables, message_id)
         found = trace.find_message(tables, message_id, config, time.time())
         oldest = None if found else tables.messages.oldest()
     if not found:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from busmon.commands.listener_then import (
@@ -10,6 +11,7 @@ from busmon.commands.listener_then import (
     describe_unreported,
     listener_then,
 )
+from busmon.commands.task_tree import Branch, as_dicts, describe, find_tree, lines
 from busmon.config.model import Config
 from busmon.ledger.messages import MessageRecord
 from busmon.ledger.open_messages import MissingAt
@@ -25,6 +27,7 @@ class FoundMessage(NamedTuple):
     record: MessageRecord
     listener: ListenerThen  # when busmon received the message
     missing: Sequence[MissingAt]  # where it was missing, in closed windows
+    tree: Sequence[Branch]  # the tasks that were made of it
 
 
 def find_message(
@@ -40,9 +43,19 @@ def find_message(
             record,
             listener_then(tables, record, buses.get(record.bus), now),
             list(tables.open_messages.history(record.bus, message_id)),
+            find_tree(tables, record.task),
         )
         for record in tables.messages.find(message_id)
     ]
+
+
+def message_of(tables: Tables, identity: str) -> str:
+    """Return the id of the message of which a task was made, also by an id in its tree.
+
+    What is the id of no such task is taken for the id of a message.
+    """
+    task = tables.tasks.get(identity)
+    return tables.tap_reports.message_of(task.root if task else identity) or identity
 
 
 def not_found(message_id: str, oldest: float | None) -> str:
@@ -62,7 +75,8 @@ def _as_dict(found: FoundMessage) -> dict[str, Any]:
         for stage, start, recovered_at in found.missing
     ]
     listener = found.listener._asdict()
-    return found.record._asdict() | {"listener": listener, "missing": missing}
+    known = {"listener": listener, "missing": missing, "tasks": as_dicts(found.tree)}
+    return found.record._asdict() | known
 
 
 def as_text(message_id: str, found: Sequence[FoundMessage]) -> str:
@@ -82,7 +96,9 @@ def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
         yield "judged", f"{record.outcome} {record.reason}".rstrip()
     yield "listener", _listener(found)
     if record.report == "passed":
-        yield "worker", _worker(record)
+        root = next((branch.task for branch in found.tree if not branch.depth), None)
+        yield "worker", describe(root) if root else "no event of the task is known"
+        yield from zip(chain(["handlers"], repeat("")), lines(found.tree), strict=False)
     for stage, start, recovered_at in found.missing:
         text = f"missing at the {stage} in the window that began {format_time(start)}"
         if recovered_at is not None:
@@ -114,17 +130,3 @@ def _listener(found: FoundMessage) -> str:
         return f"{text}; {describe_end(found.listener)}"
     kills = record.outcome == Outcome.ERROR
     return f"{text}; {DEATH[found.listener.queue]}" if kills else text
-
-
-def _worker(record: MessageRecord) -> str:
-    if record.task_state is None:
-        return "no event of the task is known"
-    times = {
-        "received": record.task_received_at,
-        "started": record.started_at,
-        "finished": record.finished_at,
-    }
-    parts = [record.task_state, *(f"{word} {format_time(at)}" for word, at in times.items() if at)]
-    if record.retries:
-        parts.append(f"retries {record.retries}")
-    return ", ".join(parts)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.tasks import Origin
 from busmon.text import format_span, format_time
 from tests.support.command import busmon
 from tests.support.past import BUS, IDS, TOPIC, Past
@@ -32,6 +33,61 @@ def test_trace_shows_each_stage_of_a_message(past: Past) -> None:
     assert ", started 20" in text
     assert ", finished 20" in text
     assert text.endswith(", retries 1\n")
+
+
+def add_tree(past: Past) -> str:
+    """Let the task of a message send handlers; return the id of the first."""
+    past.receive(IDS[0], after=1)
+    past.report(IDS[0])
+    root, start = f"task-of-{IDS[0]}", past.start
+    with past.ledger.write() as tables:
+        tasks = tables.tasks
+        tasks.receive(root, "t", start + 2)
+        tasks.send("a", "run_a", start + 3, Origin(root, root))
+        tasks.receive("a", "run_a", start + 4, Origin(root, root))
+        tasks.change("a", "failed", start + 5)
+        tasks.receive("aa", "run_\n", start + 6, Origin(root, "a"))
+        tasks.change("aa", "succeeded", start + 7)
+        for one, other in ("cd", "dc"):  # no worker does this
+            tasks.send(one, "circle", start + 8, Origin(root, other))
+        tasks.change(root, "succeeded", start + 9)
+        for number in range(20):  # each sends the next one
+            tasks.send(f"e{number}", "chain", start + 9, Origin(root, f"e{number - 1}"))
+    return "a"
+
+
+def test_trace_shows_the_tasks_behind_that_of_a_message(past: Past) -> None:
+    first = add_tree(past)
+    text = trace(past, IDS[0])
+    at = [format_time(past.start + seconds) for seconds in range(10)]
+    assert (
+        f"  worker    succeeded, received {at[2]}, finished {at[9]}\n"
+        "  handlers  1 of 24 tasks succeeded\n"
+        f"              run_a: failed, sent {at[3]}, received {at[4]}, finished {at[5]}, id a\n"
+        f"                run_\\n: succeeded, received {at[6]}, finished {at[7]}, id aa\n"
+        f"              chain: sent, sent {at[9]}, id e0\n"
+        f"                chain: sent, sent {at[9]}, id e1\n"
+    ) in text
+    assert text.count("  circle: sent") == 2
+    assert max(len(line) - len(line.lstrip()) for line in text.splitlines()) == 12 + 16
+    assert trace(past, first) == trace(past, f"task-of-{IDS[0]}") == text
+    [found] = json.loads(trace(past, first, "--json"))
+    tasks = {task["id"]: task for task in found["tasks"]}
+    assert len(tasks) == 25
+    assert tasks[found["task"]]["parent"] is None
+    assert (tasks["a"]["parent"], tasks["aa"]["parent"]) == (found["task"], "a")
+    assert tasks["a"] == {
+        "id": "a",
+        "name": "run_a",
+        "state": "failed",
+        "root": found["task"],
+        "parent": found["task"],
+        "sent_at": past.start + 3,
+        "received_at": past.start + 4,
+        "started_at": None,
+        "finished_at": past.start + 5,
+        "retries": 0,
+    }
 
 
 def test_trace_says_if_the_tap_was_watching(past: Past) -> None:
