@@ -119,7 +119,9 @@ def gaps(
     "--json", "as_json", is_flag=True, help="Print a JSON array, one object for each bus."
 )
 def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool) -> None:
-    """Show everything that is known of one message, by its id or that of one of its tasks.
+    """Show everything that is known of one message.
+
+    ID is that of the message, or that of one of its tasks.
 
     When and on which bus busmon received it, and how long after it was sent; how the rules
     judged it and why; what the listener did with it, and as which task, or that no listener
