@@ -16,6 +16,8 @@ from busmon.ledger.clock import Floor, may_be
 from busmon.ledger.coverage import observer_id
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.levels.delays import DelayCounter
+from busmon.levels.watcher import LevelsWatcher
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
 from busmon.observers.table import ObservedAudit
@@ -89,6 +91,8 @@ def build_service(
     blind_time = BlindTime(ledger, connections, time.time())
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
     retention, observed = config.ledger.retention, config.audit.observed()
+    scopes = {bus: observed.scope(bus) for bus in connections}
+    levels = LevelsWatcher(ledger, DelayCounter(scopes, metrics.delays, time.time()))
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
     queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)
     queues |= {name: bus.listener_queue() for name, bus in config.buses.items()}
@@ -126,6 +130,7 @@ def build_service(
     threads.add("blind-time", blind_time.run)
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)
+    threads.add("levels", levels.run)
     threads.add("verdict", verdicts.run)
     threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention))
     return Service(ledger, threads, web)

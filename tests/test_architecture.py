@@ -20,8 +20,8 @@ ORDER = [
     "tap",
     "message", "text", "clock", "signals", "threads", "backoff", "problem_log", "http_client",
     "settings", "ledger", "rules", "logs", "sentry", "pipeline", "sources", "metrics", "silence",
-    "audit", "observers", "diagnosis", "config", "commands", "web", "service", "demo", "cli",
-    "__main__",
+    "audit", "levels", "observers", "diagnosis", "config", "commands", "web", "service", "demo",
+    "cli", "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.

@@ -21,6 +21,7 @@ from busmon.ledger.schema import (
     INDEXES_OF_TASKS,
     INDEXES_OF_VERSION_3,
     SCHEMA,
+    SERVICE_LEVELS,
     SHARES,
     SILENCE_TABLES,
     WINDOWS,
@@ -89,6 +90,8 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _drop_numbers(db)
     _add_trees(db)
     _add_silence_tables(db)
+    _keep_times_of_passing(db)
+    _add_service_levels(db)
     _count_bytes(db)
 
 
@@ -130,6 +133,17 @@ def _add_trees(db: sqlite3.Connection) -> None:
 
 def _add_silence_tables(db: sqlite3.Connection) -> None:
     for statement in SILENCE_TABLES:
+        db.execute(statement)
+
+
+def _keep_times_of_passing(db: sqlite3.Connection) -> None:
+    """Keep when each message was passed on."""
+    db.execute("ALTER TABLE tap_reports ADD COLUMN passed_at INTEGER")
+    db.execute("UPDATE tap_reports SET passed_at = reported_at WHERE state = 'passed'")
+
+
+def _add_service_levels(db: sqlite3.Connection) -> None:
+    for statement in SERVICE_LEVELS:
         db.execute(statement)
 
 
@@ -177,6 +191,7 @@ def create(db: sqlite3.Connection) -> None:
             db.execute(statement)
         _to_version_3(db)
         _add_silence_tables(db)
+        _add_service_levels(db)
         _count_bytes(db)
         _sign(db, VERSION)
 

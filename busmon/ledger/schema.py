@@ -15,6 +15,20 @@ FOUND_QUEUES = """CREATE TABLE found_queues (   -- the listener's queues that we
 INDEXES_OF_TASKS = (
     "CREATE INDEX tasks_root ON tasks (root)",
     "CREATE INDEX tasks_sent ON tasks (sent_at)",
+    "CREATE INDEX tasks_finished ON tasks (finished_at)",
+)
+SERVICE_LEVELS = (
+    """CREATE TABLE slo_totals (       -- messages that were judged by a service level
+        bus TEXT NOT NULL, slo TEXT NOT NULL,
+        within TEXT NOT NULL,           -- true, false or unknown
+        messages INTEGER NOT NULL,
+        PRIMARY KEY (bus, slo, within)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE slo_progress (
+        bus TEXT NOT NULL, slo TEXT NOT NULL,
+        seq INTEGER NOT NULL,           -- of the last message that was judged, or left out
+        PRIMARY KEY (bus, slo)
+    ) WITHOUT ROWID""",
 )
 
 WINDOWS = """CREATE TABLE windows (            -- closed windows; no row: there was no message
@@ -93,6 +107,7 @@ CREATE TABLE tap_reports (                     -- what the listener did, by its 
     bus INTEGER NOT NULL, id NOT NULL, topic TEXT NOT NULL,
     state TEXT NOT NULL,                       -- passed, dropped or raised
     task TEXT, reported_at INTEGER NOT NULL,
+    passed_at INTEGER,                         -- by the tap; NULL: it was not passed
     PRIMARY KEY (id, bus)
 ) WITHOUT ROWID;
 CREATE INDEX reports_task ON tap_reports (task) WHERE task IS NOT NULL;

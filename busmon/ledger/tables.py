@@ -7,6 +7,7 @@ from busmon.ledger.buses import Buses
 from busmon.ledger.clock import Clock
 from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
+from busmon.ledger.delays import Delays
 from busmon.ledger.hourly import HourlySums, Pauses
 from busmon.ledger.listener import ListenerCounts
 from busmon.ledger.messages import Messages
@@ -35,6 +36,7 @@ class Tables:
         self.listener = ListenerCounts(db)
         self.windows = Windows(db)
         self.open_messages = OpenMessages(db)
+        self.delays = Delays(db)
         self.shares = Shares(db)
         self.clock = Clock(db)
         self._db = db

@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
-from busmon.ledger.values import milliseconds, shown_id, stored_id
+from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 # Of several reports of one message, the one that says most stays: passed before dropped, and
 # that before raised. In the alphabet "dropped" is before "raised", too.
 ADD = """
-INSERT INTO tap_reports (bus, id, topic, state, task, reported_at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO tap_reports (bus, id, topic, state, task, reported_at, passed_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id, bus) DO UPDATE SET state = excluded.state, task = excluded.task,
-    reported_at = excluded.reported_at
+    reported_at = excluded.reported_at, passed_at = excluded.passed_at
 WHERE tap_reports.state <> 'passed'
     AND (excluded.state = 'passed' OR excluded.state < tap_reports.state)
 """
@@ -25,6 +26,7 @@ class TapReport(NamedTuple):
     topic: str
     state: str  # passed, dropped or raised
     task: str | None = None  # the id of the task that it was passed on as
+    at: float | None = None  # Unix time; None: when it was reported
 
 
 class TapReports:
@@ -35,15 +37,9 @@ class TapReports:
         self._buses = Buses(db)
 
     def add(self, bus: str, reports: Iterable[TapReport], now: float) -> None:
-        """Write reports that came `now`, a Unix time."""
-        number, at = self._buses.number(bus), milliseconds(now)
-        self._db.executemany(
-            ADD,
-            [
-                (number, stored_id(identity), topic, state, task, at)
-                for identity, topic, state, task in reports
-            ],
-        )
+        """Write reports that came `now`, a Unix time. When it happened is kept if it was passed."""
+        number, reported = self._buses.number(bus), milliseconds(now)
+        self._db.executemany(ADD, [_row(number, reported, report) for report in reports])
 
     def message_of(self, task: str) -> str | None:
         """Return the id of the message that was passed on as this task."""
@@ -54,8 +50,17 @@ class TapReports:
     def of(self, bus: str) -> list[TapReport]:
         """Return all reports of a bus, in no order."""
         rows = self._db.execute(
-            "SELECT id, topic, state, task FROM tap_reports"
+            "SELECT id, topic, state, task, passed_at FROM tap_reports"
             " WHERE bus = (SELECT id FROM buses WHERE name = ?)",
             (bus,),
         )
-        return [TapReport(shown_id(identity), *row) for identity, *row in rows]
+        return [
+            TapReport(shown_id(identity), topic, state, task, seconds(at))
+            for identity, topic, state, task, at in rows
+        ]
+
+
+def _row(bus: int, reported: int | None, report: TapReport) -> tuple[int | str | bytes | None, ...]:
+    identity, topic, state, task, at = report
+    passed = (milliseconds(at) or reported) if state == "passed" else None
+    return bus, stored_id(identity), topic, state, task, reported, passed

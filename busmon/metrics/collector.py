@@ -40,6 +40,7 @@ class Metrics:
         self._connections = connections
         self._build = version, platform.python_version()
         self._histograms = BatchHistograms(connections)
+        self.delays = self._histograms.delays
 
     def observe(self, recorded: Recorded) -> None:
         """Add a batch to the histograms. Its duplicates count only in the size of the batch."""

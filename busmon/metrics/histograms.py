@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import Metric
 
 from busmon.ledger.ledger import Recorded
+from busmon.metrics.delays import StageDelays, Step
 from busmon.metrics.families import Buckets, histogram
 
-MAX_DELAY_SECONDS = 13 * 7 * 86400.0  # no message waits for longer: the time of sending is wrong
-DELAY_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
 SIZE_BYTES = tuple(256 * 4**power for power in range(9))  # 256 B to 16 MiB
 BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -21,9 +20,8 @@ class BatchHistograms:
 
     def __init__(self, buses: Iterable[str]) -> None:
         self._adding = threading.Lock()  # held briefly, never while waiting
-        self._delays = defaultdict(
-            lambda: Buckets(DELAY_SECONDS), {bus: Buckets(DELAY_SECONDS) for bus in buses}
-        )
+        self.delays = StageDelays()
+        self.delays.declare((bus, Step.BUS) for bus in buses)
         self._sizes = defaultdict(
             lambda: Buckets(SIZE_BYTES), {bus: Buckets(SIZE_BYTES) for bus in buses}
         )
@@ -36,11 +34,8 @@ class BatchHistograms:
             for message in recorded.new:
                 bus = message.series.bus
                 self._sizes[bus].add(message.size)
-                if message.sent_at is None:
-                    continue
-                delay = message.received_at - message.sent_at  # negative if the clocks disagree
-                if abs(delay) <= MAX_DELAY_SECONDS:
-                    self._delays[bus].add(max(0.0, delay))
+                if message.sent_at is not None:
+                    self.delays.add(bus, Step.BUS, message.received_at - message.sent_at)
             self._batches.add(len(recorded.new) + recorded.duplicates)
             self._commits.add(recorded.seconds)
 
@@ -48,13 +43,6 @@ class BatchHistograms:
         """Yield the histograms."""
         with self._adding:
             metrics = [
-                histogram(
-                    "busmon_message_delay_seconds",
-                    "Time from sending to receipt, of messages that say when they were sent;"
-                    " 0 if the clocks disagree. Times that differ by over 13 weeks do not count.",
-                    ["bus"],
-                    {(bus,): buckets for bus, buckets in self._delays.items()},
-                ),
                 histogram(
                     "busmon_message_size_bytes",
                     "Size of a message's body as sent.",
@@ -74,4 +62,5 @@ class BatchHistograms:
                     {(): self._commits},
                 ),
             ]
+        yield from self.delays.collect()
         yield from metrics

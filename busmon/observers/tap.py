@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -107,8 +107,7 @@ class TapObserver:
         repeated = tap is not None and batch.seq <= tap.seq
         since, until = now - batch.since, now - batch.until
         with self._ledger.write() as tables:
-            reports = (TapReport(m.id, m.topic, m.state, m.task) for m in messages)
-            tables.tap_reports.add(self.bus, reports, now)
+            tables.tap_reports.add(self.bus, _reports(messages, since, until, now), now)
             gap = self._max_gap(batch)
             tables.coverage.add_span(self._name, min(since, until), until, gap)
             self._write_run(tables, batch, min(since, until), until)
@@ -224,3 +223,13 @@ class TapObserver:
             ["bus"],
             [] if self._last_report is None else [((self.bus,), self._last_report)],
         )
+
+
+def _reports(
+    messages: Iterable[ReportedMessage], since: float, until: float, now: float
+) -> Iterator[TapReport]:
+    """Yield what is written. All of it happened between `since` and `until`."""
+    for message in messages:
+        age = message.age()
+        at = until if age is None else min(max(now - age, since), until)
+        yield TapReport(message.id, message.topic, message.state, message.task, at)

@@ -20,6 +20,14 @@ class ReportedMessage(msgspec.Struct, frozen=True):
     topic: Annotated[str, Meta(max_length=255)]
     state: Literal["passed", "dropped", "raised"]
     task: Text | None = None  # the first that was published
+    # JSON of the seconds before it was sent. Whatever else it is, the report counts.
+    at: msgspec.Raw = msgspec.Raw(b"")
+
+    def age(self) -> float | None:
+        """Return how many seconds before it was sent this happened; None if it does not say."""
+        with suppress(msgspec.MsgspecError, RecursionError):
+            return _age.decode(self.at)
+        return None
 
 
 class ReportBatch(msgspec.Struct, frozen=True):
@@ -48,6 +56,7 @@ class Malformed(Exception):
 # They read the fields above and skip all others, without memory for what they skip.
 _batch = msgspec.json.Decoder(ReportBatch)
 _report = msgspec.json.Decoder(ReportedMessage)
+_age = msgspec.json.Decoder(SecondsAgo)
 
 
 # A backslash in JSON, and what it escapes; the group is half a character of UTF-16.

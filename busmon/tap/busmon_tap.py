@@ -141,9 +141,8 @@ class Reports:
             "Connection: close\r\nContent-Length: "
         )
         self._whose = {"tap": os.urandom(16).hex(), "bus": settings["bus"]}
-        self._size, self._process = size, os.getpid()
-        self._lock = threading.Lock()
-        self.waiting: deque[tuple[float, dict[str, Any]]] = deque()  # with monotonic times
+        self._size, self._process, self._lock = size, os.getpid(), threading.Lock()
+        self.waiting: deque[dict[str, Any]] = deque()  # each `at` a monotonic time
         self._since, self._lost, self._seq = time.monotonic(), 0, 0
         self._logged, self._problem = False, ""
         self._pending: Any = None  # a batch; sent again unchanged: busmon knows its seq
@@ -156,9 +155,9 @@ class Reports:
             return
         with self._lock:
             if len(self.waiting) >= self._size:
-                self._since, _ = self.waiting.popleft()
+                self._since = self.waiting.popleft()["at"]
                 self._lost += 1
-            self.waiting.append((time.monotonic(), report))
+            self.waiting.append({**report, "at": time.monotonic()})
             if len(self.waiting) == BATCH:
                 self._full.set()
 
@@ -178,11 +177,10 @@ class Reports:
             taken = [self.waiting.popleft() for _ in range(min(BATCH, len(self.waiting)))]
             if len(self.waiting) < BATCH:
                 self._full.clear()
-            until = taken[-1][0] if self.waiting else time.monotonic()
-            batch: dict[str, Any] = {"since": self._since, "until": until, "lost": self._lost}
+            until = taken[-1]["at"] if self.waiting else time.monotonic()
+            span = {"since": self._since, "until": until, "lost": self._lost}
             self._seq, self._since, self._lost = self._seq + 1, until, 0
-            batch.update(seq=self._seq, last=last and not self.waiting)
-        return {**batch, "reports": [report for _, report in taken]}
+            return {**span, "seq": self._seq, "last": last and not self.waiting, "reports": taken}
 
     def start(self) -> None:
         """Send until the process ends."""
@@ -224,7 +222,9 @@ class Reports:
     def _send(self, timeout: float, last: bool = False) -> Any:
         """Send a batch, or the pending one again; return it if busmon has taken it."""
         batch = self._pending = self._pending or self.take(last)
-        ago = {key: time.monotonic() - batch[key] for key in ("since", "until")}  # clocks differ
+        now = time.monotonic()  # clocks differ, so busmon gets seconds before this moment
+        ago: dict[str, Any] = {key: now - batch[key] for key in ("since", "until")}
+        ago["reports"] = [{**report, "at": now - report["at"]} for report in batch["reports"]]
         content = json.dumps({**batch, **ago, **self._whose}, default=str).encode()
         try:
             problem = "" if self._post(content, timeout) else "refuses these reports; they are lost"

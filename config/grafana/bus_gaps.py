@@ -105,8 +105,8 @@ DELIVERY = [
         " when they were sent. The largest value that can be shown is 1 day.",
         *(
             Query(
-                f"histogram_quantile({quantile}, sum by (bus, le) (rate("
-                f"busmon_message_delay_seconds_bucket{{{BUS}}}{RATE_INTERVAL})))",
+                f"histogram_quantile({quantile}, max by (bus, le) (rate("
+                f'busmon_stage_delay_seconds_bucket{{{BUS},stage="bus"}}{RATE_INTERVAL})))',
                 f"{{{{bus}}}}: {name}",
             )
             for quantile, name in QUANTILES.items()

@@ -105,7 +105,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(bench: Bench) -> Non
         assert bench.value("busmon_unknown_schema_total", bus=bus) == 0
         assert bench.value("busmon_topics_folded_total", bus=bus) == 0
         assert bench.value("busmon_bus_connected", bus=bus) == 0
-        assert bench.value("busmon_message_delay_seconds_count", bus=bus) == 0
+        assert bench.value("busmon_stage_delay_seconds_count", bus=bus, stage="bus") == 0
         assert bench.value("busmon_message_size_bytes_count", bus=bus) == 0
         for cause in Cause:
             assert bench.value("busmon_bus_disconnects_total", bus=bus, reason=cause) == 0
@@ -155,12 +155,15 @@ def test_counting_goes_on_while_metrics_are_scraped(bench: Bench) -> None:
     seen = []
     while thread.is_alive():
         families = {f.name: f for f in parse_text(generate_latest(bench.registry).decode())}
-        samples = families["busmon_message_delay_seconds"].samples
-        fedora = [s.value for s in samples if s.labels["bus"] == "fedora" and "le" in s.labels]
+        samples = families["busmon_stage_delay_seconds"].samples
+        labels = {"bus": "fedora", "stage": "bus"}
+        fedora = [
+            s.value for s in samples if "le" in s.labels and labels.items() <= s.labels.items()
+        ]
         assert fedora == sorted(fedora)
         seen.append(fedora[-1])
     assert seen == sorted(seen)
-    assert bench.value("busmon_message_delay_seconds_count", bus="fedora") == 1000
+    assert bench.value("busmon_stage_delay_seconds_count", bus="fedora", stage="bus") == 1000
 
 
 def test_without_connections_only_messages_are_counted(bench: Bench) -> None:

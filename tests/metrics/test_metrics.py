@@ -103,9 +103,10 @@ def test_a_delay_is_counted_in_its_bucket(sent_at: float | None, counted: dict[s
     registry = make_registry(metrics)
     metrics.observe(Recorded(judged(1, at=NOW, sent_at=sent_at), 0, 0.1))
     for bound, number in counted.items():
-        labels = {"bus": "fedora", "le": bound}
-        assert registry.get_sample_value("busmon_message_delay_seconds_bucket", labels) == number
-    total = registry.get_sample_value("busmon_message_delay_seconds_sum", {"bus": "fedora"})
+        labels = {"bus": "fedora", "stage": "bus", "le": bound}
+        assert registry.get_sample_value("busmon_stage_delay_seconds_bucket", labels) == number
+    labels = {"bus": "fedora", "stage": "bus"}
+    total = registry.get_sample_value("busmon_stage_delay_seconds_sum", labels)
     assert total is not None
     assert 0 <= total <= 91 * 86400
 

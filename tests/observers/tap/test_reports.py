@@ -20,11 +20,34 @@ def test_reports_are_on_disk_when_they_are_taken(tmp_path: Path) -> None:
         kept = set(tables.tap_reports.of("fedora"))
         (record,) = tables.messages.find(ID)
     assert kept == {
-        TapReport(ID, TOPIC, "passed", "a task"),
+        TapReport(ID, TOPIC, "passed", "a task", NOW),
         TapReport("odd", TOPIC, "dropped", None),
     }
     assert record.reported_at == NOW
     bench.ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("ago", "passed"),
+    [
+        (7.5, 7.5),
+        (3, 3),
+        # It is certainly within what the batch covers, whatever the report says.
+        (1.9, 2),
+        (10.1, 10),
+        (-1, 2),
+        (1e300, 2),
+        ("soon", 2),
+        (None, 2),
+        ([], 2),
+    ],
+)
+def test_when_a_message_was_passed_is_known_by_the_clock_of_the_tap(
+    bench: Bench, ago: object, passed: float
+) -> None:
+    timed: dict[str, object] = {**report(), "at": ago}
+    assert bench.post(batch(timed, report("2"), since=10, until=2))[0] == 200
+    assert {kept.id: kept.at for kept in bench.stored()} == {ID: NOW - passed, "2": NOW - 2}
 
 
 @pytest.mark.parametrize(

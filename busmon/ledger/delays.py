@@ -1,0 +1,62 @@
+"""When the messages that should be handled came from one stage to the next."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from busmon.ledger.values import milliseconds, seconds
+
+REPORTED = """
+SELECT messages.received_at, passed_at, tasks.id, tasks.state, started_at, finished_at
+FROM tap_reports JOIN messages ON messages.id = tap_reports.id AND messages.bus = tap_reports.bus
+JOIN series ON series.id = messages.series
+LEFT JOIN tasks ON tasks.id = tap_reports.task AND finished_at < :since
+    AND tasks.state IN ('succeeded', 'failed')
+WHERE reported_at >= :since AND reported_at < :until
+    AND tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
+    AND tap_reports.state = 'passed' AND outcome = 'handled'
+"""
+FINISHED = """
+SELECT messages.received_at, passed_at, tasks.id, tasks.state, started_at, finished_at
+FROM tasks JOIN tap_reports ON tap_reports.task = tasks.id
+JOIN messages ON messages.id = tap_reports.id AND messages.bus = tap_reports.bus
+JOIN series ON series.id = messages.series
+WHERE finished_at >= :since AND finished_at < :until AND reported_at < :until
+    AND tasks.state IN ('succeeded', 'failed')
+    AND tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
+    AND tap_reports.state = 'passed' AND outcome = 'handled'
+"""
+
+
+class Passage(NamedTuple):
+    """How a message was passed on, and its task if that is finished; Unix times."""
+
+    received_at: float  # by busmon
+    passed_at: float  # by the listener
+    task: str | None
+    state: str | None  # succeeded or failed
+    started_at: float | None  # the last time; None: nobody saw it
+    finished_at: float | None
+
+
+class Delays:
+    """Questions about the times of messages, by when busmon learned of them."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def reported(self, bus: str, since: float, until: float) -> Iterator[Passage]:
+        """Yield what was reported as passed on from `since` to before `until`; Unix times.
+
+        It has its task if that was finished before.
+        """
+        return self._passages(REPORTED, bus, since, until)
+
+    def finished(self, bus: str, since: float, until: float) -> Iterator[Passage]:
+        """Yield what a worker finished from `since` to before `until`; Unix times."""
+        return self._passages(FINISHED, bus, since, until)
+
+    def _passages(self, query: str, bus: str, since: float, until: float) -> Iterator[Passage]:
+        span = {"bus": bus, "since": milliseconds(since), "until": milliseconds(until)}
+        for received, passed, task, state, *times in self._db.execute(query, span):
+            yield Passage(received / 1000, passed / 1000, task, state, *map(seconds, times))
