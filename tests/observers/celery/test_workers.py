@@ -2,18 +2,27 @@
 
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from redis import Redis as Client
 
+from busmon.commands.task_tree import find_tree
 from busmon.observers.celery_broker import PING_INTERVAL
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
 from tests.support.celery_observer import NAME, publish, watching
-from tests.support.celery_worker import OTHER, PROCESS_MESSAGE, QUEUE, CeleryWorker
+from tests.support.celery_worker import (
+    HANDLER,
+    OTHER,
+    OTHER_QUEUE,
+    PROCESS_MESSAGE,
+    QUEUE,
+    CeleryWorker,
+)
 
 
 def test_what_becomes_of_tasks_is_counted(tmp_path: Path, broker: Redis) -> None:
@@ -41,6 +50,40 @@ def test_what_becomes_of_tasks_is_counted(tmp_path: Path, broker: Redis) -> None
         assert watch.counted("received", "__other__") == 1
         assert watch.counted("started", "__other__") == 0
         wait_until(watch.intervals, what="the observer to have seen")
+
+
+def test_the_tree_of_tasks_behind_a_message_is_followed(tmp_path: Path, broker: Redis) -> None:
+    """A handler that fails, one that is retried, a chain, a chord, and a queue that is purged."""
+    with (
+        watching(tmp_path / "ledger.sqlite", broker) as watch,
+        CeleryWorker(tmp_path, broker, "-E"),
+    ):
+        root = publish(broker, "fan out")
+
+        def tree() -> Counter[str]:
+            with watch.ledger.read() as tables:
+                return Counter(f"{task.name} {task.state}" for task in tables.tasks.tree(root))
+
+        ended = {
+            f"{PROCESS_MESSAGE} succeeded": 1,
+            f"{HANDLER} failed": 1,
+            f"{HANDLER} succeeded": 1 + 1 + 2,  # retried; of the chain; of the chord
+            f"{HANDLER} sent": 1,
+            f"{OTHER} succeeded": 2,  # the last of the chain, and the body of the chord
+        }
+        wait_until(lambda: tree() == ended, what="the tree")
+        with Client.from_url(broker.url) as client:
+            assert client.delete(OTHER_QUEUE) == 1  # as Packit purges it after an outage
+        wait_until(lambda: watch.counted("succeeded", HANDLER) == 4, what="the numbers")
+        counts = [watch.counted(event, HANDLER) for event in ("sent", "retried", "failed")]
+        assert counts == [7, 1, 1]
+        assert watch.counted("succeeded", "__other__") == 2
+        with watch.ledger.read() as tables:
+            branches = find_tree(tables, root)
+        parents = [one.parent for one in branches if one.task.name == OTHER]
+        handlers = [one.task.id for one in branches if one.task.name == HANDLER]
+        assert all(parent in handlers for parent in parents)
+        assert tree() == ended
 
 
 def test_a_task_of_a_worker_that_dies_stays_started_and_the_next_ones_wait(
