@@ -173,6 +173,7 @@ class Ledger:
             tables.pauses.prune(now)
             tables.blind_times.prune(now - HOURS_KEPT * 3600)
             more = {tables.shares.prune(kind, horizon) for kind in PRUNED}
+            more.add(tables.shares.prune("incidents", now - HOURS_KEPT * 3600))
             above = bool(tables.shares.above(self.size_limit))
         with self.write() as tables:
             too_large = used_bytes(self._db) > self.size_limit

@@ -18,6 +18,7 @@ from busmon.ledger.errors import LedgerError
 from busmon.ledger.schema import (
     APPLICATION_ID,
     FOUND_QUEUES,
+    INCIDENTS,
     INDEXES_OF_TASKS,
     INDEXES_OF_VERSION_3,
     SCHEMA,
@@ -92,6 +93,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _add_silence_tables(db)
     _keep_times_of_passing(db)
     _add_service_levels(db)
+    _add_incidents(db)
     _count_bytes(db)
 
 
@@ -147,6 +149,12 @@ def _add_service_levels(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _add_incidents(db: sqlite3.Connection) -> None:
+    """Keep when the verdict on a bus was not that all is well."""
+    for statement in INCIDENTS:
+        db.execute(statement)
+
+
 def _count_bytes(db: sqlite3.Connection) -> None:
     """Keep the bytes of each kind of row."""
     for statement in (SHARES, *shares.definitions()):
@@ -187,7 +195,7 @@ def create(db: sqlite3.Connection) -> None:
         db.executescript(
             f"BEGIN; {SCHEMA} {FOUND_QUEUES}; {WINDOWS}; PRAGMA application_id = {APPLICATION_ID};"
         )
-        for statement in INDEXES_OF_TASKS:
+        for statement in (*INDEXES_OF_TASKS, *INCIDENTS):
             db.execute(statement)
         _to_version_3(db)
         _add_silence_tables(db)

@@ -56,6 +56,17 @@ SILENCE_TABLES = (
     PRIMARY KEY (bus, topic, day)
 ) WITHOUT ROWID""",
 )
+INCIDENTS = (
+    """CREATE TABLE incidents (                   -- when the verdict on a bus was not `none`
+    id INTEGER PRIMARY KEY, bus TEXT NOT NULL, kind TEXT NOT NULL, began INTEGER NOT NULL,
+    seen INTEGER NOT NULL,                     -- until then it is known to have lasted
+    ended INTEGER,                             -- by then it was over; NULL: not known
+    away INTEGER NOT NULL,                     -- ms of it in which busmon did not run
+    first_evidence TEXT NOT NULL, last_evidence TEXT NOT NULL, -- lines
+    UNIQUE (bus, kind, began)
+)""",
+    "CREATE INDEX incidents_seen ON incidents (seen)",
+)
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.

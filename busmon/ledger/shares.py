@@ -73,6 +73,15 @@ KINDS = {
         Kind("hourly_sums", "hour, series", "hour", Fraction(3, 16), 20),
         Kind("coverage", "observer, since", "until", Fraction(1, 128), 50, (("observer", 3),)),
         Kind("blind_times", "bus, since", "until", Fraction(1, 128), 60),
+        Kind(
+            "incidents",
+            "id",
+            "seen",
+            Fraction(1, 64),
+            80,
+            (("bus", 2), ("kind", 2), ("first_evidence", 2), ("last_evidence", 2)),
+            changing="last_evidence",
+        ),
     )
 }
 

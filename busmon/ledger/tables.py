@@ -9,6 +9,7 @@ from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.delays import Delays
 from busmon.ledger.hourly import HourlySums, Pauses
+from busmon.ledger.incidents import Incidents
 from busmon.ledger.listener import ListenerCounts
 from busmon.ledger.messages import Messages
 from busmon.ledger.open_messages import OpenMessages
@@ -37,6 +38,7 @@ class Tables:
         self.windows = Windows(db)
         self.open_messages = OpenMessages(db)
         self.delays = Delays(db)
+        self.incidents = Incidents(db)
         self.shares = Shares(db)
         self.clock = Clock(db)
         self._db = db

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
@@ -68,6 +69,13 @@ ROWS: dict[str, Add] = {
     "coverage": lambda tables, n: tables.coverage.start("tap:fedora", NOW + n),
     "blind_times": lambda tables, n: tables.blind_times.save(
         BUS, NOW, 0, [Interval(NOW + n, NOW + n + 1)]
+    ),
+    "incidents": lambda tables, n: tables.incidents.save(
+        [Incident(BUS, "listener", NOW + n, NOW + n, None, 0.0, ("x" * 200,), ("y" * 200,))]
+    ),
+    "incidents, changed": lambda tables, n: tables.incidents.save(
+        Incident(BUS, "listener", NOW + n, NOW + n, None, 0.0, ("x" * 500,), ("y" * length,))
+        for length in (1, 500)
     ),
     "windows": add_window,
     "missing_messages": lambda tables, n: tables.open_messages.add_missing(
