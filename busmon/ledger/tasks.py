@@ -81,6 +81,11 @@ class Tasks:
         found = self._db.execute(f"{GET} WHERE id = ?", (task,)).fetchone()
         return _task(*found) if found else None
 
+    def name(self, task: str) -> str | None:
+        """Return the name of a task, None if it is not on record."""
+        found = self._db.execute("SELECT name FROM tasks WHERE id = ?", (task,)).fetchone()
+        return found and str(found[0])
+
     def is_root(self, task: str) -> bool:
         """Return whether a task is on record as the root of a tree."""
         query = "SELECT 1 FROM tasks WHERE id = ? AND root = id"

@@ -122,9 +122,9 @@ class TaskEvents:
                 written.orphans[event.task].append(event)
             elif event.origin:
                 self._start(tasks, event, event.origin, written)
-            elif known := tasks.get(event.task):
+            elif (name := tasks.name(event.task)) is not None:
                 tasks.change(event.task, event.state, event.at)
-                written.counts[event.state, self._names.label(known.name)] += 1
+                written.counts[event.state, self._names.label(name)] += 1
         _forget(written, now)
         return written
 
@@ -153,7 +153,7 @@ class TaskEvents:
             if not tasks.is_root(origin.root):
                 written.orphans[event.task] = [event]
                 return
-            if not tasks.has_room(origin.root) and not tasks.get(event.task):
+            if not tasks.has_room(origin.root) and tasks.name(event.task) is None:
                 written.dropped["tree-too-large"] += 1
                 return
         begin = tasks.send if event.state == "sent" else tasks.receive
