@@ -82,7 +82,8 @@ class BusWatch:
         monitor = self._monitor
         return ListenerFacts(
             monitor=monitor.health(now) if monitor else None,
-            stalled=monitor.stalled(now, came.handled, reception) if monitor else None,
+            stalled=monitor.stalled(now, came.handled, reception) if monitor else 0,
+            standing=monitor.standing(now) if monitor else 0.0,
             tap=self._tap.at(now) if self._tap else None,
             passed=self._windows.counts(Stage.LISTENER),
             queue=self._parts.listener_queues[self._bus],

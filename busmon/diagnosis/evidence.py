@@ -16,8 +16,10 @@ from busmon.sources.listener_queue import DEATH, DOWN
 from busmon.text import format_age, format_duration, format_number
 
 MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
-MIN_QUEUE_GROWTH = 10  # tasks
-RESTART_SECONDS = 120.0  # without a queue or a consumer, which a restart of the listener may take
+MIN_QUEUE_GROWTH = 10  # tasks, or messages
+# From the first look that finds a queue wrong to one that still does: until then, the listener
+# may be restarting. With a look each minute, a dead one is found within two.
+RESTART_SECONDS = 60.0
 MIN_FAILED_TASKS = 5  # recently, of those of which more failed than succeeded
 SHOWN_NAMES = 5
 
@@ -65,7 +67,7 @@ def _silent_topic(silent: SilentTopic) -> str:
 
 def listener(facts: ListenerFacts, fatal: Iterable[tuple[str, float]]) -> Iterator[str]:
     """Yield what the listener does not do. `fatal` is as in TopicFacts."""
-    queues = [text for queue in _queues(facts) for text in _queue_problems(queue)]
+    queues = [text for queue in _queues(facts) for text in _queue_problems(queue, facts)]
     found = [*_listener_problems(facts), *queues]
     yield from found
     if _is_down(facts) and not queues:
@@ -120,7 +122,19 @@ def _queues(facts: ListenerFacts) -> tuple[FoundQueue, ...]:
     return tuple(queue for queue in queues if queue.ever)
 
 
-def _queue_problems(queue: FoundQueue) -> Iterator[str]:
+def _is_stuck(queue: FoundQueue, facts: ListenerFacts) -> bool:
+    """Return whether the queue grew, while its consumer received nothing."""
+    return RESTART_SECONDS <= queue.waiting <= facts.standing and queue.grown > 0
+
+
+def _queue_problems(queue: FoundQueue, facts: ListenerFacts) -> Iterator[str]:
+    if _is_stuck(queue, facts):
+        waiting = format_number(queue.state.messages or 0, "message")
+        yield (
+            f"{waiting} waiting in the listener's queue {queue.name},"
+            f" {queue.grown} more than {format_age(queue.waiting)}, and the listener received"
+            f" nothing for {format_duration(facts.standing)}: it hangs, or its connection is dead"
+        )
     if queue.wrong is None or queue.wrong < RESTART_SECONDS:
         return
     seconds = format_duration(queue.wrong)
@@ -186,6 +200,7 @@ def unknown(bus: BusFacts) -> Iterator[str]:
         yield f"nothing is known of what the listener passes on; {tap.detail or 'no report yet'}"
     if bus.listener.at_broker and not bus.problem:
         yield from _unknown_queues(bus.listener.at_broker)
+        yield from _growing_queues(bus.listener)
     if celery and not celery.up:
         yield f"nothing is known of the workers: {celery.detail or 'no event yet'}"
     if passed and passed.unexpected:
@@ -207,6 +222,16 @@ def _unknown_queues(facts: QueueFacts) -> Iterator[str]:
         elif queue.wrong is not None and queue.wrong < RESTART_SECONDS:
             what = "nobody consumes from" if queue.state.there else "the broker no longer has"
             yield f"{what} the listener's queue {queue.name}: the listener may be restarting"
+
+
+def _growing_queues(facts: ListenerFacts) -> Iterator[str]:
+    for queue in _queues(facts):
+        if queue.grown >= MIN_QUEUE_GROWTH and not _is_stuck(queue, facts):
+            waiting = format_number(queue.state.messages or 0, "message")
+            yield (
+                f"{waiting} waiting in the listener's queue {queue.name}, {queue.grown} more than"
+                f" {format_age(queue.waiting)}: the listener is slower than the bus, or hangs"
+            )
 
 
 def well(bus: BusFacts) -> str:

@@ -63,6 +63,10 @@ class FoundQueue:
     # Seconds from the first look that found it gone or unused to the last; None: it is neither.
     wrong: float | None = None
     ever: bool = True  # whether it was ever there
+    # Seconds since the first of some looks, at each of which no fewer messages waited beside a
+    # consumer than at the one before, and how many more than at the first.
+    waiting: float = 0.0
+    grown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ class ListenerFacts:
     """What is known of the listener. A Health is None if that observer is not configured."""
 
     monitor: Health | None = None
-    stalled: int | None = None  # messages for the listener, while it received nothing
+    stalled: int = 0  # messages for the listener, while it received nothing
+    standing: float = 0.0  # seconds without a message at the listener, by its monitor
     tap: Health | None = None
     passed: StageCounts | None = None  # None: not audited, or no data
     queue: ListenerQueue = ListenerQueue.UNKNOWN

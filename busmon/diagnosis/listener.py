@@ -3,7 +3,7 @@
 from busmon.diagnosis.facts import FoundQueue, Health, QueueFacts
 from busmon.diagnosis.standstill import Standstill
 from busmon.observers.base import Observer
-from busmon.observers.queue import QueueObserver
+from busmon.observers.queue import Look, QueueObserver
 from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.silence.reception import Reception
@@ -66,6 +66,10 @@ class MonitorWatch:
         answer = self._monitor.received() if self._monitor.up() else None
         return self._standstill.messages(now, answer, handled, reception)
 
+    def standing(self, now: float) -> float:
+        """Return for how many seconds the listener has received nothing; 0 if not known."""
+        return self._standstill.seconds(now)
+
 
 class QueueWatch:
     """The listener's queues, as the broker says they are."""
@@ -77,13 +81,15 @@ class QueueWatch:
     def facts(self, now: float) -> QueueFacts:
         """Return what the broker says of the queues."""
         looks = self._observer.looks().items()
-        queues = (
-            FoundQueue(
-                name,
-                state,
-                None if since is None else counted - since,
-                self._observer.was_there(name),
-            )
-            for name, (state, counted, since) in looks
+        queues = tuple(self._queue(now, name, look) for name, look in looks)
+        return QueueFacts(self._health.at(now), queues)
+
+    def _queue(self, now: float, name: str, look: Look) -> FoundQueue:
+        return FoundQueue(
+            name,
+            look.state,
+            None if look.wrong_since is None else look.counted - look.wrong_since,
+            self._observer.was_there(name),
+            0.0 if look.waiting_since is None else now - look.waiting_since,
+            (look.state.messages or 0) - look.waited if look.waiting_since else 0,
         )
-        return QueueFacts(self._health.at(now), tuple(queues))

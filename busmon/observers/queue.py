@@ -25,7 +25,9 @@ from busmon.sources.session import Stopped
 from busmon.text import format_items
 
 INTERVAL = 60.0  # seconds; RabbitMQ logs an error each time for a queue that is gone or held
+RETRY_INTERVAL = 10.0  # seconds, after a look that failed: one may be bad luck
 MAX_LOOK_SECONDS = 30.0  # that a look takes, with all its deadlines
+MAX_GAP_SECONDS = 2 * INTERVAL + MAX_LOOK_SECONDS  # after which busmon was suspended
 # An unused queue is counted ever more rarely, when its time without consumers has grown by a
 # tenth: to count it renews the time after which it expires, which must not go on for ever.
 UNUSED_SHARE = 10
@@ -67,6 +69,9 @@ class Look(NamedTuple):
     state: QueueState
     counted: float  # when its consumers were counted last
     wrong_since: float | None = None  # since it was first found gone or unused; None: it is not
+    # Since when messages have waited beside a consumer, and no count was lower than the last.
+    waiting_since: float | None = None
+    waited: int = 0  # messages then
 
 
 class QueueObserver:
@@ -91,7 +96,8 @@ class QueueObserver:
         self._health = ObserverHealth(self._name)
         self._bugs = ProblemLog(log)
         self._looks: dict[str, Look] = {}  # by queue; empty while nothing is known
-        self._last_look: float | None = None  # Unix time; None if the last one failed
+        self._last_look: float | None = None  # Unix time
+        self._failures = 0  # since the last look that did not fail
         with ledger.read() as tables:
             self._found = tables.buses.found_queues(name)
 
@@ -105,6 +111,8 @@ class QueueObserver:
             except Stopped:
                 return
             except Disconnected as error:
+                if stopping.is_set():
+                    return
                 self._fail(f"{error.cause}: {error.detail}")
             except LedgerWriteError as error:
                 self._fail(f"ledger: {error}")
@@ -113,7 +121,8 @@ class QueueObserver:
                 self._bugs.problem(
                     "%s: unexpected error", self._name, level=logging.ERROR, error=error
                 )
-            stopping.wait(self._interval)
+            retry = min(RETRY_INTERVAL, self._interval)
+            stopping.wait(retry if self._failures == 1 else self._interval)
 
     def up(self) -> bool:
         """Return whether the broker says how the queues are."""
@@ -162,17 +171,28 @@ class QueueObserver:
         }
         there = {queue for queue, state in states.items() if state.there}
         with self._ledger.write() as tables:
-            since = now if self._last_look is None else self._last_look
-            tables.coverage.add_span(self._name, min(since, now), now, 0.0)
+            tables.coverage.add_span(self._name, self._watched_since(now), now, 0.0)
             if new := there - self._found:
                 tables.buses.add_found_queues(self.bus, new)
         self._found |= there
-        self._looks, self._last_look = looks, now
-        self._health.up(self._interval + MAX_LOOK_SECONDS)
+        self._looks, self._last_look, self._failures = looks, now, 0
+        self._health.up(self._interval + RETRY_INTERVAL + 2 * MAX_LOOK_SECONDS)
         self._bugs.solved()
 
+    def _watched_since(self, now: float) -> float:
+        """Return the time of the last look; `now` if the process was suspended since then."""
+        if self._last_look is None or not 0 <= now - self._last_look <= MAX_GAP_SECONDS:
+            return now
+        return self._last_look
+
     def _fail(self, problem: str) -> None:
-        """Forget what was known: a broker that cannot be asked says nothing of the queues."""
+        """Forget what was known, if this is no single failure after a look.
+
+        A broker that cannot be asked says nothing of the queues.
+        """
+        self._failures += 1
+        if self._failures == 1 and self._last_look is not None:
+            return
         self._looks, self._last_look = {}, None
         self._health.down(problem)
 
@@ -190,4 +210,9 @@ def _next(last: Look | None, state: QueueState, now: float, *, counted: bool) ->
         return last
     wrong = state.unused or not state.there
     since = last.wrong_since if last else None
-    return Look(state, now, (now if since is None else min(since, now)) if wrong else None)
+    look = Look(state, now, (now if since is None else min(since, now)) if wrong else None)
+    if not state.consumers or not state.messages:
+        return look
+    if last and last.waiting_since is not None and (last.state.messages or 0) <= state.messages:
+        return look._replace(waiting_since=min(last.waiting_since, now), waited=last.waited)
+    return look._replace(waiting_since=now, waited=state.messages)

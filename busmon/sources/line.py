@@ -5,9 +5,11 @@ without end. Here each wait has an end, and the thread that reads also judges, r
 acknowledges, so that nothing of one bus can hold up another.
 """
 
+import os
 import select
 import socket
 import ssl
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +17,8 @@ from dataclasses import dataclass
 from busmon.sources.base import Cause, Disconnected
 from busmon.text import format_address
 
-CONNECT_TIMEOUT = 4.0  # seconds for TCP and TLS, which nothing can interrupt
+CONNECT_TIMEOUT = 4.0  # seconds for TCP, and for TLS
+STOP_CHECK_SECONDS = 0.25  # between two looks whether to stop
 CHUNK_BYTES = 256 * 1024  # read at once
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 OTHER_NAME = {62, 64}  # OpenSSL's codes for a host's name and address that do not match
@@ -45,12 +48,15 @@ class Line:
     end of the connection `failure` says why, or is None if the broker closed it in order.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        """Connect; raises Disconnected."""
+    def __init__(self, broker: Broker, stopping: threading.Event) -> None:
+        """Connect; raises Disconnected, also if `stopping` is set meanwhile.
+
+        Only the look-up of the host name cannot be interrupted.
+        """
         self._broker = broker
         self.silence_limit: float | None = None
         self.failure: OSError | None = None
-        self._socket = _connect(broker)
+        self._socket = _connect(broker, stopping)
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
         self._late_error: OSError | None = None  # came after what was read
         self._last_received = self._last_complete = time.monotonic()
@@ -145,21 +151,19 @@ class Line:
         return self.silence_limit is not None and silence > self.silence_limit
 
 
-def _connect(broker: Broker) -> socket.socket:
-    deadline = time.monotonic() + CONNECT_TIMEOUT
+def _connect(broker: Broker, stopping: threading.Event) -> socket.socket:
     try:
-        sock = socket.create_connection((broker.host, broker.port), CONNECT_TIMEOUT)
+        sock = _connect_tcp(broker, stopping)
     except OSError as error:
         raise _disconnected(error, broker) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setblocking(False)
     if not broker.context:
         return sock
     secure = broker.context.wrap_socket(
         sock, server_hostname=broker.host, do_handshake_on_connect=False
     )
     try:
-        _shake_hands(secure, deadline)
+        _shake_hands(secure, stopping)
     except OSError as error:
         secure.close()
         failure = _disconnected(error, broker)
@@ -171,7 +175,30 @@ def _connect(broker: Broker) -> socket.socket:
     return secure
 
 
-def _shake_hands(secure: ssl.SSLSocket, deadline: float) -> None:
+def _connect_tcp(broker: Broker, stopping: threading.Event) -> socket.socket:
+    """Connect to the first address that answers; raises OSError, of the first one if none does."""
+    failures = []
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        broker.host, broker.port, type=socket.SOCK_STREAM
+    ):
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            with suppress(BlockingIOError):
+                sock.connect(address)
+            _await(sock, select.POLLOUT, time.monotonic() + CONNECT_TIMEOUT, stopping)
+            if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(number, os.strerror(number))
+        except OSError as failure:
+            sock.close()
+            failures.append(failure)
+        else:
+            return sock
+    raise failures[0]
+
+
+def _shake_hands(secure: ssl.SSLSocket, stopping: threading.Event) -> None:
+    deadline = time.monotonic() + CONNECT_TIMEOUT
     while True:
         try:
             return secure.do_handshake()
@@ -179,7 +206,13 @@ def _shake_hands(secure: ssl.SSLSocket, deadline: float) -> None:
             event = select.POLLIN
         except ssl.SSLWantWriteError:
             event = select.POLLOUT
-        if not _ready(secure, event, max(0.0, deadline - time.monotonic())):
+        _await(secure, event, deadline, stopping)
+
+
+def _await(sock: socket.socket, event: int, deadline: float, stopping: threading.Event) -> None:
+    """Wait for the event; raises TimeoutError at the deadline, or when stopping."""
+    while not _ready(sock, event, STOP_CHECK_SECONDS):
+        if stopping.is_set() or time.monotonic() > deadline:
             raise TimeoutError
 
 

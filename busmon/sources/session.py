@@ -45,7 +45,7 @@ class Session(ABC, Generic[Frame]):
         """Connect. `connection` says when to stop, and shows that the thread is at work."""
         self._broker, self._reader, self._connection = broker, reader, connection
         self._keepalive_seconds = math.inf  # between two signs of life to the broker
-        self._line = Line(broker)
+        self._line = Line(broker, connection.stopping)
         self._last_sent = time.monotonic()
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """The look at the listener's queues: a real broker, and a real listener that it never harms."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,12 +18,14 @@ from busmon.ledger.ledger import Ledger
 from busmon.observers.queue import QueueObserver
 from busmon.observers.ready_client import ask
 from busmon.sources.amqp.settings import AmqpBus
+from busmon.threads import Threads
 from tests.support.amqp import settings
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import USER, VHOST, Publication, RabbitMQ
 from tests.support.busmon_process import Busmon
 from tests.support.monitored_listener import MonitoredListener
+from tests.support.pretenders import AMQP_START, Pretender
 from tests.support.threads import running
 
 INTERVAL = 0.1  # seconds between two looks
@@ -260,6 +263,26 @@ def test_a_clock_that_is_set_back_hides_no_consumer(queue: Queue) -> None:
         channel.basic_consume(queue.name, lambda *_: None)
         watch.wait_for(up=1, messages=0, consumers=1)
         channel.queue_delete(queue.name)
+
+
+@pytest.mark.parametrize("greeting", [b"", AMQP_START], ids=["in TLS", "at the login"])
+def test_it_stops_soon_although_the_broker_is_silent(
+    queue: Queue, tmp_path: Path, greeting: bytes
+) -> None:
+    """Not only after the deadline of the handshake or of the answer, of 4 or 20 seconds."""
+    silent = Pretender(greeting, hang=True)
+    file = queue.broker.fedora_toml(
+        tmp_path / "silent.toml", queue=queue.name, port=silent.port, tls=not greeting
+    )
+    ledger = Ledger(":memory:")
+    observer = QueueObserver("fedora", settings(file).look_at_queues, ledger)
+    threads = Threads()
+    threads.add("queue", observer.run)
+    threads.start(threading.Event())
+    wait_until(lambda: silent.heard, what="a look")
+    assert threads.stop(2.0)
+    silent.close()
+    ledger.close()
 
 
 def test_a_queue_that_the_broker_has_and_cannot_reach_is_not_gone(queue: Queue) -> None:

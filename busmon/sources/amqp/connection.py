@@ -8,7 +8,7 @@ import math
 import ssl
 import time
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pika import URLParameters, frame, spec
 from pika.credentials import ExternalCredentials
@@ -56,6 +56,7 @@ class AmqpConnection(Session[Any]):
     """A connection with one channel."""
 
     _reader: FrameReader
+    _close_timeout: ClassVar[float] = CLOSE_TIMEOUT
 
     def __init__(self, toml: FedoraToml, heartbeat: int, connection: ConnectionState) -> None:
         """Connect as fedora-messaging's file says; `heartbeat` is in seconds."""
@@ -76,7 +77,7 @@ class AmqpConnection(Session[Any]):
                 self._closing = True
                 self._awaited, self._answer = spec.Connection.CloseOk, None
                 self._send_method(spec.Connection.Close(200, "", 0, 0), channel=0)
-                deadline = time.monotonic() + CLOSE_TIMEOUT
+                deadline = time.monotonic() + self._close_timeout
                 while not self._answer and time.monotonic() < deadline:
                     self._receive(IDLE_SECONDS)
         super().close()

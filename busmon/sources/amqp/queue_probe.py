@@ -19,6 +19,7 @@ from busmon.sources.amqp.connection import (
 from busmon.sources.amqp.fedora_toml import UnusableToml, read
 from busmon.sources.base import Cause, ConnectionState, Disconnected
 from busmon.sources.listener_queue import QueueState
+from busmon.sources.session import IDLE_SECONDS
 
 HEARTBEAT_SECONDS = 10
 # RabbitMQ says "not found" of a queue that it has, too, if it cannot reach it.
@@ -42,6 +43,8 @@ def look(
 
 class QueueProbe(AmqpConnection):
     """A connection that consumes nothing."""
+
+    _close_timeout = IDLE_SECONDS  # it has nothing to lose
 
     def look(self, uncounted: Set[str]) -> dict[str, QueueState]:
         """Log in, and return the state of each queue of the file."""
