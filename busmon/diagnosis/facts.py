@@ -42,7 +42,7 @@ class Queue:
     name: str
     length: int
     grown: int  # tasks, steadily over the last minutes
-    stuck: float = 0.0  # seconds in which tasks waited all the time, and no worker did any
+    stuck: float = 0.0  # seconds in which tasks waited all the time, and their number never fell
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,16 +56,21 @@ def test_tasks_that_nobody_takes_or_that_fail_are_the_workers_fault(redis: Redis
         assert bench.refresh(IDLE_SECONDS - 1).kind is FaultKind.NONE
         verdict = bench.refresh(1)
         assert verdict.kind is FaultKind.WORKERS
-        assert verdict.evidence == (
-            "1 task waiting in the queue waiting, and no worker has taken one for 20 min",
-        )
+        stuck = ("1 task waiting in the queue waiting, and no worker has taken one for 20 min",)
+        assert verdict.evidence == stuck
         with app.connection_for_write() as connection, app.events.Dispatcher(connection) as events:
             for task in map(str, range(6)):
                 events.send("task-received", uuid=task, name=PROCESS_MESSAGE)
                 events.send("task-failed", uuid=task)
         wait_until(lambda: celery.events()["failed", PROCESS_MESSAGE] == 6, what="the events")
-        failed = f"recent tasks have failed: 6 of 6 {PROCESS_MESSAGE}"
-        assert bench.refresh(1).evidence == (failed,)
+        failed = (f"recent tasks have failed: 6 of 6 {PROCESS_MESSAGE}",)
+        assert bench.refresh(1).evidence == failed + stuck, "they are tasks of another queue"
+        client.rpush("waiting", "task")
+        wait_for_length(2)
+        bench.refresh(1)
+        client.lpop("waiting")
+        wait_for_length(1)
+        assert bench.refresh(1).evidence == failed
         client.delete("waiting")
         wait_for_length(0)
         bench.refresh(SAMPLE_SECONDS)
