@@ -132,6 +132,7 @@ def build_service(
     threads.add("audit", auditor.run)
     threads.add("levels", levels.run)
     threads.add("verdict", verdicts.run)
+    threads.add("incidents", verdicts.incidents.run)
     threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention))
     return Service(ledger, threads, web)
 

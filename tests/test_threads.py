@@ -137,6 +137,8 @@ THREADS = {
     "silence",
     "audit",
     "verdict",
+    "incidents",
+    "levels",
     "pruning",
     "watchdog",
     "web",

@@ -13,6 +13,7 @@ from prometheus_client.core import Metric
 
 from busmon.diagnosis.bus import BusWatch, Parts
 from busmon.diagnosis.facts import Facts
+from busmon.diagnosis.incidents import IncidentLog
 from busmon.diagnosis.verdict import FaultKind, Verdict, busmon_is_at_fault, diagnose
 from busmon.metrics.families import gauge
 from busmon.settings.audit import Audit
@@ -39,6 +40,7 @@ class VerdictWatcher:
         self._clock = clock
         self._buses = [BusWatch(bus, settings, parts, clock()) for bus in parts.connections]
         self._verdicts: Mapping[str, Verdict] = {}
+        self.incidents = IncidentLog(parts.ledger, clock())
         self.refresh()
 
     def run(self, stopping: threading.Event) -> None:
@@ -58,6 +60,7 @@ class VerdictWatcher:
         counts, states = self._parts.ledger.counts(), self._parts.silence.states(now)
         buses = tuple(bus.facts(now, counts, states) for bus in self._buses)
         found = diagnose(Facts(problem=self._parts.ledger.problem(), buses=buses))
+        self.incidents.note(found, now)
         self._verdicts = {bus: self._dated(bus, verdict, now) for bus, verdict in found.items()}
         self._refreshed = now
 
@@ -96,4 +99,5 @@ class VerdictWatcher:
     def _dated(self, bus: str, verdict: Verdict, now: float) -> Verdict:
         before = self._verdicts.get(bus)
         since = before.since if before and before.kind is verdict.kind else None
-        return verdict._replace(since=since or now)
+        began = self.incidents.began(bus, verdict.kind)
+        return verdict._replace(since=began or since or now)
