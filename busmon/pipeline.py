@@ -1,7 +1,7 @@
 """The way of a message: judge, then record. When `record` returns, the batch is on disk."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from busmon.ledger.batch import Observation, Series, last_received
 from busmon.ledger.ledger import Ledger, Recorded
@@ -73,16 +73,20 @@ class Pipeline:
             batch = [one._replace(received_at=min(one.received_at, now)) for one in batch]
         self._observe(self._ledger.record(batch))
 
-    def release_topics(self) -> None:
+    def release_topics(self, watched: Collection[tuple[str, str]] = ()) -> None:
         """Count the unknown topics that no longer come as one, so that others have their series.
 
-        Raises LedgerWriteError.
+        Not those whose silence is watched: bus and topic. Raises LedgerWriteError.
         """
         received = last_received(self._ledger.counts())
         for bus, unknown in self._unknown.items():
             last = {topic: at for (of, topic), at in received.items() if of == bus}
             newest = max(last.values(), default=0.0)
-            gone = {topic for topic, at in last.items() if at < newest - RELEASE_SECONDS} & unknown
+            gone = {
+                topic
+                for topic in unknown & last.keys()
+                if last[topic] < newest - RELEASE_SECONDS and (bus, topic) not in watched
+            }
             if gone:
                 self._ledger.merge_topics(bus, gone, OTHER)
                 unknown -= gone

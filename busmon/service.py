@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from busmon import __version__
@@ -133,7 +133,7 @@ def build_service(
     threads.add("levels", levels.run)
     threads.add("verdict", verdicts.run)
     threads.add("incidents", verdicts.incidents.run)
-    threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention))
+    threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention, silence.watched))
     return Service(ledger, threads, web)
 
 
@@ -151,9 +151,16 @@ def _receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> 
 
 
 def prune_regularly(
-    ledger: Ledger, pipeline: Pipeline, retention: float, stopping: threading.Event
+    ledger: Ledger,
+    pipeline: Pipeline,
+    retention: float,
+    watched: Callable[[], Collection[tuple[str, str]] | None],
+    stopping: threading.Event,
 ) -> None:
-    """Delete what is too old, or too much, from time to time until `stopping`."""
+    """Delete what is too old, or too much, from time to time until `stopping`.
+
+    `watched` returns the topics whose silence is watched; None while that is not known.
+    """
     problems = ProblemLog(log)
     floor = Floor(ledger.floor or time.time(), steady())
     while not stopping.wait(PRUNE_INTERVAL):
@@ -166,7 +173,8 @@ def prune_regularly(
             while ledger.prune(floor.at, retention) and not stopping.wait(YIELD_SECONDS):
                 pass
             ledger.empty_log()
-            pipeline.release_topics()
+            if (topics := watched()) is not None:
+                pipeline.release_topics(topics)
             problems.solved()
         except LedgerWriteError as error:
             problems.problem(f"ledger: cannot be pruned: {error}")

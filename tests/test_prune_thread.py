@@ -53,7 +53,7 @@ def filled(ledger: Ledger) -> Pipeline:
 
 
 def test_a_round_prunes_all_that_is_old_and_releases_topics(ledger: Ledger) -> None:
-    prune_regularly(ledger, filled(ledger), RETENTION, Rounds(1))
+    prune_regularly(ledger, filled(ledger), RETENTION, set, Rounds(1))
     assert ledger.size()[0] == 1
     assert {series.topic for series in ledger.counts()} == {"new", OTHER}
 
@@ -61,7 +61,7 @@ def test_a_round_prunes_all_that_is_old_and_releases_topics(ledger: Ledger) -> N
 def test_a_round_empties_the_write_ahead_log(ledger: Ledger) -> None:
     pipeline = filled(ledger)
     assert ledger.log_bytes()
-    prune_regularly(ledger, pipeline, RETENTION, Rounds(2))  # nothing is left for the second
+    prune_regularly(ledger, pipeline, RETENTION, set, Rounds(2))  # nothing is left for the second
     assert ledger.log_bytes() == 0
 
 
@@ -70,8 +70,8 @@ def test_rounds_that_fail_are_logged_once_and_the_next_one_comes(
 ) -> None:
     pipeline = filled(ledger)
     with unwritable(ledger.path):
-        prune_regularly(ledger, pipeline, RETENTION, Rounds(2))
+        prune_regularly(ledger, pipeline, RETENTION, set, Rounds(2))
     [message] = caplog.messages
     assert message.startswith("ledger: cannot be pruned: ")
-    prune_regularly(ledger, pipeline, RETENTION, Rounds(1))
+    prune_regularly(ledger, pipeline, RETENTION, set, Rounds(1))
     assert ledger.size()[0] == 1

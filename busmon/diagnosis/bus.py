@@ -20,8 +20,9 @@ from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.settings.audit import Audit
 from busmon.silence.blind_time import BlindTime
+from busmon.silence.histories import Topic
 from busmon.silence.state import SilenceState
-from busmon.silence.watcher import SilenceWatcher, Topic
+from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.sources.listener_queue import ListenerQueue
 

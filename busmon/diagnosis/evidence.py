@@ -51,8 +51,15 @@ def silence(topics: TopicFacts) -> Iterator[str]:
             f"connected, but no message of any topic has come for {format_duration(topics.last)};"
             f" {format_number(len(topics.silent), 'topic')} silent for too long"
         )
-    for silent in sorted(topics.silent, key=lambda silent: silent.seconds):
-        yield _silent_topic(silent)
+    ordered = sorted(topics.silent, key=lambda silent: silent.seconds)
+    if group := [silent.topic for silent in ordered if silent.together]:
+        yield (
+            f"{format_number(len(group), 'topic')} became silent at about the same time, so one"
+            f" cause is likely: {', '.join(group)}"
+        )
+    for silent in ordered:
+        if not silent.together:
+            yield _silent_topic(silent)
     if topics.silent and not all_silent(topics):
         yield f"{format_number(topics.flowing, 'other topic')} as usual{_newest(topics)}"
 
@@ -63,6 +70,20 @@ def _silent_topic(silent: SilentTopic) -> str:
         return f"{text}, longer than its limit"
     expected, limit = _about(silent.expected), _about(silent.limit)
     return f"{text}: {expected} messages were expected, and the limit is {limit}"
+
+
+def low(topics: TopicFacts) -> Iterator[str]:
+    """Yield of which topics too few messages come, and which are not watched."""
+    for topic, deficit, limit in ((one.topic, one.deficit, one.limit) for one in topics.low):
+        yield (
+            f"too few messages of {topic} come: {_about(deficit)} lack to 40 % of what is usual,"
+            f" and the limit is {_about(limit)}"
+        )
+    for name in topics.campaigns:
+        yield (
+            f"{name} comes in campaigns, some days on and many off: its silence is only watched"
+            " with max_silence in [silence]"
+        )
 
 
 def listener(facts: ListenerFacts, fatal: Iterable[tuple[str, float]]) -> Iterator[str]:
@@ -194,6 +215,7 @@ def unknown(bus: BusFacts) -> Iterator[str]:
     """Yield what is not known, and what is wrong without being anybody's fault."""
     monitor, tap, passed = bus.listener.monitor, bus.listener.tap, bus.listener.passed
     celery = bus.workers.celery
+    yield from low(bus.topics)
     if monitor and monitor.up is None:
         yield "not yet known: what the listener's monitor says"
     if tap and tap.up is None:

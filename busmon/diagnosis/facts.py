@@ -24,6 +24,16 @@ class SilentTopic:
     seconds: float  # since its last message
     expected: float | None = None  # messages since then
     limit: float | None = None  # messages
+    together: bool = False  # it became silent about when others did
+
+
+@dataclass(frozen=True, slots=True)
+class LowTopic:
+    """A topic of which too few messages come."""
+
+    topic: str
+    deficit: float  # messages that lack to the least that is usual
+    limit: float  # messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,8 @@ class TopicFacts:
     flowing: int = 0  # topics that come as usual
     overdue: float | None = None  # messages expected of these since their last ones
     unlearned: int = 0  # topics that have no baseline yet
+    low: tuple[LowTopic, ...] = ()
+    campaigns: tuple[str, ...] = ()  # topics for which nothing is usual
     fatal: tuple[tuple[str, float], ...] = ()  # topics of recent messages that can kill a listener,
     # each with the seconds since its newest one
 

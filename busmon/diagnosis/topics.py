@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from busmon.diagnosis.facts import SilentTopic, TopicFacts
+from busmon.diagnosis.facts import LowTopic, SilentTopic, TopicFacts
 from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
+from busmon.silence.histories import Topic
 from busmon.silence.state import SilenceState
-from busmon.silence.watcher import Topic
 
 FATAL_SECONDS = 86400.0  # in which a message that can kill a listener may explain a dead one
 
@@ -45,7 +45,8 @@ def topic_facts(
     unlearned = [
         topic
         for topic, state in states.items()
-        if topic in came.last and not (state.ready or state.silent or state.retired)
+        if topic in came.last
+        and not (state.ready or state.silent or state.retired or state.campaigns)
     ]
     return TopicFacts(
         last=now - max(came.last.values()) if came.last else None,
@@ -53,6 +54,12 @@ def topic_facts(
         flowing=len(usual),
         overdue=sum(expected) if expected else None,
         unlearned=len(unlearned),
+        low=tuple(
+            LowTopic(topic, state.volume.deficit, state.volume.limit)
+            for topic, state in states.items()
+            if state.low and state.volume
+        ),
+        campaigns=tuple(topic for topic, state in states.items() if state.campaigns),
         fatal=tuple((topic, now - came.fatal[topic]) for topic in sorted(came.fatal)),
     )
 
@@ -64,4 +71,4 @@ def _silent(
         if state.silent and topic in last:
             learned = (state.expected or 0.0) > (state.limit or 0.0)
             numbers = (state.expected, state.limit) if learned else (None, None)
-            yield SilentTopic(topic, now - last[topic], *numbers)
+            yield SilentTopic(topic, now - last[topic], *numbers, together=state.together)

@@ -51,7 +51,7 @@ class Deficit(NamedTuple):
     bus: str
     topic: str
     day: int  # Unix time / 86400
-    highest: float  # of this day, as far as it counts for what is usual
+    highest: float | None  # of this day; None: it began with an alarm, and is not usual
     hour: int  # the last one that is in it; Unix time / 3600
     deficit: float  # after that hour
 

@@ -51,7 +51,7 @@ SILENCE_TABLES = (
 ) WITHOUT ROWID""",
     """CREATE TABLE deficits (                    -- how many messages of a topic lacked on a day,
     bus INTEGER NOT NULL, topic TEXT NOT NULL, -- by Unix time / 86400
-    day INTEGER NOT NULL, highest REAL NOT NULL,
+    day INTEGER NOT NULL, highest REAL,        -- NULL: it began with an alarm
     hour INTEGER NOT NULL, deficit REAL NOT NULL,  -- the last hour that is in it, and then
     PRIMARY KEY (bus, topic, day)
 ) WITHOUT ROWID""",

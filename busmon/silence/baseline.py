@@ -1,55 +1,100 @@
-"""What is usual of a topic: pure functions of hourly counts and of the longest pauses.
+"""What is usual of a topic: pure functions of hourly counts and of the longest pauses."""
 
-A pause is not measured in time: a Sunday night without a message is normal, a Tuesday noon is an
-outage. It is measured in expected messages, from the topic's usual rate at each hour of the week.
-How many of them are too many is learned from the longest pause of each day. That
-needs no model of how messages arrive: a topic whose messages come in bursts has long pauses.
-"""
-
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from itertools import dropwhile
 
-from busmon.silence.rates import MIN_DAYS, WEEK_HOURS, Hour, Rates, learn_rates
-
-PACE_HALF_LIFE_MESSAGES, PACE_HALF_LIFE_HOURS = 30.0, 12.0  # the longer one of the two holds
-PACE_PRIOR_MESSAGES = 5.0  # without messages, the pace counts as the usual one
+from busmon.silence.campaigns import in_campaigns
+from busmon.silence.limit import learned_limit
+from busmon.silence.pace import COMMON, OWN, Pace, pace_at_end
+from busmon.silence.rates import (
+    LEARNED_HOURS,
+    MIN_DAYS,
+    WEEK_HOURS,
+    Hour,
+    Rates,
+    learn_rare_rates,
+    learn_rates,
+)
 
 MIN_PAUSE_HOURS = 0.25  # at the mean rate; a shorter pause is never silence
-MIN_TOPICS = 5  # whose paces together give that of a bus
-
-RETURN_PERIOD_DAYS = 4 * 365  # by chance, a pause exceeds the limit once in this time
-MARGIN_FACTOR = 1.2  # over the longest pause, except on OUTAGE_FRACTION of the days
-OUTAGE_FRACTION = 0.02  # of the days: their longest pauses may be outages
+COMMON_HOURS = 4 * 24  # before the last message, which the pace of the bus remembers
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """Recent messages of a topic, and how many were expected; both decay with a half-life.
+class Baseline:
+    """What is usual for one topic."""
 
-    On a holiday everything is slower than usual, so pauses are longer. The pace does not change
-    during a pause: otherwise silence would explain itself.
-    """
+    rates: Rates
+    pace: float
+    limit: float  # messages
+    recent: float = 1.0  # the pace that it has in that of the bus
+    longest: float = 0.0  # seconds without a message, so far
+    campaigns: bool = False  # it comes for some days, then not at all for many: nothing is usual
 
-    messages: float = 0.0
-    expected: float = 0.0
-
-    def after(self, messages: int, expected: float, decay: float) -> "Pace":
-        """Return the pace after some more time."""
-        return Pace(self.messages * decay + messages, self.expected * decay + expected)
-
-    def factor(self) -> float:
-        """Return the fraction of the usual rates that is to be expected, at most 1."""
-        return min(
-            1.0, (self.messages + PACE_PRIOR_MESSAGES) / (self.expected + PACE_PRIOR_MESSAGES)
+    def expected(
+        self, since: float, until: float, blind_times: Iterable[tuple[float, float]]
+    ) -> float:
+        """Return the expected messages between two Unix times, without those of blind times."""
+        if until <= since:
+            return 0.0
+        unseen = sum(
+            self.rates.expected(max(start, since), min(end, until))
+            for start, end in blind_times
+            if start < until and end > since
         )
+        return max(0.0, self.rates.expected(since, until) - unseen) * self.pace
 
 
-def decay(rates: Rates, hours: float = 1.0) -> float:
-    """Return the fraction of the pace's memory that is left after some hours."""
-    half_life = max(PACE_HALF_LIFE_HOURS, PACE_HALF_LIFE_MESSAGES / rates.mean())
-    return float(0.5 ** (hours / half_life))
+def is_rare(history: Sequence[Hour]) -> bool:
+    """Return whether a history that ends with the last message has too few days in 13 weeks."""
+    if not history:
+        return True
+    first = history[-1].hour - LEARNED_HOURS
+    return too_few_days(hour.hour for hour in history if hour.messages and hour.hour > first)
+
+
+def too_few_days(hours: Iterable[int]) -> bool:
+    """Return whether these hours with messages are on too few days to learn from."""
+    return len({hour // 24 for hour in hours}) < MIN_DAYS * 0.9
+
+
+def to_learn_from(history: Sequence[Hour]) -> list[Hour]:
+    """Return the part of a history up to now that teaches: 13 weeks, or all of a rare topic's.
+
+    It ends with the hour of the last message: a pause that is not over teaches nothing. It begins
+    with a message only if the topic is new.
+    """
+    known = list(dropwhile(lambda hour: not hour.messages, reversed(history)))[::-1]
+    known = list(dropwhile(lambda hour: not hour.messages, known))
+    return known if is_rare(known) else known[-LEARNED_HOURS:]
+
+
+def learn(history: Sequence[Hour], recorded: Mapping[int, float]) -> Baseline | None:
+    """Return the baseline of a topic, or None if there is too little history.
+
+    `history` has no gaps and ends now. `recorded` are the longest pauses of days, in the messages
+    that were expected at that time; they are more exact than hourly counts.
+    """
+    known = to_learn_from(history)
+    rare = is_rare(known)
+    rates = (learn_rare_rates if rare else learn_rates)(known)
+    if rates is None:
+        return None
+    pace, longest = reconstruct_pauses(known, rates)
+    days = longest | dict(recorded)
+    frequency = len(longest) / (len(known) / 24) if rare else 1.0
+    most = learned_limit({} if rare else recorded, days if rare else longest, frequency)
+    if most is None:
+        return None
+    return Baseline(
+        rates,
+        pace.factor(),
+        max(most, MIN_PAUSE_HOURS * rates.mean()),
+        pace_at_end(known[-COMMON_HOURS:], rates, COMMON).factor(),
+        _longest_seconds(known),
+        in_campaigns(known),
+    )
 
 
 def reconstruct_pauses(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dict[int, float]]:
@@ -58,7 +103,7 @@ def reconstruct_pauses(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dic
     Pauses are in expected messages. Within an hour nothing is known of them, so the longest
     possible pause is assumed.
     """
-    pace, fading = Pace(), decay(rates)
+    pace, fading = Pace(), OWN.decay(rates)
     since = Pace()  # since the last hour with a message
     hours, pause = 0, 0.0
     longest: dict[int, float] = {}
@@ -75,78 +120,9 @@ def reconstruct_pauses(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dic
     return pace, longest
 
 
-def pause_limit(longest: Iterable[float]) -> float | None:
-    """Return the longest pause that still happens by chance; None if there are too few days.
-
-    `longest` are the longest pauses of each day. They follow the distribution of extreme values
-    (Gumbel's, since pauses between independent events have an exponential tail). Its two
-    parameters come from the median and the 90th percentile, which an outage on one day in ten
-    does not change. The limit is exceeded once in `RETURN_PERIOD_DAYS`. It is also a bit more
-    than any pause so far, except for the few days that may have been outages.
-    """
-    ordered = sorted(longest)
-    if len(ordered) < MIN_DAYS * 0.9:
-        return None
-    half, most = _quantile(ordered, 0.5), _quantile(ordered, 0.9)
-    scale = (most - half) / (_gumbel(0.9) - _gumbel(0.5))
-    by_chance = half + scale * (_gumbel(1 - 1 / RETURN_PERIOD_DAYS) - _gumbel(0.5))
-    return max(by_chance, MARGIN_FACTOR * _quantile(ordered, 1 - OUTAGE_FRACTION))
-
-
-def _gumbel(probability: float) -> float:
-    return -math.log(-math.log(probability))
-
-
-def _quantile(ordered: Sequence[float], probability: float) -> float:
-    place = probability * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What is usual for one topic."""
-
-    rates: Rates
-    pace: float
-    limit: float
-
-    def expected(
-        self, since: float, until: float, blind_times: Iterable[tuple[float, float]]
-    ) -> float:
-        """Return the expected messages between two Unix times, without those of blind times."""
-        if until <= since:
-            return 0.0
-        unseen = sum(
-            self.rates.expected(max(start, since), min(end, until))
-            for start, end in blind_times
-            if start < until and end > since
-        )
-        return max(0.0, self.rates.expected(since, until) - unseen) * self.pace
-
-
-def learn(history: Sequence[Hour], recorded: Mapping[int, float]) -> Baseline | None:
-    """Return the baseline of a topic, or None if there is too little history.
-
-    `history` has no gaps and ends with the hour of the last message: a pause that is not over
-    teaches nothing. `recorded` are the longest pauses of days, in the messages that were expected
-    at that time; they are more exact than hourly counts.
-    """
-    rates = learn_rates(history)
-    if rates is None:
-        return None
-    pace, longest = reconstruct_pauses(history, rates)
-    seen = dict(recorded)
-    most = pause_limit((seen if len(seen) >= MIN_DAYS else longest | seen).values())
-    if most is None:
-        return None
-    return Baseline(rates, pace.factor(), max(most, MIN_PAUSE_HOURS * rates.mean()))
-
-
-def common_pace(paces: Sequence[float]) -> float:
-    """Return the pace of a bus, from those of its topics: on a holiday most are slow.
-
-    A rare topic learns of a holiday from the busy ones. If all topics are silent, nothing changes.
-    """
-    return median(paces) if len(paces) >= MIN_TOPICS else 1.0
+def _longest_seconds(history: Iterable[Hour]) -> float:
+    longest = hours = 0.0
+    for hour in history:
+        hours = 0.0 if hour.messages else hours + hour.watched
+        longest = max(longest, hours)
+    return 3600.0 * longest

@@ -3,7 +3,7 @@
 Hours and days are those of Unix time. Rates are messages per hour.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 WEEK_HOURS = 168
-LEARNED_HOURS = 13 * WEEK_HOURS  # before the last message
+LEARNED_DAYS = 13 * 7  # before the last message
+LEARNED_HOURS = LEARNED_DAYS * 24
+RARE_HALF_LIFE_HOURS = 17 * WEEK_HOURS  # of rare topics, which are learned over 13 months
 HALF_LIFE_HOURS = 4 * WEEK_HOURS  # an hour of this age counts half: topics grow and shrink
 MIN_DAYS = 28  # so that each hour of the week is there four times
 MIN_MESSAGES = 30  # in all of the time
@@ -70,19 +72,37 @@ def learn_rates(history: Sequence[Hour]) -> Rates | None:
     messages an hour of the week has, the more it is adjusted to the same hour of the other working
     days (or weekend days), and to its neighbours.
     """
+    known = _known(history)
+    return _rates(known, _factors(known), HALF_LIFE_HOURS) if known else None
+
+
+def learn_rare_rates(history: Sequence[Hour]) -> Rates | None:
+    """Return the usual rates of a topic that has no message on most days."""
+    known = _known(history)
+    if not known:
+        return None
+    totals = _totals(known)
+    usual = median(total for total in totals.values() if total)
+    cap = MAX_DAY_FACTOR * usual + MIN_USUAL_MESSAGES
+    factors = {day: min(1.0, cap / max(total, 1)) for day, total in totals.items()}
+    return _rates(known, factors, RARE_HALF_LIFE_HOURS)
+
+
+def _known(history: Sequence[Hour]) -> list[Hour]:
+    """Return the hours that were watched, or none if they are too few."""
     known = [hour for hour in history if hour.watched > 0]
-    if sum(hour.watched for hour in known) < MIN_DAYS * 24 * 0.9:
-        return None
-    if sum(hour.messages for hour in known) < MIN_MESSAGES:
-        return None
-    factors = _factors(known)
+    enough = sum(hour.watched for hour in known) >= MIN_DAYS * 24 * 0.9
+    return known if enough and sum(hour.messages for hour in known) >= MIN_MESSAGES else []
+
+
+def _rates(known: Sequence[Hour], factors: Mapping[int, float | None], half_life: float) -> Rates:
     newest = known[-1].hour
     messages, weights = [0.0] * WEEK_HOURS, [0.0] * WEEK_HOURS
     for hour, number, watched in known:
         factor = factors[hour // 24]
         if factor is None:
             continue
-        weight = 0.5 ** ((newest - hour) / HALF_LIFE_HOURS)
+        weight = 0.5 ** ((newest - hour) / half_life)
         messages[hour % WEEK_HOURS] += weight * number * factor
         weights[hour % WEEK_HOURS] += weight * watched
     return Rates.of(
@@ -93,11 +113,17 @@ def learn_rates(history: Sequence[Hour]) -> Rates | None:
     )
 
 
-def _factors(known: Iterable[Hour]) -> dict[int, float | None]:
-    """Return the factor by which the messages of each day count; None: the day is left out."""
+def _totals(known: Iterable[Hour]) -> dict[int, int]:
+    """Return the messages of each day."""
     totals: dict[int, int] = {}
     for hour in known:
         totals[hour.hour // 24] = totals.get(hour.hour // 24, 0) + hour.messages
+    return totals
+
+
+def _factors(known: Iterable[Hour]) -> dict[int, float | None]:
+    """Return the factor by which the messages of each day count; None: the day is left out."""
+    totals = _totals(known)
     usual = {
         weekend: median([n for day, n in totals.items() if is_weekend(day) == weekend] or [0])
         for weekend in (False, True)

@@ -1,6 +1,6 @@
 """Whether a topic is silent for too long: pure functions of its baseline and its last message."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -8,11 +8,14 @@ from typing import TypeVar
 from busmon.silence.baseline import Baseline
 from busmon.silence.rates import DAY_SECONDS
 
+SINCE_SECONDS = 10.0  # how exactly it is known when a topic became silent
+MIN_TOGETHER, TOGETHER_SECONDS = 3, 6 * 3600.0  # so many topics of a bus have one cause
+
 Value = TypeVar("Value")
 
-# The critical thresholds of Fedora's Nagios, in seconds. They hold beside the baseline, for topics
-# without a configured limit. Nagios knows neither OpenScanHub nor Log Detective. Forgejo's are
-# those of dist-git on Pagure, from which dist-git moves to it.
+# The critical thresholds of Fedora's Nagios, in seconds. For topics without a configured limit they
+# hold from the first message on, beside the baseline. Nagios knows neither OpenScanHub nor Log
+# Detective. Forgejo's are those of dist-git on Pagure, from which dist-git moves to it.
 USUAL_MAX_SILENCE = {
     "org.fedoraproject.prod.copr.*": DAY_SECONDS,
     "org.fedoraproject.prod.buildsys.*": DAY_SECONDS,
@@ -26,6 +29,19 @@ USUAL_MAX_SILENCE = {
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """Whether less comes than is usual, in messages."""
+
+    deficit: float
+    limit: float
+
+    @property
+    def low(self) -> bool:
+        """Whether the volume is too low."""
+        return self.deficit > self.limit
+
+
+@dataclass(frozen=True, slots=True)
 class SilenceState:
     """What is known of the silence of a topic now."""
 
@@ -33,11 +49,22 @@ class SilenceState:
     expected: float | None = None  # messages since the last one; None without it or a baseline
     limit: float | None = None  # messages; None without a baseline
     retired: bool | None = None  # None: it has no date from which on it is
+    ratio: float | None = None  # of the silence to its limit, above 1 if silent; None: no limit
+    gone: bool = False  # silent for months
+    campaigns: bool = False  # it comes in campaigns, so that no limit can be learned
+    since: float | None = None  # Unix time at which it became silent
+    together: bool = False  # it became silent about when others of its bus did
+    volume: Volume | None = None  # None without a baseline
 
     @property
     def ready(self) -> bool:
         """Whether there is a baseline."""
         return self.limit is not None
+
+    @property
+    def low(self) -> bool:
+        """Whether messages come, but too few."""
+        return not self.silent and self.volume is not None and self.volume.low
 
 
 def silence_state(
@@ -51,18 +78,42 @@ def silence_state(
     """Return the state of a topic. Its last message came at `last`; None: there is none yet.
 
     `configured` is a longest silence in seconds, used instead of the baseline. `usual` is one
-    that holds beside the baseline. Blind times are no silence.
+    that holds beside the baseline, and without it. Blind times are no silence.
     """
-    expected = baseline.expected(last, now, blind_times) if baseline and last is not None else None
-    limit = baseline.limit if baseline else None
-    quiet = 0.0 if last is None else now - last - _overlap(blind_times, last, now)
-    if configured is not None:
-        silent = quiet > configured
-    elif expected is None or limit is None:
-        silent = False
-    else:
-        silent = expected > limit or (usual is not None and quiet > usual)
-    return SilenceState(silent, expected, limit)
+    campaigns = baseline is not None and baseline.campaigns
+    learned = None if campaigns else baseline
+    limit = learned.limit if learned else None
+    if last is None:
+        return SilenceState(False, limit=limit, campaigns=campaigns)
+    expected = learned.expected(last, now, blind_times) if learned else None
+    quiet = max(0.0, now - last - _overlap(blind_times, last, now))
+    ratios = [quiet / seconds for seconds in (configured, usual) if seconds is not None][:1]
+    if configured is None and expected is not None and limit is not None:
+        ratios.append(expected / limit)
+    ratio = max(ratios, default=None)
+    silent = ratio is not None and ratio > 1
+    campaigns = campaigns and configured is None
+    return SilenceState(silent, expected, limit, ratio=ratio, campaigns=campaigns)
+
+
+def silent_since(silent: Callable[[float], bool], last: float, now: float) -> float:
+    """Return when a topic that is silent `now` became so. Its last message came at `last`."""
+    low, high = last, now
+    while high - low > SINCE_SECONDS:
+        middle = (low + high) / 2
+        low, high = (low, middle) if silent(middle) else (middle, high)
+    return high
+
+
+def together(since: Mapping[str, float]) -> set[str]:
+    """Return the topics that became silent at these times, with enough others."""
+    found = set[str]()
+    ordered = sorted(since, key=lambda topic: since[topic])
+    for first, topic in enumerate(ordered):
+        group = [one for one in ordered[first:] if since[one] <= since[topic] + TOGETHER_SECONDS]
+        if len(group) >= MIN_TOGETHER:
+            found.update(group)
+    return found
 
 
 def setting_of(topic: str, settings: Mapping[str, Value]) -> Value | None:

@@ -7,14 +7,13 @@ pauses that have ended. States are computed from memory.
 import logging
 import threading
 import time
-from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
 from busmon.ledger.batch import last_received
+from busmon.ledger.clock import AHEAD_SECONDS
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
@@ -22,11 +21,21 @@ from busmon.pipeline import OTHER
 from busmon.problem_log import ProblemLog
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
-from busmon.silence.baseline import Baseline, common_pace, learn
+from busmon.silence import histories
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.rates import DAY_SECONDS, LEARNED_HOURS, WEEK_HOURS, Hour
+from busmon.silence.histories import Counts, Topic
+from busmon.silence.learning import NO_DEFICIT, Learned, at_pace_of_bus, learn_topic
+from busmon.silence.rates import DAY_SECONDS, LEARNED_DAYS, Hour
 from busmon.silence.reception import blind_by_hour
-from busmon.silence.state import USUAL_MAX_SILENCE, SilenceState, setting_of, silence_state
+from busmon.silence.record import gone_topics, recorded, save
+from busmon.silence.state import (
+    USUAL_MAX_SILENCE,
+    SilenceState,
+    setting_of,
+    silence_state,
+    silent_since,
+    together,
+)
 
 LEARN_INTERVAL = 3600.0  # seconds
 LEARN_RETRY_INTERVAL = 60.0  # seconds, after a failure
@@ -34,13 +43,6 @@ REFRESH_INTERVAL = 10.0  # seconds; pauses are known no more exactly
 YIELD_SECONDS = 0.01  # between two topics, so that recording is not held up
 
 log = logging.getLogger(__name__)
-
-
-class Topic(NamedTuple):
-    """A topic of a bus."""
-
-    bus: str
-    name: str
 
 
 class RetiredTopic(NamedTuple):
@@ -70,7 +72,10 @@ class SilenceWatcher:
             for topic, _ in rules.known_series()
         }
         self._buses = set(rule_sets)
-        self._baselines: dict[Topic, Baseline] = {}
+        self._learned: dict[Topic, Learned] = {}
+        self._complete = False  # whether all topics were learned once
+        self._gone = gone_topics(ledger)  # and when their newest messages came
+        self._ahead: dict[Topic, float] = {}  # what came beyond now, and when that was found
         self._last: dict[Topic, float] = {}  # when the newest message came, at the last refresh
         self._pauses: dict[Topic, dict[int, float]] = {}  # the longest of each day, not yet written
         self._problems = ProblemLog(log)
@@ -92,15 +97,31 @@ class SilenceWatcher:
 
     def states(self, now: float) -> dict[Topic, SilenceState]:
         """Return the state of every topic, computed from memory."""
-        last = self._last_received()
-        return {
+        last = self._last_received(now)
+        states = {
             topic: self._state(topic, last.get(topic), now)
             for topic in sorted(self._known | last.keys())
         }
+        for bus in self._buses:
+            since = {
+                topic.name: state.since
+                for topic, state in states.items()
+                if topic.bus == bus and state.since is not None
+            }
+            for name in together(since):
+                topic = Topic(bus, name)
+                states[topic] = replace(states[topic], together=True)
+        return states
+
+    def watched(self) -> set[Topic] | None:
+        """Return the topics whose silence is known, or would be; None before that is learned."""
+        if not self._complete:
+            return None
+        return {*self._learned, *self._gone}
 
     def retired(self, now: float) -> list[RetiredTopic]:
         """Return the topics that are retired, whether or not they still come."""
-        last, dates = self._last_received(), self._settings.retired
+        last, dates = self._last_received(now), self._settings.retired
         topics = sorted(self._known | last.keys())
         since = ((topic, setting_of(topic.name, dates)) for topic in topics)
         return [
@@ -110,29 +131,40 @@ class SilenceWatcher:
         ]
 
     def learn(self, now: float, stopping: threading.Event | None = None) -> None:
-        """Learn the baseline of every topic again. Raises LedgerError and LedgerWriteError."""
+        """Learn what is usual of every topic again. Raises LedgerError and LedgerWriteError."""
         self._write()
-        last, recorded = self._last_received(), self._recorded()
-        blind = {bus: self._blind_time.reception(bus).blind_times for bus in self._buses}
-        unseen = {bus: blind_by_hour(intervals) for bus, intervals in blind.items()}
-        baselines = {}
-        for topic, first, messages in self._histories(now):
-            if topic not in last or self._is_retired(topic, now):
-                continue
-            hours = _hours(first, messages, unseen[topic.bus], int(last[topic] // 3600))
-            if baseline := learn(hours, recorded.get(topic, {})):
-                baselines[topic] = baseline
+        last = {
+            topic: at
+            for topic, at in self._last_received(now).items()
+            if not setting_reached(self._settings.retired, topic, now)
+        }
+        known = recorded(self._ledger)
+        reception = self._blind_time.reception
+        blind = {bus: blind_by_hour(reception(bus).blind_between(0, now)) for bus in self._buses}
+        counts = histories.read(self._ledger, last, now)
+        learned: dict[Topic, Learned] = {}
+        for topic, of_topic in counts.items():
+            hours = list(of_topic.until(now, blind[topic.bus]))
+            deficit = known.deficits.get(topic, NO_DEFICIT)
+            if found := learn_topic(hours, known.pauses.get(topic, {}), deficit):
+                learned[topic] = found
             if stopping and stopping.wait(YIELD_SECONDS):
                 return
-        self._baselines = dict(_at_pace_of_bus(baselines))
+        for bus in self._buses:
+            learned |= _at_pace(bus, learned, counts, blind[bus], now)
+        self._learned = learned
+        self._gone = {topic: at for topic, at in last.items() if self._is_gone(topic, at, now)}
+        save(self._ledger, learned, self._gone)
+        self._complete = True
 
     def refresh(self) -> None:
         """Note the pauses that have ended since the last refresh."""
-        last = self._last_received()
+        last = self._received()
         for topic, received in last.items():
-            before, baseline = self._last.get(topic, received), self._baselines.get(topic)
-            if received <= before or baseline is None:
+            before, learned = self._last.get(topic, received), self._learned.get(topic)
+            if received <= before or learned is None:
                 continue
+            baseline = learned.baseline
             blind = self._blind_time.reception(topic.bus).blind_between(before, received)
             # So that an outage is not learned as usual, it counts as no more than the limit.
             pause = min(baseline.expected(before, received, blind), baseline.limit)
@@ -142,49 +174,59 @@ class SilenceWatcher:
         self._last = last
 
     def _state(self, topic: Topic, last: float | None, now: float) -> SilenceState:
-        retired = self._is_retired(topic, now)
+        retired = setting_reached(self._settings.retired, topic, now)
         if retired:
             return SilenceState(silent=False, retired=True)
-        reception = self._blind_time.reception(topic.bus)
-        blind = [] if last is None else reception.blind_between(last, now)
-        configured = setting_of(topic.name, self._settings.max_silence)
-        usual = setting_of(topic.name, USUAL_MAX_SILENCE)
-        baseline = self._baselines.get(topic)
-        state = silence_state(baseline, last, now, blind, configured, usual)
-        return replace(state, retired=retired)
+        learned = self._learned.get(topic)
+        blind = []
+        if last is not None:
+            blind = self._blind_time.reception(topic.bus).blind_between(last, now)
 
-    def _is_retired(self, topic: Topic, now: float) -> bool | None:
-        """Return whether the topic no longer has to come; None if it never retires."""
-        since = setting_of(topic.name, self._settings.retired)
-        return None if since is None else now >= since
+        def at(moment: float) -> SilenceState:
+            return silence_state(
+                learned.baseline if learned else None,
+                last,
+                moment,
+                blind,
+                setting_of(topic.name, self._settings.max_silence),
+                setting_of(topic.name, USUAL_MAX_SILENCE),
+            )
 
-    def _last_received(self) -> dict[Topic, float]:
-        """Return when the newest message of each topic that is watched came."""
+        state = replace(at(now), retired=retired, volume=learned.volume if learned else None)
+        if last is None:
+            return state
+        if last <= self._gone.get(topic, 0.0):
+            return replace(state, silent=True, gone=True, ratio=max(state.ratio or 0.0, 1.0))
+        if state.silent:
+            since = silent_since(lambda moment: at(moment).silent, last, now)
+            return replace(state, since=since)
+        return state
+
+    def _last_received(self, now: float) -> dict[Topic, float]:
+        """Return when the newest message of each topic that is watched came.
+
+        If that is beyond now, the clock was wrong then, and it counts from now on.
+        """
+        last = self._received()
+        ahead = {topic for topic, at in last.items() if at > now + AHEAD_SECONDS}
+        self._ahead = {topic: min(now, self._ahead.get(topic, now)) for topic in ahead}
+        return last | self._ahead
+
+    def _received(self) -> dict[Topic, float]:
         return {
             Topic(bus, name): at
             for (bus, name), at in last_received(self._ledger.counts()).items()
             if bus in self._buses and name != OTHER
         }
 
-    def _histories(self, now: float) -> Iterator[tuple[Topic, int, "array[int]"]]:
-        """Yield each topic, the first hour that is learned from, and the messages of each hour."""
-        first = int(now // 3600) + 1 - LEARNED_HOURS
-        weeks = range(first, first + LEARNED_HOURS, WEEK_HOURS)
-        histories: defaultdict[Topic, array[int]] = defaultdict(_no_messages)
-        with self._ledger.read() as tables:
-            for week in weeks:  # not all at once: the sorting would need memory
-                for one in tables.hourly_sums.between(week, week + WEEK_HOURS):
-                    if one.bus in self._buses and one.topic != OTHER:
-                        histories[Topic(one.bus, one.topic)][one.hour - first] += one.messages
-        for topic, messages in histories.items():
-            yield topic, first, messages
-
-    def _recorded(self) -> dict[Topic, dict[int, float]]:
-        recorded: dict[Topic, dict[int, float]] = {}
-        with self._ledger.read() as tables:
-            for bus, topic, day, expected in tables.pauses.all():
-                recorded.setdefault(Topic(bus, topic), {})[day] = expected
-        return recorded
+    def _is_gone(self, topic: Topic, last: float, now: float) -> bool:
+        if last <= self._gone.get(topic, 0.0):
+            return True
+        learned = self._learned.get(topic)
+        longest = learned.baseline.longest if learned else 0.0
+        if now - last <= max(LEARNED_DAYS * DAY_SECONDS, 2 * longest):
+            return False
+        return self._state(topic, last, now).silent
 
     def _write(self) -> None:
         pauses = [
@@ -205,28 +247,23 @@ class SilenceWatcher:
             self._problems.problem(f"ledger: cannot learn what is usual: {error}")
 
 
-def _no_messages() -> "array[int]":
-    return array("L", [0]) * LEARNED_HOURS
+def setting_reached(dates: Mapping[str, float], topic: Topic, now: float) -> bool | None:
+    """Return whether the date that is set for a topic is reached; None if there is none."""
+    since = setting_of(topic.name, dates)
+    return None if since is None else now >= since
 
 
-def _hours(
-    first: int, messages: Iterable[int], blind: Mapping[int, float], last: int
-) -> list[Hour]:
-    """Return the hours from the first message on to the hour of the last one."""
-    hours = [
-        Hour(number, counted, 1 - blind.get(number, 0.0) / 3600)
-        for number, counted in enumerate(messages, first)
-        if number <= last
-    ]
-    started = next((index for index, hour in enumerate(hours) if hour.messages), len(hours))
-    return hours[started:]
+def _at_pace(
+    bus: str,
+    learned: Mapping[Topic, Learned],
+    counts: Mapping[Topic, Counts],
+    blind: Mapping[int, float],
+    now: float,
+) -> dict[Topic, Learned]:
+    """Return what is learned of the topics of a bus, at its pace."""
 
+    def hours_after(name: str, hour: int) -> list[Hour]:
+        return list(counts[Topic(bus, name)].until(now, blind, hour))[:-1]
 
-def _at_pace_of_bus(baselines: Mapping[Topic, Baseline]) -> Iterator[tuple[Topic, Baseline]]:
-    """Yield each baseline at its own pace, or at that of its bus if that is slower."""
-    paces: dict[str, list[float]] = {}
-    for topic, baseline in baselines.items():
-        paces.setdefault(topic.bus, []).append(baseline.pace)
-    for topic, baseline in baselines.items():
-        pace = min(baseline.pace, common_pace(paces[topic.bus]))
-        yield topic, replace(baseline, pace=pace)
+    of_bus = {topic.name: one for topic, one in learned.items() if topic.bus == bus}
+    return {Topic(bus, name): one for name, one in at_pace_of_bus(of_bus, hours_after).items()}

@@ -8,7 +8,8 @@ from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict, worst
 from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
-from busmon.silence.watcher import RetiredTopic, Topic
+from busmon.silence.histories import Topic
+from busmon.silence.watcher import RetiredTopic
 from busmon.sources import schema_packages
 from busmon.sources.base import ConnectionState
 from busmon.text import format_age, format_duration, format_time

@@ -1,10 +1,10 @@
 """What the counters and the silence of the topics of one bus say."""
 
-from busmon.diagnosis.facts import SilentTopic, TopicFacts
+from busmon.diagnosis.facts import LowTopic, SilentTopic, TopicFacts
 from busmon.diagnosis.topics import FATAL_SECONDS, received, topic_facts
 from busmon.ledger.batch import Count, Series
-from busmon.silence.state import SilenceState
-from busmon.silence.watcher import Topic
+from busmon.silence.histories import Topic
+from busmon.silence.state import SilenceState, Volume
 from tests.support.ledgers import NOW
 
 COUNTS = {
@@ -16,10 +16,14 @@ COUNTS = {
     Series("centos", "e", "handled", ""): Count(5, NOW - 1),
 }
 STATES = {
-    Topic("fedora", "a"): SilenceState(silent=False, expected=0.5, limit=9.0),
+    Topic("fedora", "a"): SilenceState(
+        silent=False, expected=0.5, limit=9.0, volume=Volume(3.0, 2.0)
+    ),
     Topic("fedora", "b"): SilenceState(silent=True, expected=40.0, limit=9.0),
-    Topic("fedora", "c"): SilenceState(silent=True, expected=4.0, limit=9.0),
-    Topic("fedora", "d"): SilenceState(silent=False),
+    Topic("fedora", "c"): SilenceState(
+        silent=True, expected=4.0, limit=9.0, together=True, volume=Volume(3.0, 2.0)
+    ),
+    Topic("fedora", "d"): SilenceState(silent=False, campaigns=True),
     Topic("centos", "e"): SilenceState(silent=False, expected=0.1, limit=9.0),
 }
 
@@ -40,10 +44,12 @@ def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None
         last=40.0,
         silent=(
             SilentTopic("b", FATAL_SECONDS - 1, 40.0, 9.0),
-            SilentTopic("c", FATAL_SECONDS + 1),  # longer than a configured or usual time
+            SilentTopic("c", FATAL_SECONDS + 1, together=True),  # longer than a configured or usual time
         ),
         flowing=1,
         overdue=0.5,
         unlearned=0,
+        low=(LowTopic("a", 3.0, 2.0),),  # what is silent is not called low
+        campaigns=("d",),
         fatal=(("b", FATAL_SECONDS - 1),),
     )

@@ -74,6 +74,19 @@ SCENARIOS = {
             "14 other topics as usual; the newest message came 2 s ago",
         ],
     ),
+    "topics that became silent together are one finding": (
+        fedora(silent=(HOTNESS, *(replace(HOTNESS, topic=t, together=True) for t in "abc"))),
+        FaultKind.PUBLISHER,
+        ["3 topics became silent at about the same time, so one cause is likely: a, b, c"],
+    ),
+    "too few messages of a topic come, and another comes in campaigns": (
+        fedora(low=(LowTopic("copr", 4400.0, 4000.0),), campaigns=("mass.rebuild",)),
+        FaultKind.NONE,
+        [
+            "too few messages of copr come: 4400 lack to 40 % of what is usual, and the limit is",
+            "mass.rebuild comes in campaigns, some days on and many off",
+        ],
+    ),
     "a topic is silent for longer than configured": (
         fedora(silent=(SilentTopic("anitya", 2 * DAY),)),
         FaultKind.PUBLISHER,

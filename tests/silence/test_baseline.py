@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from busmon.silence.baseline import (
-    MARGIN_FACTOR,
-    PACE_PRIOR_MESSAGES,
-    Pace,
-    common_pace,
-    learn,
-    pause_limit,
-    reconstruct_pauses,
-)
+from busmon.silence.baseline import learn, reconstruct_pauses
+from busmon.silence.limit import MARGIN_FACTOR, pause_limit
+from busmon.silence.pace import PRIOR_MESSAGES, Pace, common_pace
 from busmon.silence.rates import WEEK_HOURS, Hour
 from tests.support.silence import FIRST, flat, history
 
@@ -28,7 +22,7 @@ def test_the_pace_falls_on_a_holiday_and_stands_still_in_a_pause() -> None:
     assert 0.25 < slow.factor() < 0.45
     assert silent.factor() == pytest.approx(slow.factor(), rel=0.1)
     assert Pace(100, 50).factor() == 1, "never more than usual"
-    assert Pace(0, PACE_PRIOR_MESSAGES).factor() == 0.5
+    assert Pace(0, PRIOR_MESSAGES).factor() == 0.5
 
 
 def test_a_pause_counts_on_the_day_on_which_it_ends() -> None:

@@ -11,9 +11,10 @@ from busmon.config.describe import describe
 from busmon.diagnosis.topics import Received, topic_facts
 from busmon.ledger.batch import Series
 from busmon.rules.packit import TABLE
+from busmon.silence.histories import Topic
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.state import SilenceState, setting_of
-from busmon.silence.watcher import RetiredTopic, Topic
+from busmon.silence.watcher import RetiredTopic
 from tests.config import AMQP, LISTENER, problems, read
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until

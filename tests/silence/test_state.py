@@ -1,5 +1,6 @@
 """Whether a topic is silent."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,18 @@ from hypothesis import strategies as st
 
 from busmon.rules.packit import TABLE
 from busmon.silence.baseline import Baseline
-from busmon.silence.state import USUAL_MAX_SILENCE, setting_of, silence_state
+from busmon.silence.state import (
+    USUAL_MAX_SILENCE,
+    setting_of,
+    silence_state,
+    silent_since,
+    together,
+)
 from busmon.sources.amqp import fedora_toml
 from tests.support.silence import DAY, MONDAY, flat
 
 TWO_AN_HOUR = Baseline(flat(2.0), pace=1.0, limit=20.0)
+CAMPAIGNS = replace(TWO_AN_HOUR, campaigns=True)
 
 STATES = [
     # baseline, seconds since the last message, blind seconds of them, configured, usual
@@ -20,13 +28,16 @@ STATES = [
     ("too late", TWO_AN_HOUR, 11 * 3600, 0, None, None, (True, True, 22)),
     ("blind for a part", TWO_AN_HOUR, 11 * 3600, 3600, None, None, (True, False, 20)),
     ("no baseline", None, 400 * DAY, 0, None, None, (False, False, None)),
-    ("no baseline, usual", None, 400 * DAY, 0, None, DAY, (False, False, None)),
+    ("no baseline, usual", None, 2 * DAY, 0, None, DAY, (False, True, None)),
+    ("no baseline, within the usual", None, DAY, 0, None, DAY, (False, False, None)),
     ("no baseline, configured", None, 2 * DAY, 0, DAY, None, (False, True, None)),
     ("configured is longer", TWO_AN_HOUR, 11 * 3600, 0, DAY, None, (True, False, 22)),
     ("configured is shorter", TWO_AN_HOUR, 3601, 0, 3600, None, (True, True, 2)),
     ("configured and blind", TWO_AN_HOUR, 3 * 3600, 7200, 3600, None, (True, False, 2)),
     ("usual is shorter", TWO_AN_HOUR, 3601, 0, None, 3600, (True, True, 2)),
     ("configured and usual", TWO_AN_HOUR, 3601, 0, DAY, 3600, (True, False, 2)),
+    ("in campaigns", CAMPAIGNS, 40 * DAY, 0, None, None, (False, False, None)),
+    ("in campaigns, configured", CAMPAIGNS, 2 * DAY, 0, DAY, None, (False, True, None)),
     ("never a message", TWO_AN_HOUR, None, 0, 1, 1, (True, False, None)),
     ("the clock was set back", TWO_AN_HOUR, -50, 0, 1, 1, (True, False, 0)),
 ]
@@ -49,6 +60,8 @@ def test_a_topic_is(
     spans = [(MONDAY - 100 - blind, MONDAY - 100)] if blind else []
     judged = silence_state(baseline, last, MONDAY, spans, configured, usual)
     assert (judged.ready, judged.silent) == state[:2]
+    assert judged.silent == ((judged.ratio or 0.0) > 1)
+    assert judged.campaigns == (baseline is CAMPAIGNS and not configured)
     assert judged.expected == (state[2] if state[2] is None else pytest.approx(state[2], abs=0.01))
 
 
@@ -85,3 +98,11 @@ def test_dist_git_has_the_same_bound_on_pagure_and_on_forgejo() -> None:
         for topic in ("pagure.git.receive", "forgejo.push")
     )
     assert pagure == forgejo == 604800
+
+
+def test_three_topics_that_became_silent_within_six_hours_are_together() -> None:
+    hours = {"a": 0, "b": 3, "c": 6, "d": 9.5, "e": 13, "f": 40, "g": 41}
+    assert together({topic: 3600.0 * hour for topic, hour in hours.items()}) == {"a", "b", "c"}
+    assert silent_since(lambda moment: moment > MONDAY + 600, MONDAY, MONDAY + DAY) == (
+        pytest.approx(MONDAY + 600, abs=10)
+    )

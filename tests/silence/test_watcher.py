@@ -12,10 +12,10 @@ from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
 from busmon.pipeline import OTHER
-from busmon.silence.baseline import MIN_TOPICS
-from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS
+from busmon.silence.histories import Topic
+from busmon.silence.pace import MIN_TOPICS
+from busmon.silence.rates import WEEK_HOURS
 from busmon.silence.state import SilenceState
-from busmon.silence.watcher import Topic
 from tests.ledger.past import past
 from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
@@ -41,7 +41,7 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None
     assert bench.state("stopped").expected == pytest.approx(96, rel=0.05)
     flowing = bench.state("flowing")
     assert flowing.expected == pytest.approx(2 / 60, rel=0.1)
-    assert flowing == SilenceState(False, flowing.expected, bench.state("stopped").limit)
+    assert (flowing.silent, flowing.limit) == (False, bench.state("stopped").limit)
     assert bench.state("new") == SilenceState(silent=False)
     bench.receive("stopped", MONDAY)
     assert not bench.state("stopped").silent, "whatever the outcome"
@@ -53,10 +53,25 @@ def test_folded_topics_have_no_state(bench: Bench) -> None:
     assert bench.watch.states(MONDAY) == {}
 
 
-def test_a_topic_that_stopped_too_long_ago_has_no_baseline(bench: Bench) -> None:
-    bench.past("gone", 12, MONDAY - LEARNED_HOURS * 3600)
-    bench.watch.learn(MONDAY)
-    assert bench.state("gone") == SilenceState(silent=False)
+def test_a_topic_stays_silent_until_it_comes_or_is_retired(tmp_path: Path) -> None:
+    """After 13 weeks it is gone, and still is when its history is forgotten, and restarts too."""
+    path, last = str(tmp_path / "ledger.sqlite"), MONDAY - 14 * WEEK_HOURS * 3600
+    bench = Bench(path)
+    bench.past("gone", 12, last)
+    bench.past("never usual", 1, last, rate=0)
+    weeks = [bench.silent_after(last + week * WEEK_HOURS * 3600, "gone") for week in (1, 12, 14)]
+    assert weeks == [(True, False), (True, False), (True, True)]
+    later = last + 14 * 31 * DAY
+    bench.ledger.prune(later, 7 * DAY)
+    bench.ledger.close()
+    bench = Bench(path)
+    assert bench.silent_after(later, "gone") == (True, True)
+    assert bench.silent_after(later, "never usual") == (False, False)
+    assert bench.watch.watched() == {Topic("fedora", "gone")}
+    bench.receive("gone", later)
+    assert not bench.state("gone", later).silent
+    assert bench.silent_after(later, "gone") == (False, False)
+    bench.ledger.close()
 
 
 def test_blind_time_is_not_silence(bench: Bench) -> None:

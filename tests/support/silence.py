@@ -8,9 +8,10 @@ from busmon.message import Judgement
 from busmon.rules import HANDLED, Rules, rule_set
 from busmon.settings.audit import Silence
 from busmon.silence.blind_time import BlindTime
+from busmon.silence.histories import Topic
 from busmon.silence.rates import WEEK_HOURS, Hour, Rates
 from busmon.silence.state import SilenceState
-from busmon.silence.watcher import SilenceWatcher, Topic
+from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import ConnectionState
 from tests.ledger.past import past
 
@@ -56,3 +57,10 @@ class Bench:
 
     def state(self, topic: str, now: float = MONDAY) -> SilenceState:
         return self.watch.states(now)[Topic("fedora", topic)]
+
+    def silent_after(self, now: float, topic: str) -> tuple[bool, bool]:
+        """Learn, and return whether the topic is silent, and whether it is gone."""
+        self.blind.tick(now)
+        self.watch.learn(now)
+        state = self.state(topic, now)
+        return state.silent, state.gone

@@ -6,7 +6,8 @@ from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.ledger import Ledger
-from busmon.silence.watcher import RetiredTopic, Topic
+from busmon.silence.histories import Topic
+from busmon.silence.watcher import RetiredTopic
 from busmon.sources.base import ConnectionState
 from busmon.web.page import render
 from tests.support.ledgers import judged

@@ -7,20 +7,18 @@ from typing import Protocol
 
 import numpy as np
 
-from busmon.silence.baseline import (
-    Baseline,
-    Pace,
-    common_pace,
-    decay,
-    learn,
-    reconstruct_pauses,
-)
-from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour
+from busmon.silence.baseline import Baseline
+from busmon.silence.deficit import Deficit
+from busmon.silence.learning import NO_DEFICIT, Learned, learn_topic
+from busmon.silence.pace import COMMON, OWN, Pace, common_pace, pace_at_end
+from busmon.silence.rates import WEEK_HOURS, Hour
 from busmon.silence.state import SilenceState, silence_state
 from tests.silence.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
 HOUR = 60  # minutes
 FIRST_HOUR = START // 3600
+PAGE = 1.4  # times the limit
+MEMORY = 90 * 24  # hours that a pace can remember
 CANDIDATES = 3  # pauses of an hour that may be its longest
 LONGEST = 60 * DAY  # an outage, in minutes: who has not called by then never will
 Alarm = tuple[int, int]  # the first and the last minute of it
@@ -29,41 +27,58 @@ Alarm = tuple[int, int]  # the first and the last minute of it
 class Busmon:
     """The real functions on one topic, by the minute, as the service calls them.
 
-    They learn every so many days here, not every hour, for speed; the pace is new each hour.
+    They learn every so many days here, not every hour, for speed; the paces are new each hour.
     """
 
     def __init__(self, year: Year, blind: Sequence[Span], every: int) -> None:
         self.alarms: list[Alarm] = []
+        self.pages: list[Alarm] = []  # of the alarms, those that page
+        self.low: list[Alarm] = []  # times in which the volume is too low
         self.ready = MINUTES  # since when there is a baseline
+        self.campaigns = False
         self._every = every
-        self._usual = 60.0 * year.topic.nagios  # what ships for Packit's topics
+        self._usual = 60.0 * year.nagios if year.nagios else None  # what ships for Packit's topics
         self._blind = [(_unix(since), _unix(until)) for since, until in blind]
         self._ends = [until for _, until in self._blind]
         self._minutes = np.flatnonzero(year.received)
         self._history = _history(year.received, blind)
         self._recorded: dict[int, float] = {}
         self._baselines: dict[int, Baseline] = {}  # as they were, by hour
-        self._baseline: Baseline | None = None
-        self._pace, self._paced = Pace(), 0  # and the hours that are in it
+        self._learned: Learned | None = None
+        self._deficit = NO_DEFICIT
+        self._volumes: dict[int, tuple[Learned, Deficit, float]] = {}  # by hour
+        self._paces, self._paced = (Pace(), Pace()), 0  # and the hours that are in them
         self._since, self._position = int(self._minutes[0]), 0  # the last message
 
     def learn(self, hour: int) -> float | None:
         """Learn from the hours before this one; return the pace, if there is one."""
         last = self._since // HOUR + 1
-        if hour % (24 * self._every) == 0:
-            window = self._history[max(0, last - LEARNED_HOURS) : last]
-            self._baseline = learn(window, self._recorded)
-            if self._baseline:
-                self._pace, self._paced = reconstruct_pauses(window, self._baseline.rates)[0], last
-        if self._baseline is None:
+        if hour % (24 * self._every) == 0 and hour:
+            past = self._history[:hour]
+            now = Hour(FIRST_HOUR + hour, 0, 0.0)
+            self._learned = learn_topic([*past, now], self._recorded, self._deficit)
+            if self._learned:
+                if self._deficit is NO_DEFICIT:
+                    self._deficit = self._learned.deficit
+                rates, known = self._learned.baseline.rates, past[max(0, last - MEMORY) : last]
+                own, recent = (pace_at_end(known, rates, memory) for memory in (OWN, COMMON))
+                self._paces, self._paced = (own, recent), last
+                self.campaigns = self._learned.baseline.campaigns
+        if self._learned is None:
             return None
-        self.ready = min(self.ready, hour * HOUR)
-        rates = self._baseline.rates
+        if not self.campaigns:
+            self.ready = min(self.ready, hour * HOUR)
+        rates = self._learned.baseline.rates
+        decays = OWN.decay(rates), COMMON.decay(rates)
         for number, messages, watched in self._history[self._paced : min(last, hour)]:
             expected = rates.hourly[number % WEEK_HOURS] * watched
-            self._pace = self._pace.after(messages, expected, decay(rates))
+            own, recent = (
+                pace.after(messages, expected, decay)
+                for pace, decay in zip(self._paces, decays, strict=True)
+            )
+            self._paces = own, recent
         self._paced = max(self._paced, min(last, hour))
-        return self._pace.factor()
+        return self._paces[1].factor()
 
     def watch(self, hour: int, common: float) -> None:
         """Watch for one hour; `common` is the pace of the whole bus."""
@@ -71,10 +86,10 @@ class Busmon:
         ends, self._position = self._minutes[self._position : end], end
         before = self._since
         self._since = int(ends[-1]) if len(ends) else before
-        if self._baseline is None:
+        if self._learned is None:
             return
-        pace = min(self._pace.factor(), common)
-        baseline = self._baselines[hour] = replace(self._baseline, pace=pace)
+        pace = min(self._paces[0].factor(), common)
+        baseline = self._baselines[hour] = replace(self._learned.baseline, pace=pace)
         lengths = np.diff(ends, prepend=before)
         # Within an hour the longest in minutes is the longest in messages, or nearly.
         for index in np.argsort(lengths)[-CANDIDATES:]:
@@ -83,24 +98,49 @@ class Busmon:
             day = (FIRST_HOUR + hour) // 24
             self._recorded[day] = max(self._recorded.get(day, 0.0), expected)
         self._pause(baseline, self._since, (hour + 1) * HOUR)
+        self._watch_volume(hour, common)
 
-    def detects(self, start: int) -> float:
+    def detects(self, start: int, factor: float = 1.0) -> float:
         """Return the minutes from the start of an outage to the alarm."""
         baseline = self._baselines[start // HOUR]
         since = int(self._minutes[np.searchsorted(self._minutes, start) - 1])
         low, high = start, start + LONGEST
         while low < high:
             middle = (low + high) // 2
-            silent = self._judge(baseline, since, middle).silent
+            silent = (self._judge(baseline, since, middle).ratio or 0.0) > factor
             low, high = (low, middle) if silent else (middle + 1, high)
         return low - start
 
+    def finds_low(self, start: int, part: float, rng: np.random.Generator) -> float:
+        """Return the minutes until it is found that only this part of the messages comes."""
+        first = start // HOUR
+        if first not in self._volumes or self._volumes[first][0].low_limit is None:
+            return LONGEST
+        learned, deficit, pace = self._volumes[first]
+        limit = learned.low_limit or 0.0
+        for past, one in enumerate(self._history[first + 1 : first + LONGEST // HOUR], 1):
+            thin = one._replace(messages=int(rng.binomial(one.messages, part)))
+            deficit = deficit.after([thin], learned.baseline.rates, pace, limit)
+            if deficit.messages > limit:
+                return past * HOUR
+        return LONGEST
+
+    def _watch_volume(self, hour: int, common: float) -> None:
+        learned = self._learned
+        if learned is None or learned.low_limit is None or self.campaigns:
+            return
+        hours = self._history[hour : hour + 1]
+        limit = learned.low_limit
+        self._deficit = self._deficit.after(hours, learned.baseline.rates, common, limit)
+        self._volumes[hour] = learned, self._deficit, common
+        if self._deficit.messages > limit:
+            _extend(self.low, hour * HOUR, (hour + 1) * HOUR, joined=True)
+
     def _pause(self, baseline: Baseline, since: int, until: int) -> float:
         state = self._judge(baseline, since, until)
-        if state.silent:
-            if self.alarms and self.alarms[-1][0] == since:
-                self.alarms.pop()
-            self.alarms.append((since, until))
+        for alarms, factor in ((self.alarms, 1.0), (self.pages, PAGE)):
+            if (state.ratio or 0.0) > factor:
+                _extend(alarms, since, until)
         return state.expected or 0.0
 
     def _judge(self, baseline: Baseline, since: int, until: int) -> SilenceState:
@@ -108,6 +148,13 @@ class Busmon:
         last = bisect_right(self._blind, (_unix(until), 0.0))
         blind = self._blind[first:last]
         return silence_state(baseline, _unix(since), _unix(until), blind, usual=self._usual)
+
+
+def _extend(alarms: list[Alarm], since: int, until: int, *, joined: bool = False) -> None:
+    """Add an alarm; one that begins as the last one did, or where it ended, goes on with it."""
+    if alarms and (alarms[-1][0] == since or (joined and alarms[-1][1] == since)):
+        since, _ = alarms.pop()
+    alarms.append((since, until))
 
 
 def watch(years: Sequence[Year], blind: Sequence[Span], every: int) -> list[Busmon]:

@@ -77,6 +77,11 @@ class Year:
     received: np.ndarray  # by busmon, which was blind at times
     outages: list[Span] = field(default_factory=list)
 
+    @property
+    def nagios(self) -> int:
+        """The threshold that ships, in minutes; 0: none."""
+        return self.topic.nagios
+
 
 def blind_times(rng: np.random.Generator) -> list[Span]:
     """Restarts about weekly, of minutes; and some disconnections of hours."""

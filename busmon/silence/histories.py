@@ -1,0 +1,75 @@
+"""The hourly counts of each topic, as far back as its baseline needs them.
+
+Most topics need 13 weeks before their last message. One that stopped, or is rare, needs more; so
+the weeks are read from the newest to the oldest, and only while some topic needs them.
+"""
+
+from array import array
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from busmon.ledger.hourly import HOURS_KEPT
+from busmon.ledger.ledger import Ledger
+from busmon.silence.baseline import too_few_days
+from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour
+
+
+class Topic(NamedTuple):
+    """A topic of a bus."""
+
+    bus: str
+    name: str
+
+
+class Counts:
+    """The messages of the hours that have any, oldest first."""
+
+    def __init__(self) -> None:
+        self._hours, self._messages = array("L"), array("L")
+
+    def add_before(self, hours: Mapping[int, int]) -> None:
+        """Add hours that are before all others."""
+        known = sorted(hours)
+        self._hours = array("L", known) + self._hours
+        self._messages = array("L", [hours[hour] for hour in known]) + self._messages
+
+    def suffice(self, first: int, last: int) -> bool:
+        """Return whether nothing before the hour `first` is needed."""
+        start = last - LEARNED_HOURS
+        return first <= start and not too_few_days(hour for hour in self._hours if hour > start)
+
+    def until(self, now: float, blind: Mapping[int, float], since: int = 0) -> Iterator[Hour]:
+        """Yield every hour from the first message on, after the hour `since`, until now.
+
+        `blind` are the seconds of hours in which busmon was blind. The current hour is not over.
+        """
+        known = dict(zip(self._hours, self._messages, strict=True))
+        current = int(now // 3600)
+        for hour in range(max(since + 1, self._hours[0]), current + 1) if known else ():
+            seconds = now - 3600 * current if hour == current else 3600.0
+            watched = max(0.0, seconds - blind.get(hour, 0.0)) / 3600
+            yield Hour(hour, known.get(hour, 0), watched)
+
+
+def read(ledger: Ledger, last: Mapping[Topic, float], now: float) -> dict[Topic, Counts]:
+    """Return the counts of topics, of each of which the newest message is known."""
+    counts = {topic: Counts() for topic in last}
+    needed: Collection[Topic] = set(counts)
+    end = int(now // 3600) + 1
+    with ledger.read() as tables:
+        for first in range(end - WEEK_HOURS, end - HOURS_KEPT, -WEEK_HOURS):
+            week: dict[Topic, dict[int, int]] = {}
+            for bus, name, hour, messages in tables.hourly_sums.between(first, first + WEEK_HOURS):
+                topic = Topic(bus, name)
+                if topic in needed:
+                    week.setdefault(topic, {})[hour] = messages
+            for topic, hours in week.items():
+                counts[topic].add_before(hours)
+            needed = {
+                topic
+                for topic in needed
+                if not counts[topic].suffice(first, int(last[topic] // 3600))
+            }
+            if not needed:
+                break
+    return counts

@@ -1,0 +1,67 @@
+"""Learns what is usual for all topics of a bus together: pure, the same for service and tests."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from busmon.silence.baseline import Baseline, learn, to_learn_from
+from busmon.silence.deficit import Deficit, is_learned, low_limit, replay
+from busmon.silence.pace import common_pace
+from busmon.silence.rates import Hour
+from busmon.silence.state import Volume
+
+NO_DEFICIT = Deficit(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is usual for a topic, and what it lacks."""
+
+    baseline: Baseline
+    deficit: Deficit  # of whole hours; its days are what is on record
+    low_limit: float | None = None  # messages
+
+    @property
+    def volume(self) -> Volume | None:
+        """What lacks, and how much may; None if that is not known."""
+        if self.low_limit is None or self.baseline.campaigns:
+            return None
+        return Volume(self.deficit.messages, self.low_limit)
+
+
+def learn_topic(
+    history: list[Hour], pauses: Mapping[int, float], deficit: Deficit
+) -> Learned | None:
+    """Return what is usual for a topic; None if there is too little history.
+
+    `history` has no gaps and ends with the current hour. `pauses` and `deficit` are on record.
+    """
+    baseline = learn(history, pauses)
+    if baseline is None:
+        return None
+    highest = dict(deficit.highest or {})
+    if not is_learned(highest):
+        first = to_learn_from(history)[0].hour
+        replayed = replay((hour for hour in history[:-1] if hour.hour >= first), baseline.rates)
+        highest = {**(replayed.highest or {}), **highest}
+        if deficit is NO_DEFICIT:
+            deficit = replace(replayed, highest={})
+    return Learned(baseline, deficit, low_limit(highest, baseline.rates))
+
+
+def at_pace_of_bus(
+    topics: Mapping[str, Learned], hours_after: Callable[[str, int], Iterable[Hour]]
+) -> dict[str, Learned]:
+    """Return what is learned of the topics of a bus, at the pace of the bus if that is slower.
+
+    `hours_after` returns the whole hours of a topic after one; what lacks in them is added.
+    """
+    pace = common_pace([learned.baseline.recent for learned in topics.values()])
+    found = {}
+    for name, learned in topics.items():
+        slower = replace(learned.baseline, pace=min(learned.baseline.pace, pace))
+        deficit = learned.deficit
+        if learned.low_limit is not None:
+            hours = hours_after(name, deficit.hour)
+            deficit = deficit.after(hours, slower.rates, pace, learned.low_limit)
+        found[name] = replace(learned, baseline=slower, deficit=deficit)
+    return found
