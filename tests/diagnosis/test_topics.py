@@ -44,7 +44,9 @@ def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None
         last=40.0,
         silent=(
             SilentTopic("b", FATAL_SECONDS - 1, 40.0, 9.0),
-            SilentTopic("c", FATAL_SECONDS + 1, together=True),  # longer than a configured or usual time
+            SilentTopic(
+                "c", FATAL_SECONDS + 1, together=True
+            ),  # longer than a configured or usual time
         ),
         flowing=1,
         overdue=0.5,

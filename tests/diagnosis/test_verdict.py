@@ -11,6 +11,7 @@ from busmon.diagnosis.facts import (
     FailingTask,
     Health,
     ListenerFacts,
+    LowTopic,
     Queue,
     SilentTopic,
     StageCounts,

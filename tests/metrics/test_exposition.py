@@ -36,10 +36,23 @@ def learned(bench: Bench) -> Bench:
     """Let there be a past from which a baseline was learned, and a report of the tap, too."""
     hours = range(int(NOW // 3600) - 5 * WEEK_HOURS, int(NOW // 3600))
     past(bench.ledger, Series("fedora", COPR, "handled", ""), dict.fromkeys(hours, 2), NOW - 9)
+    silent(bench)
     busy(bench)
     bench.silence.learn(NOW)
     bench.tap.take(parse(json.dumps(tap_reports.batch()).encode()), NOW)
     return bench
+
+
+def silent(bench: Bench) -> None:
+    """Let three topics be silent together, one be gone, and one come in campaigns."""
+    ages = {"copr.build.start": 2, "buildsys.tag": 2, "buildsys.build.state.change": 2}
+    for topic, days in {**ages, "hotness.update.bug.file": 100}.items():
+        series = Series("fedora", f"org.fedoraproject.prod.{topic}", "handled", "")
+        past(bench.ledger, series, {}, NOW - days * 86400)
+    now = int(NOW // 3600)
+    on = {hour: 1 for hour in range(now - 13 * WEEK_HOURS, now) if (now - hour) // 24 % 14 < 5}
+    series = Series("fedora", "org.fedoraproject.prod.logdetective.analysis", "handled", "")
+    past(bench.ledger, series, on, NOW - 9)
 
 
 def idle(bench: Bench) -> Bench:
