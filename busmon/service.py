@@ -17,6 +17,7 @@ from busmon.ledger.coverage import observer_id
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.levels.delays import DelayCounter
+from busmon.levels.service_levels import ServiceLevelCounter
 from busmon.levels.watcher import LevelsWatcher
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
@@ -92,7 +93,11 @@ def build_service(
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
     retention, observed = config.ledger.retention, config.audit.observed()
     scopes = {bus: observed.scope(bus) for bus in connections}
-    levels = LevelsWatcher(ledger, DelayCounter(scopes, metrics.delays, time.time()))
+    levels = LevelsWatcher(
+        ledger,
+        DelayCounter(scopes, metrics.delays, time.time()),
+        ServiceLevelCounter(ledger, config.slo, config.audit.grace),
+    )
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
     queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)
     queues |= {name: bus.listener_queue() for name, bus in config.buses.items()}
@@ -113,6 +118,7 @@ def build_service(
         SilenceMetrics(silence, blind_time),
         ObserverMetrics(observers),
         auditor,
+        levels,
         verdicts,
         closed,
     )

@@ -38,6 +38,7 @@ LIBRARIES = {
         "metrics",
         "silence",
         "audit",
+        "levels",
         "observers",
         "diagnosis",
         "web",

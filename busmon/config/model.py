@@ -11,6 +11,7 @@ from busmon.settings.audit import Silence
 from busmon.settings.lint import Lint
 from busmon.settings.models import LedgerSettings, Limits, Log, Web
 from busmon.settings.section import Section
+from busmon.settings.service_level import LevelName, ServiceLevel
 from busmon.sources.bus import Bus
 from busmon.sources.table import SOURCES
 
@@ -34,4 +35,5 @@ class Config(Section):
     silence: Silence = Silence()
     lint: Lint = Lint()
     audit: ObservedAudit = ObservedAudit()
+    slo: dict[LevelName, ServiceLevel] = Field(default_factory=dict)
     buses: Annotated[dict[BusName, AnyBus], Field(min_length=1)]

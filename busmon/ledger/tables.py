@@ -13,6 +13,7 @@ from busmon.ledger.incidents import Incidents
 from busmon.ledger.listener import ListenerCounts
 from busmon.ledger.messages import Messages
 from busmon.ledger.open_messages import OpenMessages
+from busmon.ledger.service_levels import ServiceLevels
 from busmon.ledger.shares import Shares
 from busmon.ledger.tap_reports import TapReports
 from busmon.ledger.tasks import Tasks
@@ -39,6 +40,7 @@ class Tables:
         self.open_messages = OpenMessages(db)
         self.delays = Delays(db)
         self.incidents = Incidents(db)
+        self.service_levels = ServiceLevels(db)
         self.shares = Shares(db)
         self.clock = Clock(db)
         self._db = db

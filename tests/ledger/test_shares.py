@@ -68,7 +68,7 @@ ROWS: dict[str, Add] = {
     ),
     "coverage": lambda tables, n: tables.coverage.start("tap:fedora", NOW + n),
     "blind_times": lambda tables, n: tables.blind_times.save(
-        BUS, NOW, 0, [Interval(NOW + n, NOW + n + 1)]
+        BUS, NOW + n + 1, 0, [Interval(NOW + n, NOW + n + 1)]
     ),
     "incidents": lambda tables, n: tables.incidents.save(
         [Incident(BUS, "listener", NOW + n, NOW + n, None, 0.0, ("x" * 200,), ("y" * 200,))]

@@ -4,6 +4,7 @@ from busmon.audit.scope import Observed
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.tasks import Origin
 from busmon.levels.delays import DelayCounter
 from busmon.metrics.delays import StageDelays
 
@@ -46,6 +47,14 @@ class LevelsBench:
             tables.tasks.receive(f"task-{message}", "process_message", NOW + received)
             for state, at in states.items():
                 tables.tasks.change(f"task-{message}", state, NOW + at)
+
+    def handle(self, message: str, at: float, **states: float) -> None:
+        """Let the task of a message send a handler, and bring that to states at their times."""
+        task = f"handler-of-{message}-{at}"
+        with self.ledger.write() as tables:
+            tables.tasks.send(task, "a handler", NOW + at, Origin(f"task-{message}"))
+            for state, then in states.items():
+                tables.tasks.change(task, state, NOW + then)
 
     def now(self, at: float) -> float:
         return NOW + at

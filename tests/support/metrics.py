@@ -9,6 +9,9 @@ from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.ledger import Ledger
+from busmon.levels.delays import DelayCounter
+from busmon.levels.service_levels import ServiceLevelCounter
+from busmon.levels.watcher import LevelsWatcher
 from busmon.message import Judgement, Message, Outcome
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.observers.base import Observer, ObserverMetrics
@@ -20,6 +23,7 @@ from busmon.observers.tap_batch import ReportBatch
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set
 from busmon.settings.audit import Audit, Silence
+from busmon.settings.service_level import ServiceLevel
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
@@ -33,6 +37,9 @@ from tests.support.sources import count
 COPR = "org.fedoraproject.prod.copr.build.end"
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 NOW = 1_700_000_000.0
+SERVICE_LEVEL = ServiceLevel(
+    bus="fedora", topics=(COPR,), stage="listener", within=60, objective=0.98
+)
 SETTINGS = Silence.model_validate({"retired": {COPR: "2026-12-01"}})
 
 
@@ -65,8 +72,13 @@ class Bench:
         queues = dict.fromkeys(self.connections, ListenerQueue.UNKNOWN)
         parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit, queues)
         verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
-        web = Refusals(), ClosedConnections()
-        self.registry = make_registry(metrics, silence, observers, audit, verdicts, *web)
+        levels = LevelsWatcher(
+            self.ledger,
+            DelayCounter({"fedora": observed.scope("fedora")}, metrics.delays, NOW),
+            ServiceLevelCounter(self.ledger, {"copr": SERVICE_LEVEL}, settings.grace),
+        )
+        rest = levels, Refusals(), ClosedConnections()
+        self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)
 
