@@ -109,7 +109,7 @@ def build_service(
 
     def page() -> str:
         now = time.time()
-        found, retired = verdicts.verdicts(), silence.retired(now)
+        found, retired = verdicts.diagnosis(), silence.retired(now)
         return render(connections, ledger.counts(), not_ready(), found, retired, now)
 
     closed = ClosedConnections()

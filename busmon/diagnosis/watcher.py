@@ -7,7 +7,8 @@ that neither a full disk nor a dead broker holds it up.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from prometheus_client.core import Metric
 
@@ -15,6 +16,7 @@ from busmon.diagnosis.bus import BusWatch, Parts
 from busmon.diagnosis.facts import Facts
 from busmon.diagnosis.incidents import IncidentLog
 from busmon.diagnosis.verdict import FaultKind, Verdict, busmon_is_at_fault, diagnose
+from busmon.ledger.incidents import Incident
 from busmon.metrics.families import gauge
 from busmon.settings.audit import Audit
 from busmon.threads import Threads
@@ -23,6 +25,13 @@ REFRESH_INTERVAL = 2.0  # seconds
 STALE_SECONDS = 60.0  # without a refresh; an older verdict is worth nothing
 
 log = logging.getLogger(__name__)
+
+
+class Diagnosis(NamedTuple):
+    """What was found on the buses."""
+
+    verdicts: Mapping[str, Verdict]  # by bus
+    incidents: Sequence[Incident]  # the last ones, in order of their begin
 
 
 class VerdictWatcher:
@@ -73,9 +82,17 @@ class VerdictWatcher:
             return busmon_is_at_fault(hung, self._parts.connections)
         return self._verdicts
 
+    def diagnosis(self) -> Diagnosis:
+        """Return the verdicts and the last incidents."""
+        return Diagnosis(self.verdicts(), self.incidents.latest())
+
     def status(self) -> dict[str, object]:
         """Return what /v1/status answers."""
-        return {"buses": {bus: one._asdict() for bus, one in self.verdicts().items()}}
+        found = self.diagnosis()
+        return {
+            "buses": {bus: one._asdict() for bus, one in found.verdicts.items()},
+            "incidents": [incident._asdict() for incident in found.incidents],
+        }
 
     def collect(self) -> Iterator[Metric]:
         """Yield the verdicts, and what they depend on."""

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from busmon import __version__
+from busmon.diagnosis.incident_text import times
 from busmon.diagnosis.verdict import FaultKind, Verdict, worst
+from busmon.diagnosis.watcher import Diagnosis
 from busmon.ledger.batch import Count, Series, last_received
+from busmon.ledger.incidents import Incident
 from busmon.message import Outcome
 from busmon.silence.histories import Topic
 from busmon.silence.watcher import RetiredTopic
@@ -44,6 +47,7 @@ th {{ font-weight: 600 }}
 <p>Counts every message of these buses, and what becomes of it at their listener.</p>
 {problems}
 {verdicts}
+{incidents}
 <div class="scroll"><table>
 <thead><tr><th>Bus</th><th>State</th>{outcomes}<th class="number">Newest</th></tr></thead>
 <tbody>
@@ -75,7 +79,7 @@ def render(
     connections: Mapping[str, ConnectionState],
     counts: Mapping[Series, Count],
     problems: Iterable[str],
-    verdicts: Mapping[str, Verdict],
+    diagnosis: Diagnosis,
     retired: Sequence[RetiredTopic],
     now: float,
 ) -> str:
@@ -92,10 +96,11 @@ def render(
     )
     not_ready = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
     return PAGE.format(
-        title="not ready" if not_ready else VERDICTS[worst(verdicts.values())],
+        title="not ready" if not_ready else VERDICTS[worst(diagnosis.verdicts.values())],
         version=escape(__version__),
         problems=not_ready,
-        verdicts="\n".join(_verdict(bus, verdict, now) for bus, verdict in verdicts.items()),
+        verdicts="\n".join(_verdict(*found, now) for found in diagnosis.verdicts.items()),
+        incidents=_incidents(diagnosis.incidents, now),
         now=format_time(now),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
         rows="\n".join(rows),
@@ -113,6 +118,18 @@ def _verdict(bus: str, verdict: Verdict, now: float) -> str:
             text += f", since {format_time(verdict.since)}, for {duration}"
     evidence = "\n".join(f"<li>{escape(line)}</li>" for line in verdict.evidence)
     return f'<p class="{kind}">{escape(text)}</p>\n<ul>\n{evidence}\n</ul>'
+
+
+def _incidents(incidents: Sequence[Incident], now: float) -> str:
+    if not incidents:
+        return ""
+    lines = "\n".join(f"<li>{escape(_incident(one, now))}</li>" for one in reversed(incidents))
+    return f"<p>The last incidents, the newest first:</p>\n<ul>\n{lines}\n</ul>"
+
+
+def _incident(one: Incident, now: float) -> str:
+    why = "".join(f": {line}" for line in one.last_evidence[:1])
+    return f"{times(one, now)}: {one.bus}: {one.kind}{why}"
 
 
 def _row(

@@ -4,7 +4,9 @@ import pytest
 
 from busmon import __version__
 from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.diagnosis.watcher import Diagnosis
 from busmon.ledger.batch import Count, Series
+from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.silence.histories import Topic
 from busmon.silence.watcher import RetiredTopic
@@ -14,7 +16,8 @@ from tests.support.ledgers import judged
 from tests.support.wsgi import ask, make
 
 NOW = 1_700_000_000.0
-WELL = {"fedora": Verdict(FaultKind.NONE, ("connected",))}
+VERDICTS = {"fedora": Verdict(FaultKind.NONE, ("connected",))}
+WELL = Diagnosis(VERDICTS, [])
 
 
 def test_the_page_shows_each_bus_with_its_counts() -> None:
@@ -45,14 +48,37 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
     page = render({"fedora": ConnectionState()}, {}, [], WELL, [], NOW)
     well = '<p class="good">fedora: All is well</p>\n<ul>\n<li>connected</li>\n</ul>'
     assert well in page
-    verdicts = WELL | {"centos": Verdict(FaultKind.LISTENER, ("it is down", "also"), NOW - 7200)}
-    page = render({"fedora": ConnectionState()}, {}, [], verdicts, [], NOW)
+    verdict = Verdict(FaultKind.LISTENER, ("it is down", "also"), NOW - 7200)
+    verdicts = VERDICTS | {"centos": verdict}
+    page = render({"fedora": ConnectionState()}, {}, [], Diagnosis(verdicts, []), [], NOW)
     assert well in page
     fault = "Fault: the listener (at Packit packit-service-fedmsg)"
     assert f"<title>busmon: {fault}</title>" in page
     assert f'<p class="bad">centos: {fault}, since 2023-11-14 20:13:20 UTC, for 2 h</p>' in page
     assert "<p>As of 2023-11-14 22:13:20 UTC. All times are in UTC.</p>" in page
     assert "<li>it is down</li>\n<li>also</li>" in page
+
+
+AT_LEAST = "2023-11-14 20:13:20 to 21:13:20 UTC at least, for 60 min; then busmon did not run"
+INCIDENTS = [
+    ((-7200, -3, None), "since 2023-11-14 20:13:20 UTC, for 120 min"),
+    ((-7200, -3600, None), AT_LEAST),
+    ((-7200, -3600, -3598), "2023-11-14 20:13:20 to 21:13:22 UTC, for 60 min"),
+    (
+        (-7200, -3600, -60),
+        f"{AT_LEAST}, and it was over at 2023-11-14 22:12:20 UTC at the latest",
+    ),
+]
+
+
+@pytest.mark.parametrize(("times", "shown"), INCIDENTS)
+def test_the_page_shows_the_last_incidents(times: tuple[int, int, int | None], shown: str) -> None:
+    began, seen, ended = (None if time is None else NOW + time for time in times)
+    assert began
+    assert seen
+    incident = Incident("fedora", "listener", began, seen, ended, last_evidence=("down", "also"))
+    page = render({}, {}, [], Diagnosis(VERDICTS, [incident]), [], NOW)
+    assert f"<li>{shown}: fedora: listener: down</li>" in page
 
 
 def test_the_page_shows_retired_topics_and_whether_they_still_come() -> None:
@@ -84,10 +110,11 @@ def test_the_page_shows_how_old_the_newest_message_is(age: float, shown: str) ->
 
 def test_the_page_escapes_whatever_it_shows() -> None:
     evil = "<script>alert('x')</script>{0}&\""
-    verdicts = {evil: Verdict(FaultKind.BUS, (evil,))}
-    page = render({evil: ConnectionState()}, {}, [evil], verdicts, [], NOW)
+    incident = Incident(evil, "bus", NOW - 9, NOW, last_evidence=(evil,))
+    diagnosis = Diagnosis({evil: Verdict(FaultKind.BUS, (evil,))}, [incident])
+    page = render({evil: ConnectionState()}, {}, [evil], diagnosis, [], NOW)
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 4
+    assert page.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;{0}&amp;&quot;") == 6
 
 
 def test_the_page_is_sent_as_html_that_loads_nothing() -> None:
