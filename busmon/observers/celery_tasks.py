@@ -79,6 +79,8 @@ class Written:
     counts: Counts = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)  # by reason
     orphans: Orphans = field(default_factory=dict)  # to be tried again
+    roots: set[str] = field(default_factory=set)  # known to be on record
+    full: set[str] = field(default_factory=set)  # roots of trees without room
 
 
 class TaskEvents:
@@ -149,11 +151,15 @@ class TaskEvents:
         return name, Origin(root, parent if _usable(parent) else None)
 
     def _start(self, tasks: Tasks, event: _TaskEvent, origin: Origin, written: Written) -> None:
-        if origin.root != event.task:
-            if not tasks.is_root(origin.root):
+        root = origin.root
+        if root != event.task:
+            if root not in written.roots and not tasks.is_root(root):
                 written.orphans[event.task] = [event]
                 return
-            if not tasks.has_room(origin.root) and tasks.name(event.task) is None:
+            written.roots.add(root)
+            if root not in written.full and not tasks.has_room(root):
+                written.full.add(root)
+            if root in written.full and tasks.name(event.task) is None:
                 written.dropped["tree-too-large"] += 1
                 return
         begin = tasks.send if event.state == "sent" else tasks.receive
