@@ -8,13 +8,14 @@ from functools import partial
 
 from prometheus_client.core import Metric
 
-from busmon.audit.metrics import audit_metrics
+from busmon.audit.metrics import audit_metrics, gap_metrics
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.errors import LedgerError, LedgerWriteError
+from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place, Totals
-from busmon.message import Outcome
+from busmon.message import Outcome, Stage
 from busmon.problem_log import ProblemLog
 from busmon.settings.audit import Audit
 
@@ -64,10 +65,24 @@ class Auditor:
         """Return what all closed windows add up to, from memory."""
         return self._windows.totals()
 
+    def open_gaps(self) -> Mapping[Place, OpenGap]:
+        """Return the open gaps by place, from memory; only those with missing messages."""
+        return self._windows.open_gaps()
+
+    def unconfirmed(self) -> Mapping[tuple[str, Stage], int]:
+        """Return how many messages are unconfirmed by bus and stage, from memory."""
+        return self._windows.unconfirmed()
+
+    def refresh(self) -> None:
+        """Read the open gaps again, after another thread changed them; raises LedgerError."""
+        self._windows.refresh()
+
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, from memory."""
-        totals, closed_until = self._windows.totals(), self._windows.closed_until()
-        yield from audit_metrics(self._windows.scopes, self._topics(), totals, closed_until)
+        windows, topics = self._windows, self._topics()
+        totals, closed_until = windows.totals(), windows.closed_until()
+        yield from audit_metrics(windows.scopes, topics, totals, closed_until)
+        yield from gap_metrics(windows.scopes, topics, windows.open_gaps(), windows.unconfirmed())
 
     def _work(self, now: float, stopping: threading.Event) -> None:
         pause = partial(stopping.wait, YIELD_SECONDS)  # returns whether to stop
@@ -76,8 +91,11 @@ class Auditor:
         for _ in range(MAX_CORRECTION_STEPS):
             if not self._windows.correct(now) or pause():
                 break
+        while self._windows.expire(now) and not pause():
+            pass
         while self._windows.prune(now, self._retention) and not pause():
             pass
+        self._windows.refresh()
 
     def _topics(self) -> dict[tuple[str, str], bool]:
         """Return the known buses and topics, and whether any of their messages is handled."""

@@ -1,15 +1,52 @@
-"""The balance of a window: which messages reached which stage, and which are missing.
+"""The balance of a window: which messages reached which stage, and which are open.
 
 Pure functions. A message that the rules judge handled is expected at each stage: the listener
-should pass it on, and a worker should finish the task that was made of it.
+should pass it on, and a worker should finish the task that was made of it. It is open at the
+first stage that it has not reached.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
 
 from busmon.ledger.messages import MessageTrace
+from busmon.ledger.open_messages import State
 from busmon.message import Stage
+
+WITH_WORKER = frozenset({"received", "started", "retried"})  # states of a task
+
+
+class Progress(StrEnum):
+    """How far a message that reached the stage before has come at a stage."""
+
+    REACHED = "reached"
+    RUNNING = "running"  # it is on its way, and may still reach it
+    MISSING = "missing"
+    UNEXPECTED = "unexpected"  # nothing is expected of it, there and behind
+
+
+def at_listener(trace: MessageTrace) -> Progress:
+    """Return how far a message has come: the listener passes each on at once."""
+    return Progress.REACHED if trace.passed else Progress.MISSING
+
+
+def at_worker(trace: MessageTrace) -> Progress:
+    """Return how far a message has come: a worker finishes its task, successfully or not."""
+    if trace.finished:
+        return Progress.REACHED
+    if trace.task is None:
+        return Progress.UNEXPECTED
+    return Progress.RUNNING if trace.state in WITH_WORKER else Progress.MISSING
+
+
+# The stages behind the bus, in the order in which a message reaches them. What has reached its
+# stage later is also found by `REACHED` in `ledger/open_messages.py`.
+PROGRESS: Mapping[Stage, Callable[[MessageTrace], Progress]] = {
+    Stage.LISTENER: at_listener,
+    Stage.WORKER: at_worker,
+}
 
 
 @dataclass(slots=True)
@@ -21,48 +58,57 @@ class Counts:
     unexpected: int = 0  # passed on, although the rules ignore them
 
 
+class Opened(NamedTuple):
+    """A message that the window leaves open at a stage."""
+
+    stage: Stage
+    state: State
+    trace: MessageTrace
+
+
 @dataclass(frozen=True, slots=True)
 class WindowBalance:
     """The balance of one window of one bus."""
 
     counts: dict[tuple[str, Stage], Counts] = field(default_factory=lambda: defaultdict(Counts))
-    missing: list[tuple[Stage, MessageTrace]] = field(default_factory=list)
-    running: list[MessageTrace] = field(default_factory=list)  # a worker has them: still open
+    opened: list[Opened] = field(default_factory=list)
 
 
-def balance(traces: Iterable[MessageTrace], covered: Collection[Stage]) -> WindowBalance:
+def balance(
+    traces: Iterable[MessageTrace], stages: Collection[Stage], covered: Collection[Stage]
+) -> WindowBalance:
     """Return the balance of the messages that busmon received in a window.
 
-    `covered` are the stages whose observer watched the whole window. Nothing is said of the
-    others. If the listener is covered, each handled message is either passed or missing. If the
-    workers are covered, too, each passed one is finished, missing (no worker took it) or running.
+    `stages` are the audited ones, in order. `covered` are those whose observer watched the whole
+    window. At the others a message has reached the stage, if that is known, or is unconfirmed.
     """
     found = WindowBalance()
     for trace in traces:
         if trace.handled:
-            found.counts[trace.topic, Stage.BUS].messages += 1
-        if Stage.LISTENER not in covered:
-            continue
-        if not trace.handled:
+            _follow(found, trace, stages, covered)
+        elif Stage.LISTENER in covered:
             found.counts[trace.topic, Stage.LISTENER].unexpected += trace.passed
-            continue
-        _count(found, trace, Stage.LISTENER)
-        if not trace.passed or trace.task is None or Stage.WORKER not in covered:
-            continue
-        if trace.state and not trace.finished:
-            found.running.append(trace)
-        else:
-            _count(found, trace, Stage.WORKER)
     return found
 
 
-def _count(found: WindowBalance, trace: MessageTrace, stage: Stage) -> None:
-    counts = found.counts[trace.topic, stage]
-    if trace.reached(stage):
+def _follow(
+    found: WindowBalance,
+    trace: MessageTrace,
+    stages: Collection[Stage],
+    covered: Collection[Stage],
+) -> None:
+    """Count a message at each stage that it reached, up to the one at which it is open."""
+    for stage in stages:
+        progress = PROGRESS[stage](trace) if stage in PROGRESS else Progress.REACHED
+        if progress is Progress.UNEXPECTED:
+            return
+        counts = found.counts[trace.topic, stage]
+        if progress is not Progress.REACHED:
+            state = State(progress) if stage in covered else State.UNCONFIRMED
+            counts.missing += state is State.MISSING
+            found.opened.append(Opened(stage, state, trace))
+            return
         counts.messages += 1
-    else:
-        counts.missing += 1
-        found.missing.append((stage, trace))
 
 
 def next_window(start: float, length: float) -> float:

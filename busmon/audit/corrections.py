@@ -1,30 +1,40 @@
 """Corrections of closed windows, by what observers report later of their open messages.
 
-Counters only go up. A message that was missing and then reached its stage is recovered. One
-that a worker had when its window was closed is finished or missing later.
+Counters only go up. A message that was missing and then reached its stage is recovered, however
+late. One that was unconfirmed, or still on its way, is counted at its stage when it has reached
+it. One that is on its way for too long becomes missing, or unconfirmed if nobody watched.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from busmon.ledger.coverage import MAX_GAP_SECONDS, observer_id
-from busmon.ledger.open_messages import OpenMessage
+from busmon.audit.balance import PROGRESS, Progress
+from busmon.audit.scope import Scope
+from busmon.ledger.coverage import MAX_GAP_SECONDS
+from busmon.ledger.hourly import HOURS_KEPT
+from busmon.ledger.open_messages import OpenMessage, Position, State
 from busmon.ledger.tables import Tables
-from busmon.ledger.windows import Place, Totals
-from busmon.message import Stage
+from busmon.ledger.windows import Totals
 
-MAX_AGE_SECONDS = 24 * 3600.0  # after the start of a window, in which it is corrected
-MAX_ROWS = 500  # of a step, which takes some milliseconds
+EXPIRY_SECONDS = HOURS_KEPT * 3600.0  # after the start of its window, an open gap ends
+MAX_ROWS = 500  # that a step changes, which takes some milliseconds
+MAX_LOOKS = 2000  # messages that a step looks at
+
+Scopes = Mapping[str, Scope]  # by bus
 
 
 class CorrectionKind(StrEnum):
     """What became of a message that a closed window left open."""
 
     RECOVERED = "recovered"  # it was missing, and reached its stage
-    FINISHED = "finished"  # a worker had it, and finished it
-    MISSING = "missing"  # a worker had it, and did not finish it in time
-    UNKNOWN = "unknown"  # a worker had it, but the workers were not watched all the time
+    CONFIRMED = "confirmed"  # it was unconfirmed or running, and reached its stage
+    MISSING = "missing"  # it was running, and did not reach its stage in time
+    UNKNOWN = "unknown"  # the same, but the stage was not watched all the time
+    EXPIRED = "expired"  # it was missing for 13 months
+
+
+RECOVERED, CONFIRMED = CorrectionKind.RECOVERED, CorrectionKind.CONFIRMED
 
 
 class Correction(NamedTuple):
@@ -34,68 +44,89 @@ class Correction(NamedTuple):
     message: OpenMessage
 
 
+class Look(NamedTuple):
+    """How far the missing messages, and then the unconfirmed ones, have been looked at."""
+
+    state: State = State.MISSING
+    after: Position | None = None  # None: at the beginning
+
+
 def find(
-    tables: Tables, now: float, after: OpenMessage | None
-) -> tuple[list[Correction], OpenMessage | None]:
-    """Return the corrections of some open messages, and the last missing one that was checked.
+    tables: Tables, now: float, scopes: Scopes, look: Look
+) -> tuple[list[Correction], Look | None]:
+    """Return the corrections of some open messages, and from where to look on.
 
-    The next call goes on `after` that one. It is None once all missing messages were checked.
+    That is None once all have been looked at.
     """
-    missing = tables.open_messages.missing(now - MAX_AGE_SECONDS, after, MAX_ROWS)
-    found = [
-        Correction(CorrectionKind.RECOVERED, message)
-        for message in missing
-        if message.trace.reached(message.stage)
-    ]
-    # Only this much later is it known whether the workers were watched until the task was due.
+    reached, last = tables.open_messages.reached(look.state, look.after, MAX_LOOKS)
+    kind = RECOVERED if look.state is State.MISSING else CONFIRMED
+    found = [Correction(kind, message) for message in reached]
+    # Only this much later is it known whether the stage was watched until the message was due.
     running = tables.open_messages.running(now - MAX_GAP_SECONDS, MAX_ROWS)
-    found += [Correction(_kind_of_running(tables, message), message) for message in running]
-    return found, missing[-1] if len(missing) == MAX_ROWS else None
+    found += [Correction(_kind_of_running(tables, one, scopes), one) for one in running]
+    if last:
+        return found, Look(look.state, last)
+    return found, Look(State.UNCONFIRMED) if look.state is State.MISSING else None
 
 
-def _kind_of_running(tables: Tables, message: OpenMessage) -> CorrectionKind:
-    if message.trace.finished:
-        return CorrectionKind.FINISHED
-    observer, due = observer_id("celery", message.bus), message.due or message.start
-    if tables.coverage.is_covered(observer, message.start, due):
+def _kind_of_running(tables: Tables, message: OpenMessage, scopes: Scopes) -> CorrectionKind:
+    if PROGRESS[message.stage](message.trace) is Progress.REACHED:
+        return CONFIRMED
+    scope, due = scopes.get(message.bus), message.due or message.start
+    observer = scope.observers.get(message.stage) if scope else None
+    if observer and tables.coverage.is_covered(observer, message.start, due):
         return CorrectionKind.MISSING
     return CorrectionKind.UNKNOWN
 
 
 def apply(
-    tables: Tables, found: Sequence[Correction], now: float, audited: Collection[str], due: float
+    tables: Tables, found: Sequence[Correction], now: float, scopes: Scopes, due: float
 ) -> None:
     """Write corrections, inside the caller's transaction.
 
-    `audited` are the buses whose workers are audited. What was passed on only now must be
-    finished there when it is `due`, a Unix time.
+    What has reached a stage only now must have reached the next one when it is `due`, a Unix
+    time. What somebody else has changed since it was read stays as it is.
     """
+    messages = tables.open_messages
     for kind, message in found:
         match kind:
-            case CorrectionKind.RECOVERED:
-                tables.open_messages.mark_recovered(message, now)
+            case CorrectionKind.RECOVERED if messages.move(message, State.RECOVERED, now):
                 _add(tables, message, Totals(recovered=1))
-                if message.bus in audited:
-                    _follow(tables, message, due)
-            case CorrectionKind.FINISHED:
-                tables.open_messages.remove_running(message)
+                _follow(tables, message, scopes, due)
+            case CorrectionKind.CONFIRMED if messages.remove(message):
                 _add(tables, message, Totals(messages=1))
-            case CorrectionKind.MISSING:
-                tables.open_messages.remove_running(message)
-                missing = [(message.stage, message.trace)]
-                tables.open_messages.add_missing(message.bus, message.start, missing)
+                _follow(tables, message, scopes, due)
+            case CorrectionKind.MISSING if messages.move(message, State.MISSING, now):
                 _add(tables, message, Totals(missing=1))
             case CorrectionKind.UNKNOWN:
-                tables.open_messages.remove_running(message)
-                tables.windows.mark_no_data(message.start, message.bus, message.stage)
+                messages.move(message, State.UNCONFIRMED, now)
+            case CorrectionKind.EXPIRED if messages.move(message, State.EXPIRED, now):
+                _add(tables, message, Totals(expired=1))
+
+
+def find_expired(tables: Tables, now: float) -> list[Correction]:
+    """Return some messages that are missing for 13 months."""
+    old = tables.open_messages.older(now - EXPIRY_SECONDS, MAX_ROWS)
+    return [Correction(CorrectionKind.EXPIRED, message) for message in old]
 
 
 def _add(tables: Tables, message: OpenMessage, added: Totals) -> None:
-    place = Place(message.bus, message.trace.topic, message.stage)
-    tables.windows.correct(message.start, place, added)
+    tables.windows.correct(message.start, message.place, added)
 
 
-def _follow(tables: Tables, message: OpenMessage, due: float) -> None:
-    """Expect of the workers what the listener passed on only now."""
-    if message.stage is Stage.LISTENER and message.trace.task is not None:
-        tables.open_messages.add_running(message.bus, message.start, [message.trace], due)
+def _follow(tables: Tables, message: OpenMessage, scopes: Scopes, due: float) -> None:
+    """Expect at the next stage what has reached this one only now."""
+    scope = scopes.get(message.bus)
+    after = scope.after(message.stage) if scope else None
+    if after and PROGRESS[after](message.trace) is not Progress.UNEXPECTED:
+        running = message._replace(stage=after, state=State.RUNNING, due=due, estimated=False)
+        add_open(tables, [running])
+
+
+def add_open(tables: Tables, messages: Iterable[OpenMessage]) -> None:
+    """Add open messages, inside the caller's transaction.
+
+    One that comes again under an id that is still missing ends the old gap.
+    """
+    for start, place in tables.open_messages.add(messages):
+        tables.windows.correct(start, place, Totals(recovered=1))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client.core import Metric
 
 from busmon.audit.scope import Scope
+from busmon.ledger.gaps import OpenGap
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 from busmon.metrics.families import counter, gauge
@@ -27,9 +28,48 @@ def audit_metrics(
     yield _messages(totals, places)
     yield _missing(totals, behind_bus)
     yield _recovered(totals, behind_bus)
+    yield _expired(totals, behind_bus)
     yield _unexpected(totals, scopes, topics)
     yield _no_data_windows(totals, scopes)
     yield _last_closed(closed_until)
+
+
+def gap_metrics(
+    scopes: Scopes,
+    topics: Topics,
+    open_gaps: Mapping[Place, OpenGap],
+    unconfirmed: Mapping[tuple[str, Stage], int],
+) -> Iterator[Metric]:
+    """Yield the metrics of messages that are open now."""
+    known = [place for place in _places(scopes, topics) if place.stage is not Stage.BUS]
+    messages = {place: gap.messages for place, gap in open_gaps.items()}
+    yield gauge(
+        "busmon_open_gap_messages",
+        "Messages that are missing at the stage: not recovered, not accepted, not expired.",
+        ["bus", "topic", "stage"],
+        (dict.fromkeys(known, 0) | messages).items(),
+    )
+    yield _oldest_gap(open_gaps)
+    stages = ((bus, stage) for bus, scope in scopes.items() for stage in scope.observers)
+    yield gauge(
+        "busmon_unconfirmed_messages",
+        "Messages of which it is not known whether they reached the stage.",
+        ["bus", "stage"],
+        (dict.fromkeys(stages, 0) | dict(unconfirmed)).items(),
+    )
+
+
+def _oldest_gap(open_gaps: Mapping[Place, OpenGap]) -> Metric:
+    oldest: dict[tuple[str, Stage], float] = {}
+    for place, gap in open_gaps.items():
+        key = place.bus, place.stage
+        oldest[key] = min(gap.oldest, oldest.get(key, gap.oldest))
+    return gauge(
+        "busmon_open_gap_oldest_timestamp_seconds",
+        "Unix time at which the oldest window with missing messages began. No series if none is.",
+        ["bus", "stage"],
+        oldest.items(),
+    )
 
 
 def _places(scopes: Scopes, topics: Topics) -> Iterator[Place]:
@@ -51,8 +91,13 @@ def _missing(totals: AllTotals, known: Iterable[Place]) -> Metric:
 
 
 def _recovered(totals: AllTotals, known: Iterable[Place]) -> Metric:
-    text = "Missing messages that reached the stage later, within a day."
+    text = "Missing messages that reached the stage later."
     return _counter("recovered", text, totals, known)
+
+
+def _expired(totals: AllTotals, known: Iterable[Place]) -> Metric:
+    text = "Messages that were missing for 13 months, and no longer count as an open gap."
+    return _counter("expired", text, totals, known)
 
 
 def _unexpected(totals: AllTotals, scopes: Scopes, topics: Topics) -> Metric:

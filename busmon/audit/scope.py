@@ -17,6 +17,12 @@ class Scope(NamedTuple):
         """The audited stages, in the order in which a message reaches them."""
         return (Stage.BUS, *self.observers)
 
+    def after(self, stage: Stage) -> Stage | None:
+        """Return the audited stage that a message reaches next, None if there is none."""
+        stages = self.stages
+        following = stages[stages.index(stage) + 1 :] if stage in stages else ()
+        return next(iter(following), None)
+
 
 class Observed(NamedTuple):
     """Which bus each observer watches, if any."""

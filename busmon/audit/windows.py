@@ -6,21 +6,25 @@ transaction, which also moves the time up to which windows are closed. So a cras
 loses a window nor counts it twice.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from busmon.audit import corrections
 from busmon.audit.balance import WindowBalance, balance, next_window
+from busmon.audit.corrections import MAX_ROWS, Correction, Look
 from busmon.audit.scope import Observed
 from busmon.ledger.coverage import MAX_GAP_SECONDS
+from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.open_messages import OpenMessage
+from busmon.ledger.open_messages import OpenMessage, State
 from busmon.ledger.tables import Tables
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
 from busmon.settings.audit import Audit
 
-PRUNED = ("windows", "missing_messages")
+PRUNED = ("windows", "unconfirmed_messages", "running_messages", "ended_messages")
+DAY_SECONDS = 86400.0  # for which they are kept at least
 
 
 class Window(NamedTuple):
@@ -46,8 +50,10 @@ class AuditWindows:
         self.scopes = {bus: observed.scope(bus) for bus in buses}
         self._ledger = ledger
         self._settings = settings
-        self._last_corrected: OpenMessage | None = None
+        self._look = Look()
+        self._reading = threading.Lock()  # so that what was read last is published last
         self._publish()
+        self.refresh()
 
     def totals(self) -> Mapping[Place, Totals]:
         """Return what all closed windows add up to, from memory."""
@@ -56,6 +62,19 @@ class AuditWindows:
     def closed_until(self) -> float | None:
         """Return the Unix time at which the last closed window ended, from memory."""
         return self._closed_until
+
+    def open_gaps(self) -> Mapping[Place, OpenGap]:
+        """Return the open gaps, from memory; no place without missing messages."""
+        return self._open_gaps
+
+    def unconfirmed(self) -> Mapping[tuple[str, Stage], int]:
+        """Return how many messages are unconfirmed by bus and stage, from memory."""
+        return self._unconfirmed
+
+    def refresh(self) -> None:
+        """Read again which messages are open. Any thread may call it after it changed some."""
+        with self._reading, self._ledger.read() as tables:
+            self._open_gaps, self._unconfirmed = tables.gaps.open(), tables.gaps.unconfirmed()
 
     def begin(self, now: float) -> None:
         """Let the first window begin `now`, unless there was one before."""
@@ -85,6 +104,8 @@ class AuditWindows:
                 for window in windows:
                     self._write(tables, window)
         self._publish()
+        if any(window.balance.opened for window in windows):
+            self.refresh()
         return True
 
     def correct(self, now: float) -> bool:
@@ -93,21 +114,39 @@ class AuditWindows:
         The next call goes on where this one ended, and begins again after the end.
         """
         with self._ledger.read() as tables:
-            found, last = corrections.find(tables, now, self._last_corrected)
-        if found:
-            audited = {bus for bus, scope in self.scopes.items() if Stage.WORKER in scope.stages}
-            due = now + self._settings.longest_task
-            with self._ledger.write() as tables:
-                corrections.apply(tables, found, now, audited, due)
-            self._publish()
-        self._last_corrected = last
-        return last is not None
+            found, look = corrections.find(tables, now, self.scopes, self._look)
+        self._apply(found, now)
+        self._look = look or Look()
+        return look is not None
+
+    def expire(self, now: float) -> bool:
+        """End some gaps that are open for 13 months; return whether there may be more."""
+        oldest = min((gap.oldest for gap in self._open_gaps.values()), default=now)
+        if oldest >= now - corrections.EXPIRY_SECONDS:
+            return False
+        with self._ledger.read() as tables:
+            found = corrections.find_expired(tables, now)
+        self._apply(found, now)
+        return bool(found)
 
     def prune(self, now: float, retention: float) -> bool:
-        """Delete some windows older than `retention`, a day at least; return if there are more."""
-        before = now - max(retention, corrections.MAX_AGE_SECONDS)
+        """Delete some windows older than `retention`, a day at least; return if there are more.
+
+        The same holds for the messages that they left open, but not for those that are missing.
+        """
+        before = now - max(retention, DAY_SECONDS)
         with self._ledger.write() as tables:
             return True in {tables.shares.prune(kind, before) for kind in PRUNED}
+
+    def _apply(self, found: Sequence[Correction], now: float) -> None:
+        due = now + self._settings.longest_task
+        for first in range(0, len(found), MAX_ROWS):
+            with self._ledger.write() as tables:
+                part = found[first : first + MAX_ROWS]
+                corrections.apply(tables, part, now, self.scopes, due)
+        if found:
+            self._publish()
+            self.refresh()
 
     def _publish(self) -> None:
         with self._ledger.read() as tables:
@@ -126,7 +165,7 @@ class AuditWindows:
         scope = self.scopes[bus]
         covered = list(self._covered(tables, bus, start, end))
         traces = tables.messages.traces(bus, start, end)
-        found = balance(traces, covered)
+        found = balance(traces, scope.stages, covered)
         return Window(bus, start, end, found, [s for s in scope.stages if s not in covered])
 
     def _covered(self, tables: Tables, bus: str, start: float, end: float) -> Iterator[Stage]:
@@ -144,11 +183,14 @@ class AuditWindows:
             yield stage
 
     def _write(self, tables: Tables, window: Window) -> None:
-        bus, start, end, found, _ = window
         tables.windows.add(self._rows(window))
-        tables.open_messages.add_missing(bus, start, found.missing)
-        due = end + self._settings.longest_task
-        tables.open_messages.add_running(bus, start, found.running, due)
+        corrections.add_open(tables, self._opened(window))
+
+    def _opened(self, window: Window) -> Iterator[OpenMessage]:
+        bus, start, end, found, _ = window
+        for stage, state, trace in found.opened:
+            due = end + self._settings.longest_task if state is State.RUNNING else None
+            yield OpenMessage(start, end, bus, stage, state, trace, due)
 
     def _rows(self, window: Window) -> Iterator[WindowRow]:
         bus, start, end, found, no_data = window

@@ -26,9 +26,11 @@ ledger_option = click.option(
 )
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> int:
+def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
     from busmon.settings.units import UNITS, parse_quantity
 
+    if text is None:
+        return None
     with suppress(ValueError):  # also of more digits than Python reads
         if (seconds := parse_quantity(text, UNITS)) <= time.time():
             return seconds
@@ -40,11 +42,9 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
 @ledger_option
 @click.option(
     "--since",
-    default="24h",
-    show_default=True,
     callback=_seconds,
     metavar="DURATION",
-    help="How far to look back.",
+    help="Only windows that ended after this time ago.  [default: all]",
 )
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option("--topic", metavar="TOPIC", help="Only this topic.")
@@ -62,40 +62,49 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
     is_flag=True,
     help="Also list the messages of times without data, which may be missing or not.",
 )
+@click.option(
+    "--all",
+    "ended",
+    is_flag=True,
+    help="Also list the gaps that have ended: recovered, accepted or expired.",
+)
 def gaps(
     path: Path | None,
     ledger: str | None,
-    since: int,
+    since: int | None,
     bus: str | None,
     topic: str | None,
     form: str,
     unconfirmed: bool,
+    ended: bool,
 ) -> None:
-    """List the messages that are missing, and where.
+    """List the messages that are still missing, and where.
 
-    A message is missing at a stage if it should have reached the stage and did not. For each
-    window, stage and topic the ids of the missing messages are printed, each with the command
-    that makes the listener consume it again. The command takes the message from Datagrepper,
-    Fedora's archive; no archive has the messages of MQTT and STOMP. Without a tap it is only
-    known how many messages are missing, not which.
+    A message is missing at a stage if it should have reached the stage and did not. This gap is
+    open until the message reaches the stage, or a person accepts the gap; after 13 months it
+    expires. For each window, stage and topic the ids of the missing messages are printed, each
+    with the command that makes the listener consume it again. The command takes the message from
+    Datagrepper, Fedora's archive; no archive has the messages of MQTT and STOMP.
 
     All times are in UTC. What is listed is in order of time.
 
     There is no data of a time in which busmon or an observer did not watch all the time. Such
-    times count as no gaps, but absence of data proves nothing. With --unconfirmed the messages
-    that should have reached the stage in such a time are listed, too.
+    times count as no gaps, but absence of data proves nothing. Listed is how many messages are
+    not confirmed since, for as long as the ledger keeps messages; with --unconfirmed also which.
+    Without --since, times in which busmon did not receive are listed for the last day.
 
     The service can run meanwhile. With --ledger no configuration is needed; then every id that
     is a UUID is taken for one of Fedora's bus. With a configuration the commands name the file
     in the bus's `config`. Run them where the listener is installed.
 
-    Exit status: 0 nothing is missing, 1 there are gaps, 2 the command line or the configuration
+    Exit status: 0 no gap is open, 1 there are open gaps, 2 the command line or the configuration
     is wrong, the ledger cannot be read, or it knows no such bus or topic.
     """
     from busmon.commands import gaps_output
     from busmon.commands.gaps import NothingToAskOf, Query, find_gaps
 
-    query = Query(time.time() - since, bus, topic, unconfirmed)
+    after = None if since is None else time.time() - since
+    query = Query(after, bus, topic, unconfirmed, ended)
     with _open_ledger(path, ledger) as (tables, config):
         try:
             found = find_gaps(tables, query, config)
@@ -108,7 +117,7 @@ def gaps(
     }
     if text := render[form](found):
         click.echo(text)
-    sys.exit(FOUND if found.gaps else 0)
+    sys.exit(FOUND if found.open() else 0)
 
 
 @click.command()

@@ -1,17 +1,19 @@
-"""`busmon gaps`: find what is missing, by window and stage, and how to consume it again."""
+"""`busmon gaps`: find what is still missing, by window and stage, and how to consume it again."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 from uuid import UUID
 
 from busmon.config.model import Config
+from busmon.ledger.open_messages import ENDED, State
 from busmon.ledger.tables import Tables
-from busmon.ledger.windows import WindowRow
 from busmon.message import Stage
 from busmon.text import printable
+
+DAY_SECONDS = 86400.0
 
 Commands = Mapping[str, str | None]  # by bus
 
@@ -19,14 +21,15 @@ Commands = Mapping[str, str | None]  # by bus
 class Query(NamedTuple):
     """What to look for. None stands for every bus or topic."""
 
-    since: float  # Unix time: windows that ended later
+    since: float | None = None  # Unix time: windows that ended later
     bus: str | None = None
     topic: str | None = None
     unconfirmed: bool = False  # also list the unconfirmed messages, not only count them
+    ended: bool = False  # also list the gaps that have ended
 
 
-class MissingMessage(NamedTuple):
-    """A message that is or may be missing."""
+class FoundMessage(NamedTuple):
+    """A message that is, was or may be missing."""
 
     id: str
     reconsume: str | None  # the command that makes the listener consume it again
@@ -34,20 +37,27 @@ class MissingMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What is missing at one stage of one topic's messages in one window; Unix times."""
+    """What is or was missing at one stage of one topic's messages in one window; Unix times."""
 
     start: float
     until: float
     bus: str
     stage: Stage
     topic: str
-    missing: int
-    messages: Sequence[MissingMessage]
+    state: State  # missing: the gap is open; else what became of it
+    estimated: bool  # its time is known to a minute only
+    number: int
+    messages: Sequence[FoundMessage]
+
+    @property
+    def open(self) -> bool:
+        """Whether the messages are still missing."""
+        return self.state is State.MISSING
 
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """A time in which a stage was not watched all the time: some windows in a row; Unix times."""
+    """Some windows in a row in which a stage was not watched all the time; Unix times."""
 
     start: float
     until: float
@@ -55,7 +65,7 @@ class NoData:
     stage: Stage
     windows: int
     unconfirmed: int  # messages that should have reached the stage; whether they did is not known
-    messages: Sequence[MissingMessage]  # the unconfirmed ones, if the query asks for them
+    messages: Sequence[FoundMessage]  # the unconfirmed ones, if the query asks for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,10 @@ class Gaps:
     gaps: Sequence[Gap] = ()
     no_data: Sequence[NoData] = ()
     audited: Sequence[tuple[str, Stage]] = ()  # bus and stage
+
+    def open(self) -> list[Gap]:
+        """Return the gaps that are still open."""
+        return [gap for gap in self.gaps if gap.open]
 
     def listed(self) -> list[Gap | NoData]:
         """Return gaps and times without data in one list, in order of time."""
@@ -91,7 +105,7 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     return Gaps(
         query,
         tables.windows.closed_until(),
-        sorted(gaps, key=lambda gap: (gap.start, gap.bus, gap.stage, gap.topic)),
+        list(gaps),
         sorted(no_data, key=lambda one: (one.start, one.bus, one.stage)),
         sorted(place for place in audited if query.bus in {None, place[0]}),
     )
@@ -120,51 +134,72 @@ def reconsume_commands(config: Config | None) -> Commands:
 
 
 def _gaps(tables: Tables, query: Query, commands: Commands) -> Iterator[Gap]:
-    missing = tables.open_messages.listed(query.since, query.bus, query.topic)
-    for (start, until, bus, stage, topic), found in groupby(missing, key=lambda one: one[:5]):
+    states = (State.MISSING, *(ENDED if query.ended else ()))
+    listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
+    for (start, until, bus, stage, topic, state, estimated), found in groupby(
+        listed, key=lambda one: one[:-1]
+    ):
         messages = _messages(bus, (one.id for one in found), commands)
-        yield Gap(start, until, bus, stage, topic, len(messages), messages)
+        yield Gap(start, until, bus, stage, topic, state, estimated, len(messages), messages)
 
 
 def _no_data(tables: Tables, query: Query, commands: Commands) -> Iterator[NoData]:
-    """Yield the times without data in which busmon was blind, or of which a message is known."""
-    without_data = tables.windows.rows(query.since, query.bus, without_data=True)
-    for start, until, bus, stage, windows in _joined(without_data):
-        messages, number = [], 0
-        if stage is not Stage.BUS:
-            ids = tables.messages.unconfirmed(bus, stage, start, until, query.topic)
-            messages = _messages(bus, ids, commands) if query.unconfirmed else []
-            number = len(messages) or sum(1 for _ in ids)
-        if stage is Stage.BUS or number:
-            yield NoData(start, until, bus, stage, windows, number, messages)
+    """Yield the times in which messages are unconfirmed, and those in which busmon was blind."""
+    states = (State.UNCONFIRMED,)
+    listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
+    unconfirmed = defaultdict[_Window, list[str]](list)
+    for one in listed:
+        unconfirmed[_Window(one.bus, one.stage, one.start, one.until)].append(one.id)
+    for span in _joined(unconfirmed):
+        ids = list(chain.from_iterable(unconfirmed[window] for window in span))
+        messages = _messages(span[0].bus, ids, commands) if query.unconfirmed else []
+        yield _as_no_data(span, len(ids), messages)
+    for span in _joined(_blind_windows(tables, query)):
+        yield _as_no_data(span, 0, [])
 
 
-class _Span(NamedTuple):
-    """Windows in a row without data."""
+class _Window(NamedTuple):
+    """A window without data."""
 
-    start: float
-    until: float
     bus: str
     stage: Stage
-    windows: int
+    start: float
+    until: float
 
 
-def _joined(without_data: Iterable[WindowRow]) -> list[_Span]:
-    spans: list[_Span] = []
-    for start, until, (bus, _, stage), _ in without_data:
-        last = spans[-1] if spans else None
-        if last and (last.bus, last.stage, last.until) == (bus, stage, start):
-            spans[-1] = last._replace(until=until, windows=last.windows + 1)
+def _blind_windows(tables: Tables, query: Query) -> Iterator[_Window]:
+    """Yield the windows in which busmon was blind, by default those of the last day."""
+    since = query.since
+    if since is None:
+        since = (tables.windows.closed_until() or 0) - DAY_SECONDS
+    for start, until, (bus, _, stage), _ in tables.windows.rows(
+        since, query.bus, without_data=True
+    ):
+        if stage is Stage.BUS:
+            yield _Window(bus, stage, start, until)
+
+
+def _joined(windows: Iterable[_Window]) -> list[list[_Window]]:
+    """Return the windows in spans, in each of which they follow each other."""
+    spans: list[list[_Window]] = []
+    for window in sorted(windows):
+        last = spans[-1][-1] if spans else None
+        if last and (last.bus, last.stage, last.until) == window[:3]:
+            spans[-1].append(window)
         else:
-            spans.append(_Span(start, until, bus, stage, 1))
+            spans.append([window])
     return spans
 
 
-def _messages(bus: str, ids: Iterable[str], commands: Commands) -> list[MissingMessage]:
+def _as_no_data(span: list[_Window], number: int, messages: Sequence[FoundMessage]) -> NoData:
+    first, last = span[0], span[-1]
+    return NoData(first.start, last.until, first.bus, first.stage, len(span), number, messages)
+
+
+def _messages(bus: str, ids: Iterable[str], commands: Commands) -> list[FoundMessage]:
     command = commands[bus]
     return [
-        MissingMessage(one, f"{command} {one}" if command and _is_uuid(one) else None)
-        for one in ids
+        FoundMessage(one, f"{command} {one}" if command and _is_uuid(one) else None) for one in ids
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from busmon.commands.gaps import Gap, Gaps, MissingMessage, NoData
+from busmon.commands.gaps import FoundMessage, Gap, Gaps, NoData
 from busmon.message import Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
 from busmon.text import format_number, format_span, format_time, printable
@@ -19,9 +19,13 @@ NAME_THE_CALLBACK = (
 
 def as_ids(found: Gaps) -> str:
     """Return the ids of the listed messages that can be consumed again, each once, one a line."""
-    listed: list[Gap | NoData] = [*found.gaps, *found.no_data]
-    ids = (message.id for one in listed for message in one.messages if message.reconsume)
+    ids = (message.id for message in _open_messages(found) if message.reconsume)
     return "\n".join(dict.fromkeys(ids))
+
+
+def _open_messages(found: Gaps) -> Iterator[FoundMessage]:
+    listed: list[Gap | NoData] = [*found.open(), *found.no_data]
+    return chain.from_iterable(one.messages for one in listed)
 
 
 def as_json(found: Gaps) -> str:
@@ -52,8 +56,12 @@ def _lines(one: Gap | NoData) -> Iterator[str]:
 
 def _lines_of_gap(gap: Gap) -> Iterator[str]:
     place = f"{format_span(gap.start, gap.until)}  {gap.bus}  {gap.stage}"
-    yield f"{place}  {printable(gap.topic)}  {gap.missing} missing"
-    yield from _commands(gap.messages)
+    estimated = ", known to a minute" if gap.estimated else ""
+    yield f"{place}  {printable(gap.topic)}  {gap.number} {gap.state}{estimated}"
+    if gap.open:
+        yield from _commands(gap.messages)
+    else:
+        yield from (f"    {printable(message.id)}" for message in gap.messages)
 
 
 def _lines_of_no_data(one: NoData) -> Iterator[str]:
@@ -67,21 +75,27 @@ def _lines_of_no_data(one: NoData) -> Iterator[str]:
     yield from _commands(one.messages)
 
 
-def _commands(messages: Iterable[MissingMessage]) -> Iterator[str]:
+def _commands(messages: Iterable[FoundMessage]) -> Iterator[str]:
     for message in messages:
         no_archive = f"{printable(message.id)}: in no archive, so it cannot be consumed again"
         yield f"    {message.reconsume or no_archive}"
 
 
+def _how_much(found: Gaps) -> str:
+    gaps, since = found.open(), found.query.since
+    then = "" if since is None else f" since {format_time(since)}"
+    if not gaps:
+        return f"No message is known to be missing{then}"
+    number = sum(gap.number for gap in gaps)
+    windows = format_number(len({gap.start for gap in gaps}), "window")
+    verb = "is" if number == 1 else "are"
+    return f"{format_number(number, 'message')} of {windows}{then} {verb} still missing"
+
+
 def _summary(found: Gaps) -> Iterator[str]:
     """Yield how much is missing, and what a reader must not conclude from it."""
-    missing, since = sum(gap.missing for gap in found.gaps), format_time(found.query.since)
-    if missing:
-        yield f"{format_number(missing, 'message')} missing since {since}"
-    else:
-        yield f"No message is known to be missing since {since}"
-    messages = chain.from_iterable(of.messages for of in found.listed())
-    if any(NO_CALLBACK in (message.reconsume or "") for message in messages):
+    yield _how_much(found)
+    if any(NO_CALLBACK in (message.reconsume or "") for message in _open_messages(found)):
         yield NAME_THE_CALLBACK
     if found.closed_until is None:
         yield "No window is closed yet."

@@ -13,8 +13,9 @@ from busmon.commands.listener_then import (
 )
 from busmon.commands.task_tree import Branch, as_dicts, describe, find_tree, lines
 from busmon.config.model import Config
+from busmon.ledger.gaps import OpenAt
 from busmon.ledger.messages import MessageRecord
-from busmon.ledger.open_messages import MissingAt
+from busmon.ledger.open_messages import State
 from busmon.ledger.tables import Tables
 from busmon.message import Outcome
 from busmon.sources.listener_queue import DEATH
@@ -26,7 +27,7 @@ class FoundMessage(NamedTuple):
 
     record: MessageRecord
     listener: ListenerThen  # when busmon received the message
-    missing: Sequence[MissingAt]  # where it was missing, in closed windows
+    audit: Sequence[OpenAt]  # where it was open when its window closed, and what became of it
     tree: Sequence[Branch]  # the tasks that were made of it
 
 
@@ -42,7 +43,7 @@ def find_message(
         FoundMessage(
             record,
             listener_then(tables, record, buses.get(record.bus), now),
-            list(tables.open_messages.history(record.bus, message_id)),
+            tables.gaps.history(record.bus, message_id),
             find_tree(tables, record.task),
         )
         for record in tables.messages.find(message_id)
@@ -70,12 +71,9 @@ def as_json(found: Sequence[FoundMessage]) -> str:
 
 
 def _as_dict(found: FoundMessage) -> dict[str, Any]:
-    missing = [
-        {"stage": stage, "window": start, "recovered_at": recovered_at}
-        for stage, start, recovered_at in found.missing
-    ]
+    audit = [at._asdict() for at in found.audit]
     listener = found.listener._asdict()
-    known = {"listener": listener, "missing": missing, "tasks": as_dicts(found.tree)}
+    known = {"listener": listener, "audit": audit, "tasks": as_dicts(found.tree)}
     return found.record._asdict() | known
 
 
@@ -99,11 +97,23 @@ def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
         root = next((branch.task for branch in found.tree if not branch.depth), None)
         yield "worker", describe(root) if root else "no event of the task is known"
         yield from zip(chain(["handlers"], repeat("")), lines(found.tree), strict=False)
-    for stage, start, recovered_at in found.missing:
-        text = f"missing at the {stage} in the window that began {format_time(start)}"
-        if recovered_at is not None:
-            text += f", recovered by {format_time(recovered_at)}"
-        yield "audit", text
+    yield from (("audit", _audit(at)) for at in found.audit)
+
+
+def _audit(at: OpenAt) -> str:
+    """Return what the audit says of a message at a stage."""
+    window = f"the window that began {format_time(at.start)}"
+    estimated = ", known to a minute" if at.estimated else ""
+    match at.state:
+        case State.RUNNING:
+            due = f"from {format_time(at.due or 0)} on it is missing"
+            return f"not yet at the {at.stage} when {window} was closed; {due}"
+        case State.UNCONFIRMED:
+            return f"not confirmed at the {at.stage} in {window}, of which there is no data"
+        case State.MISSING:
+            return f"missing at the {at.stage} in {window}{estimated}, and not recovered"
+    ended = f"{at.state} by {format_time(at.ended_at or 0)}"
+    return f"missing at the {at.stage} in {window}{estimated}, {ended}"
 
 
 def _received(record: MessageRecord) -> str:

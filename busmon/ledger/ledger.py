@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from busmon.ledger.batch import Count, Observation, Series, WriteBatch
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.hourly import HOURS_KEPT
-from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
+from busmon.ledger.shares import LIMITED, ROWS_AT_ONCE
 from busmon.ledger.sqlite import (
     MAX_LOG_BYTES,
     Files,
@@ -64,7 +64,7 @@ class Ledger:
         self._batch_problem: str | None = None  # why the last batch was not written
         self._other_problem: str | None = None  # why the last other write failed
         self.pruned = Counter(age=0, size=0)  # messages
-        self.dropped = Counter(dict.fromkeys(KINDS, 0))  # other rows, by share of the size limit
+        self.dropped = Counter(dict.fromkeys(LIMITED, 0))  # other rows, by share of the size limit
         self._log_problems = ProblemLog(log)  # that the write-ahead log is too large
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
@@ -116,6 +116,7 @@ class Ledger:
                 for topic in topics:
                     self._tables.counters.merge(bus, topic, into)
                     self._tables.windows.merge_totals(bus, topic, into)
+                self._tables.open_messages.merge_topics(bus, topics, into)
                 counts = self._tables.counters.all()
             with self._reading:
                 kept = (one for one in self._counts if one.bus != bus or one.topic not in topics)
@@ -164,8 +165,8 @@ class Ledger:
 
         Messages, and what observers reported of them, are old after `retention` seconds. While
         the ledger uses more than its size limit, the oldest messages go before their time. The
-        other kinds have their shares of the limit by then, so that messages have the rest.
-        Raises LedgerWriteError.
+        other kinds have their shares of the limit by then, so that messages have the rest. Missing
+        messages do not count: they are never deleted. Raises LedgerWriteError.
         """
         horizon = max(0.0, now - retention)
         with self.write() as tables:
@@ -176,7 +177,7 @@ class Ledger:
             more.add(tables.shares.prune("incidents", now - HOURS_KEPT * 3600))
             above = bool(tables.shares.above(self.size_limit))
         with self.write() as tables:
-            too_large = used_bytes(self._db) > self.size_limit
+            too_large = used_bytes(self._db) - tables.shares.on_top() > self.size_limit
             removed = tables.messages.prune(None if too_large else horizon, ROWS_AT_ONCE)
         with self._reading:
             self._rows -= removed

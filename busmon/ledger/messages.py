@@ -7,12 +7,12 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
-from busmon.message import Stage
 
 FINISHED = frozenset({"succeeded", "failed"})  # final states of a task
 
 TRACES = """
-SELECT messages.id, series.topic, series.outcome, tap_reports.state, tap_reports.task, tasks.state
+SELECT messages.id, series.topic, series.outcome, tap_reports.state, tap_reports.task, tasks.state,
+    messages.received_at
 FROM messages JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
@@ -20,18 +20,6 @@ WHERE messages.received_at >= ? AND messages.received_at < ?
     AND messages.bus = (SELECT id FROM buses WHERE name = ?)
     AND (series.outcome = 'handled' OR tap_reports.state = 'passed')
     AND series.reason NOT IN ('too-large', 'too-costly')
-"""
-UNCONFIRMED = """
-SELECT messages.id FROM messages JOIN series ON series.id = messages.series
-LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
-LEFT JOIN tasks ON tasks.id = tap_reports.task
-WHERE messages.received_at >= ? AND messages.received_at < ?
-    AND messages.bus = (SELECT id FROM buses WHERE name = ?)
-    AND outcome = 'handled' AND series.topic = coalesce(?, series.topic)
-"""
-NOT_PASSED = " AND coalesce(tap_reports.state, '') <> 'passed'"
-NOT_FINISHED = """ AND tap_reports.state = 'passed'
-    AND coalesce(tasks.state, '') NOT IN ('succeeded', 'failed')
 """
 FIND = """
 SELECT buses.name, coalesce(series.topic, tap_reports.topic), outcome, reason,
@@ -56,6 +44,7 @@ class MessageTrace(NamedTuple):
     report: str | None = None  # the tap's: passed, dropped or raised; None: no report
     task: str | None = None  # the id of the task that it was passed on as
     state: str | None = None  # received, started, retried, succeeded, failed; None: no event
+    received_at: float | None = None  # Unix time, by busmon
 
     @property
     def passed(self) -> bool:
@@ -66,10 +55,6 @@ class MessageTrace(NamedTuple):
     def finished(self) -> bool:
         """Whether a worker finished its task, successfully or not."""
         return self.state in FINISHED
-
-    def reached(self, stage: Stage) -> bool:
-        """Return whether the message reached the stage of the listener or of the workers."""
-        return self.passed if stage is Stage.LISTENER else self.finished
 
 
 class MessageRecord(NamedTuple):
@@ -103,19 +88,9 @@ class Messages:
         Without those that busmon could not judge.
         """
         span = milliseconds(start), milliseconds(end), bus
-        for identity, topic, outcome, *known in self._db.execute(TRACES, span):
-            yield MessageTrace(shown_id(identity), topic, outcome == "handled", *known)
-
-    def unconfirmed(
-        self, bus: str, stage: Stage, start: float, end: float, topic: str | None = None
-    ) -> Iterator[str]:
-        """Yield the ids of messages that should have reached a stage, but nobody reported it.
-
-        Of the listener: those to be handled. Of the workers: those that were passed on.
-        """
-        question = UNCONFIRMED + (NOT_PASSED if stage is Stage.LISTENER else NOT_FINISHED)
-        rows = self._db.execute(question, (milliseconds(start), milliseconds(end), bus, topic))
-        return (shown_id(identity) for (identity,) in rows)
+        for identity, topic, outcome, *known, received in self._db.execute(TRACES, span):
+            trace = MessageTrace(shown_id(identity), topic, outcome == "handled", *known)
+            yield trace._replace(received_at=seconds(received))
 
     def find(self, identity: str) -> list[MessageRecord]:
         """Return what is known of a message, on each bus that has it."""

@@ -5,15 +5,12 @@ used again.
 """
 
 import logging
-import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
 
 from busmon import __version__
 from busmon.ledger import shares
+from busmon.ledger.copies import copy_before, copy_name
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.schema import (
     APPLICATION_ID,
@@ -21,14 +18,13 @@ from busmon.ledger.schema import (
     INCIDENTS,
     INDEXES_OF_TASKS,
     INDEXES_OF_VERSION_3,
+    OPEN_MESSAGES,
     SCHEMA,
     SERVICE_LEVELS,
     SHARES,
     SILENCE_TABLES,
     WINDOWS,
 )
-
-SPARE_BYTES = 16 * 1024 * 1024  # disk space that a migration may take beside the copy
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +90,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _keep_times_of_passing(db)
     _add_service_levels(db)
     _add_incidents(db)
+    _keep_gaps_open(db)
     _count_bytes(db)
 
 
@@ -155,6 +152,34 @@ def _add_incidents(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _keep_gaps_open(db: sqlite3.Connection) -> None:
+    """Keep all messages that windows left open in one table, until something becomes of them."""
+    for statement in OPEN_MESSAGES:
+        db.execute(statement)
+    window = (
+        "LEFT JOIN windows ON windows.start = old.start AND windows.bus = old.bus"
+        " AND windows.topic = old.topic AND windows.stage ="
+    )
+    message = "LEFT JOIN messages ON messages.id = old.id AND messages.bus = old.bus"
+    columns = "bus, id, stage, topic, start, until, received_at, state, due, ended_at"
+    known = "old.topic, old.start, coalesce(windows.until, old.start), messages.received_at"
+    db.execute(
+        f"INSERT INTO open_messages ({columns}) SELECT old.bus, old.id, old.stage, {known},"  # noqa: S608 - our own names
+        " CASE WHEN recovered_at IS NULL THEN 'missing' ELSE 'recovered' END, NULL, recovered_at"
+        f" FROM missing_messages AS old {window} old.stage {message}"
+    )
+    db.execute(
+        f"INSERT INTO open_messages ({columns})"  # noqa: S608 - our own names
+        f" SELECT old.bus, old.id, 'worker', {known}, 'running', due, NULL"
+        f" FROM running_messages AS old {window} 'bus' {message} WHERE true"
+        " ON CONFLICT (id, bus, stage) DO NOTHING"
+    )
+    db.execute("DROP TABLE missing_messages")
+    db.execute("DROP TABLE running_messages")
+    db.execute("ALTER TABLE audit_totals ADD COLUMN expired INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE tap_reports ADD COLUMN other_task TEXT")
+
+
 def _count_bytes(db: sqlite3.Connection) -> None:
     """Keep the bytes of each kind of row."""
     for statement in (SHARES, *shares.definitions()):
@@ -173,8 +198,8 @@ def migrate(db: sqlite3.Connection, path: str, version: int, steps: Sequence[Ste
 
     All or nothing happens. Raises LedgerError if there is no room for it, or if it fails.
     """
-    copy = _copy(db, path, version)
     newest = len(steps) + 1
+    copy = copy_before(db, path, version, newest)
     try:
         with db:  # commits, or rolls back
             db.execute("BEGIN EXCLUSIVE")
@@ -195,7 +220,7 @@ def create(db: sqlite3.Connection) -> None:
         db.executescript(
             f"BEGIN; {SCHEMA} {FOUND_QUEUES}; {WINDOWS}; PRAGMA application_id = {APPLICATION_ID};"
         )
-        for statement in (*INDEXES_OF_TASKS, *INCIDENTS):
+        for statement in (*INDEXES_OF_TASKS, *INCIDENTS, *OPEN_MESSAGES):
             db.execute(statement)
         _to_version_3(db)
         _add_silence_tables(db)
@@ -208,11 +233,6 @@ def _sign(db: sqlite3.Connection, version: int) -> None:
     """Write which version the tables have, and which busmon made them."""
     db.execute("INSERT INTO versions (version, busmon) VALUES (?, ?)", (version, __version__))
     db.execute(f"PRAGMA user_version = {version}")
-
-
-def copy_name(path: str, version: int) -> Path:
-    """Return the name of the copy that a migration from this version leaves."""
-    return Path(f"{path}.version-{version}")
 
 
 def explain_newer(db: sqlite3.Connection, path: str, version: int) -> str:
@@ -228,45 +248,3 @@ def explain_newer(db: sqlite3.Connection, path: str, version: int) -> str:
         f" version {VERSION}). Start that busmon again, or restore {copy}: then all that was"
         " counted since is lost"
     )
-
-
-def _copy(db: sqlite3.Connection, path: str, version: int) -> Path:
-    """Copy the ledger beside itself; an unfinished copy never has the copy's name."""
-    copy = copy_name(path, version)
-    unfinished = Path(f"{copy}.unfinished")
-    try:
-        _check_space(db, path)
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(0o600, exist_ok=False)  # follows no symbolic link
-        with closing(sqlite3.connect(unfinished)) as target:
-            # A journal would only be in the way: what was not finished is done again.
-            target.execute("PRAGMA journal_mode = OFF")
-            db.backup(target)
-        _sync(unfinished)
-        unfinished.rename(copy)
-        _sync(copy.parent)
-    except (OSError, sqlite3.Error) as error:
-        unfinished.unlink(missing_ok=True)
-        raise LedgerError(
-            f"{path}: has version {version} and must be migrated to version {VERSION}, but"
-            f" cannot be copied to {copy} before that: {error}; the ledger is unchanged"
-        ) from error
-    return copy
-
-
-def _check_space(db: sqlite3.Connection, path: str) -> None:
-    (pages,), (size,) = (
-        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
-    )
-    needed, free = pages * size + SPARE_BYTES, shutil.disk_usage(Path(path).parent).free
-    if free < needed:
-        raise OSError(f"it takes {needed >> 20} MiB and only {free >> 20} MiB are free")
-
-
-def _sync(place: Path) -> None:
-    """Have a file, or the names in a directory, on disk."""
-    file = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -1,75 +1,97 @@
-"""Messages that a closed window left open: missing, or still with a worker."""
+"""Messages that a closed window left open, and what became of them.
+
+A message is open at one stage at a time. The rows of missing messages are the open gaps: no age
+and no size limit deletes them.
+"""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
+from busmon.ledger.windows import Place
 from busmon.message import Stage
 
-MISSING = """
-SELECT open.start, buses.name, open.stage, open.id, open.topic,
-    tap_reports.state, tap_reports.task, tasks.state
-FROM missing_messages AS open JOIN buses ON buses.id = open.bus
+Position = tuple[int | str | bytes, ...]  # of a message among those of its state
+
+
+class State(StrEnum):
+    """What is known of a message at a stage that it had not reached when its window closed."""
+
+    RUNNING = "running"  # it may still reach the stage until it is due
+    UNCONFIRMED = "unconfirmed"  # the stage was not watched: it may have reached it
+    MISSING = "missing"  # it did not reach the stage: an open gap
+    RECOVERED = "recovered"  # it was missing, and reached the stage later
+    ACCEPTED = "accepted"  # a person accepted it
+    EXPIRED = "expired"  # it was missing for 13 months
+
+
+ENDED = (State.RECOVERED, State.ACCEPTED, State.EXPIRED)
+
+# Each has an index in this order, which `reached` goes through part by part.
+ORDER = {
+    State.MISSING: "bus, stage, topic, start, id",
+    State.UNCONFIRMED: "start, id, bus, stage",
+}
+# Of a stage: whether a message has reached it.
+REACHED = {
+    Stage.LISTENER: "tap_reports.state = 'passed'",
+    Stage.WORKER: "tasks.state IN ('succeeded', 'failed')",
+}
+HAS_REACHED = " OR ".join(
+    f"(open.stage = '{stage}' AND {condition})" for stage, condition in REACHED.items()
+)
+
+ADD = """
+INSERT INTO open_messages
+    (id, bus, stage, start, until, received_at, due, topic, state, estimated)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id, bus, stage) DO UPDATE SET topic = excluded.topic, start = excluded.start,
+    until = excluded.until, received_at = excluded.received_at, state = excluded.state,
+    due = excluded.due, estimated = excluded.estimated,
+    ended_at = NULL, acceptance = NULL, accepted_from = NULL
+"""
+BEFORE = """
+SELECT start, topic FROM open_messages
+WHERE id = ? AND bus = ? AND stage = ? AND state = 'missing'
+"""
+MOVE = """
+UPDATE open_messages SET state = ?, due = ?, ended_at = ?
+WHERE id = ? AND bus = ? AND stage = ? AND state = ?
+"""
+FIND = """
+SELECT open.start, open.until, (SELECT name FROM buses WHERE buses.id = open.bus), open.stage,
+    open.state, open.due, open.estimated, open.id, open.topic,
+    tap_reports.state, tap_reports.task, tasks.state, open.received_at
+FROM open_messages AS open
 LEFT JOIN tap_reports ON tap_reports.id = open.id AND tap_reports.bus = open.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
-WHERE recovered_at IS NULL AND open.start >= ?
-    AND (open.start, open.id, open.bus, open.stage) > (?, ?, ?, ?)
-ORDER BY open.start, open.id, open.bus, open.stage LIMIT ?
 """
-RUNNING = """
-SELECT open.start, buses.name, open.id, open.topic,
-    tap_reports.state, tap_reports.task, tasks.state, due
-FROM running_messages AS open JOIN buses ON buses.id = open.bus
-LEFT JOIN tap_reports ON tap_reports.id = open.id AND tap_reports.bus = open.bus
-LEFT JOIN tasks ON tasks.id = tap_reports.task
-WHERE tasks.state IN ('succeeded', 'failed') OR due <= ? ORDER BY due LIMIT ?
-"""
-LISTED = """
-SELECT open.start, coalesce(windows.until, open.start), buses.name, open.stage,
-    open.topic, open.id
-FROM missing_messages AS open JOIN buses ON buses.id = open.bus
-LEFT JOIN windows ON windows.start = open.start AND windows.bus = open.bus
-    AND windows.topic = open.topic AND windows.stage = open.stage
-WHERE recovered_at IS NULL AND coalesce(windows.until, open.start) > ?
-    AND buses.name = coalesce(?, name) AND open.topic = coalesce(?, open.topic)
-ORDER BY open.start, buses.name, open.stage, open.topic, open.id
-"""
-HISTORY = """
-SELECT stage, start, recovered_at FROM missing_messages AS open JOIN buses ON buses.id = open.bus
-WHERE open.id = ? AND name = ? ORDER BY stage
-"""
+RUNNING = (
+    f"{FIND} WHERE open.state = 'running' AND ({HAS_REACHED} OR due <= ?) ORDER BY due LIMIT ?"
+)
+OLD = f"{FIND} WHERE open.state = 'missing' AND open.start < ? LIMIT ?"
 
 
 class OpenMessage(NamedTuple):
-    """A message that did not reach a stage, or not yet; Unix times."""
-
-    start: float  # of its window
-    bus: str
-    stage: Stage
-    trace: MessageTrace
-    due: float | None = None  # with a worker: from when on it is missing
-
-
-class ListedMessage(NamedTuple):
-    """A missing message as people ask for it; Unix times."""
+    """A message that had not reached a stage when its window closed; Unix times."""
 
     start: float  # of its window
     until: float
     bus: str
     stage: Stage
-    topic: str
-    id: str
+    state: State
+    trace: MessageTrace
+    due: float | None = None  # running: from when on it is missing
+    estimated: bool = False  # its time is known to a minute only
 
-
-class MissingAt(NamedTuple):
-    """Where and when one message was missing; Unix times."""
-
-    stage: Stage
-    start: float  # of its window
-    recovered_at: float | None
+    @property
+    def place(self) -> Place:
+        """Where it is counted."""
+        return Place(self.bus, self.trace.topic, self.stage)
 
 
 class OpenMessages:
@@ -79,82 +101,102 @@ class OpenMessages:
         self._db = db
         self._buses = Buses(db)
 
-    def add_missing(
-        self, bus: str, start: float, found: Iterable[tuple[Stage, MessageTrace]]
-    ) -> None:
-        """Add messages that are missing at a stage, of the window that began at `start`."""
-        number, began = self._buses.number(bus), milliseconds(start)
-        self._db.executemany(
-            "INSERT INTO missing_messages (bus, id, stage, topic, start) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (id, bus, stage) DO NOTHING",
-            [(number, stored_id(trace.id), stage, trace.topic, began) for stage, trace in found],
-        )
+    def add(self, messages: Iterable[OpenMessage]) -> list[tuple[float, Place]]:
+        """Add messages that their window left open.
 
-    def add_running(
-        self, bus: str, start: float, found: Iterable[MessageTrace], due: float
-    ) -> None:
-        """Add messages that a worker has, or is to take, until `due`."""
-        number, began, end = self._buses.number(bus), milliseconds(start), milliseconds(due)
-        self._db.executemany(
-            "INSERT INTO running_messages (bus, id, topic, start, due) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (id, bus) DO NOTHING",
-            [(number, stored_id(trace.id), trace.topic, began, end) for trace in found],
-        )
-
-    def missing(self, since: float, after: OpenMessage | None, limit: int) -> list[OpenMessage]:
-        """Return the next missing messages of windows that began at `since` or later.
-
-        `after` is the last one of the call before, None at the beginning.
+        If the same id was missing before, and came again after busmon had forgotten it, the new
+        message replaces the old one. Return window and place of such old ones.
         """
-        last = (
-            (milliseconds(after.start), stored_id(after.trace.id), self._buses.number(after.bus))
-            if after
-            else (0, "", 0)
+        replaced: list[tuple[float, Place]] = []
+        numbers: dict[str, int] = {}
+        for message in messages:
+            bus, stage = message.bus, message.stage
+            number = numbers.get(bus) or numbers.setdefault(bus, self._buses.number(bus))
+            key = stored_id(message.trace.id), number, stage
+            replaced += (
+                (start / 1000, Place(bus, topic, stage))
+                for start, topic in self._db.execute(BEFORE, key)
+            )
+            times = message.start, message.until, message.trace.received_at, message.due
+            row = *key, *map(milliseconds, times), message.trace.topic
+            self._db.execute(ADD, (*row, message.state, message.estimated))
+        return replaced
+
+    def reached(
+        self, state: State, after: Position | None, limit: int
+    ) -> tuple[list[OpenMessage], Position | None]:
+        """Look at the next `limit` missing or unconfirmed messages.
+
+        Return those that have reached their stage by now, and the position of the last one that
+        was looked at, to go on `after` it. It is None if there are no more.
+        """
+        order = ORDER[state]
+        marks = ", ".join("?" * len(order.split(",")))
+        begun = f"state = '{state}'" + (f" AND ({order}) > ({marks})" if after else "")
+        last: Position | None = self._db.execute(
+            f"SELECT {order} FROM open_messages WHERE {begun}"  # noqa: S608 - our own names
+            f" ORDER BY {order} LIMIT 1 OFFSET ?",
+            (*(after or ()), limit - 1),
+        ).fetchone()
+        columns = ", ".join(f"open.{name}" for name in order.split(", "))
+        within = f"open.state = '{state}'"
+        within += f" AND ({columns}) > ({marks})" if after else ""
+        within += f" AND ({columns}) <= ({marks})" if last else ""
+        rows = self._db.execute(
+            f"{FIND} WHERE {within} AND ({HAS_REACHED})", (*(after or ()), *(last or ()))
         )
-        stage = after.stage if after else ""
-        rows = self._db.execute(MISSING, (milliseconds(since), *last, stage, limit))
-        return [
-            OpenMessage(start / 1000, bus, Stage(stage), _trace(*row))
-            for start, bus, stage, *row in rows
-        ]
+        return [_message(*row) for row in rows], last
 
     def running(self, due: float, limit: int) -> list[OpenMessage]:
-        """Return messages that a worker has finished, or should have by `due`."""
-        return [
-            OpenMessage(start / 1000, bus, Stage.WORKER, _trace(*row), end / 1000)
-            for start, bus, *row, end in self._db.execute(RUNNING, (milliseconds(due), limit))
-        ]
+        """Return running messages that have reached their stage, or should have by `due`."""
+        rows = self._db.execute(RUNNING, (milliseconds(due), limit))
+        return [_message(*row) for row in rows]
 
-    def mark_recovered(self, message: OpenMessage, now: float) -> None:
-        """Write that a missing message has reached its stage after all."""
-        identity, number = stored_id(message.trace.id), self._buses.number(message.bus)
-        self._db.execute(
-            "UPDATE missing_messages SET recovered_at = ? WHERE id = ? AND bus = ? AND stage = ?",
-            (milliseconds(now), identity, number, message.stage),
+    def older(self, before: float, limit: int) -> list[OpenMessage]:
+        """Return missing messages of windows that began before this Unix time."""
+        return [_message(*row) for row in self._db.execute(OLD, (milliseconds(before), limit))]
+
+    def move(self, message: OpenMessage, state: State, now: float) -> bool:
+        """Write that a message has another state; return False if it was not in its own any more.
+
+        `now` is when it ended, if it has.
+        """
+        ended = milliseconds(now) if state in ENDED else None
+        row = (state, None, ended, *self._key(message), message.state)
+        return self._db.execute(MOVE, row).rowcount > 0
+
+    def remove(self, message: OpenMessage) -> bool:
+        """Remove a message that reached its stage and was never missing; return as `move`."""
+        return (
+            self._db.execute(
+                "DELETE FROM open_messages WHERE id = ? AND bus = ? AND stage = ? AND state = ?",
+                (*self._key(message), message.state),
+            ).rowcount
+            > 0
         )
 
-    def remove_running(self, message: OpenMessage) -> None:
-        """Remove a message that no worker has any longer."""
-        key = stored_id(message.trace.id), self._buses.number(message.bus)
-        self._db.execute("DELETE FROM running_messages WHERE id = ? AND bus = ?", key)
+    def merge_topics(self, bus: str, topics: Collection[str], into: str) -> None:
+        """Count the messages of these topics under another one."""
+        marks = ", ".join("?" * len(topics))
+        self._db.execute(
+            f"UPDATE open_messages SET topic = ? WHERE bus = ? AND topic IN ({marks})",  # noqa: S608 - only marks
+            (into, self._buses.number(bus), *topics),
+        )
 
-    def listed(
-        self, since: float, bus: str | None = None, topic: str | None = None
-    ) -> Iterator[ListedMessage]:
-        """Yield the missing messages of windows that ended after `since`, window by window."""
-        for start, until, name, stage, of, identity in self._db.execute(
-            LISTED, (milliseconds(since), bus, topic)
-        ):
-            at = start / 1000, until / 1000
-            yield ListedMessage(*at, name, Stage(stage), of, shown_id(identity))
-
-    def history(self, bus: str, identity: str) -> list[MissingAt]:
-        """Return the stages at which a message was missing."""
-        return [
-            MissingAt(Stage(stage), start / 1000, seconds(recovered))
-            for stage, start, recovered in self._db.execute(HISTORY, (stored_id(identity), bus))
-        ]
+    def _key(self, message: OpenMessage) -> tuple[str | bytes, int, Stage]:
+        return stored_id(message.trace.id), self._buses.number(message.bus), message.stage
 
 
-def _trace(identity: str | bytes, topic: str, *known: str | None) -> MessageTrace:
-    return MessageTrace(shown_id(identity), topic, True, *known)
+def _message(*row: Any) -> OpenMessage:
+    start, until, bus, stage, state, due, estimated, identity, topic, *known, received = row
+    trace = MessageTrace(shown_id(identity), topic, True, *known)
+    return OpenMessage(
+        start / 1000,
+        until / 1000,
+        bus,
+        Stage(stage),
+        State(state),
+        trace._replace(received_at=seconds(received)),
+        seconds(due),
+        bool(estimated),
+    )

@@ -5,7 +5,6 @@ APPLICATION_ID = 0x6275736D  # "busm", in the file's header
 INDEXES_OF_VERSION_3 = (  # for what is deleted by its age
     "CREATE INDEX coverage_until ON coverage (until)",
     "CREATE INDEX blind_until ON blind_times (until)",
-    "CREATE INDEX running_due ON running_messages (due)",
 )
 SHARES = "CREATE TABLE shares (kind TEXT PRIMARY KEY, bytes INTEGER NOT NULL)"
 FOUND_QUEUES = """CREATE TABLE found_queues (   -- the listener's queues that were ever there
@@ -68,6 +67,26 @@ INCIDENTS = (
     "CREATE INDEX incidents_seen ON incidents (seen)",
 )
 
+OPEN_MESSAGES = (
+    """CREATE TABLE open_messages (           -- messages that a closed window left open at a stage
+    bus INTEGER NOT NULL, id NOT NULL, stage TEXT NOT NULL, topic TEXT NOT NULL,
+    start INTEGER NOT NULL, until INTEGER NOT NULL,  -- its window
+    received_at INTEGER,                       -- by busmon
+    state TEXT NOT NULL,                       -- running, unconfirmed or missing; then it is
+                                               -- deleted, or recovered, accepted or expired
+    due INTEGER,                               -- running: from when on it is missing
+    estimated INTEGER NOT NULL DEFAULT 0,      -- 1: known to a minute only
+    ended_at INTEGER, acceptance INTEGER,
+    accepted_from TEXT,                        -- the state before a person accepted it
+    PRIMARY KEY (id, bus, stage)
+) WITHOUT ROWID""",
+    "CREATE INDEX open_missing ON open_messages (bus, stage, topic, start) WHERE state = 'missing'",
+    "CREATE INDEX open_unconfirmed ON open_messages (start) WHERE state = 'unconfirmed'",
+    "CREATE INDEX open_running ON open_messages (due) WHERE state = 'running'",
+    "CREATE INDEX open_ended ON open_messages (ended_at)"
+    " WHERE state IN ('recovered', 'accepted', 'expired')",
+)
+
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.
 SCHEMA = """
@@ -119,6 +138,7 @@ CREATE TABLE tap_reports (                     -- what the listener did, by its 
     state TEXT NOT NULL,                       -- passed, dropped or raised
     task TEXT, reported_at INTEGER NOT NULL,
     passed_at INTEGER,                         -- by the tap; NULL: it was not passed
+    other_task TEXT,                           -- if it was passed on twice
     PRIMARY KEY (id, bus)
 ) WITHOUT ROWID;
 CREATE INDEX reports_task ON tap_reports (task) WHERE task IS NOT NULL;
@@ -138,22 +158,12 @@ CREATE TABLE tasks (                           -- what the workers did, by Celer
     parent TEXT,                               -- the task that sent it; NULL: the root did
     sent_at INTEGER                            -- if not known, when it was received
 ) WITHOUT ROWID;
-CREATE TABLE missing_messages (                -- the messages behind windows.missing
-    bus INTEGER NOT NULL, id NOT NULL, stage TEXT NOT NULL,
-    topic TEXT NOT NULL, start INTEGER NOT NULL, recovered_at INTEGER,
-    PRIMARY KEY (id, bus, stage)
-) WITHOUT ROWID;
-CREATE INDEX missing_at ON missing_messages (start);
-CREATE TABLE running_messages (                -- of closed windows, what workers still have
-    bus INTEGER NOT NULL, id NOT NULL, topic TEXT NOT NULL, start INTEGER NOT NULL,
-    due INTEGER NOT NULL,                      -- from when on it is missing
-    PRIMARY KEY (id, bus)
-) WITHOUT ROWID;
 CREATE TABLE audit_totals (                    -- all windows ever closed, added up
     bus INTEGER NOT NULL, topic TEXT NOT NULL, stage TEXT NOT NULL,
     messages INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
     unexpected INTEGER NOT NULL DEFAULT 0, recovered INTEGER NOT NULL DEFAULT 0,
     no_data INTEGER NOT NULL DEFAULT 0,        -- windows, under an empty topic
+    expired INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (bus, topic, stage)
 ) WITHOUT ROWID;
 CREATE TABLE audit_progress (                  -- one row, none before the first window begins

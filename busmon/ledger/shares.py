@@ -2,7 +2,8 @@
 
 Each kind beside the messages has a share of the size limit. Above it, its own oldest rows are
 deleted. So nobody who makes reports, tasks or gaps by the million can make busmon forget the
-messages: they have all that is left, nearly half at least.
+messages: they have all that is left, nearly half at least. Only missing messages have no share:
+they are never deleted, and come on top of the size limit.
 """
 
 import sqlite3
@@ -20,15 +21,17 @@ STEPS_OF_A_WRITE = 80  # a write adds at most 1,000 rows of a kind
 
 
 class Kind(NamedTuple):
-    """A table whose rows are deleted by age and by size."""
+    """Rows that are deleted by age and by size: those of a table, or some of them."""
 
-    table: str
-    key: str  # the columns of its primary key
+    name: str
+    key: str  # the columns of the table's primary key
     age: str  # a column with an index; the smallest value is the oldest
-    share: Fraction  # of the size limit
+    share: Fraction | None  # of the size limit; None: they are never deleted
     row_bytes: int  # with its indexes, without the texts
     texts: tuple[tuple[str, int], ...] = ()  # columns, and in how many trees each one is
-    changing: str = ""  # a text that an update can change
+    changing: str = ""  # columns that say how large a row is and of which kind, if they can change
+    table: str = ""  # if it has another name
+    only: str = ""  # which rows of the table; begins with a column
 
     def size(self, row: str = "") -> str:
         """Return the SQL for the bytes of a row: NEW., OLD., or of the table."""
@@ -38,10 +41,39 @@ class Kind(NamedTuple):
         )
         return f"{self.row_bytes}{''.join(texts)}"
 
+    def rows(self, condition: str = "") -> str:
+        """Return the SQL for the rows of this kind that also meet a condition."""
+        where = " AND ".join(filter(None, (self.only, condition)))
+        return f"{self.table or self.name}{where and f' WHERE {where}'}"
+
+    def triggers(self) -> Iterator[tuple[str, str]]:
+        """Yield name and SQL of what keeps the bytes up to date, whoever changes rows."""
+        changes = [("insert", "INSERT", "NEW.", "+"), ("delete", "DELETE", "OLD.", "-")]
+        if self.changing:
+            update = f"UPDATE OF {self.changing}"
+            changes += [("change_from", update, "OLD.", "-"), ("change_to", update, "NEW.", "+")]
+        for name, change, row, sign in changes:
+            when = f" WHEN {row}{self.only}" if self.only else ""
+            add = f"UPDATE shares SET bytes = bytes {sign} ({self.size(row)})"  # noqa: S608 - our own names
+            yield (
+                f"{self.name}_{name}",
+                f"AFTER {change} ON {self.table or self.name}{when}"
+                f" BEGIN {add} WHERE kind = '{self.name}'; END",
+            )
+
+
+def _open_messages(
+    name: str, only: str, age: str, share: Fraction | None, row_bytes: int, trees: int
+) -> Kind:
+    """Return a kind of open messages. `trees`: the topic is also in an index, or is not."""
+    texts = (("id", 3), ("topic", trees))
+    key, changing = "id, bus, stage", "state, topic"
+    return Kind(name, key, age, share, row_bytes, texts, changing, "open_messages", only)
+
 
 # B-trees whose keys come in no order are two thirds full. The figures include that.
 KINDS = {
-    kind.table: kind
+    kind.name: kind
     for kind in (
         Kind(
             "tap_reports",
@@ -49,8 +81,8 @@ KINDS = {
             "reported_at",
             Fraction(3, 16),
             90,
-            (("id", 5), ("topic", 2), ("task", 3)),
-            changing="task",
+            (("id", 5), ("topic", 2), ("task", 3), ("other_task", 3)),
+            changing="task, other_task",
         ),
         Kind(
             "tasks",
@@ -61,15 +93,19 @@ KINDS = {
             (("id", 5), ("name", 2), ("root", 3), ("parent", 2)),
         ),
         Kind("windows", "start, bus, topic, stage", "start", Fraction(1, 32), 80, (("topic", 3),)),
-        Kind(
-            "missing_messages",
-            "id, bus, stage",
-            "start",
-            Fraction(1, 32),
-            70,
-            (("id", 3), ("topic", 2)),
+        _open_messages("missing_messages", "state = 'missing'", "start", None, 60, 4),
+        _open_messages(
+            "unconfirmed_messages", "state = 'unconfirmed'", "start", Fraction(1, 64), 80, 2
         ),
-        Kind("running_messages", "id, bus", "due", Fraction(1, 64), 70, (("id", 3), ("topic", 2))),
+        _open_messages("running_messages", "state = 'running'", "due", Fraction(1, 64), 80, 2),
+        _open_messages(
+            "ended_messages",
+            "state IN ('recovered', 'accepted', 'expired')",
+            "ended_at",
+            Fraction(1, 64),
+            80,
+            2,
+        ),
         Kind("hourly_sums", "hour, series", "hour", Fraction(3, 16), 20),
         Kind("coverage", "observer, since", "until", Fraction(1, 128), 50, (("observer", 3),)),
         Kind("blind_times", "bus, since", "until", Fraction(1, 128), 60),
@@ -84,22 +120,18 @@ KINDS = {
         ),
     )
 }
+LIMITED = tuple(name for name, kind in KINDS.items() if kind.share is not None)
 
 
 def definitions() -> Iterator[str]:
     """Yield the statements that keep the table `shares` up to date, whoever changes rows."""
-    for table, kind in KINDS.items():
+    for kind in KINDS.values():
         yield (
-            f"INSERT INTO shares (kind, bytes) SELECT '{table}',"  # noqa: S608 - our own names
-            f" coalesce(sum({kind.size()}), 0) FROM {table}"
+            f"INSERT INTO shares (kind, bytes) SELECT '{kind.name}',"  # noqa: S608 - our own names
+            f" coalesce(sum({kind.size()}), 0) FROM {kind.rows()}"
         )
-        changes = {"INSERT": f"+ {kind.size('NEW.')}", "DELETE": f"- ({kind.size('OLD.')})"}
-        if kind.changing:
-            changes[f"UPDATE OF {kind.changing}"] = f"+ {kind.size('NEW.')} - ({kind.size('OLD.')})"
-        for change, added in changes.items():
-            add = f"UPDATE shares SET bytes = bytes {added} WHERE kind = '{table}'"  # noqa: S608 - our own names
-            name = f"{table}_{change.split()[0].lower()}"
-            yield f"CREATE TRIGGER {name} AFTER {change} ON {table} BEGIN {add}; END"
+        for name, trigger in kind.triggers():
+            yield f"CREATE TRIGGER {name} {trigger}"
 
 
 class Shares:
@@ -109,19 +141,27 @@ class Shares:
         self._db = db
 
     def bytes(self) -> dict[str, int]:
-        """Return the bytes that each kind takes, by table."""
+        """Return the bytes that each kind takes, by its name."""
         return dict(self._db.execute("SELECT kind, bytes FROM shares").fetchall())
 
-    def prune(self, table: str, before: float) -> bool:
+    def on_top(self) -> int:
+        """Return the bytes that come on top of the size limit."""
+        return sum(size for name, size in self.bytes().items() if KINDS[name].share is None)
+
+    def prune(self, name: str, before: float) -> bool:
         """Delete rows older than this Unix time, up to `ROWS_AT_ONCE`; return if there are more."""
-        kind = KINDS[table]
-        where = f"WHERE {kind.age} < ?"
-        return self._delete(kind, ROWS_AT_ONCE, where, milliseconds(before)) == ROWS_AT_ONCE
+        kind = KINDS[name]
+        old = kind.rows(f"{kind.age} < ?")
+        return self._delete(kind, old, milliseconds(before), ROWS_AT_ONCE) == ROWS_AT_ONCE
 
     def above(self, size_limit: int) -> list[Kind]:
         """Return the kinds that have more than their share."""
         size = self.bytes()
-        return [kind for kind in KINDS.values() if size[kind.table] > kind.share * size_limit]
+        return [
+            kind
+            for kind in KINDS.values()
+            if kind.share is not None and size[kind.name] > kind.share * size_limit
+        ]
 
     def enforce(self, size_limit: int) -> Counter[str]:
         """Delete the oldest rows of each kind that has more than its share; return how many.
@@ -133,12 +173,12 @@ class Shares:
             if not (too_large := self.above(size_limit)):
                 break
             for kind in too_large:
-                dropped[kind.table] += self._delete(kind, ROWS_OF_A_STEP)
+                dropped[kind.name] += self._delete(kind, kind.rows(), ROWS_OF_A_STEP)
         return dropped
 
-    def _delete(self, kind: Kind, limit: int, where: str = "", *parameters: int | None) -> int:
+    def _delete(self, kind: Kind, rows: str, *parameters: int | None) -> int:
         return self._db.execute(
-            f"DELETE FROM {kind.table} WHERE ({kind.key}) IN (SELECT {kind.key}"  # noqa: S608 - our own names
-            f" FROM {kind.table} {where} ORDER BY {kind.age} LIMIT ?)",
-            (*parameters, limit),
+            f"DELETE FROM {kind.table or kind.name} WHERE ({kind.key}) IN"  # noqa: S608 - our own names
+            f" (SELECT {kind.key} FROM {rows} ORDER BY {kind.age} LIMIT ?)",
+            parameters,
         ).rowcount

@@ -8,6 +8,7 @@ from busmon.ledger.clock import Clock
 from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.delays import Delays
+from busmon.ledger.gaps import Gaps
 from busmon.ledger.hourly import HourlySums, Pauses
 from busmon.ledger.incidents import Incidents
 from busmon.ledger.listener import ListenerCounts
@@ -41,6 +42,7 @@ class Tables:
         self.delays = Delays(db)
         self.incidents = Incidents(db)
         self.service_levels = ServiceLevels(db)
+        self.gaps = Gaps(db)
         self.shares = Shares(db)
         self.clock = Clock(db)
         self._db = db

@@ -9,6 +9,7 @@ from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 # Of several reports of one message, the one that says most stays: passed before dropped, and
 # that before raised. In the alphabet "dropped" is before "raised", too.
+COLUMNS = ("bus", "id", "topic", "state", "task", "reported_at", "passed_at")
 ADD = """
 INSERT INTO tap_reports (bus, id, topic, state, task, reported_at, passed_at)
 VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -17,6 +18,29 @@ ON CONFLICT (id, bus) DO UPDATE SET state = excluded.state, task = excluded.task
 WHERE tap_reports.state <> 'passed'
     AND (excluded.state = 'passed' OR excluded.state < tap_reports.state)
 """
+# A message that was passed on again has another task. Usually the newer one counts: the earlier may
+# have been purged. But if that has finished, the newer one counts only if it is the better one, or
+# if the message is open at a stage behind the listener, so that it was passed on again to heal it.
+OPEN_BEHIND = """EXISTS (
+    SELECT 1 FROM open_messages AS open WHERE open.id = :id AND open.bus = :bus
+        AND open.stage <> 'listener' AND open.state IN ('missing', 'unconfirmed')
+)"""
+NEWER_COUNTS = f"""{OPEN_BEHIND} OR NOT EXISTS (
+    SELECT 1 FROM tasks AS known WHERE known.id = tap_reports.task
+        AND known.state IN ('succeeded', 'failed')
+        AND NOT (known.state = 'failed' AND EXISTS (
+            SELECT 1 FROM tasks AS newer WHERE newer.id = :task AND newer.state = 'succeeded'
+        ))
+)"""  # noqa: S608 - our own texts
+PASSED_AGAIN = f"""
+UPDATE tap_reports SET
+    reported_at = CASE WHEN {OPEN_BEHIND} THEN :reported_at ELSE reported_at END,
+    passed_at = CASE WHEN {NEWER_COUNTS} THEN :passed_at ELSE passed_at END,
+    task = CASE WHEN {NEWER_COUNTS} THEN :task ELSE task END,
+    other_task = CASE WHEN {NEWER_COUNTS} THEN task ELSE :task END
+WHERE id = :id AND bus = :bus AND state = 'passed'
+    AND coalesce(task, '') <> :task AND coalesce(other_task, '') <> :task
+"""  # noqa: S608 - our own texts
 
 
 class TapReport(NamedTuple):
@@ -39,7 +63,10 @@ class TapReports:
     def add(self, bus: str, reports: Iterable[TapReport], now: float) -> None:
         """Write reports that came `now`, a Unix time. When it happened is kept if it was passed."""
         number, reported = self._buses.number(bus), milliseconds(now)
-        self._db.executemany(ADD, [_row(number, reported, report) for report in reports])
+        for report in reports:
+            row = _row(number, reported, report)
+            if not self._db.execute(ADD, row).rowcount and report.task is not None:
+                self._db.execute(PASSED_AGAIN, dict(zip(COLUMNS, row, strict=True)))
 
     def message_of(self, task: str) -> str | None:
         """Return the id of the message that was passed on as this task."""

@@ -7,6 +7,7 @@ each thing that is to be done. Celery gives each task of the tree the id of the 
 import sqlite3
 from typing import Any, NamedTuple
 
+from busmon.ledger.messages import FINISHED
 from busmon.ledger.values import milliseconds, seconds
 
 MAX_TREE_TASKS = 1000  # of one root; the others are not stored
@@ -42,6 +43,14 @@ TREE_PROGRESS = """(
         WHEN state IN ('failed', 'revoked', 'rejected') THEN 2 ELSE 1 END)
     FROM tasks AS of_tree WHERE of_tree.root = tap_reports.task
 )"""
+# Of the two tasks of a message that was passed on twice, the one that counts is the better one.
+BETTER = """
+UPDATE tap_reports SET task = other_task, other_task = task
+WHERE other_task = :id AND NOT EXISTS (
+    SELECT 1 FROM tasks WHERE tasks.id = tap_reports.task
+        AND tasks.state IN ('succeeded', :state)
+)
+"""
 
 
 class Origin(NamedTuple):
@@ -114,7 +123,9 @@ class Tasks:
 
     def change(self, task: str, state: str, at: float) -> None:
         """Write the new state of a task that is on record."""
-        self._db.execute(CHANGED, {"state": state, "id": task, "at": milliseconds(at)})
+        row = {"state": state, "id": task, "at": milliseconds(at)}
+        if self._db.execute(CHANGED, row).rowcount and state in FINISHED:
+            self._db.execute(BETTER, row)
 
 
 def _row(task: str, name: str, at: float, origin: Origin) -> dict[str, str | int | None]:

@@ -26,24 +26,20 @@ ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
     missing = windows.missing + excluded.missing,
     recovered = windows.recovered + excluded.recovered
 """
-NO_DATA = """
-INSERT INTO windows
-    (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
-SELECT start, until, bus, '', ?, NULL, 0, 0, 0 FROM windows WHERE start = ? AND bus = ? LIMIT 1
-ON CONFLICT (start, bus, topic, stage) DO NOTHING
-"""
 ADD_TO_TOTALS = """
-INSERT INTO audit_totals (bus, topic, stage, messages, missing, unexpected, recovered, no_data)
-VALUES (:bus, :topic, :stage, :messages, :missing, :unexpected, :recovered, :no_data)
+INSERT INTO audit_totals
+    (bus, topic, stage, messages, missing, unexpected, recovered, no_data, expired)
+VALUES (:bus, :topic, :stage, :messages, :missing, :unexpected, :recovered, :no_data, :expired)
 ON CONFLICT (bus, topic, stage) DO UPDATE SET
     messages = audit_totals.messages + excluded.messages,
     missing = audit_totals.missing + excluded.missing,
     unexpected = audit_totals.unexpected + excluded.unexpected,
     recovered = audit_totals.recovered + excluded.recovered,
-    no_data = audit_totals.no_data + excluded.no_data
+    no_data = audit_totals.no_data + excluded.no_data,
+    expired = audit_totals.expired + excluded.expired
 """
 TOTALS = """
-SELECT name, topic, stage, messages, missing, unexpected, recovered, no_data
+SELECT name, topic, stage, messages, missing, unexpected, recovered, no_data, expired
 FROM audit_totals JOIN buses ON buses.id = audit_totals.bus
 """
 ROWS = """
@@ -70,6 +66,7 @@ class Totals(NamedTuple):
     unexpected: int = 0
     recovered: int = 0
     no_data: int = 0  # windows; under an empty topic
+    expired: int = 0  # missing for 13 months
 
 
 class WindowRow(NamedTuple):
@@ -124,12 +121,6 @@ class Windows:
         row = self._keys(place) | added._asdict()
         self._db.execute(CORRECT, row | {"start": milliseconds(start)})
         self._db.execute(ADD_TO_TOTALS, row)
-
-    def mark_no_data(self, start: float, bus: str, stage: Stage) -> None:
-        """Write that nothing more will be known of a stage in a window that was closed before."""
-        row = self._keys(Place(bus, "", stage))
-        if self._db.execute(NO_DATA, (stage, milliseconds(start), row["bus"])).rowcount:
-            self._db.execute(ADD_TO_TOTALS, row | Totals(no_data=1)._asdict())
 
     def merge_totals(self, bus: str, topic: str, into: str) -> None:
         """Count the totals of a topic under another one."""

@@ -19,7 +19,7 @@ def samples(bench: AuditBench) -> Iterator[tuple[tuple[str, ...], float]]:
     """Yield each sample's name and labels, and its value."""
     for family in Auditor(AUDIT, BY_IDS, bench.ledger, 3600, [BUS]).collect():
         for sample in family.samples:
-            name = sample.name.removeprefix("busmon_audit_")
+            name = sample.name.removeprefix("busmon_").removeprefix("audit_")
             yield (name, *sample.labels.values()), sample.value
 
 
@@ -27,10 +27,11 @@ def test_every_series_of_a_known_topic_starts_at_zero(bench: AuditBench) -> None
     bench.receive("1", at=NOW - 3000)
     bench.receive("2", at=NOW - 3000, topic="b", handled=False)
     expected: set[tuple[str, ...]] = {("messages_total", BUS, "a", stage) for stage in STAGES}
-    for name in ("missing_total", "recovered_total"):
+    for name in ("missing_total", "recovered_total", "expired_total", "open_gap_messages"):
         expected |= {(name, BUS, "a", stage) for stage in STAGES[1:]}
     expected |= {("unexpected_total", BUS, topic, "listener") for topic in ("a", "b")}
     expected |= {("no_data_windows_total", BUS, stage) for stage in STAGES}
+    expected |= {("unconfirmed_messages", BUS, stage) for stage in STAGES[1:]}
     found = dict(samples(bench))
     assert {series for series, value in found.items() if value == 0} == expected
     assert found["last_closed_timestamp_seconds",] == NOW
@@ -43,6 +44,22 @@ def test_series_of_topics_that_are_no_longer_known_stay(bench: AuditBench) -> No
     assert found["messages_total", BUS, "a", "bus"] == 1
     assert found["missing_total", BUS, "a", "listener"] == 1
     assert found["recovered_total", BUS, "a", "listener"] == 0
+
+
+def test_open_gaps_and_unconfirmed_messages_are_right_after_a_restart(bench: AuditBench) -> None:
+    bench.receive("1", "2", at=NOW + 10)
+    bench.receive("3", at=NOW + 20)
+    bench.receive("4", at=NOW + 31)
+    bench.report("3")
+    bench.blind((NOW + 32, NOW + 33))
+    bench.close(NOW + 42)
+    found = dict(samples(bench))
+    assert found["open_gap_messages", BUS, "a", "listener"] == 2
+    assert found["open_gap_messages", BUS, "a", "worker"] == 1
+    assert found["open_gap_oldest_timestamp_seconds", BUS, "listener"] == NOW + 10
+    assert found["open_gap_oldest_timestamp_seconds", BUS, "worker"] == NOW + 20
+    assert found["unconfirmed_messages", BUS, "listener"] == 1
+    assert found["unconfirmed_messages", BUS, "worker"] == 0
 
 
 def test_while_no_window_can_be_closed_the_log_says_so_until_one_is(

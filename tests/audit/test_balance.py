@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from busmon.audit.balance import balance, next_window
 from busmon.ledger.messages import FINISHED, MessageTrace
+from busmon.ledger.open_messages import State
 from busmon.message import Stage
 
 TOPICS = ("a", "b")
@@ -41,15 +42,22 @@ def test_a_balance_is_what_sets_of_ids_give(
     done = {trace.id for trace in traces if trace.state in FINISHED}
     begun = {trace.id for trace in traces if trace.state}
     nothing: set[str] = set()
-    expected = {
-        Stage.BUS: (handled, nothing),
-        Stage.LISTENER: (handled & passed, handled - passed),
-        Stage.WORKER: (handled & passed & done, (handled & passed) - begun),
+    expected = {  # reached, missing, running
+        Stage.BUS: (handled, nothing, nothing),
+        Stage.LISTENER: (handled & passed, handled - passed, nothing),
+        Stage.WORKER: (
+            handled & passed & done,
+            (handled & passed) - begun,
+            handled & passed & begun - done,
+        ),
     }
-    found = balance(traces, covered)
+    found = balance(traces, ALL, covered)
     topic_of = {trace.id: trace.topic for trace in traces}
     for stage in ALL:
-        reached, missing = expected[stage] if stage in covered else (nothing, nothing)
+        reached, missing, running = expected[stage]
+        unconfirmed = nothing
+        if stage not in covered:
+            missing, running, unconfirmed = nothing, nothing, missing | running
         counts = {topic: counts for (topic, at), counts in found.counts.items() if at is stage}
         assert Counter({topic: of.messages for topic, of in counts.items()}) == Counter(
             topic_of[one] for one in reached
@@ -57,14 +65,20 @@ def test_a_balance_is_what_sets_of_ids_give(
         assert Counter({topic: of.missing for topic, of in counts.items()}) == Counter(
             topic_of[one] for one in missing
         )
-        assert {trace.id for at, trace in found.missing if at is stage} == missing
+        for state, ids in (
+            (State.MISSING, missing),
+            (State.RUNNING, running),
+            (State.UNCONFIRMED, unconfirmed),
+        ):
+            of_stage = (one for one in found.opened if one.stage is stage and one.state is state)
+            assert {one.trace.id for one in of_stage} == ids
 
 
 @given(TRACES, COVERED)
 def test_what_the_rules_ignore_and_the_listener_passed_is_unexpected(
     traces: list[MessageTrace], covered: tuple[Stage, ...]
 ) -> None:
-    found = balance(traces, covered)
+    found = balance(traces, ALL, covered)
     expected = Counter(trace.topic for trace in traces if trace.passed and not trace.handled)
     counted = {topic: found.counts[topic, Stage.LISTENER].unexpected for topic in TOPICS}
     assert Counter(counted) == (expected if Stage.LISTENER in covered else Counter())
@@ -73,10 +87,12 @@ def test_what_the_rules_ignore_and_the_listener_passed_is_unexpected(
 
 @given(TRACES)
 def test_no_message_is_lost_between_two_stages(traces: list[MessageTrace]) -> None:
-    found = balance(traces, ALL)
+    found = balance(traces, ALL, ALL)
     for topic in TOPICS:
         bus, listener, worker = (found.counts[topic, stage] for stage in ALL)
-        running = sum(trace.topic == topic for trace in found.running)
+        running = sum(
+            one.trace.topic == topic and one.state is State.RUNNING for one in found.opened
+        )
         assert bus.messages == listener.messages + listener.missing
         assert listener.messages == worker.messages + worker.missing + running
 
@@ -96,7 +112,7 @@ def test_no_message_is_lost_between_two_stages(traces: list[MessageTrace]) -> No
     ],
 )
 def test_a_message_is_judged_at_each_stage(trace: MessageTrace, listener: str, worker: str) -> None:
-    found = balance([trace], ALL)
+    found = balance([trace], ALL, ALL)
 
     def judged(stage: Stage) -> str:
         counts = found.counts["a", stage]
@@ -104,7 +120,7 @@ def test_a_message_is_judged_at_each_stage(trace: MessageTrace, listener: str, w
             "reached": counts.messages,
             "missing": counts.missing,
             "unexpected": counts.unexpected,
-            "running": len(found.running) if stage is Stage.WORKER else 0,
+            "running": sum((at, state) == (stage, State.RUNNING) for at, state, _ in found.opened),
         }
         return " ".join(word for word, number in words.items() if number) or "-"
 

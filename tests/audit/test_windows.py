@@ -1,13 +1,15 @@
 """Windows in the ledger: what is closed when, and when there is no data."""
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from busmon.audit.corrections import MAX_AGE_SECONDS
+from busmon.audit.windows import DAY_SECONDS
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.open_messages import State
 from busmon.ledger.sqlite import open_read_only
 from busmon.ledger.windows import Totals
 from busmon.message import UNJUDGED, Stage
@@ -69,9 +71,16 @@ def test_a_window_that_is_not_covered_has_no_data_of_the_stage(
     missing = {stage for stage, totals in bench.totals().items() if totals.missing}
     assert missing == set(covered) - {Stage.BUS}
     assert bench.totals()[Stage.BUS] == Totals(messages=2)
+    assert bench.totals()[Stage.LISTENER].messages == 1  # what is known to be passed on counts
     no_data = {stage for stage, windows in bench.no_data().items() if windows}
     assert no_data == set(STAGES) - set(covered)
     assert {stage for stage in STAGES if bench.rows(stage)[0].totals is None} == no_data
+    unconfirmed = bench.open(State.UNCONFIRMED)
+    assert bench.windows.unconfirmed() == Counter((BUS, stage) for stage, _ in unconfirmed)
+    if Stage.LISTENER in no_data:  # "2" was passed on: only its worker is not known
+        assert unconfirmed == {(Stage.LISTENER, "1"), (Stage.WORKER, "2")}
+    else:
+        assert unconfirmed == {(stage, "2") for stage in no_data}
 
 
 def test_a_window_waits_for_an_observers_next_sign_of_life(unwatched: AuditBench) -> None:
@@ -107,6 +116,7 @@ def test_a_blind_time_that_has_not_ended_has_no_data(bench: AuditBench) -> None:
     assert bench.close(NOW + 12 + MAX_GAP_SECONDS) == 1
     assert bench.totals()[Stage.BUS] == Totals(messages=1)
     assert bench.totals()[Stage.LISTENER] == bench.totals()[Stage.WORKER] == Totals()
+    assert bench.windows.unconfirmed() == {(BUS, Stage.LISTENER): 1}
     assert bench.no_data() == dict.fromkeys(STAGES, 1)
 
 
@@ -148,9 +158,9 @@ def test_old_windows_are_deleted_and_the_totals_stay(bench: AuditBench) -> None:
     bench.receive("1")
     bench.close(NOW + 12)
     totals = bench.windows.totals()
-    assert not bench.windows.prune(NOW + MAX_AGE_SECONDS + 1, retention=3600)
+    assert not bench.windows.prune(NOW + DAY_SECONDS + 1, retention=3600)
     assert bench.rows(Stage.BUS) == bench.rows(Stage.LISTENER) == []
-    assert bench.missing() == set()
+    assert bench.missing() == {(Stage.LISTENER, "1")}  # no age deletes an open gap
     bench.restart()
     assert bench.windows.totals() == totals
 
@@ -164,7 +174,7 @@ def test_windows_on_disk_are_read_beside_the_writer(tmp_path: Path) -> None:
         bench.receive("1")
         bench.close(NOW + 12)
         with open_read_only(path) as tables:
-            (missing,) = tables.open_messages.listed(0, BUS, None)
+            (missing,) = tables.gaps.listed(bus=BUS)
         assert (missing.stage, missing.id) == (Stage.LISTENER, "1")
 
 

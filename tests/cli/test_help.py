@@ -60,7 +60,7 @@ def test_help_names_every_command_with_a_whole_sentence() -> None:
         ),
         ("replay", ["--format", "--push", "--config", "standard error", "no ledger"]),
         ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
-        ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 nothing is missing"]),
+        ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 no gap is open"]),
         ("trace", ["--json", "1 it is not", "--ledger"]),
         ("status", ["--url", "whose fault", "publisher", "0 all is well on every bus, 1"]),
         ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "never run"]),

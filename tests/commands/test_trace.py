@@ -225,15 +225,19 @@ def test_trace_says_where_a_message_was_missing(past: Past) -> None:
     assert "\n  audit     missing at the listener in the window that began 20" in trace(
         past, IDS[0]
     )
+    assert trace(past, IDS[0]).endswith("UTC, and not recovered\n")
     past.report(IDS[0])
     past.windows.correct(past.start + 41)
-    assert ", recovered by 20" in trace(past, IDS[0])
+    assert "UTC, recovered by 20" in trace(past, IDS[0])
     (found,) = json.loads(trace(past, IDS[0], "--json"))
-    (missing,) = found["missing"]
-    assert missing == {
+    (recovered,) = found["audit"]
+    assert recovered == {
         "stage": "listener",
-        "window": past.start,
-        "recovered_at": past.start + 41,
+        "start": past.start,
+        "state": "recovered",
+        "due": None,
+        "ended_at": past.start + 41,
+        "estimated": False,
     }
 
 

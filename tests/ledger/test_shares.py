@@ -11,7 +11,8 @@ import pytest
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageTrace
-from busmon.ledger.shares import KINDS, ROWS_AT_ONCE
+from busmon.ledger.open_messages import OpenMessage, State
+from busmon.ledger.shares import KINDS, LIMITED, ROWS_AT_ONCE
 from busmon.ledger.sqlite import used_bytes
 from busmon.ledger.tables import Tables
 from busmon.ledger.tap_reports import TapReport
@@ -27,7 +28,7 @@ BUS = "fedora"
 LIMIT = 16 * 1024**2
 TOPIC = "org.fedoraproject.prod.copr.build.end"
 
-Add = Callable[[Tables, int], None]  # one row; the number counts up
+Add = Callable[[Tables, int], object]  # one row; the number counts up
 
 
 def long(number: int) -> str:
@@ -39,8 +40,17 @@ def add_window(tables: Tables, n: int) -> None:
     tables.windows.add([WindowRow(NOW + n, NOW + n + 1, place, Totals(1))])
 
 
-def traces(number: int) -> list[MessageTrace]:
-    return [MessageTrace(long(number), TOPIC, handled=True)]
+def add_open(tables: Tables, n: int, state: State, identity: str = "") -> OpenMessage:
+    trace = MessageTrace(identity or long(n), TOPIC, True, received_at=NOW + n)
+    due = NOW + n if state is State.RUNNING else None
+    message = OpenMessage(NOW + n, NOW + n + 1, BUS, Stage.LISTENER, state, trace, due)
+    tables.open_messages.add([message])
+    return message
+
+
+def end_gap(tables: Tables, n: int) -> None:
+    missing = add_open(tables, n, State.MISSING, str(uuid4()))
+    tables.open_messages.move(missing, State.RECOVERED, NOW + n)
 
 
 def add_hourly_sum(tables: Tables, n: int) -> None:
@@ -78,12 +88,11 @@ ROWS: dict[str, Add] = {
         for length in (1, 500)
     ),
     "windows": add_window,
-    "missing_messages": lambda tables, n: tables.open_messages.add_missing(
-        BUS, NOW + n, [(Stage.LISTENER, trace) for trace in traces(n)]
-    ),
-    "running_messages": lambda tables, n: tables.open_messages.add_running(
-        BUS, NOW + n, traces(n), NOW + n
-    ),
+    "missing_messages": lambda tables, n: add_open(tables, n, State.MISSING),
+    "missing_messages, UUIDs": lambda tables, n: add_open(tables, n, State.MISSING, str(uuid4())),
+    "unconfirmed_messages": lambda tables, n: add_open(tables, n, State.UNCONFIRMED),
+    "running_messages": lambda tables, n: add_open(tables, n, State.RUNNING),
+    "ended_messages": lambda tables, n: end_gap(tables, n),
     "hourly_sums": add_hourly_sum,
 }
 
@@ -109,10 +118,13 @@ def test_what_a_kind_takes_is_known_with_little_to_spare(rows: str, ledger: Ledg
         assert grown <= tables.shares.bytes()[table] <= 2.5 * grown
 
 
-@pytest.mark.parametrize("rows", ROWS)
+WITH_A_SHARE = [rows for rows in ROWS if rows.split(",")[0] in LIMITED]
+
+
+@pytest.mark.parametrize("rows", WITH_A_SHARE)
 def test_no_kind_takes_more_than_its_share(rows: str, path: str) -> None:
     table = rows.split(",")[0]
-    share = int(KINDS[table].share * LIMIT)
+    share = int((KINDS[table].share or 0) * LIMIT)
     numbers = count()
     with closing(Ledger(path, LIMIT)) as ledger:
         ledger.record(judged(*range(100)))
@@ -127,26 +139,46 @@ def test_no_kind_takes_more_than_its_share(rows: str, path: str) -> None:
         assert ledger.pruned == {"age": 0, "size": 0}
         assert counted(ledger) == ledger.size()[0] == 100
     with foreign(path) as db:
-        (newest,) = db.execute(f"SELECT max({KINDS[table].age}) FROM {table}").fetchone()
+        kind = KINDS[table]
+        (newest,) = db.execute(f"SELECT max({kind.age}) FROM {kind.rows()}").fetchone()
     last = next(numbers) - 1
     added = NOW // 3600 + last // 100 if table == "hourly_sums" else (NOW + last) * 1000
     assert newest >= added  # the oldest went
 
 
 def test_together_the_shares_leave_nearly_half_to_the_messages(path: str) -> None:
-    assert sum(kind.share for kind in KINDS.values()) < 0.55
+    assert sum(kind.share or 0 for kind in KINDS.values()) < 0.55
     with closing(Ledger(path, LIMIT)) as ledger:
         while ledger.size()[1] - ledger.log_bytes() < 0.44 * LIMIT:
             ledger.record(judged(*(uuid4() for _ in range(1000))))
         messages = counted(ledger)
-        for rows, add in ROWS.items():
+        for rows in WITH_A_SHARE:
             numbers = count()
             while ledger.dropped[rows.split(",")[0]] <= ROWS_AT_ONCE:
-                fill(ledger, add, (next(numbers) for _ in range(2000)))
+                fill(ledger, ROWS[rows], (next(numbers) for _ in range(2000)))
         while ledger.prune(NOW, retention=86400):
             pass
         assert ledger.pruned == {"age": 0, "size": 0}
         assert counted(ledger) == ledger.size()[0] == messages
+
+
+def test_missing_messages_are_never_deleted_and_cost_no_other_message(path: str) -> None:
+    with closing(Ledger(path, LIMIT)) as ledger:
+        while ledger.size()[1] - ledger.log_bytes() < 0.4 * LIMIT:
+            ledger.record(judged(*(uuid4() for _ in range(1000))))
+        messages, gaps = counted(ledger), count()
+        while ledger.size()[1] - ledger.log_bytes() < 1.5 * LIMIT:
+            fill(ledger, ROWS["missing_messages, UUIDs"], (next(gaps) for _ in range(2000)))
+        while ledger.prune(NOW, retention=86400):
+            pass
+        assert counted(ledger) == ledger.size()[0] == messages
+        with ledger.read() as tables:
+            (gap,) = tables.gaps.open().values()
+        assert gap.messages == next(gaps)
+        ledger.size_limit = LIMIT // 16  # of the messages, those go that are above the limit
+        while ledger.prune(NOW, retention=86400):
+            pass
+        assert 0 < ledger.size()[0] < messages
 
 
 def test_a_smaller_limit_is_reached_in_small_steps(path: str) -> None:
@@ -178,5 +210,6 @@ def test_after_a_migration_it_is_known_what_each_kind_takes(tmp_path: Path) -> N
         known = tables.shares.bytes()
     with foreign(path) as db:
         for table, kind in KINDS.items():
-            (size,) = db.execute(f"SELECT coalesce(sum({kind.size()}), 0) FROM {table}").fetchone()
+            query = f"SELECT coalesce(sum({kind.size()}), 0) FROM {kind.rows()}"
+            (size,) = db.execute(query).fetchone()
             assert known[table] == size

@@ -16,6 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Recorded
+from busmon.ledger.messages import MessageTrace
+from busmon.ledger.open_messages import OpenMessage, State
+from busmon.message import Stage
 from busmon.metrics.collector import Metrics
 from busmon.observers.tap_batch import parse
 from busmon.silence.rates import WEEK_HOURS
@@ -33,13 +36,18 @@ DOCUMENTED = Path(__file__).parents[2] / "config/prometheus/METRICS.md"
 
 
 def learned(bench: Bench) -> Bench:
-    """Let there be a past from which a baseline was learned, and a report of the tap, too."""
+    """Let there be a past from which a baseline was learned, a tap's report, and a gap, too."""
     hours = range(int(NOW // 3600) - 5 * WEEK_HOURS, int(NOW // 3600))
     past(bench.ledger, Series("fedora", COPR, "handled", ""), dict.fromkeys(hours, 2), NOW - 9)
     silent(bench)
     busy(bench)
     bench.silence.learn(NOW)
     bench.tap.take(parse(json.dumps(tap_reports.batch()).encode()), NOW)
+    trace = MessageTrace("1", COPR, handled=True)
+    with bench.ledger.write() as tables:
+        missing = OpenMessage(NOW - 9, NOW, "fedora", Stage.LISTENER, State.MISSING, trace)
+        tables.open_messages.add([missing])
+    bench.auditor.refresh()
     return bench
 
 

@@ -4,6 +4,7 @@ from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.open_messages import State
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.values import Interval
 from busmon.ledger.windows import Place, Totals, WindowRow
@@ -90,14 +91,14 @@ class AuditBench:
     def missing(self) -> set[tuple[Stage, str]]:
         """Return stage and id of the messages that are still missing."""
         with self.ledger.read() as tables:
-            return {(one.stage, one.id) for one in tables.open_messages.listed(0, BUS, None)}
+            return {(one.stage, one.id) for one in tables.gaps.listed()}
+
+    def open(self, state: State) -> set[tuple[Stage, str]]:
+        """Return stage and id of the messages in a state."""
+        with self.ledger.read() as tables:
+            return {(one.stage, one.id) for one in tables.gaps.listed([state])}
 
     def rows(self, stage: Stage) -> list[WindowRow]:
         """Return the closed windows at a stage, in order of time."""
         with self.ledger.read() as tables:
             return [row for row in tables.windows.rows(0) if row.place.stage is stage]
-
-    def running(self) -> int:
-        """Return how many messages workers still have."""
-        with self.ledger.read() as tables:
-            return len(tables.open_messages.running(NOW + 1e6, 1000))

@@ -1,0 +1,121 @@
+"""The open gaps, and the other messages that closed windows left open, as people ask for them."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from busmon.ledger.open_messages import State
+from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
+from busmon.ledger.windows import Place
+from busmon.message import Stage
+
+GAPS = """
+SELECT (SELECT name FROM buses WHERE buses.id = bus), topic, stage,
+    count(*), count(DISTINCT start), min(start)
+FROM open_messages WHERE state = 'missing' GROUP BY bus, stage, topic
+"""
+UNCONFIRMED = """
+SELECT (SELECT name FROM buses WHERE buses.id = bus), stage, count(*)
+FROM open_messages WHERE state = 'unconfirmed' GROUP BY bus, stage
+"""
+LISTED = """
+SELECT start, until, name, stage, topic, state, estimated, open.id
+FROM open_messages AS open JOIN buses ON buses.id = open.bus
+WHERE state IN ({states}) AND until > ? AND name = coalesce(?, name)
+    AND topic = coalesce(?, topic)
+ORDER BY start, name, stage, topic, state, open.id
+"""
+HISTORY = """
+SELECT stage, start, state, due, ended_at, estimated
+FROM open_messages AS open JOIN buses ON buses.id = open.bus
+WHERE open.id = ? AND name = ? ORDER BY start, stage
+"""
+
+
+class OpenGap(NamedTuple):
+    """The messages that are missing at one place."""
+
+    messages: int
+    windows: int
+    oldest: float  # Unix time at which the oldest of these windows began
+
+
+class ListedMessage(NamedTuple):
+    """A message as people ask for it; Unix times."""
+
+    start: float  # of its window
+    until: float
+    bus: str
+    stage: Stage
+    topic: str
+    state: State
+    estimated: bool
+    id: str
+
+
+class OpenAt(NamedTuple):
+    """Where one message was open, and what became of it; Unix times."""
+
+    stage: Stage
+    start: float  # of its window
+    state: State
+    due: float | None
+    ended_at: float | None
+    estimated: bool
+
+
+class Gaps:
+    """What `OpenMessages` wrote, added up and listed."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def open(self) -> dict[Place, OpenGap]:
+        """Return the open gaps by place."""
+        return {
+            Place(bus, topic, Stage(stage)): OpenGap(messages, windows, oldest / 1000)
+            for bus, topic, stage, messages, windows, oldest in self._db.execute(GAPS)
+        }
+
+    def unconfirmed(self) -> dict[tuple[str, Stage], int]:
+        """Return how many messages are unconfirmed, by bus and stage."""
+        return {(bus, Stage(stage)): n for bus, stage, n in self._db.execute(UNCONFIRMED)}
+
+    def listed(
+        self,
+        states: Sequence[State] = (State.MISSING,),
+        since: float = 0,
+        bus: str | None = None,
+        topic: str | None = None,
+    ) -> Iterator[ListedMessage]:
+        """Yield the messages of windows that ended after `since`, window by window."""
+        query = LISTED.format(states=", ".join(f"'{state}'" for state in states))
+        for start, until, name, stage, of, state, estimated, identity in self._db.execute(
+            query, (milliseconds(since), bus, topic)
+        ):
+            yield ListedMessage(
+                start / 1000,
+                until / 1000,
+                name,
+                Stage(stage),
+                of,
+                State(state),
+                bool(estimated),
+                shown_id(identity),
+            )
+
+    def history(self, bus: str, identity: str) -> list[OpenAt]:
+        """Return the stages at which a message was open, and what became of it there."""
+        return [
+            OpenAt(
+                Stage(stage),
+                start / 1000,
+                State(state),
+                seconds(due),
+                seconds(ended),
+                bool(estimated),
+            )
+            for stage, start, state, due, ended, estimated in self._db.execute(
+                HISTORY, (stored_id(identity), bus)
+            )
+        ]
