@@ -1,6 +1,7 @@
 """The dashboard *Bus volume and gaps*: what the buses bring, and what becomes of it."""
 
 from bus_gaps import DELIVERY, GAPS
+from bus_levels import LEVELS
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import BigValueTextMode
@@ -253,5 +254,5 @@ def build() -> Dashboard:
             variable("topic", "Topic", f'busmon_messages_total{{{BUS},topic!="__other__"}}'),
         ],
     ).annotations(ANNOTATIONS)
-    add_panels(made, [*AT_A_GLANCE, *VOLUME, *SILENCE, *GAPS, *DELIVERY])
+    add_panels(made, [*AT_A_GLANCE, *VOLUME, *SILENCE, *GAPS, *LEVELS, *DELIVERY])
     return made.build()

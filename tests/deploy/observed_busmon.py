@@ -70,7 +70,9 @@ def observed_busmon(
         '[audit]\nwindow = "1s"\ngrace = "1s"\n'
         f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n'
         f'[audit.ready]\nbus = "fedora"\nurl = "{listener}"\ninterval = "1s"\n'
-        f'[audit.celery]\nbus = "fedora"\nbroker = "{redis.url}"\ninterval = "1s"'
+        f'[audit.celery]\nbus = "fedora"\nbroker = "{redis.url}"\ninterval = "1s"\n'
+        '[slo.all]\nbus = "fedora"\ntopics = ["*"]\nstage = "worker"\nwithin = "5s"\n'
+        "objective = 0.98"
     )
     pushes = {"PUSHGATEWAY_ADDRESS": gateway.url, "HOSTNAME": "packit-worker-short-running-0"}
     worker = CeleryWorker(directory, redis, "--pool=solo", "-E", environment=pushes)
