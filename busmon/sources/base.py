@@ -173,7 +173,9 @@ def keep_connected(name: str, connection: ConnectionState, session: Callable[[],
         except LedgerWriteError as error:
             connection.down(Cause.LEDGER, str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one bus must not end the others
-            connection.down(Cause.ERROR, repr(error))
+            # Without its text, which could have a part of a message: /ready is public.
+            bug = f"{type(error).__name__}, a bug; the log has the traceback"
+            connection.down(Cause.ERROR, bug)
             bugs.problem("%s: unexpected error", name, level=logging.ERROR, error=error)
         if stopping.is_set():
             break

@@ -94,9 +94,9 @@ def test_pauses_double_from_half_a_second_to_thirty_with_jitter() -> None:
             Cause.LEDGER,
             "ledger: database or disk is full",
         ),
-        (OSError(5, "odd"), Cause.ERROR, "error: OSError(5, 'odd')"),
-        (KeyError("bug"), Cause.ERROR, "error: KeyError('bug')"),
-        (RecursionError(), Cause.ERROR, "error: RecursionError()"),
+        (OSError(5, "odd"), Cause.ERROR, "error: OSError, a bug; the log has the traceback"),
+        (KeyError("bug"), Cause.ERROR, "error: KeyError, a bug; the log has the traceback"),
+        (RecursionError(), Cause.ERROR, "error: RecursionError, a bug; the log has the traceback"),
     ],
 )
 def test_whatever_a_session_raises_is_reported_until_the_next_works(
