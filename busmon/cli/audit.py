@@ -26,7 +26,8 @@ ledger_option = click.option(
 )
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+def duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """Return the seconds of a duration; reject one that is longer than there is time."""
     from busmon.settings.units import UNITS, parse_quantity
 
     if text is None:
@@ -42,7 +43,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 @ledger_option
 @click.option(
     "--since",
-    callback=_seconds,
+    callback=duration,
     metavar="DURATION",
     help="Only windows that ended after this time ago.  [default: all]",
 )
@@ -105,7 +106,7 @@ def gaps(
 
     after = None if since is None else time.time() - since
     query = Query(after, bus, topic, unconfirmed, ended)
-    with _open_ledger(path, ledger) as (tables, config):
+    with open_ledger(path, ledger) as (tables, config):
         try:
             found = find_gaps(tables, query, config)
         except NothingToAskOf as error:
@@ -145,7 +146,7 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
     """
     from busmon.commands import trace
 
-    with _open_ledger(path, ledger) as (tables, config):
+    with open_ledger(path, ledger) as (tables, config):
         message_id = trace.message_of(tables, message_id)
         found = trace.find_message(tables, message_id, config, time.time())
         oldest = None if found else tables.messages.oldest()
@@ -156,7 +157,7 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
 
 
 @contextmanager
-def _open_ledger(
+def open_ledger(
     path: Path | None, ledger: str | None
 ) -> Iterator[tuple["Tables", "Config | None"]]:
     """Open the ledger for reading, or print why that failed and exit with 2.

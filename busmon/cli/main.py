@@ -11,6 +11,7 @@ import click
 from busmon import __version__
 from busmon.cli.audit import gaps, trace
 from busmon.cli.common import config_option, fatal, load_config, not_empty, set_up_log
+from busmon.cli.incidents import incidents
 from busmon.cli.lint import lint
 from busmon.cli.recorded import explain, replay
 from busmon.cli.status import status
@@ -139,5 +140,5 @@ def demo(listen: str, rate: float) -> None:
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/metrics (Ctrl-C stops it)"))
 
 
-for command in (explain, replay, status, gaps, trace, lint):
+for command in (explain, replay, status, gaps, incidents, trace, lint):
     main.add_command(command)

@@ -1,11 +1,11 @@
 """Facts of one bus, each from the part of the service that knows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from busmon.audit.auditor import Auditor
-from busmon.diagnosis.facts import BusFacts, ListenerFacts, WorkerFacts
+from busmon.diagnosis.facts import BusFacts, ListenerFacts, LostMessages, WorkerFacts
 from busmon.diagnosis.listener import MonitorWatch, QueueWatch, TapWatch
 from busmon.diagnosis.stages import RECENT_WINDOWS, RecentWindows
 from busmon.diagnosis.topics import Received, received, topic_facts
@@ -76,7 +76,27 @@ class BusWatch:
             topics=topic_facts(self._bus, came, states, now),
             listener=self._listener(now, came),
             workers=self._workers.facts(now, finished) if self._workers else WorkerFacts(),
+            lost=tuple(self._lost()),
+            unconfirmed=tuple(self._unconfirmed()),
         )
+
+    def _lost(self) -> Iterator[LostMessages]:
+        gaps = self._parts.auditor.open_gaps()
+        for stage in Stage:
+            here = [
+                gap for place, gap in gaps.items() if (place.bus, place.stage) == (self._bus, stage)
+            ]
+            if here:
+                messages, oldest = (
+                    sum(gap.messages for gap in here),
+                    min(gap.oldest for gap in here),
+                )
+                yield LostMessages(stage, messages, oldest)
+
+    def _unconfirmed(self) -> Iterator[tuple[Stage, int]]:
+        for (bus, stage), messages in self._parts.auditor.unconfirmed().items():
+            if bus == self._bus and messages:
+                yield stage, messages
 
     def _listener(self, now: float, came: Received) -> ListenerFacts:
         reception = self._parts.blind_time.reception(self._bus)

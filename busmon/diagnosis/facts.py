@@ -5,6 +5,7 @@ The default of each field is: nothing is known.
 
 from dataclasses import dataclass
 
+from busmon.message import Stage
 from busmon.sources.listener_queue import ListenerQueue, QueueState
 
 
@@ -125,6 +126,15 @@ class WorkerFacts:
     failing: tuple[FailingTask, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LostMessages:
+    """Messages that are missing at a stage, and were neither recovered nor accepted."""
+
+    stage: Stage
+    messages: int
+    oldest: float  # Unix time at which the oldest window with one began
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusFacts:
     """What is known of one bus, its listener and its workers."""
@@ -135,6 +145,8 @@ class BusFacts:
     topics: TopicFacts = TopicFacts()
     listener: ListenerFacts = ListenerFacts()
     workers: WorkerFacts = WorkerFacts()
+    lost: tuple[LostMessages, ...] = ()
+    unconfirmed: tuple[tuple[Stage, int], ...] = ()  # messages of times without data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from busmon.diagnosis import evidence
 from busmon.diagnosis.facts import BusFacts, Facts
+from busmon.diagnosis.open_messages import still_open, well_now
 
 
 class FaultKind(StrEnum):
@@ -64,12 +65,12 @@ def worst(verdicts: Iterable[Verdict]) -> FaultKind:
 def _verdict(bus: BusFacts) -> Verdict:
     order = list(FaultKind)
     findings = sorted(_findings(bus), key=lambda finding: order.index(finding.kind))
-    unknown = evidence.unknown(bus)
+    beside = (*still_open(bus), *evidence.unknown(bus))
     if not findings:
-        return Verdict(FaultKind.NONE, (evidence.well(bus), *unknown))
+        return Verdict(FaultKind.NONE, (*well_now(bus), evidence.well(bus), *beside))
     kind = findings[0].kind
     texts = (text if of is kind else f"also ({of}): {text}" for of, text in findings)
-    return Verdict(kind, (*texts, *unknown))
+    return Verdict(kind, (*texts, *beside))
 
 
 def _findings(bus: BusFacts) -> Iterator[_Finding]:

@@ -63,6 +63,15 @@ class BlindTimes:
         """Delete the blind times that ended before then."""
         self._db.execute("DELETE FROM blind_times WHERE until < ?", (milliseconds(before),))
 
+    def between(self, bus: str, start: float, end: float) -> list[Interval]:
+        """Return the blind times that have ended and reach into this time, oldest first."""
+        found = self._db.execute(
+            "SELECT since, until FROM blind_times JOIN buses ON buses.id = blind_times.bus"
+            " WHERE name = ? AND since < ? AND until > ? ORDER BY since",
+            (bus, milliseconds(end), milliseconds(start)),
+        )
+        return [Interval(since / 1000, until / 1000) for since, until in found]
+
     def was_blind(self, bus: str, start: float, end: float) -> bool:
         """Return whether a blind time that has ended reaches into this time."""
         found = self._db.execute(

@@ -12,6 +12,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bus, kind, began) DO UPDATE SET seen = excluded.seen, ended = excluded.ended,
     away = excluded.away, last_evidence = excluded.last_evidence
 """
+LOSSES = """
+SELECT stage, state, count(*), min(start), max(until)
+FROM open_messages JOIN buses ON buses.id = open_messages.bus
+WHERE name = ? AND until > ? AND start < ? GROUP BY stage, state ORDER BY stage, state
+"""
 READ = "SELECT bus, kind, began, seen, ended, away, first_evidence, last_evidence FROM incidents"
 
 
@@ -29,6 +34,16 @@ class Incident(NamedTuple):
     away: float = 0.0  # seconds of it in which busmon did not run
     first_evidence: tuple[str, ...] = ()  # lines without line breaks
     last_evidence: tuple[str, ...] = ()
+
+
+class Loss(NamedTuple):
+    """Messages that windows left open, and what became of them; Unix times."""
+
+    stage: str
+    state: str
+    messages: int
+    start: float  # of the oldest window
+    until: float  # end of the newest one
 
 
 class Incidents:
@@ -56,6 +71,14 @@ class Incidents:
             milliseconds(since),
             bus,
         )
+
+    def losses(self, bus: str, since: float, until: float) -> list[Loss]:
+        """Return which messages the windows that reach into this time left open."""
+        found = self._db.execute(LOSSES, (bus, milliseconds(since), milliseconds(until)))
+        return [
+            Loss(stage, state, messages, start / 1000, end / 1000)
+            for stage, state, messages, start, end in found
+        ]
 
     def _read(self, query: str, *parameters: int | str | None) -> list[Incident]:
         return [_incident(*row) for row in self._db.execute(query, parameters)]

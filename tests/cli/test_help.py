@@ -10,7 +10,18 @@ import pytest
 from tests.support.command import busmon, busmon_process
 
 SCRIPT = Path(sys.executable).with_name("busmon")
-COMMANDS = ("run", "check-config", "explain", "replay", "demo", "lint", "gaps", "trace", "status")
+COMMANDS = (
+    "run",
+    "check-config",
+    "explain",
+    "replay",
+    "demo",
+    "lint",
+    "gaps",
+    "incidents",
+    "trace",
+    "status",
+)
 OUTCOMES = ("handled", "ignored", "unmapped", "invalid", "error")
 
 # Prints the top-level modules that the help of all commands has imported.
@@ -61,6 +72,7 @@ def test_help_names_every_command_with_a_whole_sentence() -> None:
         ("replay", ["--format", "--push", "--config", "standard error", "no ledger"]),
         ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
         ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 no gap is open"]),
+        ("incidents", ["--since", "7d", "markdown", "post-mortem", "13 months"]),
         ("trace", ["--json", "1 it is not", "--ledger"]),
         ("status", ["--url", "whose fault", "publisher", "0 all is well on every bus, 1"]),
         ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "never run"]),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis as Client
 
 from busmon.diagnosis.verdict import FaultKind
@@ -49,7 +50,14 @@ def wait_for(busmon: Busmon, kind: FaultKind) -> Sequence[str]:
     return evidence
 
 
-def test_a_connection_that_swallows_everything_is_detected(
+def incidents(directory: Path) -> list[dict[str, Any]]:
+    """Return what is in the ledger, while busmon writes it."""
+    listed = command("incidents", "-c", directory / "busmon.toml", "--format", "json").stdout
+    found: list[dict[str, Any]] = json.loads(listed)["incidents"]
+    return found
+
+
+def test_a_connection_that_swallows_everything_is_detected_and_remembered(
     tmp_path: Path, rabbitmq: RabbitMQ
 ) -> None:
     with Proxy(rabbitmq.amqp_port) as proxy:
@@ -60,8 +68,15 @@ def test_a_connection_that_swallows_everything_is_detected(
             proxy.swallow()
             [line] = wait_for(busmon, FaultKind.CONNECTION)
             assert line.startswith("the connection is down: ")
+            [incident] = wait_until(lambda: incidents(tmp_path), what="it on disk")
+            assert (incident["kind"], incident["ended"]) == ("connection", None)
+            busmon.kill()
+            busmon.start()
+            wait_for(busmon, FaultKind.CONNECTION)
+            assert status(busmon)["since"] == pytest.approx(incident["began"], abs=0.001)
             proxy.heal()
             wait_for(busmon, FaultKind.NONE)
+            assert [one["began"] for one in incidents(tmp_path)] == [incident["began"]]
 
 
 def test_a_listener_that_is_killed_or_loses_its_queue_is_detected(

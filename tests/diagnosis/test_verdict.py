@@ -11,6 +11,7 @@ from busmon.diagnosis.facts import (
     FailingTask,
     Health,
     ListenerFacts,
+    LostMessages,
     LowTopic,
     Queue,
     SilentTopic,
@@ -19,6 +20,7 @@ from busmon.diagnosis.facts import (
     WorkerFacts,
 )
 from busmon.diagnosis.verdict import FaultKind, Verdict, diagnose, worst
+from busmon.message import Stage
 from busmon.sources.listener_queue import ListenerQueue
 from busmon.text import format_age, format_duration
 from tests.support.diagnosis import verdict_on
@@ -237,6 +239,25 @@ SCENARIOS = {
         fedora(celery=Health(False, "Redis refuses"), finished=None),
         FaultKind.NONE,
         ["nothing is known of the workers: Redis refuses"],
+    ),
+    "messages of an earlier outage are still lost": (
+        fedora(
+            lost=(LostMessages(Stage.LISTENER, 1, 0.0), LostMessages(Stage.WORKER, 5, 3600.0)),
+            unconfirmed=((Stage.LISTENER, 2),),
+        ),
+        FaultKind.NONE,
+        [
+            "all is well now; 6 messages of before still lost\nconnected; ",
+            "still lost at the stage listener: 1 message, the oldest of the window from"
+            " 1970-01-01 00:00:00 UTC (busmon gaps)\nstill lost at the stage worker: 5 messages",
+            "not known of 2 messages of times without data: whether they reached the stage"
+            " listener (busmon gaps --unconfirmed)",
+        ],
+    ),
+    "the listener is down, and messages are still lost": (
+        fedora(monitor=DOWN, lost=(LostMessages(Stage.LISTENER, 1, 0.0),)),
+        FaultKind.LISTENER,
+        ["still lost at the stage listener: 1 message"],
     ),
     # The most upstream cause wins, and what else is wrong is shown beside it. That one topic is
     # silent explains nothing of the others.

@@ -1,0 +1,65 @@
+"""`busmon incidents`: it reads the ledger, also while the service writes it."""
+
+import time
+from pathlib import Path
+
+import click
+
+from busmon.cli.audit import duration, ledger_option, open_ledger
+from busmon.cli.common import CONFIGURATION, config_option, fail
+
+
+@click.command()
+@config_option
+@ledger_option
+@click.option(
+    "--since",
+    default="7d",
+    show_default=True,
+    callback=duration,
+    metavar="DURATION",
+    help="Only incidents that lasted until after this time ago.",
+)
+@click.option("--bus", metavar="NAME", help="Only this bus.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Output format; markdown is a report for a post-mortem.",
+)
+def incidents(
+    path: Path | None, ledger: str | None, since: int, bus: str | None, form: str
+) -> None:
+    """List when all was not well, and what was lost.
+
+    An incident is a time in which the verdict on a bus was of one kind, and not `none`. Shown
+    are its begin, end and duration, the evidence, how many messages of this time and of the
+    windows before did not reach a stage and what became of them, and when busmon was blind. An
+    incident that a restart of busmon interrupts goes on if the fault is seen again within 5
+    minutes of the start. If it is over for less than a minute, it is still the same one.
+
+    All times are in UTC. Incidents are kept for 13 months. The service can run meanwhile.
+
+    Exit status: 0, or 2 if the command line or the configuration is wrong, the ledger cannot be
+    read, or it knows no such bus.
+    """
+    from busmon.commands import incidents_output
+    from busmon.commands.gaps import NothingToAskOf
+    from busmon.commands.incidents import Query, find_incidents
+    from busmon.settings.audit import Audit
+
+    now = time.time()
+    with open_ledger(path, ledger) as (tables, config):
+        try:
+            settings = config.audit if config else Audit()
+            found = find_incidents(tables, Query(now - since, now, bus), settings)
+        except NothingToAskOf as error:
+            fail(CONFIGURATION, str(error))
+    render = {
+        "table": incidents_output.as_table,
+        "json": incidents_output.as_json,
+        "markdown": incidents_output.as_markdown,
+    }
+    click.echo(render[form](found))

@@ -1,0 +1,81 @@
+"""`busmon incidents`: find when all was not well on a bus, and what was lost."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from busmon.commands.gaps import NothingToAskOf
+from busmon.diagnosis.stages import RECENT_WINDOWS
+from busmon.ledger.incidents import Incident, Loss
+from busmon.ledger.tables import Tables
+from busmon.ledger.values import Interval
+from busmon.settings.audit import Audit
+from busmon.text import printable
+
+
+class Query(NamedTuple):
+    """What to look for; None stands for every bus."""
+
+    since: float  # Unix time: incidents that ended later
+    now: float
+    bus: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An incident, and what else is on record of its time."""
+
+    incident: Incident
+    losses: Sequence[Loss]
+    blind: Sequence[Interval]  # when busmon did not receive from the bus
+
+
+class StillLost(NamedTuple):
+    """The open gaps of a bus."""
+
+    bus: str
+    messages: int
+    oldest: float  # Unix time at which the oldest window with one began
+
+
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """The answer to a query."""
+
+    query: Query
+    found: Sequence[Found]  # in order of their begin
+    still_lost: Sequence[StillLost]
+
+
+def find_incidents(tables: Tables, query: Query, settings: Audit) -> Incidents:
+    """Return the incidents, each with what was lost; raises NothingToAskOf."""
+    buses = tables.buses.names()
+    if query.bus is not None and query.bus not in buses:
+        known = f"; known buses: {', '.join(sorted(buses))}" if buses else ""
+        raise NothingToAskOf(f"no such bus: {printable(query.bus)}{known}")
+    found = [
+        _found(tables, incident, settings)
+        for incident in tables.incidents.listed(query.since, query.bus)
+    ]
+    return Incidents(query, found, list(_still_lost(tables, query.bus)))
+
+
+def _still_lost(tables: Tables, bus: str | None) -> Iterator[StillLost]:
+    gaps = sorted(tables.gaps.open().items())
+    for name, group in groupby(gaps, key=lambda gap: gap[0].bus):
+        found = [gap for _, gap in group]
+        if bus in {None, name}:
+            messages, oldest = sum(gap.messages for gap in found), min(gap.oldest for gap in found)
+            yield StillLost(name, messages, oldest)
+
+
+def _found(tables: Tables, incident: Incident, settings: Audit) -> Found:
+    until = incident.seen if incident.ended is None else incident.ended
+    # A verdict goes by the last windows, so what it is about was before it.
+    since = incident.began - RECENT_WINDOWS * settings.window - settings.grace
+    return Found(
+        incident,
+        tables.incidents.losses(incident.bus, since, until),
+        tables.blind_times.between(incident.bus, incident.began, until),
+    )

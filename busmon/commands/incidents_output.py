@@ -1,0 +1,109 @@
+"""`busmon incidents`: print what was found, as a table, as JSON, or as a report in Markdown."""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from busmon.commands.incidents import Found, Incidents
+from busmon.diagnosis.incident_text import WHAT, lasts, times
+from busmon.ledger.incidents import Loss
+from busmon.text import format_duration, format_number, format_span, format_time, printable
+
+
+def as_json(found: Incidents) -> str:
+    """Return everything as one JSON object; Unix times."""
+    answer = {
+        "since": found.query.since,
+        "incidents": [_as_dict(one, found.query.now) for one in found.found],
+        "still_lost": [lost._asdict() for lost in found.still_lost],
+    }
+    return json.dumps(answer, indent=2)
+
+
+def _as_dict(one: Found, now: float) -> dict[str, Any]:
+    return one.incident._asdict() | {
+        "lasts": lasts(one.incident, now),
+        "losses": [loss._asdict() for loss in one.losses],
+        "blind": [interval._asdict() for interval in one.blind],
+    }
+
+
+def as_table(found: Incidents) -> str:
+    """Return everything for people to read."""
+    lines = [line for one in found.found for line in _lines(one, found.query.now)]
+    return "\n".join([*lines, *_summary(found)])
+
+
+def _lines(one: Found, now: float) -> Iterator[str]:
+    yield f"{one.incident.bus}: {one.incident.kind}, {times(one.incident, now)}"
+    for line in (*one.incident.last_evidence, *_consequences(one)):
+        yield f"    {printable(line)}"
+
+
+def _summary(found: Incidents) -> Iterator[str]:
+    number, since = len(found.found), format_time(found.query.since)
+    yield f"{format_number(number, 'incident') if number else 'No incident'} since {since}"
+    for bus, messages, oldest in found.still_lost:
+        yield (
+            f"{bus}: {format_number(messages, 'message')} still lost, the oldest of the window"
+            f" from {format_time(oldest)} (busmon gaps)"
+        )
+
+
+def as_markdown(found: Incidents) -> str:
+    """Return a report for a post-mortem."""
+    return "\n".join(_report(found))
+
+
+def _report(found: Incidents) -> Iterator[str]:
+    since, now = found.query.since, found.query.now
+    yield f"# Incidents from {format_time(since)} to {format_time(now)}"
+    yield from ("", *(f"- {line}" for line in _summary(found)))
+    if found.found:
+        yield from ("", "| | begin (UTC) | duration | bus | verdict | messages left open |")
+        yield "|---|---|---|---|---|---|"
+    for number, one in enumerate(found.found, 1):
+        yield f"| {' | '.join(_cells(number, one, now))} |"
+    for number, one in enumerate(found.found, 1):
+        yield from _section(number, one, now)
+
+
+def _cells(number: int, one: Found, now: float) -> Iterator[str]:
+    incident = one.incident
+    duration = format_duration(incident.seen - incident.began)
+    yield str(number)
+    yield format_time(incident.began).removesuffix(" UTC")
+    yield f"{duration}, and it lasts" if lasts(incident, now) else duration
+    yield incident.bus
+    yield incident.kind
+    yield "; ".join(_counts(one.losses)) or "none"
+
+
+def _section(number: int, one: Found, now: float) -> Iterator[str]:
+    incident = one.incident
+    yield from ("", f"## {number}. {incident.bus}: {WHAT.get(incident.kind, incident.kind)}", "")
+    yield from (f"- {line}" for line in (times(incident, now), *_consequences(one)))
+    same = incident.first_evidence == incident.last_evidence
+    evidence = ((incident.began, incident.first_evidence), (incident.seen, incident.last_evidence))
+    for at, lines in evidence[1:] if same else evidence:
+        yield from ("", f"Evidence at {format_time(at)}:", "")
+        yield from (f"    {printable(line)}" for line in lines)
+
+
+def _consequences(one: Found) -> Iterator[str]:
+    """Yield what became of messages meanwhile, and what is not known."""
+    if one.losses:
+        span = format_span(
+            min(loss.start for loss in one.losses), max(loss.until for loss in one.losses)
+        )
+        yield f"messages of the windows from {span}: {'; '.join(_counts(one.losses))}"
+    if one.incident.away:
+        yield f"busmon did not run for {format_duration(one.incident.away)} of this time"
+    for since, until in one.blind:
+        yield f"busmon did not receive from this bus from {format_span(since, until)}"
+
+
+def _counts(losses: Iterable[Loss]) -> Iterator[str]:
+    for stage, group in groupby(losses, key=lambda loss: loss.stage):
+        yield f"{stage}: {', '.join(f'{loss.messages} {loss.state}' for loss in group)}"

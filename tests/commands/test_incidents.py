@@ -1,0 +1,104 @@
+"""`busmon incidents`: what it prints of a ledger."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from busmon.ledger.incidents import Incident
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.values import Interval
+from busmon.text import format_span, format_time
+from tests.support.command import busmon
+from tests.support.past import BUS, IDS, Past
+
+EVIL = "a topic.\x1b[2K is silent"
+
+
+def incidents(path: str, *words: str, status: int = 0) -> str:
+    return busmon("incidents", "--ledger", path, *words, status=status).stdout
+
+
+def an_outage(past: Past) -> None:
+    """Let the listener be down from 10 s on, busmon for 20 s of it, and two messages be lost."""
+    past.watch(-100, 100)
+    for one in IDS[:3]:
+        past.receive(one, after=1)
+    past.report(IDS[2])
+    past.close(40)
+    at = past.start
+    listener = Incident(
+        BUS, "listener", at + 10, at + 70, at + 72, 20.0, ("it is down",), ("it is down", "still")
+    )
+    ended = Incident(BUS, "publisher", at - 86400 * 30, at - 86400 * 29, at - 86400 * 29)
+    with past.ledger.write() as tables:
+        tables.incidents.save([listener, ended])
+        tables.blind_times.save(BUS, at + 60, 20.0, [Interval(at + 30, at + 50)])
+
+
+def test_an_incident_is_listed_with_its_evidence_and_what_was_lost(past: Past) -> None:
+    an_outage(past)
+    window = format_span(past.start, past.start + past.window)
+    start = past.start
+    consequences = (
+        f"messages of the windows from {window}: listener: 2 missing",
+        "busmon did not run for 20 s of this time",
+        f"busmon did not receive from this bus from {format_span(start + 30, start + 50)}",
+    )
+    lost = f"fedora: 2 messages still lost, the oldest of the window from {format_time(start)}"
+    times = f"{format_span(start + 10, start + 72)}, for 60 s"
+    table = incidents(past.path).splitlines()
+    assert table[:-2] == [
+        f"fedora: listener, {times}",
+        *(f"    {line}" for line in ("it is down", "still", *consequences)),
+    ]
+    assert table[-2].startswith("1 incident since 20")
+    assert table[-1] == f"{lost} (busmon gaps)"
+    report = incidents(past.path, "--format", "markdown")
+    section = report.partition("## 1. fedora: ")[2].splitlines()
+    assert section == [
+        "the bus delivered, but the listener did not pass messages on",
+        "",
+        *(f"- {line}" for line in (times, *consequences)),
+        *("", f"Evidence at {format_time(start + 10)}:", "", "    it is down"),
+        *("", f"Evidence at {format_time(start + 70)}:", "", "    it is down", "    still"),
+    ]
+    began = format_time(start + 10).removesuffix(" UTC")
+    assert f"\n| 1 | {began} | 60 s | fedora | listener | listener: 2 missing |\n" in report
+    assert "2 incidents since 20" in incidents(past.path, "--since", "60d")
+
+
+def test_everything_is_in_the_json(past: Past) -> None:
+    an_outage(past)
+    answer: Any = json.loads(incidents(past.path, "--format", "json"))
+    [incident] = answer["incidents"]
+    assert incident["began"] == past.start + 10
+    assert incident["last_evidence"] == ["it is down", "still"]
+    assert incident["losses"] == [
+        {
+            "stage": "listener",
+            "state": "missing",
+            "messages": 2,
+            "start": past.start,
+            "until": past.start + past.window,
+        }
+    ]
+    assert incident["blind"] == [{"since": past.start + 30, "until": past.start + 50}]
+    assert answer["still_lost"] == [{"bus": BUS, "messages": 2, "oldest": past.start}]
+
+
+def test_without_incidents_it_says_so(past: Past) -> None:
+    past.receive(IDS[0], after=1)
+    assert incidents(past.path).startswith("No incident since 20")
+    assert json.loads(incidents(past.path, "--format", "json"))["incidents"] == []
+    errors = busmon("incidents", "--ledger", past.path, "--bus", "fedroa", status=2).stderr
+    assert errors == "busmon: no such bus: fedroa; known buses: fedora\n"
+
+
+def test_control_characters_in_the_evidence_are_escaped(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.sqlite")
+    ledger = Ledger(path)
+    with ledger.write() as tables:
+        tables.incidents.save([Incident(BUS, "publisher", 1.0, 2e9, None, 0.0, (EVIL,), (EVIL,))])
+    ledger.close()
+    for form in ("table", "markdown"):
+        assert "    a topic.\\x1b[2K is silent\n" in f"{incidents(path, '--format', form)}\n"
