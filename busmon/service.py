@@ -91,7 +91,7 @@ def build_service(
     )
     blind_time = BlindTime(ledger, connections, time.time())
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
-    retention, observed = config.ledger.retention, config.audit.observed()
+    retention, observed = config.ledger.retention, config.audit.observed(config.buses)
     scopes = {bus: observed.scope(bus) for bus in connections}
     levels = LevelsWatcher(
         ledger,

@@ -29,7 +29,8 @@ class CorrectionKind(StrEnum):
 
     RECOVERED = "recovered"  # it was missing, and reached its stage
     CONFIRMED = "confirmed"  # it was unconfirmed or running, and reached its stage
-    MISSING = "missing"  # it was running, and did not reach its stage in time
+    MISSING = "missing"  # it was running, and did not reach its stage in time; or was lost
+    LOST = "lost"  # it came while the listener was absent, and was not open before
     UNKNOWN = "unknown"  # the same, but the stage was not watched all the time
     EXPIRED = "expired"  # it was missing for 13 months
 
@@ -97,6 +98,9 @@ def apply(
                 _add(tables, message, Totals(messages=1))
                 _follow(tables, message, scopes, due)
             case CorrectionKind.MISSING if messages.move(message, State.MISSING, now):
+                _add(tables, message, Totals(missing=1))
+            case CorrectionKind.LOST:
+                add_open(tables, [message])
                 _add(tables, message, Totals(missing=1))
             case CorrectionKind.UNKNOWN:
                 messages.move(message, State.UNCONFIRMED, now)

@@ -23,8 +23,8 @@ def audit_metrics(
 ) -> Iterator[Metric]:
     """Yield every metric of the audit."""
     places = list(_places(scopes, topics))
-    # Both have the same series, so that one can be subtracted from the other.
-    behind_bus = [place for place in places if place.stage is not Stage.BUS]
+    # All have the same series, so that one can be subtracted from the other.
+    behind_bus = list(_gap_places(scopes, topics))
     yield _messages(totals, places)
     yield _missing(totals, behind_bus)
     yield _recovered(totals, behind_bus)
@@ -41,7 +41,7 @@ def gap_metrics(
     unconfirmed: Mapping[tuple[str, Stage], int],
 ) -> Iterator[Metric]:
     """Yield the metrics of messages that are open now."""
-    known = [place for place in _places(scopes, topics) if place.stage is not Stage.BUS]
+    known = _gap_places(scopes, topics)
     messages = {place: gap.messages for place, gap in open_gaps.items()}
     yield gauge(
         "busmon_open_gap_messages",
@@ -77,6 +77,14 @@ def _places(scopes: Scopes, topics: Topics) -> Iterator[Place]:
     for (bus, topic), handled in topics.items():
         if handled:
             for stage in scopes[bus].stages:
+                yield Place(bus, topic, stage)
+
+
+def _gap_places(scopes: Scopes, topics: Topics) -> Iterator[Place]:
+    """Yield where messages can be missing."""
+    for (bus, topic), handled in topics.items():
+        if handled:
+            for stage in scopes[bus].gap_stages:
                 yield Place(bus, topic, stage)
 
 

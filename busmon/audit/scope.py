@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from busmon.audit.absences import AbsenceSource
 from busmon.ledger.coverage import observer_id
 from busmon.message import Stage
 
@@ -11,6 +12,13 @@ class Scope(NamedTuple):
     """What is audited of one bus."""
 
     observers: Mapping[Stage, str]  # the id of an observer, by the stage behind the bus
+    absences: AbsenceSource | None = None  # None: what comes during one is not lost, or not known
+
+    @property
+    def gap_stages(self) -> tuple[Stage, ...]:
+        """The stages at which a message can be missing, also if only absences are known there."""
+        only_absences = self.absences is AbsenceSource.QUEUE
+        return (Stage.LISTENER,) if only_absences else tuple(self.observers)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -29,14 +37,19 @@ class Observed(NamedTuple):
 
     tap: str | None = None
     celery: str | None = None
+    temporary: frozenset[str] = frozenset()  # the listener's queue is deleted with its connection
+    queues: frozenset[str] = frozenset()  # that queue is looked at
 
     def scope(self, bus: str) -> Scope:
-        """Return what can be audited of a bus: behind it, only what the tap reports on."""
-        if bus == self.tap == self.celery:
-            return Scope(
-                {Stage.LISTENER: observer_id("tap", bus), Stage.WORKER: observer_id("celery", bus)}
-            )
-        if bus == self.tap:
-            return Scope({Stage.LISTENER: observer_id("tap", bus)})
+        """Return what can be audited of a bus: behind it, only what the tap reports on.
+
+        Without a tap, only the messages that came while the listener was absent are known.
+        """
         # Celery's tasks alone do not show of which messages they were made, if of any.
-        return Scope({})
+        if bus != self.tap:
+            lost = bus in self.temporary & self.queues
+            return Scope({}, AbsenceSource.QUEUE if lost else None)
+        observers = {Stage.LISTENER: observer_id("tap", bus)}
+        if bus == self.celery:
+            observers[Stage.WORKER] = observer_id("celery", bus)
+        return Scope(observers, AbsenceSource.TAP if bus in self.temporary else None)

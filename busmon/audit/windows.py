@@ -13,6 +13,7 @@ from typing import NamedTuple
 from busmon.audit import corrections
 from busmon.audit.balance import WindowBalance, balance, next_window
 from busmon.audit.corrections import MAX_ROWS, Correction, Look
+from busmon.audit.losses import Losses
 from busmon.audit.scope import Observed
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.gaps import OpenGap
@@ -51,6 +52,7 @@ class AuditWindows:
         self._ledger = ledger
         self._settings = settings
         self._look = Look()
+        self._losses = Losses(self.scopes, settings)
         self._reading = threading.Lock()  # so that what was read last is published last
         self._publish()
         self.refresh()
@@ -115,9 +117,10 @@ class AuditWindows:
         """
         with self._ledger.read() as tables:
             found, look = corrections.find(tables, now, self.scopes, self._look)
-        self._apply(found, now)
+            lost = self._losses.find(tables, self._closed_until or 0.0)
+        self._apply([*found, *lost], now)
         self._look = look or Look()
-        return look is not None
+        return look is not None or bool(lost)
 
     def expire(self, now: float) -> bool:
         """End some gaps that are open for 13 months; return whether there may be more."""

@@ -7,6 +7,7 @@ from itertools import chain, groupby
 from typing import NamedTuple
 from uuid import UUID
 
+from busmon.audit.absences import Absence, absences
 from busmon.config.model import Config
 from busmon.ledger.open_messages import ENDED, State
 from busmon.ledger.tables import Tables
@@ -77,6 +78,7 @@ class Gaps:
     gaps: Sequence[Gap] = ()
     no_data: Sequence[NoData] = ()
     audited: Sequence[tuple[str, Stage]] = ()  # bus and stage
+    absences: Sequence[tuple[str, Absence]] = ()  # of a bus's listener, which explain open gaps
 
     def open(self) -> list[Gap]:
         """Return the gaps that are still open."""
@@ -100,14 +102,15 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     _check(tables, query, config)
     commands = reconsume_commands(config)
     no_data = _no_data(tables, query, commands)
-    gaps = _gaps(tables, query, commands)
+    gaps = list(_gaps(tables, query, commands))
     audited = {(place.bus, place.stage) for place in tables.windows.totals()}
     return Gaps(
         query,
         tables.windows.closed_until(),
-        list(gaps),
+        gaps,
         sorted(no_data, key=lambda one: (one.start, one.bus, one.stage)),
         sorted(place for place in audited if query.bus in {None, place[0]}),
+        list(_absences(tables, gaps, config)) if config else (),
     )
 
 
@@ -156,6 +159,20 @@ def _no_data(tables: Tables, query: Query, commands: Commands) -> Iterator[NoDat
         yield _as_no_data(span, len(ids), messages)
     for span in _joined(_blind_windows(tables, query)):
         yield _as_no_data(span, 0, [])
+
+
+def _absences(tables: Tables, gaps: Iterable[Gap], config: Config) -> Iterator[tuple[str, Absence]]:
+    """Yield the absences of listeners in the windows of open gaps."""
+    windows = defaultdict[str, list[Gap]](list)
+    for gap in gaps:
+        if gap.open and gap.stage is Stage.LISTENER:
+            windows[gap.bus].append(gap)
+    observed = config.audit.observed(config.buses)
+    for bus, found in sorted(windows.items()):
+        if source := observed.scope(bus).absences:
+            for absence in absences(tables, bus, source, config.audit.grace):
+                if any(absence.overlaps(gap.start, gap.until) for gap in found):
+                    yield bus, absence
 
 
 class _Window(NamedTuple):

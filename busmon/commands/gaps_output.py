@@ -36,6 +36,7 @@ def as_json(found: Gaps) -> str:
         "audited": [{"bus": bus, "stage": stage} for bus, stage in found.audited],
         "gaps": list(map(_as_dict, found.gaps)),
         "no_data": list(map(_as_dict, found.no_data)),
+        "absences": [{"bus": bus} | absence._asdict() for bus, absence in found.absences],
     }
     return json.dumps(answer, indent=2)
 
@@ -95,6 +96,9 @@ def _how_much(found: Gaps) -> str:
 def _summary(found: Gaps) -> Iterator[str]:
     """Yield how much is missing, and what a reader must not conclude from it."""
     yield _how_much(found)
+    for bus, (since, until, estimated) in found.absences:
+        span = f"{format_span(since, until)}{', known to a minute' if estimated else ''}"
+        yield f"{bus}: the listener had no queue from {span}: what came meanwhile is lost."
     if any(NO_CALLBACK in (message.reconsume or "") for message in _open_messages(found)):
         yield NAME_THE_CALLBACK
     if found.closed_until is None:
@@ -105,4 +109,4 @@ def _summary(found: Gaps) -> Iterator[str]:
         yield "Absence of data proves nothing. --unconfirmed lists what may be missing."
     watched = {bus for bus, stage in found.audited if stage is not Stage.BUS}
     for bus in sorted({bus for bus, _ in found.audited} - watched):
-        yield f"{bus}: there is no tap, so nothing is known of its listener."
+        yield f"{bus}: there is no tap, so nobody knows what its listener passes on."

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
-from busmon.commands.listener_then import (
-    ListenerThen,
+from busmon.commands.task_tree import Branch, as_dicts, describe, find_tree, lines
+from busmon.commands.trace_listener import (
+    ListenerState,
     describe_end,
     describe_unreported,
-    listener_then,
+    listener_at,
 )
-from busmon.commands.task_tree import Branch, as_dicts, describe, find_tree, lines
 from busmon.config.model import Config
 from busmon.ledger.gaps import OpenAt
 from busmon.ledger.messages import MessageRecord
@@ -26,7 +26,7 @@ class FoundMessage(NamedTuple):
     """What is known of the message on one bus."""
 
     record: MessageRecord
-    listener: ListenerThen  # when busmon received the message
+    listener: ListenerState  # when busmon received the message
     audit: Sequence[OpenAt]  # where it was open when its window closed, and what became of it
     tree: Sequence[Branch]  # the tasks that were made of it
 
@@ -42,7 +42,7 @@ def find_message(
     return [
         FoundMessage(
             record,
-            listener_then(tables, record, buses.get(record.bus), now),
+            listener_at(tables, record, buses.get(record.bus), now),
             tables.gaps.history(record.bus, message_id),
             find_tree(tables, record.task),
         )

@@ -1,7 +1,9 @@
 """When each observer watched the listener or its workers: "no data" is not "missing".
 
 An observer is named by its kind and the bus: `tap:fedora`, `ready:fedora`, `celery:fedora`. The
-intervals of `listener:fedora` are the times in which a listener with a tap ran.
+intervals of `listener:fedora` are the times in which a listener with a tap ran; `ended:fedora` has
+the ends of those that ended in order. By the looks at its queue, the queue was there in the times
+of `present:fedora`, and not there, or not all the time, in those of `absent:fedora`.
 """
 
 import sqlite3

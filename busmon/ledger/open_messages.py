@@ -73,6 +73,13 @@ LEFT JOIN tasks ON tasks.id = tap_reports.task
 RUNNING = (
     f"{FIND} WHERE open.state = 'running' AND ({HAS_REACHED} OR due <= ?) ORDER BY due LIMIT ?"
 )
+UNCONFIRMED = f"""{FIND}
+WHERE open.state = 'unconfirmed' AND open.stage = 'listener'
+    AND open.bus = (SELECT id FROM buses WHERE name = :bus)
+    AND open.start < :until AND open.received_at >= :since AND open.received_at < :until
+    AND coalesce(tap_reports.state, '') <> 'passed'
+ORDER BY open.start LIMIT :limit
+"""  # noqa: S608 - our own names
 OLD = f"{FIND} WHERE open.state = 'missing' AND open.start < ? LIMIT ?"
 
 
@@ -150,6 +157,12 @@ class OpenMessages:
     def running(self, due: float, limit: int) -> list[OpenMessage]:
         """Return running messages that have reached their stage, or should have by `due`."""
         rows = self._db.execute(RUNNING, (milliseconds(due), limit))
+        return [_message(*row) for row in rows]
+
+    def unconfirmed(self, bus: str, since: float, until: float, limit: int) -> list[OpenMessage]:
+        """Return unconfirmed messages at the listener that busmon received in this time."""
+        times = {"since": milliseconds(since), "until": milliseconds(until)}
+        rows = self._db.execute(UNCONFIRMED, times | {"bus": bus, "limit": limit})
         return [_message(*row) for row in rows]
 
     def older(self, before: float, limit: int) -> list[OpenMessage]:

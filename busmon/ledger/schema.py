@@ -129,7 +129,7 @@ CREATE TABLE pauses (                          -- the longest of a topic that en
     PRIMARY KEY (bus, topic, day)
 ) WITHOUT ROWID;
 CREATE TABLE coverage (                        -- when an observer (tap, ready, celery) watched,
-                                               -- and when a listener with a tap ran (listener)
+                                               -- and when a listener ran: see `coverage.py`
     observer TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
     PRIMARY KEY (observer, since)
 ) WITHOUT ROWID;

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from busmon.ledger.absences import AbsentMessages
 from busmon.ledger.blind_times import BlindTimes
 from busmon.ledger.buses import Buses
 from busmon.ledger.clock import Clock
@@ -43,6 +44,7 @@ class Tables:
         self.incidents = Incidents(db)
         self.service_levels = ServiceLevels(db)
         self.gaps = Gaps(db)
+        self.absences = AbsentMessages(db)
         self.shares = Shares(db)
         self.clock = Clock(db)
         self._db = db

@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 from busmon.ledger.coverage import observer_id
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.tables import Tables
 from busmon.metrics.families import gauge
 from busmon.observers.health import ObserverHealth
 from busmon.problem_log import ProblemLog
@@ -74,6 +75,13 @@ class Look(NamedTuple):
     waited: int = 0  # messages then
 
 
+class Presence(NamedTuple):
+    """What the last look said of all queues of a listener together."""
+
+    at: float  # Unix time
+    gone: bool  # none is there
+
+
 class QueueObserver:
     """Looks at the listener's queues on one bus."""
 
@@ -100,6 +108,7 @@ class QueueObserver:
         self._failures = 0  # since the last look that did not fail
         with ledger.read() as tables:
             self._found = tables.buses.found_queues(name)
+            self._presence = _last_presence(tables, name)
 
     def run(self, stopping: threading.Event) -> None:
         """Look every `interval` seconds until `stopping`."""
@@ -174,10 +183,33 @@ class QueueObserver:
             tables.coverage.add_span(self._name, self._watched_since(now), now, 0.0)
             if new := there - self._found:
                 tables.buses.add_found_queues(self.bus, new)
+            presence = self._note_presence(tables, now, there, self._found & states.keys())
         self._found |= there
         self._looks, self._last_look, self._failures = looks, now, 0
+        self._presence = presence
         self._health.up(self._interval + RETRY_INTERVAL + 2 * MAX_LOOK_SECONDS)
         self._bugs.solved()
+
+    def _note_presence(
+        self, tables: Tables, now: float, there: Set[str], found: Set[str]
+    ) -> Presence | None:
+        """Write whether the listener has a queue, or all that were ever there are gone.
+
+        An absence lasts from the last look that did not find it to the first that does not any
+        more; if looks failed between for longer than a minute, that time proves nothing.
+        """
+        if not there and not found:
+            return None
+        last = self._presence
+        near = last is not None and 0 <= now - last.at <= MAX_GAP_SECONDS
+        since = last.at if last and near else now
+        gone_before = bool(last and near and last.gone)
+        if not there or gone_before:
+            tables.coverage.add_span(observer_id("absent", self.bus), since, now, 0.0)
+        if there:
+            begun = now if gone_before else since
+            tables.coverage.add_span(observer_id("present", self.bus), begun, now, 0.0)
+        return Presence(now, gone=not there)
 
     def _watched_since(self, now: float) -> float:
         """Return the time of the last look; `now` if the process was suspended since then."""
@@ -195,6 +227,16 @@ class QueueObserver:
             return
         self._looks, self._last_look = {}, None
         self._health.down(problem)
+
+
+def _last_presence(tables: Tables, bus: str) -> Presence | None:
+    """Return what an earlier busmon saw last."""
+    ends = (
+        (tables.coverage.last_end(observer_id(kind, bus)), kind == "absent")
+        for kind in ("absent", "present")
+    )
+    known = [Presence(at, gone) for at, gone in ends if at is not None]
+    return max(known, key=lambda seen: (seen.at, not seen.gone), default=None)
 
 
 def _is_due(look: Look, now: float) -> bool:

@@ -12,6 +12,7 @@ from busmon.observers.tap import TapSettings
 from busmon.settings.audit import Audit
 from busmon.settings.section import Row
 from busmon.sources.bus import Bus
+from busmon.sources.listener_queue import ListenerQueue
 
 
 class ObservedAudit(Audit):
@@ -37,9 +38,12 @@ class ObservedAudit(Audit):
         queues = self.queue.describe(buses)
         return [*rows, ("queue", queues)] if queues else rows
 
-    def observed(self) -> Observed:
+    def observed(self, buses: Mapping[str, Bus]) -> Observed:
         """Return what the audit has to know of them."""
+        queues = {name: bus.listener_queue() for name, bus in buses.items()}
         return Observed(
             tap=self.reports.bus if self.reports else None,
             celery=self.celery.bus if self.celery else None,
+            temporary=frozenset(n for n, q in queues.items() if q is ListenerQueue.TEMPORARY),
+            queues=frozenset(self.queue.watched(buses)),
         )

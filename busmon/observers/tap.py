@@ -122,11 +122,13 @@ class TapObserver:
                 self._lost += batch.lost
 
     def _write_run(self, tables: Tables, batch: ReportBatch, since: float, until: float) -> None:
-        """Write that the listener ran, also if its reports were lost."""
+        """Write that the listener ran, also if its reports were lost; and its end, if in order."""
         runs = observer_id("listener", self.bus)
         if batch.seq > 1:  # it has run since an earlier batch
             since = min(since, tables.coverage.last_end(runs) or since)
         tables.coverage.add_span(runs, since, until, 0.0)
+        if batch.last:
+            tables.coverage.start(observer_id("ended", self.bus), until)
 
     def _max_gap(self, batch: ReportBatch) -> float:
         """Return the seconds before a batch in which certainly nothing was missed."""

@@ -183,7 +183,42 @@ def test_without_a_tap_nothing_is_known_of_the_listener(past: Past) -> None:
     past.audit(Observed())
     past.receive(IDS[0], after=1)
     past.close(40)
-    assert "fedora: there is no tap, so nothing is known of its listener." in gaps(past)
+    assert "fedora: there is no tap, so nobody knows what its listener passes on." in gaps(past)
+
+
+TEMPORARY = """
+amqp_url = "amqp://localhost"
+[queues.a]
+durable = false
+auto_delete = true
+exclusive = true
+arguments = {}
+[[bindings]]
+queue = "a"
+exchange = "amq.topic"
+routing_keys = ["#"]
+"""
+
+
+def test_an_absence_of_the_listener_explains_what_is_missing(past: Past, tmp_path: Path) -> None:
+    past.audit(Observed(temporary=frozenset({BUS}), queues=frozenset({BUS})))
+    past.receive(IDS[0], after=1)
+    past.watch(0, 2, kind="absent")
+    past.close(40)
+    past.windows.correct(past.start + 60)
+    (tmp_path / "listener.toml").write_text(TEMPORARY)
+    config = tmp_path / "busmon.toml"
+    config.write_text(
+        '[ledger]\npath = "ledger.sqlite"\n[buses.fedora]\nrules = "all"\n'
+        'type = "amqp"\nconfig = "listener.toml"\n'
+    )
+    table = busmon("gaps", "-c", str(config), status=1).stdout
+    assert f"fedora  listener  {TOPIC}  1 missing, known to a minute\n" in table
+    assert "UTC, known to a minute: what came meanwhile is lost.\n" in table
+    found = json.loads(busmon("gaps", "-c", str(config), "--format", "json", status=1).stdout)
+    assert found["absences"] == [
+        {"bus": BUS, "since": past.start, "until": past.start + 2, "estimated": True}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,12 @@ import pika
 import pytest
 from prometheus_client import CollectorRegistry
 
+from busmon.audit.scope import Observed
+from busmon.audit.windows import AuditWindows
 from busmon.ledger.ledger import Ledger
 from busmon.observers.queue import QueueObserver
 from busmon.observers.ready_client import ask
+from busmon.settings.audit import Audit
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.threads import Threads
 from tests.support.amqp import settings
@@ -24,6 +27,7 @@ from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import USER, VHOST, Publication, RabbitMQ
 from tests.support.busmon_process import Busmon
+from tests.support.ledgers import judged
 from tests.support.monitored_listener import MonitoredListener
 from tests.support.pretenders import AMQP_START, Pretender
 from tests.support.threads import running
@@ -131,6 +135,31 @@ def test_a_queue_is_counted_held_or_gone(queue: Queue) -> None:
         with queue.declared(exclusive=True, auto_delete=True):
             watch.wait_for(up=1)
         watch.wait_for(up=0)
+
+
+def test_what_came_while_the_queue_was_gone_is_missing(queue: Queue) -> None:
+    bus = frozenset({"fedora"})
+    observed = Observed(temporary=bus, queues=bus)
+    with watching(queue.bus) as watch:
+        windows = AuditWindows(watch.ledger, Audit(window=1), observed, bus)
+        windows.begin(time.time())
+        with queue.declared(exclusive=True, auto_delete=True):
+            watch.wait_for(up=1)
+            watch.ledger.record(judged("before", at=time.time(), bus="fedora"))
+            watch.wait_for_looks(2)
+        watch.wait_for(up=0)
+        watch.ledger.record(judged("1", "2", "3", at=time.time(), bus="fedora"))
+        with queue.declared(exclusive=True, auto_delete=True):
+            watch.wait_for(up=1)
+            watch.wait_for_looks(2)
+            watch.ledger.record(judged("after", at=time.time(), bus="fedora"))
+            while windows.close_next(time.time() + 1000):
+                pass
+            while windows.correct(time.time()):
+                pass
+        with watch.ledger.read() as tables:
+            missing = [(one.id, one.estimated) for one in tables.gaps.listed()]
+        assert sorted(missing) == [("1", True), ("2", True), ("3", True)]
 
 
 def test_it_needs_no_right_to_the_queue(queue: Queue) -> None:

@@ -22,9 +22,14 @@ BY_IDS = Observed(tap=BUS, celery=BUS)
 class AuditBench:
     """Writes what the parts of busmon would write, and closes windows. Times are Unix times."""
 
-    def __init__(self, path: str = ":memory:", observed: Observed = BY_IDS) -> None:
+    def __init__(
+        self,
+        path: str = ":memory:",
+        observed: Observed = BY_IDS,
+        settings: Audit = AUDIT,
+    ) -> None:
         self.ledger = Ledger(path)
-        self.settings, self.observed = AUDIT, observed
+        self.settings, self.observed = settings, observed
         self.restart()
         self.windows.begin(NOW)
 

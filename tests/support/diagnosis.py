@@ -53,7 +53,7 @@ class Bench:
         self.blind.tick(now)
         rule_sets = {"fedora": rule_set("all", Rules())}
         self.silence = SilenceWatcher(Silence(), self.ledger, rule_sets, self.blind)
-        self.auditor = Auditor(audit, audit.observed(), self.ledger, WEEK_HOURS, ["fedora"])
+        self.auditor = Auditor(audit, audit.observed({}), self.ledger, WEEK_HOURS, ["fedora"])
         self.observers: list[Observer] = [
             settings.make_observer(self.ledger) for settings in audit.observers().values()
         ]

@@ -46,10 +46,10 @@ class Past:
         with self.ledger.write() as tables:
             tables.tap_reports.add(BUS, [TapReport(message_id, TOPIC, state, task)], self.start)
 
-    def watch(self, since: float, until: float) -> None:
-        """Let the tap watch."""
+    def watch(self, since: float, until: float, kind: str = "tap") -> None:
+        """Let an observer watch."""
         with self.ledger.write() as tables:
-            tables.coverage.add_span(f"tap:{BUS}", self.start + since, self.start + until, 0)
+            tables.coverage.add_span(f"{kind}:{BUS}", self.start + since, self.start + until, 0)
 
     def close(self, until: float) -> None:
         """Close the windows that are over by then."""

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from busmon.audit.absences import absent_at
 from busmon.ledger.coverage import MAX_GAP_SECONDS, observer_id
 from busmon.ledger.messages import MessageRecord
 from busmon.ledger.tables import Tables
@@ -13,7 +14,7 @@ from busmon.text import format_span, format_time
 PREFETCHED_SECONDS = 60.0  # a message waits no longer in a listener that keeps up
 
 
-class ListenerThen(NamedTuple):
+class ListenerState(NamedTuple):
     """The listener when busmon received a message; Unix times."""
 
     queue: ListenerQueue
@@ -22,40 +23,45 @@ class ListenerThen(NamedTuple):
     monitor_answered: bool = False
     absent: tuple[float | None, float | None] | None = None  # no listener ran from, to
     ended: float | None = None  # it ended so soon afterwards that it may not have had its turn
+    gone: Interval | None = None  # its queue was gone, known to a minute by looks at the broker
 
 
-def listener_then(
+def listener_at(
     tables: Tables, record: MessageRecord, bus: Bus | None, now: float
-) -> ListenerThen:
+) -> ListenerState:
     """Return what is known of the listener when busmon received the message."""
     queue = bus.listener_queue() if bus else ListenerQueue.UNKNOWN
     heard = tables.buses.tap_reported(record.bus) is not None
     at = record.received_at
     if at is None:
-        return ListenerThen(queue, heard)
+        return ListenerState(queue, heard)
     tap, monitor = (
         tables.coverage.is_covered(observer_id(kind, record.bus), at, at)
         for kind in ("tap", "ready")
     )
     runs = tables.coverage.intervals(observer_id("listener", record.bus))
-    absent = None if monitor else _absence(runs, at, now)
-    return ListenerThen(queue, heard, tap, monitor, absent, _end(runs, at, now))
+    absent = None if monitor else absent_at(runs, at, now)
+    looks = tables.coverage.intervals(observer_id("absent", record.bus))
+    gone = next((one for one in looks if one.since <= at < one.until), None)
+    return ListenerState(queue, heard, tap, monitor, absent, _end(runs, at, now), gone)
 
 
-def describe_unreported(then: ListenerThen) -> str:
+def describe_unreported(then: ListenerState) -> str:
     """Return why there may be no report of a message."""
     if then.absent:
         return f"no report: {_describe_absence(*then.absent)}; {ABSENCE[then.queue]}"
     if then.tap_watched:
         ended = "" if then.ended is None else f"; {describe_end(then)}"
         return f"no report, although its tap was reporting at that time{ended}"
+    if then.gone:
+        return f"no report; its queue was gone from {format_span(*then.gone)}, known to a minute"
     if not then.tap_heard:
         return "no report; no tap was ever heard of"
     answered = ", but the listener's monitor answered" if then.monitor_answered else ""
     return f"no report; no tap was reporting at that time{answered}"
 
 
-def describe_end(then: ListenerThen) -> str:
+def describe_end(then: ListenerState) -> str:
     """Return when the listener ended, and what became of what it had prefetched."""
     return f"it ended {format_time(then.ended or 0.0)}, and {PREFETCHED[then.queue]}"
 
@@ -66,19 +72,6 @@ def _describe_absence(since: float | None, until: float | None) -> str:
     if since is not None:
         return f"as far as its tap shows, no listener has run since {format_time(since)}"
     return f"no listener with a tap ran before {format_time(until or 0.0)}"
-
-
-def _absence(
-    runs: list[Interval], at: float, now: float
-) -> tuple[float | None, float | None] | None:
-    """Return since when and until when no listener ran at this time, None if one did."""
-    since = max((run.until for run in runs if run.since <= at), default=None)
-    until = min((run.since for run in runs if run.since > at), default=None)
-    if since is None and until is None:
-        return None
-    if since is not None and (at <= since or (until is None and now - since < MAX_GAP_SECONDS)):
-        return None
-    return since, until
 
 
 def _end(runs: list[Interval], at: float, now: float) -> float | None:
