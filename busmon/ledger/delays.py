@@ -26,6 +26,26 @@ WHERE finished_at >= :since AND finished_at < :until AND reported_at < :until
     AND tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
     AND tap_reports.state = 'passed' AND outcome = 'handled'
 """
+# Trees of more than one task of which all have succeeded. What changed last was the end of a task,
+# or the report of the listener.
+SUCCEEDED = """
+SELECT of_root.finished_at, max(of_tree.finished_at)
+FROM (
+    SELECT root FROM tasks WHERE finished_at >= :since AND finished_at < :until
+    UNION SELECT task FROM tap_reports WHERE reported_at >= :since AND reported_at < :until
+) AS changed
+JOIN tap_reports ON tap_reports.task = changed.root
+JOIN messages ON messages.id = tap_reports.id AND messages.bus = tap_reports.bus
+JOIN series ON series.id = messages.series
+JOIN tasks AS of_root ON of_root.id = changed.root
+JOIN tasks AS of_tree ON of_tree.root = changed.root
+WHERE tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
+    AND tap_reports.state = 'passed' AND outcome = 'handled' AND reported_at < :until
+GROUP BY changed.root, of_root.finished_at, reported_at HAVING count(*) > 1
+    AND sum(CASE WHEN of_tree.state = 'succeeded' THEN 0 ELSE 1 END) = 0
+    AND max(of_tree.finished_at) < :until
+    AND (max(of_tree.finished_at) >= :since OR reported_at >= :since)
+"""
 
 
 class Passage(NamedTuple):
@@ -56,7 +76,19 @@ class Delays:
         """Yield what a worker finished from `since` to before `until`; Unix times."""
         return self._passages(FINISHED, bus, since, until)
 
+    def succeeded(self, bus: str, since: float, until: float) -> Iterator[tuple[float, float]]:
+        """Yield when the task of a message and the last of its handlers were finished.
+
+        Of those whose last one succeeded from `since` to before `until`; Unix times.
+        """
+        for first, last in self._db.execute(SUCCEEDED, _span(bus, since, until)):
+            yield first / 1000, last / 1000
+
     def _passages(self, query: str, bus: str, since: float, until: float) -> Iterator[Passage]:
-        span = {"bus": bus, "since": milliseconds(since), "until": milliseconds(until)}
-        for received, passed, task, state, *times in self._db.execute(query, span):
+        rows = self._db.execute(query, _span(bus, since, until))
+        for received, passed, task, state, *times in rows:
             yield Passage(received / 1000, passed / 1000, task, state, *map(seconds, times))
+
+
+def _span(bus: str, since: float, until: float) -> dict[str, str | int | None]:
+    return {"bus": bus, "since": milliseconds(since), "until": milliseconds(until)}

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from busmon.ledger.tasks import TREE_PROGRESS
 from busmon.ledger.values import milliseconds, seconds
 
+# The "+" keeps SQLite from sorting all messages of the span by their numbers.
 PENDING = """
-SELECT seq FROM messages WHERE seq > ? AND received_at >= ? AND received_at < ?
+SELECT seq FROM messages WHERE seq > ? AND +received_at >= ? AND +received_at < ?
 ORDER BY seq LIMIT 1
 """
 HANDLED = f"""
