@@ -18,7 +18,7 @@ from busmon.observers.ready import ReadyObserver, ReadySettings
 from busmon.observers.ready_client import STATES
 from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import NEVER_HEARD, TapObserver, TapSettings
-from busmon.observers.tap_batch import ReportBatch, ReportedMessage
+from busmon.observers.tap_batch import ReportBatch
 from busmon.rules import RAISES
 from busmon.sources.base import Cause
 from busmon.sources.listener_queue import DEATH, ListenerQueue
@@ -138,7 +138,7 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
     begun = time.time()
     sequence = count(1)
 
-    def report(*passed: ReportedMessage) -> Verdict:
+    def report(*passed: int) -> Verdict:
         """Let the tap report, and all that there was since the beginning."""
         now = time.time()
         values: dict[str, Any] = {
@@ -146,7 +146,10 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
             "bus": "fedora",
             "until": 0.0,
             "lost": 0,
-            "reports": [msgspec.Raw(msgspec.json.encode(message)) for message in passed],
+            "reports": [
+                msgspec.Raw(b'{"id": "%d", "topic": "a", "state": "passed", "task": "%d"}' % (n, n))
+                for n in passed
+            ],
         }
         tap.take(ReportBatch(seq=next(sequence), since=now - begun + 5, **values), now)
         bench.now = now
@@ -157,12 +160,9 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
         bench.now = time.time()
         for number in range(3):
             bench.receive(number)
-        report(
-            *(ReportedMessage(id=str(n), topic="a", state="passed", task=str(n)) for n in range(2))
-        )
+        report(0, 1)
         wait_until(lambda: report().kind is not FaultKind.NONE, what="the window")
         verdict = bench.verdict()
     assert verdict.kind is FaultKind.LISTENER
-    assert verdict.evidence == (
-        "the listener did not pass on 1 of 3 messages of the last windows (busmon gaps)",
-    )
+    text = "the listener did not pass on 1 of 3 messages of the last windows (busmon gaps)"
+    assert verdict.evidence[0] == text
