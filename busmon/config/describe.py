@@ -22,6 +22,8 @@ def describe(config: Config) -> str:
         lines += ["silence", *_aligned(silence)]
     if observers := config.audit.describe(config.buses):
         lines += ["audit", *_aligned(observers)]
+    if levels := [(name, level.describe()) for name, level in config.slo.items()]:
+        lines += ["slo", *_aligned(levels)]
     if config.sentry:
         lines += ["sentry", *_aligned([("reports", config.sentry.describe())])]
     return "\n".join(lines)

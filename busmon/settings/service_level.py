@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from busmon.settings.section import Section, Strings, checked
-from busmon.settings.units import Seconds
+from busmon.settings.units import Seconds, format_seconds
 
 
 def _level_name(text: str) -> None:
@@ -29,6 +29,11 @@ class ServiceLevel(Section):
     stage: Literal["listener", "worker", "handlers"]
     within: Seconds  # from when a message was sent
     objective: Annotated[float, Field(gt=0, lt=1)]  # the share
+
+    def describe(self) -> str:
+        """Return what `busmon check-config` shows of it."""
+        share = f"{100 * self.objective:.6g} % of {', '.join(self.topics)} on {self.bus}"
+        return f"{share}: {self.stage} within {format_seconds(self.within)}"
 
     def matches(self, topic: str) -> bool:
         """Return whether it is about the messages of a topic."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from busmon.config.describe import describe
 from busmon.settings.service_level import ServiceLevel
 from tests.config import AMQP, MQTT, STOMP, problems, read
 
@@ -26,7 +27,11 @@ def level(**changes: str | None) -> str:
 
 def test_a_service_level_names_topics_a_stage_and_a_bound(directory: Path) -> None:
     text = AMQP + TAP + CELERY + level(topics='["*.copr.build.end"]')
-    assert read(directory, text).slo == {
+    config = read(directory, text)
+    assert describe(config).endswith(
+        "\nslo\n  copr        98 % of *.copr.build.end on fedora: handlers within 5m"
+    )
+    assert config.slo == {
         "copr": ServiceLevel(
             bus="fedora",
             topics=("*.copr.build.end",),

@@ -1,5 +1,6 @@
 """How reports get from the tap to busmon, or don't: real sockets, both ends in this process."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -64,6 +65,18 @@ def test_every_report_arrives_in_batches() -> None:
         wait_until(lambda: len(ids(bench)) == 3 * BATCH + 7)
     assert bench.value("busmon_tap_lost_reports_total", bus="fedora") == 0
     assert bench.value("busmon_tap_reports_total", bus="fedora", state="dropped") == 3 * BATCH + 7
+
+
+def test_each_report_says_how_long_ago_its_message_was_passed() -> None:
+    bench = Bench()
+    with served(bench) as url, sending(waiting(0, url)) as reports:
+        for number in range(3):
+            reports.add(dropped(number) | {"state": "passed"})
+            time.sleep(0.01)
+    at = [kept.at for kept in sorted(bench.stored()) if kept.at is not None]
+    assert at == sorted({*at})
+    assert len(at) == 3
+    assert at[-1] < bench.now
 
 
 def test_at_the_end_what_is_left_is_sent() -> None:
