@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from busmon import __version__
+from busmon.audit.acceptor import Acceptor
 from busmon.audit.auditor import Auditor
 from busmon.clock import steady
 from busmon.config.model import Config
@@ -34,7 +35,9 @@ from busmon.sources.base import Source
 from busmon.sources.listener_queue import ListenerQueue
 from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.threads import ThreadDied, Threads
+from busmon.web.access import Access
 from busmon.web.app import make_app
+from busmon.web.gaps import gaps_views
 from busmon.web.health import problems, ready_view
 from busmon.web.http import View
 from busmon.web.page import render
@@ -122,7 +125,8 @@ def build_service(
         verdicts,
         closed,
     )
-    own = _own_views(config.audit, observers)
+    acceptor = Acceptor(ledger, auditor.refresh)
+    own = _own_views(config.audit, observers) | gaps_views(acceptor, Access(config.web))
     ready = ready_view(not_ready, blind_time.history)
     app = make_app(config.web, registry, ready, page, own, verdicts.status)
     web = WebServer(config.web, app, closed=closed)
@@ -137,6 +141,7 @@ def build_service(
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)
     threads.add("levels", levels.run)
+    threads.add("acceptances", acceptor.run, acceptor.wake)
     threads.add("verdict", verdicts.run)
     threads.add("incidents", verdicts.incidents.run)
     threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention, silence.watched))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from busmon.cli.common import CONFIGURATION, config_option, fail, load_config, not_empty
 
@@ -28,17 +29,18 @@ ledger_option = click.option(
 
 def duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
     """Return the seconds of a duration; reject one that is longer than there is time."""
-    from busmon.settings.units import UNITS, parse_quantity
-
     if text is None:
         return None
+    from busmon.settings.units import UNITS, parse_quantity
+
     with suppress(ValueError):  # also of more digits than Python reads
         if (seconds := parse_quantity(text, UNITS)) <= time.time():
             return seconds
     raise click.BadParameter("should be a number and a unit: 90m, 24h, 7d")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.pass_context
 @config_option
 @ledger_option
 @click.option(
@@ -70,6 +72,7 @@ def duration(_context: click.Context, _option: click.Parameter, text: str | None
     help="Also list the gaps that have ended: recovered, accepted or expired.",
 )
 def gaps(
+    context: click.Context,
     path: Path | None,
     ledger: str | None,
     since: int | None,
@@ -101,6 +104,9 @@ def gaps(
     Exit status: 0 no gap is open, 1 there are open gaps, 2 the command line or the configuration
     is wrong, the ledger cannot be read, or it knows no such bus or topic.
     """
+    if command := context.invoked_subcommand:
+        _refuse_options(context, command)
+        return
     from busmon.commands import gaps_output
     from busmon.commands.gaps import NothingToAskOf, Query, find_gaps
 
@@ -119,6 +125,13 @@ def gaps(
     if text := render[form](found):
         click.echo(text)
     sys.exit(FOUND if found.open() else 0)
+
+
+def _refuse_options(context: click.Context, command: str) -> None:
+    """Refuse options of the list before the name of a command, which would ignore them."""
+    sources = map(context.get_parameter_source, context.params)
+    if ParameterSource.COMMANDLINE in sources:
+        raise click.UsageError(f"give the options after `{command}`")
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import cast
 import click
 
 from busmon import __version__
+from busmon.cli.acceptances import accept, accepted, reopen
 from busmon.cli.audit import gaps, trace
 from busmon.cli.common import config_option, fatal, load_config, not_empty, set_up_log
 from busmon.cli.incidents import incidents
@@ -142,3 +143,5 @@ def demo(listen: str, rate: float) -> None:
 
 for command in (explain, replay, status, gaps, incidents, trace, lint):
     main.add_command(command)
+for command in (accept, reopen, accepted):
+    gaps.add_command(command)

@@ -23,6 +23,10 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 
 class NoAnswer(Exception):
     """No busmon answered; the text says what happened instead."""
 
+    def __init__(self, text: str, *, asked: bool = False) -> None:
+        super().__init__(text)
+        self.asked = asked  # whether the request was sent, so that it may have had its effect
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -75,7 +79,7 @@ def _ask(
     except UnusableFile as error:
         raise NoAnswer(error.why) from error
     except (OSError, HTTPException, ValueError) as error:
-        raise NoAnswer(f"{getattr(error, 'strerror', None) or error}") from error
+        raise NoAnswer(_reason(error)) from error
 
 
 def _request(
@@ -88,9 +92,16 @@ def _request(
     with TimedConnection(host, port, tls, timeout, MAX_ANSWER_BYTES) as connection:
         connection.connect()
         _check_certificate(connection, endpoint)
-        connection.request(method, f"{parts.path.rstrip('/')}{path}", *content)
-        response = connection.getresponse()
-        return response.status, response.read()
+        try:
+            connection.request(method, f"{parts.path.rstrip('/')}{path}", *content)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, HTTPException) as error:
+            raise NoAnswer(_reason(error), asked=True) from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{getattr(error, 'strerror', None) or error}"
 
 
 def _context(endpoint: Endpoint) -> ssl.SSLContext:

@@ -79,6 +79,7 @@ class Gaps:
     no_data: Sequence[NoData] = ()
     audited: Sequence[tuple[str, Stage]] = ()  # bus and stage
     absences: Sequence[tuple[str, Absence]] = ()  # of a bus's listener, which explain open gaps
+    accepted: int = 0  # messages
 
     def open(self) -> list[Gap]:
         """Return the gaps that are still open."""
@@ -111,6 +112,7 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
         sorted(no_data, key=lambda one: (one.start, one.bus, one.stage)),
         sorted(place for place in audited if query.bus in {None, place[0]}),
         list(_absences(tables, gaps, config)) if config else (),
+        tables.acceptances.messages(query.since or 0, query.bus, query.topic),
     )
 
 

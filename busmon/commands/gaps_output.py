@@ -37,6 +37,7 @@ def as_json(found: Gaps) -> str:
         "gaps": list(map(_as_dict, found.gaps)),
         "no_data": list(map(_as_dict, found.no_data)),
         "absences": [{"bus": bus} | absence._asdict() for bus, absence in found.absences],
+        "accepted": found.accepted,
     }
     return json.dumps(answer, indent=2)
 
@@ -99,6 +100,8 @@ def _summary(found: Gaps) -> Iterator[str]:
     for bus, (since, until, estimated) in found.absences:
         span = f"{format_span(since, until)}{', known to a minute' if estimated else ''}"
         yield f"{bus}: the listener had no queue from {span}: what came meanwhile is lost."
+    if found.accepted:
+        yield f"{format_number(found.accepted, 'message')} accepted (`busmon gaps accepted`)"
     if any(NO_CALLBACK in (message.reconsume or "") for message in _open_messages(found)):
         yield NAME_THE_CALLBACK
     if found.closed_until is None:

@@ -13,6 +13,7 @@ from busmon.ledger import shares
 from busmon.ledger.copies import copy_before, copy_name
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.schema import (
+    ACCEPTANCES,
     APPLICATION_ID,
     FOUND_QUEUES,
     INCIDENTS,
@@ -91,6 +92,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _add_service_levels(db)
     _add_incidents(db)
     _keep_gaps_open(db)
+    _keep_acceptances(db)
     _count_bytes(db)
 
 
@@ -180,6 +182,11 @@ def _keep_gaps_open(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE tap_reports ADD COLUMN other_task TEXT")
 
 
+def _keep_acceptances(db: sqlite3.Connection) -> None:
+    for statement in ACCEPTANCES:
+        db.execute(statement)
+
+
 def _count_bytes(db: sqlite3.Connection) -> None:
     """Keep the bytes of each kind of row."""
     for statement in (SHARES, *shares.definitions()):
@@ -220,7 +227,7 @@ def create(db: sqlite3.Connection) -> None:
         db.executescript(
             f"BEGIN; {SCHEMA} {FOUND_QUEUES}; {WINDOWS}; PRAGMA application_id = {APPLICATION_ID};"
         )
-        for statement in (*INDEXES_OF_TASKS, *INCIDENTS, *OPEN_MESSAGES):
+        for statement in (*INDEXES_OF_TASKS, *INCIDENTS, *OPEN_MESSAGES, *ACCEPTANCES):
             db.execute(statement)
         _to_version_3(db)
         _add_silence_tables(db)

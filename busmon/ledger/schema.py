@@ -87,6 +87,19 @@ OPEN_MESSAGES = (
     " WHERE state IN ('recovered', 'accepted', 'expired')",
 )
 
+ACCEPTANCES = (
+    """CREATE TABLE acceptances (             -- what people have accepted of the open messages
+    id INTEGER PRIMARY KEY, accepted_at INTEGER NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+    since INTEGER NOT NULL, until INTEGER NOT NULL,  -- of the beginnings of windows
+    bus TEXT, topic TEXT, stage TEXT,          -- NULL: every one
+    pending INTEGER NOT NULL DEFAULT 1,        -- 1: not all of it is accepted, or reopened, yet
+    messages INTEGER NOT NULL DEFAULT 0,       -- that were missing
+    unconfirmed INTEGER NOT NULL DEFAULT 0, windows INTEGER NOT NULL DEFAULT 0,
+    reverted_at INTEGER, reverted_by TEXT
+)""",
+    "CREATE INDEX open_accepted ON open_messages (acceptance) WHERE acceptance IS NOT NULL",
+)
+
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.
 SCHEMA = """

@@ -3,6 +3,7 @@
 import sqlite3
 
 from busmon.ledger.absences import AbsentMessages
+from busmon.ledger.acceptances import Acceptances
 from busmon.ledger.blind_times import BlindTimes
 from busmon.ledger.buses import Buses
 from busmon.ledger.clock import Clock
@@ -45,6 +46,7 @@ class Tables:
         self.service_levels = ServiceLevels(db)
         self.gaps = Gaps(db)
         self.absences = AbsentMessages(db)
+        self.acceptances = Acceptances(db)
         self.shares = Shares(db)
         self.clock = Clock(db)
         self._db = db

@@ -30,7 +30,8 @@ import sys
 before = set(sys.modules)
 from click.testing import CliRunner
 from busmon.cli.main import main
-for command in [[], *([name] for name in main.commands)]:
+of_gaps = (["gaps", name] for name in main.commands["gaps"].commands)
+for command in [[], *([name] for name in main.commands), *of_gaps]:
     assert CliRunner().invoke(main, [*command, "--help"]).exit_code == 0
 modules = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*sorted(modules - sys.stdlib_module_names))
@@ -73,18 +74,21 @@ def test_help_names_every_command_with_a_whole_sentence() -> None:
         ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
         ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 no gap is open"]),
         ("incidents", ["--since", "7d", "markdown", "post-mortem", "13 months"]),
+        ("gaps accept", ["--window", "--reason", "[web.operators]", "1 no open gap matches"]),
+        ("gaps reopen", ["NUMBER", "--operator", "busmon gaps accepted"]),
+        ("gaps accepted", ["by whom", "--json", "13 months"]),
         ("trace", ["--json", "1 it is not", "--ledger"]),
         ("status", ["--url", "whose fault", "publisher", "0 all is well on every bus, 1"]),
         ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "never run"]),
     ],
 )
 def test_the_help_of_a_command_explains_it(command: str, words: list[str]) -> None:
-    text = busmon(command, "--help").stdout
+    text = busmon(*command.split(), "--help").stdout
     flat = " ".join(text.split())
     assert [word for word in words if word not in flat] == []
     options = re.findall(r"^  (?:-\w, )?--[\w-]+[^\n]*(?:\n {4,}[^\n]*)*", text, re.MULTILINE)
     assert [option for option in options if not re.search(r"\S {2,}\S|\n", option)] == []
-    assert busmon(command, "-h").stdout == text
+    assert busmon(*command.split(), "-h").stdout == text
 
 
 def test_help_imports_no_other_library_than_click() -> None:

@@ -28,6 +28,7 @@ PACKIT: dict[str, Any] = {
         "busmon": {
             "metrics_token": "m3trics",
             "page_password": "p4ge",
+            "operator_password": "0perator",
             "reports_token": "r3ports",
         },
         "sentry": {"dsn": ""},  # as in Packit's secrets for development

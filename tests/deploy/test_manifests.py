@@ -200,6 +200,7 @@ def test_busmon_accepts_the_configuration(
     }
     assert files.keys() == VARIANTS["secret.example"][0]["stringData"].keys()
     files |= {"metrics-token": "another", "page-password": "a password"}
+    files |= {"operator-password": "of an operator"}
     assert files.keys() == VARIANTS["packit-secret"][0]["data"].keys()
     files["fedora.toml"] = (PROJECT / "config/fedora.toml").read_text()
     places = ("/etc/busmon", "/etc/fedora-messaging", "/run/secrets/busmon", "/home/packit/.config")

@@ -79,6 +79,7 @@ def facts_of(tables: Tables, record: MessageRecord, identity: str) -> list[Any]:
 
 
 NEW = (
+    "acceptances",
     "incidents",
     "found_queues",
     "clock",

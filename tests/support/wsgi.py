@@ -1,5 +1,6 @@
 """A request to a WSGI application without a socket."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from io import BytesIO
 from typing import NamedTuple
@@ -61,6 +62,11 @@ def ask(
     for name, value in headers:  # a header that is there twice is a list of both
         joined[name] = f"{joined[name]}, {value}" if name in joined else value
     return Answer(status, joined, content)
+
+
+def basic(user: str) -> str:
+    """Return the header of a login, `name:password`."""
+    return f"Basic {b64encode(user.encode()).decode()}"
 
 
 def make(

@@ -1,7 +1,6 @@
 """What the WSGI application answers, without a socket."""
 
 import gzip
-from base64 import b64encode
 from collections.abc import Callable, Iterable
 from typing import Never
 
@@ -17,7 +16,7 @@ from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
 from busmon.web.app import make_app
 from busmon.web.health import problems, ready_view
-from tests.support.wsgi import ask, make
+from tests.support.wsgi import ask, basic, make
 
 
 @pytest.mark.parametrize(
@@ -163,10 +162,6 @@ def test_the_body_is_compressed_if_the_client_accepts_it(
 def test_metrics_can_be_chosen_by_name(query: str, names: set[str]) -> None:
     answer = ask(make(), "/metrics", query=query)
     assert {family.name for family in parse_text(answer.body.decode())} == names
-
-
-def basic(user: str) -> str:
-    return f"Basic {b64encode(user.encode()).decode()}"
 
 
 TOKEN = Web(token=SecretStr("s3cret-ü"))

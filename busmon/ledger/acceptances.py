@@ -1,0 +1,204 @@
+"""Gaps that a person has accepted, and those that were reopened.
+
+The messages of an acceptance can be many, so they are accepted and reopened part by part. Until
+that is done the acceptance is pending; whoever finds it so goes on. So a crash leaves nothing
+half done for longer than until the next start.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from busmon.ledger.open_messages import State
+from busmon.ledger.values import milliseconds, seconds
+from busmon.message import Stage
+from busmon.text import format_span, printable
+
+Key = tuple[int | str | bytes, ...]  # id, bus and stage of an open message
+
+ADD = """
+INSERT INTO acceptances (id, accepted_at, who, reason, windows, since, until, bus, topic, stage)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+COLUMNS = """
+SELECT id, accepted_at, who, reason, since, until, bus, topic, stage, pending,
+    messages, unconfirmed, windows, reverted_at, reverted_by
+FROM acceptances
+"""
+SELECTED = """
+FROM open_messages WHERE state IN ('missing', 'unconfirmed') AND start >= :since AND start < :until
+    AND (:bus IS NULL OR bus = (SELECT buses.id FROM buses WHERE name = :bus))
+    AND (:topic IS NULL OR topic = :topic) AND (:stage IS NULL OR stage = :stage)
+"""
+WINDOWS = f"SELECT count(DISTINCT start) {SELECTED}"
+# In the order of the key: so the rows of a transaction are on few pages of the file.
+MATCHING = f"""
+SELECT id, bus, stage, state {SELECTED} AND (id, bus, stage) > (:last_id, :last_bus, :last_stage)
+ORDER BY id, bus, stage LIMIT :limit
+"""
+BEFORE_ALL: Key = (-1, 0, "")  # numbers come before texts and bytes
+ACCEPT = """
+UPDATE open_messages SET accepted_from = state, state = 'accepted', acceptance = ?, ended_at = ?
+WHERE id = ? AND bus = ? AND stage = ? AND state = ?
+"""
+ADD_COUNTS = """
+UPDATE acceptances SET messages = messages + ?, unconfirmed = unconfirmed + ? WHERE id = ?
+"""
+REOPEN = """
+UPDATE open_messages SET state = accepted_from, accepted_from = NULL, acceptance = NULL,
+    ended_at = NULL
+WHERE (id, bus, stage) IN (SELECT id, bus, stage FROM open_messages WHERE acceptance = ? LIMIT ?)
+"""
+COUNT = """
+SELECT count(CASE WHEN accepted_from = 'missing' THEN 1 END),
+    count(CASE WHEN accepted_from = 'unconfirmed' THEN 1 END), count(DISTINCT start)
+FROM open_messages WHERE acceptance = ?
+"""
+MESSAGES = """
+SELECT count(*) FROM open_messages WHERE acceptance IS NOT NULL AND until > :since
+    AND (:bus IS NULL OR bus = (SELECT buses.id FROM buses WHERE name = :bus))
+    AND (:topic IS NULL OR topic = :topic)
+"""
+
+
+class Selection(NamedTuple):
+    """Which gaps; None stands for every bus, topic or stage."""
+
+    since: float  # Unix time: windows that began then or later
+    until: float  # and before this time
+    bus: str | None = None
+    topic: str | None = None
+    stage: Stage | None = None
+
+
+def describe(selection: Selection) -> str:
+    """Return a selection for people: "2026-01-31 12:00:00 to 12:05:00 UTC, bus fedora"."""
+    chosen = {"bus": selection.bus, "topic": selection.topic, "stage": selection.stage}
+    named = (f", {name} {printable(value)}" for name, value in chosen.items() if value is not None)
+    return format_span(selection.since, selection.until) + "".join(named)
+
+
+class Acceptance(NamedTuple):
+    """What a person has accepted; Unix times."""
+
+    number: int
+    accepted_at: float
+    who: str
+    reason: str
+    selection: Selection
+    pending: bool  # its messages are still being accepted, or reopened
+    messages: int  # that were missing
+    unconfirmed: int  # other messages, of which it was not known whether they are missing
+    windows: int
+    reverted_at: float | None
+    reverted_by: str | None
+
+
+class Matching(NamedTuple):
+    """An open message that can be accepted."""
+
+    key: Key
+    state: State
+
+
+class Acceptances:
+    """What people have accepted."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def windows(self, selection: Selection) -> int:
+        """Return of how many windows a selection has open messages."""
+        (windows,) = self._db.execute(WINDOWS, _parameters(selection)).fetchone()
+        return int(windows)
+
+    def add(self, selection: Selection, windows: int, who: str, reason: str, now: float) -> int:
+        """Add an acceptance, of which no message is accepted yet; return its number."""
+        (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM acceptances").fetchone()
+        row = milliseconds(now), who, reason, windows, *_parameters(selection).values()
+        self._db.execute(ADD, (last + 1, *row))
+        return int(last + 1)
+
+    def find(self, number: int) -> Acceptance | None:
+        """Return the acceptance with this number."""
+        return next(self._read("WHERE id = ?", number), None)
+
+    def all(self) -> list[Acceptance]:
+        """Return every acceptance, the newest first."""
+        return list(self._read("ORDER BY id DESC"))
+
+    def pending(self) -> Acceptance | None:
+        """Return the oldest acceptance whose messages are not all accepted, or reopened, yet."""
+        return next(self._read("WHERE pending = 1 ORDER BY id LIMIT 1"), None)
+
+    def matching(self, selection: Selection, after: Key | None, limit: int) -> list[Matching]:
+        """Return the next open messages of a selection, `after` that one, up to `limit`."""
+        last = dict(zip(("last_id", "last_bus", "last_stage"), after or BEFORE_ALL, strict=True))
+        rows = self._db.execute(MATCHING, {**_parameters(selection), **last, "limit": limit})
+        return [Matching((*key,), State(state)) for *key, state in rows]
+
+    def accept(self, number: int, messages: Iterable[Matching], now: float) -> None:
+        """Accept these messages, those of them that are still open."""
+        at, changed = milliseconds(now), Counter[State]()
+        for key, state in messages:
+            changed[state] += self._db.execute(ACCEPT, (number, at, *key, state)).rowcount
+        counts = changed[State.MISSING], changed[State.UNCONFIRMED]
+        self._db.execute(ADD_COUNTS, (*counts, number))
+
+    def count(self, number: int) -> tuple[int, int, int]:
+        """Return what is still on record of an acceptance: missing, unconfirmed, windows."""
+        missing, unconfirmed, windows = self._db.execute(COUNT, (number,)).fetchone()
+        return missing, unconfirmed, windows
+
+    def messages(self, since: float, bus: str | None, topic: str | None) -> int:
+        """Return how many messages of windows that ended after `since` are accepted."""
+        chosen = {"since": milliseconds(since), "bus": bus, "topic": topic}
+        return int(self._db.execute(MESSAGES, chosen).fetchone()[0])
+
+    def revert(self, number: int, who: str, now: float) -> None:
+        """Write that an acceptance no longer holds; its messages are not reopened yet."""
+        self._db.execute(
+            "UPDATE acceptances SET reverted_at = ?, reverted_by = ?, pending = 1 WHERE id = ?",
+            (milliseconds(now), who, number),
+        )
+
+    def reopen(self, number: int, limit: int) -> int:
+        """Give some messages the state that they had before; return how many."""
+        return self._db.execute(REOPEN, (number, limit)).rowcount
+
+    def finish(self, number: int) -> None:
+        """Write that all messages are accepted, or reopened."""
+        self._db.execute("UPDATE acceptances SET pending = 0 WHERE id = ?", (number,))
+
+    def prune(self, before: float) -> None:
+        """Delete acceptances that are older than this Unix time, and complete."""
+        self._db.execute(
+            "DELETE FROM acceptances WHERE accepted_at < ? AND pending = 0",
+            (milliseconds(before),),
+        )
+
+    def _read(self, where: str, *values: int) -> Iterator[Acceptance]:
+        for number, at, who, reason, since, until, bus, topic, stage, *rest in self._db.execute(
+            COLUMNS + where, values
+        ):
+            pending, messages, unconfirmed, windows, reverted_at, reverted_by = rest
+            place = bus, topic, Stage(stage) if stage else None
+            yield Acceptance(
+                number,
+                at / 1000,
+                who,
+                reason,
+                Selection(since / 1000, until / 1000, *place),
+                bool(pending),
+                messages,
+                unconfirmed,
+                windows,
+                seconds(reverted_at),
+                reverted_by,
+            )
+
+
+def _parameters(selection: Selection) -> dict[str, Any]:
+    since, until = milliseconds(selection.since), milliseconds(selection.until)
+    return selection._asdict() | {"since": since, "until": until}
