@@ -11,7 +11,9 @@ from busmon.diagnosis.stages import RECENT_WINDOWS, RecentWindows
 from busmon.diagnosis.topics import Received, received, topic_facts
 from busmon.diagnosis.workers import WorkersWatch
 from busmon.ledger.batch import Count, Series
+from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.windows import Place
 from busmon.message import Stage
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver
@@ -45,6 +47,15 @@ class Parts:
     listener_queues: Mapping[str, ListenerQueue]  # by bus
 
 
+def lost_messages(gaps: Mapping[Place, OpenGap], bus: str) -> Iterator[LostMessages]:
+    """Yield the open gaps of a bus by stage; `gaps` are those of all buses."""
+    for stage in Stage:
+        here = [gap for place, gap in gaps.items() if (place.bus, place.stage) == (bus, stage)]
+        if here:
+            messages = sum(gap.messages for gap in here)
+            yield LostMessages(stage, messages, min(gap.oldest for gap in here))
+
+
 class BusWatch:
     """Gathers the facts of one bus."""
 
@@ -76,22 +87,9 @@ class BusWatch:
             topics=topic_facts(self._bus, came, states, now),
             listener=self._listener(now, came),
             workers=self._workers.facts(now, finished) if self._workers else WorkerFacts(),
-            lost=tuple(self._lost()),
+            lost=tuple(lost_messages(self._parts.auditor.open_gaps(), self._bus)),
             unconfirmed=tuple(self._unconfirmed()),
         )
-
-    def _lost(self) -> Iterator[LostMessages]:
-        gaps = self._parts.auditor.open_gaps()
-        for stage in Stage:
-            here = [
-                gap for place, gap in gaps.items() if (place.bus, place.stage) == (self._bus, stage)
-            ]
-            if here:
-                messages, oldest = (
-                    sum(gap.messages for gap in here),
-                    min(gap.oldest for gap in here),
-                )
-                yield LostMessages(stage, messages, oldest)
 
     def _unconfirmed(self) -> Iterator[tuple[Stage, int]]:
         for (bus, stage), messages in self._parts.auditor.unconfirmed().items():

@@ -8,11 +8,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
 from prometheus_client.core import Metric
 
-from busmon.diagnosis.bus import BusWatch, Parts
+from busmon.diagnosis.bus import BusWatch, Parts, lost_messages
 from busmon.diagnosis.facts import Facts
 from busmon.diagnosis.incidents import IncidentLog
 from busmon.diagnosis.verdict import FaultKind, Verdict, busmon_is_at_fault, diagnose
@@ -88,9 +89,14 @@ class VerdictWatcher:
 
     def status(self) -> dict[str, object]:
         """Return what /v1/status answers."""
-        found = self.diagnosis()
+        found, gaps = self.diagnosis(), self._parts.auditor.open_gaps()
         return {
             "buses": {bus: one._asdict() for bus, one in found.verdicts.items()},
+            "open_gaps": [
+                {"bus": bus} | asdict(lost)
+                for bus in found.verdicts
+                for lost in lost_messages(gaps, bus)
+            ],
             "incidents": [incident._asdict() for incident in found.incidents],
         }
 

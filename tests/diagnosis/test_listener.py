@@ -166,3 +166,8 @@ def test_messages_missing_from_recent_windows_are_the_listeners_fault() -> None:
     assert verdict.kind is FaultKind.LISTENER
     text = "the listener did not pass on 1 of 3 messages of the last windows (busmon gaps)"
     assert verdict.evidence[0] == text
+    lost = "still lost at the stage listener: 1 message, the oldest of the window from "
+    assert verdict.evidence[1].startswith(lost)
+    [gap] = json.loads(json.dumps(bench.watch.status()))["open_gaps"]
+    assert gap.pop("oldest") >= begun - 1
+    assert gap == {"bus": "fedora", "stage": "listener", "messages": 1}

@@ -202,6 +202,16 @@ def test_old_coverage_is_deleted(ledger: Ledger) -> None:
         assert tables.coverage.intervals("tap:fedora") == [Interval(NOW - 700, NOW - 500)]
 
 
+def test_incidents_are_deleted_after_13_months(ledger: Ledger) -> None:
+    months = 31 * 86400
+    old, kept = (Incident(BUS, "bus", NOW - n * months, NOW - n * months) for n in (13.1, 12.9))
+    with ledger.write() as tables:
+        tables.incidents.save([old, kept])
+    ledger.prune(NOW, retention=600)
+    with ledger.read() as tables:
+        assert tables.incidents.open() == [kept]
+
+
 def test_after_a_migration_it_is_known_what_each_kind_takes(tmp_path: Path) -> None:
     path = write_sample(tmp_path)
     with closing(Ledger(path)) as ledger, ledger.write() as tables:
