@@ -41,8 +41,7 @@ from queries import (
 
 FAULT = current("busmon_verdict", f'{BUS},kind!="none"', "bus, kind") + " == 1"
 ALL_IS_WELL = current("busmon_verdict", f'{BUS},kind="none"', "bus, kind") + " == 1"
-MISSING = increase("busmon_audit_missing_total", GROWING, STAGE_LABELS)
-RECOVERED = increase("busmon_audit_recovered_total", GROWING, STAGE_LABELS)
+OLDEST = f"busmon_open_gap_oldest_timestamp_seconds{{{BUS}}}"
 EXPECTED = current("busmon_topic_expected_since_last_messages", TOPIC, "bus, topic")
 LIMIT = current("busmon_topic_silence_limit_messages", TOPIC, "bus, topic")
 LAST_MESSAGE = current("busmon_last_message_timestamp_seconds", TOPIC, "bus, topic")
@@ -76,14 +75,14 @@ AT_A_GLANCE = [
         " cannot see gaps.",
         Query(current("busmon_bus_connected", BUS, "bus"), "{{bus}}"),
         steps=ONE_IS_WELL,
-        span=5,
+        span=4,
     ).mappings([value_texts({"0": ("no", RED), "1": ("yes", GREEN)})]),
     stat_panel(
         "Blind time",
         "How long busmon did not receive from the bus, in the time range shown.",
         Query(increase("busmon_blind_seconds_total", BUS, "bus"), "{{bus}}"),
         steps=[(None, GREY), (0, GREEN), (30, YELLOW), (300, RED)],
-        span=5,
+        span=4,
     ).unit(units.Seconds),
     stat_panel(
         "Silent topics",
@@ -93,14 +92,26 @@ AT_A_GLANCE = [
         span=3,
     ),
     stat_panel(
-        "Gaps: missing messages",
-        "Messages that did not reach the listener or the workers, in the windows closed in the"
-        " time range shown, without those that were recovered later. `busmon gaps` lists them."
-        " Not audited: there is no tap, and the listener's monitor is not asked.",
-        Query(f"round(clamp_min(sum by (stage) ({MISSING} - {RECOVERED}), 0))", "{{stage}}"),
+        "Open gaps: messages",
+        "Messages that did not reach the listener, the workers or their handlers, and that nobody"
+        " has recovered or accepted, however old they are. `busmon gaps` lists them. Not audited:"
+        " there is no tap.",
+        Query(
+            f"sum by (stage) ({current('busmon_open_gap_messages', TOPIC, STAGE_LABELS)})",
+            "{{stage}}",
+        ),
         steps=ZERO_IS_WELL,
-        span=6,
+        span=5,
     ).no_value("not audited"),
+    stat_panel(
+        "Oldest open gap",
+        "How long ago the oldest window with an open gap began.",
+        Query(f"time() - min({OLDEST})", ""),
+        steps=[(None, GREY), (0, RED)],
+        span=3,
+    )
+    .unit(units.Seconds)
+    .no_value("none"),
 ]
 
 VOLUME = [

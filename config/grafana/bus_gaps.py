@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from panels import (
     GREEN,
+    NAMESPACE,
     PER_MINUTE,
     RATE_INTERVAL,
     RED,
@@ -14,6 +15,7 @@ from panels import (
 from queries import (
     BUS,
     GROWING,
+    MESSAGE_LABELS,
     STAGE_LABELS,
     TOPIC,
     current,
@@ -25,6 +27,7 @@ from queries import (
 QUANTILES = {0.5: "median", 0.95: "95th percentile", 0.99: "99th percentile"}
 NO_DATA_1H = increase("busmon_audit_no_data_windows_total", BUS, "bus, stage", "1h")
 UNEXPECTED_1H = increase("busmon_audit_unexpected_total", GROWING, STAGE_LABELS, "1h")
+SEEN_BY_LISTENER = GROWING + ',outcome!="invalid"'
 DISCONNECTS = increase("busmon_bus_disconnects_total", BUS, "bus, reason", "5m")
 
 GAPS = [
@@ -32,46 +35,58 @@ GAPS = [
     graph_panel(
         "Messages by stage",
         "Messages to be handled, of closed windows: received from the bus, passed on by the"
-        " listener, finished by a worker. Some minutes late, since a window is closed after its"
-        " end.",
+        " listener, finished by a worker, and by all handlers. Some minutes late, since a window"
+        " is closed after its end.",
         Query(
             per_minute("busmon_audit_messages_total", GROWING, STAGE_LABELS, "stage"), "{{stage}}"
         ),
     ).unit(PER_MINUTE),
     graph_panel(
-        "Missing messages by stage and topic",
-        "Messages that reached the stage before, but not this one.",
+        "Open gaps by stage and topic",
+        "Messages that reached the stage before, but not this one, and that nobody has recovered"
+        " or accepted. The alerts are about these.",
         Query(
-            with_short_topic(
-                per_minute("busmon_audit_missing_total", GROWING, STAGE_LABELS, "bus, topic, stage")
-            ),
+            with_short_topic(f"{current('busmon_open_gap_messages', TOPIC, STAGE_LABELS)} > 0"),
             "{{stage}}: {{name}}",
         ),
         stacked=True,
+    ),
+    graph_panel(
+        "Missing and recovered messages",
+        "When messages were found missing, and when missing ones reached their stage after all.",
+        Query(
+            per_minute("busmon_audit_missing_total", GROWING, STAGE_LABELS, "stage"),
+            "missing: {{stage}}",
+        ),
+        Query(
+            per_minute("busmon_audit_recovered_total", GROWING, STAGE_LABELS, "stage"),
+            "recovered: {{stage}}",
+        ),
     ).unit(PER_MINUTE),
     graph_panel(
-        "Gap by stage",
-        "All messages that are still missing, since the first start of busmon:"
-        " `missing - recovered`. It falls when messages reach the stage later.",
+        "Unconfirmed and unexpected messages",
+        "*Unconfirmed* are messages of windows without data: nobody knows whether they reached the"
+        " stage. *Unexpected* are those that busmon's rule set ignores, but the listener passed on:"
+        " the rule set is out of date.",
         Query(
-            f"sum by (stage) ({current('busmon_audit_missing_total', TOPIC, STAGE_LABELS)}"
-            f" - {current('busmon_audit_recovered_total', TOPIC, STAGE_LABELS)})",
-            "{{stage}}",
+            f"sum by (stage) ({current('busmon_unconfirmed_messages', BUS, 'bus, stage')})",
+            "unconfirmed: {{stage}}",
         ),
-    ),
-    graph_panel(
-        "Windows without data, and unexpected messages",
-        "In windows without data, no message is counted as missing. Unexpected messages are"
-        " ignored by busmon's rule set, but the listener passed them on: the rule set is out of"
-        " date.",
         Query(f"sum by (stage) ({NO_DATA_1H})", "windows without data in an hour: {{stage}}"),
-        Query(f"sum({UNEXPECTED_1H})", "unexpected messages in an hour"),
+        Query(f"sum({UNEXPECTED_1H})", "unexpected in an hour"),
     ),
     graph_panel(
-        "Listener's monitor: messages by state",
-        "By the listener's own count: what it received, and what it did with it.",
+        "Listener's own counts beside busmon's",
+        "What the listener's monitor says that it received, and did, beside the messages that"
+        " busmon received. Rejected ones (`invalid`) are in neither line. The lines lie on each"
+        " other if the listener receives all. With other bindings than busmon's they cannot.",
         Query(
-            per_minute("busmon_listener_messages_total", BUS, "bus, state", "state"), "{{state}}"
+            per_minute("busmon_messages_total", SEEN_BY_LISTENER, MESSAGE_LABELS, "bus"),
+            "busmon, {{bus}}: received",
+        ),
+        Query(
+            per_minute("busmon_listener_messages_total", BUS, "bus, state"),
+            "listener, {{bus}}: {{state}}",
         ),
         span=8,
     ).unit(PER_MINUTE),
@@ -95,6 +110,29 @@ GAPS = [
         ),
         span=8,
     ),
+    graph_panel(
+        "Tasks of the workers",
+        "What happened to tasks, by Celery's events. Tasks that are counted by name include those"
+        " of webhooks.",
+        Query(
+            per_minute("busmon_celery_task_events_total", NAMESPACE, "event, task", "event"),
+            "{{event}}",
+        ),
+    ).unit(PER_MINUTE),
+    graph_panel(
+        "Failed tasks by name",
+        "A message of which a task failed is open at the stage `handlers`, until the task is done.",
+        Query(
+            per_minute(
+                "busmon_celery_task_events_total",
+                f'{NAMESPACE},event="failed"',
+                "event, task",
+                "task",
+            ),
+            "{{task}}",
+        ),
+        stacked=True,
+    ).unit(PER_MINUTE),
 ]
 
 DELIVERY = [

@@ -42,17 +42,17 @@ class Deployment:
     def __init__(self, directory: Path, rabbitmq: RabbitMQ, redis: Redis) -> None:
         self._rabbitmq = rabbitmq
         self._stack = ExitStack()
-        self._port = free_port()
+        self.port = free_port()
         self._calls = directory / "calls"
-        toml = f"{listener_toml(directory, rabbitmq)}\n{consumer_config(redis, self._port)}"
-        manifests = packit(directory, rabbitmq, {PORT: self._port, REDIS: redis.port}, toml)
+        toml = f"{listener_toml(directory, rabbitmq)}\n{consumer_config(redis, self.port)}"
+        manifests = packit(directory, rabbitmq, {PORT: self.port, REDIS: redis.port}, toml)
         self._pod = Pod(directory / "busmon", manifests)
         self._image = replace(BUSMON, env={**BUSMON.env, **AUDIT})
         self.verdicts: set[str] = set()
         self.busmon = Server(
             self._pod.command("busmon", self._image),
             directory / "busmon.log",
-            ready=lambda _: accepts(self._port),
+            ready=lambda _: accepts(self.port),
         )
         self.listener = self._listener(directory, manifests)
         self.worker = CeleryWorker(directory, redis, "-E", "-Q", QUEUES)
@@ -107,7 +107,7 @@ class Deployment:
 
     def _get(self, path: str) -> str:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        with urlopen(Request(f"http://127.0.0.1:{self._port}{path}", headers=headers)) as answer:
+        with urlopen(Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)) as answer:
             text: str = answer.read().decode()
         return text
 

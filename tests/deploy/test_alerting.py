@@ -1,77 +1,28 @@
-"""Who is woken up: a real broker, busmon, Prometheus and Alertmanager, with our configuration.
-
-The tests change only intervals and addresses.
-"""
+"""Who is woken up: a real broker, busmon, Prometheus and Alertmanager, with our configuration."""
 
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
-import yaml
 
-from tests.support.brokers import Server, accepts, free_port, wait_until
+from tests.deploy.alerting import Receiver, alertmanager, prometheus, receiving
+from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.busmon_process import Busmon
-from tests.support.prometheus import Prometheus
 
-CONFIG = Path(__file__).parents[2] / "config"
 STOPS, FLOWS = "pages.stops", "pages.flows"  # topics
-
-
-class Receiver(ThreadingHTTPServer):
-    """Receives Alertmanager's notifications; the path of each is the name of its receiver."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.notifications: list[tuple[str, dict[str, Any]]] = []
-        super().__init__(("127.0.0.1", 0), _PageHandler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def pages(self) -> list[tuple[str, str]]:
-        """Return the status and the alert name of each page, in the order of arrival."""
-        return [
-            (body["status"], body["commonLabels"]["alertname"])
-            for path, body in self.notifications
-            if path == "/pager"
-        ]
-
-    def page(self, name: str) -> list[dict[str, str]]:
-        """Return the labels and annotations of the alerts in the first page of this name."""
-        return next(
-            [alert["labels"] | alert["annotations"] for alert in body["alerts"]]
-            for path, body in self.notifications
-            if path == "/pager" and body["commonLabels"]["alertname"] == name
-        )
-
-
-class _PageHandler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert isinstance(self.server, Receiver)
-        self.server.notifications.append((self.path, json.loads(body)))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with receiving() as receiver:
+        yield receiver
 
 
 class Publisher:
@@ -94,44 +45,6 @@ class Publisher:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._thread.join()
-
-
-def alertmanager(directory: Path, receiver: Receiver) -> tuple[Server, int]:
-    config = yaml.safe_load((CONFIG / "alertmanager/alertmanager.yml").read_text())
-    for of in config["receivers"]:
-        of["webhook_configs"][0]["url"] = f"{receiver.url}/{of['name']}"
-    (route,) = config["route"]["routes"]
-    route |= {"group_wait": "3s", "group_interval": "1s"}
-    path = directory / "alertmanager.yml"
-    path.write_text(yaml.safe_dump(config))
-    port = free_port()
-    argv = [
-        next(
-            program
-            for program in ("/usr/bin/prometheus-alertmanager", "/usr/bin/alertmanager")
-            if Path(program).exists()
-        ),
-        f"--config.file={path}",
-        f"--storage.path={directory}/alertmanager",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-    ]
-    log = directory / "alertmanager.log"
-    return Server(argv, log, ready=lambda _: accepts(port)), port
-
-
-def prometheus(directory: Path, busmon: Busmon, alerts: int) -> Prometheus:
-    config = yaml.safe_load((CONFIG / "prometheus/prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(CONFIG / "prometheus/rules/*.yml")]
-    config["alerting"]["alertmanagers"][0]["static_configs"] = [
-        {"targets": [f"127.0.0.1:{alerts}"]}
-    ]
-    (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "busmon")
-    job["static_configs"] = [{"targets": [f"127.0.0.1:{busmon.port}"]}]
-    config["scrape_configs"] = [job]
-    # What came before Alertmanager was found is lost.
-    return Prometheus(directory, config, "--rules.alert.resend-delay=5s")
 
 
 # Of each cause's alerts, only the first must send a notification.
@@ -169,8 +82,8 @@ CAUSES = {
     ],
     "the listener is down": [
         {"alertname": "BusmonListenerDown", "bus": "fedora"},
-        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "stage": "listener"},
-        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
+        {"alertname": "BusmonListenerGap", "bus": "fedora", "stage": "listener"},
+        {"alertname": "BusmonWorkerGap", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonNoAuditData", "bus": "fedora", "severity": "warning"},
     ],
     "no tap was ever heard of": [
@@ -182,18 +95,27 @@ CAUSES = {
             "severity": "warning",
         },
     ],
+    "the listener is stalled": [
+        {"alertname": "BusmonListenerStalled", "bus": "fedora"},
+        {"alertname": "BusmonListenerGap", "bus": "fedora", "stage": "listener"},
+    ],
     "the workers are down": [
-        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "stage": "worker"},
+        {"alertname": "BusmonWorkerGap", "bus": "fedora", "stage": "worker"},
+        {"alertname": "BusmonHandlersGap", "bus": "fedora", "stage": "handlers"},
         {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
         {"alertname": "BusmonQueueStuck", "queue": "short-running"},
     ],
     "the workers are slow": [
         {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
-        {"alertname": "BusmonWorkerMissingMessages", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonWorkerGap", "bus": "fedora", "severity": "warning"},
+    ],
+    "a handler fails each time": [
+        {"alertname": "BusmonTasksFailing", "task": "task.run_copr_build_end_handler"},
+        {"alertname": "BusmonHandlersGap", "bus": "fedora", "stage": "handlers"},
     ],
     "the listener loses much": [
-        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "stage": "listener"},
-        {"alertname": "BusmonListenerMissingMessages", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonListenerGap", "bus": "fedora", "stage": "listener"},
+        {"alertname": "BusmonListenerGap", "bus": "fedora", "severity": "warning"},
     ],
 }
 UNTOUCHED = [  # nothing suppresses these
@@ -235,7 +157,6 @@ def bus(config: Path) -> dict[str, Any]:
     return {"type": "amqp", "rules": "all", "config": config, "queue": str(uuid4())}
 
 
-@pytest.mark.timeout(240)  # our alerts wait for a minute before they wake anybody up
 def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
     tmp_path: Path, rabbitmq: RabbitMQ, receiver: Receiver
 ) -> None:
@@ -248,7 +169,12 @@ def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
         busmon = Busmon(tmp_path, buses)
         busmon.configure(f'[silence]\nmax_silence = {{ "{STOPS}" = "10s" }}')
         alerts, port = alertmanager(tmp_path, receiver)
-        with busmon, alerts, prometheus(tmp_path, busmon, port), Publisher(rabbitmq) as publisher:
+        with (
+            busmon,
+            alerts,
+            prometheus(tmp_path, busmon.port, port),
+            Publisher(rabbitmq) as publisher,
+        ):
             busmon.wait_until_ready()
             wait_until(lambda: receiver.notifications, 30, "the watchdog")
             wait_until(
