@@ -22,6 +22,7 @@ class Stage(StrEnum):
     BUS = "bus"  # busmon received it, and the rules judge it handled
     LISTENER = "listener"  # the tap reported that the listener passed it on
     WORKER = "worker"  # Celery's events say that its task finished
+    HANDLERS = "handlers"  # all tasks of its tree have succeeded, or none was needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The balance of a window: which messages reached which stage, and which are open.
 
 Pure functions. A message that the rules judge handled is expected at each stage: the listener
-should pass it on, and a worker should finish the task that was made of it. It is open at the
-first stage that it has not reached.
+should pass it on, a worker should finish the task that was made of it, and the tasks that this one
+sent, the handlers, should succeed. It is open at the first stage that it has not reached.
 """
 
 from collections import defaultdict
@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import State
+from busmon.ledger.trees import TreeProgress
 from busmon.message import Stage
 
 WITH_WORKER = frozenset({"received", "started", "retried"})  # states of a task
+GIVEN_UP = frozenset({"revoked", "rejected"})
 
 
 class Progress(StrEnum):
@@ -24,6 +26,7 @@ class Progress(StrEnum):
     REACHED = "reached"
     RUNNING = "running"  # it is on its way, and may still reach it
     MISSING = "missing"
+    FAILED = "failed"  # it is known that it ended without reaching it
     UNEXPECTED = "unexpected"  # nothing is expected of it, there and behind
 
 
@@ -38,7 +41,21 @@ def at_worker(trace: MessageTrace) -> Progress:
         return Progress.REACHED
     if trace.task is None:
         return Progress.UNEXPECTED
+    if trace.state in GIVEN_UP:
+        return Progress.FAILED
     return Progress.RUNNING if trace.state in WITH_WORKER else Progress.MISSING
+
+
+def at_handlers(trace: MessageTrace) -> Progress:
+    """Return how far a message has come: all tasks of its tree succeed."""
+    match trace.tree:
+        case TreeProgress.SUCCEEDED:
+            return Progress.REACHED
+        case TreeProgress.RUNNING:
+            return Progress.RUNNING
+        case TreeProgress.FAILED:
+            return Progress.FAILED
+    return Progress.MISSING
 
 
 # The stages behind the bus, in the order in which a message reaches them. What has reached its
@@ -46,6 +63,7 @@ def at_worker(trace: MessageTrace) -> Progress:
 PROGRESS: Mapping[Stage, Callable[[MessageTrace], Progress]] = {
     Stage.LISTENER: at_listener,
     Stage.WORKER: at_worker,
+    Stage.HANDLERS: at_handlers,
 }
 
 
@@ -80,7 +98,8 @@ def balance(
     """Return the balance of the messages that busmon received in a window.
 
     `stages` are the audited ones, in order. `covered` are those whose observer watched the whole
-    window. At the others a message has reached the stage, if that is known, or is unconfirmed.
+    window. At the others a message has reached the stage or failed, if that is known, or is
+    unconfirmed.
     """
     found = WindowBalance()
     for trace in traces:
@@ -104,11 +123,17 @@ def _follow(
             return
         counts = found.counts[trace.topic, stage]
         if progress is not Progress.REACHED:
-            state = State(progress) if stage in covered else State.UNCONFIRMED
+            state = _state(progress, stage in covered)
             counts.missing += state is State.MISSING
             found.opened.append(Opened(stage, state, trace))
             return
         counts.messages += 1
+
+
+def _state(progress: Progress, covered: bool) -> State:
+    if progress is Progress.FAILED:
+        return State.MISSING  # a fact, also if not everything was observed
+    return State(progress) if covered else State.UNCONFIRMED
 
 
 def next_window(start: float, length: float) -> float:

@@ -29,13 +29,10 @@ class CorrectionKind(StrEnum):
 
     RECOVERED = "recovered"  # it was missing, and reached its stage
     CONFIRMED = "confirmed"  # it was unconfirmed or running, and reached its stage
-    MISSING = "missing"  # it was running, and did not reach its stage in time; or was lost
+    MISSING = "missing"  # it was running, and failed or was late; or it was lost
     LOST = "lost"  # it came while the listener was absent, and was not open before
     UNKNOWN = "unknown"  # the same, but the stage was not watched all the time
     EXPIRED = "expired"  # it was missing for 13 months
-
-
-RECOVERED, CONFIRMED = CorrectionKind.RECOVERED, CorrectionKind.CONFIRMED
 
 
 class Correction(NamedTuple):
@@ -59,9 +56,8 @@ def find(
 
     That is None once all have been looked at.
     """
-    reached, last = tables.open_messages.reached(look.state, look.after, MAX_LOOKS)
-    kind = RECOVERED if look.state is State.MISSING else CONFIRMED
-    found = [Correction(kind, message) for message in reached]
+    ended, last = tables.open_messages.to_correct(look.state, look.after, MAX_LOOKS)
+    found = [Correction(_kind_of_ended(message), message) for message in ended]
     # Only this much later is it known whether the stage was watched until the message was due.
     running = tables.open_messages.running(now - MAX_GAP_SECONDS, MAX_ROWS)
     found += [Correction(_kind_of_running(tables, one, scopes), one) for one in running]
@@ -70,9 +66,15 @@ def find(
     return found, Look(State.UNCONFIRMED) if look.state is State.MISSING else None
 
 
+def _kind_of_ended(message: OpenMessage) -> CorrectionKind:
+    if PROGRESS[message.stage](message.trace) is Progress.FAILED:
+        return CorrectionKind.MISSING
+    return CorrectionKind.RECOVERED if message.state is State.MISSING else CorrectionKind.CONFIRMED
+
+
 def _kind_of_running(tables: Tables, message: OpenMessage, scopes: Scopes) -> CorrectionKind:
-    if PROGRESS[message.stage](message.trace) is Progress.REACHED:
-        return CONFIRMED
+    if PROGRESS[message.stage](message.trace) in {Progress.REACHED, Progress.FAILED}:
+        return _kind_of_ended(message)
     scope, due = scopes.get(message.bus), message.due or message.start
     observer = scope.observers.get(message.stage) if scope else None
     if observer and tables.coverage.is_covered(observer, message.start, due):

@@ -51,5 +51,5 @@ class Observed(NamedTuple):
             return Scope({}, AbsenceSource.QUEUE if lost else None)
         observers = {Stage.LISTENER: observer_id("tap", bus)}
         if bus == self.celery:
-            observers[Stage.WORKER] = observer_id("celery", bus)
+            observers |= dict.fromkeys((Stage.WORKER, Stage.HANDLERS), observer_id("celery", bus))
         return Scope(observers, AbsenceSource.TAP if bus in self.temporary else None)

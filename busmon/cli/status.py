@@ -30,7 +30,7 @@ def status(path: Path | None, url: str | None) -> None:
     connection  busmon's connection to the bus is down
     bus         busmon is connected, but the whole bus is silent
     listener    the bus delivers, but the listener does not pass messages on
-    workers     the listener passes messages on, but the workers do not finish them
+    workers     the listener passes messages on, but the workers fail or never finish
     publisher   some topics are silent, others are not
 
     Exit status: 0 all is well on every bus, 1 something is wrong, 2 wrong command line or

@@ -78,7 +78,7 @@ class BusWatch:
         """Return what is known now. `counts` and `states` are those of all buses."""
         came = received(self._bus, counts, now)
         self._windows.add(now, self._parts.auditor.totals())
-        finished = self._windows.counts(Stage.WORKER)
+        finished, handled = map(self._windows.counts, (Stage.WORKER, Stage.HANDLERS))
         problem = self._parts.connections[self._bus].problem()
         return BusFacts(
             name=self._bus,
@@ -86,7 +86,7 @@ class BusWatch:
             own_problem=(problem or "").startswith(OWN_CAUSES),
             topics=topic_facts(self._bus, came, states, now),
             listener=self._listener(now, came),
-            workers=self._workers.facts(now, finished) if self._workers else WorkerFacts(),
+            workers=self._workers.facts(now, finished, handled) if self._workers else WorkerFacts(),
             lost=tuple(lost_messages(self._parts.auditor.open_gaps(), self._bus)),
             unconfirmed=tuple(self._unconfirmed()),
         )

@@ -20,7 +20,7 @@ MIN_QUEUE_GROWTH = 10  # tasks, or messages
 # From the first look that finds a queue wrong to one that still does: until then, the listener
 # may be restarting. With a look each minute, a dead one is found within two.
 RESTART_SECONDS = 60.0
-MIN_FAILED_TASKS = 5  # recently, of those of which more failed than succeeded
+MIN_FAILED = 5  # tasks or messages, if at least half of them failed; some always fail
 SHOWN_NAMES = 5
 
 
@@ -189,7 +189,12 @@ def workers(facts: WorkerFacts) -> Iterator[str]:
             f" {facts.finished.expected} messages of the last windows that the listener"
             " passed on (busmon gaps)"
         )
-    if sum(task.failed for task in facts.failing) >= MIN_FAILED_TASKS:
+    if (handled := facts.handled) and handled.missing >= max(MIN_FAILED, handled.expected / 2):
+        yield (
+            f"the tasks behind {handled.missing} of {handled.expected} messages of the last windows"
+            " failed or did not end (busmon gaps)"
+        )
+    if sum(task.failed for task in facts.failing) >= MIN_FAILED:
         yield f"recent tasks have failed: {', '.join(_failing(facts.failing))}"
     for queue in facts.queues:
         tasks = format_number(queue.length, "task")

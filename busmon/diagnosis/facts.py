@@ -122,6 +122,7 @@ class WorkerFacts:
 
     celery: Health | None = None  # None: not configured
     finished: StageCounts | None = None  # None: not audited, or no data
+    handled: StageCounts | None = None  # the same, of the tasks behind
     queues: tuple[Queue, ...] = ()
     failing: tuple[FailingTask, ...] = ()
 

@@ -26,12 +26,15 @@ class WorkersWatch:
         self._next_sample = 0.0
         self._lengths: dict[str, History[int | None]] = {}  # None while it is not known
 
-    def facts(self, now: float, finished: StageCounts | None) -> WorkerFacts:
+    def facts(
+        self, now: float, finished: StageCounts | None, handled: StageCounts | None
+    ) -> WorkerFacts:
         """Return the facts of the workers."""
         counts = self._celery.events()
         return WorkerFacts(
             celery=self._health.at(now),
             finished=finished,
+            handled=handled,
             queues=tuple(self._queues(now)),
             failing=tuple(self._failing(now, counts)),
         )

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from busmon.ledger.trees import TREE
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 FINISHED = frozenset({"succeeded", "failed"})  # final states of a task
 
-TRACES = """
+TRACES = f"""
 SELECT messages.id, series.topic, series.outcome, tap_reports.state, tap_reports.task, tasks.state,
-    messages.received_at
+    {TREE}, messages.received_at
 FROM messages JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
@@ -20,7 +21,7 @@ WHERE messages.received_at >= ? AND messages.received_at < ?
     AND messages.bus = (SELECT id FROM buses WHERE name = ?)
     AND (series.outcome = 'handled' OR tap_reports.state = 'passed')
     AND series.reason NOT IN ('too-large', 'too-costly')
-"""
+"""  # noqa: S608 - our own text
 FIND = """
 SELECT buses.name, coalesce(series.topic, tap_reports.topic), outcome, reason,
     messages.received_at, messages.sent_at,
@@ -44,6 +45,7 @@ class MessageTrace(NamedTuple):
     report: str | None = None  # the tap's: passed, dropped or raised; None: no report
     task: str | None = None  # the id of the task that it was passed on as
     state: str | None = None  # received, started, retried, succeeded, failed; None: no event
+    tree: int | None = None  # a TreeProgress; None: no event
     received_at: float | None = None  # Unix time, by busmon
 
     @property

@@ -5,12 +5,13 @@ and no size limit deletes them.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
 from busmon.ledger.messages import MessageTrace
+from busmon.ledger.trees import TREE, TreeProgress
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 from busmon.ledger.windows import Place
 from busmon.message import Stage
@@ -40,10 +41,23 @@ ORDER = {
 REACHED = {
     Stage.LISTENER: "tap_reports.state = 'passed'",
     Stage.WORKER: "tasks.state IN ('succeeded', 'failed')",
+    Stage.HANDLERS: f"{TREE} = {TreeProgress.SUCCEEDED}",
 }
-HAS_REACHED = " OR ".join(
-    f"(open.stage = '{stage}' AND {condition})" for stage, condition in REACHED.items()
-)
+# The same: whether it is known that a message will not reach it, unless somebody repairs that.
+FAILED = {
+    Stage.WORKER: "tasks.state IN ('revoked', 'rejected')",
+    Stage.HANDLERS: f"{TREE} = {TreeProgress.FAILED}",
+}
+
+
+def _at(conditions: Mapping[Stage, str]) -> str:
+    parts = (f"(open.stage = '{stage}' AND {condition})" for stage, condition in conditions.items())
+    return " OR ".join(parts)
+
+
+HAS_REACHED, HAS_ENDED = _at(REACHED), f"{_at(REACHED)} OR {_at(FAILED)}"
+# What is to be corrected as soon as it holds.
+TO_CORRECT = {State.MISSING: HAS_REACHED, State.UNCONFIRMED: HAS_ENDED}
 
 ADD = """
 INSERT INTO open_messages
@@ -62,17 +76,16 @@ MOVE = """
 UPDATE open_messages SET state = ?, due = ?, ended_at = ?
 WHERE id = ? AND bus = ? AND stage = ? AND state = ?
 """
-FIND = """
+FIND = f"""
 SELECT open.start, open.until, (SELECT name FROM buses WHERE buses.id = open.bus), open.stage,
     open.state, open.due, open.estimated, open.id, open.topic,
-    tap_reports.state, tap_reports.task, tasks.state, open.received_at
+    tap_reports.state, tap_reports.task, tasks.state,
+    {TREE}, open.received_at
 FROM open_messages AS open
 LEFT JOIN tap_reports ON tap_reports.id = open.id AND tap_reports.bus = open.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
-"""
-RUNNING = (
-    f"{FIND} WHERE open.state = 'running' AND ({HAS_REACHED} OR due <= ?) ORDER BY due LIMIT ?"
-)
+"""  # noqa: S608 - our own text
+RUNNING = f"{FIND} WHERE open.state = 'running' AND ({HAS_ENDED} OR due <= ?) ORDER BY due LIMIT ?"
 UNCONFIRMED = f"""{FIND}
 WHERE open.state = 'unconfirmed' AND open.stage = 'listener'
     AND open.bus = (SELECT id FROM buses WHERE name = :bus)
@@ -129,13 +142,14 @@ class OpenMessages:
             self._db.execute(ADD, (*row, message.state, message.estimated))
         return replaced
 
-    def reached(
+    def to_correct(
         self, state: State, after: Position | None, limit: int
     ) -> tuple[list[OpenMessage], Position | None]:
         """Look at the next `limit` missing or unconfirmed messages.
 
-        Return those that have reached their stage by now, and the position of the last one that
-        was looked at, to go on `after` it. It is None if there are no more.
+        Return those that have reached their stage by now, and unconfirmed ones that have failed
+        to. Also return the position of the last one that was looked at, to go on `after` it. It
+        is None if there are no more.
         """
         order = ORDER[state]
         marks = ", ".join("?" * len(order.split(",")))
@@ -150,12 +164,12 @@ class OpenMessages:
         within += f" AND ({columns}) > ({marks})" if after else ""
         within += f" AND ({columns}) <= ({marks})" if last else ""
         rows = self._db.execute(
-            f"{FIND} WHERE {within} AND ({HAS_REACHED})", (*(after or ()), *(last or ()))
+            f"{FIND} WHERE {within} AND ({TO_CORRECT[state]})", (*(after or ()), *(last or ()))
         )
         return [_message(*row) for row in rows], last
 
     def running(self, due: float, limit: int) -> list[OpenMessage]:
-        """Return running messages that have reached their stage, or should have by `due`."""
+        """Return running messages that have reached their stage, or failed to by `due`."""
         rows = self._db.execute(RUNNING, (milliseconds(due), limit))
         return [_message(*row) for row in rows]
 

@@ -33,7 +33,7 @@ SERVICE_LEVELS = (
 WINDOWS = """CREATE TABLE windows (            -- closed windows; no row: there was no message
     start INTEGER NOT NULL, until INTEGER NOT NULL, bus INTEGER NOT NULL,
     topic TEXT NOT NULL,                       -- empty if there is no data: for the whole bus
-    stage TEXT NOT NULL,                       -- bus, listener or worker
+    stage TEXT NOT NULL,                       -- bus, listener, worker or handlers
     messages INTEGER,                          -- NULL: no data, not everything was observed
     missing INTEGER NOT NULL, unexpected INTEGER NOT NULL, recovered INTEGER NOT NULL,
     PRIMARY KEY (start, bus, topic, stage)

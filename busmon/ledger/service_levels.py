@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from busmon.ledger.tasks import TREE_PROGRESS
+from busmon.ledger.trees import PROGRESS
 from busmon.ledger.values import milliseconds, seconds
 
 # The "+" keeps SQLite from sorting all messages of the span by their numbers.
@@ -18,7 +18,7 @@ ORDER BY seq LIMIT 1
 """
 HANDLED = f"""
 SELECT seq, series.topic, messages.received_at, messages.sent_at, tap_reports.state, task,
-    passed_at, tasks.state, finished_at, {TREE_PROGRESS},
+    passed_at, tasks.state, finished_at, {PROGRESS.format(task="task")},
     (SELECT max(finished_at) FROM tasks AS of_tree WHERE of_tree.root = tap_reports.task)
 FROM messages JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus

@@ -36,13 +36,6 @@ GET = """
 SELECT id, name, state, root, parent, sent_at, received_at, started_at, finished_at, retries
 FROM tasks
 """
-# How far the tree of a message is: 0 all its tasks succeeded, 1 some have not ended yet, 2 some
-# ended otherwise, NULL no event came. The root is part of its tree.
-TREE_PROGRESS = """(
-    SELECT max(CASE WHEN state = 'succeeded' THEN 0
-        WHEN state IN ('failed', 'revoked', 'rejected') THEN 2 ELSE 1 END)
-    FROM tasks AS of_tree WHERE of_tree.root = tap_reports.task
-)"""
 # Of the two tasks of a message that was passed on twice, the one that counts is the better one.
 BETTER = """
 UPDATE tap_reports SET task = other_task, other_task = task

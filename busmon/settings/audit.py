@@ -20,4 +20,4 @@ class Audit(Section):
 
     window: Seconds = 300  # by the time when busmon received a message
     grace: Seconds = 120  # after a window, until the listener and the workers have its messages
-    longest_task: Seconds = 3600  # after a window, until the workers have finished its tasks
+    longest_task: Seconds = 3600  # after a window, until the workers have finished its trees

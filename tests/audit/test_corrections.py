@@ -26,6 +26,7 @@ def test_a_late_report_recovers_a_message_and_no_counter_goes_down(bench: AuditB
         Stage.BUS: Totals(messages=1),
         Stage.LISTENER: Totals(missing=1, recovered=1),
         Stage.WORKER: Totals(messages=1),  # what was passed on late is followed all the same
+        Stage.HANDLERS: Totals(messages=1),
     }
     with bench.ledger.read() as tables:
         (ended,) = tables.gaps.history(BUS, "1")

@@ -11,7 +11,8 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
-from tests.support.celery_worker import CeleryWorker
+from tests.support.celery_worker import HANDLER, CeleryWorker
+from tests.support.command import busmon as command
 from tests.support.tap_reports import TOKEN
 from tests.support.tapped_listener import TappedListener
 
@@ -79,14 +80,22 @@ def test_dropped_messages_are_missing_and_finished_tasks_are_counted(
             wait_until(lambda: closed_until(busmon) >= watched, what="the windows before")
             before = audit_totals(busmon)
             works = [("pass", "well"), ("drop", ""), ("pass", "fail"), ("pass", "retry")]
-            rabbitmq.publish([make_message(listener, do, work) for do, work in works])
+            messages = [make_message(listener, do, work) for do, work in works]
+            fanned_out = make_message(listener, "pass", "fan out")
+            rabbitmq.publish([*messages, fanned_out])
             over = time.time() + 2 * WINDOW
             wait_until(lambda: closed_until(busmon) >= over, what="the window")
             assert audit_totals(busmon) - before == {
-                ("messages", "bus"): 4,
-                ("messages", "listener"): 3,
+                ("messages", "bus"): 5,
+                ("messages", "listener"): 4,
                 ("missing", "listener"): 1,
-                ("messages", "worker"): 3,
+                ("messages", "worker"): 4,
+                ("messages", "handlers"): 2,
+                ("missing", "handlers"): 2,  # its task failed; so did a handler
             }
+            trace = command("trace", str(fanned_out.message_id), "-c", busmon.configuration).stdout
+            assert f"\n              {HANDLER}: failed, " in trace
+            assert "\n  handlers  6 of 8 tasks succeeded\n" in trace
+            assert "\n  audit     missing at the handlers in the window that began " in trace
     finally:
         listener.close()

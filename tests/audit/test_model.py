@@ -1,6 +1,6 @@
 """Windows and corrections against a model that keeps the same facts in sets."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import closing
 from typing import Any
 
@@ -24,38 +24,56 @@ class Model:
     def __init__(self) -> None:
         self.received: dict[str, tuple[str, bool, float]] = {}  # topic, handled, when
         self.passed: set[str] = set()
-        self.states: dict[str, str] = {}  # of tasks
+        self.states: dict[str, str] = {}  # of the tasks that the listener published
+        self.handlers: dict[str, dict[int, str]] = defaultdict(dict)  # states of what these sent
         self.spans: dict[str, list[tuple[float, float]]] = {kind: [] for kind in OBSERVERS}
         self.closed_until = NOW
         self.totals: Counter[tuple[str, Stage, str]] = Counter()
         self.missing: set[tuple[Stage, str]] = set()
         self.accepted: set[tuple[Stage, str]] = set()
         self.unconfirmed: set[tuple[Stage, str]] = set()
-        self.running: dict[str, tuple[float, float]] = {}  # start, due
+        self.running: dict[tuple[Stage, str], tuple[float, float]] = {}  # start, due
         self.starts: dict[str, float] = {}  # of each message's window
 
     def settle(self, now: float) -> None:
         """Close and correct what can be."""
         while self.close(now):
             pass
-        recovered = [(stage, one) for stage, one in self.missing if self.reached(stage, one)]
-        confirmed = [(stage, one) for stage, one in self.unconfirmed if self.reached(stage, one)]
-        ended = [
-            one
-            for one, (_, due) in self.running.items()
-            if self.finished(one) or due <= now - MAX_GAP_SECONDS
-        ]
-        for stage, one in recovered:
-            self.missing.remove((stage, one))
-            self.count(one, stage, "recovered")
-        for stage, one in confirmed:
-            self.unconfirmed.remove((stage, one))
-            self.count(one, stage, "messages")
-        for stage, one in recovered + confirmed:
-            if stage is Stage.LISTENER:
-                self.running[one] = self.starts[one], now + LONGEST_TASK
-        for one in ended:
-            self.end(one)
+        for _ in STAGES:
+            self.correct(now)
+
+    def correct(self, now: float) -> None:
+        """Correct what each message was, if it has reached its stage, failed or is due."""
+        for stage, one in list(self.missing):
+            if self.progress(stage, one) == "reached":
+                self.missing.remove((stage, one))
+                self.reach(stage, one, "recovered", now)
+        for stage, one in list(self.unconfirmed):
+            progress = self.progress(stage, one)
+            if progress in {"reached", "failed"}:
+                self.unconfirmed.remove((stage, one))
+                self.end(stage, one, progress, now)
+        for (stage, one), (start, due) in list(self.running.items()):
+            progress = self.progress(stage, one)
+            if progress in {"reached", "failed"}:
+                del self.running[stage, one]
+                self.end(stage, one, progress, now)
+            elif due <= now - MAX_GAP_SECONDS:
+                del self.running[stage, one]
+                self.miss(one, stage, self.covered("celery", start, due))
+
+    def end(self, stage: Stage, one: str, progress: str, now: float) -> None:
+        """Count a message that has reached its stage, or will not."""
+        if progress == "failed":
+            self.miss(one, stage)
+        else:
+            self.reach(stage, one, "messages", now)
+
+    def reach(self, stage: Stage, one: str, what: str, now: float) -> None:
+        """Count a message that reached its stage only now; the next stage is expected of it."""
+        self.count(one, stage, what)
+        for following in STAGES[STAGES.index(stage) + 1 :][:1]:
+            self.running[following, one] = self.starts[one], now + LONGEST_TASK
 
     def close(self, now: float) -> bool:
         start, grace_end = self.closed_until, self.closed_until + WINDOW + GRACE
@@ -65,43 +83,42 @@ class Model:
         self.closed_until += WINDOW
         tap = self.covered("tap", start, grace_end)
         celery = tap and self.covered("celery", start, grace_end)
-        self.totals["", Stage.LISTENER, "no_data"] += not tap
-        self.totals["", Stage.WORKER, "no_data"] += not celery
+        covered = {Stage.LISTENER: tap, Stage.WORKER: celery, Stage.HANDLERS: celery}
+        for stage, watched in covered.items():
+            self.totals["", stage, "no_data"] += not watched
         for one, (_, handled, at) in self.received.items():
             if start <= at < start + WINDOW:
                 self.starts[one] = start
-                self.enter(one, handled, tap, celery)
+                if handled:
+                    self.count(one, Stage.BUS, "messages")
+                    self.enter(one, covered)
+                elif tap and one in self.passed:
+                    self.count(one, Stage.LISTENER, "unexpected")
         return True
 
-    def enter(self, one: str, handled: bool, tap: bool, celery: bool) -> None:
-        """Count a message of a window that is being closed."""
-        if handled:
-            self.count(one, Stage.BUS, "messages")
-        if tap and not handled and one in self.passed:
-            self.count(one, Stage.LISTENER, "unexpected")
-        if not handled:
-            return
-        if one not in self.passed:
-            self.miss(one, Stage.LISTENER, tap)
-            return
-        self.count(one, Stage.LISTENER, "messages")
-        if self.finished(one):
-            self.count(one, Stage.WORKER, "messages")
-        elif not celery:
-            self.unconfirmed.add((Stage.WORKER, one))
-        elif one in self.states:
-            start = self.starts[one]
-            self.running[one] = start, start + WINDOW + LONGEST_TASK
-        else:
-            self.miss(one, Stage.WORKER)
+    def enter(self, one: str, covered: dict[Stage, bool]) -> None:
+        """Count a message that is to be handled, of a window that is being closed."""
+        for stage, watched in covered.items():
+            progress = self.progress(stage, one)
+            if progress == "running" and watched:
+                start = self.starts[one]
+                self.running[stage, one] = start, start + WINDOW + LONGEST_TASK
+            elif progress != "reached":
+                self.miss(one, stage, watched or progress == "failed")
+            if progress != "reached":
+                return
+            self.count(one, stage, "messages")
 
-    def end(self, one: str) -> None:
-        """Count a message that a worker finished, or had for too long."""
-        start, due = self.running.pop(one)
-        if self.finished(one):
-            self.count(one, Stage.WORKER, "messages")
-        else:
-            self.miss(one, Stage.WORKER, self.covered("celery", start, due))
+    def progress(self, stage: Stage, one: str) -> str:
+        if stage is Stage.LISTENER:
+            return "reached" if one in self.passed else "missing"
+        if stage is Stage.WORKER:
+            running = "running" if one in self.states else "missing"
+            return "reached" if self.finished(one) else running
+        tree = {self.states[one], *self.handlers[one].values()}
+        if "failed" in tree:
+            return "failed"
+        return "reached" if tree == {"succeeded"} else "running"
 
     def miss(self, one: str, stage: Stage, watched: bool = True) -> None:
         if not watched:
@@ -122,9 +139,6 @@ class Model:
 
     def count(self, one: str, stage: Stage, what: str) -> None:
         self.totals[self.received[one][0], stage, what] += 1
-
-    def reached(self, stage: Stage, one: str) -> bool:
-        return one in self.passed if stage is Stage.LISTENER else self.finished(one)
 
     def finished(self, one: str) -> bool:
         return self.states.get(one) in FINISHED
@@ -157,6 +171,10 @@ class Both:
             case "work", n, state if str(n) in model.passed and not model.finished(str(n)):
                 model.states[str(n)] = state
                 bench.work(str(n), state)
+            case "handle", n, handler, state if str(n) in model.states:
+                if model.handlers[str(n)].get(handler) != "succeeded":
+                    model.handlers[str(n)][handler] = state
+                    bench.handle(str(n), str(handler), state)
             case "wait", seconds:
                 self.wait(seconds)
             case "away", kind, seconds:
@@ -201,8 +219,9 @@ class Both:
             self.bench.watch(kind, since, self.now)
         while self.bench.windows.close_next(self.now):
             self.step()
-        while self.bench.windows.correct(self.now):
-            self.step()
+        for _ in STAGES:
+            while self.bench.windows.correct(self.now):
+                self.step()
         self.model.settle(self.now)
 
     def step(self) -> None:
@@ -234,6 +253,12 @@ EVENTS = st.lists(
         st.tuples(st.just("drop"), st.integers(0, 4)),
         st.tuples(
             st.just("work"), st.integers(0, 4), st.sampled_from(["started", "succeeded", "failed"])
+        ),
+        st.tuples(
+            st.just("handle"),
+            st.integers(0, 4),
+            st.integers(0, 1),
+            st.sampled_from(["started", "succeeded", "failed"]),
         ),
         st.tuples(st.just("wait"), st.sampled_from((1, 9, 13, 45, 80))),
         st.tuples(st.just("away"), st.sampled_from(OBSERVERS), st.integers(1, 60)),

@@ -55,4 +55,5 @@ def test_a_stage_names_the_observer_that_watches_it() -> None:
     assert BY_IDS.scope(BUS).observers == {
         Stage.LISTENER: "tap:fedora",
         Stage.WORKER: "celery:fedora",
+        Stage.HANDLERS: "celery:fedora",
     }

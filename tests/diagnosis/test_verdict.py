@@ -207,6 +207,16 @@ SCENARIOS = {
         FaultKind.WORKERS,
         ["recent tasks have failed: 3 of 3 run_b, 2 of 3 run_a"],
     ),
+    "most handlers fail or never end": (
+        fedora(handled=StageCounts(expected=8, missing=5)),
+        FaultKind.WORKERS,
+        ["the tasks behind 5 of 8 messages of the last windows failed or did not end"],
+    ),
+    "some handlers fail": (
+        fedora(handled=StageCounts(expected=11, missing=5)),
+        FaultKind.NONE,
+        ["the workers keep up"],
+    ),
     "some tasks fail": (
         fedora(failing=(FailingTask("run_a", 4, 0),)),
         FaultKind.NONE,

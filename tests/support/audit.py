@@ -6,6 +6,7 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.open_messages import State
 from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.tasks import Origin
 from busmon.ledger.values import Interval
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
@@ -14,7 +15,7 @@ from busmon.settings.audit import Audit
 BUS = "fedora"
 TOPIC = "a"
 NOW = 1_790_000_000.0  # a multiple of the window's length
-STAGES = (Stage.BUS, Stage.LISTENER, Stage.WORKER)
+STAGES = (Stage.BUS, Stage.LISTENER, Stage.WORKER, Stage.HANDLERS)
 AUDIT = Audit(window=10, grace=2, longest_task=30)
 BY_IDS = Observed(tap=BUS, celery=BUS)
 
@@ -64,6 +65,17 @@ class AuditBench:
             tables.tasks.receive(f"task-{message_id}", "task", NOW)
             if state != "received":
                 tables.tasks.change(f"task-{message_id}", state, NOW)
+
+    def handle(self, message_id: str, handler: str = "h", state: str = "succeeded") -> None:
+        """Let a task that the task of a message sent come to this state."""
+        task, root = f"{handler}-{message_id}", f"task-{message_id}"
+        with self.ledger.write() as tables:
+            if state == "sent":
+                tables.tasks.send(task, "task.run_a_handler", NOW, Origin(root, root))
+                return
+            tables.tasks.receive(task, "task.run_a_handler", NOW, Origin(root, root))
+            if state != "received":
+                tables.tasks.change(task, state, NOW)
 
     def watch(self, kind: str, since: float, until: float) -> None:
         """Let an observer watch from `since` to `until`, too."""
