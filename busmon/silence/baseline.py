@@ -103,21 +103,24 @@ def reconstruct_pauses(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dic
     Pauses are in expected messages. Within an hour nothing is known of them, so the longest
     possible pause is assumed.
     """
-    pace, fading = Pace(), OWN.decay(rates)
-    since = Pace()  # since the last hour with a message
-    hours, pause = 0, 0.0
+    fading = OWN.decay(rates)
+    came = usual = 0.0  # of the pace
+    new_came = new_usual = 0.0  # since the last hour with a message
+    factor, left, pause = 1.0, 1.0, 0.0
     longest: dict[int, float] = {}
     for hour, messages, watched in history:
         expected = rates.hourly[hour % WEEK_HOURS] * watched
-        pause += expected * pace.factor()
-        since, hours = since.after(messages, expected, fading), hours + 1
+        pause += expected * factor
+        new_came, new_usual = new_came * fading + messages, new_usual * fading + expected
+        left *= fading
         if not messages:
             continue
         longest[hour // 24] = max(longest.get(hour // 24, 0.0), pause)
-        left = fading**hours
-        pace = Pace(pace.messages * left + since.messages, pace.expected * left + since.expected)
-        since, hours, pause = Pace(), 0, expected * pace.factor() / 2
-    return pace, longest
+        came, usual = came * left + new_came, usual * left + new_usual
+        factor = Pace(came, usual).factor()
+        new_came = new_usual = 0.0
+        left, pause = 1.0, expected * factor / 2
+    return Pace(came, usual), longest
 
 
 def _longest_seconds(history: Iterable[Hour]) -> float:

@@ -49,10 +49,11 @@ class Pace:
 def pace_at_end(history: Sequence[Hour], rates: Rates, memory: Memory) -> Pace:
     """Return the pace at the end of a history, which ends with the last message."""
     fading = memory.decay(rates)
-    pace = Pace()
+    came = usual = 0.0
     for hour, messages, watched in history:
-        pace = pace.after(messages, rates.hourly[hour % WEEK_HOURS] * watched, fading)
-    return pace
+        came = came * fading + messages
+        usual = usual * fading + rates.hourly[hour % WEEK_HOURS] * watched
+    return Pace(came, usual)
 
 
 def common_pace(paces: Sequence[float]) -> float:

@@ -13,6 +13,7 @@ from busmon.silence.learning import NO_DEFICIT, Learned, learn_topic
 from busmon.silence.pace import COMMON, OWN, Pace, common_pace, pace_at_end
 from busmon.silence.rates import WEEK_HOURS, Hour
 from busmon.silence.state import SilenceState, silence_state
+from tests.silence.simulation.kinds import KindYear
 from tests.silence.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
 HOUR = 60  # minutes
@@ -30,7 +31,7 @@ class Busmon:
     They learn every so many days here, not every hour, for speed; the paces are new each hour.
     """
 
-    def __init__(self, year: Year, blind: Sequence[Span], every: int) -> None:
+    def __init__(self, year: Year | KindYear, blind: Sequence[Span], every: int) -> None:
         self.alarms: list[Alarm] = []
         self.pages: list[Alarm] = []  # of the alarms, those that page
         self.low: list[Alarm] = []  # times in which the volume is too low
@@ -100,6 +101,12 @@ class Busmon:
         self._pause(baseline, self._since, (hour + 1) * HOUR)
         self._watch_volume(hour, common)
 
+    def moments(self, minutes: Iterable[int]) -> list[int]:
+        """Return those of these minutes at which there is a baseline."""
+        if self.campaigns:
+            return []
+        return [minute for minute in minutes if minute >= self.ready]
+
     def detects(self, start: int, factor: float = 1.0) -> float:
         """Return the minutes from the start of an outage to the alarm."""
         baseline = self._baselines[start // HOUR]
@@ -157,7 +164,7 @@ def _extend(alarms: list[Alarm], since: int, until: int, *, joined: bool = False
     alarms.append((since, until))
 
 
-def watch(years: Sequence[Year], blind: Sequence[Span], every: int) -> list[Busmon]:
+def watch(years: Sequence[Year | KindYear], blind: Sequence[Span], every: int) -> list[Busmon]:
     """Let busmon watch all topics of a bus for a year."""
     topics = [Busmon(year, blind, every) for year in years]
     for hour in range(DAYS * 24):
@@ -227,11 +234,16 @@ class LastWeek:
         return float(alarm[0]) if len(alarm) else float(WEEK_HOURS * HOUR)
 
 
-def false_alarms(alarms: Iterable[Alarm], year: Year, since: int) -> int:
-    """Return the alarms from a minute on that no outage explains; those an hour apart are one."""
+def false_alarms(
+    alarms: Iterable[Alarm], year: Year | KindYear, since: int, after: int = HOUR
+) -> int:
+    """Return the alarms from a minute on that no outage explains; those an hour apart are one.
+
+    An outage explains what begins within so many minutes `after` it.
+    """
     number, end = 0, -DAY
     for first, last in alarms:
-        explained = any(first < b + HOUR and last > a - HOUR for a, b in year.outages)
+        explained = any(first < b + after and last > a - HOUR for a, b in year.outages)
         if last >= since and not explained:
             number += first - end > HOUR
             end = last

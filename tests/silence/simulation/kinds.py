@@ -154,3 +154,8 @@ DIPS = {
     f"bus-wide dip, {a_day:,} a day": cox(dipped(level(a_day)))
     for a_day in (3000, 1000, 400, 150, 60, 20)
 }
+GROUPS = {
+    "Topics that do not change their ways:": STEADY,
+    "Topics that change:": CHANGING,
+    "A bus that is slow as a whole on three days:": DIPS,
+}

@@ -1,41 +1,61 @@
-"""The bounds of the simulated year: `make silence-report` prints the table behind them."""
+"""The bounds of the simulated year: `make silence-report` prints the tables behind them.
+
+For speed, these are fewer topics than those of the report, and what is usual is learned less often.
+"""
 
 import pytest
 
+from tests.silence.simulation.kinds import STEADY
 from tests.silence.simulation.report import (
     BUSMON,
     DETECTORS,
     NAGIOS,
+    PAGES,
     Results,
+    kinds_table,
     overall,
     simulate,
+    simulate_kinds,
     table,
 )
 from tests.silence.simulation.traffic import TOPICS, Topic
 
-SEED = 1
+SEED, EVERY = 1, 28
+SOME_TOPICS = (TOPICS[1], TOPICS[4], TOPICS[5], TOPICS[9], TOPICS[11])
+SOME_KINDS = ("Cox, 24 a day", "cron, every day", "weekly batch of 50", "Monday and Thursday")
+CAMPAIGNS = "campaigns, 5 days on, 9 off"
 
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    return simulate([SEED])
+    return simulate([SEED], SOME_TOPICS, EVERY)
 
 
-def test_busmon_raises_at_most_one_false_alarm_in_a_topic_year(results: Results) -> None:
+def test_false_alarms_are_rare_and_those_that_page_are_rarer(results: Results) -> None:
     assert overall(results, BUSMON) <= 1
+    assert overall(results, PAGES) <= 0.4
 
 
-@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+@pytest.mark.parametrize("topic", SOME_TOPICS, ids=lambda topic: topic.name)
 def test_an_outage_is_found_in_a_quarter_of_the_time_that_nagios_takes(
     results: Results, topic: Topic
 ) -> None:
-    """And nine of ten in a quarter of its threshold, on the topics for which it has one."""
+    """And nine of ten in a quarter of its threshold."""
     assert results[topic, BUSMON].time(0.5) <= results[topic, NAGIOS].time(0.5) / 4
-    if topic.in_nagios:
-        assert results[topic, BUSMON].time(0.9) <= topic.nagios / 4
+    assert results[topic, BUSMON].time(0.9) <= topic.nagios / 4
 
 
 def test_the_report_has_a_row_a_topic_and_a_column_a_detector(results: Results) -> None:
     header, _, *rows = table(results).splitlines()[2:]
-    assert header.split(" | ")[1:] == [*DETECTORS[:-1], f"{DETECTORS[-1]} |"]
-    assert len(rows) == len(TOPICS) + 1
+    assert all(name in header for name in DETECTORS)
+    assert len(rows) == len(SOME_TOPICS) + 1
+
+
+def test_rare_and_regular_topics_are_watched_and_campaigns_are_not() -> None:
+    kinds = simulate_kinds({name: STEADY[name] for name in (*SOME_KINDS, CAMPAIGNS)}, [SEED], EVERY)
+    for name in SOME_KINDS:
+        assert kinds[name][BUSMON].false_alarms <= 1
+        assert kinds[name][BUSMON].time(0.9) <= 15 * 1440, "two weeks"
+    assert kinds[CAMPAIGNS][BUSMON].times == [], "nothing is usual"
+    assert kinds[CAMPAIGNS][BUSMON].false_alarms == 0
+    assert CAMPAIGNS in kinds_table(kinds)
