@@ -82,6 +82,8 @@ class Pipeline:
         for bus, unknown in self._unknown.items():
             last = {topic: at for (of, topic), at in received.items() if of == bus}
             newest = max(last.values(), default=0.0)
+            if self._ledger.floor:  # a clock may have been ahead
+                newest = min(newest, self._ledger.floor)
             gone = {
                 topic
                 for topic in unknown & last.keys()

@@ -20,6 +20,7 @@ ON CONFLICT (bus, topic, day) DO UPDATE SET expected = excluded.expected
 WHERE pauses.expected < excluded.expected
 """
 
+OF_TOPIC = "SELECT {} FROM {} JOIN buses ON id = bus WHERE name = ? AND topic = ? ORDER BY day"
 SAVE_DEFICIT = """
 INSERT INTO deficits (bus, topic, day, highest, hour, deficit) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (bus, topic, day) DO UPDATE SET highest = excluded.highest,
@@ -78,12 +79,10 @@ class Pauses:
         self._db = db
         self._buses = Buses(db)
 
-    def all(self) -> Iterator[Pause]:
-        """Yield every pause on record."""
-        rows = self._db.execute(
-            "SELECT name, topic, day, expected FROM pauses JOIN buses ON buses.id = pauses.bus"
-        )
-        return map(Pause._make, rows)
+    def of(self, bus: str, topic: str) -> dict[int, float]:
+        """Return the longest pause of each day of a topic."""
+        rows = self._db.execute(OF_TOPIC.format("day, expected", "pauses"), (bus, topic))
+        return dict(rows.fetchall())
 
     def add(self, pauses: Iterable[Pause]) -> None:
         """Write pauses; of several on a day the longest stays."""
@@ -96,13 +95,11 @@ class Pauses:
         self._db.execute("DELETE FROM pauses WHERE day < ?", (day,))
         self._db.execute("DELETE FROM deficits WHERE day < ?", (day,))
 
-    def deficits(self) -> Iterator[Deficit]:
-        """Yield the deficit of each topic and day, oldest first."""
-        rows = self._db.execute(
-            "SELECT name, topic, day, highest, hour, deficit FROM deficits"
-            " JOIN buses ON buses.id = deficits.bus ORDER BY day"
-        )
-        return map(Deficit._make, rows)
+    def deficits(self, bus: str, topic: str) -> list[Deficit]:
+        """Return the deficit of each day of a topic, oldest first."""
+        columns = "name, topic, day, highest, hour, deficit"
+        rows = self._db.execute(OF_TOPIC.format(columns, "deficits"), (bus, topic))
+        return list(map(Deficit._make, rows))
 
     def save_deficits(self, deficits: Iterable[Deficit]) -> None:
         """Write deficits in the place of those of the same day."""

@@ -25,13 +25,13 @@ class Counts:
     """The messages of the hours that have any, oldest first."""
 
     def __init__(self) -> None:
-        self._hours, self._messages = array("L"), array("L")
+        self._hours, self._messages = array("I"), array("I")
 
     def add_before(self, hours: Mapping[int, int]) -> None:
         """Add hours that are before all others."""
         known = sorted(hours)
-        self._hours = array("L", known) + self._hours
-        self._messages = array("L", [hours[hour] for hour in known]) + self._messages
+        self._hours = array("I", known) + self._hours
+        self._messages = array("I", [hours[hour] for hour in known]) + self._messages
 
     def suffice(self, first: int, last: int) -> bool:
         """Return whether nothing before the hour `first` is needed."""

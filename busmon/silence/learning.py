@@ -27,6 +27,10 @@ class Learned:
             return None
         return Volume(self.deficit.messages, self.low_limit)
 
+    def without_days(self) -> "Learned":
+        """Return it without the days, which are on record."""
+        return replace(self, deficit=replace(self.deficit, highest=None))
+
 
 def learn_topic(
     history: list[Hour], pauses: Mapping[int, float], deficit: Deficit
@@ -42,9 +46,11 @@ def learn_topic(
     if not is_learned(highest):
         first = to_learn_from(history)[0].hour
         replayed = replay((hour for hour in history[:-1] if hour.hour >= first), baseline.rates)
-        highest = {**(replayed.highest or {}), **highest}
+        days = replayed.highest or {}
+        highest = {**days, **highest}
         if deficit is NO_DEFICIT:
-            deficit = replace(replayed, highest={})
+            today = replayed.hour // 24
+            deficit = replace(replayed, highest={today: days.get(today)})
     return Learned(baseline, deficit, low_limit(highest, baseline.rates))
 
 

@@ -118,10 +118,11 @@ class Reception:
         return found
 
 
-def blind_by_hour(intervals: Iterable[Interval]) -> dict[int, float]:
-    """Return the blind seconds of each hour of Unix time that has any."""
+def blind_by_hour(intervals: Iterable[Interval], oldest: float = 0.0) -> dict[int, float]:
+    """Return the blind seconds of each hour of Unix time that has any, from `oldest` on."""
     seconds: dict[int, float] = {}
-    for since, until in intervals:
+    for began, until in intervals:
+        since = max(began, oldest)
         for hour in range(int(since // 3600), int(until // 3600) + 1):
             part = min(until, (hour + 1) * 3600) - max(since, hour * 3600)
             if part > 0:

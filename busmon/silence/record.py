@@ -1,34 +1,22 @@
 """What the ledger keeps of silence: pauses, what lacked on each day, and which topics are gone."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from busmon.ledger.hourly import Deficit as DeficitRow
 from busmon.ledger.ledger import Ledger
 from busmon.silence.deficit import Deficit
 from busmon.silence.histories import Topic
-from busmon.silence.learning import Learned
+from busmon.silence.learning import NO_DEFICIT, Learned
 
 
-class Recorded(NamedTuple):
-    """What is on record of each topic."""
-
-    pauses: dict[Topic, dict[int, float]]  # the longest of each day
-    deficits: dict[Topic, Deficit]
-
-
-def recorded(ledger: Ledger) -> Recorded:
-    """Return what is on record. Raises LedgerError."""
-    found = Recorded({}, {})
-    highest: dict[Topic, dict[int, float | None]] = {}
+def recorded(ledger: Ledger, topic: Topic) -> tuple[dict[int, float], Deficit]:
+    """Return the longest pause of each day of a topic, and what it lacked. Raises LedgerError."""
     with ledger.read() as tables:
-        for bus, name, day, expected in tables.pauses.all():
-            found.pauses.setdefault(Topic(bus, name), {})[day] = expected
-        for bus, name, day, most, hour, lacking in tables.pauses.deficits():
-            topic = Topic(bus, name)
-            highest.setdefault(topic, {})[day] = most
-            found.deficits[topic] = Deficit(hour, lacking, highest[topic])
-    return found
+        pauses = tables.pauses.of(*topic)
+        rows = tables.pauses.deficits(*topic)
+    if not rows:
+        return pauses, NO_DEFICIT
+    return pauses, Deficit(rows[-1].hour, rows[-1].deficit, {row.day: row.highest for row in rows})
 
 
 def gone_topics(ledger: Ledger) -> dict[Topic, float]:

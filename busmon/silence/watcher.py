@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from busmon.ledger.batch import last_received
-from busmon.ledger.clock import AHEAD_SECONDS
+from busmon.ledger.clock import AHEAD_SECONDS, may_be
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
@@ -24,9 +24,9 @@ from busmon.settings.audit import Silence
 from busmon.silence import histories
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.histories import Counts, Topic
-from busmon.silence.learning import NO_DEFICIT, Learned, at_pace_of_bus, learn_topic
+from busmon.silence.learning import Learned, at_pace_of_bus, learn_topic
 from busmon.silence.rates import DAY_SECONDS, LEARNED_DAYS, Hour
-from busmon.silence.reception import blind_by_hour
+from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, blind_by_hour
 from busmon.silence.record import gone_topics, recorded, save
 from busmon.silence.state import (
     USUAL_MAX_SILENCE,
@@ -133,26 +133,25 @@ class SilenceWatcher:
     def learn(self, now: float, stopping: threading.Event | None = None) -> None:
         """Learn what is usual of every topic again. Raises LedgerError and LedgerWriteError."""
         self._write()
+        if not is_plausible(now, self._ledger.floor):
+            return  # what is known stays
         last = {
             topic: at
             for topic, at in self._last_received(now).items()
             if not setting_reached(self._settings.retired, topic, now)
         }
-        known = recorded(self._ledger)
-        reception = self._blind_time.reception
-        blind = {bus: blind_by_hour(reception(bus).blind_between(0, now)) for bus in self._buses}
+        blind = {bus: self._blind_hours(bus, now) for bus in self._buses}
         counts = histories.read(self._ledger, last, now)
         learned: dict[Topic, Learned] = {}
         for topic, of_topic in counts.items():
             hours = list(of_topic.until(now, blind[topic.bus]))
-            deficit = known.deficits.get(topic, NO_DEFICIT)
-            if found := learn_topic(hours, known.pauses.get(topic, {}), deficit):
+            if found := learn_topic(hours, *recorded(self._ledger, topic)):
                 learned[topic] = found
             if stopping and stopping.wait(YIELD_SECONDS):
                 return
         for bus in self._buses:
             learned |= _at_pace(bus, learned, counts, blind[bus], now)
-        self._learned = learned
+        self._learned = {topic: one.without_days() for topic, one in learned.items()}
         self._gone = {topic: at for topic, at in last.items() if self._is_gone(topic, at, now)}
         save(self._ledger, learned, self._gone)
         self._complete = True
@@ -212,6 +211,10 @@ class SilenceWatcher:
         self._ahead = {topic: min(now, self._ahead.get(topic, now)) for topic in ahead}
         return last | self._ahead
 
+    def _blind_hours(self, bus: str, now: float) -> dict[int, float]:
+        oldest = now - BLIND_TIMES_KEPT_SECONDS
+        return blind_by_hour(self._blind_time.reception(bus).blind_between(oldest, now), oldest)
+
     def _received(self) -> dict[Topic, float]:
         return {
             Topic(bus, name): at
@@ -251,6 +254,11 @@ def setting_reached(dates: Mapping[str, float], topic: Topic, now: float) -> boo
     """Return whether the date that is set for a topic is reached; None if there is none."""
     since = setting_of(topic.name, dates)
     return None if since is None else now >= since
+
+
+def is_plausible(now: float, floor: float) -> bool:
+    """Return whether a clock that says `now` can be right, and there is something to learn."""
+    return may_be(now, floor) and (not floor or now < floor + BLIND_TIMES_KEPT_SECONDS)
 
 
 def _at_pace(

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from busmon.silence.baseline import learn, reconstruct_pauses
-from busmon.silence.limit import MARGIN_FACTOR, pause_limit
+from busmon.silence.campaigns import in_campaigns
+from busmon.silence.limit import MARGIN_FACTOR, SEEN_FACTOR, learned_limit, pause_limit
 from busmon.silence.pace import PRIOR_MESSAGES, Pace, common_pace
 from busmon.silence.rates import WEEK_HOURS, Hour
 from tests.support.silence import FIRST, flat, history
@@ -65,7 +66,45 @@ def test_the_limit_is_above_what_was_there_before() -> None:
     assert pause_limit([10.0] * 20) is None, "too few days"
 
 
-def learned_limit(hours: Sequence[Hour], longest: Mapping[int, float]) -> float:
+def test_of_a_growing_topic_the_last_weeks_count_by_themselves() -> None:
+    small, large = dict.fromkeys(range(300), 10.0), dict.fromkeys(range(300, 391), 30.0)
+    assert learned_limit(small, {}) == pytest.approx(MARGIN_FACTOR * 10)
+    assert learned_limit(small | large, {}) == pytest.approx(
+        max(MARGIN_FACTOR * 30, pause_limit([*small.values(), *large.values()]) or 0)
+    )
+
+
+def test_two_weeks_of_exact_pauses_are_used_with_a_margin() -> None:
+    coarse, exact = dict.fromkeys(range(60), 600.0), dict.fromkeys(range(47, 60), 20.0)
+    assert learned_limit(exact, coarse) == MARGIN_FACTOR * 600
+    exact[46] = 20.0
+    assert learned_limit(exact, coarse) == pytest.approx(SEEN_FACTOR * MARGIN_FACTOR * 20)
+
+
+WEEKLY = [50 if hour % 168 == 100 else 0 for hour in range(40 * WEEK_HOURS)]
+CAMPAIGNS = [3 if hour // 24 % 14 < 5 else 0 for hour in range(13 * WEEK_HOURS)]
+BURSTS = [3 if hour % (24 * 6) == 9 else 0 for hour in range(26 * WEEK_HOURS)]
+SHORT = [3 if hour // 24 % 14 < 5 else 0 for hour in range(4 * WEEK_HOURS)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "campaigns"), [(WEEKLY, False), (CAMPAIGNS, True), (BURSTS, False), (SHORT, False)]
+)
+def test_only_what_comes_on_some_days_and_then_not_for_many_is_in_campaigns(
+    hours: list[int], campaigns: bool
+) -> None:
+    assert in_campaigns(history(hours)) == campaigns
+
+
+def test_a_rare_topic_learns_from_all_its_past_and_its_last_message_ends_that() -> None:
+    baseline = learn(history([*WEEKLY, *[0] * 60 * WEEK_HOURS]), {})
+    assert baseline
+    assert 1 < baseline.limit / baseline.rates.sums[-1] < 2, "a batch takes an hour at most"
+    assert baseline.longest == 167 * 3600
+    assert learn(history(WEEKLY[: 20 * WEEK_HOURS]), {}) is None, "too few days"
+
+
+def limit_of(hours: Sequence[Hour], longest: Mapping[int, float]) -> float:
     baseline = learn(hours, longest)
     assert baseline
     assert baseline.limit
@@ -75,12 +114,12 @@ def learned_limit(hours: Sequence[Hour], longest: Mapping[int, float]) -> float:
 def test_a_topic_that_comes_on_the_hour_is_not_silent_in_between() -> None:
     """Hourly counts can't tell such a topic from one that comes all the time."""
     hours = history([100] * (8 * WEEK_HOURS))
-    assert learned_limit(hours, {}) > 100
-    assert learned_limit(hours, dict.fromkeys(range(40), 99.0)) > 99
+    assert limit_of(hours, {}) > 100
+    assert limit_of(hours, dict.fromkeys(range(40), 99.0)) > 99
 
 
 def test_pauses_that_were_seen_are_trusted_more_than_hourly_counts() -> None:
     hours = history([600] * (8 * WEEK_HOURS))
-    fine = learned_limit(hours, dict.fromkeys(range(28), 20.0))
-    assert learned_limit(hours, {}) > 600
+    fine = limit_of(hours, dict.fromkeys(range(28), 20.0))
+    assert limit_of(hours, {}) > 600
     assert fine == pytest.approx(600 / 4, rel=0.05), "a quarter of an hour"

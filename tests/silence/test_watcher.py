@@ -101,7 +101,7 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
         bench.watch.refresh()
         bench.watch.learn(last + wait)
         with bench.ledger.read() as tables:
-            rows = {pause.day: pause.expected for pause in tables.pauses.all()}
+            rows = tables.pauses.of("fedora", "topic")
         assert rows[int((last + wait) // DAY)] == pytest.approx(expected, rel=0.15)
     bench.ledger.close()
 
@@ -134,7 +134,7 @@ def test_a_topic_is_expected_as_slowly_as_its_bus_is(bench: Bench) -> None:
 
 def pauses(bench: Bench) -> list[float]:
     with bench.ledger.read() as tables:
-        return [pause.expected for pause in tables.pauses.all()]
+        return list(tables.pauses.of("fedora", "topic").values())
 
 
 def test_the_blind_time_of_a_pause_does_not_count(bench: Bench) -> None:
@@ -182,6 +182,44 @@ def test_hundreds_of_topics_are_learned_from_a_ledger_with_a_past(bench: Bench) 
         bench.past(f"topic {number}", 5, MONDAY, rate=3)
     bench.watch.learn(MONDAY)
     assert all(state.ready for state in bench.watch.states(MONDAY).values())
+
+
+def test_a_volume_that_is_too_low_is_known_over_restarts(tmp_path: Path) -> None:
+    path, days = str(tmp_path / "ledger.sqlite"), 3
+    bench = Bench(path)
+    bench.past("topic", 12, MONDAY - days * DAY - 1, rate=20)
+    bench.watch.learn(MONDAY - days * DAY)
+    assert not bench.state("topic", MONDAY - days * DAY).low
+    few = dict.fromkeys(range(FIRST - days * 24, FIRST), 4)
+    past(bench.ledger, Series("fedora", "topic", "handled", ""), few, MONDAY - 1)
+    bench.receive("topic", MONDAY - 1)
+    bench.watch.learn(MONDAY)
+    assert bench.state("topic").low
+    before = bench.state("topic").volume
+    with bench.ledger.read() as tables:
+        rows = {row.day: row.highest for row in tables.pauses.deficits("fedora", "topic")}
+    assert rows[FIRST // 24 - 1] is None, "it began with an alarm, which is not usual"
+    bench.ledger.close()
+    bench = Bench(path)
+    bench.watch.learn(MONDAY)
+    after = bench.state("topic").volume
+    assert before
+    assert after
+    assert (after.low, after.deficit) == (True, before.deficit)
+    bench.ledger.close()
+
+
+def test_a_wrong_clock_changes_nothing_of_what_is_known(bench: Bench) -> None:
+    bench.past("topic", 12, MONDAY - 60)
+    bench.ledger.set_floor(MONDAY)
+    bench.watch.learn(MONDAY)
+    usual = bench.state("topic", MONDAY + 60)
+    for wrong in (MONDAY - 40 * 365 * DAY, MONDAY + 12 * 365 * DAY):
+        bench.watch.learn(wrong)
+        assert bench.state("topic", MONDAY + 60) == usual
+    bench.receive("topic", MONDAY + 12 * 365 * DAY)
+    assert not bench.state("topic", MONDAY + 120).silent, "it counts as of now"
+    assert bench.state("topic", MONDAY + 2 * DAY).silent
 
 
 def gauges(busmon: Busmon, name: str) -> dict[str, float]:
