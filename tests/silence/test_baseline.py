@@ -90,13 +90,13 @@ SHORT = [3 if hour // 24 % 14 < 5 else 0 for hour in range(4 * WEEK_HOURS)]
 @pytest.mark.parametrize(
     ("hours", "campaigns"), [(WEEKLY, False), (CAMPAIGNS, True), (BURSTS, False), (SHORT, False)]
 )
-def test_only_what_comes_on_some_days_and_then_not_for_many_is_in_campaigns(
+def test_what_comes_on_some_days_and_then_not_for_many_is_in_campaigns(
     hours: list[int], campaigns: bool
 ) -> None:
     assert in_campaigns(history(hours)) == campaigns
 
 
-def test_a_rare_topic_learns_from_all_its_past_and_its_last_message_ends_that() -> None:
+def test_a_rare_topic_learns_from_all_its_past_up_to_its_last_message() -> None:
     baseline = learn(history([*WEEKLY, *[0] * 60 * WEEK_HOURS]), {})
     assert baseline
     assert 1 < baseline.limit / baseline.rates.sums[-1] < 2, "a batch takes an hour at most"
