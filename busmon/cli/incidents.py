@@ -36,9 +36,11 @@ def incidents(
 
     An incident is a time in which the verdict on a bus was of one kind, and not `none`. Shown
     are its begin, end and duration, the evidence, how many messages of this time and of the
-    windows before did not reach a stage and what became of them, and when busmon was blind. An
-    incident that a restart of busmon interrupts goes on if the fault is seen again within 5
-    minutes of the start. If it is over for less than a minute, it is still the same one.
+    windows before did not reach a stage and what became of them, and when busmon was blind.
+    Then come what was accepted meanwhile, and what is still lost.
+
+    An incident goes on over a restart of busmon if the fault is seen again within 5 minutes of
+    the start. One that is over for less than a minute goes on, too.
 
     All times are in UTC. Incidents are kept for 13 months. The service can run meanwhile.
 

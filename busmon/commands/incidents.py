@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from busmon.commands.gaps import NothingToAskOf
 from busmon.diagnosis.stages import RECENT_WINDOWS
+from busmon.ledger.acceptances import Acceptance
 from busmon.ledger.incidents import Incident, Loss
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import Interval
@@ -45,6 +46,7 @@ class Incidents:
 
     query: Query
     found: Sequence[Found]  # in order of their begin
+    accepted: Sequence[Acceptance]  # meanwhile, by persons; in order of time
     still_lost: Sequence[StillLost]
 
 
@@ -58,7 +60,12 @@ def find_incidents(tables: Tables, query: Query, settings: Audit) -> Incidents:
         _found(tables, incident, settings)
         for incident in tables.incidents.listed(query.since, query.bus)
     ]
-    return Incidents(query, found, list(_still_lost(tables, query.bus)))
+    accepted = [
+        one
+        for one in reversed(tables.acceptances.all())
+        if one.accepted_at >= query.since and query.bus in {None, one.selection.bus or query.bus}
+    ]
+    return Incidents(query, found, accepted, list(_still_lost(tables, query.bus)))
 
 
 def _still_lost(tables: Tables, bus: str | None) -> Iterator[StillLost]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from busmon.commands.incidents import Found, Incidents
 from busmon.diagnosis.incident_text import WHAT, lasts, times
+from busmon.ledger.acceptances import Acceptance, describe
 from busmon.ledger.incidents import Loss
 from busmon.text import format_duration, format_number, format_span, format_time, printable
 
@@ -16,6 +17,9 @@ def as_json(found: Incidents) -> str:
     answer = {
         "since": found.query.since,
         "incidents": [_as_dict(one, found.query.now) for one in found.found],
+        "accepted": [
+            one._asdict() | {"selection": one.selection._asdict()} for one in found.accepted
+        ],
         "still_lost": [lost._asdict() for lost in found.still_lost],
     }
     return json.dumps(answer, indent=2)
@@ -44,11 +48,24 @@ def _lines(one: Found, now: float) -> Iterator[str]:
 def _summary(found: Incidents) -> Iterator[str]:
     number, since = len(found.found), format_time(found.query.since)
     yield f"{format_number(number, 'incident') if number else 'No incident'} since {since}"
+    for acceptance in found.accepted:
+        yield _accepted(acceptance)
     for bus, messages, oldest in found.still_lost:
         yield (
             f"{bus}: {format_number(messages, 'message')} still lost, the oldest of the window"
             f" from {format_time(oldest)} (busmon gaps)"
         )
+
+
+def _accepted(one: Acceptance) -> str:
+    messages = format_number(one.messages + one.unconfirmed, "message")
+    text = (
+        f"{format_time(one.accepted_at)}: {one.who} accepted {messages} of the windows from"
+        f" {describe(one.selection)}: {one.reason}"
+    )
+    if one.reverted_at is not None:
+        text += f"; {one.reverted_by} reopened them, {format_time(one.reverted_at)}"
+    return printable(text)
 
 
 def as_markdown(found: Incidents) -> str:

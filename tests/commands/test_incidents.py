@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from busmon.ledger.acceptances import Selection
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
@@ -84,6 +85,29 @@ def test_everything_is_in_the_json(past: Past) -> None:
     ]
     assert incident["blind"] == [{"since": past.start + 30, "until": past.start + 50}]
     assert answer["still_lost"] == [{"bus": BUS, "messages": 2, "oldest": past.start}]
+
+
+def test_what_was_accepted_meanwhile_is_listed(past: Past) -> None:
+    an_outage(past)
+    chosen = Selection(past.start, past.start + 4)
+    at = past.start + 90
+    with past.ledger.write() as tables:
+        number = tables.acceptances.add(chosen, 1, "alice", "purged", at)
+        tables.acceptances.accept(number, tables.acceptances.matching(chosen, None, 9), at)
+        tables.acceptances.revert(number, "bob", at + 9)
+        tables.acceptances.add(chosen._replace(bus="centos"), 1, "bob", "", at)
+        tables.acceptances.add(chosen, 1, "bob", "", at - 8 * 86400)
+    window = format_span(past.start, past.start + 4)
+    line = (
+        f"{format_time(at)}: alice accepted 2 messages of the windows from {window}: purged; bob"
+        f" reopened them, {format_time(at + 9)}"
+    )
+    table = incidents(past.path, "--bus", BUS).splitlines()
+    assert table[-1] == line
+    assert f"    messages of the windows from {window}: listener: 2 accepted" in table
+    assert f"\n- {line}\n" in incidents(past.path, "--format", "markdown")
+    accepted = json.loads(incidents(past.path, "--format", "json"))["accepted"]
+    assert [one["who"] for one in accepted] == ["alice", "bob"]
 
 
 def test_without_incidents_it_says_so(past: Past) -> None:
