@@ -48,6 +48,7 @@ def test_no_secret_shows_anywhere(
     variables = {
         "BUSMON__WEB__USERNAME": "me",
         "BUSMON__WEB__PASSWORD": "web-c4nary",
+        "BUSMON__WEB__OPERATORS__EVE__PASSWORD": "operator-c4nary",
         "BUSMON__BUSES__MQTT1__PASSWORD": "mqtt-1-c4nary",
         "BUSMON__BUSES__MQTT2__PASSWORD_FILE": "mqtt-2",
         "BUSMON__AUDIT__REPORTS__TOKEN": "reports-c4nary",
