@@ -69,6 +69,10 @@ class Auditor:
         """Return the open gaps by place, from memory; only those with missing messages."""
         return self._windows.open_gaps()
 
+    def windows_with_gaps(self) -> Mapping[str, int]:
+        """Return how many windows have an open gap, by bus, from memory."""
+        return self._windows.with_gaps()
+
     def unconfirmed(self) -> Mapping[tuple[str, Stage], int]:
         """Return how many messages are unconfirmed by bus and stage, from memory."""
         return self._windows.unconfirmed()

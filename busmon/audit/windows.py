@@ -69,6 +69,10 @@ class AuditWindows:
         """Return the open gaps, from memory; no place without missing messages."""
         return self._open_gaps
 
+    def with_gaps(self) -> Mapping[str, int]:
+        """Return how many windows have an open gap, by bus, from memory."""
+        return self._with_gaps
+
     def unconfirmed(self) -> Mapping[tuple[str, Stage], int]:
         """Return how many messages are unconfirmed by bus and stage, from memory."""
         return self._unconfirmed
@@ -77,6 +81,7 @@ class AuditWindows:
         """Read again which messages are open. Any thread may call it after it changed some."""
         with self._reading, self._ledger.read() as tables:
             self._open_gaps, self._unconfirmed = tables.gaps.open(), tables.gaps.unconfirmed()
+            self._with_gaps = tables.gaps.windows()
 
     def begin(self, now: float) -> None:
         """Let the first window begin `now`, unless there was one before."""

@@ -88,6 +88,7 @@ class BusWatch:
             listener=self._listener(now, came),
             workers=self._workers.facts(now, finished, handled) if self._workers else WorkerFacts(),
             lost=tuple(lost_messages(self._parts.auditor.open_gaps(), self._bus)),
+            windows=self._parts.auditor.windows_with_gaps().get(self._bus, 0),
             unconfirmed=tuple(self._unconfirmed()),
         )
 

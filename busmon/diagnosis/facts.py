@@ -147,6 +147,7 @@ class BusFacts:
     listener: ListenerFacts = ListenerFacts()
     workers: WorkerFacts = WorkerFacts()
     lost: tuple[LostMessages, ...] = ()
+    windows: int = 0  # that have lost messages
     unconfirmed: tuple[tuple[Stage, int], ...] = ()  # messages of times without data
 
 

@@ -9,7 +9,8 @@ from busmon.text import format_number, format_time
 def well_now(bus: BusFacts) -> Iterator[str]:
     """Yield that all is well now only, if messages of before are still lost."""
     if messages := sum(one.messages for one in bus.lost):
-        yield f"all is well now; {format_number(messages, 'message')} of before still lost"
+        number = format_number(messages, "message")
+        yield f"all is well now; still lost: {number} of {format_number(bus.windows, 'window')}"
 
 
 def still_open(bus: BusFacts) -> Iterator[str]:

@@ -14,6 +14,10 @@ SELECT (SELECT name FROM buses WHERE buses.id = bus), topic, stage,
     count(*), count(DISTINCT start), min(start)
 FROM open_messages WHERE state = 'missing' GROUP BY bus, stage, topic
 """
+WINDOWS = """
+SELECT (SELECT name FROM buses WHERE buses.id = bus), count(DISTINCT start)
+FROM open_messages WHERE state = 'missing' GROUP BY bus
+"""
 UNCONFIRMED = """
 SELECT (SELECT name FROM buses WHERE buses.id = bus), stage, count(*)
 FROM open_messages WHERE state = 'unconfirmed' GROUP BY bus, stage
@@ -76,6 +80,10 @@ class Gaps:
             Place(bus, topic, Stage(stage)): OpenGap(messages, windows, oldest / 1000)
             for bus, topic, stage, messages, windows, oldest in self._db.execute(GAPS)
         }
+
+    def windows(self) -> dict[str, int]:
+        """Return how many windows have an open gap, by bus."""
+        return dict(self._db.execute(WINDOWS).fetchall())
 
     def unconfirmed(self) -> dict[tuple[str, Stage], int]:
         """Return how many messages are unconfirmed, by bus and stage."""

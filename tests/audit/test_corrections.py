@@ -45,6 +45,7 @@ def test_a_gap_is_open_for_months_until_its_messages_are_recovered(bench: AuditB
     bench.report("1", at=NOW + MONTHS)
     bench.windows.correct(NOW + MONTHS)
     assert bench.windows.open_gaps() == {place: OpenGap(1, 1, NOW)}
+    assert bench.windows.with_gaps() == {BUS: 1}
     assert bench.totals()[Stage.LISTENER] == Totals(missing=2, recovered=1)
 
 

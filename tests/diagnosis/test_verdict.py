@@ -253,11 +253,12 @@ SCENARIOS = {
     "messages of an earlier outage are still lost": (
         fedora(
             lost=(LostMessages(Stage.LISTENER, 1, 0.0), LostMessages(Stage.WORKER, 5, 3600.0)),
+            windows=2,
             unconfirmed=((Stage.LISTENER, 2),),
         ),
         FaultKind.NONE,
         [
-            "all is well now; 6 messages of before still lost\nconnected; ",
+            "all is well now; still lost: 6 messages of 2 windows\nconnected; ",
             "still lost at the stage listener: 1 message, the oldest of the window from"
             " 1970-01-01 00:00:00 UTC (busmon gaps)\nstill lost at the stage worker: 5 messages",
             "not known of 2 messages of times without data: whether they reached the stage"
