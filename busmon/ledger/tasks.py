@@ -12,19 +12,25 @@ from busmon.ledger.values import milliseconds, seconds
 
 MAX_TREE_TASKS = 1000  # of one root; the others are not stored
 
+# When a task was sent: after its root, also if the event of that came later. Of a tree, the root
+# is the first that is pruned.
+SENT_AT = """coalesce((
+    SELECT CASE WHEN root.sent_at >= :at THEN root.sent_at + 1 ELSE :at END
+    FROM tasks AS root WHERE root.id = :root AND root.id <> :id
+), :at)"""
 # The event of what was sent can come after that of its reception.
-SENT = """
+SENT = f"""
 INSERT INTO tasks (id, name, state, root, parent, sent_at, retries)
-VALUES (:id, :name, 'sent', :root, :parent, :at, 0) ON CONFLICT (id) DO NOTHING
-"""
+VALUES (:id, :name, 'sent', :root, :parent, {SENT_AT}, 0) ON CONFLICT (id) DO NOTHING
+"""  # noqa: S608 - our own text
 # What succeeded once is done, even if the broker delivers it again.
-RECEIVED = """
+RECEIVED = f"""
 INSERT INTO tasks (id, name, state, root, parent, sent_at, received_at, retries)
-VALUES (:id, :name, 'received', :root, :parent, :at, :at, 0)
+VALUES (:id, :name, 'received', :root, :parent, {SENT_AT}, :at, 0)
 ON CONFLICT (id) DO UPDATE SET state = 'received', finished_at = NULL,
     received_at = coalesce(tasks.received_at, excluded.received_at)
 WHERE tasks.state <> 'succeeded'
-"""
+"""  # noqa: S608 - our own text
 CHANGED = """
 UPDATE tasks SET state = :state,
     retries = CASE WHEN :state = 'retried' THEN retries + 1 ELSE retries END,

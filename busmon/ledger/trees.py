@@ -11,10 +11,13 @@ class TreeProgress(IntEnum):
     FAILED = 2  # some task failed, or was revoked or rejected
 
 
-# Of the tree of one task.
+# Of the tree of one task. Of a tree that is being pruned, the root goes first: then nothing is
+# known any more, whatever became of the tasks that are left.
 PROGRESS = """(
-    SELECT max(CASE WHEN member.state = 'succeeded' THEN 0
-        WHEN member.state IN ('failed', 'revoked', 'rejected') THEN 2 ELSE 1 END)
+    SELECT CASE WHEN max(CASE WHEN member.id = member.root THEN 1 ELSE 0 END) = 1 THEN
+        max(CASE WHEN member.state = 'succeeded' THEN 0
+            WHEN member.state IN ('failed', 'revoked', 'rejected') THEN 2 ELSE 1 END)
+    END
     FROM tasks AS member WHERE member.root = tap_reports.{task}
 )"""
 # Of a report of the tap: a TreeProgress; NULL if no event of a task is known. If the message was

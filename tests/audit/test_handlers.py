@@ -107,6 +107,21 @@ def test_a_message_that_is_consumed_again_recovers_by_its_new_tasks(passed: Audi
     assert passed.missing() == set()
 
 
+def test_a_tree_that_is_being_pruned_recovers_nothing(passed: AuditBench) -> None:
+    passed.work("1")
+    passed.handle("1", "failing", state="failed")
+    passed.at = NOW + 1
+    passed.handle("1", "other")
+    passed.close(CLOSED)
+    for before in (NOW + 0.001, NOW + 0.5, NOW + 9):
+        with passed.ledger.write() as tables:
+            tables.shares.prune("tasks", before)
+            left = len(tables.tasks.tree("task-1"))
+        passed.close(CLOSED + 1)
+        assert passed.missing() == {(Stage.HANDLERS, "1")}, f"{left} tasks are left"
+    assert left == 0
+
+
 def test_of_two_trees_of_a_message_one_is_enough(passed: AuditBench) -> None:
     with passed.ledger.write() as tables:
         tables.tap_reports.add(BUS, [TapReport("1", TOPIC, "passed", "task-2")], NOW)

@@ -31,6 +31,7 @@ class AuditBench:
     ) -> None:
         self.ledger = Ledger(path)
         self.settings, self.observed = settings, observed
+        self.at = NOW  # when what workers do to handlers happens
         self.restart()
         self.windows.begin(NOW)
 
@@ -71,11 +72,11 @@ class AuditBench:
         task, root = f"{handler}-{message_id}", f"task-{message_id}"
         with self.ledger.write() as tables:
             if state == "sent":
-                tables.tasks.send(task, "task.run_a_handler", NOW, Origin(root, root))
+                tables.tasks.send(task, "task.run_a_handler", self.at, Origin(root, root))
                 return
-            tables.tasks.receive(task, "task.run_a_handler", NOW, Origin(root, root))
+            tables.tasks.receive(task, "task.run_a_handler", self.at, Origin(root, root))
             if state != "received":
-                tables.tasks.change(task, state, NOW)
+                tables.tasks.change(task, state, self.at)
 
     def watch(self, kind: str, since: float, until: float) -> None:
         """Let an observer watch from `since` to `until`, too."""
