@@ -34,6 +34,8 @@ class Absence(NamedTuple):
     since: float
     until: float
     estimated: bool = False  # known to a minute
+    # What came up to so many seconds before, and was not reported, is lost as well.
+    unhandled: float = 0.0
 
     def overlaps(self, since: float, until: float) -> bool:
         """Return whether some of this time is in the absence."""
@@ -76,11 +78,13 @@ def _between(
     tables: Tables, bus: str, last_run: Interval, until: float, grace: float
 ) -> Iterator[Absence]:
     """Yield the absences between a run and the next one."""
-    since = _after_blind_time(tables, bus, _end(tables, bus, last_run, grace), grace)
+    since, unhandled = _end(tables, bus, last_run, grace)
+    live = _after_blind_time(tables, bus, since - unhandled, grace)
+    since, unhandled = max(since, live), max(0.0, since - live)
     if since >= until:
         return
-    if not _was_seen(tables, bus, max(since, last_run.until), until):
-        yield Absence(since, until)
+    if not _was_seen(tables, bus, since, until):
+        yield Absence(since, until, unhandled=unhandled)
         return
     for gone in _while_gone(tables, bus, grace, since):
         part = Absence(max(since, gone.since), min(until, gone.until), estimated=True)
@@ -88,16 +92,16 @@ def _between(
             yield part
 
 
-def _end(tables: Tables, bus: str, run: Interval, grace: float) -> float:
-    """Return from when on a message is lost that came at the end of this run unreported."""
+def _end(tables: Tables, bus: str, run: Interval, grace: float) -> tuple[float, float]:
+    """Return when a run surely was over, and `unhandled` of the absence that begins then."""
     ends = tables.coverage.intervals(observer_id("ended", bus))
     if any(abs(end.until - run.until) <= ENDED_SECONDS for end in ends):
         # It had reported everything, also of the time before.
         reported = tables.coverage.covered_since(observer_id("tap", bus), run.until, run.until)
-        return max(run.until - grace, run.until if reported is None else reported)
+        return run.until, 0.0 if reported is None else min(grace, run.until - reported)
     first = tables.absences.first_handled(bus, run.until)
     silent = run.until + SILENT_SECONDS
-    return silent if first is None else min(silent, first + UNREPORTED_SECONDS)
+    return (silent if first is None else min(silent, first + UNREPORTED_SECONDS)), 0.0
 
 
 def _after_blind_time(tables: Tables, bus: str, since: float, grace: float) -> float:

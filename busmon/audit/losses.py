@@ -31,13 +31,14 @@ class Losses:
         for bus, source in self._sources.items():
             for absence in absences(tables, bus, source, self._settings.grace, self._oldest):
                 end = min(absence.until, closed_until)
-                since = self._counted.get((bus, absence.since), absence.since)
+                begun = absence.since - absence.unhandled
+                since = self._counted.get((bus, begun), begun)
                 part = absence._replace(since=since, until=end)
                 if since >= end:
                     continue
                 if found := list(self._lost(tables, bus, source, part)):
                     return found
-                self._counted[bus, absence.since] = end
+                self._counted[bus, begun] = end
         self._oldest = closed_until - DAY_SECONDS
         recent = {key: end for key, end in self._counted.items() if end > self._oldest}
         self._counted = recent
@@ -46,7 +47,7 @@ class Losses:
     def _lost(
         self, tables: Tables, bus: str, source: AbsenceSource, absence: Absence
     ) -> Iterator[Correction]:
-        since, until, estimated = absence
+        since, until, estimated, _ = absence
         if source is AbsenceSource.TAP:
             for message in tables.open_messages.unconfirmed(bus, since, until, MAX_ROWS):
                 if estimated:

@@ -36,7 +36,10 @@ def as_json(found: Gaps) -> str:
         "audited": [{"bus": bus, "stage": stage} for bus, stage in found.audited],
         "gaps": list(map(_as_dict, found.gaps)),
         "no_data": list(map(_as_dict, found.no_data)),
-        "absences": [{"bus": bus} | absence._asdict() for bus, absence in found.absences],
+        "absences": [
+            {"bus": bus, "since": since, "until": until, "estimated": estimated}
+            for bus, (since, until, estimated, _) in found.absences
+        ],
         "accepted": found.accepted,
     }
     return json.dumps(answer, indent=2)
@@ -97,7 +100,7 @@ def _how_much(found: Gaps) -> str:
 def _summary(found: Gaps) -> Iterator[str]:
     """Yield how much is missing, and what a reader must not conclude from it."""
     yield _how_much(found)
-    for bus, (since, until, estimated) in found.absences:
+    for bus, (since, until, estimated, _) in found.absences:
         span = f"{format_span(since, until)}{', known to a minute' if estimated else ''}"
         yield f"{bus}: the listener had no queue from {span}: what came meanwhile is lost."
     if found.accepted:

@@ -93,7 +93,7 @@ def listener(facts: ListenerFacts, fatal: Iterable[tuple[str, float]]) -> Iterat
     yield from found
     if _is_down(facts) and not queues:
         yield f"while the listener is down, {DOWN[facts.queue]}"
-    if found and not queues:
+    if not queues and (_is_down(facts) or facts.stalled):
         for queue in filter(_in_use, _queues(facts)):
             yield (
                 f"{_use(queue)} {queue.name}: the listener is connected, or its connection is dead"
@@ -131,10 +131,9 @@ def _listener_problems(facts: ListenerFacts) -> Iterator[str]:
         down = "the listener is down, or its tap cannot reach busmon"
         yield f"{silent if known else down}: {facts.tap.detail}"
     if facts.passed and facts.passed.missing:
-        yield (
-            f"the listener did not pass on {facts.passed.missing} of"
-            f" {facts.passed.expected} messages of the last windows (busmon gaps)"
-        )
+        missing, expected = facts.passed.missing, facts.passed.expected
+        number = f"{missing} of {expected}" if missing < expected else f"{missing}"
+        yield f"the listener did not pass on {number} messages of the last windows (busmon gaps)"
 
 
 def _queues(facts: ListenerFacts) -> tuple[FoundQueue, ...]:
