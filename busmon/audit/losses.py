@@ -28,8 +28,11 @@ class Losses:
 
         What the last call returned must have been written.
         """
+        day_ago = closed_until - DAY_SECONDS
         for bus, source in self._sources.items():
-            for absence in absences(tables, bus, source, self._settings.grace, self._oldest):
+            # What was missing and has ended may no longer be on record after a day.
+            oldest = day_ago if source is AbsenceSource.QUEUE else self._oldest
+            for absence in absences(tables, bus, source, self._settings.grace, oldest):
                 end = min(absence.until, closed_until)
                 begun = absence.since - absence.unhandled
                 since = self._counted.get((bus, begun), begun)
@@ -39,9 +42,8 @@ class Losses:
                 if found := list(self._lost(tables, bus, source, part)):
                     return found
                 self._counted[bus, begun] = end
-        self._oldest = closed_until - DAY_SECONDS
-        recent = {key: end for key, end in self._counted.items() if end > self._oldest}
-        self._counted = recent
+        self._oldest = day_ago
+        self._counted = {key: end for key, end in self._counted.items() if end > day_ago}
         return []
 
     def _lost(
