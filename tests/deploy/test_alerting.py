@@ -85,6 +85,16 @@ CAUSES = {
         {"alertname": "BusmonListenerGap", "bus": "fedora", "stage": "listener"},
         {"alertname": "BusmonWorkerGap", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonNoAuditData", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonServiceLevelFailing", "bus": "fedora", "slo": "copr"},
+    ],
+    "a service level fails": [
+        {"alertname": "BusmonServiceLevelFailing", "bus": "fedora", "slo": "copr"},
+        {
+            "alertname": "BusmonServiceLevelAtRisk",
+            "bus": "fedora",
+            "slo": "copr",
+            "severity": "warning",
+        },
     ],
     "no tap was ever heard of": [
         {"alertname": "BusmonTapNeverHeard", "bus": "fedora", "severity": "warning"},
