@@ -99,7 +99,7 @@ def build_service(
     levels = LevelsWatcher(
         ledger,
         DelayCounter(scopes, metrics.delays, time.time()),
-        ServiceLevelCounter(ledger, config.slo, config.audit.grace),
+        ServiceLevelCounter(ledger, config.slo, scopes, config.audit.grace, retention),
     )
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
     queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)

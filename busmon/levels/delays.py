@@ -14,7 +14,8 @@ LATE_SECONDS = 30.0
 MAX_FAILED = 10_000  # tasks that are remembered
 STEPS: Mapping[Stage, tuple[Step, ...]] = {
     Stage.LISTENER: (Step.LISTENER,),
-    Stage.WORKER: (Step.STARTED, Step.WORKER, Step.HANDLERS),
+    Stage.WORKER: (Step.STARTED, Step.WORKER),
+    Stage.HANDLERS: (Step.HANDLERS,),
 }
 
 
@@ -49,6 +50,7 @@ class DelayCounter:
         if Stage.WORKER in scope.stages:
             self._count_tasks(bus, reported)
             self._count_tasks(bus, tables.delays.finished(bus, since, until))
+        if Stage.HANDLERS in scope.stages:
             for first, last in tables.delays.succeeded(bus, since, until):
                 self._delays.add(bus, Step.HANDLERS, last - first)
 

@@ -26,6 +26,9 @@ class Watched(Protocol):
     def workers(self, since: float, until: float) -> bool:
         """Return whether the observer of the workers did."""
 
+    def lost(self, at: float) -> bool:
+        """Return whether what came then is lost, because no listener had a queue."""
+
     def blind_before(self, at: float) -> bool:
         """Return whether busmon did not receive from the bus, shortly before."""
 
@@ -82,6 +85,8 @@ def _surely_not(message: HandledMessage, stage: str, due: float, watched: Watche
 
 def _surely_not_passed(message: HandledMessage, due: float, watched: Watched) -> bool:
     sent, received = _sent_at(message), message.received_at
+    if watched.lost(received):
+        return True
     if sent is None and watched.blind_before(received):  # the listener may have had it long before
         return False
     return watched.listener(received if sent is None else sent, max(due, received))

@@ -17,6 +17,7 @@ class Watched(NamedTuple):
     gap: tuple[float, float] = (-1e9, -1e9)  # of the tap
     workers_gap: tuple[float, float] = (-1e9, -1e9)
     blind: bool = False
+    absent: tuple[float, float] = (-1e9, -1e9)  # the listener, and its queue
 
     def listener(self, since: float, until: float) -> bool:
         assert since <= until
@@ -25,6 +26,9 @@ class Watched(NamedTuple):
     def workers(self, since: float, until: float) -> bool:
         assert since <= until
         return until < self.workers_gap[0] or since > self.workers_gap[1]
+
+    def lost(self, at: float) -> bool:
+        return self.absent[0] <= at < self.absent[1]
 
     def blind_before(self, at: float) -> bool:
         return self.blind and at > 0
@@ -78,6 +82,8 @@ CASES: dict[str, tuple[str, Facts, Watched, str]] = {
         Watched(blind=True),
         "false",
     ),
+    "lost with the queue": ("listener", RECEIVED, Watched(gap=(0, 90), absent=(5, 80)), "false"),
+    "not lost yet": ("listener", RECEIVED, Watched(gap=(0, 90), absent=(11, 80)), "unknown"),
     "dropped": ("listener", RECEIVED | {"report": "dropped"}, NO_TAP, "false"),
     "raised": ("worker", RECEIVED | {"report": "raised"}, NO_TAP, "false"),
     "finished": ("worker", DONE, ALWAYS, "true"),

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from busmon.audit.scope import Observed
 from busmon.ledger.errors import LedgerWriteError
 from busmon.levels.service_levels import MAX_MESSAGES, ServiceLevelCounter
 from busmon.settings.service_level import ServiceLevel
 from tests.ledger.sql import foreign_writer
 from tests.support.levels import BUS, NOW, TOPIC, LevelsBench
 
+DAY = 86400
 GRACE = 20
 DUE = 60 + GRACE + 30  # seconds after its receipt, in which a message is not judged
 
@@ -33,7 +35,13 @@ class Bench(LevelsBench):
 
     def configure(self, **levels: ServiceLevel) -> None:
         """Let busmon start with these service levels."""
-        self.levels = ServiceLevelCounter(self.ledger, levels, GRACE)
+        self.levels = ServiceLevelCounter(self.ledger, levels, self.scopes, GRACE, 2 * DAY)
+
+    def run_listener(self, since: float, until: float) -> None:
+        """Let a listener with a tap run from `since` to `until`."""
+        with self.ledger.write() as tables:
+            for kind in ("tap", "listener"):
+                tables.coverage.add_span(f"{kind}:{BUS}", NOW + since, NOW + until, 0)
 
     def judge(self, at: float) -> dict[str, list[int]]:
         """Judge what is due; return the numbers of true, false and unknown so far."""
@@ -115,6 +123,25 @@ def test_a_clock_that_was_wrong_holds_nothing_up(slo: Bench) -> None:
     slo.report("then", at=2)
     assert slo.judge(at=200) == {"copr": [1, 1, 1]}
     assert slo.judge(at=1e8) == {"copr": [1, 1, 1]}
+
+
+def test_what_came_while_the_listener_was_gone_is_judged_when_it_is_back(slo: Bench) -> None:
+    slo.scopes = {BUS: Observed(tap=BUS, temporary=frozenset({BUS})).scope(BUS)}
+    slo.configure(copr=level())
+    slo.run_listener(-900, 500)
+    slo.receive("passed", at=490)
+    slo.report("passed", at=491)
+    slo.receive("as it died", at=501)  # the listener may have passed it on, unreported
+    slo.receive("lost", at=520)
+    for at in (500 + DUE, 5000):
+        assert slo.judge(at=at) == {"copr": [1, 0, 0]}
+    slo.run_listener(5000, 5300)
+    slo.receive("passed again", at=5100)
+    slo.report("passed again", at=5101)
+    assert slo.judge(at=5300) == {"copr": [2, 1, 1]}
+    slo.receive("lost for ever", at=5310)
+    assert slo.judge(at=5310 + DAY) == {"copr": [2, 1, 1]}
+    assert slo.judge(at=5310 + DAY + DUE + 1) == {"copr": [2, 1, 2]}
 
 
 def test_handlers_are_awaited_until_the_last_has_ended(slo: Bench) -> None:

@@ -73,10 +73,13 @@ class Bench:
         queues = dict.fromkeys(self.connections, ListenerQueue.UNKNOWN)
         parts = Parts(self.ledger, self.connections, blind, self.silence, watching, audit, queues)
         verdicts = VerdictWatcher(settings, parts, Threads(), lambda: NOW)
+        scopes = {"fedora": observed.scope("fedora")}
         levels = LevelsWatcher(
             self.ledger,
-            DelayCounter({"fedora": observed.scope("fedora")}, metrics.delays, NOW),
-            ServiceLevelCounter(self.ledger, {"copr": SERVICE_LEVEL}, settings.grace),
+            DelayCounter(scopes, metrics.delays, NOW),
+            ServiceLevelCounter(
+                self.ledger, {"copr": SERVICE_LEVEL}, scopes, settings.grace, 7 * 86400
+            ),
         )
         rest = levels, Refusals(), ClosedConnections()
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
