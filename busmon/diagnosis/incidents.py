@@ -1,4 +1,4 @@
-"""The memory of the verdicts: each time in which all was not well, kept in the ledger.
+"""The memory of the verdicts: each time in which all was not well, in the log and the ledger.
 
 The verdict's thread notes what it found, in memory only. Another thread writes it, and tries
 again if that fails: a dead disk holds up no verdict.
@@ -15,6 +15,7 @@ from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.problem_log import ProblemLog
+from busmon.text import format_duration
 
 END_SECONDS = 60.0  # without a fault until its incident is over: one that flickers is one incident
 START_SECONDS = 5.0  # after a start: busmon may still be connecting
@@ -133,8 +134,10 @@ class IncidentLog:
             began = self._unproven.pop(key)
             incident = Incident(*key, began, now, first_evidence=evidence)
             one = self._open[key] = _Open(incident, due=now)
+            log.warning("%s: verdict: %s: %s", *key, "; ".join(evidence[:1]))
         incident, away = one.incident, one.incident.away
         if not one.resumed:
+            log.warning("%s: verdict, still: %s: %s", *key, "; ".join(evidence[:1]))
             away += max(0.0, self._started - incident.seen)
         seen = max(now, incident.seen)
         one.incident = incident._replace(seen=seen, away=away, last_evidence=evidence)
@@ -154,6 +157,8 @@ class IncidentLog:
             del self._open[key]
             incident = one.incident._replace(ended=max(ended, one.incident.seen))
             self._ended.append(incident)
+            duration = format_duration(incident.seen - incident.began)
+            log.info("%s: no longer the verdict: %s, after %s", *key, duration)
             self._change(incident)
 
     def _change(self, incident: Incident) -> None:

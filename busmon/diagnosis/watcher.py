@@ -4,7 +4,6 @@
 that neither a full disk nor a dead broker holds it up.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +23,6 @@ from busmon.threads import Threads
 
 REFRESH_INTERVAL = 2.0  # seconds
 STALE_SECONDS = 60.0  # without a refresh; an older verdict is worth nothing
-
-log = logging.getLogger(__name__)
 
 
 class Diagnosis(NamedTuple):
@@ -54,15 +51,9 @@ class VerdictWatcher:
         self.refresh()
 
     def run(self, stopping: threading.Event) -> None:
-        """Refresh until `stopping`, and log each change of a verdict."""
-        logged = dict.fromkeys(self._parts.connections, FaultKind.NONE)
+        """Refresh until `stopping`."""
         while not stopping.wait(REFRESH_INTERVAL):
             self.refresh()
-            for bus, (kind, evidence, _) in self._verdicts.items():
-                if kind is not logged[bus]:
-                    logged[bus] = kind
-                    level = logging.INFO if kind is FaultKind.NONE else logging.WARNING
-                    log.log(level, "%s: verdict: %s: %s", bus, kind, "; ".join(evidence[:1]))
 
     def refresh(self) -> None:
         """Gather the facts and judge."""

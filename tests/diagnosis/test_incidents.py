@@ -1,5 +1,6 @@
 """The memory of the verdicts: when an incident begins, goes on over a restart, and ends."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -117,6 +118,18 @@ def test_an_incident_is_one_time_of_one_kind_of_fault(case: str, tmp_path: Path)
     path = str(tmp_path / "ledger.sqlite")
     live(path, phases)
     assert rows(path) == expected
+
+
+def test_the_log_has_the_begin_and_the_end_of_an_incident(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "busmon.diagnosis")
+    flickers, _ = CASES["it is over for less than a minute again and again"]
+    live(str(tmp_path / "ledger.sqlite"), flickers)
+    assert caplog.messages == [
+        "fedora: verdict: listener: listener at 20",
+        "fedora: no longer the verdict: listener, after 2 min",
+    ]
 
 
 def test_first_and_last_evidence_are_kept_and_bounded(tmp_path: Path) -> None:
