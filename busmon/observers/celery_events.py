@@ -34,6 +34,7 @@ class Event(TypedDict, total=False):
     name: str | None  # of the task
     root_id: str | None  # the task at the root of its tree
     parent_id: str | None  # the task that sent it
+    requeue: bool | None  # of a rejected task: a worker will receive it again
     processed: int  # tasks, in a heartbeat
 
 

@@ -92,10 +92,7 @@ class TaskEvents:
         self._orphans: Orphans = {}
         # The events written since the start. Of a task that is in no tree of the listener's, only
         # the reception is counted: a sign that a worker takes tasks.
-        labels = [*sorted(names.known), OTHER]
-        self.counts: Counts = Counter(
-            {(state, name): 0 for name in labels for state in STATES.values()}
-        )
+        self.counts: Counts = Counter(_zeros([*sorted(names.known), OTHER]))
 
     def __len__(self) -> int:
         return len(self._unwritten) + len(self._orphans)
@@ -103,7 +100,7 @@ class TaskEvents:
     def add(self, event: Mapping[str, Any], now: float) -> bool:
         """Add an event of a task. Return whether there was room for it."""
         state, task = STATES[event["type"]], event.get("uuid")
-        if not _usable(task):
+        if not _usable(task) or event.get("requeue"):
             return True
         name, origin = "", None
         if state in {"sent", "received"}:
@@ -134,7 +131,9 @@ class TaskEvents:
         """Count the events that are now on disk, and drop them here."""
         self._unwritten.clear()
         self._orphans = written.orphans
-        counts = Counter(self.counts)  # a copy, since another thread may be reading the old one
+        # A copy, since another thread may be reading the old one. A name that is new has all its
+        # series from now on: that of its failures exists before the first one.
+        counts = Counter(_zeros({name for _, name in written.counts}) | self.counts)
         counts.update(written.counts)
         self.counts = counts
 
@@ -165,6 +164,10 @@ class TaskEvents:
         begin = tasks.send if event.state == "sent" else tasks.receive
         begin(event.task, event.name, event.at, origin)
         written.counts[event.state, self._names.label(event.name)] += 1
+
+
+def _zeros(names: Iterable[str]) -> dict[tuple[str, str], int]:
+    return {(state, name): 0 for name in names for state in STATES.values()}
 
 
 def _usable(identity: object) -> TypeGuard[str]:

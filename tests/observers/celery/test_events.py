@@ -150,6 +150,8 @@ def test_names_are_counted_up_to_a_limit() -> None:
     counted = work.counted()
     assert len({name for _, name in counted} - {OTHER}) == MAX_NAMES
     assert counted["sent", OTHER] == 200 - (MAX_NAMES - 1) + 1
+    assert work.events.counts["failed", "run_0"] == 0
+    assert ("failed", "run_0") in work.events.counts  # before the first one
     work.ledger.close()
 
 
@@ -204,6 +206,7 @@ def test_the_newest_event_gives_the_state_and_success_is_final(
         event("received", task=None, name="mine"),
         event("received", task="x" * 256, name="mine"),
         event("received", task="\udcff", name="mine"),
+        event("rejected", requeue=True),  # a worker will receive it again
         {"type": "task-received"},
     ],
 )
