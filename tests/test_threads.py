@@ -136,6 +136,7 @@ THREADS = {
     "blind-time",
     "silence",
     "audit",
+    "acceptances",
     "verdict",
     "incidents",
     "levels",

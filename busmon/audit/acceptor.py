@@ -138,10 +138,12 @@ class Acceptor:
         done = self._reopen if pending.reverted_at else self._accept
         if not done(pending, waiting.result, stopping):
             return False
-        self._changed()
-        waiting.result.finished = True
-        self._waiting.pop(pending.number, None)
-        waiting.done.set()
+        try:
+            self._changed()
+        finally:
+            waiting.result.finished = True
+            self._waiting.pop(pending.number, None)
+            waiting.done.set()
         return True
 
     def _accept(self, pending: Acceptance, result: Result, stopping: threading.Event) -> bool:
@@ -166,14 +168,15 @@ class Acceptor:
 
     def _reopen(self, pending: Acceptance, result: Result, stopping: threading.Event) -> bool:
         """Reopen what was accepted; return False if it is to stop before the end."""
-        with self._ledger.read() as tables:
-            counts = tables.acceptances.count(pending.number)
+        if not result.windows:  # else a failure interrupted this, and they are counted already
+            with self._ledger.read() as tables:
+                counts = tables.acceptances.count(pending.number)
+            result.messages, result.unconfirmed, result.windows = counts
         while self._reopen_some(pending.number):
             if stopping.wait(YIELD_SECONDS):
                 return False
         with self._ledger.write() as tables:
             tables.acceptances.finish(pending.number)
-        result.messages, result.unconfirmed, result.windows = counts
         result.forgotten = pending.messages - result.messages
         return True
 
