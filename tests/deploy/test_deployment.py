@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from tests.deploy.deployment import Deployment
+from tests.deploy.alerting import alertmanager, prometheus, receiving
+from tests.deploy.deployment import TOKEN, Deployment
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
+from tests.support.celery_worker import QUEUE, make_app
 
 # CI runs as root, so nothing is skipped there.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount and chroot need root")
@@ -36,9 +38,11 @@ def build(do: str = "pass", **changes: Any) -> Publication:
 DEADLY = Publication(topic="org.fedoraproject.prod.buildsys.tag", body=b'{"do": "raise"}')
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis) -> Iterator[Deployment]:
-    with Deployment(tmp_path, rabbitmq, redis) as deployment:
+@pytest.fixture(scope="module")
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, redis: Redis
+) -> Iterator[Deployment]:
+    with Deployment(tmp_path_factory.mktemp("deployment"), rabbitmq, redis) as deployment:
         deployment.wait_until_watched(build())
         yield deployment
     with Client.from_url(redis.url) as client:
@@ -72,11 +76,56 @@ def test_each_loss_is_blamed_on_the_one_who_lost_it(deployment: Deployment) -> N
     called = [first, *good, deadly, *after]
     wait_until(lambda: deployment.called() == called, what="those after it")
     wait_until(lambda: "did not pass on 5 of" in deployment.evidence(), 60, "the verdict")
-    assert deployment.execute("status").startswith("listener\n")
-    wait_until(lambda: audited("messages", "worker") == 4, 60, "the end of the last window")
+    assert deployment.execute("status").startswith("fedora: listener, since ")
+    wait_until(lambda: audited("messages", "worker") == 5, 60, "the end of the last window")
     assert audited("missing") == len(lost)
     assert audited("missing", "worker") == audited("unexpected") == 0
     assert {*deployment.execute("gaps", "--format", "ids").split()} == {*lost}
     assert "invalid" in deployment.execute("trace", broken)
     assert deployment.verdicts == {"none", "listener"}
     assert deployment.listener.running
+
+
+def test_a_night_without_workers_is_reported_until_somebody_accepts_it(
+    deployment: Deployment, redis: Redis, tmp_path: Path
+) -> None:
+    """The workers die, and what waits for them is purged, as Packit does after an outage."""
+
+    def open_gap() -> float:
+        return deployment.metric("busmon_open_gap_messages", stage="worker")
+
+    with receiving() as receiver:
+        alerts, port = alertmanager(tmp_path, receiver)
+        with alerts, prometheus(tmp_path, deployment.port, port, TOKEN):
+            deployment.worker.kill()
+            before = len(deployment.called())
+            lost = deployment.publish(*[build() for _ in range(5)])
+            wait_until(lambda: len(deployment.called()) == before + 5, what="the listener")
+            with Client.from_url(redis.url) as queues:
+                wait_until(lambda: queues.llen(QUEUE) == 5, what="their tasks")
+            with make_app(redis.url) as app:
+                assert app.control.purge() == 5
+            deployment.worker.start()
+            deployment.publish(build())
+            wait_until(lambda: open_gap() == 5, 60, "the gap")
+            wait_until(lambda: receiver.chats("BusmonWorkerGap"), what="the alert")
+
+            # Neither a crash of busmon nor working workers end it.
+            deployment.busmon.kill()
+            deployment.busmon.start()
+            assert open_gap() == 5
+            wait_until(lambda: "all is well now" in deployment.evidence(), 60, "the workers")
+            assert "still lost at the stage worker: 5 messages" in deployment.evidence()
+            [(status, text)] = receiver.chats("BusmonWorkerGap")
+            assert status == "firing"
+            assert "have not finished 5 messages" in text
+
+            accept = ["accept", "--since", "1h", "--stage", "worker", "--reason", "queues purged"]
+            assert "5 messages of" in deployment.execute("gaps", *accept)
+            assert open_gap() == 0
+            wait_until(lambda: len(receiver.chats("BusmonWorkerGap")) == 2, what="the end")
+            assert receiver.chats("BusmonWorkerGap")[1][0] == "resolved"
+    story = deployment.execute("incidents")
+    assert "fedora: workers, since" in story
+    assert "worker: 5 accepted" in story
+    assert {*lost}.isdisjoint(deployment.execute("gaps", "--format", "ids").split())
