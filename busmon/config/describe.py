@@ -59,7 +59,7 @@ def _web(web: Web) -> Iterator[Row]:
     yield "address", f"{scheme}://{web.listen}/metrics"
     yield "access", f"with {needed}" if needed else "open to all who reach it"
     if web.operators:
-        yield "operators", f"{', '.join(web.operators)}: may accept gaps"
+        yield "operators", f"{', '.join(web.operators)}: may read, and accept gaps"
 
 
 def _ledger(ledger: LedgerSettings) -> Iterator[Row]:

@@ -101,6 +101,12 @@ def test_the_summary_says_who_may_read_the_metrics(web: str, access: str, direct
     assert f"  access      {access}\n" in describe(read(directory, f"[web]\n{web}\n{MQTT}"))
 
 
+def test_the_summary_names_the_operators_and_no_password(directory: Path) -> None:
+    text = "[web.operators.alice]\npassword = 'a'\n[web.operators.bob]\npassword = 'b'\n"
+    summary = describe(read(directory, text + MQTT))
+    assert "  operators   alice, bob: may read, and accept gaps\n" in summary
+
+
 def test_the_summary_says_who_observes_the_listener_and_its_workers(directory: Path) -> None:
     text = f"""
     [audit.reports]
