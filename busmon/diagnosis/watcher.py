@@ -6,8 +6,10 @@ that neither a full disk nor a dead broker holds it up.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prometheus_client.core import Metric
@@ -30,6 +32,7 @@ class Diagnosis(NamedTuple):
 
     verdicts: Mapping[str, Verdict]  # by bus
     incidents: Sequence[Incident]  # the last ones, in order of their begin
+    lost: Mapping[str, int] = MappingProxyType({})  # messages in open gaps, by bus
 
 
 class VerdictWatcher:
@@ -75,8 +78,11 @@ class VerdictWatcher:
         return self._verdicts
 
     def diagnosis(self) -> Diagnosis:
-        """Return the verdicts and the last incidents."""
-        return Diagnosis(self.verdicts(), self.incidents.latest())
+        """Return what was found, as people see it."""
+        lost = Counter[str]()
+        for place, gap in self._parts.auditor.open_gaps().items():
+            lost[place.bus] += gap.messages
+        return Diagnosis(self.verdicts(), self.incidents.latest(), lost)
 
     def status(self) -> dict[str, object]:
         """Return what /v1/status answers."""

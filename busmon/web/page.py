@@ -6,7 +6,7 @@ from html import escape
 
 from busmon import __version__
 from busmon.diagnosis.incident_text import times
-from busmon.diagnosis.verdict import FaultKind, Verdict, worst
+from busmon.diagnosis.verdict import FaultKind, worst
 from busmon.diagnosis.watcher import Diagnosis
 from busmon.ledger.batch import Count, Series, last_received
 from busmon.ledger.incidents import Incident
@@ -15,7 +15,7 @@ from busmon.silence.histories import Topic
 from busmon.silence.watcher import RetiredTopic
 from busmon.sources import schema_packages
 from busmon.sources.base import ConnectionState
-from busmon.text import format_age, format_duration, format_time
+from busmon.text import format_age, format_duration, format_number, format_time
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -96,10 +96,10 @@ def render(
     )
     not_ready = "\n".join(f'<p class="bad">{escape(problem)}</p>' for problem in problems)
     return PAGE.format(
-        title="not ready" if not_ready else VERDICTS[worst(diagnosis.verdicts.values())],
+        title="not ready" if not_ready else _title(diagnosis),
         version=escape(__version__),
         problems=not_ready,
-        verdicts="\n".join(_verdict(*found, now) for found in diagnosis.verdicts.items()),
+        verdicts="\n".join(_verdict(bus, diagnosis, now) for bus in diagnosis.verdicts),
         incidents=_incidents(diagnosis.incidents, now),
         now=format_time(now),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
@@ -109,13 +109,23 @@ def render(
     )
 
 
-def _verdict(bus: str, verdict: Verdict, now: float) -> str:
-    text, kind = f"{bus}: {VERDICTS[verdict.kind]}", "good"
-    if verdict.kind is not FaultKind.NONE:
-        kind = "bad"
-        if verdict.since is not None:
-            duration = format_duration(now - verdict.since)
-            text += f", since {format_time(verdict.since)}, for {duration}"
+def _title(diagnosis: Diagnosis) -> str:
+    kind, lost = worst(diagnosis.verdicts.values()), sum(diagnosis.lost.values())
+    return f"{VERDICTS[kind]}{_still_lost(lost) if kind is FaultKind.NONE else ''}"
+
+
+def _still_lost(messages: int) -> str:
+    return f" now, but {format_number(messages, 'message')} still lost" if messages else ""
+
+
+def _verdict(bus: str, diagnosis: Diagnosis, now: float) -> str:
+    verdict, lost = diagnosis.verdicts[bus], diagnosis.lost.get(bus, 0)
+    text, kind = f"{bus}: {VERDICTS[verdict.kind]}", "bad"
+    if verdict.kind is FaultKind.NONE:
+        text, kind = text + _still_lost(lost), "bad" if lost else "good"
+    elif verdict.since is not None:
+        duration = format_duration(now - verdict.since)
+        text += f", since {format_time(verdict.since)}, for {duration}"
     evidence = "\n".join(f"<li>{escape(line)}</li>" for line in verdict.evidence)
     return f'<p class="{kind}">{escape(text)}</p>\n<ul>\n{evidence}\n</ul>'
 
