@@ -48,9 +48,9 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
     page = render({"fedora": ConnectionState()}, {}, [], WELL, [], NOW)
     well = '<p class="good">fedora: All is well</p>\n<ul>\n<li>connected</li>\n</ul>'
     assert well in page
-    page = render(
-        {"fedora": ConnectionState()}, {}, [], Diagnosis(VERDICTS, [], {"fedora": 6}), [], NOW
-    )
+    lost = Diagnosis(VERDICTS, [], {"fedora": 6})
+    page = render({"fedora": ConnectionState()}, {}, [], lost, [], NOW)
+    assert "<title>busmon: All is well now, but 6 messages still lost</title>" in page
     assert '<p class="bad">fedora: All is well now, but 6 messages still lost</p>' in page
     verdict = Verdict(FaultKind.LISTENER, ("it is down", "also"), NOW - 7200)
     verdicts = VERDICTS | {"centos": verdict}
