@@ -38,9 +38,9 @@ class LevelsWatcher:
             try:
                 self._delays.count(self._ledger, time.time())
                 self._service_levels.count(time.time(), pause)
-                self._problems.solved("levels: delays are counted again")
+                self._problems.solved("levels: delays and service levels are counted again")
             except (LedgerError, LedgerWriteError) as error:
-                self._problems.problem(f"levels: delays cannot be counted: {error}")
+                self._problems.problem("levels: nothing can be counted: %s", error)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the service levels, from memory."""

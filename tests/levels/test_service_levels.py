@@ -1,5 +1,6 @@
 """How many messages a service level counts: each once, whatever happens to busmon."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from busmon.audit.scope import Observed
 from busmon.ledger.errors import LedgerWriteError
 from busmon.levels.service_levels import MAX_MESSAGES, ServiceLevelCounter
+from busmon.levels.watcher import TICK_SECONDS, LevelsWatcher
 from busmon.settings.service_level import ServiceLevel
 from tests.ledger.sql import foreign_writer
 from tests.support.levels import BUS, NOW, TOPIC, LevelsBench
@@ -154,3 +156,32 @@ def test_handlers_are_awaited_until_the_last_has_ended(slo: Bench) -> None:
     slo.handle("slow", at=4, succeeded=61)
     slo.handle("failed", at=4, failed=10)
     assert slo.judge(at=200) == {"copr": [2, 2, 0]}
+
+
+class Rounds(threading.Event):
+    """Lets a thread work so many times without a wait, then end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout == TICK_SECONDS:
+            self._left -= 1
+        return self._left < 0
+
+
+def test_the_thread_goes_on_when_the_ledger_can_be_written_again(
+    slo: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    slo.receive("1")
+    watcher = LevelsWatcher(slo.ledger, slo.counter, slo.levels)
+    with foreign_writer(Path(slo.ledger.path)):
+        watcher.run(Rounds(1))
+    assert slo.counted() == {"copr": [0, 0, 0]}
+    watcher.run(Rounds(1))
+    assert slo.counted() == {"copr": [0, 1, 0]}
+    failed, again = caplog.messages
+    assert failed.startswith("levels: nothing can be counted: ")
+    assert again == "levels: delays and service levels are counted again"
