@@ -65,7 +65,8 @@ class TapReports:
         number, reported = self._buses.number(bus), milliseconds(now)
         for report in reports:
             row = _row(number, reported, report)
-            if not self._db.execute(ADD, row).rowcount and report.task is not None:
+            added = self._db.execute(ADD, row).rowcount
+            if not added and report.state == "passed" and report.task is not None:
                 self._db.execute(PASSED_AGAIN, dict(zip(COLUMNS, row, strict=True)))
 
     def message_of(self, task: str) -> str | None:

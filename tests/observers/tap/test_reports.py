@@ -53,7 +53,7 @@ def test_when_a_message_was_passed_is_known_by_the_clock_of_the_tap(
 @pytest.mark.parametrize(
     ("first", "then", "kept"),
     [
-        ("passed", "passed", "passed first"),
+        ("passed", "passed", "passed then"),  # its task may be a repetition of a purged one
         ("passed", "dropped", "passed first"),
         ("passed", "raised", "passed first"),
         ("dropped", "passed", "passed then"),
@@ -73,7 +73,8 @@ def test_of_a_message_handled_twice_the_fullest_report_stays(
     with bench.ledger.read() as tables:
         (found,) = tables.messages.find(ID)
     assert f"{found.report} {found.task}" == kept
-    assert found.reported_at == NOW + 60 * (found.task == "then")
+    replaced = first != "passed" and kept.endswith("then")
+    assert found.reported_at == NOW + 60 * replaced
 
 
 def test_a_batch_sent_again_counts_once(bench: Bench) -> None:
