@@ -17,6 +17,7 @@ from busmon.ledger.schema import (
     APPLICATION_ID,
     FOUND_QUEUES,
     INCIDENTS,
+    INDEX_OF_OTHER_TASKS,
     INDEXES_OF_TASKS,
     INDEXES_OF_VERSION_3,
     OPEN_MESSAGES,
@@ -180,6 +181,7 @@ def _keep_gaps_open(db: sqlite3.Connection) -> None:
     db.execute("DROP TABLE running_messages")
     db.execute("ALTER TABLE audit_totals ADD COLUMN expired INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE tap_reports ADD COLUMN other_task TEXT")
+    db.execute(INDEX_OF_OTHER_TASKS)
 
 
 def _keep_acceptances(db: sqlite3.Connection) -> None:
@@ -229,6 +231,7 @@ def create(db: sqlite3.Connection) -> None:
         )
         for statement in (*INDEXES_OF_TASKS, *INCIDENTS, *OPEN_MESSAGES, *ACCEPTANCES):
             db.execute(statement)
+        db.execute(INDEX_OF_OTHER_TASKS)
         _to_version_3(db)
         _add_silence_tables(db)
         _add_service_levels(db)

@@ -11,6 +11,9 @@ FOUND_QUEUES = """CREATE TABLE found_queues (   -- the listener's queues that we
     bus INTEGER NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (bus, name)
 ) WITHOUT ROWID"""
+INDEX_OF_OTHER_TASKS = (
+    "CREATE INDEX reports_other_task ON tap_reports (other_task) WHERE other_task IS NOT NULL"
+)
 INDEXES_OF_TASKS = (
     "CREATE INDEX tasks_root ON tasks (root)",
     "CREATE INDEX tasks_sent ON tasks (sent_at)",

@@ -71,8 +71,8 @@ class TapReports:
 
     def message_of(self, task: str) -> str | None:
         """Return the id of the message that was passed on as this task."""
-        query = "SELECT id FROM tap_reports WHERE task = ?"
-        found = self._db.execute(query, (task,)).fetchone()
+        query = "SELECT id FROM tap_reports WHERE task = ? OR other_task = ?"
+        found = self._db.execute(query, (task, task)).fetchone()
         return shown_id(found[0]) if found else None
 
     def of(self, bus: str) -> list[TapReport]:
