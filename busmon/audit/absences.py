@@ -5,6 +5,8 @@ are known from the runs of a listener with a tap: exactly, but for the last seco
 one. Without a tap they are known to a minute, from the looks that found the queue gone.
 """
 
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
@@ -19,6 +21,7 @@ UNREPORTED_SECONDS = 5.0  # after the first message that it did not report
 SILENT_SECONDS = 15.0  # after its last report: it reports every 10 s, also without a message
 LOOK_GAP_SECONDS = 150.0  # at most between two looks of one interval, also if one look failed
 ENDED_SECONDS = 1.0  # between two times of one end, as a report takes some time to arrive
+MAX_RUNS = 1000  # of which the absences between are looked at, the newest
 
 
 class AbsenceSource(StrEnum):
@@ -65,72 +68,78 @@ def absences(
 
     For `grace` seconds after a blind time, the broker may send what it had kept before.
     """
+    known = _Known(tables, bus, grace)
     if source is AbsenceSource.QUEUE:
-        yield from _while_gone(tables, bus, grace, since)
+        yield from known.while_gone(since, math.inf)
         return
-    runs = tables.coverage.intervals(observer_id("listener", bus))
+    runs = tables.coverage.intervals(observer_id("listener", bus))[-MAX_RUNS:]
     for before, after in pairwise(runs):
         if after.since > since:
-            yield from _between(tables, bus, before, after.since, grace)
+            yield from known.between(before, after.since)
 
 
-def _between(
-    tables: Tables, bus: str, last_run: Interval, until: float, grace: float
-) -> Iterator[Absence]:
-    """Yield the absences between a run and the next one."""
-    since, unhandled = _end(tables, bus, last_run, grace)
-    live = _after_blind_time(tables, bus, since - unhandled, grace)
-    since, unhandled = max(since, live), max(0.0, since - live)
-    if since >= until:
-        return
-    if not _was_seen(tables, bus, since, until):
-        yield Absence(since, until, unhandled=unhandled)
-        return
-    for gone in _while_gone(tables, bus, grace, since):
-        part = Absence(max(since, gone.since), min(until, gone.until), estimated=True)
-        if part.since < part.until:
-            yield part
+class _Known:
+    """What is known of one bus's listener, beside the runs of its tap."""
 
+    def __init__(self, tables: Tables, bus: str, grace: float) -> None:
+        self._tables, self._bus, self._grace = tables, bus, grace
+        self._ended, self._answered, self._present, self._gone = (
+            tables.coverage.intervals(observer_id(kind, bus))
+            for kind in ("ended", "ready", "present", "absent")
+        )
 
-def _end(tables: Tables, bus: str, run: Interval, grace: float) -> tuple[float, float]:
-    """Return when a run surely was over, and `unhandled` of the absence that begins then."""
-    ends = tables.coverage.intervals(observer_id("ended", bus))
-    if any(abs(end.until - run.until) <= ENDED_SECONDS for end in ends):
-        # It had reported everything, also of the time before.
-        reported = tables.coverage.covered_since(observer_id("tap", bus), run.until, run.until)
-        return run.until, 0.0 if reported is None else min(grace, run.until - reported)
-    first = tables.absences.first_handled(bus, run.until)
-    silent = run.until + SILENT_SECONDS
-    return (silent if first is None else min(silent, first + UNREPORTED_SECONDS)), 0.0
+    def between(self, last_run: Interval, until: float) -> Iterator[Absence]:
+        """Yield the absences between a run and the next one."""
+        since, unhandled = self._end(last_run)
+        live = self._after_blind_time(since - unhandled)
+        since, unhandled = max(since, live), max(0.0, since - live)
+        if since >= until:
+            return
+        if self._was_seen(since, until):
+            for gone in self.while_gone(since, until):
+                yield gone._replace(since=max(since, gone.since), until=min(until, gone.until))
+        else:
+            yield Absence(since, until, unhandled=unhandled)
 
-
-def _after_blind_time(tables: Tables, bus: str, since: float, grace: float) -> float:
-    """Return when busmon receives only what came after `since`."""
-    blind_until = tables.blind_times.last_end(bus, since)
-    return since if blind_until is None else max(since, blind_until + grace)
-
-
-def _was_seen(tables: Tables, bus: str, since: float, until: float) -> bool:
-    """Return whether its monitor answered, or its queue was there, within this time.
-
-    Both are only known to the next answer or look, before which a short absence does not show.
-    """
-    seen = (
-        interval
-        for kind in ("ready", "present")
-        for interval in tables.coverage.intervals(observer_id(kind, bus))
-    )
-    return any(
-        since < seen_since < until
-        or since < seen_until < until
-        or (seen_since <= since and until <= seen_until and until - since > LOOK_GAP_SECONDS)
-        for seen_since, seen_until in seen
-    )
-
-
-def _while_gone(tables: Tables, bus: str, grace: float, since: float) -> Iterator[Absence]:
-    for gone in tables.coverage.intervals(observer_id("absent", bus)):
-        if gone.until > since:
-            begun = _after_blind_time(tables, bus, gone.since, grace)
+    def while_gone(self, since: float, until: float) -> Iterator[Absence]:
+        """Yield the absences that have some of this time, as the looks at the queue show them."""
+        for gone in _overlapping(self._gone, since, until):
+            begun = self._after_blind_time(gone.since)
             if begun < gone.until:
                 yield Absence(begun, gone.until, estimated=True)
+
+    def _end(self, run: Interval) -> tuple[float, float]:
+        """Return when a run surely was over, and `unhandled` of the absence that begins then."""
+        coverage, end = self._tables.coverage, run.until
+        if list(_overlapping(self._ended, end - ENDED_SECONDS, end + ENDED_SECONDS)):
+            # It had reported everything, also of the time before.
+            reported = coverage.covered_since(observer_id("tap", self._bus), end, end)
+            return end, 0.0 if reported is None else min(self._grace, end - reported)
+        first = self._tables.absences.first_handled(self._bus, end)
+        silent = end + SILENT_SECONDS
+        return (silent if first is None else min(silent, first + UNREPORTED_SECONDS)), 0.0
+
+    def _after_blind_time(self, since: float) -> float:
+        """Return when busmon receives only what came after `since`."""
+        blind_until = self._tables.blind_times.last_end(self._bus, since)
+        return since if blind_until is None else max(since, blind_until + self._grace)
+
+    def _was_seen(self, since: float, until: float) -> bool:
+        """Return whether its monitor answered, or its queue was there, within this time.
+
+        Both are only known to the next answer or look, before which a short absence does not
+        show.
+        """
+        long = until - since > LOOK_GAP_SECONDS
+        return any(
+            long or since < seen.since < until or since < seen.until < until
+            for intervals in (self._answered, self._present)
+            for seen in _overlapping(intervals, since, until)
+        )
+
+
+def _overlapping(intervals: Sequence[Interval], since: float, until: float) -> Sequence[Interval]:
+    """Return those that have some of this time, of intervals in order that do not overlap."""
+    first = bisect_right(intervals, since, key=lambda interval: interval.until)
+    end = bisect_left(intervals, until, key=lambda interval: interval.since)
+    return intervals[first:end]
