@@ -83,8 +83,10 @@ OPEN_MESSAGES = (
     accepted_from TEXT,                        -- the state before a person accepted it
     PRIMARY KEY (id, bus, stage)
 ) WITHOUT ROWID""",
-    "CREATE INDEX open_missing ON open_messages (bus, stage, topic, start) WHERE state = 'missing'",
-    "CREATE INDEX open_unconfirmed ON open_messages (start) WHERE state = 'unconfirmed'",
+    # With the state, what is counted is read from the index alone.
+    "CREATE INDEX open_missing ON open_messages (state, bus, stage, topic, start)"
+    " WHERE state = 'missing'",
+    "CREATE INDEX open_unconfirmed ON open_messages (state, start) WHERE state = 'unconfirmed'",
     "CREATE INDEX open_running ON open_messages (due) WHERE state = 'running'",
     "CREATE INDEX open_ended ON open_messages (ended_at)"
     " WHERE state IN ('recovered', 'accepted', 'expired')",
