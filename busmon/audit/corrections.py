@@ -42,8 +42,11 @@ class Correction(NamedTuple):
     message: OpenMessage
 
 
+NEXT = {State.MISSING: State.UNCONFIRMED, State.UNCONFIRMED: State.RUNNING}
+
+
 class Look(NamedTuple):
-    """How far the missing messages, and then the unconfirmed ones, have been looked at."""
+    """How far the missing, the unconfirmed and the running messages have been looked at."""
 
     state: State = State.MISSING
     after: Position | None = None  # None: at the beginning
@@ -56,14 +59,19 @@ def find(
 
     That is None once all have been looked at.
     """
-    ended, last = tables.open_messages.to_correct(look.state, look.after, MAX_LOOKS)
-    found = [Correction(_kind_of_ended(message), message) for message in ended]
     # Only this much later is it known whether the stage was watched until the message was due.
-    running = tables.open_messages.running(now - MAX_GAP_SECONDS, MAX_ROWS)
-    found += [Correction(_kind_of_running(tables, one, scopes), one) for one in running]
+    due = now - MAX_GAP_SECONDS
+    ended, last = tables.open_messages.to_correct(look.state, look.after, MAX_LOOKS, due)
+    found = [Correction(_kind(tables, message, scopes), message) for message in ended]
     if last:
         return found, Look(look.state, last)
-    return found, Look(State.UNCONFIRMED) if look.state is State.MISSING else None
+    return found, Look(NEXT[look.state]) if look.state in NEXT else None
+
+
+def _kind(tables: Tables, message: OpenMessage, scopes: Scopes) -> CorrectionKind:
+    if message.state is State.RUNNING:
+        return _kind_of_running(tables, message, scopes)
+    return _kind_of_ended(message)
 
 
 def _kind_of_ended(message: OpenMessage) -> CorrectionKind:

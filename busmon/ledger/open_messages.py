@@ -36,6 +36,7 @@ ENDED = (State.RECOVERED, State.ACCEPTED, State.EXPIRED)
 ORDER = {
     State.MISSING: "bus, stage, topic, start, id",
     State.UNCONFIRMED: "start, id, bus, stage",
+    State.RUNNING: "due, id, bus, stage",
 }
 # Of a stage: whether a message has reached it.
 REACHED = {
@@ -57,7 +58,11 @@ def _at(conditions: Mapping[Stage, str]) -> str:
 
 HAS_REACHED, HAS_ENDED = _at(REACHED), f"{_at(REACHED)} OR {_at(FAILED)}"
 # What is to be corrected as soon as it holds.
-TO_CORRECT = {State.MISSING: HAS_REACHED, State.UNCONFIRMED: HAS_ENDED}
+TO_CORRECT = {
+    State.RUNNING: HAS_ENDED,
+    State.MISSING: HAS_REACHED,
+    State.UNCONFIRMED: HAS_ENDED,
+}
 
 ADD = """
 INSERT INTO open_messages
@@ -85,7 +90,6 @@ FROM open_messages AS open
 LEFT JOIN tap_reports ON tap_reports.id = open.id AND tap_reports.bus = open.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
 """  # noqa: S608 - our own text
-RUNNING = f"{FIND} WHERE open.state = 'running' AND ({HAS_ENDED} OR due <= ?) ORDER BY due LIMIT ?"
 UNCONFIRMED = f"""{FIND}
 WHERE open.state = 'unconfirmed' AND open.stage = 'listener'
     AND open.bus = (SELECT id FROM buses WHERE name = :bus)
@@ -143,13 +147,13 @@ class OpenMessages:
         return replaced
 
     def to_correct(
-        self, state: State, after: Position | None, limit: int
+        self, state: State, after: Position | None, limit: int, due: float
     ) -> tuple[list[OpenMessage], Position | None]:
-        """Look at the next `limit` missing or unconfirmed messages.
+        """Look at the next `limit` messages that are missing, unconfirmed or running.
 
-        Return those that have reached their stage by now, and unconfirmed ones that have failed
-        to. Also return the position of the last one that was looked at, to go on `after` it. It
-        is None if there are no more.
+        Return those that have reached their stage by now, those that are not missing and have
+        failed to, and those that should have reached it by `due`. Also return the position of
+        the last one that was looked at, to go on `after` it. It is None if there are no more.
         """
         order = ORDER[state]
         marks = ", ".join("?" * len(order.split(",")))
@@ -164,14 +168,10 @@ class OpenMessages:
         within += f" AND ({columns}) > ({marks})" if after else ""
         within += f" AND ({columns}) <= ({marks})" if last else ""
         rows = self._db.execute(
-            f"{FIND} WHERE {within} AND ({TO_CORRECT[state]})", (*(after or ()), *(last or ()))
+            f"{FIND} WHERE {within} AND ({TO_CORRECT[state]} OR open.due <= ?)",
+            (*(after or ()), *(last or ()), milliseconds(due)),
         )
         return [_message(*row) for row in rows], last
-
-    def running(self, due: float, limit: int) -> list[OpenMessage]:
-        """Return running messages that have reached their stage, or failed to by `due`."""
-        rows = self._db.execute(RUNNING, (milliseconds(due), limit))
-        return [_message(*row) for row in rows]
 
     def unconfirmed(self, bus: str, since: float, until: float, limit: int) -> list[OpenMessage]:
         """Return unconfirmed messages at the listener that busmon received in this time."""

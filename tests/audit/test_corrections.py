@@ -43,7 +43,7 @@ def test_a_gap_is_open_for_months_until_its_messages_are_recovered(bench: AuditB
     bench.restart()
     assert bench.windows.open_gaps() == {place: OpenGap(2, 1, NOW)}
     bench.report("1", at=NOW + MONTHS)
-    bench.windows.correct(NOW + MONTHS)
+    bench.correct(NOW + MONTHS)
     assert bench.windows.open_gaps() == {place: OpenGap(1, 1, NOW)}
     assert bench.windows.with_gaps() == {BUS: 1}
     assert bench.totals()[Stage.LISTENER] == Totals(missing=2, recovered=1)
@@ -98,7 +98,7 @@ def test_a_task_that_was_not_watched_until_its_end_is_unconfirmed(unwatched: Aud
     bench.work("1", "started")
     assert bench.close(NOW + 12) == 1
     assert bench.open(State.RUNNING) == {(Stage.WORKER, "1")}
-    bench.windows.correct(NOW + 40 + MAX_GAP_SECONDS)
+    bench.correct(NOW + 40 + MAX_GAP_SECONDS)
     assert bench.totals()[Stage.WORKER] == Totals()
     assert bench.open(State.UNCONFIRMED) == {(Stage.WORKER, "1")}
     assert bench.windows.unconfirmed() == {(BUS, Stage.WORKER): 1}

@@ -94,9 +94,13 @@ class AuditBench:
         closed = 0
         while self.windows.close_next(now):
             closed += 1
+        self.correct(now)
+        return closed
+
+    def correct(self, now: float) -> None:
+        """Correct all that can be."""
         while self.windows.correct(now):
             pass
-        return closed
 
     def totals(self, topic: str = TOPIC) -> dict[Stage, Totals]:
         found = self.windows.totals()
