@@ -1,7 +1,7 @@
 """The hourly sums of messages by topic; for each day, its longest pause, and what lacked."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
@@ -12,8 +12,9 @@ BETWEEN = """
 SELECT name, topic, hour, sum(hourly_sums.messages)
 FROM hourly_sums JOIN series ON series.id = hourly_sums.series
 JOIN buses ON buses.id = series.bus
-WHERE hour >= ? AND hour < ? GROUP BY name, topic, hour
+WHERE hour >= ? AND hour < ? {} GROUP BY name, topic, hour
 """
+MAX_NUMBERS = 500  # in a query
 ADD_PAUSE = """
 INSERT INTO pauses (bus, topic, day, expected) VALUES (?, ?, ?, ?)
 ON CONFLICT (bus, topic, day) DO UPDATE SET expected = excluded.expected
@@ -63,9 +64,24 @@ class HourlySums:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def between(self, first: int, end: int) -> Iterator[HourlySum]:
-        """Yield the sums of the hours from `first` on and before `end`."""
-        return map(HourlySum._make, self._db.execute(BETWEEN, (first, end)))
+    def between(self, first: int, end: int, numbers: Sequence[int] = ()) -> Iterator[HourlySum]:
+        """Yield the sums of the hours from `first` on and before `end`.
+
+        Of these series only, unless there are more than `MAX_NUMBERS` of them, or none.
+        """
+        few = numbers if len(numbers) <= MAX_NUMBERS else ()
+        where = f"AND hourly_sums.series IN ({', '.join('?' * len(few))})" if few else ""
+        rows = self._db.execute(BETWEEN.format(where), (first, end, *few))
+        return map(HourlySum._make, rows)
+
+    def numbers(self) -> dict[tuple[str, str], list[int]]:
+        """Return the numbers of the series of each bus and topic."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for number, *topic in self._db.execute(
+            "SELECT series.id, name, topic FROM series JOIN buses ON buses.id = series.bus"
+        ):
+            found.setdefault((topic[0], topic[1]), []).append(number)
+        return found
 
     def prune(self, now: float) -> None:
         """Delete the sums that are older than `HOURS_KEPT`; `now` is a Unix time."""

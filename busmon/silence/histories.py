@@ -57,9 +57,13 @@ def read(ledger: Ledger, last: Mapping[Topic, float], now: float) -> dict[Topic,
     needed: Collection[Topic] = set(counts)
     end = int(now // 3600) + 1
     with ledger.read() as tables:
+        of_topic = tables.hourly_sums.numbers()
+        numbers = [number for topic in needed for number in of_topic.get(topic, ())]
         for first in range(end - WEEK_HOURS, end - HOURS_KEPT, -WEEK_HOURS):
             week: dict[Topic, dict[int, int]] = {}
-            for bus, name, hour, messages in tables.hourly_sums.between(first, first + WEEK_HOURS):
+            for bus, name, hour, messages in tables.hourly_sums.between(
+                first, first + WEEK_HOURS, numbers
+            ):
                 topic = Topic(bus, name)
                 if topic in needed:
                     week.setdefault(topic, {})[hour] = messages
@@ -70,6 +74,7 @@ def read(ledger: Ledger, last: Mapping[Topic, float], now: float) -> dict[Topic,
                 for topic in needed
                 if not counts[topic].suffice(first, int(last[topic] // 3600))
             }
-            if not needed:
+            numbers = [number for topic in needed for number in of_topic.get(topic, ())]
+            if not numbers:
                 break
     return counts
