@@ -139,7 +139,7 @@ class Busmon:
         hours = self._history[hour : hour + 1]
         limit = learned.low_limit
         self._deficit = self._deficit.after(hours, learned.baseline.rates, common, limit)
-        self._volumes[hour] = learned, self._deficit, common
+        self._volumes[hour] = learned, replace(self._deficit, highest=None), common
         if self._deficit.messages > limit:
             _extend(self.low, hour * HOUR, (hour + 1) * HOUR, joined=True)
 
