@@ -151,8 +151,18 @@ class SilenceWatcher:
                 return
         for bus in self._buses:
             learned |= _at_pace(bus, learned, counts, blind[bus], now)
+        # What was silent stays so when the history before it is forgotten.
+        forgotten = {
+            topic
+            for topic in self._learned.keys() - learned.keys() & last.keys()
+            if self._state(topic, last[topic], now).silent
+        }
         self._learned = {topic: one.without_days() for topic, one in learned.items()}
-        self._gone = {topic: at for topic, at in last.items() if self._is_gone(topic, at, now)}
+        self._gone = {
+            topic: at
+            for topic, at in last.items()
+            if topic in forgotten or self._is_gone(topic, at, now)
+        }
         save(self._ledger, learned, self._gone)
         self._complete = True
 

@@ -74,6 +74,17 @@ def test_a_topic_stays_silent_until_it_comes_or_is_retired(tmp_path: Path) -> No
     bench.ledger.close()
 
 
+def test_a_silence_outlasts_the_history_that_it_is_known_by(bench: Bench) -> None:
+    """As of a rare topic, of which the oldest messages are forgotten."""
+    bench.past("rare", 30, MONDAY, rate=2)
+    bench.watch.learn(MONDAY)
+    bench.watch.learn(MONDAY + 3 * DAY)
+    assert bench.state("rare", MONDAY + 3 * DAY).silent
+    bench.ledger.prune(MONDAY + 14 * 31 * DAY, DAY)
+    bench.watch.learn(MONDAY + 3 * DAY + 60)
+    assert bench.state("rare", MONDAY + 3 * DAY + 60).gone
+
+
 def test_blind_time_is_not_silence(bench: Bench) -> None:
     bench.past("topic", 12, MONDAY)
     bench.watch.learn(MONDAY)
