@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from busmon.ledger.values import milliseconds, seconds
 
+# A message that was passed on again, usually to heal a gap, has another task. It counts no more.
 REPORTED = """
 SELECT messages.received_at, passed_at, tasks.id, tasks.state, started_at, finished_at
 FROM tap_reports JOIN messages ON messages.id = tap_reports.id AND messages.bus = tap_reports.bus
@@ -14,7 +15,7 @@ LEFT JOIN tasks ON tasks.id = tap_reports.task AND finished_at < :since
     AND tasks.state IN ('succeeded', 'failed')
 WHERE reported_at >= :since AND reported_at < :until
     AND tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
-    AND tap_reports.state = 'passed' AND outcome = 'handled'
+    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled'
 """
 FINISHED = """
 SELECT messages.received_at, passed_at, tasks.id, tasks.state, started_at, finished_at
@@ -24,7 +25,7 @@ JOIN series ON series.id = messages.series
 WHERE finished_at >= :since AND finished_at < :until AND reported_at < :until
     AND tasks.state IN ('succeeded', 'failed')
     AND tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
-    AND tap_reports.state = 'passed' AND outcome = 'handled'
+    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled'
 """
 # Trees of more than one task of which all have succeeded. What changed last was the end of a task,
 # or the report of the listener.
@@ -40,7 +41,8 @@ JOIN series ON series.id = messages.series
 JOIN tasks AS of_root ON of_root.id = changed.root
 JOIN tasks AS of_tree ON of_tree.root = changed.root
 WHERE tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
-    AND tap_reports.state = 'passed' AND outcome = 'handled' AND reported_at < :until
+    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled'
+    AND reported_at < :until
 GROUP BY changed.root, of_root.finished_at, reported_at HAVING count(*) > 1
     AND sum(CASE WHEN of_tree.state = 'succeeded' THEN 0 ELSE 1 END) = 0
     AND max(of_tree.finished_at) < :until

@@ -1,7 +1,10 @@
 """How long messages took from stage to stage, each message once."""
 
 from busmon.audit.scope import Observed
-from tests.support.levels import BUS, LevelsBench
+from busmon.ledger.messages import MessageTrace
+from busmon.ledger.open_messages import OpenMessage, State
+from busmon.message import Stage
+from tests.support.levels import BUS, NOW, TOPIC, LevelsBench
 
 NONE = (0, 0.0)
 
@@ -62,6 +65,18 @@ def test_a_task_that_fails_and_runs_again_is_counted_once(bench: LevelsBench) ->
     assert bench.count(at=100)["worker"] == (1, 1.0)
     bench.work("1", 200, started=200, succeeded=201)
     assert bench.count(at=300)["worker"] == (1, 1.0)
+
+
+def test_what_is_passed_on_again_to_heal_a_gap_does_not_count_again(bench: LevelsBench) -> None:
+    bench.receive("1")
+    bench.report("1", at=1)
+    before = bench.count(at=100)
+    with bench.ledger.write() as tables:
+        trace = MessageTrace("1", TOPIC, handled=True)
+        missing = OpenMessage(NOW, NOW + 300, BUS, Stage.WORKER, State.MISSING, trace)
+        tables.open_messages.add([missing])
+    bench.report("1", at=200, task="another")
+    assert bench.count(at=300) == before
 
 
 def test_only_what_the_rules_handle_and_the_listener_passes_counts(bench: LevelsBench) -> None:

@@ -33,12 +33,13 @@ class LevelsBench:
         sent_at = None if sent is None else NOW + sent
         self.ledger.record([Observation(series, one, NOW + at, sent_at) for one in ids])
 
-    def report(
-        self, *ids: str, at: float, reported: float | None = None, state: str = "passed"
-    ) -> None:
+    def report(self, *ids: str, at: float, reported: float | None = None, **of: str) -> None:
         """Let the listener pass messages on `at` this time, and the tap report it then or later."""
+        state = of.get("state", "passed")
         with self.ledger.write() as tables:
-            reports = [TapReport(one, TOPIC, state, f"task-{one}", NOW + at) for one in ids]
+            reports = [
+                TapReport(one, TOPIC, state, of.get("task", f"task-{one}"), NOW + at) for one in ids
+            ]
             tables.tap_reports.add(BUS, reports, NOW + (at if reported is None else reported))
 
     def work(self, message: str, received: float, **states: float) -> None:
