@@ -14,6 +14,7 @@ from busmon.silence.rates import LEARNED_DAYS, MIN_DAYS, WEEK_HOURS, Hour, Rates
 SHARE = 0.4
 FACTOR = 1.2  # over what happens by chance
 MIN_HOURS = 12.0  # of the share, at the mean rate
+MIN_MESSAGES = 1.0  # less cannot lack
 CAP = 1.25  # times the limit, so that it ends soon after the lack
 
 
@@ -57,7 +58,7 @@ def low_limit(highest: Mapping[int, float | None], rates: Rates) -> float | None
     usual = max((limit for limit in limits if limit is not None), default=None)
     if usual is None:
         return None
-    return max(FACTOR * usual, MIN_HOURS * SHARE * rates.mean())
+    return max(FACTOR * usual, MIN_HOURS * SHARE * rates.mean(), MIN_MESSAGES)
 
 
 def is_learned(highest: Mapping[int, float | None]) -> bool:
