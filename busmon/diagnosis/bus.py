@@ -77,7 +77,7 @@ class BusWatch:
     ) -> BusFacts:
         """Return what is known now. `counts` and `states` are those of all buses."""
         came = received(self._bus, counts, now)
-        self._windows.add(now, self._parts.auditor.totals())
+        self._windows.add(now, self._parts.auditor.totals(), self._parts.auditor.open_gaps())
         finished, handled = map(self._windows.counts, (Stage.WORKER, Stage.HANDLERS))
         problem = self._parts.connections[self._bus].problem()
         return BusFacts(

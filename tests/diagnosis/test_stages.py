@@ -2,6 +2,7 @@
 
 from busmon.diagnosis.facts import StageCounts
 from busmon.diagnosis.stages import RecentWindows
+from busmon.ledger.gaps import OpenGap
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 
@@ -13,19 +14,30 @@ AFTER = {
     Place("centos", "c", Stage.LISTENER): Totals(messages=50, missing=50),
     Place("centos", "c", Stage.WORKER): Totals(messages=50),
 }
+OPEN = {Place("fedora", "a", Stage.LISTENER): OpenGap(messages=1, windows=1, oldest=0.0)}
 
 
 def test_the_windows_of_a_bus_are_added_up_by_stage() -> None:
     windows = RecentWindows("fedora", SECONDS)
-    windows.add(0.0, BEFORE)
-    windows.add(10.0, AFTER)
+    windows.add(0.0, BEFORE, {})
+    windows.add(10.0, AFTER, OPEN)
     assert windows.counts(Stage.LISTENER) == StageCounts(expected=7, missing=1, unexpected=3)
     assert windows.counts(Stage.WORKER) is None
 
 
+def test_old_messages_that_are_healed_do_not_hide_what_is_lost_now() -> None:
+    place = Place("fedora", "a", Stage.LISTENER)
+    windows = RecentWindows("fedora", SECONDS)
+    windows.add(0.0, {place: Totals(missing=10)}, {place: OpenGap(10, 1, 0.0)})
+    windows.add(10.0, {place: Totals(missing=18, recovered=10)}, {place: OpenGap(8, 1, 9.0)})
+    counts = windows.counts(Stage.LISTENER)
+    assert counts is not None
+    assert counts.missing == 8
+
+
 def test_windows_that_are_not_recent_no_longer_count() -> None:
     windows = RecentWindows("fedora", SECONDS)
-    windows.add(0.0, BEFORE)
-    windows.add(10.0, AFTER)
-    windows.add(10.0 + SECONDS, AFTER)
+    windows.add(0.0, BEFORE, {})
+    windows.add(10.0, AFTER, OPEN)
+    windows.add(10.0 + SECONDS, AFTER, OPEN)
     assert windows.counts(Stage.LISTENER) is None
