@@ -11,6 +11,8 @@ import pytest
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger, Recorded
+from busmon.ledger.messages import MessageTrace
+from busmon.ledger.open_messages import OpenMessage, State
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Judgement, Message, Outcome, Stage
 from busmon.pipeline import RELEASE_SECONDS, Pipeline
@@ -201,12 +203,17 @@ def test_the_audit_of_a_released_topic_goes_with_its_count(ledger: Ledger) -> No
     totals = {Place("other", topic, Stage.BUS): Totals(messages=n) for n, topic in enumerate("ab")}
     with ledger.write() as tables:
         tables.windows.add(WindowRow(0, 1, place, of) for place, of in totals.items())
+        tables.open_messages.add(
+            OpenMessage(0, 1, "other", Stage.BUS, State.MISSING, MessageTrace(of, of, True))
+            for of in "ab"
+        )
     watched.pipeline.release_topics()
     with ledger.read() as tables:
         assert tables.windows.totals() == {
             Place("other", "a", Stage.BUS): Totals(messages=0),
             Place("other", "__other__", Stage.BUS): Totals(messages=1),
         }
+        assert {place.topic for place in tables.gaps.open()} == {"a", "__other__"}
 
 
 def test_each_bus_has_its_own_room(ledger: Ledger) -> None:
