@@ -1,5 +1,6 @@
 """The way of a message: judged by the rules of its bus, and its topic within the limit."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -174,6 +175,26 @@ def test_a_bus_that_brings_nothing_keeps_its_topics(ledger: Ledger) -> None:
     watched.send("centos", "c", at=2 * RELEASE_SECONDS)
     watched.pipeline.release_topics()
     assert watched.counts() == {"a": 1, "b": 1}
+
+
+def test_a_watched_topic_keeps_its_series_and_a_clock_ahead_frees_none(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    watched.send("other", "a", "b")
+    watched.send("other", "a", at=2 * RELEASE_SECONDS)
+    watched.pipeline.release_topics({("other", "b")})
+    ledger.set_floor(RELEASE_SECONDS)
+    watched.pipeline.release_topics()
+    assert watched.counts() == {"a": 2, "b": 1}
+
+
+def test_a_message_is_never_received_later_than_now(ledger: Ledger) -> None:
+    """If the clock is set back between its receipt and its record."""
+    watched = Watched(ledger)
+    started = time.time()
+    watched.send("other", "a", at=started + 9 * RELEASE_SECONDS)
+    received = ledger.counts()[Series("other", "a", "handled", "")].last_received
+    assert received is not None
+    assert started - 1 <= received <= time.time()
 
 
 def test_topics_keep_their_series_if_the_ledger_fails(ledger: Ledger) -> None:

@@ -75,3 +75,15 @@ def test_rounds_that_fail_are_logged_once_and_the_next_one_comes(
     assert message.startswith("ledger: cannot be pruned: ")
     prune_regularly(ledger, pipeline, RETENTION, set, Rounds(1))
     assert ledger.size()[0] == 1
+
+
+def test_no_topic_is_released_before_it_is_known_which_are_watched(ledger: Ledger) -> None:
+    prune_regularly(ledger, filled(ledger), RETENTION, lambda: None, Rounds(1))
+    assert {series.topic for series in ledger.counts()} == {"new", "old"}
+
+
+def test_a_clock_that_was_ahead_when_busmon_stopped_makes_nothing_old(ledger: Ledger) -> None:
+    pipeline = filled(ledger)
+    ledger.set_floor(time.time() - RELEASE_SECONDS - 60 - RETENTION)
+    prune_regularly(ledger, pipeline, RETENTION, set, Rounds(1))
+    assert ledger.size()[0] == 2 * ROWS_AT_ONCE + 2
