@@ -27,12 +27,15 @@ class Progress(StrEnum):
     RUNNING = "running"  # it is on its way, and may still reach it
     MISSING = "missing"
     FAILED = "failed"  # it is known that it ended without reaching it
+    UNSEEN = "unseen"  # nobody can know, because the stage was not watched all the time
     UNEXPECTED = "unexpected"  # nothing is expected of it, there and behind
 
 
 def at_listener(trace: MessageTrace) -> Progress:
     """Return how far a message has come: the listener passes each on at once."""
-    return Progress.REACHED if trace.passed else Progress.MISSING
+    if trace.passed:
+        return Progress.REACHED
+    return Progress.MISSING if trace.report is None else Progress.FAILED
 
 
 def at_worker(trace: MessageTrace) -> Progress:
@@ -55,6 +58,8 @@ def at_handlers(trace: MessageTrace) -> Progress:
             return Progress.RUNNING
         case TreeProgress.FAILED:
             return Progress.FAILED
+        case TreeProgress.UNSEEN:
+            return Progress.UNSEEN
     return Progress.MISSING
 
 
@@ -133,7 +138,9 @@ def _follow(
 def _state(progress: Progress, covered: bool) -> State:
     if progress is Progress.FAILED:
         return State.MISSING  # a fact, also if not everything was observed
-    return State(progress) if covered else State.UNCONFIRMED
+    if progress is Progress.UNSEEN or not covered:
+        return State.UNCONFIRMED
+    return State(progress)
 
 
 def next_window(start: float, length: float) -> float:

@@ -81,11 +81,13 @@ def _kind_of_ended(message: OpenMessage) -> CorrectionKind:
 
 
 def _kind_of_running(tables: Tables, message: OpenMessage, scopes: Scopes) -> CorrectionKind:
-    if PROGRESS[message.stage](message.trace) in {Progress.REACHED, Progress.FAILED}:
+    progress = PROGRESS[message.stage](message.trace)
+    if progress in {Progress.REACHED, Progress.FAILED}:
         return _kind_of_ended(message)
     scope, due = scopes.get(message.bus), message.due or message.start
     observer = scope.observers.get(message.stage) if scope else None
-    if observer and tables.coverage.is_covered(observer, message.start, due):
+    watched = observer and tables.coverage.is_covered(observer, message.start, due)
+    if watched and progress is not Progress.UNSEEN:
         return CorrectionKind.MISSING
     return CorrectionKind.UNKNOWN
 

@@ -46,6 +46,7 @@ REACHED = {
 }
 # The same: whether it is known that a message will not reach it, unless somebody repairs that.
 FAILED = {
+    Stage.LISTENER: "tap_reports.state IN ('dropped', 'raised')",
     Stage.WORKER: "tasks.state IN ('revoked', 'rejected')",
     Stage.HANDLERS: f"{TREE} = {TreeProgress.FAILED}",
 }

@@ -52,7 +52,7 @@ class HandledMessage(NamedTuple):
     passed_at: float | None
     state: str | None  # of its task; None: no event came
     finished_at: float | None  # its task
-    tree: int | None  # 0 all tasks succeeded, 1 some have not ended, 2 some ended otherwise
+    tree: int | None  # a TreeProgress; None: no event
     tree_ended_at: float | None  # the last task that has
 
 

@@ -5,8 +5,12 @@ from typing import Protocol
 
 from busmon.ledger.messages import FINISHED
 from busmon.ledger.service_levels import HandledMessage
+from busmon.ledger.trees import TreeProgress
 from busmon.metrics.delays import MAX_DELAY_SECONDS
 from busmon.settings.service_level import ServiceLevel
+
+# Of the second, nobody knows whether it has more tasks, which may not have ended.
+ENDED_TREES = {TreeProgress.SUCCEEDED, TreeProgress.UNSEEN}
 
 
 class Within(StrEnum):
@@ -42,10 +46,8 @@ def judge(message: HandledMessage, level: ServiceLevel, watched: Watched) -> Wit
         return Within.FALSE if surely else Within.UNKNOWN
     if reached > due:
         return Within.FALSE
-    # A handler that nobody saw may not have ended.
-    if level.stage == "handlers" and not watched.workers(message.passed_at or reached, reached):
-        return Within.UNKNOWN
-    return Within.TRUE
+    unseen = level.stage == "handlers" and message.tree == TreeProgress.UNSEEN
+    return Within.UNKNOWN if unseen else Within.TRUE
 
 
 def _sent_at(message: HandledMessage) -> float | None:
@@ -67,7 +69,7 @@ def _reached_at(message: HandledMessage, stage: str) -> float | None:
         return message.passed_at
     if stage == "worker":
         return message.finished_at if message.state in FINISHED else None
-    return message.tree_ended_at if message.tree == 0 else None
+    return message.tree_ended_at if message.tree in ENDED_TREES else None
 
 
 def _surely_not(message: HandledMessage, stage: str, due: float, watched: Watched) -> bool:
@@ -76,7 +78,7 @@ def _surely_not(message: HandledMessage, stage: str, due: float, watched: Watche
         return _surely_not_passed(message, due, watched)
     if message.passed_at is None:  # the listener dropped it, or raised an exception
         return True
-    if message.passed_at > due or (stage == "handlers" and message.tree == 2):
+    if message.passed_at > due or (stage == "handlers" and message.tree == TreeProgress.FAILED):
         return True
     if message.task is None:  # nobody can find what became of it
         return False

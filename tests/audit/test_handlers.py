@@ -85,10 +85,33 @@ def test_a_failure_is_a_fact_also_if_not_everything_was_observed(unwatched: Audi
     assert bench.missing() == {(Stage.HANDLERS, "1")}
     assert bench.open(State.UNCONFIRMED) == {(Stage.HANDLERS, "2"), (Stage.HANDLERS, "3")}
     bench.handle("2", state="failed")
-    bench.handle("3", state="succeeded")
+    bench.handle("3", state="succeeded")  # it may have other handlers, which nobody saw
     bench.close(NOW + 61)
     assert bench.missing() == {(Stage.HANDLERS, "1"), (Stage.HANDLERS, "2")}
-    assert bench.totals()[Stage.HANDLERS] == Totals(messages=1, missing=2)
+    assert bench.open(State.UNCONFIRMED) == {(Stage.HANDLERS, "3")}
+    assert bench.totals()[Stage.HANDLERS] == Totals(missing=2)
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "seen"),
+    [(1, 5, True), (1, 11, False), (13, 20, True), (9, 13, False), (11, 13, False)],
+)
+def test_a_tree_has_succeeded_if_its_tasks_were_watched_all_the_time(
+    began: float, ended: float, seen: bool, unwatched: AuditBench
+) -> None:
+    bench = unwatched
+    bench.watch("tap", NOW - 1, NOW + 200)
+    bench.watch("celery", NOW - 1, NOW + 10)
+    bench.watch("celery", NOW + 12, NOW + 200)
+    bench.receive("1")
+    bench.report("1")
+    bench.at = NOW + began
+    bench.work("1", "started")
+    bench.at = NOW + ended
+    bench.work("1")
+    bench.close(NOW + 60)
+    assert (bench.totals()[Stage.HANDLERS] == Totals(messages=1)) is seen
+    assert (bench.open(State.UNCONFIRMED) == {(Stage.HANDLERS, "1")}) is not seen
 
 
 def test_a_message_that_is_consumed_again_recovers_by_its_new_tasks(passed: AuditBench) -> None:

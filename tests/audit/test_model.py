@@ -24,8 +24,10 @@ class Model:
     def __init__(self) -> None:
         self.received: dict[str, tuple[str, bool, float]] = {}  # topic, handled, when
         self.passed: set[str] = set()
+        self.dropped: set[str] = set()
         self.states: dict[str, str] = {}  # of the tasks that the listener published
         self.handlers: dict[str, dict[int, str]] = defaultdict(dict)  # states of what these sent
+        self.trees: dict[str, list[float]] = defaultdict(list)  # when something happened to them
         self.spans: dict[str, list[tuple[float, float]]] = {kind: [] for kind in OBSERVERS}
         self.closed_until = NOW
         self.totals: Counter[tuple[str, Stage, str]] = Counter()
@@ -60,7 +62,8 @@ class Model:
                 self.end(stage, one, progress, now)
             elif due <= now - MAX_GAP_SECONDS:
                 del self.running[stage, one]
-                self.miss(one, stage, self.covered("celery", start, due))
+                seen = progress != "unseen" and self.covered("celery", start, due)
+                self.miss(one, stage, seen)
 
     def end(self, stage: Stage, one: str, progress: str, now: float) -> None:
         """Count a message that has reached its stage, or will not."""
@@ -100,6 +103,7 @@ class Model:
         """Count a message that is to be handled, of a window that is being closed."""
         for stage, watched in covered.items():
             progress = self.progress(stage, one)
+            watched = watched and progress != "unseen"
             if progress == "running" and watched:
                 start = self.starts[one]
                 self.running[stage, one] = start, start + WINDOW + LONGEST_TASK
@@ -111,14 +115,18 @@ class Model:
 
     def progress(self, stage: Stage, one: str) -> str:
         if stage is Stage.LISTENER:
-            return "reached" if one in self.passed else "missing"
+            not_passed = "failed" if one in self.dropped else "missing"
+            return "reached" if one in self.passed else not_passed
         if stage is Stage.WORKER:
             running = "running" if one in self.states else "missing"
             return "reached" if self.finished(one) else running
         tree = {self.states[one], *self.handlers[one].values()}
         if "failed" in tree:
             return "failed"
-        return "reached" if tree == {"succeeded"} else "running"
+        if tree != {"succeeded"}:
+            return "running"
+        times = self.trees[one]
+        return "reached" if self.covered("celery", times[0], times[-1]) else "unseen"
 
     def miss(self, one: str, stage: Stage, watched: bool = True) -> None:
         if not watched:
@@ -158,6 +166,7 @@ class Both:
 
     def apply(self, event: tuple[Any, ...]) -> None:
         bench, model = self.bench, self.model
+        bench.at = self.now
         match event:
             case "receive", topic, handled:
                 one = str(len(model.received))
@@ -167,12 +176,15 @@ class Both:
                 model.passed.add(str(n))
                 bench.report(str(n))
             case "drop", n if str(n) in model.received and str(n) not in model.passed:
+                model.dropped.add(str(n))
                 bench.report(str(n), state="dropped")
             case "work", n, state if str(n) in model.passed and not model.finished(str(n)):
+                model.trees[str(n)].append(self.now)
                 model.states[str(n)] = state
                 bench.work(str(n), state)
             case "handle", n, handler, state if str(n) in model.states:
                 if model.handlers[str(n)].get(handler) != "succeeded":
+                    model.trees[str(n)].append(self.now)
                     model.handlers[str(n)][handler] = state
                     bench.handle(str(n), str(handler), state)
             case "wait", seconds:

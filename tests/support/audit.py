@@ -31,7 +31,7 @@ class AuditBench:
     ) -> None:
         self.ledger = Ledger(path)
         self.settings, self.observed = settings, observed
-        self.at = NOW  # when what workers do to handlers happens
+        self.at = NOW  # when what workers do happens
         self.restart()
         self.windows.begin(NOW)
 
@@ -63,9 +63,9 @@ class AuditBench:
     def work(self, message_id: str, state: str = "succeeded") -> None:
         """Let a worker receive the task of a message and bring it to this state."""
         with self.ledger.write() as tables:
-            tables.tasks.receive(f"task-{message_id}", "task", NOW)
+            tables.tasks.receive(f"task-{message_id}", "task", self.at)
             if state != "received":
-                tables.tasks.change(f"task-{message_id}", state, NOW)
+                tables.tasks.change(f"task-{message_id}", state, self.at)
 
     def handle(self, message_id: str, handler: str = "h", state: str = "succeeded") -> None:
         """Let a task that the task of a message sent come to this state."""
