@@ -85,7 +85,7 @@ GAPS = [
             "busmon, {{bus}}: received",
         ),
         Query(
-            per_minute("busmon_listener_messages_total", BUS, "bus, state"),
+            per_minute("busmon_listener_messages_total", BUS, "bus, state", "bus, state"),
             "listener, {{bus}}: {{state}}",
         ),
         span=8,

@@ -122,7 +122,7 @@ def _history(path: Path, now: float) -> None:
 def _tap(url: str, broker: str, handled: Sequence[Handled], stopping: Event) -> None:
     """Pass messages on and report them, as a listener with a tap does.
 
-    Of fifteen messages, one is not passed on, and the task of another one is lost.
+    Of fifteen messages, one is not passed on, and the tasks of two others are lost and fail.
     """
     app = make_app(broker)
     begin = time.monotonic()
@@ -136,7 +136,8 @@ def _tap(url: str, broker: str, handled: Sequence[Handled], stopping: Event) -> 
                 if number % 15 == 0:
                     continue
                 if number % 15 != 7:
-                    app.send_task(PROCESS_MESSAGE, ("do",), task_id=task, connection=connection)
+                    do = "fail" if number % 15 == 3 else "do"
+                    app.send_task(PROCESS_MESSAGE, (do,), task_id=task, connection=connection)
                 report = {"id": message.id, "topic": message.topic, "state": "passed"}
                 reports.append(report | {"task": task})
             batch = {"tap": "the tap", "seq": number_of_batch, "bus": "fedora", "lost": 0}

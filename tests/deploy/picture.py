@@ -27,7 +27,7 @@ FOLDER = PROJECT / "config" / "grafana"
 PICTURE = FOLDER / "bus.png"
 SECONDS = 150  # of traffic
 SKIPPED = 36  # seconds at the start, before windows are closed
-ROWS = 73  # of the dashboard's grid, from the top
+ROWS = 91  # of the dashboard's grid, from the top
 CELL_INCHES = 0.62, 0.25  # a cell of the grid
 COLOURS = {"green": "#56a64b", "yellow": "#e0b400", "red": "#c4162a"}
 MAX_LEGEND_LINES = 9
@@ -102,7 +102,8 @@ def _stat(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None:
         axes.axvspan(place + 0.01, place + 0.99, color=COLOURS.get(colour[-1], colour[-1]))
         word = words.get(f"{value:g}", {}).get("text") or _number(value, fields["unit"])
         large = name if style == "name" else word
-        axes.text(place + 0.5, 0.45, large, size=17, ha="center", va="center", weight="bold")
+        size = 17 if len(large) < 12 else 9
+        axes.text(place + 0.5, 0.45, large, size=size, ha="center", va="center", weight="bold")
         if style != "name":
             axes.text(place + 0.5, 0.85, name, ha="center", va="center")
     axes.spines[:].set_visible(False)

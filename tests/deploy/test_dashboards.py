@@ -151,11 +151,13 @@ def test_the_top_row_shows_what_is_wrong_and_where(prometheus: Prometheus) -> No
     wait_until(lambda: top_row() == expected, what=str(expected))
 
 
-def test_open_gaps_are_shown_at_both_stages(prometheus: Prometheus) -> None:
+def test_open_gaps_are_shown_at_each_stage(prometheus: Prometheus) -> None:
     def gaps() -> dict[str, float]:
         return shown(prometheus, "Open gaps: messages", "stage")
 
-    wait_until(lambda: all(gaps().get(stage) for stage in ("listener", "worker")), what="gaps")
+    wait_until(
+        lambda: all(gaps().get(stage) for stage in ("listener", "worker", "handlers")), what="gaps"
+    )
 
 
 def test_grafana_knows_where_the_dashboards_and_prometheus_are() -> None:
