@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from busmon.ledger.acceptances import Acceptance, Key, Matching, Selection, describe
 from busmon.ledger.errors import LedgerError, LedgerWriteError
-from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.ledger import Ledger
 from busmon.problem_log import ProblemLog
 from busmon.text import format_time
@@ -76,10 +75,8 @@ class Acceptor:
             windows = tables.acceptances.windows(selection)
         if not windows:
             return None
-        now = self._clock()
         with self._ledger.write() as tables:
-            tables.acceptances.prune(now - HOURS_KEPT * 3600)
-            number = tables.acceptances.add(selection, windows, who, reason, now)
+            number = tables.acceptances.add(selection, windows, who, reason, self._clock())
             waiting = self._waiting[number] = _Waiting(Result(number))
         log.info(
             "gaps accepted by %s: acceptance %d, %s; reason: %s",

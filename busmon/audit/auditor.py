@@ -11,6 +11,7 @@ from prometheus_client.core import Metric
 from busmon.audit.metrics import audit_metrics, gap_metrics
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
+from busmon.ledger.clock import HostClock
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
@@ -40,8 +41,10 @@ class Auditor:
         ledger: Ledger,
         retention: float,
         buses: Iterable[str],
+        clock: HostClock | None = None,
     ) -> None:
         self._ledger = ledger
+        self._clock = clock or HostClock()
         self._retention = retention
         self._tick = min(TICK_SECONDS, settings.window / 4)
         self._problems = ProblemLog(log)
@@ -55,7 +58,9 @@ class Auditor:
         """Work until `stopping`. Log a failure, and try again."""
         while not stopping.is_set():
             try:
-                self._work(time.time(), stopping)
+                # While the clock is wrong nothing is closed, due or old.
+                if (now := self._clock.read(self._ledger.floor)) is not None:
+                    self._work(now, stopping)
                 self._problems.solved("audit: windows are closed again")
             except (LedgerWriteError, LedgerError) as error:
                 self._problems.problem(f"audit: no window can be closed: {error}")
@@ -90,14 +95,16 @@ class Auditor:
 
     def _work(self, now: float, stopping: threading.Event) -> None:
         pause = partial(stopping.wait, YIELD_SECONDS)  # returns whether to stop
+        self._windows.follow_clock(now)
         while self._windows.close_next(now, now - self._retention) and not pause():
             pass
         for _ in range(MAX_CORRECTION_STEPS):
             if not self._windows.correct(now) or pause():
                 break
-        while self._windows.expire(now) and not pause():
+        old = min(now, self._ledger.floor)  # what ends by its age does so by real time
+        while self._windows.expire(old) and not pause():
             pass
-        while self._windows.prune(now, self._retention) and not pause():
+        while self._windows.prune(old, self._retention) and not pause():
             pass
         self._windows.refresh()
 

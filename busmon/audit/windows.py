@@ -15,6 +15,7 @@ from busmon.audit.balance import WindowBalance, balance, next_window
 from busmon.audit.corrections import MAX_ROWS, Correction, Look
 from busmon.audit.losses import Losses
 from busmon.audit.scope import Observed
+from busmon.ledger.clock import TOLERANCE_SECONDS
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
@@ -89,6 +90,13 @@ class AuditWindows:
         with self._ledger.write() as tables:
             tables.windows.begin(now)
         self._publish()
+
+    def follow_clock(self, now: float) -> None:
+        """Go on from `now`, if a clock that was ahead let windows be closed far beyond it."""
+        if self._closed_until is not None and self._closed_until > now + TOLERANCE_SECONDS:
+            with self._ledger.write() as tables:
+                tables.windows.go_back(now)
+            self._publish()
 
     def close_next(self, now: float, oldest: float = 0) -> bool:
         """Close the next window of all buses; return whether there was one to close.

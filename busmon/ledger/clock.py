@@ -6,13 +6,18 @@ old. And a clock that is behind the floor is wrong, so what lies beyond it is no
 """
 
 import sqlite3
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from busmon.clock import steady
 from busmon.ledger.values import milliseconds, seconds
 
 CATCH_UP = 2.0  # after busmon was not running: then it does not know how much real time passed
 TOLERANCE_SECONDS = 3600.0  # by which a clock may be set back and still be right
 AHEAD_SECONDS = 10.0  # what is written meanwhile is no more ahead than that
+MAX_AHEAD_SECONDS = 13 * 7 * 86400.0  # of the floor, after busmon was not running
+HOLD_SECONDS = 3600.0  # until a clock that was set far ahead is taken to be right
 
 PASSED = """
 SELECT EXISTS (SELECT 1 FROM series WHERE last_received > :end)
@@ -53,6 +58,30 @@ class Floor:
 def may_be(now: float, floor: float) -> bool:
     """Return whether a clock can be right that says `now`."""
     return now >= floor - TOLERANCE_SECONDS
+
+
+class HostClock:
+    """The clock of the host, read only while it may be right."""
+
+    def __init__(
+        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = steady
+    ) -> None:
+        self._wall, self._steady = wall, steady
+        self._known = wall() - steady()  # when the machine started, by a clock that may be right
+        self._ahead_since: float | None = None  # by the steady clock
+
+    def read(self, floor: float) -> float | None:
+        """Return the Unix time; None if it is behind the floor, or suddenly far ahead."""
+        now, since_start = self._wall(), self._steady()
+        if not may_be(now, floor) or (floor and now > floor + MAX_AHEAD_SECONDS):
+            return None
+        if now > self._known + since_start + TOLERANCE_SECONDS:
+            if self._ahead_since is None:
+                self._ahead_since = since_start
+            if since_start < self._ahead_since + HOLD_SECONDS:
+                return None
+        self._known, self._ahead_since = now - since_start, None
+        return now
 
 
 class Clock:

@@ -168,13 +168,14 @@ class Ledger:
         other kinds have their shares of the limit by then, so that messages have the rest. Missing
         messages do not count: they are never deleted. Raises LedgerWriteError.
         """
-        horizon = max(0.0, now - retention)
+        horizon, oldest = max(0.0, now - retention), now - HOURS_KEPT * 3600
         with self.write() as tables:
             tables.hourly_sums.prune(now)
             tables.pauses.prune(now)
-            tables.blind_times.prune(now - HOURS_KEPT * 3600)
+            tables.blind_times.prune(oldest)
+            tables.acceptances.prune(oldest)
             more = {tables.shares.prune(kind, horizon) for kind in PRUNED}
-            more.add(tables.shares.prune("incidents", now - HOURS_KEPT * 3600))
+            more.add(tables.shares.prune("incidents", oldest))
             above = bool(tables.shares.above(self.size_limit))
         with self.write() as tables:
             too_large = used_bytes(self._db) - tables.shares.on_top() > self.size_limit

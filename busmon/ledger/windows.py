@@ -46,6 +46,11 @@ ROWS = """
 SELECT start, until, name, topic, stage, messages, missing, unexpected, recovered
 FROM windows JOIN buses ON buses.id = windows.bus WHERE until > ? AND name = coalesce(?, name)
 """
+# A closed window without a row had no message: to close it again adds nothing.
+GO_BACK = """
+UPDATE audit_progress
+SET closed_until = coalesce((SELECT max(until) FROM windows WHERE until <= :now), :now)
+"""
 WITHOUT_DATA = " AND messages IS NULL"
 IN_ORDER = " ORDER BY name, stage, start, topic"
 
@@ -103,6 +108,12 @@ class Windows:
         span = milliseconds(until), milliseconds(before)
         move = "UPDATE audit_progress SET closed_until = ? WHERE closed_until = ?"
         return self._db.execute(move, span).rowcount > 0
+
+    def go_back(self, now: float) -> None:
+        """Let the next window begin before `now`; forget the windows of the time behind it."""
+        at = {"now": milliseconds(now)}
+        self._db.execute("DELETE FROM windows WHERE start > :now", at)
+        self._db.execute(GO_BACK, at)
 
     def add(self, rows: Iterable[WindowRow]) -> None:
         """Add the results of a window that is just being closed to the windows and the totals.

@@ -7,11 +7,15 @@ import pytest
 
 from busmon.audit.auditor import Auditor
 from busmon.audit.scope import Observed
+from busmon.ledger.clock import HOLD_SECONDS, HostClock
+from busmon.ledger.open_messages import State
+from busmon.message import Stage
 from busmon.settings.audit import Audit
 from tests.support import past
 from tests.support.audit import AUDIT, BUS, BY_IDS, NOW, STAGES, AuditBench
 from tests.support.brokers import wait_until
 from tests.support.ledgers import unwritable
+from tests.support.open_gaps import StopsAt
 from tests.support.threads import running
 
 
@@ -75,3 +79,38 @@ def test_while_no_window_can_be_closed_the_log_says_so_until_one_is(
     assert caplog.messages[0].startswith("audit: no window can be closed: ")
     assert caplog.messages[1] == "audit: windows are closed again"
     known.ledger.close()
+
+
+def test_a_clock_that_is_wrong_for_a_time_ends_no_gap_and_no_audit(bench: AuditBench) -> None:
+    """The clock is ahead by years, then by days for longer than an hour, then right again."""
+    real, ahead, retention = NOW + 20, 0.0, 600
+    clock = HostClock(lambda: real + ahead, lambda: real)
+    auditor = Auditor(AUDIT, BY_IDS, bench.ledger, retention, [BUS], clock)
+
+    def work() -> None:
+        auditor.run(StopsAt(100))
+
+    for kind in ("tap", "celery"):
+        bench.watch(kind, NOW - 100, NOW + 1e6)
+    bench.blind()
+    bench.receive("lost", "runs")
+    bench.report("runs")
+    bench.work("runs", "received")
+    bench.ledger.set_floor(real)
+    work()
+    for years in (1, 12):
+        ahead = years * 365 * 86400.0
+        work()
+        assert bench.missing() == {(Stage.LISTENER, "lost")}
+        assert bench.open(State.RUNNING) == {(Stage.WORKER, "runs")}
+    ahead = 3 * 86400.0
+    work()
+    real += HOLD_SECONDS + 1
+    work()
+    assert dict(samples(bench))["last_closed_timestamp_seconds",] > real + 2 * 86400
+    ahead = 0.0
+    real += 20
+    bench.receive("later", at=real - 15)
+    work()
+    assert {one for _, one in bench.missing()} == {"lost", "later", "runs"}
+    assert dict(samples(bench))["messages_total", BUS, "a", "bus"] == 3
