@@ -163,10 +163,9 @@ class Ledger:
     def prune(self, now: float, retention: float) -> bool:
         """Delete what is old, up to `ROWS_AT_ONCE` rows of each kind; return if there is more.
 
-        Messages, and what observers reported of them, are old after `retention` seconds. While
-        the ledger uses more than its size limit, the oldest messages go before their time. The
-        other kinds have their shares of the limit by then, so that messages have the rest. Missing
-        messages do not count: they are never deleted. Raises LedgerWriteError.
+        Messages, and what observers reported of them, are old after `retention` seconds. While it
+        uses more than its size limit, without missing messages, the oldest messages go before
+        their time; the others have their shares by then. Raises LedgerWriteError.
         """
         horizon, oldest = max(0.0, now - retention), now - HOURS_KEPT * 3600
         with self.write() as tables:
@@ -174,8 +173,8 @@ class Ledger:
             tables.pauses.prune(now)
             tables.blind_times.prune(oldest)
             tables.acceptances.prune(oldest)
-            more = {tables.shares.prune(kind, horizon) for kind in PRUNED}
-            more.add(tables.shares.prune("incidents", oldest))
+            ages = dict.fromkeys(PRUNED, horizon) | {"incidents": oldest}
+            more = {tables.shares.prune(kind, before) for kind, before in ages.items()}
             above = bool(tables.shares.above(self.size_limit))
         with self.write() as tables:
             too_large = used_bytes(self._db) - tables.shares.on_top() > self.size_limit

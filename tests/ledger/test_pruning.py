@@ -50,7 +50,7 @@ def test_an_endless_retention_prunes_nothing(ledger: Ledger) -> None:
 
 
 def test_the_oldest_are_pruned_while_the_file_is_too_large(ledger: Ledger) -> None:
-    ledger.record(judged(*range(5000)))
+    ledger.record(judged(*range(20_000)))
     ledger.empty_log()
     rows, full = ledger.size()
     prune(ledger, size_limit=full // 2)
