@@ -30,7 +30,7 @@ class CorrectionKind(StrEnum):
     RECOVERED = "recovered"  # it was missing, and reached its stage
     CONFIRMED = "confirmed"  # it was unconfirmed or running, and reached its stage
     MISSING = "missing"  # it was running, and failed or was late; or it was lost
-    LOST = "lost"  # it came while the listener was absent, and was not open before
+    LOST = "lost"  # it came while the listener was absent, as is known to a minute
     UNKNOWN = "unknown"  # the same, but the stage was not watched all the time
     EXPIRED = "expired"  # it was missing for 13 months
 
@@ -111,8 +111,9 @@ def apply(
                 _follow(tables, message, scopes, due)
             case CorrectionKind.MISSING if messages.move(message, State.MISSING, now):
                 _add(tables, message, Totals(missing=1))
-            case CorrectionKind.LOST:
-                add_open(tables, [message])
+            # What no window left open is missing from the start.
+            case CorrectionKind.LOST if message.state is State.MISSING or messages.remove(message):
+                add_open(tables, [message._replace(state=State.MISSING, estimated=True)])
                 _add(tables, message, Totals(missing=1))
             case CorrectionKind.UNKNOWN:
                 messages.move(message, State.UNCONFIRMED, now)

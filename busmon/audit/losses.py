@@ -52,11 +52,8 @@ class Losses:
         since, until, estimated, _ = absence
         if source is AbsenceSource.TAP:
             for message in tables.open_messages.unconfirmed(bus, since, until, MAX_ROWS):
-                if estimated:
-                    lost = message._replace(state=State.MISSING, estimated=True)
-                    yield Correction(CorrectionKind.LOST, lost)
-                else:
-                    yield Correction(CorrectionKind.MISSING, message)
+                kind = CorrectionKind.LOST if estimated else CorrectionKind.MISSING
+                yield Correction(kind, message)
             return
         for trace in tables.absences.not_counted(bus, since, until, MAX_ROWS):
             yield Correction(CorrectionKind.LOST, self._opened(bus, trace))
@@ -64,5 +61,4 @@ class Losses:
     def _opened(self, bus: str, trace: MessageTrace) -> OpenMessage:
         at, length = trace.received_at or 0.0, self._settings.window
         end = next_window(at, length)
-        state = State.MISSING
-        return OpenMessage(end - length, end, bus, Stage.LISTENER, state, trace, estimated=True)
+        return OpenMessage(end - length, end, bus, Stage.LISTENER, State.MISSING, trace)

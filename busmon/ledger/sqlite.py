@@ -117,7 +117,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def open_read_only(path: str) -> Iterator[Tables]:
-    """Open a ledger for reading, whether a busmon writes it or not.
+    """Open a ledger for reading, whether a busmon writes it or not. What is read is of one moment.
 
     Raises LedgerError, also for SQLite's errors inside the with statement.
     """
@@ -139,6 +139,7 @@ def open_read_only(path: str) -> Iterator[Tables]:
                     f"{path}: written by an older busmon (ledger version {version}, this one reads"
                     f" version {VERSION}); start `busmon run` with it once, which migrates it"
                 )
+            db.execute("BEGIN")  # so all that is read is of one moment
             yield Tables(db)
 
 

@@ -38,7 +38,7 @@ class _Watched:
         return self._tables.coverage.is_covered(observer_id("celery", self._bus), since, until)
 
     def lost(self, at: float) -> bool:
-        return any(absence.since <= at < absence.until for absence in self._absent)
+        return any(one.since - one.unhandled <= at < one.until for one in self._absent)
 
     def blind_before(self, at: float) -> bool:
         return self._tables.blind_times.was_blind(self._bus, at - self._grace, at)

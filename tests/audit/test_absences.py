@@ -5,7 +5,10 @@ from contextlib import closing
 
 import pytest
 
+from busmon.audit import corrections
+from busmon.audit.losses import Losses
 from busmon.audit.scope import Observed
+from busmon.ledger.acceptances import Selection
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.open_messages import State
 from busmon.message import Stage
@@ -114,6 +117,23 @@ def test_what_else_was_seen_can_contradict_an_absence(seen: str, with_tap: Night
         len(with_tap.missing()) + with_tap.windows.unconfirmed().get((BUS, Stage.LISTENER), 0)
         == MESSAGES
     )
+
+
+def test_what_was_accepted_meanwhile_is_not_lost_as_well(with_tap: Night) -> None:
+    for kind in ("tap", "listener"):
+        with_tap.watch(kind, NOW - 300, NOW + DOWN)
+    with_tap.close(NOW + 900 + 150)
+    with_tap.runs()
+    for kind, since, until in (("present", 0, 520), ("absent", 520, 730)):
+        with_tap.watch(kind, NOW + since, NOW + until)
+    scopes = with_tap.windows.scopes
+    with with_tap.ledger.write() as tables:
+        found = Losses(scopes, with_tap.settings).find(tables, NOW + 900)
+        every = Selection(NOW, NOW + 1200)
+        tables.acceptances.accept(1, tables.acceptances.matching(every, None, MESSAGES), NOW + 1060)
+        corrections.apply(tables, found, NOW + 1061, scopes, NOW + 2000)
+    assert len(found) > 0
+    assert with_tap.missing() == set()
 
 
 def test_a_short_absence_between_two_looks_is_no_contradiction(with_tap: Night) -> None:

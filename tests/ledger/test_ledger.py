@@ -175,6 +175,17 @@ def test_the_queue_of_a_bus_is_a_uuid_made_once(path: str) -> None:
         assert counted(ledger) == 2
 
 
+def test_what_is_read_at_once_is_of_one_moment(path: str) -> None:
+    with closing(Ledger(path)) as ledger:
+        ledger.record(judged("1"))
+        with ledger.read() as tables:
+            assert tables.messages.count() == 1
+            ledger.record(judged("2"))
+            assert tables.messages.count() == 1
+        with ledger.read() as tables:
+            assert tables.messages.count() == 2
+
+
 def test_two_ledgers_in_memory_know_nothing_of_each_other() -> None:
     with closing(Ledger(":memory:")) as one, closing(Ledger(":memory:")) as other:
         one.record(judged(1, 2))

@@ -146,6 +146,17 @@ def test_what_came_while_the_listener_was_gone_is_judged_when_it_is_back(slo: Be
     assert slo.judge(at=5310 + DAY + DUE + 1) == {"copr": [2, 1, 2]}
 
 
+def test_what_a_listener_had_not_passed_on_when_it_ended_was_not_in_time(slo: Bench) -> None:
+    slo.scopes = {BUS: Observed(tap=BUS, temporary=frozenset({BUS})).scope(BUS)}
+    slo.configure(copr=level())
+    slo.run_listener(-900, 500)
+    with slo.ledger.write() as tables:
+        tables.coverage.start(f"ended:{BUS}", NOW + 500)
+    slo.receive("prefetched", at=499)
+    slo.run_listener(900, 1200)
+    assert slo.judge(at=1200) == {"copr": [0, 1, 0]}
+
+
 def test_handlers_are_awaited_until_the_last_has_ended(slo: Bench) -> None:
     slo.configure(copr=level(stage="handlers"))
     slo.receive("quick", "none", "slow", "failed")
