@@ -86,7 +86,9 @@ def _kind_of_running(tables: Tables, message: OpenMessage, scopes: Scopes) -> Co
         return _kind_of_ended(message)
     scope, due = scopes.get(message.bus), message.due or message.start
     observer = scope.observers.get(message.stage) if scope else None
-    watched = observer and tables.coverage.is_covered(observer, message.start, due)
+    # Its task can be younger than its window: it may have been passed on much later.
+    begin = max(message.start, message.trace.passed_at or message.start)
+    watched = observer and begin <= due and tables.coverage.is_covered(observer, begin, due)
     if watched and progress is not Progress.UNSEEN:
         return CorrectionKind.MISSING
     return CorrectionKind.UNKNOWN

@@ -47,6 +47,7 @@ class MessageTrace(NamedTuple):
     state: str | None = None  # received, started, retried, succeeded, failed; None: no event
     tree: int | None = None  # a TreeProgress; None: no event
     received_at: float | None = None  # Unix time, by busmon
+    passed_at: float | None = None  # Unix time; only of an open message
 
     @property
     def passed(self) -> bool:

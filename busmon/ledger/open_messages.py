@@ -86,7 +86,7 @@ FIND = f"""
 SELECT open.start, open.until, (SELECT name FROM buses WHERE buses.id = open.bus), open.stage,
     open.state, open.due, open.estimated, open.id, open.topic,
     tap_reports.state, tap_reports.task, tasks.state,
-    {TREE}, open.received_at
+    {TREE}, open.received_at, tap_reports.passed_at
 FROM open_messages AS open
 LEFT JOIN tap_reports ON tap_reports.id = open.id AND tap_reports.bus = open.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
@@ -216,7 +216,7 @@ class OpenMessages:
 
 
 def _message(*row: Any) -> OpenMessage:
-    start, until, bus, stage, state, due, estimated, identity, topic, *known, received = row
+    start, until, bus, stage, state, due, estimated, identity, topic, *known, received, passed = row
     trace = MessageTrace(shown_id(identity), topic, True, *known)
     return OpenMessage(
         start / 1000,
@@ -224,7 +224,7 @@ def _message(*row: Any) -> OpenMessage:
         bus,
         Stage(stage),
         State(state),
-        trace._replace(received_at=seconds(received)),
+        trace._replace(received_at=seconds(received), passed_at=seconds(passed)),
         seconds(due),
         bool(estimated),
     )

@@ -108,6 +108,18 @@ def test_a_task_that_was_not_watched_until_its_end_is_unconfirmed(unwatched: Aud
     assert bench.windows.unconfirmed() == {}
 
 
+def test_what_was_passed_on_late_and_then_lost_is_missing_again(unwatched: AuditBench) -> None:
+    bench = unwatched
+    bench.watch("tap", NOW, NOW + 9000)
+    bench.receive("1")
+    bench.close(NOW + 12 + MAX_GAP_SECONDS)
+    bench.watch("celery", NOW + 4000, NOW + 9000)  # not in its window, but since it was passed on
+    bench.report("1", at=NOW + 5000)
+    bench.correct(NOW + 5000)
+    bench.correct(NOW + 5031 + MAX_GAP_SECONDS)
+    assert bench.missing() == {(Stage.WORKER, "1")}
+
+
 def test_what_is_reported_of_a_time_without_data_is_confirmed(unwatched: AuditBench) -> None:
     bench = unwatched
     bench.receive("1", "2")
