@@ -11,6 +11,10 @@ from busmon.message import Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
 from busmon.text import format_number, format_span, format_time, printable
 
+START_THE_WORKERS = (
+    "Start the workers before you consume these again: tasks that still wait in a queue are then"
+    " done (`busmon status` shows the queues)."
+)
 NAME_THE_CALLBACK = (
     f"The listener's file names no callback: replace {NO_CALLBACK} by that of `--callback` on the"
     " listener's command line."
@@ -107,6 +111,8 @@ def _summary(found: Gaps) -> Iterator[str]:
         yield f"{format_number(found.accepted, 'message')} accepted (`busmon gaps accepted`)"
     if any(NO_CALLBACK in (message.reconsume or "") for message in _open_messages(found)):
         yield NAME_THE_CALLBACK
+    if any(gap.stage in {Stage.WORKER, Stage.HANDLERS} for gap in found.open()):
+        yield START_THE_WORKERS
     if found.closed_until is None:
         yield "No window is closed yet."
         return

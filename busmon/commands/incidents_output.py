@@ -60,7 +60,7 @@ def _summary(found: Incidents) -> Iterator[str]:
 def _accepted(one: Acceptance) -> str:
     messages = format_number(one.messages + one.unconfirmed, "message")
     text = (
-        f"{format_time(one.accepted_at)}: {one.who} accepted {messages} of the windows from"
+        f"{format_time(one.accepted_at)}: {one.who} accepted {messages} of"
         f" {describe(one.selection)}: {one.reason}"
     )
     if one.reverted_at is not None:

@@ -9,6 +9,7 @@ from busmon.diagnosis.facts import (
     ListenerFacts,
     QueueFacts,
     SilentTopic,
+    StageCounts,
     TopicFacts,
     WorkerFacts,
 )
@@ -182,17 +183,15 @@ def _use(queue: FoundQueue) -> str:
 
 def workers(facts: WorkerFacts) -> Iterator[str]:
     """Yield what the workers do not do."""
-    if facts.finished and facts.finished.missing:
+    unfinished = facts.finished is not None and facts.finished.missing > 0
+    if facts.finished and unfinished:
         yield (
             f"the workers did not finish {facts.finished.missing} of"
             f" {facts.finished.expected} messages of the last windows that the listener"
             " passed on (busmon gaps)"
         )
     if (handled := facts.handled) and handled.missing >= max(MIN_FAILED, handled.expected / 2):
-        yield (
-            f"the tasks behind {handled.missing} of {handled.expected} messages of the last windows"
-            " failed or did not end (busmon gaps)"
-        )
+        yield _unhandled(handled)
     if sum(task.failed for task in facts.failing) >= MIN_FAILED:
         yield f"recent tasks have failed: {', '.join(_failing(facts.failing))}"
     for queue in facts.queues:
@@ -207,6 +206,15 @@ def workers(facts: WorkerFacts) -> Iterator[str]:
                 f"the queue {queue.name} grows: {tasks} waiting,"
                 f" {queue.grown} more than some minutes ago"
             )
+        elif unfinished and queue.length and not queue.stuck:
+            yield f"{tasks} waiting in the queue {queue.name}"
+
+
+def _unhandled(handled: StageCounts) -> str:
+    return (
+        f"the tasks behind {handled.missing} of {handled.expected} messages of the last windows"
+        " failed or did not end (busmon gaps)"
+    )
 
 
 def _failing(tasks: Sequence[FailingTask]) -> Iterator[str]:
@@ -271,9 +279,11 @@ def well(bus: BusFacts) -> str:
     if facts.monitor and facts.monitor.up:
         parts.append("the listener consumes")
     parts += map(_use, filter(_in_use, _queues(facts)))
-    if facts.passed:
+    if facts.passed and (facts.tap is None or facts.tap.up):
         parts.append("it passed on what it should")
-    if bus.workers.finished:
+    if (handled := bus.workers.handled) and handled.missing:
+        parts.append(_unhandled(handled))
+    elif bus.workers.finished:
         parts.append("the workers keep up")
     return "; ".join(parts)
 

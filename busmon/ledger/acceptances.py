@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from busmon.ledger.open_messages import State
 from busmon.ledger.values import milliseconds, seconds
 from busmon.message import Stage
-from busmon.text import format_span, printable
+from busmon.text import format_span, format_time, printable
 
 Key = tuple[int | str | bytes, ...]  # id, bus and stage of an open message
 
@@ -73,10 +73,14 @@ class Selection(NamedTuple):
 
 
 def describe(selection: Selection) -> str:
-    """Return a selection for people: "2026-01-31 12:00:00 to 12:05:00 UTC, bus fedora"."""
+    """Return a selection for people: "the window from 2026-01-31 12:00:00 UTC, bus fedora"."""
+    since, until = selection.since, selection.until
+    windows = f"windows from {format_span(since, until)}"
+    if until - since <= 1:  # `busmon gaps accept --window`
+        windows = f"window from {format_time(since)}"
     chosen = {"bus": selection.bus, "topic": selection.topic, "stage": selection.stage}
     named = (f", {name} {printable(value)}" for name, value in chosen.items() if value is not None)
-    return format_span(selection.since, selection.until) + "".join(named)
+    return f"the {windows}{''.join(named)}"
 
 
 class Acceptance(NamedTuple):

@@ -85,7 +85,7 @@ def test_gaps_are_accepted_listed_and_reopened(bench: Bench, service: str) -> No
     *_, second, chosen, reason = busmon("gaps", "accepted", *config).stdout.splitlines()
     assert second.startswith("1  20")
     assert second.endswith("  alice  3 messages of 1 window")
-    assert [chosen, reason] == ["    2026-03-01 14:05:00 to 14:05:01 UTC", "    purged"]
+    assert [chosen, reason] == ["    the window from 2026-03-01 14:05:00 UTC", "    purged"]
     newest, oldest = json.loads(busmon("gaps", "accepted", "--json", *config).stdout)
     assert (newest["number"], newest["reverted_by"]) == (2, "alice")
     assert oldest["selection"]["since"] == FIRST
@@ -193,7 +193,9 @@ def test_a_running_service_accepts_at_once_and_remembers_it(tmp_path: Path) -> N
         assert done == "acceptance 1: 5 messages of 1 window accepted\n"
         assert gap(service) == []
         assert "5 messages accepted" in busmon("gaps", "-c", service.configuration).stdout
-        assert service.logged("gaps accepted by alice: acceptance 1, 2026-03-01 14:05:00 to")
+        assert service.logged(
+            "gaps accepted by alice: acceptance 1, the window from 2026-03-01 14:05:00 UTC;"
+        )
         service.kill()
         service.start()
         assert gap(service) == []

@@ -261,10 +261,13 @@ def test_each_bus_has_its_own_command_to_consume_a_message_again(
         ("", " --callback=MODULE:NAME"),
         ('callback = "the.listeners:own"', ""),
         ('[consumer_config.busmon]\nbus = "fedora"', " --callback=busmon_tap:Tap"),
-        ('callback = "the.listeners:own"\n[consumer_config.busmon]\nbus = "fedora"', ""),
+        (
+            'callback = "the.listeners:own"\n[consumer_config.busmon]\nbus = "fedora"',
+            " --callback=busmon_tap:Tap",
+        ),
     ],
 )
-def test_the_command_names_the_callback_if_the_listeners_file_does_not(
+def test_the_command_names_the_tap_or_a_callback_that_is_not_in_the_file(
     past: Past, tmp_path: Path, callback: str, options: str
 ) -> None:
     past.watch(-100, 100)

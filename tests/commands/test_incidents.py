@@ -90,6 +90,7 @@ def test_everything_is_in_the_json(past: Past) -> None:
 def test_what_was_accepted_meanwhile_is_listed(past: Past) -> None:
     an_outage(past)
     chosen = Selection(past.start, past.start + 4)
+    one = Selection(past.start, past.start + 1, bus=BUS)
     at = past.start + 90
     with past.ledger.write() as tables:
         number = tables.acceptances.add(chosen, 1, "alice", "purged", at)
@@ -97,17 +98,20 @@ def test_what_was_accepted_meanwhile_is_listed(past: Past) -> None:
         tables.acceptances.revert(number, "bob", at + 9)
         tables.acceptances.add(chosen._replace(bus="centos"), 1, "bob", "", at)
         tables.acceptances.add(chosen, 1, "bob", "", at - 8 * 86400)
+        tables.acceptances.add(one, 1, "eve", "no", at)
     window = format_span(past.start, past.start + 4)
     line = (
         f"{format_time(at)}: alice accepted 2 messages of the windows from {window}: purged; bob"
         f" reopened them, {format_time(at + 9)}"
     )
     table = incidents(past.path, "--bus", BUS).splitlines()
-    assert table[-1] == line
+    assert table[-2] == line
+    window_alone = f"the window from {format_time(past.start)}, bus {BUS}"
+    assert table[-1] == f"{format_time(at)}: eve accepted 0 messages of {window_alone}: no"
     assert f"    messages of the windows from {window}: listener: 2 accepted" in table
     assert f"\n- {line}\n" in incidents(past.path, "--format", "markdown")
     accepted = json.loads(incidents(past.path, "--format", "json"))["accepted"]
-    assert [one["who"] for one in accepted] == ["alice", "bob"]
+    assert [one["who"] for one in accepted] == ["alice", "bob", "eve"]
 
 
 def test_without_incidents_it_says_so(past: Past) -> None:

@@ -192,6 +192,13 @@ SCENARIOS = {
             "the queue short-running grows: 60 tasks waiting, 55 more than some minutes ago",
         ],
     ),
+    "the workers died a moment ago": (
+        fedora(
+            finished=StageCounts(9, 2), queues=(Queue("long-running", 0, 0), Queue("short", 7, 0))
+        ),
+        FaultKind.WORKERS,
+        ["the workers did not finish 2 of 9 messages", "\n7 tasks waiting in the queue short"],
+    ),
     "the workers are too slow": (
         fedora(queues=(Queue("short-running", 400, 100),)),
         FaultKind.WORKERS,
@@ -215,7 +222,7 @@ SCENARIOS = {
     "some handlers fail": (
         fedora(handled=StageCounts(expected=11, missing=5)),
         FaultKind.NONE,
-        ["the workers keep up"],
+        ["the tasks behind 5 of 11 messages of the last windows failed or did not end"],
     ),
     "some tasks fail": (
         fedora(failing=(FailingTask("run_a", 4, 0),)),

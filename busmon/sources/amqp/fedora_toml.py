@@ -110,14 +110,15 @@ def listener_queue(path: Path) -> ListenerQueue:
 def callback_options(path: Path) -> list[str]:
     """Return what fedora-messaging's commands need to find the callback; raises UnusableToml.
 
-    If the file names none, it is on the listener's command line, as in Packit's image.
+    If the file has settings of the tap, it is the tap, which calls the listener's own callback
+    and reports it. If the file names none, it is on the listener's command line, as in Packit's
+    image.
     """
     conf = _load(path)
-    if conf["callback"]:
-        return []
     settings = conf["consumer_config"]
-    tap = isinstance(settings, dict) and "busmon" in settings
-    return ["--callback=busmon_tap:Tap" if tap else f"--callback={NO_CALLBACK}"]
+    if isinstance(settings, dict) and "busmon" in settings:
+        return ["--callback=busmon_tap:Tap"]
+    return [] if conf["callback"] else [f"--callback={NO_CALLBACK}"]
 
 
 def tls_context(toml: FedoraToml) -> ssl.SSLContext:
