@@ -45,6 +45,11 @@ WHERE id = ? AND bus = ? AND stage = ? AND state = ?
 ADD_COUNTS = """
 UPDATE acceptances SET messages = messages + ?, unconfirmed = unconfirmed + ? WHERE id = ?
 """
+FINISH = """
+UPDATE acceptances SET pending = 0,
+    windows = CASE WHEN messages + unconfirmed > 0 THEN windows ELSE 0 END
+WHERE id = ?
+"""
 REOPEN = """
 UPDATE open_messages SET state = accepted_from, accepted_from = NULL, acceptance = NULL,
     ended_at = NULL
@@ -172,8 +177,11 @@ class Acceptances:
         return self._db.execute(REOPEN, (number, limit)).rowcount
 
     def finish(self, number: int) -> None:
-        """Write that all messages are accepted, or reopened."""
-        self._db.execute("UPDATE acceptances SET pending = 0 WHERE id = ?", (number,))
+        """Write that all messages are accepted, or reopened.
+
+        If there was none, somebody else had accepted them meanwhile.
+        """
+        self._db.execute(FINISH, (number,))
 
     def prune(self, before: float) -> None:
         """Delete acceptances that are older than this Unix time, and complete."""

@@ -59,6 +59,16 @@ class ObserverCoverage:
         at = milliseconds(now) or 0
         self._insert(observer, at, at)
 
+    def forget(self, kind: str, before: int | None) -> None:
+        """Forget that observers of a kind watched before a time, in ms; None stands for never."""
+        of_kind = "FROM coverage WHERE observer LIKE ? AND since < ?"
+        parameters = observer_id(kind, "%"), before
+        known = f"SELECT observer, max(until) {of_kind} GROUP BY observer"
+        left = [one for one in self._db.execute(known, parameters) if before and one[1] >= before]
+        self._db.execute(f"DELETE {of_kind}", parameters)
+        for observer, until in left:
+            self._insert(observer, before or 0, until)
+
     def is_covered(self, observer: str, start: float, end: float) -> bool:
         """Return whether the observer watched from `start` to `end` without a gap."""
         return self.covered_since(observer, start, end) is not None

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
+from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.values import milliseconds
 
 ROWS_AT_ONCE = 500  # that are deleted; such a step holds up counting for some milliseconds
@@ -32,6 +33,7 @@ class Kind(NamedTuple):
     changing: str = ""  # columns that say how large a row is and of which kind, if they can change
     table: str = ""  # if it has another name
     only: str = ""  # which rows of the table; begins with a column
+    observer: str = ""  # the kind of the observer that reported them
 
     def size(self, row: str = "") -> str:
         """Return the SQL for the bytes of a row: NEW., OLD., or of the table."""
@@ -83,6 +85,7 @@ KINDS = {
             90,
             (("id", 5), ("topic", 2), ("task", 3), ("other_task", 3)),
             changing="task, other_task",
+            observer="tap",
         ),
         Kind(
             "tasks",
@@ -91,6 +94,7 @@ KINDS = {
             Fraction(1, 16),
             140,
             (("id", 5), ("name", 2), ("root", 3), ("parent", 2)),
+            observer="celery",
         ),
         Kind("windows", "start, bus, topic, stage", "start", Fraction(1, 32), 80, (("topic", 3),)),
         _open_messages("missing_messages", "state = 'missing'", "start", None, 60, 4),
@@ -166,7 +170,8 @@ class Shares:
     def enforce(self, size_limit: int) -> Counter[str]:
         """Delete the oldest rows of each kind that has more than its share; return how many.
 
-        This takes some milliseconds, so a kind that has far too much needs several calls.
+        This takes some milliseconds, so a kind that has far too much needs several calls. What
+        an observer reported of the time before is no longer known, so it counts as not watched.
         """
         dropped = Counter[str]()
         for _ in range(STEPS_OF_A_WRITE):
@@ -174,7 +179,15 @@ class Shares:
                 break
             for kind in too_large:
                 dropped[kind.name] += self._delete(kind, kind.rows(), ROWS_OF_A_STEP)
+        for name in dropped:
+            self._forget_coverage(KINDS[name])
         return dropped
+
+    def _forget_coverage(self, kind: Kind) -> None:
+        if kind.observer:
+            query = f"SELECT min({kind.age}) FROM {kind.name}"  # noqa: S608 - our own names
+            (oldest,) = self._db.execute(query).fetchone()
+            ObserverCoverage(self._db).forget(kind.observer, oldest)
 
     def _delete(self, kind: Kind, rows: str, *parameters: int | None) -> int:
         return self._db.execute(

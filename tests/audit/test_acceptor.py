@@ -101,6 +101,18 @@ def test_only_what_is_accepted_can_be_reopened_and_only_once() -> None:
         acceptor.reopen(1, "carol")
 
 
+def test_of_two_who_accept_the_same_only_the_first_accepts_it() -> None:
+    ledger = Ledger(":memory:")
+    leave_open(ledger, PLACES[0])
+    acceptor = Acceptor(ledger, nothing, wait=0)
+    for who in ("alice", "bob"):
+        assert acceptor.accept(ALL, who, "purged")
+    complete(ledger)
+    with ledger.read() as tables:
+        counts = {one.who: (one.messages, one.windows) for one in tables.acceptances.all()}
+    assert counts == {"alice": (1, 1), "bob": (0, 0)}
+
+
 def complete(ledger: Ledger) -> None:
     """Let an acceptor, as after a restart, do all that is pending."""
 

@@ -185,3 +185,27 @@ def test_messages_with_an_empty_topic_are_counted(bench: AuditBench) -> None:
     bench.blind((NOW + 2, NOW + 3))
     assert bench.close(NOW + 12) == 1
     assert bench.totals("")[Stage.BUS] == Totals(messages=1, no_data=1)
+
+
+@pytest.mark.parametrize(("kind", "stage"), [("tap", Stage.LISTENER), ("celery", Stage.WORKER)])
+def test_what_a_flood_makes_busmon_forget_opens_no_gap(
+    bench: AuditBench, kind: str, stage: Stage
+) -> None:
+    """It is not known any more what was reported, as if nobody had watched."""
+    bench.receive("1")
+    bench.report("1")
+    bench.work("1", "succeeded")
+    bench.ledger.size_limit = 2**19
+    if kind == "tap":
+        bench.report(*(f"flood-{n}" for n in range(1000)), at=NOW + 1)
+    else:
+        with bench.ledger.write() as tables:
+            for n in range(1000):
+                tables.tasks.receive(f"flood-{n}", "task", NOW + 1)
+    bench.close(NOW + 12)
+    assert bench.missing() == set()
+    assert bench.open(State.UNCONFIRMED) == {(stage, "1")}
+    assert bench.no_data()[stage] == 1
+    bench.receive("2", at=NOW + 15)
+    bench.close(NOW + 22)
+    assert bench.missing() == {(Stage.LISTENER, "2")}
