@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from busmon.cli.common import FATAL, config_option, http_url, load_config
-from busmon.text import format_time, printable
+from busmon.text import format_number, format_time, printable
 
 
 @click.command()
@@ -37,13 +37,13 @@ def status(path: Path | None, url: str | None) -> None:
     configuration.
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
     from busmon.commands.endpoint import Endpoint, NoAnswer, own_endpoint
-    from busmon.commands.status import fetch_verdicts
+    from busmon.commands.status import fetch_status
     from busmon.diagnosis.verdict import FaultKind, worst
 
     endpoint = Endpoint("") if url and not path else own_endpoint(load_config(path).web)
     endpoint = replace(endpoint, url=url) if url else endpoint
     try:
-        verdicts = fetch_verdicts(endpoint)
+        verdicts, lost = fetch_status(endpoint)
     except NoAnswer as error:
         click.echo(f"busmon does not answer at {endpoint.url}: {error}")
         sys.exit(FATAL)
@@ -52,6 +52,9 @@ def status(path: Path | None, url: str | None) -> None:
         click.echo(_line(f"{bus}: {kind}{at_fault}"))
         for line in evidence:
             click.echo(f"  {_line(line)}")
+    for bus, messages in lost.items():
+        still = format_number(messages, "message")
+        click.echo(_line(f"{bus}: no longer configured, but {still} still lost (busmon gaps)"))
     sys.exit(0 if worst(verdicts.values()) is FaultKind.NONE else FATAL)
 
 

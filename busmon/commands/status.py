@@ -4,7 +4,9 @@ The endpoint is `/v1/status`; it takes the credentials of `/metrics`.
 """
 
 import json
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from busmon.commands.endpoint import Endpoint, NoAnswer, get
 from busmon.diagnosis.verdict import FaultKind, Verdict
@@ -12,8 +14,15 @@ from busmon.diagnosis.verdict import FaultKind, Verdict
 LAST_TIME = 253_402_300_800  # Unix time of the end of the year 9999
 
 
-def fetch_verdicts(endpoint: Endpoint) -> dict[str, Verdict]:
-    """Return the verdict of the busmon that serves there on each bus; raises NoAnswer."""
+class Status(NamedTuple):
+    """What a busmon says."""
+
+    verdicts: Mapping[str, Verdict]  # by bus
+    lost: Mapping[str, int]  # messages in open gaps of buses that are no longer configured
+
+
+def fetch_status(endpoint: Endpoint) -> Status:
+    """Return what the busmon says that serves there; raises NoAnswer."""
     status, body = get(endpoint, "/v1/status")
     if status in (401, 403):
         raise NoAnswer(
@@ -24,11 +33,22 @@ def fetch_verdicts(endpoint: Endpoint) -> dict[str, Verdict]:
     return _parse(body)
 
 
-def _parse(body: bytes) -> dict[str, Verdict]:
+def _parse(body: bytes) -> Status:
     try:
         answer: Any = json.loads(body)
-        return {bus: _verdict(**verdict) for bus, verdict in answer["buses"].items()}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        verdicts = {bus: _verdict(**verdict) for bus, verdict in answer["buses"].items()}
+        lost = Counter[str]()
+        for gap in answer["open_gaps"]:
+            lost[gap["bus"]] += int(gap["messages"])
+        return Status(verdicts, {bus: lost[bus] for bus in lost if bus not in verdicts})
+    except (
+        ArithmeticError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise NoAnswer("the answer is not that of a busmon") from error
 
 

@@ -32,7 +32,9 @@ class Diagnosis(NamedTuple):
 
     verdicts: Mapping[str, Verdict]  # by bus
     incidents: Sequence[Incident]  # the last ones, in order of their begin
-    lost: Mapping[str, int] = MappingProxyType({})  # messages in open gaps, by bus
+    lost: Mapping[str, int] = MappingProxyType(
+        {}
+    )  # messages in gaps, of any bus
 
 
 class VerdictWatcher:
@@ -91,7 +93,7 @@ class VerdictWatcher:
             "buses": {bus: one._asdict() for bus, one in found.verdicts.items()},
             "open_gaps": [
                 {"bus": bus} | asdict(lost)
-                for bus in found.verdicts
+                for bus in sorted(found.lost)
                 for lost in lost_messages(gaps, bus)
             ],
             "incidents": [incident._asdict() for incident in found.incidents],

@@ -1,7 +1,7 @@
 """The page: the verdict on each bus with its evidence, and what came from it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 from busmon import __version__
@@ -99,7 +99,7 @@ def render(
         title="not ready" if not_ready else _title(diagnosis),
         version=escape(__version__),
         problems=not_ready,
-        verdicts="\n".join(_verdict(bus, diagnosis, now) for bus in diagnosis.verdicts),
+        verdicts="\n".join([*_verdicts(diagnosis, now), *_not_configured(diagnosis)]),
         incidents=_incidents(diagnosis.incidents, now),
         now=format_time(now),
         outcomes="".join(f'<th class="number">{outcome.title()}</th>' for outcome in Outcome),
@@ -116,6 +116,18 @@ def _title(diagnosis: Diagnosis) -> str:
 
 def _still_lost(messages: int) -> str:
     return f" now, but {format_number(messages, 'message')} still lost" if messages else ""
+
+
+def _verdicts(diagnosis: Diagnosis, now: float) -> Iterator[str]:
+    for bus in diagnosis.verdicts:
+        yield _verdict(bus, diagnosis, now)
+
+
+def _not_configured(diagnosis: Diagnosis) -> Iterator[str]:
+    for bus in sorted(diagnosis.lost.keys() - diagnosis.verdicts.keys()):
+        lost = format_number(diagnosis.lost[bus], "message")
+        text = escape(f"{bus}: no longer configured, but {lost} still lost")
+        yield f'<p class="bad">{text}</p>'
 
 
 def _verdict(bus: str, diagnosis: Diagnosis, now: float) -> str:

@@ -1,6 +1,6 @@
 """`busmon status`, against a service that runs, is another, or is not there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -29,11 +29,12 @@ LISTENER = Verdict(FaultKind.LISTENER, ("the listener is down",), since=1_700_00
 
 
 @contextmanager
-def serving(web: Web, *verdicts: Verdict) -> Iterator[str]:
+def serving(web: Web, *verdicts: Verdict, lost: Sequence[str] = ()) -> Iterator[str]:
     buses = dict(
         zip(("fedora", "centos"), (verdict._asdict() for verdict in verdicts), strict=False)
     )
-    status = {"buses": buses}
+    gaps = [{"bus": bus, "stage": "worker", "messages": 3, "oldest": 0.0} for bus in lost]
+    status = {"buses": buses, "open_gaps": gaps}
     app = make_app(web, CollectorRegistry(), ready_view(list), str, status=lambda: status)
     server = WebServer(web, app)
     with running(server.run):
@@ -64,6 +65,12 @@ def test_the_verdict_on_each_bus_and_its_evidence_are_printed() -> None:
         output = busmon("status", "--url", url, status=1).stdout
     seen = "since 2023-11-14 22:13:20 UTC"
     assert output == f"{well}centos: listener, {seen}\n  the listener is down\n"
+
+
+def test_what_is_lost_of_a_bus_that_was_removed_is_printed() -> None:
+    with serving(Web(listen="127.0.0.1:0"), WELL, lost=("brew", "fedora", "brew")) as url:
+        last = busmon("status", "--url", url).stdout.splitlines()[-1]
+    assert last == "brew: no longer configured, but 6 messages still lost (busmon gaps)"
 
 
 def test_a_service_that_says_continue_without_end_is_left() -> None:

@@ -52,6 +52,9 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
     page = render({"fedora": ConnectionState()}, {}, [], lost, [], NOW)
     assert "<title>busmon: All is well now, but 6 messages still lost</title>" in page
     assert '<p class="bad">fedora: All is well now, but 6 messages still lost</p>' in page
+    removed = Diagnosis(VERDICTS, [], {"brew": 6})
+    page = render({"fedora": ConnectionState()}, {}, [], removed, [], NOW)
+    assert '<p class="bad">brew: no longer configured, but 6 messages still lost</p>' in page
     verdict = Verdict(FaultKind.LISTENER, ("it is down", "also"), NOW - 7200)
     verdicts = VERDICTS | {"centos": verdict}
     page = render({"fedora": ConnectionState()}, {}, [], Diagnosis(verdicts, []), [], NOW)
