@@ -32,9 +32,7 @@ class Diagnosis(NamedTuple):
 
     verdicts: Mapping[str, Verdict]  # by bus
     incidents: Sequence[Incident]  # the last ones, in order of their begin
-    lost: Mapping[str, int] = MappingProxyType(
-        {}
-    )  # messages in gaps, of any bus
+    lost: Mapping[str, int] = MappingProxyType({})  # messages in gaps, of any bus
 
 
 class VerdictWatcher:
