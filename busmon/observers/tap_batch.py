@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+UNREADABLE = msgspec.MsgspecError, UnicodeDecodeError, RecursionError
+
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 SecondsAgo = Annotated[float, Meta(ge=0, le=1e9)]
 Number = Annotated[int, Meta(ge=0, le=2**53)]
@@ -25,7 +27,7 @@ class ReportedMessage(msgspec.Struct, frozen=True):
 
     def age(self) -> float | None:
         """Return how many seconds before it was sent this happened; None if it does not say."""
-        with suppress(msgspec.MsgspecError, RecursionError):
+        with suppress(*UNREADABLE):
             return _age.decode(self.at)
         return None
 
@@ -45,7 +47,7 @@ class ReportBatch(msgspec.Struct, frozen=True):
     def messages(self) -> Iterator[ReportedMessage]:
         """Yield the reports without those that are malformed."""
         for report in self.reports:
-            with suppress(msgspec.MsgspecError, RecursionError):
+            with suppress(*UNREADABLE):
                 yield _report.decode(report)
 
 
@@ -67,12 +69,12 @@ def parse(content: bytes) -> ReportBatch:
     """Return the batch; raises Malformed."""
     try:
         return _batch.decode(content)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         pass
     try:
         # One report with half a character must not cost the others.
         return _batch.decode(ESCAPE.sub(_whole, content))
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Malformed(str(error)) from None
 
 

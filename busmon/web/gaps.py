@@ -13,6 +13,7 @@ from busmon.audit.acceptor import Acceptor, CannotReopen, Result
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.message import Stage
+from busmon.text import printable
 from busmon.web.access import Access
 from busmon.web.body import read_json
 from busmon.web.http import Response, View, text
@@ -80,12 +81,12 @@ def _read(
     who, content = read_json(environ, MAX_REQUEST_BYTES, access.operate)
     try:
         return who, decoder.decode(content)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(str(error)) from None
 
 
 def _malformed(why: str) -> Refused:
-    return Refused("malformed", HTTPStatus.BAD_REQUEST, f"malformed: {why}")
+    return Refused("malformed", HTTPStatus.BAD_REQUEST, f"malformed: {printable(why[:150])}")
 
 
 def _not_written() -> Refused:

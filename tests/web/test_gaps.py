@@ -126,6 +126,8 @@ def test_the_answer_says_what_was_accepted_and_by_whom(bench: Bench) -> None:
         (b"{}", {}, 400, "malformed"),
         (b"[" * 10_000, {}, 400, "malformed"),
         (b"\xff", {}, 400, "malformed"),
+        (b'{"since": 0, "until": 1, "reason": "\xff"}', {}, 400, "malformed"),
+        (GOOD | {"x" * 10_000: 1}, {}, 400, "malformed"),
         (GOOD | {"since": "24h"}, {}, 400, "malformed"),
         (GOOD | {"since": True}, {}, 400, "malformed"),
         (GOOD | {"since": -1}, {}, 400, "malformed"),

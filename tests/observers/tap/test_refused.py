@@ -38,6 +38,7 @@ from tests.support.wsgi import ask
         (b"", {}, 400, "malformed"),
         (b"{}", {}, 400, "malformed"),
         (b"\xff", {}, 400, "malformed"),
+        (b'{"tap": "\xff"}', {}, 400, "malformed"),
         (b"[" * 100_000, {}, 400, "malformed"),
         (batch(seq=0), {}, 400, "malformed"),
         (batch(seq="1"), {}, 400, "malformed"),
@@ -104,6 +105,12 @@ def test_a_malformed_report_is_counted_and_costs_no_other(bench: Bench, odd: obj
     assert bench.refused() == {}
     assert bench.value("busmon_tap_malformed_reports_total", bus="fedora") == 1
     assert bench.value("busmon_tap_reports_total", bus="fedora", state="passed") == 150
+
+
+def test_a_report_that_is_not_utf_8_costs_no_other(bench: Bench) -> None:
+    content = json.dumps(batch(report(), report("odd id"))).encode()
+    assert bench.post(content.replace(b"odd id", b"\xff")) == (200, "taken\n")
+    assert len(bench.stored()) == 1
 
 
 @pytest.mark.parametrize(
