@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from busmon.commands.gaps import NothingToAskOf
 from busmon.diagnosis.stages import RECENT_WINDOWS
+from busmon.diagnosis.verdict import FaultKind
 from busmon.ledger.acceptances import Acceptance
 from busmon.ledger.incidents import Incident, Loss
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import Interval
+from busmon.message import Stage
 from busmon.settings.audit import Audit
 from busmon.text import printable
 
@@ -81,8 +83,11 @@ def _found(tables: Tables, incident: Incident, settings: Audit) -> Found:
     until = incident.seen if incident.ended is None else incident.ended
     # A verdict goes by the last windows, so what it is about was before it.
     since = incident.began - RECENT_WINDOWS * settings.window - settings.grace
+    losses = tables.incidents.losses(incident.bus, since, until)
+    if incident.kind == FaultKind.WORKERS:  # what the listener loses is an incident of its own
+        losses = [loss for loss in losses if loss.stage != Stage.LISTENER]
     return Found(
         incident,
-        tables.incidents.losses(incident.bus, since, until),
+        losses,
         tables.blind_times.between(incident.bus, incident.began, until),
     )

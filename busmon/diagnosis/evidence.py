@@ -271,7 +271,9 @@ def _growing_queues(facts: ListenerFacts) -> Iterator[str]:
 def well(bus: BusFacts) -> str:
     """Return what is known of a bus on which all is well."""
     topics, facts = bus.topics, bus.listener
-    parts = [f"connected{_newest(topics)}", f"{format_number(topics.flowing, 'topic')} as usual"]
+    parts = [f"connected{_newest(topics)}"]
+    if topics.flowing:
+        parts.append(f"{format_number(topics.flowing, 'topic')} as usual")
     if topics.unlearned:
         parts.append(f"{format_number(topics.unlearned, 'topic')} without a baseline yet")
     if facts.monitor is None and facts.tap is None and not _queues(facts):

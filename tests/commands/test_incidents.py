@@ -68,6 +68,17 @@ def test_an_incident_is_listed_with_its_evidence_and_what_was_lost(past: Past) -
     assert "2 incidents since 20" in incidents(past.path, "--since", "60d")
 
 
+def test_what_the_listener_lost_is_not_in_an_incident_of_the_workers(past: Past) -> None:
+    an_outage(past)
+    with past.ledger.write() as tables:
+        tables.incidents.save([Incident(BUS, "workers", past.start + 10, past.start + 70)])
+    losses = {
+        one["kind"]: [loss["stage"] for loss in one["losses"]]
+        for one in json.loads(incidents(past.path, "--format", "json"))["incidents"]
+    }
+    assert losses == {"listener": ["listener"], "workers": []}
+
+
 def test_everything_is_in_the_json(past: Past) -> None:
     an_outage(past)
     answer: Any = json.loads(incidents(past.path, "--format", "json"))
