@@ -25,9 +25,7 @@ def fetch_status(endpoint: Endpoint) -> Status:
     """Return what the busmon says that serves there; raises NoAnswer."""
     status, body = get(endpoint, "/v1/status")
     if status in (401, 403):
-        raise NoAnswer(
-            f"refused (status {status}): give its configuration with -c, for credentials"
-        )
+        raise NoAnswer(f"refused (status {status}): -c must name its own configuration")
     if status != 200:
         raise NoAnswer(f"answered with status {status}")
     return _parse(body)

@@ -22,6 +22,6 @@ def still_open(bus: BusFacts) -> Iterator[str]:
         )
     for stage, messages in bus.unconfirmed:
         yield (
-            f"not known of {format_number(messages, 'message')} of times without data: whether"
-            f" they reached the stage {stage} (busmon gaps --unconfirmed)"
+            f"unconfirmed at the stage {stage}: {format_number(messages, 'message')} of times"
+            " without data (busmon gaps --unconfirmed)"
         )

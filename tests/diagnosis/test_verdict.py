@@ -268,8 +268,8 @@ SCENARIOS = {
             "all is well now; still lost: 6 messages of 2 windows\nconnected; ",
             "still lost at the stage listener: 1 message, the oldest of the window from"
             " 1970-01-01 00:00:00 UTC (busmon gaps)\nstill lost at the stage worker: 5 messages",
-            "not known of 2 messages of times without data: whether they reached the stage"
-            " listener (busmon gaps --unconfirmed)",
+            "unconfirmed at the stage listener: 2 messages of times without data"
+            " (busmon gaps --unconfirmed)",
         ],
     ),
     "the listener is down, and messages are still lost": (
