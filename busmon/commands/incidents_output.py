@@ -1,6 +1,7 @@
 """`busmon incidents`: print what was found, as a table, as JSON, or as a report in Markdown."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -10,6 +11,9 @@ from busmon.diagnosis.incident_text import WHAT, lasts, times
 from busmon.ledger.acceptances import Acceptance, describe
 from busmon.ledger.incidents import Loss
 from busmon.text import format_duration, format_number, format_span, format_time, printable
+
+# Of Markdown: a person wrote the reason of an acceptance.
+MARKUP, ESCAPED = re.compile(r"[\\`*_\[\]<>|&]"), r"\\\g<0>"
 
 
 def as_json(found: Incidents) -> str:
@@ -76,7 +80,7 @@ def as_markdown(found: Incidents) -> str:
 def _report(found: Incidents) -> Iterator[str]:
     since, now = found.query.since, found.query.now
     yield f"# Incidents from {format_time(since)} to {format_time(now)}"
-    yield from ("", *(f"- {line}" for line in _summary(found)))
+    yield from ("", *(f"- {MARKUP.sub(ESCAPED, line)}" for line in _summary(found)))
     if found.found:
         yield from ("", "| | begin (UTC) | duration | bus | verdict | messages left open |")
         yield "|---|---|---|---|---|---|"

@@ -43,9 +43,11 @@ SELECT id, name, state, root, parent, sent_at, received_at, started_at, finished
 FROM tasks
 """
 # Of the two tasks of a message that was passed on twice, the one that counts is the better one.
+# A task is made of one message, whatever a tap claims.
 BETTER = """
 UPDATE tap_reports SET task = other_task, other_task = task
-WHERE other_task = :id AND NOT EXISTS (
+WHERE (id, bus) IN (SELECT id, bus FROM tap_reports WHERE other_task = :id LIMIT 10)
+    AND NOT EXISTS (
     SELECT 1 FROM tasks WHERE tasks.id = tap_reports.task
         AND tasks.state IN ('succeeded', :state)
 )

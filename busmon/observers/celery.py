@@ -32,7 +32,7 @@ from busmon.observers.celery_broker import (
     Queues,
 )
 from busmon.observers.celery_events import DROPS, Dropped, Event, read
-from busmon.observers.celery_tasks import STATES, TaskEvents, TaskNames
+from busmon.observers.celery_tasks import STATES, TaskEvents, TaskNames, Written
 from busmon.observers.celery_workers import Workers
 from busmon.observers.health import ObserverHealth
 from busmon.settings.section import File, Strings, split
@@ -40,6 +40,7 @@ from busmon.settings.units import Seconds
 from busmon.text import format_address, format_items, format_time, printable
 
 WRITE_INTERVAL = 1.0  # seconds, while events come
+YIELD_SECONDS = 0.02  # between two writes of many events, so that counting goes on
 IDLE_WRITE_INTERVAL = 5.0  # seconds, without events: only the coverage is written
 FIRST_HEARTBEAT_SECONDS = 5.0  # after the connection; a worker sends one every 2 s
 MAX_TICK_SECONDS = 3 * TIMEOUT  # within which the next tick comes
@@ -214,6 +215,11 @@ class CeleryObserver:
         idle = min(IDLE_WRITE_INTERVAL, self._settings.interval)
         self._next_write = now + (WRITE_INTERVAL if self._events else idle)
         try:
+            while self._events.too_many():
+                with self._ledger.write() as tables:
+                    written = self._events.write(tables.tasks, time.time())
+                self._commit(written)
+                time.sleep(YIELD_SECONDS)
             with self._ledger.write() as tables:
                 written = self._events.write(tables.tasks, time.time())
                 if covered:
@@ -223,13 +229,16 @@ class CeleryObserver:
         except LedgerWriteError as error:
             self._health.down(f"ledger: {error}")
             return
-        self._events.commit(written)
-        self._drops.update(written.dropped)
+        self._commit(written)
         self._unbroken = covered
         if problem := self._problem(silent, now):
             self._health.down(problem)
         elif proven and self._any_worker():
             self._health.up(MAX_TICK_SECONDS)
+
+    def _commit(self, written: Written) -> None:
+        self._events.commit(written)
+        self._drops.update(written.dropped)
 
     def _problem(self, silent: Sequence[str], now: float) -> str | None:
         """Return what is wrong although the broker answers."""

@@ -30,6 +30,7 @@ OTHER = "__other__"  # the name that stands for all tasks that are not counted b
 MAX_NAMES = 100  # that are counted
 MAX_LENGTH = 255  # of an id and of a name
 MAX_UNWRITTEN_EVENTS = 20_000  # kept while they cannot be written
+MAX_WRITTEN_EVENTS = 2_000  # of one transaction, which holds up counting
 # Events of several workers may overtake each other: a task can be heard of before its root.
 ORPHAN_SECONDS = 5.0
 MAX_ORPHAN_EVENTS = 5_000
@@ -97,6 +98,10 @@ class TaskEvents:
     def __len__(self) -> int:
         return len(self._unwritten) + len(self._orphans)
 
+    def too_many(self) -> bool:
+        """Return whether one write leaves some of the events unwritten."""
+        return len(self._unwritten) > MAX_WRITTEN_EVENTS
+
     def add(self, event: Mapping[str, Any], now: float) -> bool:
         """Add an event of a task. Return whether there was room for it."""
         state, task = STATES[event["type"]], event.get("uuid")
@@ -114,9 +119,9 @@ class TaskEvents:
         return True
 
     def write(self, tasks: Tasks, now: float) -> Written:
-        """Write the events. `commit` takes what this returns, after the transaction."""
+        """Write the oldest events. `commit` takes what this returns, after the transaction."""
         written = Written()
-        for event in chain(*self._orphans.values(), self._unwritten):
+        for event in chain(*self._orphans.values(), self._unwritten[:MAX_WRITTEN_EVENTS]):
             if event.task in written.orphans:
                 written.orphans[event.task].append(event)
             elif event.origin:
@@ -129,7 +134,7 @@ class TaskEvents:
 
     def commit(self, written: Written) -> None:
         """Count the events that are now on disk, and drop them here."""
-        self._unwritten.clear()
+        del self._unwritten[:MAX_WRITTEN_EVENTS]
         self._orphans = written.orphans
         # A copy, since another thread may be reading the old one. A name that is new has all its
         # series from now on: that of its failures exists before the first one.

@@ -109,7 +109,7 @@ def test_what_was_accepted_meanwhile_is_listed(past: Past) -> None:
         tables.acceptances.revert(number, "bob", at + 9)
         tables.acceptances.add(chosen._replace(bus="centos"), 1, "bob", "", at)
         tables.acceptances.add(chosen, 1, "bob", "", at - 8 * 86400)
-        tables.acceptances.add(one, 1, "eve", "no", at)
+        tables.acceptances.add(one, 1, "eve", "<b>no", at)
     window = format_span(past.start, past.start + 4)
     line = (
         f"{format_time(at)}: alice accepted 2 messages of the windows from {window}: purged; bob"
@@ -118,9 +118,11 @@ def test_what_was_accepted_meanwhile_is_listed(past: Past) -> None:
     table = incidents(past.path, "--bus", BUS).splitlines()
     assert table[-2] == line
     window_alone = f"the window from {format_time(past.start)}, bus {BUS}"
-    assert table[-1] == f"{format_time(at)}: eve accepted 0 messages of {window_alone}: no"
+    assert table[-1] == f"{format_time(at)}: eve accepted 0 messages of {window_alone}: <b>no"
     assert f"    messages of the windows from {window}: listener: 2 accepted" in table
-    assert f"\n- {line}\n" in incidents(past.path, "--format", "markdown")
+    report = incidents(past.path, "--format", "markdown")
+    assert f"\n- {line}\n" in report
+    assert r": \<b\>no" in report
     accepted = json.loads(incidents(past.path, "--format", "json"))["accepted"]
     assert [one["who"] for one in accepted] == ["alice", "bob", "eve"]
 
