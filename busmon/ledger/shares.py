@@ -91,7 +91,7 @@ KINDS = {
             "tasks",
             "id",
             "sent_at",
-            Fraction(1, 16),
+            Fraction(1, 8),
             140,
             (("id", 5), ("name", 2), ("root", 3), ("parent", 2)),
             observer="celery",
@@ -110,7 +110,7 @@ KINDS = {
             80,
             2,
         ),
-        Kind("hourly_sums", "hour, series", "hour", Fraction(3, 16), 20),
+        Kind("hourly_sums", "hour, series", "hour", Fraction(1, 8), 20),
         Kind("coverage", "observer, since", "until", Fraction(1, 128), 50, (("observer", 3),)),
         Kind("blind_times", "bus, since", "until", Fraction(1, 128), 60),
         Kind(
