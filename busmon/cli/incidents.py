@@ -50,13 +50,11 @@ def incidents(
     from busmon.commands import incidents_output
     from busmon.commands.gaps import NothingToAskOf
     from busmon.commands.incidents import Query, find_incidents
-    from busmon.settings.audit import Audit
 
     now = time.time()
     with open_ledger(path, ledger) as (tables, config):
         try:
-            settings = config.audit if config else Audit()
-            found = find_incidents(tables, Query(now - since, now, bus), settings)
+            found = find_incidents(tables, Query(now - since, now, bus), config)
         except NothingToAskOf as error:
             fail(CONFIGURATION, str(error))
     render = {

@@ -169,12 +169,16 @@ def _absences(tables: Tables, gaps: Iterable[Gap], config: Config) -> Iterator[t
     for gap in gaps:
         if gap.open and gap.stage is Stage.LISTENER:
             windows[gap.bus].append(gap)
-    observed = config.audit.observed(config.buses)
     for bus, found in sorted(windows.items()):
-        if source := observed.scope(bus).absences:
-            for absence in absences(tables, bus, source, config.audit.grace):
-                if any(absence.overlaps(gap.start, gap.until) for gap in found):
-                    yield bus, absence
+        for absence in known_absences(tables, bus, config):
+            if any(absence.overlaps(gap.start, gap.until) for gap in found):
+                yield bus, absence
+
+
+def known_absences(tables: Tables, bus: str, config: Config) -> Iterator[Absence]:
+    """Yield the absences of a bus's listener, oldest first."""
+    if source := config.audit.observed(config.buses).scope(bus).absences:
+        yield from absences(tables, bus, source, config.audit.grace)
 
 
 class _Window(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
+from busmon.audit.absences import Absence
 from busmon.commands.gaps import FoundMessage, Gap, Gaps, NoData
 from busmon.message import Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
@@ -101,12 +102,18 @@ def _how_much(found: Gaps) -> str:
     return f"{format_number(number, 'message')} of {windows}{then} {verb} still missing"
 
 
+def describe_absence(absence: Absence) -> str:
+    """Return an absence of a listener in words."""
+    span = format_span(absence.since, absence.until)
+    estimated = ", known to a minute" if absence.estimated else ""
+    return f"the listener had no queue from {span}{estimated}: what came meanwhile is lost"
+
+
 def _summary(found: Gaps) -> Iterator[str]:
     """Yield how much is missing, and what a reader must not conclude from it."""
     yield _how_much(found)
-    for bus, (since, until, estimated, _) in found.absences:
-        span = f"{format_span(since, until)}{', known to a minute' if estimated else ''}"
-        yield f"{bus}: the listener had no queue from {span}: what came meanwhile is lost."
+    for bus, absence in found.absences:
+        yield f"{bus}: {describe_absence(absence)}."
     if found.accepted:
         yield f"{format_number(found.accepted, 'message')} accepted (`busmon gaps accepted`)"
     if any(NO_CALLBACK in (message.reconsume or "") for message in _open_messages(found)):

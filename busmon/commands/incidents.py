@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from busmon.commands.gaps import NothingToAskOf
+from busmon.audit.absences import Absence
+from busmon.commands.gaps import NothingToAskOf, known_absences
+from busmon.config.model import Config
 from busmon.diagnosis.stages import RECENT_WINDOWS
 from busmon.diagnosis.verdict import FaultKind
 from busmon.ledger.acceptances import Acceptance
@@ -31,6 +33,7 @@ class Found:
 
     incident: Incident
     losses: Sequence[Loss]
+    absences: Sequence[Absence]  # of the listener, if it is at fault
     blind: Sequence[Interval]  # when busmon did not receive from the bus
 
 
@@ -52,14 +55,14 @@ class Incidents:
     still_lost: Sequence[StillLost]
 
 
-def find_incidents(tables: Tables, query: Query, settings: Audit) -> Incidents:
+def find_incidents(tables: Tables, query: Query, config: Config | None) -> Incidents:
     """Return the incidents, each with what was lost; raises NothingToAskOf."""
     buses = tables.buses.names()
     if query.bus is not None and query.bus not in buses:
         known = f"; known buses: {', '.join(sorted(buses))}" if buses else ""
         raise NothingToAskOf(f"no such bus: {printable(query.bus)}{known}")
     found = [
-        _found(tables, incident, settings)
+        _found(tables, incident, config)
         for incident in tables.incidents.listed(query.since, query.bus)
     ]
     accepted = [
@@ -79,15 +82,20 @@ def _still_lost(tables: Tables, bus: str | None) -> Iterator[StillLost]:
             yield StillLost(name, messages, oldest)
 
 
-def _found(tables: Tables, incident: Incident, settings: Audit) -> Found:
+def _found(tables: Tables, incident: Incident, config: Config | None) -> Found:
+    settings = config.audit if config else Audit()
     until = incident.seen if incident.ended is None else incident.ended
     # A verdict goes by the last windows, so what it is about was before it.
     since = incident.began - RECENT_WINDOWS * settings.window - settings.grace
     losses = tables.incidents.losses(incident.bus, since, until)
     if incident.kind == FaultKind.WORKERS:  # what the listener loses is an incident of its own
         losses = [loss for loss in losses if loss.stage != Stage.LISTENER]
+    absences: Iterator[Absence] = iter(())
+    if config and incident.kind == FaultKind.LISTENER:
+        absences = known_absences(tables, incident.bus, config)
     return Found(
         incident,
         losses,
+        [absence for absence in absences if absence.overlaps(since, until)],
         tables.blind_times.between(incident.bus, incident.began, until),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from busmon.commands.gaps_output import describe_absence
 from busmon.commands.incidents import Found, Incidents
 from busmon.diagnosis.incident_text import WHAT, lasts, times
 from busmon.ledger.acceptances import Acceptance, describe
@@ -33,6 +34,10 @@ def _as_dict(one: Found, now: float) -> dict[str, Any]:
     return one.incident._asdict() | {
         "lasts": lasts(one.incident, now),
         "losses": [loss._asdict() for loss in one.losses],
+        "absences": [
+            {"since": since, "until": until, "estimated": estimated}
+            for since, until, estimated, _ in one.absences
+        ],
         "blind": [interval._asdict() for interval in one.blind],
     }
 
@@ -119,8 +124,10 @@ def _consequences(one: Found) -> Iterator[str]:
             min(loss.start for loss in one.losses), max(loss.until for loss in one.losses)
         )
         yield f"messages of the windows from {span}: {'; '.join(_counts(one.losses))}"
+    yield from map(describe_absence, one.absences)
     if one.incident.away:
-        yield f"busmon did not run for {format_duration(one.incident.away)} of this time"
+        away = format_duration(one.incident.away)
+        yield f"busmon did not run for up to {away} of this time"
     for since, until in one.blind:
         yield f"busmon did not receive from this bus from {format_span(since, until)}"
 

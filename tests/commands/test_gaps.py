@@ -9,8 +9,10 @@ import pytest
 from busmon.audit.scope import Observed
 from busmon.commands.gaps_output import NAME_THE_CALLBACK
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
+from busmon.text import format_span
 from tests.support.command import busmon
 from tests.support.past import BUS, IDS, TOPIC, Past
 
@@ -206,6 +208,8 @@ def test_an_absence_of_the_listener_explains_what_is_missing(past: Past, tmp_pat
     past.watch(0, 2, kind="absent")
     past.close(40)
     past.windows.correct(past.start + 60)
+    with past.ledger.write() as tables:
+        tables.incidents.save([Incident(BUS, "listener", past.start + 2, past.start + 3)])
     (tmp_path / "listener.toml").write_text(TEMPORARY)
     config = tmp_path / "busmon.toml"
     config.write_text(
@@ -215,6 +219,9 @@ def test_an_absence_of_the_listener_explains_what_is_missing(past: Past, tmp_pat
     table = busmon("gaps", "-c", str(config), status=1).stdout
     assert f"fedora  listener  {TOPIC}  1 missing, known to a minute\n" in table
     assert "UTC, known to a minute: what came meanwhile is lost.\n" in table
+    absent = format_span(past.start, past.start + 2)
+    incident = busmon("incidents", "-c", str(config)).stdout
+    assert f"    the listener had no queue from {absent}, known to a minute: what" in incident
     found = json.loads(busmon("gaps", "-c", str(config), "--format", "json", status=1).stdout)
     assert found["absences"] == [
         {"bus": BUS, "since": past.start, "until": past.start + 2, "estimated": True}
