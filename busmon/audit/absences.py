@@ -99,7 +99,8 @@ class _Known:
             for gone in self.while_gone(since, until):
                 yield gone._replace(since=max(since, gone.since), until=min(until, gone.until))
         else:
-            yield Absence(since, until, unhandled=unhandled)
+            for begun, ended in self._hearing(since, until):
+                yield Absence(begun, ended, unhandled=unhandled if begun == since else 0.0)
 
     def while_gone(self, since: float, until: float) -> Iterator[Absence]:
         """Yield the absences that have some of this time, as the looks at the queue show them."""
@@ -123,6 +124,20 @@ class _Known:
         """Return when busmon receives only what came after `since`."""
         blind_until = self._tables.blind_times.last_end(self._bus, since)
         return since if blind_until is None else max(since, blind_until + self._grace)
+
+    def _hearing(self, since: float, until: float) -> Iterator[Interval]:
+        """Yield the parts of a time in which busmon would have heard of a listener.
+
+        While busmon does not run, one can run and end of which it never hears.
+        """
+        for blind in self._tables.blind_times.between(self._bus, since, until):
+            if self._tables.coverage.is_covered(observer_id("queue", self._bus), *blind):
+                continue  # it ran, and only had no connection
+            if since < blind.since - UNREPORTED_SECONDS:
+                yield Interval(since, blind.since - UNREPORTED_SECONDS)
+            since = max(since, blind.until + self._grace)
+        if since < until:
+            yield Interval(since, until)
 
     def _was_seen(self, since: float, until: float) -> bool:
         """Return whether its monitor answered, or its queue was there, within this time.

@@ -151,6 +151,17 @@ def test_what_a_broker_kept_for_busmon_proves_no_absence(with_tap: Night) -> Non
     assert with_tap.missing() == with_tap.lost(since=450 + with_tap.settings.grace)
 
 
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_listener_may_have_run_while_busmon_did_not(ran: bool, with_tap: Night) -> None:
+    with_tap.runs(ended=True)
+    with_tap.blind((NOW + 500, NOW + 520))
+    if ran:  # it looked at the queue, and only had no connection
+        with_tap.watch("queue", NOW + 490, NOW + 530)
+    with_tap.close(NOW + 900 + 150)
+    unheard = set() if ran else with_tap.lost(495, 520 + with_tap.settings.grace)
+    assert with_tap.missing() == with_tap.lost() - unheard
+
+
 def test_a_queue_that_outlives_its_connection_loses_nothing() -> None:
     night = Night(Observed(tap=BUS))
     with closing(night.ledger):
