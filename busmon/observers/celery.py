@@ -229,8 +229,8 @@ class CeleryObserver:
         except LedgerWriteError as error:
             self._health.down(f"ledger: {error}")
             return
-        self._commit(written)
         self._unbroken = covered
+        self._commit(written)
         if problem := self._problem(silent, now):
             self._health.down(problem)
         elif proven and self._any_worker():
@@ -239,6 +239,8 @@ class CeleryObserver:
     def _commit(self, written: Written) -> None:
         self._events.commit(written)
         self._drops.update(written.dropped)
+        if written.dropped["orphan"]:  # some may be of the listener's trees
+            self._unbroken = False
 
     def _problem(self, silent: Sequence[str], now: float) -> str | None:
         """Return what is wrong although the broker answers."""

@@ -13,7 +13,7 @@ from redis import Redis as Client
 from busmon.observers.celery_events import Dropped, read
 from tests.support.brokers import wait_until
 from tests.support.brokers.redis import Redis
-from tests.support.celery_observer import enveloped, heartbeat, publish, watching
+from tests.support.celery_observer import enveloped, event, heartbeat, publish, watching
 
 
 def send(broker: Redis, envelope: object, channel: str = "/0.celeryev/worker.heartbeat") -> None:
@@ -97,3 +97,22 @@ def test_json_that_kombu_cannot_read_ends_the_connection_alone(
         wait_until(lambda: "RecursionError" in caplog.text, what="the end of the connection")
         publish(broker, "succeed")
         wait_until(lambda: watch.waiting() == 1, what="the next connection")
+
+
+def test_a_flood_of_orphans_leaves_no_time_that_counts_as_watched(
+    tmp_path: Path, broker: Redis
+) -> None:
+    """A handler of the listener's own may be among those that are dropped."""
+    with watching(tmp_path / "ledger.sqlite", broker) as watch:
+        send(broker, enveloped(heartbeat()))
+        send(broker, enveloped(json.dumps([event("failed")]).encode()))
+        wait_until(watch.intervals, what="the first event")
+        for flood in range(6):
+            ids = (f"{flood}-{number}" for number in range(1000))
+            orphans = [event("sent", one, name="h", root_id="nobody") for one in ids]
+            send(broker, enveloped(json.dumps(orphans).encode()))
+        wait_until(
+            lambda: watch.value("busmon_celery_events_dropped_total", reason="orphan"),
+            what="the flood",
+        )
+        wait_until(lambda: len(watch.intervals()) > 1, what="the next interval")
