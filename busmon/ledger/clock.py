@@ -16,7 +16,7 @@ from busmon.ledger.values import milliseconds, seconds
 CATCH_UP = 2.0  # after busmon was not running: then it does not know how much real time passed
 TOLERANCE_SECONDS = 3600.0  # by which a clock may be set back and still be right
 AHEAD_SECONDS = 10.0  # what is written meanwhile is no more ahead than that
-MAX_AHEAD_SECONDS = 13 * 7 * 86400.0  # of the floor, after busmon was not running
+MAX_AHEAD_SECONDS = 13 * 7 * 86400.0  # of the floor at the start, as busmon was not running
 HOLD_SECONDS = 3600.0  # until a clock that was set far ahead is taken to be right
 
 PASSED = """
@@ -37,6 +37,7 @@ CLEAN = (
     "UPDATE series SET last_received = :now WHERE last_received > :end",
     "DELETE FROM hourly_sums WHERE hour > :end / 3600000",
     "DELETE FROM pauses WHERE day > :end / 86400000",
+    "DELETE FROM deficits WHERE hour > :end / 3600000",
     "DELETE FROM coverage WHERE since > :end",
     "UPDATE coverage SET until = :now WHERE until > :end",
 )
@@ -67,13 +68,15 @@ class HostClock:
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = steady
     ) -> None:
         self._wall, self._steady = wall, steady
-        self._known = wall() - steady()  # when the machine started, by a clock that may be right
+        self._known: float | None = None  # when the machine started, by a clock that may be right
         self._ahead_since: float | None = None  # by the steady clock
 
     def read(self, floor: float) -> float | None:
         """Return the Unix time; None if it is behind the floor, or suddenly far ahead."""
         now, since_start = self._wall(), self._steady()
-        if not may_be(now, floor) or (floor and now > floor + MAX_AHEAD_SECONDS):
+        if self._known is None:
+            self._known = (min(now, floor + MAX_AHEAD_SECONDS) if floor else now) - since_start
+        if not may_be(now, floor):
             return None
         if now > self._known + since_start + TOLERANCE_SECONDS:
             if self._ahead_since is None:

@@ -10,6 +10,7 @@ from busmon.silence.pace import COMMON, OWN, Pace, pace_at_end
 from busmon.silence.rates import (
     LEARNED_HOURS,
     MIN_DAYS,
+    MIN_MESSAGES,
     WEEK_HOURS,
     Hour,
     Rates,
@@ -47,16 +48,18 @@ class Baseline:
 
 
 def is_rare(history: Sequence[Hour]) -> bool:
-    """Return whether a history that ends with the last message has too few days in 13 weeks."""
+    """Return whether a history that ends with the last message has too little in 13 weeks."""
     if not history:
         return True
     first = history[-1].hour - LEARNED_HOURS
-    return too_few_days(hour.hour for hour in history if hour.messages and hour.hour > first)
+    return too_few((one.hour, one.messages) for one in history if one.messages and one.hour > first)
 
 
-def too_few_days(hours: Iterable[int]) -> bool:
-    """Return whether these hours with messages are on too few days to learn from."""
-    return len({hour // 24 for hour in hours}) < MIN_DAYS * 0.9
+def too_few(hours: Iterable[tuple[int, int]]) -> bool:
+    """Return whether these hours and their messages are too few, or on too few days, to learn."""
+    known = list(hours)
+    days = {hour // 24 for hour, _ in known}
+    return len(days) < MIN_DAYS * 0.9 or sum(messages for _, messages in known) < MIN_MESSAGES
 
 
 def to_learn_from(history: Sequence[Hour]) -> list[Hour]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.ledger import Ledger
-from busmon.silence.baseline import too_few_days
+from busmon.silence.baseline import too_few
 from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour
 
 
@@ -36,7 +36,8 @@ class Counts:
     def suffice(self, first: int, last: int) -> bool:
         """Return whether nothing before the hour `first` is needed."""
         start = last - LEARNED_HOURS
-        return first <= start and not too_few_days(hour for hour in self._hours if hour > start)
+        hours = zip(self._hours, self._messages, strict=True)
+        return first <= start and not too_few(hour for hour in hours if hour[0] > start)
 
     def until(self, now: float, blind: Mapping[int, float], since: int = 0) -> Iterator[Hour]:
         """Yield every hour from the first message on, after the hour `since`, until now.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from busmon.ledger.batch import last_received
-from busmon.ledger.clock import AHEAD_SECONDS, may_be
+from busmon.ledger.clock import AHEAD_SECONDS, HostClock, may_be
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
@@ -73,7 +73,7 @@ class SilenceWatcher:
         }
         self._buses = set(rule_sets)
         self._learned: dict[Topic, Learned] = {}
-        self._complete = False  # whether all topics were learned once
+        self._watched: set[Topic] | None = None  # None before all topics were learned once
         self._gone = gone_topics(ledger)  # and when their newest messages came
         self._ahead: dict[Topic, float] = {}  # what came beyond now, and when that was found
         self._last: dict[Topic, float] = {}  # when the newest message came, at the last refresh
@@ -81,16 +81,17 @@ class SilenceWatcher:
         self._problems = ProblemLog(log)
 
     def run(self, stopping: threading.Event) -> None:
-        """Learn and refresh until `stopping`."""
-        due = time.monotonic()
+        """Learn and refresh until `stopping`; not while the clock is suddenly far ahead."""
+        due, clock = time.monotonic(), HostClock()
         while not stopping.is_set():
             with self._logging_problem():
                 self.refresh()
                 if time.monotonic() >= due:
                     due = time.monotonic() + LEARN_RETRY_INTERVAL
-                    self.learn(time.time(), stopping)
-                    due = time.monotonic() + LEARN_INTERVAL
-                    self._problems.solved()
+                    if (now := clock.read(self._ledger.floor)) is not None:
+                        self.learn(now, stopping)
+                        due = time.monotonic() + LEARN_INTERVAL
+                        self._problems.solved()
             stopping.wait(REFRESH_INTERVAL)
         with self._logging_problem():
             self._write()
@@ -115,9 +116,7 @@ class SilenceWatcher:
 
     def watched(self) -> set[Topic] | None:
         """Return the topics whose silence is known, or would be; None before that is learned."""
-        if not self._complete:
-            return None
-        return {*self._learned, *self._gone}
+        return self._watched
 
     def retired(self, now: float) -> list[RetiredTopic]:
         """Return the topics that are retired, whether or not they still come."""
@@ -151,12 +150,15 @@ class SilenceWatcher:
                 return
         for bus in self._buses:
             learned |= _at_pace(bus, learned, counts, blind[bus], now)
-        # What was silent stays so when the history before it is forgotten.
-        forgotten = {
+        # What was silent stays so when the history before it is forgotten, or its bus slows down.
+        silent = {
             topic
-            for topic in self._learned.keys() - learned.keys() & last.keys()
+            for topic in self._learned.keys() & last.keys()
             if self._state(topic, last[topic], now).silent
         }
+        forgotten = silent - learned.keys()
+        for topic in silent & learned.keys():
+            learned[topic] = replace(learned[topic], baseline=self._learned[topic].baseline)
         self._learned = {topic: one.without_days() for topic, one in learned.items()}
         self._gone = {
             topic: at
@@ -164,7 +166,8 @@ class SilenceWatcher:
             if topic in forgotten or self._is_gone(topic, at, now)
         }
         save(self._ledger, learned, self._gone)
-        self._complete = True
+        limited = {topic for topic in last if self._longest(topic) != (None, None)}
+        self._watched = {*self._learned, *self._gone, *limited}
 
     def refresh(self) -> None:
         """Note the pauses that have ended since the last refresh."""
@@ -197,8 +200,7 @@ class SilenceWatcher:
                 last,
                 moment,
                 blind,
-                setting_of(topic.name, self._settings.max_silence),
-                setting_of(topic.name, USUAL_MAX_SILENCE),
+                *self._longest(topic),
             )
 
         state = replace(at(now), retired=retired, volume=learned.volume if learned else None)
@@ -210,6 +212,11 @@ class SilenceWatcher:
             since = silent_since(lambda moment: at(moment).silent, last, now)
             return replace(state, since=since)
         return state
+
+    def _longest(self, topic: Topic) -> tuple[float | None, float | None]:
+        """Return the longest silence that is configured for a topic, and the usual one."""
+        configured = setting_of(topic.name, self._settings.max_silence)
+        return configured, setting_of(topic.name, USUAL_MAX_SILENCE)
 
     def _last_received(self, now: float) -> dict[Topic, float]:
         """Return when the newest message of each topic that is watched came.

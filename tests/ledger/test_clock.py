@@ -4,8 +4,15 @@ from contextlib import closing
 
 import pytest
 
-from busmon.ledger.clock import CATCH_UP, Floor, may_be
-from busmon.ledger.hourly import Pause
+from busmon.ledger.clock import (
+    CATCH_UP,
+    HOLD_SECONDS,
+    MAX_AHEAD_SECONDS,
+    Floor,
+    HostClock,
+    may_be,
+)
+from busmon.ledger.hourly import Deficit, Pause
 from busmon.ledger.ledger import Ledger
 from tests.support.ledgers import HANDLED, NOW, judged
 
@@ -28,6 +35,15 @@ def test_what_is_old_is_so_by_real_time(wall: float, steady: float, floor: float
     assert may_be(NOW + wall, NOW) == (wall > 0)
 
 
+def test_a_clock_far_ahead_of_the_ledger_is_right_if_it_stays_so() -> None:
+    """As after busmon was not running for long, or with the ledger of a backup."""
+    at = 0.0
+    clock = HostClock(lambda: NOW + MAX_AHEAD_SECONDS + 3600 * 24 + at, lambda: at)
+    for at, known in [(0, False), (HOLD_SECONDS - 1, False), (HOLD_SECONDS, True), (4000, True)]:
+        assert (clock.read(NOW + at) is not None) == known
+    assert HostClock(lambda: NOW + MAX_AHEAD_SECONDS, lambda: 0.0).read(NOW) is not None
+
+
 def test_what_a_wrong_clock_left_beyond_now_is_cut() -> None:
     other = HANDLED._replace(topic="other")
     with closing(Ledger(":memory:")) as ledger:
@@ -35,6 +51,8 @@ def test_what_a_wrong_clock_left_beyond_now_is_cut() -> None:
         ledger.record([one._replace(series=other) for one in judged(3, at=NOW - 60)])
         with ledger.write() as tables:
             tables.pauses.add([Pause("fedora", "a.topic", int((NOW + YEARS) // 86400), 1.0)])
+            hour = int((NOW + YEARS) // 3600)
+            tables.pauses.save_deficits([Deficit("fedora", "a.topic", hour // 24, 1.0, hour, 1.0)])
             tables.coverage.extend("tap:fedora", NOW + YEARS, NOW - 5)
         assert not ledger.cut(NOW + 1), "all at once"
         counts = ledger.counts()
@@ -42,6 +60,7 @@ def test_what_a_wrong_clock_left_beyond_now_is_cut() -> None:
         assert counts[HANDLED].messages == 2
         with ledger.read() as tables:
             assert tables.pauses.of("fedora", "a.topic") == {}
+            assert tables.pauses.deficits("fedora", "a.topic") == []
             assert tables.coverage.intervals("tap:fedora") == [(NOW - 5, NOW + 1)]
             hours = [one.hour for one in tables.hourly_sums.between(0, 2**40)]
             assert set(hours) == {int(NOW // 3600), int((NOW - 60) // 3600)}

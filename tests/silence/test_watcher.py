@@ -143,6 +143,23 @@ def test_a_topic_is_expected_as_slowly_as_its_bus_is(bench: Bench) -> None:
     assert 0.2 * 2 < expected < 0.7 * 2
 
 
+def test_what_is_silent_stays_so_while_its_bus_slows_down(bench: Bench) -> None:
+    buses = [f"slow {number}" for number in range(MIN_TOPICS)]
+    for topic in ("stopped", *buses):
+        bench.past(topic, 12, MONDAY - 1, rate=8)
+    ratios = []
+    for hour in range(1, 20):
+        count, now = {FIRST + hour - 1: 8 if hour < 6 else 1}, MONDAY + 3600 * hour
+        for topic in buses:
+            past(bench.ledger, Series("fedora", topic, "handled", ""), count, now - 1)
+        bench.watch.learn(now)
+        ratios.append(bench.state("stopped", now).ratio or 0.0)
+    assert ratios == sorted(ratios)
+    bench.receive("stopped", now)
+    bench.watch.learn(now + 3600)
+    assert bench.state("stopped", now + 3600).ratio == pytest.approx(0.1, abs=0.1)
+
+
 def pauses(bench: Bench) -> list[float]:
     with bench.ledger.read() as tables:
         return list(tables.pauses.of("fedora", "topic").values())
@@ -185,6 +202,8 @@ def test_a_configured_silence_needs_no_baseline() -> None:
     bench.blind.tick(MONDAY + 20)
     assert bench.state("topic", MONDAY + 3601).silent
     assert not bench.state("other", MONDAY + 3601).silent
+    bench.watch.learn(MONDAY + 3601)
+    assert bench.watch.watched() == {Topic("fedora", "topic")}, "so it keeps its series"
     bench.ledger.close()
 
 

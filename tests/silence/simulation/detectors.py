@@ -49,6 +49,7 @@ class Busmon:
         self._deficit = NO_DEFICIT
         self._volumes: dict[int, tuple[Learned, Deficit, float]] = {}  # by hour
         self._paces, self._paced = (Pace(), Pace()), 0  # and the hours that are in them
+        self._silent: float | None = None  # the pace at which it is silent
         self._since, self._position = int(self._minutes[0]), 0  # the last message
 
     def learn(self, hour: int) -> float | None:
@@ -89,7 +90,7 @@ class Busmon:
         self._since = int(ends[-1]) if len(ends) else before
         if self._learned is None:
             return
-        pace = min(self._paces[0].factor(), common)
+        pace = min(self._paces[0].factor(), common) if self._silent is None else self._silent
         baseline = self._baselines[hour] = replace(self._learned.baseline, pace=pace)
         lengths = np.diff(ends, prepend=before)
         # Within an hour the longest in minutes is the longest in messages, or nearly.
@@ -99,6 +100,8 @@ class Busmon:
             day = (FIRST_HOUR + hour) // 24
             self._recorded[day] = max(self._recorded.get(day, 0.0), expected)
         self._pause(baseline, self._since, (hour + 1) * HOUR)
+        silent = self._judge(baseline, self._since, (hour + 1) * HOUR).silent
+        self._silent = pace if silent else None
         self._watch_volume(hour, common)
 
     def moments(self, minutes: Iterable[int]) -> list[int]:

@@ -140,7 +140,7 @@ STEADY = {
     "office hours, 400 a day": office(400),
     "office hours, 30 a day": office(30),
     "weekly batch of 50": batch((2,), 50),
-    "Monday and Thursday": batch((0, 3), 2),
+    "Monday and Thursday": batch((0, 3), 1),
     "campaigns, 5 days on, 9 off": campaigns(5, 9, 100),
 }
 CHANGING = {
