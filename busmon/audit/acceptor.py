@@ -72,6 +72,9 @@ class Acceptor:
         Raises LedgerWriteError and LedgerError, and then nothing is accepted.
         """
         with self._ledger.read() as tables:
+            # The thread may go on after a restart. What is closed from now on is not accepted.
+            closed_until = tables.windows.closed_until() or selection.until
+            selection = selection._replace(until=min(selection.until, closed_until))
             windows = tables.acceptances.windows(selection)
         if not windows:
             return None

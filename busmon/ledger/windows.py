@@ -110,8 +110,14 @@ class Windows:
         return self._db.execute(move, span).rowcount > 0
 
     def go_back(self, now: float) -> None:
-        """Let the next window begin before `now`; forget the windows of the time behind it."""
+        """Let the next window begin before `now`, and forget those of the time behind it.
+
+        What these left open is from now on of a window that ended now.
+        """
         at = {"now": milliseconds(now)}
+        self._db.execute(
+            "UPDATE open_messages SET start = :now, until = :now WHERE start > :now", at
+        )
         self._db.execute("DELETE FROM windows WHERE start > :now", at)
         self._db.execute(GO_BACK, at)
 

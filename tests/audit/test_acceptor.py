@@ -113,6 +113,17 @@ def test_of_two_who_accept_the_same_only_the_first_accepts_it() -> None:
     assert counts == {"alice": (1, 1), "bob": (0, 0)}
 
 
+def test_a_window_that_is_closed_meanwhile_is_not_accepted() -> None:
+    ledger = Ledger(":memory:")
+    leave_open(ledger, Place())
+    with ledger.write() as tables:
+        tables.windows.begin(FIRST + WINDOW)
+    assert Acceptor(ledger, nothing, wait=0).accept(ALL, "alice", "purged")
+    leave_open(ledger, Place(window=1))
+    complete(ledger)
+    assert still_open(ledger) == {Place(window=1): 1}
+
+
 def complete(ledger: Ledger) -> None:
     """Let an acceptor, as after a restart, do all that is pending."""
 

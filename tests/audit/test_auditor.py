@@ -106,11 +106,14 @@ def test_a_clock_that_is_wrong_for_a_time_ends_no_gap_and_no_audit(bench: AuditB
     ahead = 3 * 86400.0
     work()
     real += HOLD_SECONDS + 1
+    bench.receive("ahead", at=real + ahead - 100)
     work()
     assert dict(samples(bench))["last_closed_timestamp_seconds",] > real + 2 * 86400
     ahead = 0.0
     real += 20
     bench.receive("later", at=real - 15)
     work()
-    assert {one for _, one in bench.missing()} == {"lost", "later", "runs"}
-    assert dict(samples(bench))["messages_total", BUS, "a", "bus"] == 3
+    assert {one for _, one in bench.missing()} == {"lost", "later", "runs", "ahead"}
+    with bench.ledger.read() as tables:
+        assert max(one.start for one in tables.gaps.listed()) == real
+    assert dict(samples(bench))["messages_total", BUS, "a", "bus"] == 4
