@@ -34,6 +34,7 @@ from busmon.sources import schema_packages
 from busmon.sources.base import Source
 from busmon.sources.listener_queue import ListenerQueue
 from busmon.sources.watchdog import Watchdog, thread_name
+from busmon.text import format_time
 from busmon.threads import ThreadDied, Threads
 from busmon.web.access import Access
 from busmon.web.app import make_app
@@ -173,12 +174,15 @@ def prune_regularly(
     `watched` returns the topics whose silence is watched; None while that is not known.
     """
     problems = ProblemLog(log)
-    floor = Floor(ledger.floor or time.time(), steady())
+    clock_problems = ProblemLog(log)
+    started = steady()
+    floor = Floor(ledger.floor, started) if ledger.floor else Floor(time.time(), started, started)
     while not stopping.wait(PRUNE_INTERVAL):
         now = time.time()
         floor = floor.after(now, steady())
         try:
             ledger.set_floor(floor.at)
+            _report_clock(clock_problems, now, floor.at)
             while may_be(now, floor.at) and ledger.cut(now) and not stopping.wait(YIELD_SECONDS):
                 pass
             while ledger.prune(floor.at, retention) and not stopping.wait(YIELD_SECONDS):
@@ -189,6 +193,18 @@ def prune_regularly(
             problems.solved()
         except LedgerWriteError as error:
             problems.problem(f"ledger: cannot be pruned: {error}")
+
+
+def _report_clock(problems: ProblemLog, now: float, floor: float) -> None:
+    if may_be(now, floor):
+        problems.solved("the clock of the host may be right again")
+    else:
+        reached = format_time(floor)
+        problems.problem(
+            "the clock of the host is wrong: by the ledger, it has already been %s;"
+            " until then no window is closed, and nothing is learned of silence",
+            reached,
+        )
 
 
 class Service:

@@ -87,3 +87,13 @@ def test_a_clock_that_was_ahead_when_busmon_stopped_makes_nothing_old(ledger: Le
     ledger.set_floor(time.time() - RELEASE_SECONDS - 60 - RETENTION)
     prune_regularly(ledger, pipeline, RETENTION, set, Rounds(1))
     assert ledger.size()[0] == 2 * ROWS_AT_ONCE + 2
+
+
+def test_a_clock_that_is_behind_the_ledger_is_logged(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = filled(ledger)
+    ledger.set_floor(time.time() + 7200)
+    prune_regularly(ledger, pipeline, RETENTION, set, Rounds(2))
+    [message] = caplog.messages
+    assert message.startswith("the clock of the host is wrong: by the ledger, it has already been ")

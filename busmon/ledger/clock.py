@@ -8,7 +8,7 @@ old. And a clock that is behind the floor is wrong, so what lies beyond it is no
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from busmon.clock import steady
 from busmon.ledger.values import milliseconds, seconds
@@ -45,15 +45,24 @@ CLEAN = (
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """A time that has surely been reached, and when that was found, by a steady clock."""
+    """A time that has surely been reached, and when that was found, by a steady clock.
+
+    That of a new ledger is what the clock says first. For an hour, a clock that is set back
+    corrects it.
+    """
 
     at: float
     steady: float
+    first: float | None = None  # by the steady clock: when the first one of a ledger was found
 
     def after(self, now: float, steady: float) -> "Floor":
         """Return the floor when the host's clock says `now`."""
+        if self.first is not None and steady >= self.first + HOLD_SECONDS:
+            return Floor(self.at, self.steady).after(now, steady)
+        if self.first is not None and now < self.at:
+            return Floor(now, steady, self.first)
         most = self.at + CATCH_UP * max(0.0, steady - self.steady)
-        return Floor(max(self.at, min(now, most)), steady)
+        return replace(self, at=max(self.at, min(now, most)), steady=steady)
 
 
 def may_be(now: float, floor: float) -> bool:

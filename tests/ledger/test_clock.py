@@ -35,6 +35,15 @@ def test_what_is_old_is_so_by_real_time(wall: float, steady: float, floor: float
     assert may_be(NOW + wall, NOW) == (wall > 0)
 
 
+def test_the_first_floor_of_a_ledger_can_be_corrected_for_an_hour() -> None:
+    """Else a ledger that was made by a clock that was ahead would wait for years."""
+    floor = Floor(NOW + YEARS, 5.0, 5.0).after(NOW + YEARS + 60, 65.0)
+    right = floor.after(NOW + 120, 125.0)
+    assert right.at == NOW + 120
+    later = right.after(NOW + HOLD_SECONDS, 5.0 + HOLD_SECONDS)
+    assert later.after(NOW, 6.0 + HOLD_SECONDS).at == NOW + HOLD_SECONDS
+
+
 def test_a_clock_far_ahead_of_the_ledger_is_right_if_it_stays_so() -> None:
     """As after busmon was not running for long, or with the ledger of a backup."""
     at = 0.0
