@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from busmon.config.credentials import shared_credentials
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
-from busmon.config.service_levels import service_level_problems
+from busmon.config.service_levels import longest_task_problems, service_level_problems
 from busmon.observers.queue import QueueSettings
 from busmon.rules import Rules, rule_set
 from busmon.settings.lint import Lint
@@ -133,6 +133,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     problems += _rules_problems(tables)
     problems += _audit_problems(tables, wrong)
     problems += _queue_problems(tables, sound)
+    problems += longest_task_problems(tables)
     problems += service_level_problems(tables, wrong)
     return config, problems
 

@@ -1,4 +1,4 @@
-"""What is wrong between `[slo.NAME]` and the other sections."""
+"""What is wrong between `[slo.NAME]`, or the longest task, and the other sections."""
 
 from collections.abc import Container, Iterator
 from fnmatch import fnmatchcase
@@ -8,8 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from busmon.config.environment import Place, Tables, subtables
 from busmon.ledger.coverage import MAX_GAP_SECONDS
-from busmon.observers.table import ObservedAudit
 from busmon.rules import Rules, rule_set
+from busmon.settings.audit import Audit
 from busmon.settings.models import LedgerSettings
 from busmon.settings.service_level import ServiceLevel
 from busmon.settings.units import Seconds, format_seconds
@@ -65,17 +65,37 @@ def _of_topics(tables: Tables, rules: Any, level: Tables) -> Iterator[Problem]:
             yield ("topics", number), f"the rules {rules} have no such topic: {pattern}"
 
 
+def longest_task_problems(tables: Tables) -> Iterator[Problem]:
+    """Yield that tasks may be deleted before it is known whether they end."""
+    audit = subtables(tables, "audit")
+    if "celery" not in audit:
+        return
+    longest, window = (
+        _validated(Seconds, audit, key) or Audit.model_fields[key].default
+        for key in ("longest_task", "window")
+    )
+    retention, kept = _kept(tables)
+    if longest > (most := int(kept - window)):
+        text = f"should be at most {format_seconds(most)}, because {retention}"
+        yield ("audit", "longest_task"), text
+
+
 def _of_retention(tables: Tables, level: Tables) -> Iterator[Problem]:
     """Yield that messages may be deleted before they can be judged."""
     within = _validated(Seconds, level, "within")
+    retention, most = _kept(tables)
+    if within and within > most:
+        yield ("within",), f"should be at most {format_seconds(int(most))}, because {retention}"
+
+
+def _kept(tables: Tables) -> tuple[str, float]:
+    """Return the retention in words, and for how long it keeps what comes in the last grace."""
     ledger = LedgerSettings.model_fields["retention"]
     retention = _validated(ledger.rebuild_annotation(), subtables(tables, "ledger"), "retention")
     grace = _validated(Seconds, subtables(tables, "audit"), "grace")
     retention = retention or ledger.default
-    most = retention - (grace or ObservedAudit.model_fields["grace"].default) - MAX_GAP_SECONDS
-    if within and within > most:
-        kept = f"[ledger] retention is {format_seconds(retention)}"
-        yield ("within",), f"should be at most {format_seconds(int(most))}, because {kept}"
+    kept = retention - (grace or Audit.model_fields["grace"].default) - MAX_GAP_SECONDS
+    return f"[ledger] retention is {format_seconds(retention)}", kept
 
 
 def _validated(kind: Any, table: Tables, key: str) -> Any:

@@ -43,6 +43,7 @@ def test_a_service_level_names_topics_a_stage_and_a_bound(directory: Path) -> No
 
 
 BOTH = AMQP + TAP + CELERY
+SHORT = '[audit]\nlongest_task = "3150s"\n'
 NO_TOPIC = "the rules packit have no such topic:"
 PROBLEMS: dict[str, tuple[str, list[str]]] = {
     "nothing": (BOTH + "[slo.copr]\n", [f"{key}: is missing" for key in LEVEL]),
@@ -75,7 +76,7 @@ PROBLEMS: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "more than is kept": (
-        BOTH + '[ledger]\nretention = "1h"\n' + level(topics='["*"]', within='"3451s"'),
+        BOTH + SHORT + '[ledger]\nretention = "1h"\n' + level(topics='["*"]', within='"3451s"'),
         ["within: should be at most 3450s, because [ledger] retention is 1h"],
     ),
     "several at once": (
@@ -112,3 +113,10 @@ def test_rules_that_handle_any_topic_have_each_one(directory: Path) -> None:
     tap = TAP.replace("fedora", "centos")
     text = MQTT + tap + level(bus='"centos"', topics='["new"]', stage='"listener"')
     assert read(directory, text).slo["copr"].topics == ("new",)
+
+
+def test_a_task_is_kept_for_as_long_as_it_may_take(directory: Path) -> None:
+    short = '[ledger]\nretention = "1h"\n'
+    problem = "audit.longest_task: should be at most 3150s, because [ledger] retention is 1h"
+    assert problems(directory, BOTH + short) == [problem]
+    assert problems(directory, BOTH + short + SHORT.replace("3150", "3151")) == [problem]
