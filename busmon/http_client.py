@@ -8,19 +8,28 @@ import io
 import socket
 import ssl
 import time
-from http.client import HTTPConnection, HTTPException
-from typing import Any, Self
+from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any, Self, cast
 
 MAX_ANSWER_BYTES = 64 * 1024  # the head included
+
+
+class AnswerTooLong(HTTPException):
+    """The answer has more bytes than were allowed."""
 
 
 class TimedConnection(HTTPConnection):
     """Use it in a `with` block. It ends `timeout` seconds after it began to connect.
 
-    It follows no redirect and uses no proxy. More than `max_bytes` of an answer are an error.
-    Raises OSError and HTTPException. Only the look-up of the host name can take longer, since
-    nothing can interrupt it; then it is a timeout, too.
+    It follows no redirect, and uses no proxy, unless there is a `tunnel`: host and port of a
+    proxy that connects it with the server. More than `max_bytes` of an answer raise
+    AnswerTooLong. Raises OSError and HTTPException. Only the look-up of the host name can take
+    longer, since nothing can interrupt it; then it is a timeout, too.
     """
+
+    tunnel: tuple[str, int] | None = None
 
     def __init__(
         self,
@@ -46,11 +55,29 @@ class TimedConnection(HTTPConnection):
     def connect(self) -> None:
         """Connect, with the handshake of TLS."""
         deadline = time.monotonic() + self._seconds
-        connection = _connect(self.host, self.port, deadline)
+        connection = _connect(*(self.tunnel or (self.host, self.port)), deadline)
         self._timed = self.sock = _TimedSocket(connection, deadline, self._max_bytes)
+        if self.tunnel:
+            self._open_tunnel(self._timed)
         if self._tls:
             connection.settimeout(_seconds_until(deadline))
             self._timed.socket = self._tls.wrap_socket(connection, server_hostname=self.host)
+
+    def _open_tunnel(self, proxy: "_TimedSocket") -> None:
+        server = f"[{self.host}]" if ":" in self.host else self.host
+        target = f"{server}:{self.port}"
+        proxy.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode("ascii"))
+        # It uses nothing but `makefile` of its socket.
+        answer = HTTPResponse(cast(socket.socket, proxy), method="CONNECT")
+        answer.begin()
+        if answer.status != HTTPStatus.OK:
+            raise HTTPException(f"the proxy answers with status {answer.status}")
+
+    def abort(self) -> None:
+        """End it, from any thread: who waits for the server has an error at once."""
+        if self._timed:
+            with suppress(OSError):  # it has ended
+                self._timed.socket.shutdown(socket.SHUT_RDWR)
 
     def peer_certificate(self) -> bytes | None:
         """Return the server's certificate as DER; None without TLS."""
@@ -78,7 +105,7 @@ class _TimedSocket(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if not self._bytes_left:
-            raise HTTPException("the answer is too long")
+            raise AnswerTooLong("the answer is too long")
         self.socket.settimeout(_seconds_until(self._deadline))
         received = self.socket.recv_into(memoryview(buffer)[: self._bytes_left])
         self._bytes_left -= received

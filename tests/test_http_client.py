@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +16,7 @@ from busmon.http_client import TimedConnection
 from tests.support.brokers.certificates import Certificates
 from tests.support.cpu import cpu_time_at_most
 from tests.support.endless import ENDLESS, endless
+from tests.support.http_server import Silent, serving
 
 
 def ask(
@@ -75,3 +77,55 @@ def test_a_server_that_reads_slowly_is_left_at_the_deadline(
 def test_a_host_without_an_address_is_an_error() -> None:
     with pytest.raises(OSError, match="Name or service not known"):
         ask("http://busmon.invalid:1", 0.3)
+
+
+class Proxy(Silent, BaseHTTPRequestHandler):
+    """Connects its clients with any port of this machine but 1; it knows when one has left."""
+
+    def do_CONNECT(self) -> None:
+        port = int(self.path.rpartition(":")[2])
+        if port == 1:
+            self.send_error(403)
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.flush()
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            there = threading.Thread(target=pump, args=(self.connection, server))
+            there.start()
+            pump(server, self.connection)
+            there.join()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while block := source.recv(65536):
+            sink.sendall(block)
+        sink.shutdown(socket.SHUT_WR)
+
+
+class Greeter(Silent, BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+
+def test_a_tunnel_leads_to_the_server_itself(certificates: Certificates) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*certificates.server)
+    with serving(Proxy) as url, ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        port, trust = server.server_port, certificates.trusting()
+        with TimedConnection("localhost", port, trust, 5) as connection:
+            connection.tunnel = "127.0.0.1", urlsplit(url).port or 0
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"hello"
+        with TimedConnection("localhost", 1, trust, 5) as connection:
+            connection.tunnel = "127.0.0.1", urlsplit(url).port or 0
+            with pytest.raises(HTTPException, match="the proxy answers with status 403"):
+                connection.request("GET", "/")
+        server.shutdown()
+        thread.join()
