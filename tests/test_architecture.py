@@ -20,8 +20,8 @@ ORDER = [
     "tap",
     "message", "text", "clock", "signals", "threads", "backoff", "problem_log", "http_client",
     "settings", "ledger", "rules", "logs", "sentry", "pipeline", "sources", "metrics", "silence",
-    "audit", "levels", "observers", "diagnosis", "config", "commands", "web", "service", "demo",
-    "cli", "__main__",
+    "archive", "audit", "levels", "observers", "diagnosis", "config", "commands", "web", "service",
+    "demo", "cli", "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.
@@ -30,13 +30,20 @@ LIBRARIES = {
     "pika": ("sources.amqp", "sources.fedora_message"),
     "fastjsonschema": ("sources.fedora_schema",),
     "jsonschema": ("sources.fedora_",),
-    "msgspec": ("sources.json_body", "observers.tap_batch", "observers.celery_events", "web.gaps"),
+    "msgspec": (
+        "sources.json_body",
+        "archive.client",
+        "observers.tap_batch",
+        "observers.celery_events",
+        "web.gaps",
+    ),
     "paho": (),
     "twisted": (),
     "stomp": ("sources.stomp",),
     "prometheus_client": (
         "metrics",
         "silence",
+        "archive",
         "audit",
         "levels",
         "observers",

@@ -52,13 +52,13 @@ class Inputs:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal; yield what to call with each number of bytes."""
+def progress(total: int, label: str = "Counting") -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; yield what to call with each number of steps."""
     if not total or not _on_terminal():
-        yield lambda _bytes: None
+        yield lambda _steps: None
         return
     with click.progressbar(
-        length=total, label="Counting", file=sys.stderr, update_min_steps=total // 1000
+        length=total, label=label, file=sys.stderr, update_min_steps=total // 1000
     ) as bar:
         yield bar.update
 

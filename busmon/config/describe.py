@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from busmon.config.model import Config
+from busmon.settings.archive import Archive
 from busmon.settings.audit import Silence
 from busmon.settings.models import LedgerSettings, Web
 from busmon.settings.section import Row
@@ -20,6 +21,8 @@ def describe(config: Config) -> str:
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
     if silence := list(_silence(config.silence)):
         lines += ["silence", *_aligned(silence)]
+    if config.archive:
+        lines += ["archive", *_aligned(_archive(config.archive))]
     if observers := config.audit.describe(config.buses):
         lines += ["audit", *_aligned(observers)]
     if levels := [(name, level.describe()) for name, level in config.slo.items()]:
@@ -48,6 +51,11 @@ def _silence(silence: Silence) -> Iterator[Row]:
         yield f"after {format_seconds(seconds)}", pattern
     for pattern, since in silence.retired.items():
         yield "retired", f"{pattern} from {format_time(since)} on"
+
+
+def _archive(archive: Archive) -> Iterator[Row]:
+    through = f", through {archive.proxy}" if archive.proxy else ""
+    yield "learns", f"what is usual of {archive.bus}, from {archive.url}{through}"
 
 
 def _web(web: Web) -> Iterator[Row]:

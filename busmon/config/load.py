@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from busmon.config.archive import archive_problems
 from busmon.config.credentials import shared_credentials
 from busmon.config.environment import Place, Tables, override, subtables
 from busmon.config.model import AnyBus, Config
@@ -132,6 +133,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
     problems += _rules_problems(tables)
     problems += _audit_problems(tables, wrong)
+    problems += archive_problems(tables, context)
     problems += _queue_problems(tables, sound)
     problems += longest_task_problems(tables)
     problems += service_level_problems(tables, wrong)

@@ -7,6 +7,7 @@ from pydantic import Field
 from busmon.observers.table import ObservedAudit
 from busmon.rules import Rules
 from busmon.sentry import SentrySettings
+from busmon.settings.archive import Archive
 from busmon.settings.audit import Silence
 from busmon.settings.lint import Lint
 from busmon.settings.models import LedgerSettings, Limits, Log, Web
@@ -33,6 +34,7 @@ class Config(Section):
     log: Log = Log()
     sentry: SentrySettings | None = None
     silence: Silence = Silence()
+    archive: Archive | None = None
     lint: Lint = Lint()
     audit: ObservedAudit = ObservedAudit()
     slo: dict[LevelName, ServiceLevel] = Field(default_factory=dict)

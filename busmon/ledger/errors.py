@@ -1,8 +1,12 @@
-"""The two errors of the ledger."""
+"""The errors of the ledger."""
 
 
 class LedgerError(Exception):
     """The ledger cannot be opened; the text says why, and what to do."""
+
+
+class LedgerInUseError(LedgerError):
+    """Another busmon has it open."""
 
 
 class LedgerWriteError(Exception):

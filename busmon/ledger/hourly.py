@@ -15,6 +15,10 @@ JOIN buses ON buses.id = series.bus
 WHERE hour >= ? AND hour < ? {} GROUP BY name, topic, hour
 """
 MAX_NUMBERS = 500  # in a query
+FIRST = """
+SELECT hour FROM hourly_sums JOIN series ON series.id = hourly_sums.series
+JOIN buses ON buses.id = series.bus WHERE name = ? ORDER BY hour LIMIT 1
+"""
 ADD_PAUSE = """
 INSERT INTO pauses (bus, topic, day, expected) VALUES (?, ?, ?, ?)
 ON CONFLICT (bus, topic, day) DO UPDATE SET expected = excluded.expected
@@ -82,6 +86,11 @@ class HourlySums:
         ):
             found.setdefault((topic[0], topic[1]), []).append(number)
         return found
+
+    def first(self, bus: str) -> int | None:
+        """Return the first hour with a message of a bus; None if there is none."""
+        found = self._db.execute(FIRST, (bus,)).fetchone()
+        return found[0] if found else None
 
     def prune(self, now: float) -> None:
         """Delete the sums that are older than `HOURS_KEPT`; `now` is a Unix time."""

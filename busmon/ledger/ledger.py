@@ -169,8 +169,8 @@ class Ledger:
         """
         horizon, oldest = max(0.0, now - retention), now - HOURS_KEPT * 3600
         with self.write() as tables:
-            tables.hourly_sums.prune(now)
-            tables.pauses.prune(now)
+            for table in (tables.hourly_sums, tables.archive_sums, tables.pauses):
+                table.prune(now)
             tables.blind_times.prune(oldest)
             tables.acceptances.prune(oldest)
             ages = dict.fromkeys(PRUNED, horizon) | {"incidents": oldest}

@@ -15,6 +15,7 @@ from busmon.ledger.errors import LedgerError
 from busmon.ledger.schema import (
     ACCEPTANCES,
     APPLICATION_ID,
+    ARCHIVE_TABLES,
     FOUND_QUEUES,
     INCIDENTS,
     INDEX_OF_OTHER_TASKS,
@@ -94,6 +95,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _add_incidents(db)
     _keep_gaps_open(db)
     _keep_acceptances(db)
+    _add_archive_tables(db)
     _count_bytes(db)
 
 
@@ -189,6 +191,11 @@ def _keep_acceptances(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _add_archive_tables(db: sqlite3.Connection) -> None:
+    for statement in ARCHIVE_TABLES:
+        db.execute(statement)
+
+
 def _count_bytes(db: sqlite3.Connection) -> None:
     """Keep the bytes of each kind of row."""
     for statement in (SHARES, *shares.definitions()):
@@ -235,6 +242,7 @@ def create(db: sqlite3.Connection) -> None:
         _to_version_3(db)
         _add_silence_tables(db)
         _add_service_levels(db)
+        _add_archive_tables(db)
         _count_bytes(db)
         _sign(db, VERSION)
 

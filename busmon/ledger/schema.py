@@ -58,6 +58,17 @@ SILENCE_TABLES = (
     PRIMARY KEY (bus, topic, day)
 ) WITHOUT ROWID""",
 )
+ARCHIVE_TABLES = (
+    """CREATE TABLE archive_topics (          -- of which hours the sums of an archive are known:
+    id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
+    since INTEGER NOT NULL, until INTEGER NOT NULL,  -- by Unix time / 3600, without the last
+    UNIQUE (bus, topic)
+)""",
+    """CREATE TABLE archive_sums (
+    hour INTEGER NOT NULL, topic INTEGER NOT NULL, messages INTEGER NOT NULL,
+    PRIMARY KEY (hour, topic)
+) WITHOUT ROWID""",
+)
 INCIDENTS = (
     """CREATE TABLE incidents (                   -- when the verdict on a bus was not `none`
     id INTEGER PRIMARY KEY, bus TEXT NOT NULL, kind TEXT NOT NULL, began INTEGER NOT NULL,

@@ -111,6 +111,7 @@ KINDS = {
             2,
         ),
         Kind("hourly_sums", "hour, series", "hour", Fraction(1, 8), 20),
+        Kind("archive_sums", "hour, topic", "hour", Fraction(1, 384), 20),
         Kind("coverage", "observer, since", "until", Fraction(1, 128), 50, (("observer", 3),)),
         Kind("blind_times", "bus, since", "until", Fraction(1, 128), 60),
         Kind(

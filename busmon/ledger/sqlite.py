@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from busmon.ledger import ownership
-from busmon.ledger.errors import LedgerError
+from busmon.ledger.errors import LedgerError, LedgerInUseError
 from busmon.ledger.migrations import VERSION, create, explain_newer, migrate
 from busmon.ledger.schema import APPLICATION_ID
 from busmon.ledger.tables import Tables
@@ -186,5 +186,6 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LedgerError(f"{path}: in use by another busmon; each needs its own") from error
+            text = f"{path}: in use by another busmon; each needs its own"
+            raise LedgerInUseError(text) from error
         yield

@@ -4,6 +4,7 @@ import sqlite3
 
 from busmon.ledger.absences import AbsentMessages
 from busmon.ledger.acceptances import Acceptances
+from busmon.ledger.archive import ArchiveSums
 from busmon.ledger.blind_times import BlindTimes
 from busmon.ledger.buses import Buses
 from busmon.ledger.clock import Clock
@@ -35,6 +36,7 @@ class Tables:
         self.coverage = ObserverCoverage(db)
         self.blind_times = BlindTimes(db)
         self.hourly_sums = HourlySums(db)
+        self.archive_sums = ArchiveSums(db)
         self.pauses = Pauses(db)
         self.tap_reports = TapReports(db)
         self.tasks = Tasks(db)

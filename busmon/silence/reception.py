@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from busmon.ledger.clock import may_be
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.values import Interval
 
@@ -128,3 +129,8 @@ def blind_by_hour(intervals: Iterable[Interval], oldest: float = 0.0) -> dict[in
             if part > 0:
                 seconds[hour] = min(3600.0, seconds.get(hour, 0.0) + part)
     return seconds
+
+
+def is_plausible(now: float, floor: float) -> bool:
+    """Return whether a clock that says `now` can be right, and there is something to learn."""
+    return may_be(now, floor) and (not floor or now < floor + BLIND_TIMES_KEPT_SECONDS)

@@ -19,6 +19,16 @@ def recorded(ledger: Ledger, topic: Topic) -> tuple[dict[int, float], Deficit]:
     return pauses, Deficit(rows[-1].hour, rows[-1].deficit, {row.day: row.highest for row in rows})
 
 
+def archived(ledger: Ledger) -> dict[Topic, float]:
+    """Return when the newest message of each topic came that was learned from an archive.
+
+    This is the end of its hour, as a Unix time. Raises LedgerError.
+    """
+    with ledger.read() as tables:
+        found = tables.archive_sums.last()
+    return {Topic(*topic): 3600.0 * (hour + 1) for topic, hour in found.items()}
+
+
 def gone_topics(ledger: Ledger) -> dict[Topic, float]:
     """Return the topics that are gone, and when their newest messages came."""
     with ledger.read() as tables:

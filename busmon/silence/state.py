@@ -123,5 +123,11 @@ def setting_of(topic: str, settings: Mapping[str, Value]) -> Value | None:
     return next((value for p, value in settings.items() if fnmatchcase(topic, p)), None)
 
 
+def setting_reached(dates: Mapping[str, float], topic: str, now: float) -> bool | None:
+    """Return whether the date that is set for a topic is reached; None if there is none."""
+    since = setting_of(topic, dates)
+    return None if since is None else now >= since
+
+
 def _overlap(spans: Iterable[tuple[float, float]], since: float, until: float) -> float:
     return sum(max(0.0, min(end, until) - max(start, since)) for start, end in spans)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from busmon.ledger.batch import last_received
-from busmon.ledger.clock import AHEAD_SECONDS, HostClock, may_be
+from busmon.ledger.clock import AHEAD_SECONDS, HostClock
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
@@ -26,12 +26,13 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.histories import Counts, Topic
 from busmon.silence.learning import Learned, at_pace_of_bus, learn_topic
 from busmon.silence.rates import DAY_SECONDS, LEARNED_DAYS, Hour
-from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, blind_by_hour
-from busmon.silence.record import gone_topics, recorded, save
+from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, blind_by_hour, is_plausible
+from busmon.silence.record import archived, gone_topics, recorded, save
 from busmon.silence.state import (
     USUAL_MAX_SILENCE,
     SilenceState,
     setting_of,
+    setting_reached,
     silence_state,
     silent_since,
     together,
@@ -78,6 +79,7 @@ class SilenceWatcher:
         self._ahead: dict[Topic, float] = {}  # what came beyond now, and when that was found
         self._last: dict[Topic, float] = {}  # when the newest message came, at the last refresh
         self._pauses: dict[Topic, dict[int, float]] = {}  # the longest of each day, not yet written
+        self._relearn = threading.Event()
         self._problems = ProblemLog(log)
 
     def run(self, stopping: threading.Event) -> None:
@@ -86,7 +88,8 @@ class SilenceWatcher:
         while not stopping.is_set():
             with self._logging_problem():
                 self.refresh()
-                if time.monotonic() >= due:
+                if time.monotonic() >= due or self._relearn.is_set():
+                    self._relearn.clear()
                     due = time.monotonic() + LEARN_RETRY_INTERVAL
                     if (now := clock.read(self._ledger.floor)) is not None:
                         self.learn(now, stopping)
@@ -95,6 +98,10 @@ class SilenceWatcher:
             stopping.wait(REFRESH_INTERVAL)
         with self._logging_problem():
             self._write()
+
+    def learn_soon(self) -> None:
+        """Learn again at the next refresh: there is more to learn from."""
+        self._relearn.set()
 
     def states(self, now: float) -> dict[Topic, SilenceState]:
         """Return the state of every topic, computed from memory."""
@@ -134,13 +141,10 @@ class SilenceWatcher:
         self._write()
         if not is_plausible(now, self._ledger.floor):
             return  # what is known stays
-        last = {
-            topic: at
-            for topic, at in self._last_received(now).items()
-            if not setting_reached(self._settings.retired, topic, now)
-        }
+        last = self._to_learn(self._last_received(now), now)
+        known = self._to_learn(archived(self._ledger), now) | last
         blind = {bus: self._blind_hours(bus, now) for bus in self._buses}
-        counts = histories.read(self._ledger, last, now)
+        counts = histories.read(self._ledger, known, now, blind)
         learned: dict[Topic, Learned] = {}
         for topic, of_topic in counts.items():
             hours = list(of_topic.until(now, blind[topic.bus]))
@@ -186,7 +190,7 @@ class SilenceWatcher:
         self._last = last
 
     def _state(self, topic: Topic, last: float | None, now: float) -> SilenceState:
-        retired = setting_reached(self._settings.retired, topic, now)
+        retired = setting_reached(self._settings.retired, topic.name, now)
         if retired:
             return SilenceState(silent=False, retired=True)
         learned = self._learned.get(topic)
@@ -217,6 +221,15 @@ class SilenceWatcher:
         """Return the longest silence that is configured for a topic, and the usual one."""
         configured = setting_of(topic.name, self._settings.max_silence)
         return configured, setting_of(topic.name, USUAL_MAX_SILENCE)
+
+    def _to_learn(self, last: Mapping[Topic, float], now: float) -> dict[Topic, float]:
+        """Return those of our buses that are not retired."""
+        retired = self._settings.retired
+        return {
+            topic: at
+            for topic, at in last.items()
+            if topic.bus in self._buses and not setting_reached(retired, topic.name, now)
+        }
 
     def _last_received(self, now: float) -> dict[Topic, float]:
         """Return when the newest message of each topic that is watched came.
@@ -265,17 +278,6 @@ class SilenceWatcher:
             yield
         except (LedgerWriteError, LedgerError) as error:
             self._problems.problem(f"ledger: cannot learn what is usual: {error}")
-
-
-def setting_reached(dates: Mapping[str, float], topic: Topic, now: float) -> bool | None:
-    """Return whether the date that is set for a topic is reached; None if there is none."""
-    since = setting_of(topic.name, dates)
-    return None if since is None else now >= since
-
-
-def is_plausible(now: float, floor: float) -> bool:
-    """Return whether a clock that says `now` can be right, and there is something to learn."""
-    return may_be(now, floor) and (not floor or now < floor + BLIND_TIMES_KEPT_SECONDS)
 
 
 def _at_pace(

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from busmon.ledger.archive import Span
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageTrace
@@ -60,6 +61,11 @@ def add_hourly_sum(tables: Tables, n: int) -> None:
     )
 
 
+def add_archive_sum(tables: Tables, n: int) -> None:
+    hour = int(NOW // 3600) + n // 100
+    tables.archive_sums.add_before(BUS, f"{n * 61 % 100}", Span(0, hour + 1), {hour: 1})
+
+
 ROWS: dict[str, Add] = {
     "tap_reports": lambda tables, n: tables.tap_reports.add(
         BUS, [TapReport(str(uuid4()), TOPIC, "passed", str(uuid4()))], NOW + n
@@ -94,6 +100,7 @@ ROWS: dict[str, Add] = {
     "running_messages": lambda tables, n: add_open(tables, n, State.RUNNING),
     "ended_messages": lambda tables, n: end_gap(tables, n),
     "hourly_sums": add_hourly_sum,
+    "archive_sums": add_archive_sum,
 }
 
 
@@ -142,7 +149,7 @@ def test_no_kind_takes_more_than_its_share(rows: str, path: str) -> None:
         kind = KINDS[table]
         (newest,) = db.execute(f"SELECT max({kind.age}) FROM {kind.rows()}").fetchone()
     last = next(numbers) - 1
-    added = NOW // 3600 + last // 100 if table == "hourly_sums" else (NOW + last) * 1000
+    added = NOW // 3600 + last // 100 if kind.age == "hour" else (NOW + last) * 1000
     assert newest >= added  # the oldest went
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from busmon.archive.client import Datagrepper
+from busmon.archive.learner import Learner
 from busmon.audit.auditor import Auditor
 from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
@@ -32,6 +34,7 @@ from busmon.sources.listener_queue import ListenerQueue, QueueState
 from busmon.threads import Threads
 from busmon.web.refusals import Refusals
 from busmon.web.server import ClosedConnections
+from tests.support.datagrepper import settings as settings_of_archive
 from tests.support.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.end"
@@ -81,7 +84,9 @@ class Bench:
                 self.ledger, {"copr": SERVICE_LEVEL}, scopes, settings.grace, 7 * 86400
             ),
         )
-        rest = levels, Refusals(), ClosedConnections()
+        archive = Datagrepper(settings_of_archive("http://127.0.0.1:1"))
+        learner = Learner(archive, self.ledger, "fedora", lambda: [COPR])
+        rest = levels, Refusals(), ClosedConnections(), learner
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)

@@ -1,0 +1,172 @@
+"""Asks a Datagrepper, 1.0 and later, with `GET /v2/search`.
+
+It answers with the number of all messages that match (`total`), and with up to 100 of them. This
+never asks for a second page: a page is an offset into messages that are ordered by a time in
+whole seconds, so pages lose messages. Both ends of a time belong to it. The time of a message is
+that at which its publisher sent it, by the publisher's clock.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Annotated, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from busmon import __version__
+from busmon.http_client import AnswerTooLong, TimedConnection
+from busmon.settings.archive import Archive
+from busmon.sources.tls import UnusableFile, client_context
+
+TIMEOUT = 30.0  # seconds to connect and to answer; Fedora's gives a request up after 60
+MAX_ANSWER_BYTES = 4 * 1024**2  # with the bodies of up to 100 messages, of 0.2 to 25 kB each
+MAX_ROWS = 100
+MAX_TOTAL = 2**53
+LAST_MOMENT = 1 - 1e-6  # of a second: what is sent at the end of a time is not in it
+
+
+class Unanswered(Exception):
+    """The archive gave no valid answer; the text says what happened."""
+
+
+class TooMuch(Unanswered):
+    """The answer is too long: ask for less."""
+
+
+class Stored(NamedTuple):
+    """A message in the archive."""
+
+    id: str
+    topic: str
+    sent_at: float | None  # Unix time; None: the archive has it by the time when it came there
+
+
+class Found(NamedTuple):
+    """How many messages match, and the first ones of them."""
+
+    total: int
+    messages: list[Stored]
+
+
+class _Headers(msgspec.Struct):
+    sent_at: str | None = msgspec.field(name="sent-at", default=None)
+
+
+class _Message(msgspec.Struct):
+    id: str
+    topic: str
+    headers: _Headers
+
+
+class _Answer(msgspec.Struct):  # the bodies, and all else, are skipped when it is decoded
+    total: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOTAL)]
+    raw_messages: Annotated[list[_Message], msgspec.Meta(max_length=MAX_ROWS)]
+
+
+class Datagrepper:
+    """The archive at the URL of these settings. It keeps no connection and no cookie."""
+
+    def __init__(self, settings: Archive) -> None:
+        self.name = settings.url
+        self._parts = urlsplit(settings.url)
+        self._proxy = urlsplit(settings.proxy) if settings.proxy else None
+        self._ca = settings.ca
+        self._headers = {
+            "Accept": "application/json",
+            "User-Agent": f"busmon/{__version__} ({settings.contact})",
+        }
+        self._asking: TimedConnection | None = None
+
+    def search(self, topic: str | None, since: float, until: float, rows: int = MAX_ROWS) -> Found:
+        """Return what was sent from `since` on and before `until`, Unix times, newest first.
+
+        Both are whole seconds above 0. Raises Unanswered.
+        """
+        query: dict[str, str | int] = {
+            "start": int(since),  # 0 would be taken for none
+            "end": f"{int(until) - 1 + LAST_MOMENT:.6f}",
+            "rows_per_page": rows,
+            "order": "desc",
+        }
+        if topic is not None:
+            query["topic"] = topic
+        found = parse(self._get(f"/v2/search?{urlencode(query)}"))
+        _check(found, topic, (int(since), int(until)), rows)
+        return found
+
+    def abort(self) -> None:
+        """End the request in progress, from any thread. It raises Unanswered."""
+        if asking := self._asking:
+            asking.abort()
+
+    def _get(self, path: str) -> bytes:
+        try:
+            with self._connection() as connection:
+                self._asking = connection
+                target = f"{self._parts.path.rstrip('/')}{path}"
+                if self._proxy and not connection.tunnel:
+                    target = f"{self._parts.scheme}://{self._parts.netloc}{target}"
+                connection.request("GET", target, headers=self._all_headers(connection))
+                response = connection.getresponse()
+                body = response.read()
+        except AnswerTooLong as error:
+            raise TooMuch(f"the answer has more than {MAX_ANSWER_BYTES >> 20} MiB") from error
+        except UnusableFile as error:
+            raise Unanswered(error.why) from error
+        except (OSError, HTTPException, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise Unanswered(f"no answer: {why}") from error
+        if response.status != HTTPStatus.OK:
+            raise Unanswered(f"answers with status {response.status}")
+        return body
+
+    def _all_headers(self, connection: TimedConnection) -> Mapping[str, str]:
+        """Through a proxy without a tunnel, the connection is one with the proxy."""
+        direct = connection.tunnel or not self._proxy
+        return self._headers if direct else self._headers | {"Host": self._parts.netloc}
+
+    def _connection(self) -> TimedConnection:
+        tls = client_context(self._ca, None, None) if self._parts.scheme == "https" else None
+        host, port = self._parts.hostname or "", self._parts.port or (443 if tls else 80)
+        proxy = self._proxy and (self._proxy.hostname or "", self._proxy.port or 80)
+        if proxy and not tls:
+            host, port = proxy
+        connection = TimedConnection(host, port, tls, TIMEOUT, MAX_ANSWER_BYTES)
+        if proxy and tls:
+            connection.tunnel = proxy
+        return connection
+
+
+def parse(body: bytes) -> Found:
+    """Return an answer; raises Unanswered if it is not that of a Datagrepper."""
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unanswered("does not answer as Datagrepper does") from error
+    messages = [Stored(m.id, m.topic, _sent_at(m.headers.sent_at)) for m in answer.raw_messages]
+    return Found(answer.total, messages)
+
+
+def _sent_at(text: str | None) -> float | None:
+    """Return a time as fedora-messaging writes it; Datagrepper takes one without a zone as UTC."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _check(found: Found, topic: str | None, span: tuple[int, int], rows: int) -> None:
+    """Raise Unanswered if this is no answer to what was asked."""
+    since, until = span
+    if len(found.messages) != min(found.total, rows):
+        raise Unanswered(
+            f"has {found.total} messages, but answers with {len(found.messages)} of them"
+        )
+    for message in found.messages:
+        if topic is not None and message.topic != topic:
+            raise Unanswered("answers with messages of another topic")
+        if message.sent_at is not None and not since <= message.sent_at < until:
+            raise Unanswered("answers with messages of another time")

@@ -1,0 +1,1 @@
+from tests.support.datagrepper import datagrepper  # noqa: F401 - a fixture

@@ -1,0 +1,125 @@
+"""Learning from a real Datagrepper, and from one that does not answer."""
+
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from uuid import uuid4
+
+import pytest
+
+from busmon.archive import client
+from busmon.archive.learner import FAILURE_PAUSES, IDLE_PAUSE, MIN_PAUSE, Learner
+from busmon.ledger.archive import Span
+from busmon.ledger.ledger import Ledger
+from tests.archive.test_client import answering, body, message, result
+from tests.support.datagrepper import Datagrepper, Sent, settings
+
+HOUR = 3600
+NOW = 1_789_000_000 // HOUR * HOUR + 1800.0
+END = int(NOW // HOUR)
+WEEK = 168
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    ledger = Ledger(":memory:")
+    yield ledger
+    ledger.close()
+
+
+def messages(topic: str, by_hour: dict[int, int]) -> list[Sent]:
+    """Return messages that come in bursts: all of an hour in the same second."""
+    return [
+        Sent(str(uuid4()), topic, (END - before) * HOUR + 1799)
+        for before, number in by_hour.items()
+        for _ in range(number)
+    ]
+
+
+def learn(learner: Learner, steps: int = 1000) -> int:
+    """Learn all, or so many steps; return the number of steps."""
+    for number in range(steps):
+        if learner.finished():
+            return number
+        assert learner.step(NOW) <= 2 * MIN_PAUSE
+    return steps
+
+
+def learned(ledger: Ledger, topic: str) -> dict[int, int]:
+    with ledger.read() as tables:
+        sums = tables.archive_sums.between(END - 2 * WEEK, END + 1)
+        return {END - one.hour: one.messages for one in sums if one.topic == topic}
+
+
+def test_what_is_learned_is_exactly_what_was_stored(
+    datagrepper: Datagrepper, ledger: Ledger
+) -> None:
+    """Also if hundreds have the same second, and over a restart of busmon."""
+    busy, quiet, never = (f"org.example.{name}.{uuid4()}" for name in ("busy", "quiet", "never"))
+    of_busy = {before: 30 + before % 7 for before in range(1, 16)} | {5: 151, 100: 9, WEEK + 2: 1}
+    of_quiet = {1: 1, 30: 2, 31: 3, 150: 1, WEEK: 1, WEEK + 1: 1}
+    datagrepper.add(messages(busy, of_busy) + messages(quiet, of_quiet))
+    datagrepper.add([Sent(str(uuid4()), "a.living.archive", NOW - 5)])
+    archive = client.Datagrepper(settings(datagrepper.url))
+    weeks: list[str] = []
+
+    def learner() -> Learner:
+        topics = [busy, quiet, never]
+        return Learner(archive, ledger, "fedora", lambda: topics, lambda: weeks.append(""), 1)
+
+    first = learner()
+    assert (learn(first, 10), first.finished(), weeks) == (10, False, [])
+    steps = learn(second := learner())
+    assert steps < 40
+    assert (second.progress(), weeks) == ((3 * WEEK, 3 * WEEK), [""])
+    assert second.step(NOW) == IDLE_PAUSE
+    assert learned(ledger, busy) == {b: n for b, n in of_busy.items() if b <= WEEK}
+    assert learned(ledger, quiet) == {b: n for b, n in of_quiet.items() if b <= WEEK}
+    assert learned(ledger, never) == {}
+    with ledger.read() as tables:
+        spans = tables.archive_sums.spans()
+    assert spans == {("fedora", of): Span(END - WEEK, END) for of in (busy, quiet, never)}
+    assert ledger.counts() == {}, "no counter includes what was learned"
+
+
+def test_an_archive_without_recent_messages_is_asked_again_later(
+    datagrepper: Datagrepper, ledger: Ledger
+) -> None:
+    archive = client.Datagrepper(settings(datagrepper.url))
+    learner = Learner(archive, ledger, "fedora", lambda: ["a.topic"])
+    pauses = [learner.step(NOW - 900 * HOUR) for _ in range(5)]
+    assert pauses == [*FAILURE_PAUSES, FAILURE_PAUSES[-1]]
+    assert learner.progress()[0] == 0
+
+
+def test_a_topic_whose_requests_fail_holds_up_no_other(ledger: Ledger) -> None:
+    asked, failing = Counter[str](), {"b.topic"}
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        topic = request.path.partition("topic=")[2]
+        asked[topic] += 1
+        content = result(0) if topic else result(1, message("2026-09-10T00:25:00"))
+        body(content, 502 if topic in failing else 200)(request)
+
+    with answering(answer) as url:
+        archive = client.Datagrepper(settings(url))
+        learner = Learner(archive, ledger, "fedora", lambda: ["a.topic", "b.topic"], weeks=1)
+        pauses = [learner.step(NOW) for _ in range(9)]
+        assert asked == {"": 1, "a.topic": 3, "b.topic": 5}
+        assert pauses[-4:] == [*FAILURE_PAUSES]
+        assert learner.progress() == (WEEK, 2 * WEEK)
+        failing.clear()
+        learn(learner)
+    assert learner.progress() == (2 * WEEK, 2 * WEEK)
+
+
+def test_an_hour_that_is_too_large_to_be_read_counts_once(ledger: Ledger) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        alive = result(1, message("2026-09-10T00:25:00"))
+        large = b" " * (client.MAX_ANSWER_BYTES + 1)
+        body(large if "topic=" in request.path else alive)(request)
+
+    with answering(answer) as url:
+        learner = Learner(client.Datagrepper(settings(url)), ledger, "fedora", lambda: ["a.topic"])
+        learn(learner, 8)
+    assert learned(ledger, "a.topic") == {1: 1, 2: 1, 3: 1}
