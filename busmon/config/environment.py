@@ -9,6 +9,8 @@ from typing import Any
 
 PREFIX = "BUSMON__"
 
+NAMED = (("buses",), ("slo",), ("web", "operators"))  # tables of tables that have names
+
 Place = tuple[int | str, ...]  # keys from the outermost table inwards, and positions in lists
 Tables = dict[str, Any]
 
@@ -34,11 +36,16 @@ def override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, st
 
 
 def _named_place(variable: str, tables: Tables) -> tuple[str, ...]:
-    """Return the place that a variable names. "_" also stands for the "-" in the name of a bus."""
+    """Return the place that a variable names. "_" also stands for the "-" in a table's own name."""
     place = variable[len(PREFIX) :].lower().split("__")
-    buses = subtables(tables, "buses")
-    if place[0] == "buses" and len(place) > 1 and place[1] not in buses:
-        place[1] = next((bus for bus in buses if bus.replace("-", "_") == place[1]), place[1])
+    for parent in NAMED:
+        depth = len(parent)
+        if tuple(place[:depth]) == parent and len(place) > depth:
+            names = tables
+            for key in parent:
+                names = subtables(names, key)
+            if (name := place[depth]) not in names:
+                place[depth] = next((n for n in names if n.replace("-", "_") == name), name)
     return tuple(place)
 
 

@@ -18,8 +18,12 @@ from tests.support.brokers.certificates import Certificates
 def test_the_environment_overrides_every_kind_of_setting(directory: Path) -> None:
     config = read(
         directory,
-        MQTT.replace("centos]", "centos-stg]") + in_bus(STOMP, "tls = true") + AMQP,
+        MQTT.replace("centos]", "centos-stg]")
+        + in_bus(STOMP, "tls = true")
+        + AMQP
+        + '[web.operators.on-call]\npassword = "weak"\n',
         BUSMON__WEB__TOKEN=SECRET,
+        BUSMON__WEB__OPERATORS__ON_CALL__PASSWORD="strong",
         BUSMON__LEDGER__SIZE_LIMIT="20000000",
         BUSMON__LEDGER__RETENTION="2 h",
         BUSMON__RULES__PACKIT__USER="packit-stg",
@@ -35,6 +39,8 @@ def test_the_environment_overrides_every_kind_of_setting(directory: Path) -> Non
     assert isinstance(umb, StompBus)
     assert isinstance(fedora, AmqpBus)
     assert config.web.token == SecretStr(SECRET)
+    [(name, operator)] = config.web.operators.items()
+    assert (name, operator.password) == ("on-call", SecretStr("strong"))
     assert (config.ledger.size_limit, config.ledger.retention) == (20000000, 7200)
     assert config.rules.packit.user == "packit-stg"
     assert (centos.topics, centos.qos) == (("a/#", "b"), 0)
