@@ -134,7 +134,11 @@ def _listener_problems(facts: ListenerFacts) -> Iterator[str]:
     if facts.passed and facts.passed.missing:
         missing, expected = facts.passed.missing, facts.passed.expected
         number = f"{missing} of {expected}" if missing < expected else f"{missing}"
-        yield f"the listener did not pass on {number} messages of the last windows (busmon gaps)"
+        estimated = "" if facts.tap else ", known to a minute"
+        yield (
+            f"the listener did not pass on {number} messages of the last windows{estimated}"
+            " (busmon gaps)"
+        )
 
 
 def _queues(facts: ListenerFacts) -> tuple[FoundQueue, ...]:

@@ -178,6 +178,11 @@ SCENARIOS = {
         FaultKind.LISTENER,
         ["the listener did not pass on 3 of 100 messages of the last windows (busmon gaps)"],
     ),
+    "without a tap": (
+        fedora(tap=None, passed=StageCounts(3, 3)),
+        FaultKind.LISTENER,
+        ["the listener did not pass on 3 messages of the last windows, known to a minute (busmon"],
+    ),
     # A message that fails fedora-messaging's validation vanishes: no fault of the listener's.
     "messages that would kill a listener, and it lives": (
         fedora(fatal=(("copr.build.end", 240.0),)),
