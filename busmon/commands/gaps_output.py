@@ -104,9 +104,11 @@ def _how_much(found: Gaps) -> str:
 
 def describe_absence(absence: Absence) -> str:
     """Return an absence of a listener in words."""
-    span = format_span(absence.since, absence.until)
-    estimated = ", known to a minute" if absence.estimated else ""
-    return f"the listener had no queue from {span}{estimated}: what came meanwhile is lost"
+    text = f"the listener had no queue from {format_span(absence.since, absence.until)}"
+    lost = "what came meanwhile is lost"
+    if absence.estimated:
+        return f"{text}, known to a minute: {lost}, but for up to a minute at each end"
+    return f"{text}: {lost}"
 
 
 def _summary(found: Gaps) -> Iterator[str]:
