@@ -8,15 +8,13 @@ from busmon.diagnosis.facts import (
     FoundQueue,
     ListenerFacts,
     QueueFacts,
-    SilentTopic,
     StageCounts,
-    TopicFacts,
     WorkerFacts,
 )
+from busmon.diagnosis.topic_evidence import low, newest
 from busmon.sources.listener_queue import DEATH, DOWN
 from busmon.text import format_age, format_duration, format_number
 
-MIN_OVERDUE_MESSAGES = 3.0  # of all flowing topics; the chance that none of 3 has come is 1 in 20
 MIN_QUEUE_GROWTH = 10  # tasks, or messages
 # From the first look that finds a queue wrong to one that still does: until then, the listener
 # may be restarting. With a look each minute, a dead one is found within two.
@@ -31,60 +29,6 @@ def connection(bus: BusFacts) -> Iterator[str]:
         yield f"busmon itself does not receive: {bus.problem}"
     elif bus.problem:
         yield f"the connection is down: {bus.problem}"
-
-
-def all_silent(topics: TopicFacts) -> bool:
-    """Return whether nothing at all comes, and not only nothing of the silent topics.
-
-    Then the newest message of any topic is about as old as that of the silent topic that
-    came last, and messages of the topics that are not silent yet are overdue.
-    """
-    if not topics.silent or topics.last is None:
-        return False
-    nothing = topics.last >= min(silent.seconds for silent in topics.silent) / 2
-    return nothing and (not topics.flowing or (topics.overdue or 0.0) >= MIN_OVERDUE_MESSAGES)
-
-
-def silence(topics: TopicFacts) -> Iterator[str]:
-    """Yield which topics are silent for too long."""
-    if all_silent(topics) and topics.last is not None:
-        yield (
-            f"connected, but no message of any topic has come for {format_duration(topics.last)};"
-            f" {format_number(len(topics.silent), 'topic')} silent for too long"
-        )
-    ordered = sorted(topics.silent, key=lambda silent: silent.seconds)
-    if group := [silent.topic for silent in ordered if silent.together]:
-        yield (
-            f"{format_number(len(group), 'topic')} became silent at about the same time, so one"
-            f" cause is likely: {', '.join(group)}"
-        )
-    for silent in ordered:
-        if not silent.together:
-            yield _silent_topic(silent)
-    if topics.silent and not all_silent(topics):
-        yield f"{format_number(topics.flowing, 'other topic')} as usual{_newest(topics)}"
-
-
-def _silent_topic(silent: SilentTopic) -> str:
-    text = f"{silent.topic} has been silent for {format_duration(silent.seconds)}"
-    if silent.expected is None or silent.limit is None:
-        return f"{text}, longer than its limit"
-    expected, limit = _about(silent.expected), _about(silent.limit)
-    return f"{text}: {expected} messages were expected, and the limit is {limit}"
-
-
-def low(topics: TopicFacts) -> Iterator[str]:
-    """Yield of which topics too few messages come, and which are not watched."""
-    for topic, deficit, limit in ((one.topic, one.deficit, one.limit) for one in topics.low):
-        yield (
-            f"too few messages of {topic} come: {_about(deficit)} lack to 40 % of what is usual,"
-            f" and the limit is {_about(limit)}"
-        )
-    for name in topics.campaigns:
-        yield (
-            f"{name} comes in campaigns, some days on and many off: its silence is only watched"
-            " with max_silence in [silence]"
-        )
 
 
 def listener(facts: ListenerFacts, fatal: Iterable[tuple[str, float]]) -> Iterator[str]:
@@ -275,7 +219,7 @@ def _growing_queues(facts: ListenerFacts) -> Iterator[str]:
 def well(bus: BusFacts) -> str:
     """Return what is known of a bus on which all is well."""
     topics, facts = bus.topics, bus.listener
-    parts = [f"connected{_newest(topics)}"]
+    parts = [f"connected{newest(topics)}"]
     if topics.flowing:
         parts.append(f"{format_number(topics.flowing, 'topic')} as usual")
     if topics.unlearned:
@@ -292,13 +236,3 @@ def well(bus: BusFacts) -> str:
     elif bus.workers.finished:
         parts.append("the workers keep up")
     return "; ".join(parts)
-
-
-def _newest(topics: TopicFacts) -> str:
-    if topics.last is None:
-        return ""
-    return f"; the newest message came {format_age(topics.last)}"
-
-
-def _about(messages: float) -> str:
-    return f"{messages:.0f}" if messages >= 10 else f"{messages:.1f}"

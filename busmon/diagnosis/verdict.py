@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-from busmon.diagnosis import evidence
+from busmon.diagnosis import evidence, topic_evidence
 from busmon.diagnosis.facts import BusFacts, Facts
 from busmon.diagnosis.open_messages import still_open, well_now
 
@@ -74,10 +74,10 @@ def _verdict(bus: BusFacts) -> Verdict:
 
 
 def _findings(bus: BusFacts) -> Iterator[_Finding]:
-    silence = () if bus.problem else evidence.silence(bus.topics)
+    silence = () if bus.problem else topic_evidence.silence(bus.topics)
     for kind, texts in (
         (FaultKind.BUSMON if bus.own_problem else FaultKind.CONNECTION, evidence.connection(bus)),
-        (FaultKind.BUS if evidence.all_silent(bus.topics) else FaultKind.PUBLISHER, silence),
+        (FaultKind.BUS if topic_evidence.all_silent(bus.topics) else FaultKind.PUBLISHER, silence),
         (FaultKind.LISTENER, evidence.listener(bus.listener, bus.topics.fatal)),
         (FaultKind.WORKERS, evidence.workers(bus.workers)),
     ):
