@@ -23,7 +23,7 @@ from busmon.sources.tls import UnusableFile, client_context
 TIMEOUT = 30.0  # seconds to connect and to answer; Fedora's gives a request up after 60
 MAX_ANSWER_BYTES = 4 * 1024**2  # with the bodies of up to 100 messages, of 0.2 to 25 kB each
 MAX_ROWS = 100
-MAX_TOTAL = 2**53
+MAX_TOTAL = 10**9  # far more than any bus has in an hour
 LAST_MOMENT = 1 - 1e-6  # of a second: what is sent at the end of a time is not in it
 
 

@@ -57,6 +57,8 @@ def learn(path: Path | None, ledger: str | None, weeks: int) -> None:
 
     set_up_log(config.log)
     file = ledger or config.ledger.path
+    if file == ":memory:":
+        fail(CONFIGURATION, "ledger.path: is in memory, so that nothing learned would be kept")
     try:
         finished = _learn(config, config.archive, file, weeks, stopping)
     except LedgerInUseError:

@@ -85,6 +85,7 @@ IN_TIME, SHAPE = "2026-09-28T12:30:00+00:00", "does not answer as Datagrepper do
         (b"\xff" * 100, SHAPE),
         (result(-1), SHAPE),
         (result(2**70), SHAPE),
+        (result(10**9 + 1), SHAPE),
         (result(True), SHAPE),
         (result(0, None), SHAPE),
         (result(200, *[message(IN_TIME)] * 101), SHAPE),

@@ -77,8 +77,10 @@ def test_an_archive_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
         assert "left behind" not in service.output()
 
 
-def test_busmon_learn_needs_an_archive(tmp_path: Path) -> None:
+def test_busmon_learn_needs_an_archive_and_a_ledger_on_disk(tmp_path: Path) -> None:
     service = configured(tmp_path, "http://127.0.0.1")
+    ended = busmon("learn", "-c", service.configuration, "--ledger", ":memory:", status=2)
+    assert "ledger.path: is in memory" in ended.stderr
     text = service.configuration.read_text().partition("[archive]")[0]
     service.configuration.write_text(text)
     assert "archive: is missing" in busmon("learn", "-c", service.configuration, status=2).stderr

@@ -11,6 +11,8 @@ from busmon.archive import client
 from busmon.archive.learner import FAILURE_PAUSES, IDLE_PAUSE, MIN_PAUSE, Learner
 from busmon.ledger.archive import Span
 from busmon.ledger.ledger import Ledger
+from busmon.silence.histories import Topic, read
+from busmon.silence.rates import Hour
 from tests.archive.test_client import answering, body, message, result
 from tests.support.datagrepper import Datagrepper, Sent, settings
 
@@ -111,6 +113,21 @@ def test_a_topic_whose_requests_fail_holds_up_no_other(ledger: Ledger) -> None:
         failing.clear()
         learn(learner)
     assert learner.progress() == (2 * WEEK, 2 * WEEK)
+
+
+def test_the_largest_number_that_an_archive_may_say_can_be_learned_from(ledger: Ledger) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        topic = request.path.partition("topic=")[2]
+        many = [message("2026-09-09T23:30:00")] * (1 if "rows_per_page=1&" in request.path else 100)
+        alive = result(1, message("2026-09-10T00:25:00"))
+        body(result(client.MAX_TOTAL, *many) if topic else alive)(request)
+
+    with answering(answer) as url:
+        learner = Learner(client.Datagrepper(settings(url)), ledger, "fedora", lambda: ["a.topic"])
+        learn(learner, 3)
+    topic = Topic("fedora", "a.topic")
+    found = read(ledger, {topic: NOW}, NOW, {"fedora": {}})[topic].until(NOW, {})
+    assert next(found) == Hour(END - 1, client.MAX_TOTAL, 1.0)
 
 
 def test_an_hour_that_is_too_large_to_be_read_counts_once(ledger: Ledger) -> None:
