@@ -1,5 +1,6 @@
 """`busmon incidents`: find when all was not well on a bus, and what was lost."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -61,10 +62,9 @@ def find_incidents(tables: Tables, query: Query, config: Config | None) -> Incid
     if query.bus is not None and query.bus not in buses:
         known = f"; known buses: {', '.join(sorted(buses))}" if buses else ""
         raise NothingToAskOf(f"no such bus: {printable(query.bus)}{known}")
-    found = [
-        _found(tables, incident, config)
-        for incident in tables.incidents.listed(query.since, query.bus)
-    ]
+    listed = tables.incidents.listed(query.since, query.bus)
+    record = _Record(tables, config, listed)
+    found = [_found(record, incident) for incident in listed]
     accepted = [
         one
         for one in reversed(tables.acceptances.all())
@@ -82,20 +82,51 @@ def _still_lost(tables: Tables, bus: str | None) -> Iterator[StillLost]:
             yield StillLost(name, messages, oldest)
 
 
-def _found(tables: Tables, incident: Incident, config: Config | None) -> Found:
-    settings = config.audit if config else Audit()
-    until = incident.seen if incident.ended is None else incident.ended
-    # A verdict goes by the last windows, so what it is about was before it.
-    since = incident.began - RECENT_WINDOWS * settings.window - settings.grace
-    losses = tables.incidents.losses(incident.bus, since, until)
+class _Record:
+    """What is on record of the time of some incidents, which can be very many: read once."""
+
+    def __init__(
+        self, tables: Tables, config: Config | None, incidents: Sequence[Incident]
+    ) -> None:
+        settings = config.audit if config else Audit()
+        # A verdict goes by the last windows, so what it is about was before it.
+        self._before = RECENT_WINDOWS * settings.window + settings.grace
+        self.tables = tables
+        first = min((incident.began for incident in incidents), default=0.0)
+        self._losses = tables.incidents.losses(first - self._before)
+        at_fault = {one.bus for one in incidents if one.kind == FaultKind.LISTENER}
+        self._absences = (
+            {bus: list(known_absences(tables, bus, config)) for bus in at_fault} if config else {}
+        )
+
+    def span(self, incident: Incident) -> Interval:
+        """Return the time that an incident is about."""
+        until = incident.seen if incident.ended is None else incident.ended
+        return Interval(incident.began - self._before, until)
+
+    def losses(self, bus: str, span: Interval) -> list[Loss]:
+        """Return what the windows that reach into this time left open, by stage and state."""
+        windows = self._losses.get(bus, [])  # they follow each other
+        first = bisect_right(windows, span.since, key=lambda loss: loss.until)
+        end = bisect_left(windows, span.until, key=lambda loss: loss.start)
+        found = []
+        for (stage, state), group in groupby(sorted(windows[first:end]), lambda one: one[:2]):
+            _, _, messages, starts, ends = zip(*group, strict=True)
+            found.append(Loss(stage, state, sum(messages), min(starts), max(ends)))
+        return found
+
+    def absences(self, bus: str, span: Interval) -> list[Absence]:
+        """Return those of the listener that have some of this time."""
+        known = self._absences.get(bus, [])
+        return [absence for absence in known if absence.overlaps(*span)]
+
+
+def _found(record: _Record, incident: Incident) -> Found:
+    span = record.span(incident)
+    losses, absences = record.losses(incident.bus, span), list[Absence]()
     if incident.kind == FaultKind.WORKERS:  # what the listener loses is an incident of its own
         losses = [loss for loss in losses if loss.stage != Stage.LISTENER]
-    absences: Iterator[Absence] = iter(())
-    if config and incident.kind == FaultKind.LISTENER:
-        absences = known_absences(tables, incident.bus, config)
-    return Found(
-        incident,
-        losses,
-        [absence for absence in absences if absence.overlaps(since, until)],
-        tables.blind_times.between(incident.bus, incident.began, until),
-    )
+    if incident.kind == FaultKind.LISTENER:
+        absences = record.absences(incident.bus, span)
+    blind = record.tables.blind_times.between(incident.bus, incident.began, span.until)
+    return Found(incident, losses, absences, blind)

@@ -83,10 +83,10 @@ class HostClock:
     def read(self, floor: float) -> float | None:
         """Return the Unix time; None if it is behind the floor, or suddenly far ahead."""
         now, since_start = self._wall(), self._steady()
-        if self._known is None:
-            self._known = (min(now, floor + MAX_AHEAD_SECONDS) if floor else now) - since_start
         if not may_be(now, floor):
             return None
+        if self._known is None:
+            self._known = (min(now, floor + MAX_AHEAD_SECONDS) if floor else now) - since_start
         if now > self._known + since_start + TOLERANCE_SECONDS:
             if self._ahead_since is None:
                 self._ahead_since = since_start

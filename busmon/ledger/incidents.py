@@ -1,6 +1,7 @@
 """Incidents: the times in which the verdict on a bus was not that all is well."""
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -13,9 +14,9 @@ ON CONFLICT (bus, kind, began) DO UPDATE SET seen = excluded.seen, ended = exclu
     away = excluded.away, last_evidence = excluded.last_evidence
 """
 LOSSES = """
-SELECT stage, state, count(*), min(start), max(until)
+SELECT name, stage, state, count(*), start, until
 FROM open_messages JOIN buses ON buses.id = open_messages.bus
-WHERE name = ? AND until > ? AND start < ? GROUP BY stage, state ORDER BY stage, state
+WHERE until > ? GROUP BY name, start, until, stage, state ORDER BY start, until
 """
 READ = "SELECT bus, kind, began, seen, ended, away, first_evidence, last_evidence FROM incidents"
 
@@ -72,13 +73,14 @@ class Incidents:
             bus,
         )
 
-    def losses(self, bus: str, since: float, until: float) -> list[Loss]:
-        """Return which messages the windows that reach into this time left open."""
-        found = self._db.execute(LOSSES, (bus, milliseconds(since), milliseconds(until)))
-        return [
-            Loss(stage, state, messages, start / 1000, end / 1000)
-            for stage, state, messages, start, end in found
-        ]
+    def losses(self, since: float) -> dict[str, list[Loss]]:
+        """Return what each window that ended after `since` left open: by bus, in order of time."""
+        found = defaultdict[str, list[Loss]](list)
+        for bus, stage, state, messages, start, end in self._db.execute(
+            LOSSES, (milliseconds(since),)
+        ):
+            found[bus].append(Loss(stage, state, messages, start / 1000, end / 1000))
+        return found
 
     def _read(self, query: str, *parameters: int | str | None) -> list[Incident]:
         return [_incident(*row) for row in self._db.execute(query, parameters)]
