@@ -8,7 +8,7 @@ from typing import Any
 
 from busmon.commands.gaps_output import describe_absence
 from busmon.commands.incidents import Found, Incidents
-from busmon.diagnosis.incident_text import WHAT, lasts, times
+from busmon.diagnosis.incident_text import WHAT, lasts, length, times
 from busmon.ledger.acceptances import Acceptance, describe
 from busmon.ledger.incidents import Loss
 from busmon.text import format_duration, format_number, format_span, format_time, printable
@@ -97,7 +97,7 @@ def _report(found: Incidents) -> Iterator[str]:
 
 def _cells(number: int, one: Found, now: float) -> Iterator[str]:
     incident = one.incident
-    duration = format_duration(incident.seen - incident.began)
+    duration = length(incident, now)
     yield str(number)
     yield format_time(incident.began).removesuffix(" UTC")
     yield f"{duration}, and it lasts" if lasts(incident, now) else duration

@@ -21,10 +21,16 @@ def lasts(incident: Incident, now: float) -> bool:
     return incident.ended is None and now < incident.seen + 2 * KEEP_SECONDS
 
 
+def length(incident: Incident, now: float) -> str:
+    """Return how long it was, or is so far."""
+    until = max(now, incident.seen) if lasts(incident, now) else incident.seen
+    return format_duration(until - incident.began)
+
+
 def times(incident: Incident, now: float) -> str:
     """Return when it was and how long, and what of that is not known."""
     began, seen, ended = incident.began, incident.seen, incident.ended
-    duration = format_duration(seen - began)
+    duration = length(incident, now)
     if lasts(incident, now):
         return f"since {format_time(began)}, for {duration}"
     if ended is None:

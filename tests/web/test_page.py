@@ -68,7 +68,7 @@ def test_the_page_shows_whose_fault_it_is_and_why() -> None:
 
 AT_LEAST = "2023-11-14 20:13:20 to 21:13:20 UTC at least, for 60 min; then busmon did not run"
 INCIDENTS = [
-    ((-7200, -3, None), "since 2023-11-14 20:13:20 UTC, for 120 min"),
+    ((-7200, -3, None), "since 2023-11-14 20:13:20 UTC, for 2 h"),
     ((-7200, -3600, None), AT_LEAST),
     ((-7200, -3600, -3598), "2023-11-14 20:13:20 to 21:13:22 UTC, for 60 min"),
     (
