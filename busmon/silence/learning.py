@@ -27,6 +27,11 @@ class Learned:
             return None
         return Volume(self.deficit.messages, self.low_limit)
 
+    def at_least(self, pace: float) -> "Learned":
+        """Return it at this pace, unless its own is faster."""
+        faster = max(pace, self.baseline.pace)
+        return replace(self, baseline=replace(self.baseline, pace=faster))
+
     def without_days(self) -> "Learned":
         """Return it without the days, which are on record."""
         return replace(self, deficit=replace(self.deficit, highest=None))

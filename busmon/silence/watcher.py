@@ -162,7 +162,8 @@ class SilenceWatcher:
         }
         forgotten = silent - learned.keys()
         for topic in silent & learned.keys():
-            learned[topic] = replace(learned[topic], baseline=self._learned[topic].baseline)
+            pace = self._learned[topic].baseline.pace
+            learned[topic] = learned[topic].at_least(pace)
         self._learned = {topic: one.without_days() for topic, one in learned.items()}
         self._gone = {
             topic: at
