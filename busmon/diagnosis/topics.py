@@ -40,7 +40,9 @@ def topic_facts(
 ) -> TopicFacts:
     """Return the facts of the topics of a bus; `all_states` are those of all buses."""
     states = {topic.name: state for topic, state in all_states.items() if topic.bus == bus}
-    usual = [state for state in states.values() if state.ready and not state.silent]
+    # A topic that never came does not flow, although it can have a baseline by an archive.
+    usual = [states[topic] for topic in came.last if topic in states]
+    usual = [state for state in usual if state.ready and not state.silent]
     expected = [state.expected for state in usual if state.expected is not None]
     unlearned = [
         topic

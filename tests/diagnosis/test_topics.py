@@ -24,6 +24,7 @@ STATES = {
         silent=True, expected=4.0, limit=9.0, together=True, volume=Volume(3.0, 2.0)
     ),
     Topic("fedora", "d"): SilenceState(silent=False, campaigns=True),
+    Topic("fedora", "never came"): SilenceState(silent=False, limit=9.0, volume=Volume(1.0, 2.0)),
     Topic("centos", "e"): SilenceState(silent=False, expected=0.1, limit=9.0),
 }
 

@@ -1,6 +1,7 @@
 """What was learned from an archive counts for the hours that busmon did not watch."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from busmon.silence.rates import WEEK_HOURS, Hour
 from tests.support.silence import DAY, FIRST, MONDAY, Bench
 
 WEEKS = 8
+COPR = "org.fedoraproject.prod.copr.build.end"
+KOJI = "org.fedoraproject.prod.buildsys.tag"
 
 
 @pytest.fixture
@@ -47,6 +50,23 @@ def test_a_topic_has_a_baseline_on_the_first_day(bench: Bench) -> None:
     }
     counts = bench.ledger.counts()
     assert sum(count.messages for count in counts.values()) == 3, "no counter includes the archive"
+
+
+def test_a_topic_of_the_archive_that_never_comes_here_is_low(tmp_path: Path) -> None:
+    """For example because busmon's queue is not bound to it."""
+    bench = Bench(str(tmp_path / "ledger.sqlite"), rules="packit")
+    begin = FIRST - 48
+    for topic in (COPR, KOJI):
+        archived(bench, topic, Span(begin - WEEKS * WEEK_HOURS, begin), 2)
+    for hour in reversed(range(48)):
+        bench.receive(KOJI, MONDAY - hour * 3600 - 60)
+    bench.watch.learn(MONDAY)
+    states = {topic: bench.state(topic) for topic in (COPR, KOJI)}
+    assert {topic: (of.ready, of.silent, of.low) for topic, of in states.items()} == {
+        COPR: (True, False, True),
+        KOJI: (True, False, False),
+    }
+    bench.ledger.close()
 
 
 def test_where_busmon_watched_its_own_counts_are_right(bench: Bench) -> None:

@@ -36,13 +36,14 @@ class Bench:
         path: str,
         max_silence: dict[str, int] | None = None,
         retired: dict[str, float] | None = None,
+        rules: str = "all",
     ) -> None:
         self.ledger = Ledger(path)
         self.connection = ConnectionState()
         self.connection.up()
         self.blind = BlindTime(self.ledger, {"fedora": self.connection}, MONDAY)
         self.blind.tick(MONDAY)
-        rule_sets = {"fedora": rule_set("all", Rules())}
+        rule_sets = {"fedora": rule_set(rules, Rules())}
         settings = Silence.model_construct(max_silence=max_silence or {}, retired=retired or {})
         self.watch = SilenceWatcher(settings, self.ledger, rule_sets, self.blind)
 
