@@ -91,7 +91,8 @@ class Auditor:
         windows, topics = self._windows, self._topics()
         totals, closed_until = windows.totals(), windows.closed_until()
         yield from audit_metrics(windows.scopes, topics, totals, closed_until)
-        yield from gap_metrics(windows.scopes, topics, windows.open_gaps(), windows.unconfirmed())
+        gaps = windows.open_gaps()
+        yield from gap_metrics(windows.scopes, topics, totals, gaps, windows.unconfirmed())
 
     def _work(self, now: float, stopping: threading.Event) -> None:
         pause = partial(stopping.wait, YIELD_SECONDS)  # returns whether to stop

@@ -37,11 +37,13 @@ def audit_metrics(
 def gap_metrics(
     scopes: Scopes,
     topics: Topics,
+    totals: AllTotals,
     open_gaps: Mapping[Place, OpenGap],
     unconfirmed: Mapping[tuple[str, Stage], int],
 ) -> Iterator[Metric]:
     """Yield the metrics of messages that are open now."""
-    known = _gap_places(scopes, topics)
+    # A gap of a bus or stage that is no longer audited can be accepted, too: then it is at zero.
+    known = [*_gap_places(scopes, topics), *(place for place, of in totals.items() if of.missing)]
     messages = {place: gap.messages for place, gap in open_gaps.items()}
     yield gauge(
         "busmon_open_gap_messages",

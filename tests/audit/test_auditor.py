@@ -7,6 +7,7 @@ import pytest
 
 from busmon.audit.auditor import Auditor
 from busmon.audit.scope import Observed
+from busmon.ledger.acceptances import Selection
 from busmon.ledger.clock import HOLD_SECONDS, HostClock
 from busmon.ledger.open_messages import State
 from busmon.message import Stage
@@ -19,9 +20,9 @@ from tests.support.open_gaps import StopsAt
 from tests.support.threads import running
 
 
-def samples(bench: AuditBench) -> Iterator[tuple[tuple[str, ...], float]]:
+def samples(bench: AuditBench, bus: str = BUS) -> Iterator[tuple[tuple[str, ...], float]]:
     """Yield each sample's name and labels, and its value."""
-    for family in Auditor(AUDIT, BY_IDS, bench.ledger, 3600, [BUS]).collect():
+    for family in Auditor(AUDIT, BY_IDS, bench.ledger, 3600, [bus]).collect():
         for sample in family.samples:
             name = sample.name.removeprefix("busmon_").removeprefix("audit_")
             yield (name, *sample.labels.values()), sample.value
@@ -64,6 +65,17 @@ def test_open_gaps_and_unconfirmed_messages_are_right_after_a_restart(bench: Aud
     assert found["open_gap_oldest_timestamp_seconds", BUS, "worker"] == NOW + 20
     assert found["unconfirmed_messages", BUS, "listener"] == 1
     assert found["unconfirmed_messages", BUS, "worker"] == 0
+
+
+def test_a_gap_of_a_bus_that_was_removed_is_zero_once_it_is_accepted(bench: AuditBench) -> None:
+    bench.receive("1")
+    bench.close(NOW + 12)
+    for open_messages in (1, 0):
+        found = dict(samples(bench, "another"))
+        assert found["open_gap_messages", BUS, "a", "listener"] == open_messages
+        with bench.ledger.write() as tables:
+            matching = tables.acceptances.matching(Selection(NOW, NOW + 10), None, 10)
+            tables.acceptances.accept(1, matching, NOW + 20)
 
 
 def test_while_no_window_can_be_closed_the_log_says_so_until_one_is(
