@@ -338,6 +338,6 @@ def test_a_busmon_beside_the_listener_serves_what_the_broker_says(
                 'busmon_observer_up{bus="fedora",observer="queue"} 1.0',
             }
             wait_until(lambda: lines <= set(busmon.ask("/metrics")[1]), what="a look")
-            held = "as usual; a connection holds its queue"
+            held = "; a connection holds its queue"
             wait_until(lambda: held in busmon.ask("/v1/status")[1][0], what="the evidence")
             assert busmon.terminate(5) == 0
