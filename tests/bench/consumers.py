@@ -1,7 +1,6 @@
 """Consumers as processes, each drained of its full queue; see `measure.drain`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ def drain_busmon(
     """Time busmon with one bus until all messages are on disk; check that it counted them."""
     with Busmon(directory, {"bench": settings}) as busmon:
         busmon.wait_until_ready()
-        with recorded(directory / "ledger.sqlite") as number:
-            run = drain(busmon, fill, messages, lambda: number() >= messages)
+        ledger = directory / "ledger.sqlite"
+        run = drain(busmon, fill, messages, lambda: recorded(ledger) >= messages)
         check_counted([busmon], messages)
         assert busmon.output().count("connected to") == 1, busmon.output()
     return run
@@ -36,11 +35,10 @@ def check_counted(busmons: Sequence[Busmon], messages: int) -> None:
     assert counted() == messages
 
 
-@contextmanager
-def recorded(ledger: Path) -> Iterator[Callable[[], int]]:
-    """Yield a function that counts the messages in a ledger without its busmon."""
+def recorded(ledger: Path) -> int:
+    """Return how many messages a ledger has counted by now, without its busmon."""
     with open_read_only(str(ledger)) as tables:
-        yield lambda: sum(count.messages for count in tables.counters.all().values())
+        return sum(count.messages for count in tables.counters.all().values())
 
 
 def drain_other(

@@ -162,14 +162,14 @@ def _drain(broker: RabbitMQ, directories: Sequence[Path], messages: int) -> Run:
         stack.callback(broker.delete_queue, queue)
         for busmon in busmons:
             busmon.wait_until_ready()
-        numbers = [stack.enter_context(recorded(place / "ledger.sqlite")) for place in directories]
-        expected = sum(number() for number in numbers) + messages
+        ledgers = [place / "ledger.sqlite" for place in directories]
+        expected = sum(map(recorded, ledgers)) + messages
         _signal(busmons, signal.SIGSTOP)
         broker.publish(from_fedora(messages, seed=next(seeds)))
         cpu, start = _cpu(busmons), time.perf_counter()
         _signal(busmons, signal.SIGCONT)
         wait_until(
-            lambda: sum(number() for number in numbers) >= expected,
+            lambda: sum(map(recorded, ledgers)) >= expected,
             CONSUMER_TIMEOUT,
             "all to be counted",
         )

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import uuid4
 
 from busmon.ledger.sqlite import open_read_only
-from busmon.ledger.tables import Tables
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.installed import as_installed
@@ -150,10 +149,7 @@ def _flow(
     counted: Counter[str] = Counter()
     stopping = threading.Event()
     shares = {name: messages // len(buses) for name in buses}
-    with (
-        open_read_only(str(ledger)) as tables,
-        ThreadPoolExecutor(len(buses)) as pool,
-    ):
+    with ThreadPoolExecutor(len(buses)) as pool:
         publishers = [
             pool.submit(_publish, bus, shares[name], partial(counted.__getitem__, name), stopping)
             for name, bus in buses.items()
@@ -162,7 +158,7 @@ def _flow(
             started = time.monotonic()
             while any(counted[name] < share for name, share in shares.items()):
                 time.sleep(LOOK)
-                counted.update(_counted(tables) - counted)
+                counted.update(_counted(ledger) - counted)
                 for publisher in publishers:
                     assert busmon.running, busmon.output()[-3000:]
                     if publisher.done():
@@ -190,8 +186,10 @@ def _publish(bus: _Bus, share: int, counted: Callable[[], int], stopping: thread
         bus.publish(list(islice(bus.messages, min(CHUNK, share - start))))
 
 
-def _counted(tables: Tables) -> Counter[str]:
+def _counted(ledger: Path) -> Counter[str]:
+    """Return how many messages a ledger has counted by now, by bus."""
     counted: Counter[str] = Counter()
-    for series, count in tables.counters.all().items():
-        counted[series.bus] += count.messages
+    with open_read_only(str(ledger)) as tables:
+        for series, count in tables.counters.all().items():
+            counted[series.bus] += count.messages
     return counted

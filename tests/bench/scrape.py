@@ -110,15 +110,15 @@ class _Bench:
                 wanted = self._options.size(IDLE)
                 with scraped(busmon, interval, idle):
                     wait_until(lambda: len(idle) >= wanted, CONSUMER_TIMEOUT, "scrapes")
-            number = stack.enter_context(recorded(directory / "ledger.sqlite"))
-            expected = number() + self._messages
+            ledger = directory / "ledger.sqlite"
+            expected = recorded(ledger) + self._messages
 
             def fill() -> None:
                 self._broker.publish(from_fedora(self._messages))
                 if interval is not None:
                     stack.enter_context(scraped(busmon, interval, [] if busy is None else busy))
 
-            run = drain(busmon, fill, self._messages, lambda: number() >= expected)
+            run = drain(busmon, fill, self._messages, lambda: recorded(ledger) >= expected)
             stack.close()
             check_counted([busmon], expected)
         self._broker.delete_queue(queue)

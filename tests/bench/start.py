@@ -55,8 +55,8 @@ def _start(broker: RabbitMQ, directory: Path) -> float:
     broker.declare_queue(queue)
     broker.publish(from_fedora(MESSAGES))
     started = time.perf_counter()
-    with busmon, recorded(directory / "ledger.sqlite") as number:
-        wait_until(lambda: number() > 0, what="the first message")
+    with busmon:
+        wait_until(lambda: recorded(directory / "ledger.sqlite") > 0, what="the first message")
         seconds = time.perf_counter() - started
     broker.delete_queue(queue)
     return seconds
