@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ def test_a_night_without_workers_is_reported_until_somebody_accepts_it(
     with receiving() as receiver:
         alerts, port = alertmanager(tmp_path, receiver)
         with alerts, prometheus(tmp_path, deployment.port, port, TOKEN):
+            well = partial(deployment.metric, "busmon_verdict", kind="none")
+            wait_until(lambda: well() == 1, 60, "the end of what another test lost")
             deployment.worker.kill()
             before = len(deployment.called())
             lost = deployment.publish(*[build() for _ in range(5)])
