@@ -129,7 +129,7 @@ def demo(listen: str, rate: float) -> None:
 
     Needs no broker, no configuration and no root. Messages like those of Fedora's and CentOS's
     buses, with every outcome, go through the real code into a temporary ledger. Prints the URL
-    of the counts, and runs until interrupted.
+    of the page that shows them, and runs until interrupted.
     """
     stopping = stopping_on_signals()
     from busmon.demo import demo
@@ -139,7 +139,7 @@ def demo(listen: str, rate: float) -> None:
 
     set_up_log(Log(level="warning"))
     with fatal(LedgerError, OSError, ThreadDied):
-        demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/metrics (Ctrl-C stops it)"))
+        demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/ (Ctrl-C stops it)"))
 
 
 for command in (explain, replay, status, gaps, incidents, trace, lint, learn):

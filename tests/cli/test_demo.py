@@ -47,10 +47,12 @@ def demo(
 def test_the_demo_serves_every_outcome_of_both_buses(tmp_path: Path) -> None:
     with demo(tmp_path, "--rate", "3000") as server:
         url = server.output().split()[0]
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+        with urlopen(url, timeout=10) as answer:
+            assert b"<h1>busmon" in answer.read()
 
         def outcomes(bus: str) -> set[str]:
-            with urlopen(url, timeout=10) as answer:
+            with urlopen(f"{url}metrics", timeout=10) as answer:
                 counts = counter(answer.read().decode(), bus=bus)
             return {outcome for _, _, outcome, _ in counts}
 
@@ -82,7 +84,7 @@ def test_under_nohup_the_demo_outlives_its_terminal(tmp_path: Path) -> None:
     with demo(tmp_path, sighup="ignore") as server:
         os.kill(server.pid, signal.SIGHUP)
         url = server.output().split()[0]
-        with urlopen(url, timeout=10) as answer:
+        with urlopen(f"{url}metrics", timeout=10) as answer:
             assert b"busmon_messages_total" in answer.read()
         assert server.terminate(seconds=5) == 0
 
