@@ -22,8 +22,13 @@ def lasts(incident: Incident, now: float) -> bool:
 
 
 def length(incident: Incident, now: float) -> str:
-    """Return how long it was, or is so far."""
-    until = max(now, incident.seen) if lasts(incident, now) else incident.seen
+    """Return how long it was, or is so far, as far as is known."""
+    if lasts(incident, now):
+        until = max(now, incident.seen)
+    else:
+        until = incident.seen if incident.ended is None else incident.ended
+        if until - incident.seen > SURE_SECONDS:
+            until = incident.seen
     return format_duration(until - incident.began)
 
 

@@ -46,7 +46,7 @@ def test_an_incident_is_listed_with_its_evidence_and_what_was_lost(past: Past) -
         f"busmon did not receive from this bus from {format_span(start + 30, start + 50)}",
     )
     lost = f"fedora: 2 messages still lost, the oldest of the window from {format_time(start)}"
-    times = f"{format_span(start + 10, start + 72)}, for 60 s"
+    times = f"{format_span(start + 10, start + 72)}, for 62 s"
     table = incidents(past.path).splitlines()
     assert table[:-2] == [
         f"fedora: listener, {times}",
@@ -64,7 +64,7 @@ def test_an_incident_is_listed_with_its_evidence_and_what_was_lost(past: Past) -
         *("", f"Evidence at {format_time(start + 70)}:", "", "    it is down", "    still"),
     ]
     began = format_time(start + 10).removesuffix(" UTC")
-    assert f"\n| 1 | {began} | 60 s | fedora | listener | listener: 2 missing |\n" in report
+    assert f"\n| 1 | {began} | 62 s | fedora | listener | listener: 2 missing |\n" in report
     assert "2 incidents since 20" in incidents(past.path, "--since", "60d")
 
 
