@@ -21,7 +21,7 @@ END_SECONDS = 60.0  # without a fault until its incident is over: one that flick
 START_SECONDS = 5.0  # after a start: busmon may still be connecting
 RESUME_SECONDS = 300.0  # after a start: an incident that is seen again by then was never over
 SURE_SECONDS = 60.0  # after a start, until each observer has had the time to report
-KEEP_SECONDS = 60.0  # between two writes of an incident that goes on
+KEEP_SECONDS = 60.0  # between two writes of an incident that goes on; less while it is short
 WRITE_SECONDS = 2.0  # between two looks whether there is something to write
 SHOWN = 5  # the last incidents, in memory
 MAX_LINES = 8  # of evidence that are kept
@@ -143,7 +143,7 @@ class IncidentLog:
         one.incident = incident._replace(seen=seen, away=away, last_evidence=evidence)
         one.gone, one.resumed = None, True
         if now >= one.due:
-            one.due = now + KEEP_SECONDS
+            one.due = now + min(KEEP_SECONDS, seen - incident.began)
             self._change(one.incident)
 
     def _miss(self, key: Key, now: float) -> None:
