@@ -12,7 +12,7 @@ from busmon.diagnosis.facts import (
     WorkerFacts,
 )
 from busmon.diagnosis.topic_evidence import low, newest
-from busmon.sources.listener_queue import DEATH, DOWN
+from busmon.sources.listener_queue import DEATH, DOWN, ListenerQueue
 from busmon.text import format_age, format_duration, format_number
 
 MIN_QUEUE_GROWTH = 10  # tasks, or messages
@@ -36,13 +36,15 @@ def listener(facts: ListenerFacts, fatal: Iterable[tuple[str, float]]) -> Iterat
     queues = [text for queue in _queues(facts) for text in _queue_problems(queue, facts)]
     found = [*_listener_problems(facts), *queues]
     yield from found
-    if _is_down(facts) and not queues:
+    used = [] if queues else list(filter(_in_use, _queues(facts)))
+    there = used and facts.queue is ListenerQueue.TEMPORARY  # so it is not gone
+    if _is_down(facts) and not queues and not there:
         yield f"while the listener is down, {DOWN[facts.queue]}"
-    if not queues and (_is_down(facts) or facts.stalled):
-        for queue in filter(_in_use, _queues(facts)):
+    if _is_down(facts) or facts.stalled:
+        for queue in used:
             yield (
-                f"{_use(queue)} {queue.name}: the listener is connected, or its connection is dead"
-                " and the broker has not noticed it"
+                f"{_use(queue)} {queue.name} at the last look: the listener is connected, its"
+                " connection is dead and the broker had not noticed it, or it died since"
             )
     came = ", ".join(f"{topic} {format_age(seconds)}" for topic, seconds in fatal)
     if found and came:

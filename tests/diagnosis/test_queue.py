@@ -14,7 +14,8 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
 from busmon.observers.queue import QueueObserver
 from busmon.sources.base import Cause, Disconnected
-from busmon.sources.listener_queue import QueueState
+from busmon.sources.listener_queue import DOWN as DOWN_TEXT
+from busmon.sources.listener_queue import ListenerQueue, QueueState
 from tests.diagnosis.test_verdict import DOWN, HOUR, NO_FACTS, UP, bus, fedora
 from tests.support.brokers import wait_until
 from tests.support.diagnosis import Bench, verdict_on
@@ -74,8 +75,8 @@ SCENARIOS: dict[str, tuple[BusFacts, FaultKind, list[str]]] = {
         fedora(monitor=DOWN, at_broker=at_broker(HELD)),
         FaultKind.LISTENER,
         [
-            "a connection holds its queue its-queue: the listener is connected, or its connection"
-            " is dead and the broker has not noticed it"
+            "a connection holds its queue its-queue at the last look: the listener is connected,"
+            " its connection is dead and the broker had not noticed it, or it died since"
         ],
     ),
     "a queue that was never there": (
@@ -148,6 +149,15 @@ def test_what_is_lost_is_said_once() -> None:
     facts = fedora(monitor=DOWN, at_broker=at_broker(GONE, 130.0))
     verdict = verdict_on(facts)
     assert len(verdict.evidence) == 2, verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("kind", "down"), [(ListenerQueue.TEMPORARY, False), (ListenerQueue.PERMANENT, True)]
+)
+def test_a_queue_is_not_both_gone_and_held(kind: ListenerQueue, down: bool) -> None:
+    facts = fedora(monitor=DOWN, queue=kind, at_broker=at_broker(HELD))
+    evidence = "\n".join(verdict_on(facts).evidence)
+    assert (DOWN_TEXT[kind] in evidence, "holds its queue" in evidence) == (down, True)
 
 
 def test_a_broker_that_busmon_cannot_reach_says_it_once() -> None:
