@@ -109,6 +109,7 @@ class QueueObserver:
         with ledger.read() as tables:
             self._found = tables.buses.found_queues(name)
             self._presence = _last_presence(tables, name)
+            self._looks.update(_looks_before(tables, name, self._found, self._presence))
 
     def run(self, stopping: threading.Event) -> None:
         """Look every `interval` seconds until `stopping`."""
@@ -172,6 +173,8 @@ class QueueObserver:
 
     def _look(self, connection: ConnectionState) -> None:
         now = self._clock()
+        if self._last_look is None and not self._recent(now):
+            self._looks = {}  # what an earlier busmon saw is too old
         uncounted = {queue for queue, look in self._looks.items() if not _is_due(look, now)}
         states = self._ask(connection, uncounted)
         looks = {
@@ -200,16 +203,20 @@ class QueueObserver:
         """
         if not there and not found:
             return None
-        last = self._presence
-        near = last is not None and 0 <= now - last.at <= MAX_GAP_SECONDS
-        since = last.at if last and near else now
-        gone_before = bool(last and near and last.gone)
+        last = self._recent(now)
+        since = last.at if last else now
+        gone_before = last is not None and last.gone
         if not there or gone_before:
             tables.coverage.add_span(observer_id("absent", self.bus), since, now, 0.0)
         if there:
             begun = now if gone_before else since
             tables.coverage.add_span(observer_id("present", self.bus), begun, now, 0.0)
         return Presence(now, gone=not there)
+
+    def _recent(self, now: float) -> Presence | None:
+        """Return what the last look saw, unless it was too long ago to prove anything."""
+        last = self._presence
+        return last if last and 0 <= now - last.at <= MAX_GAP_SECONDS else None
 
     def _watched_since(self, now: float) -> float:
         """Return the time of the last look; `now` if the process was suspended since then."""
@@ -237,6 +244,18 @@ def _last_presence(tables: Tables, bus: str) -> Presence | None:
     )
     known = [Presence(at, gone) for at, gone in ends if at is not None]
     return max(known, key=lambda seen: (seen.at, not seen.gone), default=None)
+
+
+def _looks_before(
+    tables: Tables, bus: str, queues: Set[str], last: Presence | None
+) -> dict[str, Look]:
+    """Return what an earlier busmon knew of queues that were gone."""
+    if not last or not last.gone:
+        return {}
+    begun = tables.coverage.covered_since(observer_id("absent", bus), last.at, last.at)
+    # It was there at the begin of that time, and gone at the next look.
+    since = last.at if begun is None else min(begun + INTERVAL, last.at)
+    return dict.fromkeys(queues, Look(QueueState(there=False), last.at, since))
 
 
 def _is_due(look: Look, now: float) -> bool:

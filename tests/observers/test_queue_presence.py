@@ -52,6 +52,18 @@ def test_an_absence_lasts_from_the_last_good_look_to_the_next(
     assert (spans(ledger, "absent"), spans(ledger, "present")) == (absent, present)
 
 
+@pytest.mark.parametrize(
+    ("states", "again", "since"),
+    [("hg", 70, 60), ("hggg", 200, 60), ("hggg", 3600, 3600), ("hghh", 200, 200)],
+)
+def test_it_is_known_over_a_restart_since_when_a_queue_is_gone(
+    states: str, again: int, since: int, ledger: Ledger
+) -> None:
+    Looks(ledger).at(*looks(states))
+    [look] = Looks(ledger).at((NOW + again, GONE)).looks().values()
+    assert look.wrong_since == NOW + since
+
+
 def test_an_absence_goes_on_over_a_restart_of_busmon(ledger: Ledger) -> None:
     every = list(looks("hggh"))
     for look in every:
