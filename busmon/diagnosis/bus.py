@@ -77,7 +77,9 @@ class BusWatch:
     ) -> BusFacts:
         """Return what is known now. `counts` and `states` are those of all buses."""
         came = received(self._bus, counts, now)
-        self._windows.add(now, self._parts.auditor.totals(), self._parts.auditor.open_gaps())
+        lost = tuple(lost_messages(self._parts.auditor.open_gaps(), self._bus))
+        by_stage = {one.stage: one.messages for one in lost}
+        self._windows.add(now, self._parts.auditor.totals(), by_stage)
         finished, handled = map(self._windows.counts, (Stage.WORKER, Stage.HANDLERS))
         problem = self._parts.connections[self._bus].problem()
         return BusFacts(
@@ -87,7 +89,7 @@ class BusWatch:
             topics=topic_facts(self._bus, came, states, now),
             listener=self._listener(now, came),
             workers=self._workers.facts(now, finished, handled) if self._workers else WorkerFacts(),
-            lost=tuple(lost_messages(self._parts.auditor.open_gaps(), self._bus)),
+            lost=lost,
             windows=self._parts.auditor.windows_with_gaps().get(self._bus, 0),
             unconfirmed=tuple(self._unconfirmed()),
         )

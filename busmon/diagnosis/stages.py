@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from busmon.diagnosis.facts import StageCounts
 from busmon.diagnosis.history import History
-from busmon.ledger.gaps import OpenGap
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 
@@ -19,20 +18,15 @@ class RecentWindows:
         self._bus = bus
         self._totals = History[Counter[str]](seconds)
 
-    def add(
-        self, now: float, totals: Mapping[Place, Totals], open_gaps: Mapping[Place, OpenGap]
-    ) -> None:
-        """Add the totals of all closed windows, and the gaps that are open now."""
+    def add(self, now: float, totals: Mapping[Place, Totals], lost: Mapping[Stage, int]) -> None:
+        """Add the totals of all closed windows; `lost` are all messages of open gaps by stage."""
         counts: Counter[str] = Counter()
         for (bus, _, stage), of in totals.items():
             if bus == self._bus:
                 counts.update({f"{stage} {name}": number for name, number in of._asdict().items()})
         self._totals.add(now, counts)
         self._recent = counts - (self._totals.oldest() or Counter())
-        self._open = Counter[Stage]()
-        for place, gap in open_gaps.items():
-            if place.bus == self._bus:
-                self._open[place.stage] += gap.messages
+        self._lost = lost
 
     def counts(self, stage: Stage) -> StageCounts | None:
         """Return the counts of the recent windows at a stage; None if there is nothing."""
@@ -44,6 +38,6 @@ class RecentWindows:
         return StageCounts(
             expected=new["messages"] + new["missing"],
             # What was recovered may have been missing for long, so it says nothing of these.
-            missing=min(new["missing"], self._open[stage]),
+            missing=min(new["missing"], self._lost.get(stage, 0)),
             unexpected=new["unexpected"],
         )
