@@ -86,6 +86,12 @@ class IncidentLog:
         found = self._open.get((bus, kind.value))
         return found.incident.began if found else None
 
+    def uncertain(self, bus: str) -> list[Incident]:
+        """Return those of an earlier run of busmon, until each observer has had the time to report."""
+        if self._now >= self._started + SURE_SECONDS:
+            return []
+        return [o.incident for o in self._open.values() if o.incident.bus == bus and not o.resumed]
+
     def latest(self) -> Sequence[Incident]:
         """Return the last incidents of all buses, up to `SHOWN`, in order of their begin."""
         return self._latest

@@ -21,6 +21,7 @@ from busmon.diagnosis.verdict import FaultKind, Verdict, busmon_is_at_fault, dia
 from busmon.ledger.incidents import Incident
 from busmon.metrics.families import gauge
 from busmon.settings.audit import Audit
+from busmon.text import format_time
 from busmon.threads import Threads
 
 REFRESH_INTERVAL = 2.0  # seconds
@@ -120,4 +121,9 @@ class VerdictWatcher:
         before = self._verdicts.get(bus)
         since = before.since if before and before.kind is verdict.kind else None
         began = self.incidents.began(bus, verdict.kind)
-        return verdict._replace(since=began or since or now)
+        uncertain = (
+            f"not yet known, since busmon has just started: whether the verdict {one.kind}, since"
+            f" {format_time(one.began)}, still holds"
+            for one in self.incidents.uncertain(bus)
+        )
+        return Verdict(verdict.kind, (*verdict.evidence, *uncertain), began or since or now)

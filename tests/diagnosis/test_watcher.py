@@ -75,6 +75,20 @@ def test_a_verdict_is_known_since_it_was_first_seen() -> None:
     bench.ledger.close()
 
 
+def test_after_a_restart_it_says_what_it_does_not_know_yet(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.sqlite")
+    before = Bench(path=path)
+    before.connection.down(Cause.NETWORK, "refused")
+    before.refresh(10)
+    before.watch.incidents.write()
+    before.ledger.close()
+    bench = Bench(path=path, now=before.now + 60)
+    text = "whether the verdict connection, since 2026-"
+    found = [any(text in line for line in bench.refresh(after).evidence) for after in (0, 50, 10)]
+    assert found == [True, True, False]
+    bench.ledger.close()
+
+
 def test_a_ledger_that_cannot_be_written_blinds_busmon(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     bench = Bench(path=path)
