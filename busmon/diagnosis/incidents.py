@@ -87,7 +87,7 @@ class IncidentLog:
         return found.incident.began if found else None
 
     def uncertain(self, bus: str) -> list[Incident]:
-        """Return those of an earlier run of busmon, until each observer has had the time to report."""
+        """Return those of an earlier run that may go on, until each observer can have reported."""
         if self._now >= self._started + SURE_SECONDS:
             return []
         return [o.incident for o in self._open.values() if o.incident.bus == bus and not o.resumed]
