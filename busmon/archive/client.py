@@ -6,7 +6,6 @@ whole seconds, so pages lose messages. Both ends of a time belong to it. The tim
 that at which its publisher sent it, by the publisher's clock.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPException
@@ -24,7 +23,7 @@ TIMEOUT = 30.0  # seconds to connect and to answer; Fedora's gives a request up 
 MAX_ANSWER_BYTES = 4 * 1024**2  # with the bodies of up to 100 messages, of 0.2 to 25 kB each
 MAX_ROWS = 100
 MAX_TOTAL = 10**9  # far more than any bus has in an hour
-LAST_MOMENT = 1 - 1e-6  # of a second: what is sent at the end of a time is not in it
+MOMENT = 1e-6  # seconds, the least that Datagrepper tells apart
 
 
 class Unanswered(Exception):
@@ -70,30 +69,42 @@ class Datagrepper:
 
     def __init__(self, settings: Archive) -> None:
         self.name = settings.url
-        self._parts = urlsplit(settings.url)
-        self._proxy = urlsplit(settings.proxy) if settings.proxy else None
+        archive = urlsplit(settings.url)
+        self._tls = archive.scheme == "https"
+        self._server = archive.hostname or "", archive.port or (443 if self._tls else 80)
+        self._path = archive.path.rstrip("/")
+        self._tunnel: tuple[str, int] | None = None
+        if settings.proxy:
+            parts = urlsplit(settings.proxy)
+            proxy = parts.hostname or "", parts.port or 80
+            if self._tls:
+                self._tunnel = proxy
+            else:  # without a tunnel, the proxy is asked for a whole URL
+                self._server = proxy
+                self._path = f"http://{archive.netloc}{self._path}"
         self._ca = settings.ca
         self._headers = {
+            "Host": archive.netloc,
             "Accept": "application/json",
             "User-Agent": f"busmon/{__version__} ({settings.contact})",
         }
         self._asking: TimedConnection | None = None
 
-    def search(self, topic: str | None, since: float, until: float, rows: int = MAX_ROWS) -> Found:
+    def search(self, topic: str | None, since: int, until: int, rows: int = MAX_ROWS) -> Found:
         """Return what was sent from `since` on and before `until`, Unix times, newest first.
 
-        Both are whole seconds above 0. Raises Unanswered.
+        Both are above 0. Raises Unanswered.
         """
         query: dict[str, str | int] = {
-            "start": int(since),  # 0 would be taken for none
-            "end": f"{int(until) - 1 + LAST_MOMENT:.6f}",
+            "start": since,  # 0 would be taken for none
+            "end": f"{until - MOMENT:.6f}",
             "rows_per_page": rows,
             "order": "desc",
         }
         if topic is not None:
             query["topic"] = topic
         found = parse(self._get(f"/v2/search?{urlencode(query)}"))
-        _check(found, topic, (int(since), int(until)), rows)
+        _check(found, topic, (since, until), rows)
         return found
 
     def abort(self) -> None:
@@ -105,10 +116,7 @@ class Datagrepper:
         try:
             with self._connection() as connection:
                 self._asking = connection
-                target = f"{self._parts.path.rstrip('/')}{path}"
-                if self._proxy and not connection.tunnel:
-                    target = f"{self._parts.scheme}://{self._parts.netloc}{target}"
-                connection.request("GET", target, headers=self._all_headers(connection))
+                connection.request("GET", f"{self._path}{path}", headers=self._headers)
                 response = connection.getresponse()
                 body = response.read()
         except AnswerTooLong as error:
@@ -122,20 +130,10 @@ class Datagrepper:
             raise Unanswered(f"answers with status {response.status}")
         return body
 
-    def _all_headers(self, connection: TimedConnection) -> Mapping[str, str]:
-        """Through a proxy without a tunnel, the connection is one with the proxy."""
-        direct = connection.tunnel or not self._proxy
-        return self._headers if direct else self._headers | {"Host": self._parts.netloc}
-
     def _connection(self) -> TimedConnection:
-        tls = client_context(self._ca, None, None) if self._parts.scheme == "https" else None
-        host, port = self._parts.hostname or "", self._parts.port or (443 if tls else 80)
-        proxy = self._proxy and (self._proxy.hostname or "", self._proxy.port or 80)
-        if proxy and not tls:
-            host, port = proxy
-        connection = TimedConnection(host, port, tls, TIMEOUT, MAX_ANSWER_BYTES)
-        if proxy and tls:
-            connection.tunnel = proxy
+        tls = client_context(self._ca, None, None) if self._tls else None
+        connection = TimedConnection(*self._server, tls, TIMEOUT, MAX_ANSWER_BYTES)
+        connection.tunnel = self._tunnel
         return connection
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from prometheus_client.core import Metric
 
-from busmon.archive.client import Datagrepper, Found, TooMuch, Unanswered
+from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
 from busmon.archive.plan import HOUR_SECONDS, Step, done, next_size, next_step, sums
 from busmon.ledger.archive import Span
 from busmon.ledger.clock import may_be
@@ -137,7 +137,7 @@ class Learner:
         if known:
             self._known, self._end = known, max(span.until for span in known.values())
             return
-        found = self._archive.search(None, now - ALIVE_SECONDS, now + 60, rows=1)
+        found = self._archive.search(None, int(now) - ALIVE_SECONDS, int(now) + 60, rows=1)
         newest = found.messages[0].sent_at if found.messages else None
         if newest is None:
             raise Unanswered("has no message of the last ten minutes, so it is not up to date")
@@ -178,8 +178,8 @@ class Learner:
     def _ask(self, step: Step) -> Found:
         first, end = (hour * HOUR_SECONDS for hour in step.hours)
         # Of a single hour only the number is needed.
-        rows = {"rows": 1} if end - first == HOUR_SECONDS else {}
-        return self._archive.search(step.topic, first, end, **rows)
+        rows = 1 if end - first == HOUR_SECONDS else MAX_ROWS
+        return self._archive.search(step.topic, first, end, rows)
 
     def _report(self) -> None:
         topics = [topic for topic in self._topics() if topic not in self._failures_of]
