@@ -108,22 +108,19 @@ def reconstruct_pauses(history: Sequence[Hour], rates: Rates) -> tuple[Pace, dic
     """
     fading = OWN.decay(rates)
     came = usual = 0.0  # of the pace
-    new_came = new_usual = 0.0  # since the last hour with a message
-    factor, left, pause = 1.0, 1.0, 0.0
+    pace, factor, pause = Pace(), 1.0, 0.0  # at the last message, and since then
     longest: dict[int, float] = {}
     for hour, messages, watched in history:
         expected = rates.hourly[hour % WEEK_HOURS] * watched
         pause += expected * factor
-        new_came, new_usual = new_came * fading + messages, new_usual * fading + expected
-        left *= fading
+        came, usual = came * fading + messages, usual * fading + expected
         if not messages:
             continue
         longest[hour // 24] = max(longest.get(hour // 24, 0.0), pause)
-        came, usual = came * left + new_came, usual * left + new_usual
-        factor = Pace(came, usual).factor()
-        new_came = new_usual = 0.0
-        left, pause = 1.0, expected * factor / 2
-    return Pace(came, usual), longest
+        pace = Pace(came, usual)
+        factor = pace.factor()
+        pause = expected * factor / 2
+    return pace, longest
 
 
 def _longest_seconds(history: Iterable[Hour]) -> float:

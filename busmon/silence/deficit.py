@@ -8,8 +8,8 @@ it: it would explain the lack away.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from busmon.silence.limit import pause_limit
-from busmon.silence.rates import LEARNED_DAYS, MIN_DAYS, WEEK_HOURS, Hour, Rates
+from busmon.silence.limit import usual_limit
+from busmon.silence.rates import MIN_DAYS, WEEK_HOURS, Hour, Rates
 
 SHARE = 0.4
 FACTOR = 1.2  # over what happens by chance
@@ -51,11 +51,7 @@ def replay(history: Iterable[Hour], rates: Rates) -> Deficit:
 
 def low_limit(highest: Mapping[int, float | None], rates: Rates) -> float | None:
     """Return above which deficit the volume is too low; None if there are too few days."""
-    newest = max(highest, default=0)
-    known = [(day, most) for day, most in highest.items() if most is not None]
-    recent = [most for day, most in known if day > newest - LEARNED_DAYS]
-    limits = (pause_limit(most for _, most in known), pause_limit(recent))
-    usual = max((limit for limit in limits if limit is not None), default=None)
+    usual = usual_limit({day: most for day, most in highest.items() if most is not None})
     if usual is None:
         return None
     return max(FACTOR * usual, MIN_HOURS * SHARE * rates.mean(), MIN_MESSAGES)

@@ -26,15 +26,19 @@ def learned_limit(
     Pauses are in messages, so they grow with a topic: the last weeks count by themselves, too.
     """
     exact = len(seen) >= MIN_DAYS
-    days = dict(seen) if exact else {**longest, **seen}
-    newest = max(days, default=0)
-    recent = [pause for day, pause in days.items() if day > newest - LEARNED_DAYS]
-    limits = (pause_limit(days.values(), frequency), pause_limit(recent, frequency))
-    known = max((limit for limit in limits if limit is not None), default=None)
+    known = usual_limit(seen if exact else {**longest, **seen}, frequency)
     if known is None or exact:
         return known
     soon = pause_limit(seen.values(), frequency, FEWEST_SEEN_DAYS)
     return known if soon is None else min(known, SEEN_FACTOR * soon)
+
+
+def usual_limit(longest: Mapping[int, float], frequency: float = 1.0) -> float | None:
+    """Return the limit of all days, or that of the last weeks if it is higher."""
+    newest = max(longest, default=0)
+    recent = [most for day, most in longest.items() if day > newest - LEARNED_DAYS]
+    limits = (pause_limit(longest.values(), frequency), pause_limit(recent, frequency))
+    return max((limit for limit in limits if limit is not None), default=None)
 
 
 def pause_limit(
