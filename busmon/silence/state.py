@@ -9,6 +9,7 @@ from busmon.silence.baseline import Baseline
 from busmon.silence.rates import DAY_SECONDS
 
 SINCE_SECONDS = 10.0  # how exactly it is known when a topic became silent
+PAGE = 1.4  # times what is learned is hardly chance any more: the rules page
 MIN_TOGETHER, TOGETHER_SECONDS = 3, 6 * 3600.0  # so many topics of a bus have one cause
 
 Value = TypeVar("Value")
@@ -78,7 +79,8 @@ def silence_state(
     """Return the state of a topic. Its last message came at `last`; None: there is none yet.
 
     `configured` is a longest silence in seconds, used instead of the baseline. `usual` is one
-    that holds beside the baseline, and without it. Blind times are no silence.
+    that holds beside the baseline, and without it. Nothing beyond them is chance, so it pages at
+    once. Blind times are no silence.
     """
     campaigns = baseline is not None and baseline.campaigns
     learned = None if campaigns else baseline
@@ -87,7 +89,8 @@ def silence_state(
         return SilenceState(False, limit=limit, campaigns=campaigns)
     expected = learned.expected(last, now, blind_times) if learned else None
     quiet = max(0.0, now - last - _overlap(blind_times, last, now))
-    ratios = [quiet / seconds for seconds in (configured, usual) if seconds is not None][:1]
+    fixed = usual if configured is None else configured
+    ratios = [] if fixed is None else [quiet / fixed * (PAGE if quiet > fixed else 1.0)]
     if configured is None and expected is not None and limit is not None:
         ratios.append(expected / limit)
     ratio = max(ratios, default=None)

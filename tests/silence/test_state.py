@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from busmon.rules.packit import TABLE
 from busmon.silence.baseline import Baseline
 from busmon.silence.state import (
+    PAGE,
     USUAL_MAX_SILENCE,
     setting_of,
     silence_state,
@@ -63,6 +64,28 @@ def test_a_topic_is(
     assert judged.silent == ((judged.ratio or 0.0) > 1)
     assert judged.campaigns == (baseline is CAMPAIGNS and not configured)
     assert judged.expected == (state[2] if state[2] is None else pytest.approx(state[2], abs=0.01))
+
+
+LEVELS = [  # hours since the last message, configured, usual, and whether it warns, and pages
+    ("learned", 13, None, None, (True, False)),
+    ("long after what is learned", 15, None, None, (True, True)),
+    ("beyond the usual", 8, None, 7, (True, True)),
+    ("beyond what is configured", 8, 7, None, (True, True)),
+    ("within what is configured", 15, 16, 7, (False, False)),
+]
+
+
+@pytest.mark.parametrize(
+    ("hours", "configured", "usual", "levels"),
+    [row[1:] for row in LEVELS],
+    ids=[row[0] for row in LEVELS],
+)
+def test_a_fixed_time_pages_at_once_and_what_is_learned_warns_first(
+    hours: float, configured: float | None, usual: float | None, levels: tuple[bool, bool]
+) -> None:
+    bounds = (None if bound is None else 3600 * bound for bound in (configured, usual))
+    ratio = silence_state(TWO_AN_HOUR, MONDAY - 3600 * hours, MONDAY, [], *bounds).ratio or 0.0
+    assert (ratio > 1, ratio > PAGE) == levels
 
 
 @given(st.floats(0, 1e7), st.floats(0, 1e6), st.lists(st.floats(0, 1e7), max_size=8))

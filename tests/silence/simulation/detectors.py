@@ -12,13 +12,12 @@ from busmon.silence.deficit import Deficit
 from busmon.silence.learning import NO_DEFICIT, Learned, learn_topic
 from busmon.silence.pace import COMMON, OWN, Pace, common_pace, pace_at_end
 from busmon.silence.rates import WEEK_HOURS, Hour
-from busmon.silence.state import SilenceState, silence_state
+from busmon.silence.state import PAGE, SilenceState, silence_state
 from tests.silence.simulation.kinds import KindYear
 from tests.silence.simulation.traffic import DAY, DAYS, MINUTES, START, Span, Year
 
 HOUR = 60  # minutes
 FIRST_HOUR = START // 3600
-PAGE = 1.4  # times the limit
 MEMORY = 90 * 24  # hours that a pace can remember
 CANDIDATES = 3  # pauses of an hour that may be its longest
 LONGEST = 60 * DAY  # an outage, in minutes: who has not called by then never will

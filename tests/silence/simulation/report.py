@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from busmon.silence.state import together
+from busmon.silence.state import PAGE, together
 from tests.silence.simulation import kinds
 from tests.silence.simulation.detectors import (
     HOUR,
     LONGEST,
-    PAGE,
     Busmon,
     Detector,
     Fixed,
