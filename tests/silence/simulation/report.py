@@ -186,12 +186,15 @@ def kinds_table(results: KindResults) -> str:
     for kind, figures in results.items():
         cells = [_cell(figures[name]) if name in figures else "" for name in shown]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
-    topics = [figures for kind, figures in results.items() if kind != STORMS]
-    cells = []
-    for name in shown:
-        years = sum(figures[name].years for figures in topics)
-        cells.append(f"**{sum(figures[name].false_alarms for figures in topics) / years:.2f}**")
+    cells = [f"**{_overall(results, name)}**" for name in shown]
     return "\n".join([*lines, "| all | " + " | ".join(cells) + " |"])
+
+
+def _overall(results: KindResults, name: str) -> str:
+    total = Figures()
+    for figures in (of[name] for kind, of in results.items() if kind != STORMS):
+        total.add(figures)
+    return f"{total.rate():.2f}" if total.years else "no baseline"
 
 
 def table(results: Results) -> str:

@@ -59,3 +59,4 @@ def test_rare_and_regular_topics_are_watched_and_campaigns_are_not() -> None:
     assert kinds[CAMPAIGNS][BUSMON].times == [], "nothing is usual"
     assert kinds[CAMPAIGNS][BUSMON].false_alarms == 0
     assert CAMPAIGNS in kinds_table(kinds)
+    assert "| all | **no baseline** |" in kinds_table({CAMPAIGNS: kinds[CAMPAIGNS]})
