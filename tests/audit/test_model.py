@@ -283,7 +283,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=100)
 @given(EVENTS)
 def test_gaps_late_reports_absences_and_crashes_agree_with_a_model(
     events: list[tuple[Any, ...]],
