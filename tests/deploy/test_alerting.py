@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from busmon.message import Stage
 from tests.deploy.alerting import Receiver, alertmanager, prometheus, receiving
 from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
@@ -79,6 +80,8 @@ CAUSES = {
         {"alertname": "BusmonAllTopicsSilent", "bus": "fedora"},
         {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr"},
         {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "koji"},
+        {"alertname": "BusmonTopicsSilent", "bus": "fedora"},
+        {"alertname": "BusmonTopicLow", "bus": "fedora", "topic": "git", "severity": "warning"},
     ],
     "the listener is down": [
         {"alertname": "BusmonListenerDown", "bus": "fedora"},
@@ -98,12 +101,16 @@ CAUSES = {
     ],
     "no tap was ever heard of": [
         {"alertname": "BusmonTapNeverHeard", "bus": "fedora", "severity": "warning"},
-        {
-            "alertname": "BusmonNoAuditData",
-            "bus": "fedora",
-            "stage": "listener",
-            "severity": "warning",
-        },
+        *(
+            {
+                "alertname": "BusmonNoAuditData",
+                "bus": "fedora",
+                "stage": stage,
+                "severity": "warning",
+            }
+            for stage in Stage
+            if stage is not Stage.BUS
+        ),
     ],
     "the listener is stalled": [
         {"alertname": "BusmonListenerStalled", "bus": "fedora"},
