@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from busmon.cli.audit import ledger_option, open_ledger
+from busmon.cli.audit import ledger_option, open_ledger, seconds_of
 from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, http_url, load_config
 from busmon.message import Stage
 
@@ -32,12 +31,12 @@ TIME = f"should be a time in UTC, {EXAMPLE}, or how long ago that was: 90m, 24h,
 
 def _moment(text: str) -> float:
     """Return a time as `busmon gaps` prints it in Unix time; ValueError if it is none."""
-    moment = datetime.fromisoformat(text.strip().removesuffix(" UTC"))
-    with suppress(OverflowError):
-        unix = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        if unix >= 0:
-            return unix
-    raise ValueError("before 1970")
+    from busmon.settings.units import parse_moment
+
+    unix = parse_moment(text.strip().removesuffix(" UTC"))
+    if unix < 0:
+        raise ValueError("before 1970")
+    return unix
 
 
 def _window(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -49,11 +48,8 @@ def _window(_context: click.Context, _option: click.Parameter, text: str | None)
 def _time(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
     if text is None:
         return None
-    from busmon.settings.units import UNITS, parse_quantity
-
-    with suppress(ValueError):  # also of more digits than Python reads
-        if (ago := parse_quantity(text, UNITS)) <= time.time():
-            return time.time() - ago
+    with suppress(ValueError):
+        return time.time() - seconds_of(text)
     with suppress(ValueError):
         return _moment(text)
     raise click.BadParameter(TIME)

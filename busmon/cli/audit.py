@@ -27,15 +27,20 @@ ledger_option = click.option(
 )
 
 
-def duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """Return the seconds of a duration; reject one that is longer than there is time."""
-    if text is None:
-        return None
+def seconds_of(text: str) -> int:
+    """Return the seconds of a duration; ValueError if it is none, or longer than there is time."""
     from busmon.settings.units import UNITS, parse_quantity
 
-    with suppress(ValueError):  # also of more digits than Python reads
-        if (seconds := parse_quantity(text, UNITS)) <= time.time():
-            return seconds
+    seconds = parse_quantity(text, UNITS)  # ValueError also of more digits than Python reads
+    if seconds > time.time():
+        raise ValueError("longer than there is time")
+    return seconds
+
+
+def duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """Return the seconds of a duration."""
+    with suppress(ValueError):
+        return None if text is None else seconds_of(text)
     raise click.BadParameter("should be a number and a unit: 90m, 24h, 7d")
 
 

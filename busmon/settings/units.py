@@ -61,7 +61,7 @@ def _format(number: int, units: dict[str, int]) -> str:
     return f"{number // units[unit]}{unit}"
 
 
-def _moment(value: object) -> float:
+def parse_moment(value: object) -> float:
     """Return a date, or a date and time, of TOML or as text in Unix time; UTC without an offset."""
     if isinstance(value, str):
         try:
@@ -78,6 +78,6 @@ def _moment(value: object) -> float:
         raise ValueError("should be in the years 1 to 9999 in UTC") from None
 
 
-Moment = Annotated[float, BeforeValidator(_moment)]  # Unix time
+Moment = Annotated[float, BeforeValidator(parse_moment)]  # Unix time
 Seconds = Annotated[int, _quantity(UNITS), Field(gt=0), AfterValidator(_within_a_century)]
 Bytes = Annotated[int, _quantity(SIZES), Field(gt=0)]
