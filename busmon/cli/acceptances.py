@@ -4,14 +4,13 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from busmon.cli.audit import ledger_option, open_ledger, seconds_of
-from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, http_url, load_config
+from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, find_endpoint, http_url
 from busmon.message import Stage
 
 if TYPE_CHECKING:
@@ -191,15 +190,10 @@ def _progress(done: "Done", what: str) -> str:
 def _endpoint(path: Path | None, url: str | None, operator: str | None) -> "Endpoint":
     """Return where the service is, with the login of an operator, or exit with 2."""
     from busmon.commands.acceptances import operated_by
-    from busmon.commands.endpoint import Endpoint, own_endpoint
 
-    endpoint, known = Endpoint(url or ""), {}
-    if path or not url:
-        web = load_config(path).web
-        endpoint, known = own_endpoint(web), web.operators
-        endpoint = replace(endpoint, url=url) if url else endpoint
-    name = operator or _only(known)
-    return operated_by(endpoint, name, _password(name, known))
+    endpoint, web = find_endpoint(path, url)
+    name = operator or _only(web.operators)
+    return operated_by(endpoint, name, _password(name, web.operators))
 
 
 def _only(known: "Mapping[str, Operator]") -> str:

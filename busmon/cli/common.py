@@ -5,15 +5,17 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 if TYPE_CHECKING:
+    from busmon.commands.endpoint import Endpoint
     from busmon.config.model import Config
     from busmon.settings.lint import Lint
-    from busmon.settings.models import Log
+    from busmon.settings.models import Log, Web
     from busmon.sources.amqp.settings import AmqpBus
 
 FATAL = 1  # exit statuses
@@ -69,6 +71,19 @@ def _problems() -> Iterator[None]:
         yield
     except ConfigError as error:
         fail(CONFIGURATION, *error.problems)
+
+
+def find_endpoint(path: Path | None, url: str | None) -> "tuple[Endpoint, Web]":
+    """Return where the service is, by its configuration and `--url`, with its `[web]`.
+
+    With `--url` alone no configuration is read, so that no credentials are known.
+    """
+    from busmon.commands.endpoint import own_endpoint
+    from busmon.settings.models import Web
+
+    web = load_config(path).web if path or not url else Web()
+    endpoint = own_endpoint(web)
+    return replace(endpoint, url=url) if url else endpoint, web
 
 
 def fail(status: int, *lines: str) -> NoReturn:

@@ -1,12 +1,11 @@
 """`busmon status`."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from busmon.cli.common import FATAL, config_option, http_url, load_config
+from busmon.cli.common import FATAL, config_option, find_endpoint, http_url
 from busmon.text import format_number, format_time, printable
 
 
@@ -36,12 +35,11 @@ def status(path: Path | None, url: str | None) -> None:
     Exit status: 0 all is well on every bus, 1 something is wrong, 2 wrong command line or
     configuration.
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
-    from busmon.commands.endpoint import Endpoint, NoAnswer, own_endpoint
+    from busmon.commands.endpoint import NoAnswer
     from busmon.commands.status import fetch_status
     from busmon.diagnosis.verdict import FaultKind, worst
 
-    endpoint = Endpoint("") if url and not path else own_endpoint(load_config(path).web)
-    endpoint = replace(endpoint, url=url) if url else endpoint
+    endpoint, _ = find_endpoint(path, url)
     try:
         verdicts, lost = fetch_status(endpoint)
     except NoAnswer as error:
