@@ -100,7 +100,8 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
 
     Raises NothingToAskOf.
     """
-    _check(tables, query, config)
+    check_bus(tables, query.bus, config)
+    _check_topic(tables, query)
     commands = reconsume_commands(config)
     no_data = _no_data(tables, query, commands)
     gaps = list(_gaps(tables, query, commands))
@@ -116,11 +117,15 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     )
 
 
-def _check(tables: Tables, query: Query, config: Config | None) -> None:
+def check_bus(tables: Tables, bus: str | None, config: Config | None) -> None:
+    """Raise NothingToAskOf if the bus is neither on record nor configured."""
     buses = sorted({*tables.buses.names(), *(config.buses if config else ())})
-    if query.bus is not None and query.bus not in buses:
+    if bus is not None and bus not in buses:
         known = f"; known buses: {', '.join(buses)}" if buses else ""
-        raise NothingToAskOf(f"no such bus: {printable(query.bus)}{known}")
+        raise NothingToAskOf(f"no such bus: {printable(bus)}{known}")
+
+
+def _check_topic(tables: Tables, query: Query) -> None:
     counted = (one.topic for one in tables.counters.all() if query.bus in {None, one.bus})
     if query.topic is not None and query.topic not in counted:
         raise NothingToAskOf(f"no message of this topic was counted: {printable(query.topic)}")

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from busmon.audit.absences import Absence
-from busmon.commands.gaps import NothingToAskOf, known_absences
+from busmon.commands.gaps import check_bus, known_absences
 from busmon.config.model import Config
 from busmon.diagnosis.stages import RECENT_WINDOWS
 from busmon.diagnosis.verdict import FaultKind
@@ -17,7 +17,6 @@ from busmon.ledger.tables import Tables
 from busmon.ledger.values import Interval
 from busmon.message import Stage
 from busmon.settings.audit import Audit
-from busmon.text import printable
 
 
 class Query(NamedTuple):
@@ -58,10 +57,7 @@ class Incidents:
 
 def find_incidents(tables: Tables, query: Query, config: Config | None) -> Incidents:
     """Return the incidents, each with what was lost; raises NothingToAskOf."""
-    buses = tables.buses.names()
-    if query.bus is not None and query.bus not in buses:
-        known = f"; known buses: {', '.join(sorted(buses))}" if buses else ""
-        raise NothingToAskOf(f"no such bus: {printable(query.bus)}{known}")
+    check_bus(tables, query.bus, config)
     listed = tables.incidents.listed(query.since, query.bus)
     record = _Record(tables, config, listed)
     found = [_found(record, incident) for incident in listed]

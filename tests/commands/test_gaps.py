@@ -306,6 +306,7 @@ def test_a_bus_that_is_no_longer_configured_has_no_command(past: Past, tmp_path:
     table = busmon("gaps", "-c", config, "--bus", BUS, status=1).stdout
     assert f"    {IDS[0]}: in no archive, so it cannot be consumed again\n" in table
     assert busmon("gaps", "-c", config, "--bus", "other").stdout.startswith("No message")
+    assert busmon("incidents", "-c", config, "--bus", "other").stdout.startswith("No incident")
 
 
 @pytest.mark.parametrize(
