@@ -85,9 +85,13 @@ def _lines(one: Acceptance) -> Iterator[str]:
 
 
 def as_json(found: Sequence[Acceptance]) -> str:
-    """Return acceptances as a JSON array; Unix times."""
-    objects = [one._asdict() | {"selection": one.selection._asdict()} for one in found]
-    return json.dumps(objects, indent=2)
+    """Return acceptances as a JSON array."""
+    return json.dumps(as_dicts(found), indent=2)
+
+
+def as_dicts(found: Sequence[Acceptance]) -> list[dict[str, Any]]:
+    """Return acceptances for JSON; Unix times."""
+    return [one._asdict() | {"selection": one.selection._asdict()} for one in found]
 
 
 def _amount(messages: int, unconfirmed: int, windows: int) -> str:

@@ -41,10 +41,7 @@ def as_json(found: Gaps) -> str:
         "audited": [{"bus": bus, "stage": stage} for bus, stage in found.audited],
         "gaps": list(map(_as_dict, found.gaps)),
         "no_data": list(map(_as_dict, found.no_data)),
-        "absences": [
-            {"bus": bus, "since": since, "until": until, "estimated": estimated}
-            for bus, (since, until, estimated, _) in found.absences
-        ],
+        "absences": [{"bus": bus} | absence_as_dict(absence) for bus, absence in found.absences],
         "accepted": found.accepted,
     }
     return json.dumps(answer, indent=2)
@@ -109,6 +106,11 @@ def describe_absence(absence: Absence) -> str:
     if absence.estimated:
         return f"{text}, known to a minute: {lost}, but for up to a minute at each end"
     return f"{text}: {lost}"
+
+
+def absence_as_dict(absence: Absence) -> dict[str, Any]:
+    """Return an absence of a listener for JSON; Unix times."""
+    return {"since": absence.since, "until": absence.until, "estimated": absence.estimated}
 
 
 def _summary(found: Gaps) -> Iterator[str]:

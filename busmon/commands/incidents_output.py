@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from busmon.commands.gaps_output import describe_absence
+from busmon.commands.acceptances import as_dicts
+from busmon.commands.gaps_output import absence_as_dict, describe_absence
 from busmon.commands.incidents import Found, Incidents
 from busmon.diagnosis.incident_text import WHAT, lasts, length, times
 from busmon.ledger.acceptances import Acceptance, describe
@@ -22,9 +23,7 @@ def as_json(found: Incidents) -> str:
     answer = {
         "since": found.query.since,
         "incidents": [_as_dict(one, found.query.now) for one in found.found],
-        "accepted": [
-            one._asdict() | {"selection": one.selection._asdict()} for one in found.accepted
-        ],
+        "accepted": as_dicts(found.accepted),
         "still_lost": [lost._asdict() for lost in found.still_lost],
     }
     return json.dumps(answer, indent=2)
@@ -34,10 +33,7 @@ def _as_dict(one: Found, now: float) -> dict[str, Any]:
     return one.incident._asdict() | {
         "lasts": lasts(one.incident, now),
         "losses": [loss._asdict() for loss in one.losses],
-        "absences": [
-            {"since": since, "until": until, "estimated": estimated}
-            for since, until, estimated, _ in one.absences
-        ],
+        "absences": list(map(absence_as_dict, one.absences)),
         "blind": [interval._asdict() for interval in one.blind],
     }
 
