@@ -32,16 +32,14 @@ def find_tree(tables: Tables, root: str | None) -> list[Branch]:
     for task in tasks:
         parent = task.parent if task.parent in known else root
         children[None if task.id == root else parent].append(task)
-    branches = list(_walk(children, None, 0))
+    branches = list(_walk(children))
     shown = {branch.task.id for branch in branches}
     return [*branches, *(Branch(task, root, 1) for task in tasks if task.id not in shown)]
 
 
-def _walk(
-    children: Mapping[str | None, Sequence[Task]], parent: str | None, depth: int
-) -> Iterator[Branch]:
-    """Yield what is below a task. Each task has one parent, so none is reached twice."""
-    waiting = [Branch(task, parent, depth) for task in reversed(children[parent])]
+def _walk(children: Mapping[str | None, Sequence[Task]]) -> Iterator[Branch]:
+    """Yield the root and what is below it. Each task has one parent, so none is reached twice."""
+    waiting = [Branch(task, None, 0) for task in children[None]]
     while waiting:
         branch = waiting.pop()
         yield branch
