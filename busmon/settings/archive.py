@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from busmon.settings.section import File, Section, checked
+from busmon.settings.section import File, Section, checked, matching
 
 
 def _base(text: str) -> None:
@@ -31,12 +31,14 @@ def _check(text: str, problem: str) -> None:
         raise ValueError(problem)
 
 
-def _contact(text: str) -> None:
-    if not re.fullmatch(r"[ !-'*-\[\]-~]{3,200}", text):  # of a comment in a User-Agent
-        raise ValueError(
-            "should be an address or URL at which you can be reached, of 3 to 200 printable ASCII"
-            " characters without parentheses and backslashes"
-        )
+Contact = Annotated[
+    str,
+    matching(
+        r"[ !-'*-\[\]-~]{3,200}",  # of a comment in a User-Agent
+        "should be an address or URL at which you can be reached, of 3 to 200 printable ASCII"
+        " characters without parentheses and backslashes",
+    ),
+]
 
 
 class Archive(Section):
@@ -44,6 +46,6 @@ class Archive(Section):
 
     url: Annotated[str, checked(_base)]
     bus: str
-    contact: Annotated[str, checked(_contact)]  # in the User-Agent
+    contact: Contact  # in the User-Agent
     proxy: Annotated[str, checked(_proxy)] | None = None
     ca: File | None = None

@@ -1,26 +1,23 @@
 """The sections that belong to no source, observer or rule set."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 
-from busmon.settings.section import File, Section, checked, from_directory, together
+from busmon.settings.section import File, Section, checked, from_directory, matching, together
 from busmon.settings.units import SIZES, UNITS, Bytes, Seconds, at_least
 from busmon.text import parse_address
 
-
-def _operator_name(text: str) -> None:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text):
-        raise ValueError(
-            "the name of an operator has only a-z, 0-9, dots, _ and -, at most 64, and begins"
-            " with a letter or digit"
-        )
-
-
-OperatorName = Annotated[str, checked(_operator_name)]
+OperatorName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9][a-z0-9._-]{0,63}",
+        "the name of an operator has only a-z, 0-9, dots, _ and -, at most 64, and begins with a"
+        " letter or digit",
+    ),
+]
 
 
 class Operator(Section):

@@ -1,5 +1,6 @@
 """What every section of the configuration has: all problems at once, secrets from files."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
@@ -73,6 +74,16 @@ def checked(check: Callable[[str], object]) -> AfterValidator:
         return text
 
     return AfterValidator(validate)
+
+
+def matching(pattern: str, problem: str) -> AfterValidator:
+    """Refuse a text that does not match as a whole; the error says what the problem is."""
+
+    def check(text: str) -> None:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(problem)
+
+    return checked(check)
 
 
 def _details(problems: ValidationError) -> Iterator[InitErrorDetails]:

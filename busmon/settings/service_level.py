@@ -1,24 +1,21 @@
 """The sections `[slo.NAME]`: how soon messages should reach a stage."""
 
-import re
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from busmon.settings.section import Section, Strings, checked
+from busmon.settings.section import Section, Strings, matching
 from busmon.settings.units import Seconds, format_seconds
 
-
-def _level_name(text: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", text):
-        raise ValueError(
-            "the name of a service level has only a-z, 0-9, _ and -, at most 64, and begins with a"
-            " letter"
-        )
-
-
-LevelName = Annotated[str, checked(_level_name)]
+LevelName = Annotated[
+    str,
+    matching(
+        r"[a-z][a-z0-9_-]{0,63}",
+        "the name of a service level has only a-z, 0-9, _ and -, at most 64, and begins with a"
+        " letter",
+    ),
+]
 
 
 class ServiceLevel(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from busmon.ledger.ledger import Ledger
-from busmon.settings.section import Row, checked, split, together
+from busmon.settings.section import Row, checked, matching, split, together
 from busmon.settings.units import Seconds
 from busmon.sources.base import Source
 from busmon.sources.bus import Bus, Tls, describe_tls
@@ -15,10 +15,9 @@ from busmon.sources.filters import check_overlap
 from busmon.sources.recorded.format import Format
 from busmon.text import format_items, parse_address
 
-
-def _check_destination(text: str) -> None:
-    if not re.fullmatch(r"/[^/]+/.+", text):
-        raise ValueError("should be /topic/NAME, /queue/NAME or the like")
+Destination = Annotated[
+    str, matching(r"/[^/]+/.+", "should be /topic/NAME, /queue/NAME or the like")
+]
 
 
 def _check_topic_pattern(text: str) -> None:
@@ -44,9 +43,7 @@ def _apart(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Addresses = Annotated[tuple[Annotated[str, checked(parse_address)], ...], split]
-Destinations = Annotated[
-    tuple[Annotated[str, checked(_check_destination)], ...], AfterValidator(_apart), split
-]
+Destinations = Annotated[tuple[Destination, ...], AfterValidator(_apart), split]
 
 
 class StompBus(Tls, Bus):
