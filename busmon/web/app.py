@@ -46,8 +46,7 @@ def make_app(
     """Return the application. The health checks need no credentials.
 
     `own` are views, by path, that check methods and credentials themselves; what they refuse is
-    counted here, if they raise Refused. `status` is
-    what /v1/status answers, as JSON.
+    counted here, if they raise Refused. `status` is what /v1/status answers, as JSON.
     """
     sharing, refusals = Sharing(), Refusals()
     registry.register(refusals)
