@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from busmon.commands.endpoint import Endpoint, NoAnswer, login, post
 from busmon.ledger.acceptances import Acceptance, describe
 from busmon.text import format_number, format_time, printable
@@ -61,9 +63,8 @@ def _ask(endpoint: Endpoint, path: str, content: object) -> Done:
         text = body.decode(errors="replace").strip()
         raise Refused(f"it answers with status {status}: {printable(text[:500])}")
     try:
-        answer: Any = json.loads(body)
-        return Done(**answer)
-    except (ValueError, TypeError, RecursionError) as error:
+        return msgspec.json.decode(body, type=Done)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NoAnswer("the answer is not that of a busmon", asked=True) from error
 
 

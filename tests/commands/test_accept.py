@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.open_messages import State
 from busmon.message import Stage
 from busmon.settings.models import Web
+from tests.support import http_server
 from tests.support.brokers import free_port
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon
+from tests.support.http_server import Silent
 from tests.support.open_gaps import FIRST, Place, leave_open, serving, still_open
 
 WORKER = Place(1, stage=Stage.WORKER)
@@ -140,6 +143,56 @@ def test_the_login_is_that_of_an_operator(
     ended = busmon(*ACCEPT, *WINDOW, *config, *words, env=env, status=status)
     assert text in ended.stdout + ended.stderr
     assert bench.acceptances() == (status == 0)
+
+
+@contextmanager
+def answering(body: bytes | None) -> Iterator[str]:
+    """Serve this answer to each request; None: end the connection without one."""
+
+    class Handler(Silent, BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if body is not None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+    with http_server.serving(Handler) as url:
+        yield url
+
+
+NO_BUSMON = "the answer is not that of a busmon"
+SEE = "see `busmon gaps accepted` for what it did"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        (
+            b'{"number": 4, "messages": 2, "windows": 1, "forgotten": 3}',
+            0,
+            "acceptance 4: 2 messages of 1 window open again; 3 more are no longer on record\n",
+        ),
+        (
+            b'{"number": 4, "finished": false}',
+            0,
+            "acceptance 4: it takes longer, and goes on; `busmon gaps accepted` shows the result\n",
+        ),
+        (b"<html>", 1, f": {NO_BUSMON}; {SEE}\n"),
+        (b"\xff", 1, f": {NO_BUSMON}; {SEE}\n"),
+        (b"[" * 9999, 1, f": {NO_BUSMON}; {SEE}\n"),
+        (b'{"messages": 2}', 1, f": {NO_BUSMON}; {SEE}\n"),
+        (b'{"number": "\\u001b[2K"}', 1, f": {NO_BUSMON}; {SEE}\n"),
+        (None, 1, f": Remote end closed connection without response; {SEE}\n"),
+    ],
+)
+def test_the_answer_of_a_service_is_read_with_care(
+    bench: Bench, body: bytes | None, status: int, text: str
+) -> None:
+    with answering(body) as url:
+        config = ("-c", bench.configuration(), "--url", url)
+        ended = busmon("gaps", "reopen", "4", *config, status=status)
+    assert (ended.stdout + ended.stderr).endswith(text)
 
 
 @pytest.mark.parametrize(
