@@ -21,9 +21,12 @@ def test_the_environment_overrides_every_kind_of_setting(directory: Path) -> Non
         MQTT.replace("centos]", "centos-stg]")
         + in_bus(STOMP, "tls = true")
         + AMQP
-        + '[web.operators.on-call]\npassword = "weak"\n',
+        + '[web.operators.on-call]\npassword = "weak"\n'
+        + '[audit.reports]\nbus = "fedora"\ntoken = "tap"\n'
+        + '[slo.copr-ends]\nbus = "fedora"\ntopics = ["*"]\nstage = "listener"\nwithin = "1m"\n',
         BUSMON__WEB__TOKEN=SECRET,
         BUSMON__WEB__OPERATORS__ON_CALL__PASSWORD="strong",
+        BUSMON__SLO__COPR_ENDS__OBJECTIVE="0.5",
         BUSMON__LEDGER__SIZE_LIMIT="20000000",
         BUSMON__LEDGER__RETENTION="2 h",
         BUSMON__RULES__PACKIT__USER="packit-stg",
@@ -41,6 +44,7 @@ def test_the_environment_overrides_every_kind_of_setting(directory: Path) -> Non
     assert config.web.token == SecretStr(SECRET)
     [(name, operator)] = config.web.operators.items()
     assert (name, operator.password) == ("on-call", SecretStr("strong"))
+    assert {name: level.objective for name, level in config.slo.items()} == {"copr-ends": 0.5}
     assert (config.ledger.size_limit, config.ledger.retention) == (20000000, 7200)
     assert config.rules.packit.user == "packit-stg"
     assert (centos.topics, centos.qos) == (("a/#", "b"), 0)

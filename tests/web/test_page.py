@@ -84,8 +84,9 @@ def test_the_page_shows_the_last_incidents(times: tuple[int, int, int | None], s
     assert began
     assert seen
     incident = Incident("fedora", "listener", began, seen, ended, last_evidence=("down", "also"))
-    page = render({}, {}, [], Diagnosis(VERDICTS, [incident]), [], NOW)
-    assert f"<li>{shown}: fedora: listener: down</li>" in page
+    before = Incident("centos", "bus", NOW - 9000, NOW - 8000, NOW - 8000)
+    page = render({}, {}, [], Diagnosis(VERDICTS, [before, incident]), [], NOW)
+    assert f"<li>{shown}: fedora: listener: down</li>\n<li>2023-11-14 19:43:20 to" in page
 
 
 def test_the_page_shows_retired_topics_and_whether_they_still_come() -> None:
