@@ -58,9 +58,7 @@ def get(endpoint: Endpoint, path: str) -> tuple[int, bytes]:
     return _ask(endpoint, "GET", path, None, {}, TIMEOUT)
 
 
-def post(
-    endpoint: Endpoint, path: str, content: object, timeout: float = TIMEOUT
-) -> tuple[int, bytes]:
+def post(endpoint: Endpoint, path: str, content: object, timeout: float) -> tuple[int, bytes]:
     """Send content as JSON, and return status and body of the answer; raises NoAnswer."""
     body = json.dumps(content).encode()
     return _ask(endpoint, "POST", path, body, {"Content-Type": "application/json"}, timeout)
