@@ -6,26 +6,21 @@ used again.
 
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from busmon import __version__
 from busmon.ledger import shares
 from busmon.ledger.copies import copy_before, copy_name
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.schema import (
-    ACCEPTANCES,
     APPLICATION_ID,
-    ARCHIVE_TABLES,
     FOUND_QUEUES,
-    INCIDENTS,
     INDEX_OF_OTHER_TASKS,
     INDEXES_OF_TASKS,
     INDEXES_OF_VERSION_3,
-    OPEN_MESSAGES,
+    NEW_IN_VERSION_5,
     SCHEMA,
-    SERVICE_LEVELS,
     SHARES,
-    SILENCE_TABLES,
     WINDOWS,
 )
 
@@ -69,8 +64,7 @@ def _to_version_2(db: sqlite3.Connection) -> None:
 
 def _to_version_3(db: sqlite3.Connection) -> None:
     """Find old rows quickly. The bytes of each kind of row are counted again in version 5."""
-    for statement in INDEXES_OF_VERSION_3:
-        db.execute(statement)
+    _execute(db, INDEXES_OF_VERSION_3)
 
 
 def _to_version_4(db: sqlite3.Connection) -> None:
@@ -89,13 +83,9 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _forget_bytes(db)
     _drop_numbers(db)
     _add_trees(db)
-    _add_silence_tables(db)
     _keep_times_of_passing(db)
-    _add_service_levels(db)
-    _add_incidents(db)
+    _execute(db, NEW_IN_VERSION_5)
     _keep_gaps_open(db)
-    _keep_acceptances(db)
-    _add_archive_tables(db)
     _count_bytes(db)
 
 
@@ -131,13 +121,7 @@ def _add_trees(db: sqlite3.Connection) -> None:
         db.execute(f"ALTER TABLE tasks ADD COLUMN {column}")
     db.execute("UPDATE tasks SET root = id, sent_at = received_at")
     db.execute("DROP INDEX tasks_received")
-    for statement in INDEXES_OF_TASKS:
-        db.execute(statement)
-
-
-def _add_silence_tables(db: sqlite3.Connection) -> None:
-    for statement in SILENCE_TABLES:
-        db.execute(statement)
+    _execute(db, INDEXES_OF_TASKS)
 
 
 def _keep_times_of_passing(db: sqlite3.Connection) -> None:
@@ -146,21 +130,8 @@ def _keep_times_of_passing(db: sqlite3.Connection) -> None:
     db.execute("UPDATE tap_reports SET passed_at = reported_at WHERE state = 'passed'")
 
 
-def _add_service_levels(db: sqlite3.Connection) -> None:
-    for statement in SERVICE_LEVELS:
-        db.execute(statement)
-
-
-def _add_incidents(db: sqlite3.Connection) -> None:
-    """Keep when the verdict on a bus was not that all is well."""
-    for statement in INCIDENTS:
-        db.execute(statement)
-
-
 def _keep_gaps_open(db: sqlite3.Connection) -> None:
     """Keep all messages that windows left open in one table, until something becomes of them."""
-    for statement in OPEN_MESSAGES:
-        db.execute(statement)
     window = (
         "LEFT JOIN windows ON windows.start = old.start AND windows.bus = old.bus"
         " AND windows.topic = old.topic AND windows.stage ="
@@ -186,19 +157,13 @@ def _keep_gaps_open(db: sqlite3.Connection) -> None:
     db.execute(INDEX_OF_OTHER_TASKS)
 
 
-def _keep_acceptances(db: sqlite3.Connection) -> None:
-    for statement in ACCEPTANCES:
-        db.execute(statement)
-
-
-def _add_archive_tables(db: sqlite3.Connection) -> None:
-    for statement in ARCHIVE_TABLES:
-        db.execute(statement)
-
-
 def _count_bytes(db: sqlite3.Connection) -> None:
     """Keep the bytes of each kind of row."""
-    for statement in (SHARES, *shares.definitions()):
+    _execute(db, (SHARES, *shares.definitions()))
+
+
+def _execute(db: sqlite3.Connection, statements: Iterable[str]) -> None:
+    for statement in statements:
         db.execute(statement)
 
 
@@ -236,13 +201,8 @@ def create(db: sqlite3.Connection) -> None:
         db.executescript(
             f"BEGIN; {SCHEMA} {FOUND_QUEUES}; {WINDOWS}; PRAGMA application_id = {APPLICATION_ID};"
         )
-        for statement in (*INDEXES_OF_TASKS, *INCIDENTS, *OPEN_MESSAGES, *ACCEPTANCES):
-            db.execute(statement)
-        db.execute(INDEX_OF_OTHER_TASKS)
         _to_version_3(db)
-        _add_silence_tables(db)
-        _add_service_levels(db)
-        _add_archive_tables(db)
+        _execute(db, (*INDEXES_OF_TASKS, INDEX_OF_OTHER_TASKS, *NEW_IN_VERSION_5))
         _count_bytes(db)
         _sign(db, VERSION)
 

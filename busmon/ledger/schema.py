@@ -115,6 +115,14 @@ ACCEPTANCES = (
 )""",
     "CREATE INDEX open_accepted ON open_messages (acceptance) WHERE acceptance IS NOT NULL",
 )
+NEW_IN_VERSION_5 = (
+    *SILENCE_TABLES,
+    *SERVICE_LEVELS,
+    *INCIDENTS,
+    *OPEN_MESSAGES,
+    *ACCEPTANCES,
+    *ARCHIVE_TABLES,
+)
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
 # tables: to rename an index would be to build it again.
