@@ -7,6 +7,7 @@ used again.
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 
 from busmon import __version__
 from busmon.ledger import shares
@@ -205,6 +206,14 @@ def create(db: sqlite3.Connection) -> None:
         _execute(db, (*INDEXES_OF_TASKS, INDEX_OF_OTHER_TASKS, *NEW_IN_VERSION_5))
         _count_bytes(db)
         _sign(db, VERSION)
+
+
+def lacking(db: sqlite3.Connection) -> list[str]:
+    """Return the tables and triggers of the newest version that a ledger lacks."""
+    names = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'trigger')"
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as whole:
+        create(whole)
+        return [name for (name,) in set(whole.execute(names)) - set(db.execute(names))]
 
 
 def _sign(db: sqlite3.Connection, version: int) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from busmon.ledger import ownership
 from busmon.ledger.errors import LedgerError, LedgerInUseError
-from busmon.ledger.migrations import VERSION, create, explain_newer, migrate
+from busmon.ledger.migrations import VERSION, create, explain_newer, lacking, migrate
 from busmon.ledger.schema import APPLICATION_ID
 from busmon.ledger.tables import Tables
 
@@ -50,6 +50,11 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
                 create(db)
             elif version < VERSION:
                 migrate(db, path, version)
+            elif parts := lacking(db):
+                raise LedgerError(
+                    f"{path}: of version {VERSION}, but lacks {', '.join(sorted(parts))};"
+                    f" restore a backup, or move it away: {START_ANEW}"
+                )
             yield db
 
 

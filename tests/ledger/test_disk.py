@@ -286,6 +286,15 @@ def test_another_programs_file_and_a_newer_one_are_refused(
     assert Path(path).read_bytes() == before
 
 
+def test_a_ledger_that_lacks_a_table_is_refused(path: str) -> None:
+    Ledger(path).close()
+    with foreign(path) as db:
+        db.execute("DROP TABLE pauses")
+        db.execute("DROP TRIGGER coverage_insert")
+    why = f"of version {VERSION}, but lacks coverage_insert, pauses; restore a backup, or move it"
+    assert refusal(path).startswith(f"{path}: {why} away: busmon starts a new one,")
+
+
 def test_a_file_that_was_made_but_not_filled_becomes_a_ledger(path: str) -> None:
     Path(path).touch()
     with closing(Ledger(path)) as ledger:
