@@ -74,12 +74,7 @@ class BlindTimes:
 
     def was_blind(self, bus: str, start: float, end: float) -> bool:
         """Return whether a blind time that has ended reaches into this time."""
-        found = self._db.execute(
-            "SELECT EXISTS (SELECT 1 FROM blind_times JOIN buses ON buses.id = blind_times.bus"
-            " WHERE name = ? AND since < ? AND until > ?)",
-            (bus, milliseconds(end), milliseconds(start)),
-        ).fetchone()
-        return bool(found[0])
+        return bool(self.between(bus, start, end))
 
     def was_watched_at(self, bus: str, time: float) -> bool:
         """Return whether no blind time that still lasts began before then."""
