@@ -34,9 +34,9 @@ ENDED = (State.RECOVERED, State.ACCEPTED, State.EXPIRED)
 
 # Each has an index in this order, which `reached` goes through part by part.
 ORDER = {
-    State.MISSING: "bus, stage, topic, start, id",
-    State.UNCONFIRMED: "start, id, bus, stage",
-    State.RUNNING: "due, id, bus, stage",
+    State.MISSING: "open.bus, open.stage, open.topic, open.start, open.id",
+    State.UNCONFIRMED: "open.start, open.id, open.bus, open.stage",
+    State.RUNNING: "open.due, open.id, open.bus, open.stage",
 }
 # Of a stage: whether a message has reached it.
 REACHED = {
@@ -79,7 +79,7 @@ SELECT start, topic FROM open_messages
 WHERE id = ? AND bus = ? AND stage = ? AND state = 'missing'
 """
 MOVE = """
-UPDATE open_messages SET state = ?, due = ?, ended_at = ?
+UPDATE open_messages SET state = ?, due = NULL, ended_at = ?
 WHERE id = ? AND bus = ? AND stage = ? AND state = ?
 """
 FIND = f"""
@@ -158,16 +158,13 @@ class OpenMessages:
         """
         order = ORDER[state]
         marks = ", ".join("?" * len(order.split(",")))
-        begun = f"state = '{state}'" + (f" AND ({order}) > ({marks})" if after else "")
+        within = f"open.state = '{state}'" + (f" AND ({order}) > ({marks})" if after else "")
         last: Position | None = self._db.execute(
-            f"SELECT {order} FROM open_messages WHERE {begun}"  # noqa: S608 - our own names
+            f"SELECT {order} FROM open_messages AS open WHERE {within}"  # noqa: S608 - our own names
             f" ORDER BY {order} LIMIT 1 OFFSET ?",
             (*(after or ()), limit - 1),
         ).fetchone()
-        columns = ", ".join(f"open.{name}" for name in order.split(", "))
-        within = f"open.state = '{state}'"
-        within += f" AND ({columns}) > ({marks})" if after else ""
-        within += f" AND ({columns}) <= ({marks})" if last else ""
+        within += f" AND ({order}) <= ({marks})" if last else ""
         rows = self._db.execute(
             f"{FIND} WHERE {within} AND ({TO_CORRECT[state]} OR open.due <= ?)",
             (*(after or ()), *(last or ()), milliseconds(due)),
@@ -190,7 +187,7 @@ class OpenMessages:
         `now` is when it ended, if it has.
         """
         ended = milliseconds(now) if state in ENDED else None
-        row = (state, None, ended, *self._key(message), message.state)
+        row = (state, ended, *self._key(message), message.state)
         return self._db.execute(MOVE, row).rowcount > 0
 
     def remove(self, message: OpenMessage) -> bool:
