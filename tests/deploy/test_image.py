@@ -154,7 +154,7 @@ def test_the_image_runs_as_any_user_on_a_read_only_root(image: Image, tmp_path: 
             return counter(answer.read().decode()).total()
 
     demo = image.command("demo", "--listen", f"127.0.0.1:{port}")
-    with Server(demo, tmp_path / "log", ready=lambda server: server.logged("/metrics")) as service:
+    with Server(demo, tmp_path / "log", ready=lambda server: server.logged("http://")) as service:
         wait_until(counted, what="messages of the demo")
         status = Path(f"/proc/{service.pid}/status").read_text()
         assert f"Uid:\t{NAMESPACE_USER}\t" in status
