@@ -5,12 +5,12 @@ late. One that was unconfirmed, or still on its way, is counted at its stage whe
 it. One that is on its way for too long becomes missing, or unconfirmed if nobody watched.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from busmon.audit.balance import PROGRESS, Progress
-from busmon.audit.scope import Scope
+from busmon.audit.scope import Scopes
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.open_messages import OpenMessage, Position, State
@@ -20,8 +20,6 @@ from busmon.ledger.windows import Totals
 EXPIRY_SECONDS = HOURS_KEPT * 3600.0  # after the start of its window, an open gap ends
 MAX_ROWS = 500  # that a step changes, which takes some milliseconds
 MAX_LOOKS = 2000  # messages that a step looks at
-
-Scopes = Mapping[str, Scope]  # by bus
 
 
 class CorrectionKind(StrEnum):

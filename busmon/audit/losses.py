@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from busmon.audit.absences import Absence, AbsenceSource, absences
 from busmon.audit.balance import next_window
-from busmon.audit.corrections import MAX_ROWS, Correction, CorrectionKind, Scopes
+from busmon.audit.corrections import MAX_ROWS, Correction, CorrectionKind
+from busmon.audit.scope import Scopes
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
 from busmon.ledger.tables import Tables

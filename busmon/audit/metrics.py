@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import Metric
 
-from busmon.audit.scope import Scope
+from busmon.audit.scope import Scopes
 from busmon.ledger.gaps import OpenGap
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Stage
 from busmon.metrics.families import counter, gauge
 
-Scopes = Mapping[str, Scope]  # by bus
 Topics = Mapping[tuple[str, str], bool]  # by bus and topic: whether any message is handled
 AllTotals = Mapping[Place, Totals]
 

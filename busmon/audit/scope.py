@@ -32,6 +32,9 @@ class Scope(NamedTuple):
         return next(iter(following), None)
 
 
+Scopes = Mapping[str, Scope]  # by bus
+
+
 class Observed(NamedTuple):
     """Which bus each observer watches, if any."""
 

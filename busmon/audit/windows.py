@@ -81,7 +81,6 @@ class AuditWindows:
     def refresh(self) -> None:
         """Read again which messages are open. Any thread may call it after it changed some."""
         with self._reading, self._ledger.read() as tables:
-            self._stale = False
             self._open_gaps, self._unconfirmed = tables.gaps.open(), tables.gaps.unconfirmed()
             self._with_gaps = tables.gaps.windows()
 
@@ -120,7 +119,6 @@ class AuditWindows:
                 for window in windows:
                     self._write(tables, window)
         self._publish()
-        self._stale |= any(window.balance.opened for window in windows)
         return True
 
     def correct(self, now: float) -> bool:
@@ -133,10 +131,7 @@ class AuditWindows:
             lost = self._losses.find(tables, self._closed_until or 0.0)
         self._apply([*found, *lost], now)
         self._look = look or Look()
-        more = look is not None or bool(lost)
-        if self._stale and not more:
-            self.refresh()
-        return more
+        return look is not None or bool(lost)
 
     def expire(self, now: float) -> bool:
         """End some gaps that are open for 13 months; return whether there may be more."""
@@ -146,8 +141,6 @@ class AuditWindows:
         with self._ledger.read() as tables:
             found = corrections.find_expired(tables, now)
         self._apply(found, now)
-        if found and len(found) < MAX_ROWS:
-            self.refresh()
         return bool(found)
 
     def prune(self, now: float, retention: float) -> bool:
@@ -166,7 +159,6 @@ class AuditWindows:
                 part = found[first : first + MAX_ROWS]
                 corrections.apply(tables, part, now, self.scopes, due)
         if found:
-            self._stale = True
             self._publish()
 
     def _publish(self) -> None:

@@ -98,9 +98,10 @@ class AuditBench:
         return closed
 
     def correct(self, now: float) -> None:
-        """Correct all that can be."""
+        """Correct all that can be, and read again what is open, as the auditor does."""
         while self.windows.correct(now):
             pass
+        self.windows.refresh()
 
     def totals(self, topic: str = TOPIC) -> dict[Stage, Totals]:
         found = self.windows.totals()
