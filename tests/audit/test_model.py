@@ -205,6 +205,7 @@ class Both:
                 model.expire(self.now - seconds)
                 while bench.windows.expire(self.now - seconds + EXPIRY_SECONDS):
                     pass
+                bench.windows.refresh()
             case "crash", steps:
                 self.crash_after = steps
 
@@ -234,6 +235,7 @@ class Both:
         for _ in STAGES:
             while self.bench.windows.correct(self.now):
                 self.step()
+        self.bench.windows.refresh()  # as the auditor does at the end of each round
         self.model.settle(self.now)
 
     def step(self) -> None:
