@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from busmon.diagnosis import archive_evidence
 from busmon.diagnosis.facts import (
     BusFacts,
     FailingTask,
@@ -178,6 +179,9 @@ def unknown(bus: BusFacts) -> Iterator[str]:
     monitor, tap, passed = bus.listener.monitor, bus.listener.tap, bus.listener.passed
     celery = bus.workers.celery
     yield from low(bus.topics)
+    yield from archive_evidence.comparisons(bus.topics)
+    if not bus.problem:
+        yield from archive_evidence.unknown(bus.topics)
     if monitor and monitor.up is None:
         yield "not yet known: what the listener's monitor says"
     if tap and tap.up is None:

@@ -5,6 +5,7 @@ The default of each field is: nothing is known.
 
 from dataclasses import dataclass
 
+from busmon.archive.opinion import Comparison, Opinion
 from busmon.message import Stage
 from busmon.sources.listener_queue import ListenerQueue, QueueState
 
@@ -26,6 +27,7 @@ class SilentTopic:
     expected: float | None = None  # messages since then
     limit: float | None = None  # messages
     together: bool = False  # it became silent about when others did
+    archive: Opinion | None = None  # None: it is not asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class LowTopic:
     topic: str
     deficit: float  # messages that lack to the least that is usual
     limit: float  # messages
+    archive: Comparison | None = None  # None: it is not asked, or has not answered
 
 
 @dataclass(frozen=True, slots=True)

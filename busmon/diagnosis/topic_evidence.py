@@ -37,7 +37,12 @@ def silence(topics: TopicFacts) -> Iterator[str]:
         if not silent.together:
             yield _silent_topic(silent)
     if topics.silent and not all_silent(topics):
-        yield f"{format_number(topics.flowing, 'other topic')} as usual{newest(topics)}"
+        yield others(topics)
+
+
+def others(topics: TopicFacts) -> str:
+    """Return how many topics are not silent."""
+    return f"{format_number(topics.flowing, 'other topic')} as usual{newest(topics)}"
 
 
 def _silent_topic(silent: SilentTopic) -> str:

@@ -2,19 +2,20 @@
 
 Messages go from a publisher over the bus and busmon's connection to the listener, and from it to
 the workers. What is wrong further up explains what is missing further down. So the most upstream
-finding is the verdict, and the others are shown with it. One exception: a silent publisher does
-not explain what is wrong with the messages of the others, so it is the verdict only if nothing
-else is wrong. Unknown facts are no evidence against anybody; they are shown as unknown.
+finding is the verdict, and the others are shown with it. One exception: that some topics are
+silent does not explain what is wrong with the messages of the others, so it is the verdict only
+if nothing else is wrong. Unknown facts are no evidence against anybody; they are shown as unknown.
 
 Pure functions of `Facts`.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from busmon.diagnosis import evidence, topic_evidence
-from busmon.diagnosis.facts import BusFacts, Facts
+from busmon.diagnosis import archive_evidence, evidence, topic_evidence
+from busmon.diagnosis.facts import BusFacts, Facts, TopicFacts
 from busmon.diagnosis.open_messages import still_open, well_now
 
 
@@ -63,8 +64,7 @@ def worst(verdicts: Iterable[Verdict]) -> FaultKind:
 
 
 def _verdict(bus: BusFacts) -> Verdict:
-    order = list(FaultKind)
-    findings = sorted(_findings(bus), key=lambda finding: order.index(finding.kind))
+    findings = list(_findings(bus))
     beside = (*still_open(bus), *evidence.unknown(bus))
     if not findings:
         return Verdict(FaultKind.NONE, (*well_now(bus), evidence.well(bus), *beside))
@@ -74,11 +74,30 @@ def _verdict(bus: BusFacts) -> Verdict:
 
 
 def _findings(bus: BusFacts) -> Iterator[_Finding]:
-    silence = () if bus.problem else topic_evidence.silence(bus.topics)
+    """Yield what is wrong, the verdict first."""
+    down = FaultKind.BUSMON if bus.own_problem else FaultKind.CONNECTION
+    silence = [] if bus.problem else list(_silence(bus.topics))
+    partly = not topic_evidence.all_silent(bus.topics)
+    yield from (_Finding(down, text) for text in evidence.connection(bus))
+    yield from () if partly else silence
     for kind, texts in (
-        (FaultKind.BUSMON if bus.own_problem else FaultKind.CONNECTION, evidence.connection(bus)),
-        (FaultKind.BUS if topic_evidence.all_silent(bus.topics) else FaultKind.PUBLISHER, silence),
         (FaultKind.LISTENER, evidence.listener(bus.listener, bus.topics.fatal)),
         (FaultKind.WORKERS, evidence.workers(bus.workers)),
     ):
         yield from (_Finding(kind, text) for text in texts)
+    yield from silence if partly else ()
+
+
+def _silence(topics: TopicFacts) -> Iterator[_Finding]:
+    """Yield which topics are silent, and whose fault that is by what the archive has of them."""
+    losses = list(archive_evidence.losses(topics))
+    yield from (_Finding(FaultKind.CONNECTION, text) for text in losses)
+    kind = FaultKind.PUBLISHER
+    if topic_evidence.all_silent(topics):
+        kind = FaultKind.CONNECTION if losses else FaultKind.BUS
+    else:
+        topics = replace(topics, silent=archive_evidence.not_lost(topics))
+    yield from (_Finding(kind, text) for text in topic_evidence.silence(topics))
+    yield from (_Finding(kind, text) for text in archive_evidence.confirmation(topics))
+    if losses and not topics.silent:
+        yield _Finding(FaultKind.CONNECTION, topic_evidence.others(topics))

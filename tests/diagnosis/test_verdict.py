@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from busmon.archive.opinion import Comparison, Opinion
 from busmon.diagnosis.facts import (
     BusFacts,
     Facts,
@@ -29,6 +30,8 @@ HOUR, DAY = 3600.0, 86400.0
 UP, DOWN, UNKNOWN = Health(True), Health(False, "no answer"), Health(None)
 COPR = SilentTopic("copr.build.end", 2 * HOUR, 40.0, 8.0)
 HOTNESS = SilentTopic("hotness.update.bug.file", 5 * DAY, 60.3, 9.5)
+LOST, NOTHING = Opinion(DAY, 120, 100), Opinion(DAY, 0)
+ONE, BLIND = Opinion(DAY, 1, 1), Opinion(unknown="it does not answer")
 NO_FACTS = BusFacts(name="fedora")
 WELL = BusFacts(
     name="fedora",
@@ -113,6 +116,56 @@ SCENARIOS = {
         fedora(silent=(COPR,), flowing=2, last=1.5 * HOUR, overdue=1.2),
         FaultKind.PUBLISHER,
         ["2 other topics as usual"],
+    ),
+    # The archive as a second witness.
+    "the archive has what busmon did not receive of a topic": (
+        fedora(silent=(replace(HOTNESS, archive=LOST), COPR), flowing=13),
+        FaultKind.CONNECTION,
+        [
+            "the archive has 120 messages of hotness.update.bug.file since 1970-01-02 00:00:00"
+            " UTC, and busmon received nothing of it since then: busmon's own queue or its"
+            " bindings are at fault\nalso (publisher): copr.build.end has been silent for 2 h",
+            "also (publisher): 13 other topics as usual",
+        ],
+    ),
+    "the archive has what busmon did not receive, and the listener is down": (
+        fedora(silent=(replace(HOTNESS, archive=LOST),), flowing=14, monitor=DOWN),
+        FaultKind.LISTENER,
+        ["the listener is down", "also (connection): the archive", "14 other topics as usual"],
+    ),
+    "the archive has messages of more topics than are named": (
+        fedora(silent=tuple(replace(HOTNESS, topic=f"t{n}", archive=LOST) for n in range(7))),
+        FaultKind.CONNECTION,
+        ["the archive has 120 messages of t4", "so it is with 2 more topics\n15 other topics"],
+    ),
+    "the whole bus is silent here, and the archive goes on": (
+        fedora(silent=(replace(COPR, archive=LOST), HOTNESS), flowing=0, last=2 * HOUR),
+        FaultKind.CONNECTION,
+        ["the archive has 120 messages", "no message of any topic has come for 2 h"],
+    ),
+    "the whole bus is silent, in the archive too": (
+        fedora(silent=(replace(COPR, archive=NOTHING), HOTNESS), flowing=0, last=2 * HOUR),
+        FaultKind.BUS,
+        ["confirmed by the archive, which has received nothing either: copr.build.end"],
+    ),
+    "the archive has nothing of a silent topic either": (
+        fedora(silent=(replace(HOTNESS, archive=NOTHING),)),
+        FaultKind.PUBLISHER,
+        ["nothing either: hotness.update.bug.file"],
+    ),
+    "the archive cannot tell": (
+        fedora(silent=(replace(HOTNESS, archive=BLIND), replace(COPR, archive=ONE))),
+        FaultKind.PUBLISHER,
+        [
+            "the archive cannot tell whether messages were lost (hotness.update.bug.file): it"
+            " does not answer",
+            "(copr.build.end): it has 1 message that busmon lacks, and that is evidence from 2 on",
+        ],
+    ),
+    "the archive has more of a topic that is low": (
+        fedora(low=(LowTopic("copr", 44.0, 40.0, Comparison(DAY, 900, 12)),)),
+        FaultKind.NONE,
+        ["since 1970-01-02 00:00:00 UTC the archive has 900 messages of copr, and busmon received"],
     ),
     "messages of topics without a baseline show that the bus is alive": (
         fedora(silent=(COPR,), flowing=0, unlearned=4, last=5.0),
