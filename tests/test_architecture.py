@@ -35,6 +35,7 @@ LIBRARIES = {
         "archive.client",
         "observers.tap_batch",
         "observers.celery_events",
+        "commands.acceptances",
         "web.gaps",
     ),
     "paho": (),

@@ -67,8 +67,9 @@ class _Answer(msgspec.Struct):  # the bodies, and all else, are skipped when it 
 class Datagrepper:
     """The archive at the URL of these settings. It keeps no connection and no cookie."""
 
-    def __init__(self, settings: Archive) -> None:
+    def __init__(self, settings: Archive, timeout: float = TIMEOUT) -> None:
         self.name = settings.url
+        self._timeout = timeout
         archive = urlsplit(settings.url)
         self._tls = archive.scheme == "https"
         self._server = archive.hostname or "", archive.port or (443 if self._tls else 80)
@@ -107,12 +108,25 @@ class Datagrepper:
         _check(found, topic, (since, until), rows)
         return found
 
+    def message(self, message_id: str) -> bytes | None:
+        """Return a message as JSON, with its body and headers; None if there is no such message.
+
+        Raises Unanswered.
+        """
+        return self._ask(f"/v2/id?{urlencode({'id': message_id, 'is_raw': 'true'})}")
+
     def abort(self) -> None:
         """End the request in progress, from any thread. It raises Unanswered."""
         if asking := self._asking:
             asking.abort()
 
     def _get(self, path: str) -> bytes:
+        if (body := self._ask(path)) is None:
+            raise Unanswered("answers with status 404")
+        return body
+
+    def _ask(self, path: str) -> bytes | None:
+        """Return an answer; None if Datagrepper itself says that there is no such thing."""
         try:
             with self._connection() as connection:
                 self._asking = connection
@@ -126,13 +140,15 @@ class Datagrepper:
         except (OSError, HTTPException, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise Unanswered(f"no answer: {why}") from error
+        if response.status == HTTPStatus.NOT_FOUND and _is_not_found(body):
+            return None
         if response.status != HTTPStatus.OK:
             raise Unanswered(f"answers with status {response.status}")
         return body
 
     def _connection(self) -> TimedConnection:
         tls = client_context(self._ca, None, None) if self._tls else None
-        connection = TimedConnection(*self._server, tls, TIMEOUT, MAX_ANSWER_BYTES)
+        connection = TimedConnection(*self._server, tls, self._timeout, MAX_ANSWER_BYTES)
         connection.tunnel = self._tunnel
         return connection
 
@@ -145,6 +161,14 @@ def parse(body: bytes) -> Found:
         raise Unanswered("does not answer as Datagrepper does") from error
     messages = [Stored(m.id, m.topic, _sent_at(m.headers.sent_at)) for m in answer.raw_messages]
     return Found(answer.total, messages)
+
+
+def _is_not_found(body: bytes) -> bool:
+    """Return whether this says that there is no such message; a wrong URL is answered by HTML."""
+    try:
+        return bool(msgspec.json.decode(body) == {"error": "not_found"})
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _sent_at(text: str | None) -> float | None:

@@ -146,7 +146,14 @@ def _refuse_options(context: click.Context, command: str) -> None:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON array, one object for each bus."
 )
-def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool) -> None:
+@click.option(
+    "--no-archive",
+    "ask",
+    flag_value=False,
+    default=True,
+    help="Do not look in the archive for a message that busmon did not receive.",
+)
+def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool, ask: bool) -> None:
     """Show everything that is known of one message.
 
     ID is that of the message, or that of one of its tasks.
@@ -156,22 +163,34 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool)
     ran; what became of the task and of those that it sent, the handlers; and whether the message
     was missing. All times are in UTC.
 
-    With --ledger no configuration is needed; then it is not known what becomes of the listener's
-    queue when the listener ends.
+    If busmon did not receive it, and the configuration has [archive], it is looked up there,
+    which takes 10 seconds at most: its topic, when it was sent, and how the rules judge it now.
+    Only an id that is a UUID can be looked up. No body is shown.
 
-    Exit status: 0 the message is on record, 1 it is not, 2 the command line or the
-    configuration is wrong, or the ledger cannot be read.
+    With --ledger no configuration is needed; then it is not known what becomes of the listener's
+    queue when the listener ends, and no archive is asked.
+
+    Exit status: 0 the message is on record, 1 it is not (also if the archive has it), 2 the
+    command line or the configuration is wrong, or the ledger cannot be read.
     """
     from busmon.commands import trace
+    from busmon.commands.trace_archive import ask_archive
+    from busmon.text import printable
 
     with open_ledger(path, ledger) as (tables, config):
         message_id = trace.message_of(tables, message_id)
         found = trace.find_message(tables, message_id, config, time.time())
         oldest = None if found else tables.messages.oldest()
-    if not found:
-        click.echo("[]" if as_json else trace.not_found(message_id, oldest))
-        sys.exit(NOT_FOUND)
-    click.echo(trace.as_json(found) if as_json else trace.as_text(message_id, found))
+    archived = ask_archive(config, message_id) if ask and not trace.is_received(found) else None
+    if as_json:
+        if isinstance(archived, str):
+            click.echo(f"busmon: archive: {archived}", err=True)
+            archived = None
+        click.echo(trace.as_json(found, archived))
+    else:
+        title = printable(message_id) if found else trace.not_found(message_id, oldest)
+        click.echo(trace.as_text(title, found, archived))
+    sys.exit(0 if found else NOT_FOUND)
 
 
 @contextmanager

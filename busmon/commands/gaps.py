@@ -1,13 +1,13 @@
 """`busmon gaps`: find what is still missing, by window and stage, and how to consume it again."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import NamedTuple
-from uuid import UUID
 
 from busmon.audit.absences import Absence, absences
+from busmon.commands.reconsume import Reconsume, ReconsumeCommands
 from busmon.config.model import Config
 from busmon.ledger.open_messages import ENDED, State
 from busmon.ledger.tables import Tables
@@ -15,8 +15,6 @@ from busmon.message import Stage
 from busmon.text import printable
 
 DAY_SECONDS = 86400.0
-
-Commands = Mapping[str, str | None]  # by bus
 
 
 class Query(NamedTuple):
@@ -33,7 +31,7 @@ class FoundMessage(NamedTuple):
     """A message that is, was or may be missing."""
 
     id: str
-    reconsume: str | None  # the command that makes the listener consume it again
+    reconsume: Reconsume
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
     """
     check_bus(tables, query.bus, config)
     _check_topic(tables, query)
-    commands = reconsume_commands(config)
+    commands = ReconsumeCommands(config)
     no_data = _no_data(tables, query, commands)
     gaps = list(_gaps(tables, query, commands))
     audited = {(place.bus, place.stage) for place in tables.windows.totals()}
@@ -131,19 +129,7 @@ def _check_topic(tables: Tables, query: Query) -> None:
         raise NothingToAskOf(f"no message of this topic was counted: {printable(query.topic)}")
 
 
-def reconsume_commands(config: Config | None) -> Commands:
-    """Return the command that makes the listener of a bus consume a message again.
-
-    Its last argument is the message's UUID: it takes the message from Datagrepper. None if no
-    archive has the messages of the bus. Without a configuration each bus is Fedora's.
-    """
-    if config is None:
-        return defaultdict(lambda: "fedora-messaging reconsume")
-    known = {name: bus.reconsume_command() for name, bus in config.buses.items()}
-    return defaultdict(lambda: None, known)
-
-
-def _gaps(tables: Tables, query: Query, commands: Commands) -> Iterator[Gap]:
+def _gaps(tables: Tables, query: Query, commands: ReconsumeCommands) -> Iterator[Gap]:
     states = (State.MISSING, *(ENDED if query.ended else ()))
     listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
     for (start, until, bus, stage, topic, state, estimated), found in groupby(
@@ -153,7 +139,7 @@ def _gaps(tables: Tables, query: Query, commands: Commands) -> Iterator[Gap]:
         yield Gap(start, until, bus, stage, topic, state, estimated, len(messages), messages)
 
 
-def _no_data(tables: Tables, query: Query, commands: Commands) -> Iterator[NoData]:
+def _no_data(tables: Tables, query: Query, commands: ReconsumeCommands) -> Iterator[NoData]:
     """Yield the times in which messages are unconfirmed, and those in which busmon was blind."""
     states = (State.UNCONFIRMED,)
     listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
@@ -224,15 +210,5 @@ def _as_no_data(span: list[_Window], number: int, messages: Sequence[FoundMessag
     return NoData(first.start, last.until, first.bus, first.stage, len(span), number, messages)
 
 
-def _messages(bus: str, ids: Iterable[str], commands: Commands) -> list[FoundMessage]:
-    command = commands[bus]
-    return [
-        FoundMessage(one, f"{command} {one}" if command and _is_uuid(one) else None) for one in ids
-    ]
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
+def _messages(bus: str, ids: Iterable[str], commands: ReconsumeCommands) -> list[FoundMessage]:
+    return [FoundMessage(one, commands.of(bus, one)) for one in ids]

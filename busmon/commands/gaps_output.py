@@ -8,6 +8,7 @@ from typing import Any
 
 from busmon.audit.absences import Absence
 from busmon.commands.gaps import FoundMessage, Gap, Gaps, NoData
+from busmon.commands.reconsume import NAME_THE_CALLBACK
 from busmon.message import Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
 from busmon.text import format_number, format_span, format_time, printable
@@ -16,15 +17,11 @@ START_THE_WORKERS = (
     "Start the workers before you consume these again: tasks that still wait in a queue are then"
     " done (`busmon status` shows the queues)."
 )
-NAME_THE_CALLBACK = (
-    f"The listener's file names no callback: replace {NO_CALLBACK} by that of `--callback` on the"
-    " listener's command line."
-)
 
 
 def as_ids(found: Gaps) -> str:
     """Return the ids of the listed messages that can be consumed again, each once, one a line."""
-    ids = (message.id for message in _open_messages(found) if message.reconsume)
+    ids = (message.id for message in _open_messages(found) if message.reconsume.command)
     return "\n".join(dict.fromkeys(ids))
 
 
@@ -48,7 +45,8 @@ def as_json(found: Gaps) -> str:
 
 
 def _as_dict(one: Gap | NoData) -> dict[str, Any]:
-    return asdict(one) | {"messages": [message._asdict() for message in one.messages]}
+    messages = [{"id": it.id, "reconsume": it.reconsume.command} for it in one.messages]
+    return asdict(one) | {"messages": messages}
 
 
 def as_table(found: Gaps) -> str:
@@ -83,9 +81,8 @@ def _lines_of_no_data(one: NoData) -> Iterator[str]:
 
 
 def _commands(messages: Iterable[FoundMessage]) -> Iterator[str]:
-    for message in messages:
-        no_archive = f"{printable(message.id)}: in no archive, so it cannot be consumed again"
-        yield f"    {message.reconsume or no_archive}"
+    for identity, (command, why_not) in messages:
+        yield f"    {command or f'{printable(identity)}: {why_not}'}"
 
 
 def _how_much(found: Gaps) -> str:
@@ -120,7 +117,7 @@ def _summary(found: Gaps) -> Iterator[str]:
         yield f"{bus}: {describe_absence(absence)}."
     if found.accepted:
         yield f"{format_number(found.accepted, 'message')} accepted (`busmon gaps accepted`)"
-    if any(NO_CALLBACK in (message.reconsume or "") for message in _open_messages(found)):
+    if any(NO_CALLBACK in (message.reconsume.command or "") for message in _open_messages(found)):
         yield NAME_THE_CALLBACK
     if any(gap.stage in {Stage.WORKER, Stage.HANDLERS} for gap in found.open()):
         yield START_THE_WORKERS

@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
+from busmon.commands.reconsume import Reconsume, ReconsumeCommands
 from busmon.commands.task_tree import Branch, as_dicts, describe, find_tree, lines
+from busmon.commands.trace_archive import (
+    Archived,
+    archived_lines,
+    page_in_archive,
+    reconsume_lines,
+)
+from busmon.commands.trace_archive import as_dict as archived_as_dict
 from busmon.commands.trace_listener import (
     ListenerState,
     describe_end,
@@ -29,6 +37,8 @@ class FoundMessage(NamedTuple):
     listener: ListenerState  # when busmon received the message
     audit: Sequence[OpenAt]  # where it was open when its window closed, and what became of it
     tree: Sequence[Branch]  # the tasks that were made of it
+    page: str | None  # its URL in the archive
+    reconsume: Reconsume | None  # None: it is not missing
 
 
 def find_message(
@@ -39,15 +49,22 @@ def find_message(
     The configuration says what becomes of each listener's queue. `now` is Unix time.
     """
     buses = config.buses if config else {}
-    return [
-        FoundMessage(
-            record,
-            listener_at(tables, record, buses.get(record.bus), now),
-            tables.gaps.history(record.bus, message_id),
-            find_tree(tables, record.task),
+    commands = ReconsumeCommands(config)
+    found = []
+    for record in tables.messages.find(message_id):
+        audit = tables.gaps.history(record.bus, message_id)
+        missing = any(at.state is State.MISSING for at in audit)
+        found.append(
+            FoundMessage(
+                record,
+                listener_at(tables, record, buses.get(record.bus), now),
+                audit,
+                find_tree(tables, record.task),
+                page_in_archive(config, record.bus, message_id),
+                commands.of(record.bus, message_id) if missing else None,
+            )
         )
-        for record in tables.messages.find(message_id)
-    ]
+    return found
 
 
 def message_of(tables: Tables, identity: str) -> str:
@@ -65,24 +82,39 @@ def not_found(message_id: str, oldest: float | None) -> str:
     return f"{printable(message_id)}: not on record; the ledger holds {record}"
 
 
-def as_json(found: Sequence[FoundMessage]) -> str:
-    """Return a JSON array, with one object for each bus; Unix times."""
-    return json.dumps(list(map(_as_dict, found)), indent=2)
+def is_received(found: Sequence[FoundMessage]) -> bool:
+    """Return whether busmon received the message from any bus."""
+    return any(one.record.received_at is not None for one in found)
+
+
+def as_json(found: Sequence[FoundMessage], archived: Archived | None) -> str:
+    """Return a JSON array, with one object for each bus; Unix times.
+
+    And with one for what only the archive has.
+    """
+    objects = [_as_dict(one) for one in found]
+    if archived:
+        objects.append(archived_as_dict(archived))
+    return json.dumps(objects, indent=2)
 
 
 def _as_dict(found: FoundMessage) -> dict[str, Any]:
-    audit = [at._asdict() for at in found.audit]
-    listener = found.listener._asdict()
-    known = {"listener": listener, "audit": audit, "tasks": as_dicts(found.tree)}
-    return found.record._asdict() | known
+    return found.record._asdict() | {
+        "listener": found.listener._asdict(),
+        "audit": [at._asdict() for at in found.audit],
+        "tasks": as_dicts(found.tree),
+        "page": found.page,
+        "reconsume": found.reconsume and found.reconsume.command,
+    }
 
 
-def as_text(message_id: str, found: Sequence[FoundMessage]) -> str:
-    """Return everything for people to read."""
-    lines = [printable(message_id)]
-    for one in found:
-        lines += (f"  {label:<9} {printable(text)}" for label, text in _lines(one))
-    return "\n".join(lines)
+def as_text(title: str, found: Sequence[FoundMessage], archived: Archived | str | None) -> str:
+    """Return everything for people to read; a text says why the archive shows nothing."""
+    labelled = chain.from_iterable(map(_lines, found))
+    if archived:
+        labelled = chain(labelled, archived_lines(archived))
+    lines = (f"  {label:<9} {printable(text)}" for label, text in labelled)
+    return "\n".join([title, *lines])
 
 
 def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
@@ -98,6 +130,9 @@ def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
         yield "worker", describe(root) if root else "no event of the task is known"
         yield from zip(chain(["handlers"], repeat("")), lines(found.tree), strict=False)
     yield from (("audit", _audit(at)) for at in found.audit)
+    yield from reconsume_lines(found.reconsume)
+    if found.page:
+        yield "archive", found.page
 
 
 def _audit(at: OpenAt) -> str:

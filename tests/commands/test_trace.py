@@ -225,7 +225,8 @@ def test_trace_says_where_a_message_was_missing(past: Past) -> None:
     assert "\n  audit     missing at the listener in the window that began 20" in trace(
         past, IDS[0]
     )
-    assert trace(past, IDS[0]).endswith("UTC, and not recovered\n")
+    again = f"\n  again     fedora-messaging reconsume {IDS[0]}\n"
+    assert trace(past, IDS[0]).endswith(f"UTC, and not recovered{again}")
     past.report(IDS[0])
     past.windows.correct(past.start + 41)
     assert "UTC, recovered by 20" in trace(past, IDS[0])
