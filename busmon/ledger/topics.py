@@ -1,0 +1,157 @@
+"""What people ask of a topic: its counts by time, its newest messages, how long they took.
+
+Each query is bounded, whatever the ledger holds: by its hours, or by a number of messages.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from heapq import nlargest
+from typing import Any, NamedTuple
+
+from busmon.ledger.values import seconds, shown_id
+
+RECENT = """
+SELECT name, topic, outcome, sum(hourly_sums.messages)
+FROM hourly_sums JOIN series ON series.id = hourly_sums.series
+JOIN buses ON buses.id = series.bus
+WHERE hour >= ? AND hour < ? GROUP BY name, topic, outcome
+"""
+SERIES = """
+SELECT series.id, outcome FROM series JOIN buses ON buses.id = series.bus
+WHERE name = ? AND topic = ?
+"""
+# Hour by hour, so that only the rows of these series are read: the key begins with the hour.
+BY_TIME = """
+WITH RECURSIVE hours (hour) AS (
+    SELECT ? UNION ALL SELECT hour + 1 FROM hours WHERE hour + 1 < ?
+)
+SELECT hours.hour / ?, outcome, reason, sum(hourly_sums.messages)
+FROM hours CROSS JOIN hourly_sums JOIN series ON series.id = hourly_sums.series
+WHERE hourly_sums.hour = hours.hour AND hourly_sums.series IN ({numbers})
+GROUP BY 1, outcome, reason
+"""
+HANDLED_BY_HOUR = """
+SELECT name, hour, sum(hourly_sums.messages)
+FROM hourly_sums JOIN series ON series.id = hourly_sums.series
+JOIN buses ON buses.id = series.bus
+WHERE hour >= ? AND hour < ? AND outcome = 'handled' GROUP BY name, hour
+"""
+REACHED = """
+SELECT name, stage, start / 3600000, sum(messages), count(*) - count(messages)
+FROM windows JOIN buses ON buses.id = windows.bus
+WHERE start >= ? AND start < ? GROUP BY name, stage, start / 3600000
+"""
+NEWEST_OF_SERIES = "SELECT seq FROM messages WHERE series = ? ORDER BY seq DESC LIMIT ?"
+# A message that was passed on again, usually to heal a gap, counts for no delay.
+MESSAGES = """
+SELECT messages.id, outcome, reason, messages.received_at, messages.sent_at,
+    tap_reports.state, tasks.state, CASE WHEN other_task IS NULL THEN passed_at END,
+    tasks.started_at, CASE WHEN tasks.state IN ('succeeded', 'failed') THEN tasks.finished_at END,
+    (
+        SELECT CASE WHEN count(*) > 1 AND count(*) =
+            sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END) THEN max(finished_at) END
+        FROM tasks AS member WHERE member.root = tap_reports.task
+    )
+FROM messages JOIN series ON series.id = messages.series
+LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
+LEFT JOIN tasks ON tasks.id = tap_reports.task
+WHERE messages.seq IN ({numbers}) ORDER BY messages.seq DESC
+"""
+
+
+class RecentSum(NamedTuple):
+    """The messages of a topic with one outcome in some hours."""
+
+    bus: str
+    topic: str
+    outcome: str
+    messages: int
+
+
+class TimeSum(NamedTuple):
+    """The messages of a topic with one outcome and reason in one span of time."""
+
+    time: int  # Unix time / the length of the spans
+    outcome: str
+    reason: str
+    messages: int
+
+
+class ReachedSum(NamedTuple):
+    """What reached a stage in the windows of one hour; `messages` is None without all data."""
+
+    bus: str
+    stage: str
+    hour: int  # Unix time / 3600
+    messages: int | None
+
+
+class TopicMessage(NamedTuple):
+    """A message and its way; Unix times, None if unknown."""
+
+    id: str
+    outcome: str
+    reason: str
+    received_at: float  # by busmon
+    sent_at: float | None
+    report: str | None  # the tap's: passed, dropped or raised
+    task: str | None  # the state of its task
+    passed_at: float | None  # by the listener
+    started_at: float | None
+    finished_at: float | None
+    tree_finished_at: float | None  # when the last of its handlers succeeded, if all did
+
+
+class Topics:
+    """Questions about the messages of a topic, or of all."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def recent(self, first: int, end: int) -> Iterator[RecentSum]:
+        """Yield the sums of all topics over the hours from `first` on and before `end`."""
+        return map(RecentSum._make, self._db.execute(RECENT, (first, end)))
+
+    def by_time(self, bus: str, topic: str, first: int, end: int, length: int = 1) -> list[TimeSum]:
+        """Return the sums of the hours from `first` on and before `end`, `length` hours each."""
+        numbers = list(self._series(bus, topic))
+        query = BY_TIME.format(numbers=_places(numbers))
+        return list(map(TimeSum._make, self._db.execute(query, (first, end, length, *numbers))))
+
+    def handled_by_hour(self, first: int, end: int) -> dict[tuple[str, int], int]:
+        """Return the messages to be handled of each bus and hour, over all topics."""
+        rows = self._db.execute(HANDLED_BY_HOUR, (first, end))
+        return {(bus, hour): messages for bus, hour, messages in rows}
+
+    def reached(self, first: int, end: int) -> Iterator[ReachedSum]:
+        """Yield what reached each stage in the closed windows that began in these hours."""
+        span = first * 3_600_000, end * 3_600_000
+        for bus, stage, hour, messages, without_data in self._db.execute(REACHED, span):
+            yield ReachedSum(bus, stage, hour, None if without_data else messages)
+
+    def newest(
+        self, bus: str, topic: str, limit: int, outcome: str | None = None
+    ) -> list[TopicMessage]:
+        """Return the newest messages of a topic, or of one outcome, the newest first."""
+        newest: list[int] = []
+        for number, of in self._series(bus, topic).items():
+            if outcome in {None, of}:
+                rows = self._db.execute(NEWEST_OF_SERIES, (number, limit))
+                newest.extend(seq for (seq,) in rows)
+        found = nlargest(limit, newest)
+        rows = self._db.execute(MESSAGES.format(numbers=_places(found)), found)
+        return [_message(*row) for row in rows]
+
+    def _series(self, bus: str, topic: str) -> dict[int, str]:
+        """Return the numbers and outcomes of the series of a topic: some ten at most."""
+        return dict(self._db.execute(SERIES, (bus, topic)).fetchall())
+
+
+def _places(numbers: list[int]) -> str:
+    return ", ".join("?" * len(numbers))
+
+
+def _message(*row: Any) -> TopicMessage:
+    identity, outcome, reason, received, sent, report, task, *times = row
+    known = outcome, reason, received / 1000, seconds(sent), report, task
+    return TopicMessage(shown_id(identity), *known, *map(seconds, times))
