@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 from busmon.silence.baseline import Baseline, learn, to_learn_from
 from busmon.silence.deficit import Deficit, is_learned, low_limit, replay
+from busmon.silence.histories import Counts, Topic
 from busmon.silence.pace import common_pace
-from busmon.silence.rates import Hour
+from busmon.silence.rates import DAY_SECONDS, Hour
+from busmon.silence.spread import Spread, spread
 from busmon.silence.state import Volume
 
 NO_DEFICIT = Deficit(-1)
@@ -18,7 +20,8 @@ class Learned:
 
     baseline: Baseline
     deficit: Deficit  # of whole hours; its days are what is on record
-    low_limit: float | None = None  # messages
+    low_limit: float | None  # messages
+    spread: Spread
 
     @property
     def volume(self) -> Volume | None:
@@ -26,6 +29,12 @@ class Learned:
         if self.low_limit is None or self.baseline.campaigns:
             return None
         return Volume(self.deficit.messages, self.low_limit)
+
+    def usual(self, since: float, until: float) -> tuple[float, float]:
+        """Return between which numbers of messages an hour, or a day, usually is; Unix times."""
+        expected = self.baseline.rates.expected(since, until)
+        low, high = self.spread.day if until - since >= DAY_SECONDS else self.spread.hour
+        return low * expected, high * expected
 
     def at_least(self, pace: float) -> "Learned":
         """Return it at this pace, unless its own is faster."""
@@ -47,16 +56,18 @@ def learn_topic(
     baseline = learn(history, pauses)
     if baseline is None:
         return None
+    known = to_learn_from(history)
     highest = dict(deficit.highest or {})
     if not is_learned(highest):
-        first = to_learn_from(history)[0].hour
+        first = known[0].hour
         replayed = replay((hour for hour in history[:-1] if hour.hour >= first), baseline.rates)
         days = replayed.highest or {}
         highest = {**days, **highest}
         if deficit is NO_DEFICIT:
             today = replayed.hour // 24
             deficit = replace(replayed, highest={today: days.get(today)})
-    return Learned(baseline, deficit, low_limit(highest, baseline.rates))
+    limit = low_limit(highest, baseline.rates)
+    return Learned(baseline, deficit, limit, spread(known, baseline.rates))
 
 
 def at_pace_of_bus(
@@ -76,3 +87,19 @@ def at_pace_of_bus(
             deficit = deficit.after(hours, slower.rates, pace, learned.low_limit)
         found[name] = replace(learned, baseline=slower, deficit=deficit)
     return found
+
+
+def at_pace(
+    bus: str,
+    learned: Mapping[Topic, Learned],
+    counts: Mapping[Topic, Counts],
+    blind: Mapping[int, float],
+    now: float,
+) -> dict[Topic, Learned]:
+    """Return what is learned of the topics of a bus, at its pace."""
+
+    def hours_after(name: str, hour: int) -> list[Hour]:
+        return list(counts[Topic(bus, name)].until(now, blind, hour))[:-1]
+
+    of_bus = {topic.name: one for topic, one in learned.items() if topic.bus == bus}
+    return {Topic(bus, name): one for name, one in at_pace_of_bus(of_bus, hours_after).items()}

@@ -56,6 +56,7 @@ class SilenceState:
     since: float | None = None  # Unix time at which it became silent
     together: bool = False  # it became silent about when others of its bus did
     volume: Volume | None = None  # None without a baseline
+    begun: float | None = None  # Unix time of the first message, if there is too little history
 
     @property
     def ready(self) -> bool:

@@ -23,9 +23,9 @@ from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
 from busmon.silence import histories
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.histories import Counts, Topic
-from busmon.silence.learning import Learned, at_pace_of_bus, learn_topic
-from busmon.silence.rates import DAY_SECONDS, LEARNED_DAYS, Hour
+from busmon.silence.histories import Topic
+from busmon.silence.learning import Learned, at_pace, learn_topic
+from busmon.silence.rates import DAY_SECONDS, LEARNED_DAYS
 from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, blind_by_hour, is_plausible
 from busmon.silence.record import archived, gone_topics, recorded, save
 from busmon.silence.state import (
@@ -74,6 +74,7 @@ class SilenceWatcher:
         }
         self._buses = set(rule_sets)
         self._learned: dict[Topic, Learned] = {}
+        self._begun: dict[Topic, float] = {}  # the first hour of those with too little history
         self._watched: set[Topic] | None = None  # None before all topics were learned once
         self._gone = gone_topics(ledger)  # and when their newest messages came
         self._ahead: dict[Topic, float] = {}  # what came beyond now, and when that was found
@@ -125,6 +126,10 @@ class SilenceWatcher:
         """Return the topics whose silence is known, or would be; None before that is learned."""
         return self._watched
 
+    def learned(self, topic: Topic) -> Learned | None:
+        """Return what is usual for a topic; None if that is not known."""
+        return self._learned.get(topic)
+
     def retired(self, now: float) -> list[RetiredTopic]:
         """Return the topics that are retired, whether or not they still come."""
         last, dates = self._last_received(now), self._settings.retired
@@ -146,14 +151,17 @@ class SilenceWatcher:
         blind = {bus: self._blind_hours(bus, now) for bus in self._buses}
         counts = histories.read(self._ledger, known, now, blind)
         learned: dict[Topic, Learned] = {}
+        begun: dict[Topic, float] = {}
         for topic, of_topic in counts.items():
             hours = list(of_topic.until(now, blind[topic.bus]))
             if found := learn_topic(hours, *recorded(self._ledger, topic)):
                 learned[topic] = found
+            elif hours:
+                begun[topic] = 3600.0 * hours[0].hour
             if stopping and stopping.wait(YIELD_SECONDS):
                 return
         for bus in self._buses:
-            learned |= _at_pace(bus, learned, counts, blind[bus], now)
+            learned |= at_pace(bus, learned, counts, blind[bus], now)
         # What was silent stays so when the history before it is forgotten, or its bus slows down.
         silent = {
             topic
@@ -165,6 +173,7 @@ class SilenceWatcher:
             pace = self._learned[topic].baseline.pace
             learned[topic] = learned[topic].at_least(pace)
         self._learned = {topic: one.without_days() for topic, one in learned.items()}
+        self._begun = begun
         self._gone = {
             topic: at
             for topic, at in last.items()
@@ -208,7 +217,8 @@ class SilenceWatcher:
                 *self._longest(topic),
             )
 
-        state = replace(at(now), retired=retired, volume=learned.volume if learned else None)
+        volume, begun = learned.volume if learned else None, self._begun.get(topic)
+        state = replace(at(now), retired=retired, volume=volume, begun=begun)
         if last is None:
             return state
         if last <= self._gone.get(topic, 0.0):
@@ -279,19 +289,3 @@ class SilenceWatcher:
             yield
         except (LedgerWriteError, LedgerError) as error:
             self._problems.problem(f"ledger: cannot learn what is usual: {error}")
-
-
-def _at_pace(
-    bus: str,
-    learned: Mapping[Topic, Learned],
-    counts: Mapping[Topic, Counts],
-    blind: Mapping[int, float],
-    now: float,
-) -> dict[Topic, Learned]:
-    """Return what is learned of the topics of a bus, at its pace."""
-
-    def hours_after(name: str, hour: int) -> list[Hour]:
-        return list(counts[Topic(bus, name)].until(now, blind, hour))[:-1]
-
-    of_bus = {topic.name: one for topic, one in learned.items() if topic.bus == bus}
-    return {Topic(bus, name): one for name, one in at_pace_of_bus(of_bus, hours_after).items()}

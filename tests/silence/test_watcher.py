@@ -42,7 +42,8 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None
     flowing = bench.state("flowing")
     assert flowing.expected == pytest.approx(2 / 60, rel=0.1)
     assert (flowing.silent, flowing.limit) == (False, bench.state("stopped").limit)
-    assert bench.state("new") == SilenceState(silent=False)
+    new = bench.state("new")
+    assert new == SilenceState(silent=False, begun=new.begun)
     bench.receive("stopped", MONDAY)
     assert not bench.state("stopped").silent, "whatever the outcome"
 
