@@ -115,6 +115,7 @@ ACCEPTANCES = (
 )""",
     "CREATE INDEX open_accepted ON open_messages (acceptance) WHERE acceptance IS NOT NULL",
 )
+MESSAGES_OF_SERIES = "CREATE INDEX messages_series ON messages (series)"  # and by seq, its row
 NEW_IN_VERSION_5 = (
     *SILENCE_TABLES,
     *SERVICE_LEVELS,
@@ -122,6 +123,7 @@ NEW_IN_VERSION_5 = (
     *OPEN_MESSAGES,
     *ACCEPTANCES,
     *ARCHIVE_TABLES,
+    MESSAGES_OF_SERIES,
 )
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their

@@ -21,6 +21,7 @@ from busmon.ledger.service_levels import ServiceLevels
 from busmon.ledger.shares import Shares
 from busmon.ledger.tap_reports import TapReports
 from busmon.ledger.tasks import Tasks
+from busmon.ledger.topics import Topics
 from busmon.ledger.windows import Windows
 
 TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
@@ -51,6 +52,7 @@ class Tables:
         self.acceptances = Acceptances(db)
         self.shares = Shares(db)
         self.clock = Clock(db)
+        self.topics = Topics(db)
         self._db = db
 
     def check_writable(self) -> None:
