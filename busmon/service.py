@@ -7,9 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from busmon import __version__
-from busmon.archive.client import Datagrepper
-from busmon.archive.learner import Learner
-from busmon.archive.topics import topics_to_learn
+from busmon.archive.jobs import ArchiveJobs
 from busmon.audit.acceptor import Acceptor
 from busmon.audit.auditor import Auditor
 from busmon.clock import steady
@@ -120,7 +118,7 @@ def build_service(
         return render(connections, ledger.counts(), not_ready(), found, retired, now)
 
     closed = ClosedConnections()
-    learner = _learner(config, ledger, rule_sets, silence)
+    archive = _archive(config, ledger, rule_sets, silence)
     registry = make_registry(
         metrics,
         SilenceMetrics(silence, blind_time),
@@ -129,7 +127,7 @@ def build_service(
         levels,
         verdicts,
         closed,
-        *filter(None, [learner]),
+        *filter(None, [archive]),
     )
     acceptor = Acceptor(ledger, auditor.refresh)
     own = _own_views(config.audit, observers) | gaps_views(acceptor, Access(config.web))
@@ -150,20 +148,19 @@ def build_service(
     threads.add("acceptances", acceptor.run, acceptor.wake)
     threads.add("verdict", verdicts.run)
     threads.add("incidents", verdicts.incidents.run)
-    if learner:
-        threads.add("archive", learner.run, learner.wake)
+    if archive:
+        threads.add("archive", archive.worker.run, archive.worker.wake)
     threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention, silence.watched))
     return Service(ledger, threads, web)
 
 
-def _learner(
+def _archive(
     config: Config, ledger: Ledger, rule_sets: Mapping[str, RuleSet], silence: SilenceWatcher
-) -> Learner | None:
+) -> ArchiveJobs | None:
     if (settings := config.archive) is None:
         return None
-    bus, retired = settings.bus, config.silence.retired
-    topics = partial(topics_to_learn, bus, rule_sets[bus], ledger, retired)
-    return Learner(Datagrepper(settings), ledger, bus, topics, silence.learn_soon)
+    rules, retired = rule_sets[settings.bus], config.silence.retired
+    return ArchiveJobs(settings, ledger, rules, retired, silence)
 
 
 def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[str, View]:

@@ -6,6 +6,7 @@ whole seconds, so pages lose messages. Both ends of a time belong to it. The tim
 that at which its publisher sent it, by the publisher's clock.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPException
@@ -22,6 +23,8 @@ from busmon.sources.tls import UnusableFile, client_context
 TIMEOUT = 30.0  # seconds to connect and to answer; Fedora's gives a request up after 60
 MAX_ANSWER_BYTES = 4 * 1024**2  # with the bodies of up to 100 messages, of 0.2 to 25 kB each
 MAX_ROWS = 100
+NO_LIMIT = 0  # of rows; for a single second, after its total
+MAX_MESSAGES = 5000  # of an answer without a limit
 MAX_TOTAL = 10**9  # far more than any bus has in an hour
 MOMENT = 1e-6  # seconds, the least that Datagrepper tells apart
 
@@ -40,6 +43,7 @@ class Stored(NamedTuple):
     id: str
     topic: str
     sent_at: float | None  # Unix time; None: the archive has it by the time when it came there
+    content: bytes = b""  # all of it, as JSON, if that was asked for
 
 
 class Found(NamedTuple):
@@ -61,7 +65,12 @@ class _Message(msgspec.Struct):
 
 class _Answer(msgspec.Struct):  # the bodies, and all else, are skipped when it is decoded
     total: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOTAL)]
-    raw_messages: Annotated[list[_Message], msgspec.Meta(max_length=MAX_ROWS)]
+    raw_messages: Annotated[list[_Message], msgspec.Meta(max_length=MAX_MESSAGES)]
+
+
+class _WholeAnswer(msgspec.Struct):
+    total: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOTAL)]
+    raw_messages: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_MESSAGES)]
 
 
 class Datagrepper:
@@ -91,21 +100,30 @@ class Datagrepper:
         }
         self._asking: TimedConnection | None = None
 
-    def search(self, topic: str | None, since: int, until: int, rows: int = MAX_ROWS) -> Found:
+    def search(
+        self,
+        topics: Collection[str],
+        since: int,
+        until: int,
+        rows: int = MAX_ROWS,
+        *,
+        oldest_first: bool = False,
+        content: bool = False,
+    ) -> Found:
         """Return what was sent from `since` on and before `until`, Unix times, newest first.
 
-        Both are above 0. Raises Unanswered.
+        Both are above 0. No `topics`: of every topic. With `content`, all of each message is
+        returned. Raises Unanswered.
         """
-        query: dict[str, str | int] = {
-            "start": since,  # 0 would be taken for none
-            "end": f"{until - MOMENT:.6f}",
-            "rows_per_page": rows,
-            "order": "desc",
-        }
-        if topic is not None:
-            query["topic"] = topic
-        found = parse(self._get(f"/v2/search?{urlencode(query)}"))
-        _check(found, topic, (since, until), rows)
+        query: list[tuple[str, str | int]] = [
+            ("start", since),  # 0 would be taken for none
+            ("end", f"{until - MOMENT:.6f}"),
+            ("rows_per_page", rows),
+            ("order", "asc" if oldest_first else "desc"),
+            *(("topic", topic) for topic in topics),
+        ]
+        found = parse(self._get(f"/v2/search?{urlencode(query)}"), content=content)
+        _check(found, topics, (since, until), rows)
         return found
 
     def message(self, message_id: str) -> bytes | None:
@@ -153,14 +171,24 @@ class Datagrepper:
         return connection
 
 
-def parse(body: bytes) -> Found:
+def parse(body: bytes, *, content: bool = False) -> Found:
     """Return an answer; raises Unanswered if it is not that of a Datagrepper."""
     try:
+        if content:
+            whole = msgspec.json.decode(body, type=_WholeAnswer)
+            messages = [_stored(bytes(one)) for one in whole.raw_messages]
+            return Found(whole.total, messages)
         answer = msgspec.json.decode(body, type=_Answer)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unanswered("does not answer as Datagrepper does") from error
     messages = [Stored(m.id, m.topic, _sent_at(m.headers.sent_at)) for m in answer.raw_messages]
     return Found(answer.total, messages)
+
+
+def _stored(content: bytes) -> Stored:
+    """Return a message with all of its content. Raises msgspec's error."""
+    message = msgspec.json.decode(content, type=_Message)
+    return Stored(message.id, message.topic, _sent_at(message.headers.sent_at), content)
 
 
 def _is_not_found(body: bytes) -> bool:
@@ -180,15 +208,15 @@ def _sent_at(text: str | None) -> float | None:
         return None
 
 
-def _check(found: Found, topic: str | None, span: tuple[int, int], rows: int) -> None:
+def _check(found: Found, topics: Collection[str], span: tuple[int, int], rows: int) -> None:
     """Raise Unanswered if this is no answer to what was asked."""
     since, until = span
-    if len(found.messages) != min(found.total, rows):
+    if len(found.messages) != min(found.total, rows or found.total):
         raise Unanswered(
             f"has {found.total} messages, but answers with {len(found.messages)} of them"
         )
     for message in found.messages:
-        if topic is not None and message.topic != topic:
+        if topics and message.topic not in topics:
             raise Unanswered("answers with messages of another topic")
         if message.sent_at is not None and not since <= message.sent_at < until:
             raise Unanswered("answers with messages of another time")

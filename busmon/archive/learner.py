@@ -1,33 +1,23 @@
 """Learns hourly counts from the archive: what is usual is known without weeks of waiting.
 
-It is polite: one request at a time, at most one a second, and after each a pause at least as
-long as the answer took. What is learned is in the ledger after each answer, so a restart goes on.
+What is learned is in the ledger after each answer, so a restart goes on.
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from prometheus_client.core import Metric
 
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
+from busmon.archive.lag import Lag
 from busmon.archive.plan import HOUR_SECONDS, Step, done, next_size, next_step, sums
 from busmon.ledger.archive import Span
-from busmon.ledger.clock import may_be
-from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.ledger import Ledger
 from busmon.metrics.families import gauge
-from busmon.problem_log import ProblemLog
 from busmon.silence.rates import WEEK_HOURS
 
 WEEKS = 8
-MIN_PAUSE = 1.0  # seconds between two requests
-FAILURE_PAUSES = (1.0, 60.0, 300.0, 900.0)  # after so many failures in a row, and more
-IDLE_PAUSE = 60.0  # until it looks for new topics, or tries to write again
-ALIVE_SECONDS = 600  # an archive that is up to date has a message of the last ten minutes
-SETTLED_SECONDS = 300  # it stores messages in about the order of their times
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +40,7 @@ class Learner:
     ) -> None:
         self.bus = bus
         self._archive = archive
+        self._lag = Lag(archive)
         self._ledger = ledger
         self._topics = topics
         self._on_progress = on_progress
@@ -57,47 +48,18 @@ class Learner:
         self._known: dict[str, Span] = {}
         self._end: int | None = None  # the hour before which it learns; None: not known yet
         self._sizes: dict[str, int] = {}  # hours to ask for at once
-        self._failures = 0  # in a row
         self._failures_of: dict[str, int] = {}  # in a row, by topic
-        self._answered = False
         self._weeks = 0  # known of all topics, at the last call of on_progress
-        self._problems = ProblemLog(log)
 
-    def run(self, stopping: threading.Event) -> None:
-        """Learn until `stopping`, also topics that come later."""
-        pause = 0.0
-        while not stopping.wait(pause):
-            pause = self.step(time.time())
-
-    def wake(self) -> None:
-        """End the request in progress, so that `run` can return; from any thread."""
-        self._archive.abort()
-
-    def step(self, now: float) -> float:
-        """Send at most one request; return how many seconds to wait before the next step."""
-        if not may_be(now, self._ledger.floor):
-            return IDLE_PAUSE  # the clock is wrong
-        began = time.monotonic()
-        try:
-            if self._end is None:
-                self._begin(now)
-            elif step := self._next(now):
-                self._learn(step)
-            else:
-                return IDLE_PAUSE
-        except Unanswered as error:
-            self._answered = False
-            pause = FAILURE_PAUSES[min(self._failures, len(FAILURE_PAUSES) - 1)]
-            self._failures += 1
-            self._problems.problem(f"archive: {self._archive.name}: {error}")
-            return pause
-        except (LedgerError, LedgerWriteError) as error:
-            self._problems.problem(f"ledger: cannot write what was learned: {error}")
-            return IDLE_PAUSE
-        self._failures = 0
-        self._answered = True
-        self._problems.solved("archive: answers again")
-        return max(MIN_PAUSE, time.monotonic() - began)
+    def step(self, now: float) -> bool:
+        """See Job."""
+        if self._end is None:
+            self._begin(now)
+        elif step := self._next(now):
+            self._learn(step)
+        else:
+            return False
+        return True
 
     def progress(self) -> tuple[int, int]:
         """Return how many hours of all topics are known, and of how many there are."""
@@ -109,10 +71,6 @@ class Learner:
         known, hours = self.progress()
         return self._end is not None and known == hours
 
-    def problem(self) -> str | None:
-        """Return whether requests fail, and how many have done so in a row; None if not."""
-        return f"{self._failures} requests failed in a row" if self._failures else None
-
     def collect(self) -> Iterator[Metric]:
         """Yield how far it is."""
         known, hours = self.progress()
@@ -121,12 +79,6 @@ class Learner:
             "How much of the history in the archive is learned; 1: all of it.",
             ["bus"],
             [((self.bus,), known / hours if hours else 0.0)],
-        )
-        yield gauge(
-            "busmon_archive_up",
-            "1 if the archive answered busmon's last request, else 0.",
-            ["bus"],
-            [((self.bus,), self._answered)],
         )
 
     def _begin(self, now: float) -> None:
@@ -137,11 +89,7 @@ class Learner:
         if known:
             self._known, self._end = known, max(span.until for span in known.values())
             return
-        found = self._archive.search(None, int(now) - ALIVE_SECONDS, int(now) + 60, rows=1)
-        newest = found.messages[0].sent_at if found.messages else None
-        if newest is None:
-            raise Unanswered("has no message of the last ten minutes, so it is not up to date")
-        self._end = int((min(now, newest) - SETTLED_SECONDS) // HOUR_SECONDS)
+        self._end = int(self._lag.ask(now) // HOUR_SECONDS)
 
     def _next(self, now: float) -> Step | None:
         end = self._end or 0
@@ -179,7 +127,7 @@ class Learner:
         first, end = (hour * HOUR_SECONDS for hour in step.hours)
         # Of a single hour only the number is needed.
         rows = 1 if end - first == HOUR_SECONDS else MAX_ROWS
-        return self._archive.search(step.topic, first, end, rows)
+        return self._archive.search([step.topic], first, end, rows)
 
     def _report(self) -> None:
         topics = [topic for topic in self._topics() if topic not in self._failures_of]

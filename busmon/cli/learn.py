@@ -84,10 +84,10 @@ def _learn(config: "Config", archive: "Archive", file: str, weeks: int, stopping
         shown = steps
 
     with (
-        learn.opened(config, archive, file, weeks) as learner,
+        learn.opened(config, archive, file, weeks) as (worker, learner),
         progress(STEPS, "Learning") as advance,
     ):
-        return learn.run(learner, stopping, show)
+        return learn.run(worker, learner, stopping, show)
 
 
 def _say_how_far(file: str, archive: "Archive") -> None:

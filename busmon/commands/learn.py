@@ -10,6 +10,8 @@ from busmon.archive.client import Datagrepper
 from busmon.archive.learner import WEEKS, Learner
 from busmon.archive.plan import done
 from busmon.archive.topics import topics_to_learn
+from busmon.archive.worker import Worker
+from busmon.clock import steady
 from busmon.config.model import Config
 from busmon.ledger.archive import Span
 from busmon.ledger.ledger import Ledger
@@ -20,26 +22,32 @@ from busmon.silence.rates import WEEK_HOURS
 
 
 @contextmanager
-def opened(config: Config, archive: Archive, path: str, weeks: int) -> Iterator[Learner]:
+def opened(
+    config: Config, archive: Archive, path: str, weeks: int
+) -> Iterator[tuple[Worker, Learner]]:
     """Yield what learns into the ledger at `path`. Raises LedgerError."""
     bus = archive.bus
     rules = rule_set(config.buses[bus].rules, config.rules)
     ledger = Ledger(path, config.ledger.size_limit)
     try:
         topics = partial(topics_to_learn, bus, rules, ledger, config.silence.retired)
-        yield Learner(Datagrepper(archive), ledger, bus, topics, weeks=weeks)
+        client = Datagrepper(archive)
+        learner = Learner(client, ledger, bus, topics, weeks=weeks)
+        yield Worker(bus, client, ledger, [learner]), learner
     finally:
         ledger.close()
 
 
-def run(learner: Learner, stopping: Event, on_progress: Callable[[int, int], None]) -> bool:
+def run(
+    worker: Worker, learner: Learner, stopping: Event, on_progress: Callable[[int, int], None]
+) -> bool:
     """Learn until all is known or `stopping`; return whether all is known.
 
     `on_progress` is called after each request with the hours that are known, and all.
     """
     pause = 0.0
     while not stopping.wait(pause):
-        pause = learner.step(time.time())
+        pause = worker.step(time.time(), steady())
         on_progress(*learner.progress())
         if learner.finished():
             return True

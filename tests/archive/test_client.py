@@ -21,7 +21,7 @@ NOON = 1_790_553_600 + 12 * HOUR
 
 def asked(url: str, **settings: object) -> Found:
     client = Datagrepper(of_archive(url, **settings))
-    return client.search("a.topic", NOON, NOON + HOUR)
+    return client.search(["a.topic"], NOON, NOON + HOUR)
 
 
 def test_real_answers_are_exact_at_both_ends_of_a_time(datagrepper: real.Datagrepper) -> None:
@@ -29,14 +29,14 @@ def test_real_answers_are_exact_at_both_ends_of_a_time(datagrepper: real.Datagre
     times = [NOON - 1, NOON, *[NOON + 60] * 150, NOON + HOUR - 1, NOON + HOUR]
     datagrepper.add(Sent(str(uuid4()), topic, at, {"nested": [[1]] * 50}) for at in times)
     client = Datagrepper(of_archive(datagrepper.url))
-    found = client.search(topic, NOON, NOON + HOUR)
+    found = client.search([topic], NOON, NOON + HOUR)
     assert (found.total, len(found.messages)) == (152, 100)
     assert found.messages[0].sent_at == NOON + HOUR - 1
-    assert client.search(topic, NOON, NOON + HOUR, rows=1).total == 152
-    assert client.search(topic, NOON - HOUR, NOON).total == 1
-    before = client.search(None, NOON - 1, NOON)
+    assert client.search([topic], NOON, NOON + HOUR, rows=1).total == 152
+    assert client.search([topic], NOON - HOUR, NOON).total == 1
+    before = client.search([], NOON - 1, NOON)
     assert [one.topic for one in before.messages] == [topic]
-    assert client.search("no.such.topic", NOON, NOON + HOUR) == Found(0, [])
+    assert client.search(["no.such.topic"], NOON, NOON + HOUR) == Found(0, [])
 
 
 Serve = Callable[[BaseHTTPRequestHandler], None]
@@ -88,7 +88,7 @@ IN_TIME, SHAPE = "2026-09-28T12:30:00+00:00", "does not answer as Datagrepper do
         (result(10**9 + 1), SHAPE),
         (result(True), SHAPE),
         (result(0, None), SHAPE),
-        (result(200, *[message(IN_TIME)] * 101), SHAPE),
+        (result(200, *[message(IN_TIME)] * 101), "has 200 messages, but answers with 101 of them"),
         (result(1, message(IN_TIME, topic=None)), SHAPE),
         (result(3), "has 3 messages, but answers with 0 of them"),
         (result(0, message(IN_TIME)), "has 0 messages, but answers with 1 of them"),

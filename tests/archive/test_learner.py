@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from busmon.archive import client
-from busmon.archive.learner import FAILURE_PAUSES, IDLE_PAUSE, MIN_PAUSE, Learner
+from busmon.archive.learner import Learner
+from busmon.archive.worker import FAILURE_PAUSES, Worker
 from busmon.ledger.archive import Span
 from busmon.ledger.ledger import Ledger
 from busmon.silence.histories import Topic, read
@@ -38,12 +39,17 @@ def messages(topic: str, by_hour: dict[int, int]) -> list[Sent]:
     ]
 
 
+def learning(url: str, ledger: Ledger, topics: list[str], weeks: int = 8) -> Learner:
+    archive = client.Datagrepper(settings(url))
+    return Learner(archive, ledger, "fedora", lambda: topics, weeks=weeks)
+
+
 def learn(learner: Learner, steps: int = 1000) -> int:
     """Learn all, or so many steps; return the number of steps."""
     for number in range(steps):
         if learner.finished():
             return number
-        assert learner.step(NOW) <= 2 * MIN_PAUSE
+        assert learner.step(NOW)
     return steps
 
 
@@ -74,7 +80,7 @@ def test_what_is_learned_is_exactly_what_was_stored(
     steps = learn(second := learner())
     assert steps < 40
     assert (second.progress(), weeks) == ((3 * WEEK, 3 * WEEK), [""])
-    assert second.step(NOW) == IDLE_PAUSE
+    assert not second.step(NOW), "there is nothing left to ask"
     assert learned(ledger, busy) == {b: n for b, n in of_busy.items() if b <= WEEK}
     assert learned(ledger, quiet) == {b: n for b, n in of_quiet.items() if b <= WEEK}
     assert learned(ledger, never) == {}
@@ -84,13 +90,12 @@ def test_what_is_learned_is_exactly_what_was_stored(
     assert ledger.counts() == {}, "no counter includes what was learned"
 
 
-def test_an_archive_without_recent_messages_is_asked_again_later(
+def test_an_archive_without_recent_messages_teaches_nothing(
     datagrepper: Datagrepper, ledger: Ledger
 ) -> None:
-    archive = client.Datagrepper(settings(datagrepper.url))
-    learner = Learner(archive, ledger, "fedora", lambda: ["a.topic"])
-    pauses = [learner.step(NOW - 900 * HOUR) for _ in range(5)]
-    assert pauses == [*FAILURE_PAUSES, FAILURE_PAUSES[-1]]
+    learner = learning(datagrepper.url, ledger, ["a.topic"])
+    with pytest.raises(client.Unanswered, match="not up to date"):
+        learner.step(NOW - 900 * HOUR)
     assert learner.progress()[0] == 0
 
 
@@ -104,9 +109,12 @@ def test_a_topic_whose_requests_fail_holds_up_no_other(ledger: Ledger) -> None:
         body(content, 502 if topic in failing else 200)(request)
 
     with answering(answer) as url:
-        archive = client.Datagrepper(settings(url))
-        learner = Learner(archive, ledger, "fedora", lambda: ["a.topic", "b.topic"], weeks=1)
-        pauses = [learner.step(NOW) for _ in range(9)]
+        learner = learning(url, ledger, ["a.topic", "b.topic"], weeks=1)
+        worker = Worker("fedora", client.Datagrepper(settings(url)), ledger, [learner])
+        at, pauses = 0.0, list[float]()
+        for _ in range(9):
+            pauses.append(worker.step(NOW, at))
+            at += pauses[-1]
         assert asked == {"": 1, "a.topic": 3, "b.topic": 5}
         assert pauses[-4:] == [*FAILURE_PAUSES]
         assert learner.progress() == (WEEK, 2 * WEEK)
@@ -123,7 +131,7 @@ def test_the_largest_number_that_an_archive_may_say_can_be_learned_from(ledger: 
         body(result(client.MAX_TOTAL, *many) if topic else alive)(request)
 
     with answering(answer) as url:
-        learner = Learner(client.Datagrepper(settings(url)), ledger, "fedora", lambda: ["a.topic"])
+        learner = learning(url, ledger, ["a.topic"])
         learn(learner, 3)
     topic = Topic("fedora", "a.topic")
     found = read(ledger, {topic: NOW}, NOW, {"fedora": {}})[topic].until(NOW, {})
@@ -137,6 +145,6 @@ def test_an_hour_that_is_too_large_to_be_read_counts_once(ledger: Ledger) -> Non
         body(large if "topic=" in request.path else alive)(request)
 
     with answering(answer) as url:
-        learner = Learner(client.Datagrepper(settings(url)), ledger, "fedora", lambda: ["a.topic"])
+        learner = learning(url, ledger, ["a.topic"])
         learn(learner, 8)
     assert learned(ledger, "a.topic") == {1: 1, 2: 1, 3: 1}

@@ -4,8 +4,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from busmon.archive.client import Datagrepper
-from busmon.archive.learner import Learner
+from busmon.archive.jobs import ArchiveJobs
 from busmon.audit.auditor import Auditor
 from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
@@ -84,9 +83,9 @@ class Bench:
                 self.ledger, {"copr": SERVICE_LEVEL}, scopes, settings.grace, 7 * 86400
             ),
         )
-        archive = Datagrepper(settings_of_archive("http://127.0.0.1:1"))
-        learner = Learner(archive, self.ledger, "fedora", lambda: [COPR])
-        rest = levels, Refusals(), ClosedConnections(), learner
+        at = settings_of_archive("http://127.0.0.1:1")
+        archive = ArchiveJobs(at, self.ledger, rule_sets["fedora"], {}, self.silence)
+        rest = levels, Refusals(), ClosedConnections(), archive
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)

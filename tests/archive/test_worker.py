@@ -1,0 +1,47 @@
+"""The thread that asks the archive, with jobs that do anything."""
+
+from dataclasses import dataclass, field
+
+from busmon.archive.client import Datagrepper, Unanswered
+from busmon.archive.worker import FAILURE_PAUSES, IDLE_PAUSE, MIN_PAUSE, Worker
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
+from tests.support.datagrepper import settings
+
+NOW = 1_789_000_000.0
+
+
+@dataclass
+class Scripted:
+    """Does what its script says, step by step, and then nothing."""
+
+    script: list[bool | Exception]
+    steps: list[float] = field(default_factory=list)  # when
+
+    def step(self, now: float) -> bool:
+        if not self.script:
+            return False
+        self.steps.append(now - NOW)
+        done = self.script.pop(0)
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+
+def test_a_job_that_fails_waits_while_the_others_go_on() -> None:
+    refused = Unanswered("status 502")
+    first = Scripted([refused, refused, True, refused])
+    second = Scripted([True] * 3)
+    third = Scripted([LedgerWriteError("disk full"), True])
+    ledger = Ledger(":memory:")
+    jobs = [first, second, third]
+    worker = Worker("fedora", Datagrepper(settings("http://127.0.0.1:1")), ledger, jobs)
+    at, problems = 0.0, []
+    while at < 200:
+        at += worker.step(NOW + at, at)
+        problems.append(worker.problem())
+    assert first.steps == [0, MIN_PAUSE, MIN_PAUSE + FAILURE_PAUSES[1], MIN_PAUSE * 2 + 60]
+    assert second.steps == [2, 3, 4]
+    assert third.steps == [5, 5 + IDLE_PAUSE]
+    assert problems[:2] == ["1 requests failed in a row", "2 requests failed in a row"]
+    ledger.close()
