@@ -7,6 +7,7 @@ from busmon.ledger.batch import Observation, Series, last_received
 from busmon.ledger.ledger import Ledger, Recorded
 from busmon.message import Judgement, Message
 from busmon.rules import RAISES, RuleSet
+from busmon.rules.subjects import Subjects
 
 OTHER = "__other__"  # the topic that stands for all unknown topics beyond the limit
 RELEASE_SECONDS = 13 * 7 * 86400.0  # without a message; its silence is not watched either
@@ -19,6 +20,7 @@ class Pipeline:
     `rejections` are the judgements that the source of each bus can give by itself.
     After `unknown_topics` distinct topics of a bus that its rules do not know, all others
     are counted as one topic. So a publisher cannot flood /metrics with series.
+    `subjects` finds the keys that are recorded of a message.
     """
 
     def __init__(
@@ -28,10 +30,12 @@ class Pipeline:
         rejections: Mapping[str, Iterable[Judgement]],
         unknown_topics: int,
         observe: Callable[[Recorded], None],
+        subjects: Subjects = Subjects(()),  # noqa: B008 - it never changes
     ) -> None:
         self._ledger = ledger
         self._rule_sets = rule_sets
         self._observe = observe
+        self._subjects = subjects
         self._unknown_topics = unknown_topics
         self._known = {
             bus: {topic for topic, _ in rules.known_series()} for bus, rules in rule_sets.items()
@@ -57,6 +61,7 @@ class Pipeline:
             message.redelivered,
             message.digest_id,
             message.unknown_schema,
+            self._subjects.keys(message),
         )
 
     def check(self) -> None:

@@ -28,6 +28,7 @@ from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
 from busmon.problem_log import ProblemLog
 from busmon.rules import SCHEMA_PACKAGES, RuleSet, rule_set
+from busmon.rules.subjects import Subjects
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
@@ -92,7 +93,12 @@ def build_service(
     metrics = Metrics(ledger, connections, __version__, config.ledger.size_limit)
     rejections = {source.name: source.rejections for source in sources}
     pipeline = Pipeline(
-        ledger, rule_sets, rejections, config.limits.unknown_topics, metrics.observe
+        ledger,
+        rule_sets,
+        rejections,
+        config.limits.unknown_topics,
+        metrics.observe,
+        Subjects(config.ledger.subjects),
     )
     blind_time = BlindTime(ledger, connections, time.time())
     silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)

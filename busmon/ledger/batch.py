@@ -4,10 +4,11 @@ import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.subjects import BLOCK, Subjects, block_of
 from busmon.ledger.values import milliseconds, stored_id
 
 
@@ -50,6 +51,20 @@ class Observation(NamedTuple):
     redelivered: bool = False
     digest_id: bool = False
     unknown_schema: bool = False
+    keys: tuple[str, ...] = ()  # what it is about
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The numbers that buses, series and sets of keys have in the tables, as far as known."""
+
+    buses: dict[str, int] = field(default_factory=dict)
+    series: dict[Series, int] = field(default_factory=dict)
+    subjects: dict[str, int] = field(default_factory=dict)  # of the newest block
+
+    def copy(self) -> "Numbers":
+        """Return numbers to which a batch can add, and be rolled back."""
+        return Numbers(dict(self.buses), dict(self.series), dict(self.subjects))
 
 
 @dataclass(slots=True)
@@ -65,14 +80,15 @@ class HourlyCount:
 class WriteBatch:
     """One batch inside its transaction: what it will add once that is committed.
 
-    `buses` and `series` are the numbers that buses and series have in the tables, as far as
-    they are known. The batch adds those that it meets.
+    It adds the numbers that it meets to `numbers`.
     """
 
-    def __init__(
-        self, db: sqlite3.Connection, buses: dict[str, int], series: dict[Series, int]
-    ) -> None:
-        self.db, self.buses, self.series = db, buses, series
+    def __init__(self, db: sqlite3.Connection, numbers: Numbers) -> None:
+        self.db, self.numbers = db, numbers
+        self.buses, self.series = numbers.buses, numbers.series
+        self._subjects = Subjects(db)
+        self._sets: dict[int, str] = {}  # of keys, that are new
+        self._seq: int | None = None  # of the last message; None: not looked up yet
         self.new: list[Observation] = []
         self.counts: dict[tuple[int, int], HourlyCount] = {}  # by hour and the series' number
         self.duplicates: Counter[str] = Counter()
@@ -83,16 +99,23 @@ class WriteBatch:
         number = self.series.get(observation.series) or self._number(observation.series)
         bus = observation.series.bus
         received, sent = milliseconds(observation.received_at), milliseconds(observation.sent_at)
-        added = self._insert(bus, observation.id, number, received, sent)
+        seq = self._next()
+        keys = "\n".join(observation.keys)
+        row = number, received, sent, self._subject(seq, keys)
+        added = self._insert(seq, bus, observation.id, *row)
         if not added and observation.digest_id and not observation.redelivered:
             # The id is only a digest of the content, and the broker does not say that it
             # delivers it again. So this is another message with the same content: it gets a
             # random id. If it is delivered again, the first one's id identifies it.
             salted = f"{observation.id}~{secrets.token_hex(8)}"
-            added = self._insert(bus, salted, number, received, sent)
+            added = self._insert(seq, bus, salted, *row)
         if not added:
             self.duplicates[bus] += 1
             return
+        self._seq = seq
+        if row[-1] == seq:
+            self._sets[seq] = keys
+            self.numbers.subjects[keys] = seq
         self.new.append(observation)
         if observation.unknown_schema:
             self.unknown_schemas[bus] += 1
@@ -105,7 +128,8 @@ class WriteBatch:
         count.sent = count.sent if sent is None else sent
 
     def write_counts(self) -> None:
-        """Add what is new to the counters, to the hourly sums and to those of the buses."""
+        """Add what is new to the counters, the hourly sums, those of the buses, and the keys."""
+        self._subjects.add(self._sets)
         self.db.executemany(
             "UPDATE series SET messages = messages + ?, last_received = ?,"
             " last_sent = coalesce(?, last_sent) WHERE id = ?",
@@ -129,12 +153,30 @@ class WriteBatch:
             ],
         )
 
-    def _insert(self, bus: str, identity: str, *row: int | None) -> bool:
+    def _next(self) -> int:
+        """Return the number of the next message; it is larger than all that are in use."""
+        if self._seq is None:
+            (last,) = self.db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()
+            self._seq = max(int(last), self._subjects.last())
+            if not self._seq:  # all is pruned, and numbers begin anew
+                self.numbers.subjects.clear()
+        return self._seq + 1
+
+    def _subject(self, seq: int, keys: str) -> int | None:
+        """Return the number of a set of keys: an older one of the same block, or a new one."""
+        if not keys:
+            return None
+        if seq % BLOCK == 0:  # the sets of older blocks are of no use any more
+            self.numbers.subjects.clear()
+        known = self.numbers.subjects.get(keys, seq)
+        return known if block_of(known) == block_of(seq) else seq
+
+    def _insert(self, seq: int, bus: str, identity: str, *row: int | None) -> bool:
         return bool(
             self.db.execute(
-                "INSERT INTO messages (bus, id, series, received_at, sent_at)"
-                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO NOTHING",
-                (self.buses[bus], stored_id(identity), *row),
+                "INSERT INTO messages (seq, bus, id, series, received_at, sent_at, subject)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO NOTHING",
+                (seq, self.buses[bus], stored_id(identity), *row),
             ).rowcount
         )
 

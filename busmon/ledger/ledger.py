@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from busmon.ledger.batch import Count, Observation, Series, WriteBatch
+from busmon.ledger.batch import Count, Numbers, Observation, Series, WriteBatch
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.shares import LIMITED, ROWS_AT_ONCE
@@ -58,8 +58,7 @@ class Ledger:
         self.size_limit = size_limit  # in bytes
         self._writing = threading.Lock()
         self._reading = threading.Lock()
-        self._bus_numbers: dict[str, int] = {}  # in the tables, as far as known
-        self._series_numbers: dict[Series, int] = {}
+        self._numbers = Numbers()
         self._write_began: float | None = None  # monotonic; None: no write is in progress
         self._batch_problem: str | None = None  # why the last batch was not written
         self._other_problem: str | None = None  # why the last other write failed
@@ -87,7 +86,7 @@ class Ledger:
         """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts."""
         with self._writing:
             started = time.perf_counter()
-            batch = WriteBatch(self._db, dict(self._bus_numbers), dict(self._series_numbers))
+            batch = WriteBatch(self._db, self._numbers.copy())
             try:
                 with self._transaction():
                     for observation in observations:
@@ -297,4 +296,4 @@ class Ledger:
             self._duplicates.update(batch.duplicates)
             self._unknown_schemas.update(batch.unknown_schemas)
             self._rows += len(batch.new)
-        self._bus_numbers, self._series_numbers = batch.buses, batch.series
+        self._numbers = batch.numbers

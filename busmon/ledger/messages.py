@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from busmon.ledger.subjects import Subjects
 from busmon.ledger.trees import TREE
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
@@ -119,6 +120,7 @@ class Messages:
         old = list(takewhile(lambda row: horizon is None or row[2] < horizon, oldest))
         if old:
             self._db.execute("DELETE FROM messages WHERE seq <= ?", (old[-1][0],))
+            Subjects(self._db).prune(old[-1][0] + 1, limit)
         self._db.executemany(
             "UPDATE buses SET pruned = pruned + ? WHERE id = ?",
             [(number, bus) for bus, number in Counter(bus for _, bus, _ in old).items()],

@@ -85,6 +85,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _drop_numbers(db)
     _add_trees(db)
     _keep_times_of_passing(db)
+    db.execute("ALTER TABLE messages ADD COLUMN subject INTEGER")
     _execute(db, NEW_IN_VERSION_5)
     _keep_gaps_open(db)
     _count_bytes(db)

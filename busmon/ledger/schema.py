@@ -116,6 +116,17 @@ ACCEPTANCES = (
     "CREATE INDEX open_accepted ON open_messages (acceptance) WHERE acceptance IS NOT NULL",
 )
 MESSAGES_OF_SERIES = "CREATE INDEX messages_series ON messages (series)"  # and by seq, its row
+SUBJECTS = (
+    """CREATE TABLE subjects (                -- sets of keys: what messages of a block are about
+    seq INTEGER PRIMARY KEY,                   -- of the first message that has this set
+    keys TEXT NOT NULL                         -- lines
+)""",
+    """CREATE TABLE subject_keys (
+    block INTEGER NOT NULL,                    -- of messages
+    key INTEGER NOT NULL, subject INTEGER NOT NULL,  -- the key's checksum, the set's number
+    PRIMARY KEY (block, key, subject)
+) WITHOUT ROWID""",
+)
 NEW_IN_VERSION_5 = (
     *SILENCE_TABLES,
     *SERVICE_LEVELS,
@@ -124,6 +135,7 @@ NEW_IN_VERSION_5 = (
     *ACCEPTANCES,
     *ARCHIVE_TABLES,
     MESSAGES_OF_SERIES,
+    *SUBJECTS,
 )
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
@@ -150,7 +162,8 @@ CREATE TABLE series (                          -- the counters
 );
 CREATE TABLE messages (                        -- in the order in which they were recorded
     seq INTEGER PRIMARY KEY, bus INTEGER NOT NULL, id NOT NULL,
-    series INTEGER NOT NULL, received_at INTEGER NOT NULL, sent_at INTEGER
+    series INTEGER NOT NULL, received_at INTEGER NOT NULL, sent_at INTEGER,
+    subject INTEGER                            -- its set of keys; NULL: none
 );
 CREATE UNIQUE INDEX seen_id ON messages (id, bus);
 CREATE INDEX seen_at ON messages (received_at);

@@ -19,6 +19,7 @@ from busmon.ledger.messages import Messages
 from busmon.ledger.open_messages import OpenMessages
 from busmon.ledger.service_levels import ServiceLevels
 from busmon.ledger.shares import Shares
+from busmon.ledger.subjects import Subjects
 from busmon.ledger.tap_reports import TapReports
 from busmon.ledger.tasks import Tasks
 from busmon.ledger.topics import Topics
@@ -51,6 +52,7 @@ class Tables:
         self.absences = AbsentMessages(db)
         self.acceptances = Acceptances(db)
         self.shares = Shares(db)
+        self.subjects = Subjects(db)
         self.clock = Clock(db)
         self.topics = Topics(db)
         self._db = db

@@ -2,13 +2,27 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 
-from busmon.settings.section import File, Section, checked, from_directory, matching, together
+from busmon.settings.section import (
+    File,
+    Section,
+    checked,
+    from_directory,
+    matching,
+    split,
+    together,
+)
 from busmon.settings.units import SIZES, UNITS, Bytes, Seconds, at_least
 from busmon.text import parse_address
+
+# What may be kept of a message beside its topic, so that people find it: see `rules/subjects.py`.
+SubjectKind = Literal[
+    "package", "project", "pull-request", "build", "task", "nvr", "tag", "commit", "owner"
+]
+SUBJECT_KINDS: tuple[SubjectKind, ...] = get_args(SubjectKind)
 
 OperatorName = Annotated[
     str,
@@ -62,6 +76,8 @@ class LedgerSettings(Section):
     # With less, busmon could forget messages that a broker still sends again.
     retention: Annotated[Seconds, at_least(1, "h")] = 7 * UNITS["d"]
     size_limit: Annotated[Bytes, at_least(16, "MiB")] = SIZES["GiB"]
+    # People are not kept unasked.
+    subjects: Annotated[tuple[SubjectKind, ...], split] = SUBJECT_KINDS[:-1]
 
 
 class Limits(Section):

@@ -1,0 +1,106 @@
+"""What messages are about: the keys of each, and an index that finds messages by a key.
+
+Many messages have the same keys: a build begins and ends in every chroot. So a set of keys is
+stored once for all messages of a block, under the number of the first one that has it. The
+index has a part for each block: what is written together is stored together, which makes it
+cheap, and a search goes from block to block, the newest first.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from zlib import crc32
+
+BLOCK = 4096  # messages
+SECURE = "PRAGMA secure_delete = {}"  # SQLite overwrites what it deletes
+
+
+def block_of(seq: int) -> int:
+    """Return the block of a message."""
+    return seq // BLOCK
+
+
+def indexed(key: str) -> int:
+    """Return the form of a key in the index. Others can have the same: compare the text, too."""
+    return crc32(key.encode()) - 2**31
+
+
+class Subjects:
+    """The sets of keys."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def last(self) -> int:
+        """Return the number of the newest set; 0 without any."""
+        (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM subjects").fetchone()
+        return int(last)
+
+    def add(self, sets: Mapping[int, str]) -> None:
+        """Store sets of keys, one key a line, by number."""
+        self._db.executemany("INSERT INTO subjects (seq, keys) VALUES (?, ?)", sets.items())
+        self._db.executemany(
+            "INSERT INTO subject_keys (block, key, subject) VALUES (?, ?, ?)"
+            " ON CONFLICT (block, key, subject) DO NOTHING",
+            _rows(sets.items()),
+        )
+
+    def find(self, block: int, words: Sequence[Iterable[str]]) -> list[int]:
+        """Return the numbers of the sets of a block that have, of each word, one of its keys."""
+        first, *others = (set(word) for word in words)
+        marks = ", ".join("?" * len(first))
+        rows = self._db.execute(
+            f"SELECT DISTINCT seq, keys FROM subject_keys JOIN subjects ON seq = subject"  # noqa: S608 - question marks
+            f" WHERE block = ? AND key IN ({marks}) ORDER BY seq",
+            (block, *map(indexed, first)),
+        )
+        return [
+            seq
+            for seq, keys in rows
+            if not any(word.isdisjoint(keys.split("\n")) for word in (first, *others))
+        ]
+
+    def blocks(self) -> range:
+        """Return the blocks that have a set, the newest first; some of them may have none."""
+        (first, last) = self._db.execute("SELECT min(seq), max(seq) FROM subjects").fetchone()
+        return range(0) if first is None else range(block_of(last), block_of(first) - 1, -1)
+
+    def prune(self, before: int, limit: int) -> None:
+        """Delete at most `limit` sets, the oldest first, that no message from `before` on has."""
+        until = block_of(before)
+        for table, key, condition in (
+            ("subjects", "seq", "seq < :first"),
+            ("subject_keys", "block, key, subject", "block < :until"),
+        ):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table}"  # noqa: S608 - our own names
+                f" WHERE {condition} ORDER BY {key} LIMIT :limit)",
+                {"until": until, "first": until * BLOCK, "limit": limit * 4},
+            )
+
+    def forget(self, key: str, block: int) -> int:
+        """Delete a key from all sets of a block that have it; return from how many.
+
+        The text is overwritten in the file. A copy of the file still has it.
+        """
+        found = self.find(block, [[key]])
+        self._db.execute(SECURE.format("ON"))
+        try:
+            for seq in found:
+                (keys,) = self._db.execute(
+                    "SELECT keys FROM subjects WHERE seq = ?", (seq,)
+                ).fetchone()
+                left = "\n".join(line for line in keys.split("\n") if line != key)
+                self._db.execute("UPDATE subjects SET keys = ? WHERE seq = ?", (left, seq))
+                self._db.execute(
+                    "DELETE FROM subject_keys WHERE block = ? AND key = ? AND subject = ?",
+                    (block, indexed(key), seq),
+                )
+        finally:
+            self._db.execute(SECURE.format("OFF"))
+        return len(found)
+
+
+def _rows(sets: Iterable[tuple[int, str]]) -> Iterator[tuple[int, int, int]]:
+    for seq, keys in sets:
+        for key in keys.split("\n"):
+            yield block_of(seq), indexed(key), seq

@@ -1,0 +1,73 @@
+"""What messages are about is stored with them, found by, and deleted with them."""
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import pytest
+
+from busmon.ledger.batch import Observation
+from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.subjects import BLOCK
+from tests.ledger.sql import foreign
+from tests.support.ledgers import NOW, judged, unwritable
+
+DAY = 86400.0
+HELLO = ("build 12", "package hello")
+
+
+def about(keys: Sequence[str], *ids: object, at: float = NOW) -> list[Observation]:
+    return judged(*ids, at=at, keys=tuple(keys))
+
+
+def sets(ledger: Ledger, *keys: str) -> list[int]:
+    """Return the numbers of the sets that have one of these keys, the newest block first."""
+    with ledger.read() as tables:
+        return [
+            n for block in tables.subjects.blocks() for n in tables.subjects.find(block, [keys])
+        ]
+
+
+def stored(path: str) -> tuple[list[object], int]:
+    """Return the set of each message, and how many entries the index has."""
+    with foreign(path) as db:
+        subjects = [row[0] for row in db.execute("SELECT subject FROM messages ORDER BY seq")]
+        return subjects, db.execute("SELECT count(*) FROM subject_keys").fetchone()[0]
+
+
+def test_messages_with_the_same_keys_share_a_set_within_their_block(path: str) -> None:
+    with closing(Ledger(path)) as ledger:
+        ledger.record([*about(HELLO, 1, 2), *judged(3), *about(HELLO[:1], 4)])
+        ledger.record(about(HELLO, 5, 5))
+    with closing(Ledger(path)) as ledger:  # it does not read the sets of before
+        ledger.record([*about(HELLO, 6), *judged(*range(7, BLOCK)), *about(HELLO, "new block")])
+        assert sets(ledger, "build 12") == [BLOCK, 1, 4, 6]
+        assert sets(ledger, "package hello", "build 13") == [BLOCK, 1, 6]
+        assert sets(ledger, "package hell") == []
+    subjects, entries = stored(path)
+    assert (subjects[:6], subjects[-1], entries) == ([1, 1, None, 4, 1, 6], BLOCK, 7)
+
+
+def test_keys_are_written_with_their_batch_or_not_at_all(path: str) -> None:
+    with closing(Ledger(path)) as ledger:
+        with unwritable(path), pytest.raises(LedgerWriteError):
+            ledger.record(about(HELLO, 1, 2))
+        ledger.record(about(HELLO, 2))
+        assert ledger.record(about(("build 13",), 2)).duplicates == 1
+        assert (sets(ledger, *HELLO), sets(ledger, "build 13")) == ([1], [])
+
+
+def test_keys_are_deleted_with_the_messages_of_their_block(path: str) -> None:
+    with closing(Ledger(path)) as ledger:
+        for start in range(1, BLOCK, 1024):
+            ids = range(start, min(start + 1024, BLOCK))
+            ledger.record(about((f"build {start}", "package hello"), *ids, at=NOW - 2 * DAY))
+        ledger.record(about(HELLO, "young"))
+        while ledger.prune(NOW, DAY):
+            pass
+        assert stored(path) == ([BLOCK], 2)
+        assert sets(ledger, "package hello") == [BLOCK]
+        while ledger.prune(NOW + 2 * DAY, DAY):
+            pass
+        ledger.record(about(HELLO, "next", at=NOW + 2 * DAY))  # in the same block
+        assert stored(path) == ([BLOCK], 2)
