@@ -43,7 +43,8 @@ from busmon.web.app import make_app
 from busmon.web.gaps import gaps_views
 from busmon.web.health import problems, ready_view
 from busmon.web.http import View
-from busmon.web.page import render
+from busmon.web.pages.page import Shown
+from busmon.web.pages.view import pages_view
 from busmon.web.reports import reports_view
 from busmon.web.server import ClosedConnections, WebServer
 
@@ -118,11 +119,6 @@ def build_service(
     def not_ready() -> list[str]:
         return problems(connections, ledger, threads)
 
-    def page() -> str:
-        now = time.time()
-        found, retired = verdicts.diagnosis(), silence.retired(now)
-        return render(connections, ledger.counts(), not_ready(), found, retired, now)
-
     closed = ClosedConnections()
     archive = _archive(config, ledger, rule_sets, silence)
     registry = make_registry(
@@ -138,7 +134,8 @@ def build_service(
     acceptor = Acceptor(ledger, auditor.refresh)
     own = _own_views(config.audit, observers) | gaps_views(acceptor, Access(config.web))
     ready = ready_view(not_ready, blind_time.history)
-    app = make_app(config.web, registry, ready, page, own, verdicts.status)
+    pages = pages_view(Shown(config, parts, verdicts, not_ready))
+    app = make_app(config.web, registry, ready, pages, own, verdicts.status)
     web = WebServer(config.web, app, closed=closed)
 
     for source in sources:

@@ -72,6 +72,7 @@ def test_the_wheels_of_busmon_and_of_the_tap_share_no_file(tmp_path: Path) -> No
     assert {name.split("/")[0] for name in busmon if ".dist-info/" not in name} == {"busmon"}
     # From there the image's file is copied to a listener.
     assert "busmon/tap/busmon_tap.py" in busmon
+    assert {"busmon/web/templates/base.html", "busmon/web/static/style.css"} <= busmon
     assert not [name for name in busmon if name.endswith((".md", ".toml"))]
 
 

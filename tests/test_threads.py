@@ -218,7 +218,7 @@ def test_a_write_that_hangs_does_not_hold_up_the_end() -> None:
             wait_for(released)
 
     threads.add("writer", write)
-    app = make_app(Web(), CollectorRegistry(), ready_view(list), str)
+    app = make_app(Web(), CollectorRegistry(), ready_view(list))
     service = Service(ledger, threads, WebServer(Web(listen="127.0.0.1:0"), app))
     stopping = threading.Event()
     stopping.set()

@@ -66,6 +66,8 @@ def _web(web: Web) -> Iterator[Row]:
     needed = " and ".join(thing for thing in asked if thing)
     yield "address", f"{scheme}://{web.listen}/metrics"
     yield "access", f"with {needed}" if needed else "open to all who reach it"
+    if web.public_url:
+        yield "public", web.public_url
     if web.operators:
         yield "operators", f"{', '.join(web.operators)}: may read, and accept gaps"
 

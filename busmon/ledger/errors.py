@@ -9,5 +9,9 @@ class LedgerInUseError(LedgerError):
     """Another busmon has it open."""
 
 
+class TooSlow(LedgerError):
+    """What was read took longer than it may."""
+
+
 class LedgerWriteError(Exception):
     """Nothing was written. A batch that is not on disk must not be acknowledged."""

@@ -237,13 +237,13 @@ class Ledger:
             )
 
     @contextmanager
-    def read(self) -> Iterator[Tables]:
+    def read(self, seconds: float | None = None) -> Iterator[Tables]:
         """Yield the tables for reading, beside the writer. In memory, counting waits meanwhile.
 
-        Raises LedgerError if the file cannot be read.
+        Raises LedgerError, and from a file TooSlow if a query is not done in so many seconds.
         """
         in_memory = self.path == ":memory:"
-        with self.write() if in_memory else open_read_only(self.path) as tables:
+        with self.write() if in_memory else open_read_only(self.path, seconds) as tables:
             yield tables
 
     @contextmanager

@@ -2,13 +2,14 @@
 
 import fcntl
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import quote
 
 from busmon.ledger import ownership
-from busmon.ledger.errors import LedgerError, LedgerInUseError
+from busmon.ledger.errors import LedgerError, LedgerInUseError, TooSlow
 from busmon.ledger.migrations import VERSION, create, explain_newer, lacking, migrate
 from busmon.ledger.schema import APPLICATION_ID
 from busmon.ledger.tables import Tables
@@ -20,6 +21,7 @@ LOG_KEPT_BYTES = 16 * 1024**2  # of it, once all of it is copied: what CHECKPOIN
 MAX_LOG_BYTES = 64 * 1024**2  # then it is reported
 CACHE_KIB = 1_000  # half of SQLite's default; it makes a large batch a tenth slower
 BUSY_TIMEOUT = 2.0  # seconds to wait while another program writes; shorter than busmon's stop
+PROGRESS_STEPS = 10_000  # of SQLite's machine, between two looks at the time: below a millisecond
 DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 HINTS = {  # SQLite's own texts do not say what to do
     sqlite3.SQLITE_READONLY: "busmon needs to write to the file and to its directory",
@@ -121,10 +123,11 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def open_read_only(path: str) -> Iterator[Tables]:
+def open_read_only(path: str, seconds: float | None = None) -> Iterator[Tables]:
     """Open a ledger for reading, whether a busmon writes it or not. What is read is of one moment.
 
-    Raises LedgerError, also for SQLite's errors inside the with statement.
+    Raises LedgerError, also for SQLite's errors inside the with statement: TooSlow for a query
+    that is not done so many seconds from now.
     """
     try:
         if not Path(path).exists():
@@ -144,6 +147,9 @@ def open_read_only(path: str) -> Iterator[Tables]:
                     f"{path}: written by an older busmon (ledger version {version}, this one reads"
                     f" version {VERSION}); start `busmon run` with it once, which migrates it"
                 )
+            if seconds is not None:
+                end = time.monotonic() + seconds
+                db.set_progress_handler(lambda: time.monotonic() > end, PROGRESS_STEPS)
             db.execute("BEGIN")  # so all that is read is of one moment
             yield Tables(db)
 
@@ -166,6 +172,8 @@ def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise TooSlow(f"{path}: reading takes too long") from error
         hint = HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         text = f"{error}; {hint}" if hint else str(error)
         raise LedgerError(f"{path}: cannot be opened: {text}") from error

@@ -1,33 +1,21 @@
 """`[archive]`: Datagrepper, which stores what came over Fedora's bus."""
 
-import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from busmon.settings.section import File, Section, checked, matching
+from busmon.settings.urls import check_url
 
 
 def _base(text: str) -> None:
-    _check(text, "should be https://HOST[:PORT]/PATH of a Datagrepper")
+    check_url(text, "should be https://HOST[:PORT]/PATH of a Datagrepper")
 
 
 def _proxy(text: str) -> None:
     problem = "should be http://HOST:PORT of an HTTP proxy"
-    _check(text, problem)
+    check_url(text, problem)
     parts = urlsplit(text)
     if parts.scheme != "http" or parts.path not in {"", "/"}:
-        raise ValueError(problem)
-
-
-def _check(text: str, problem: str) -> None:
-    if "@" in text:  # the URL is logged
-        raise ValueError("should hold no user and no password")
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # of a port, or of brackets
-        raise ValueError(problem) from None
-    if not sound or parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(problem)
 
 

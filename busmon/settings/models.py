@@ -16,6 +16,7 @@ from busmon.settings.section import (
     together,
 )
 from busmon.settings.units import SIZES, UNITS, Bytes, Seconds, at_least
+from busmon.settings.urls import check_url
 from busmon.text import parse_address
 
 # What may be kept of a message beside its topic, so that people find it: see `rules/subjects.py`.
@@ -32,6 +33,10 @@ OperatorName = Annotated[
         " letter or digit",
     ),
 ]
+
+
+def _url(text: str) -> None:
+    check_url(text, "should be https://HOST[:PORT]/PATH")
 
 
 class Operator(Section):
@@ -51,6 +56,8 @@ class Web(Section):
     username: str | None = None
     password: SecretStr | None = None
     operators: dict[OperatorName, Operator] = Field(default_factory=dict)
+    public_url: Annotated[str, checked(_url)] | None = None  # of the pages, behind a proxy
+    grafana_url: Annotated[str, checked(_url)] | None = None
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""What is served over HTTP: /metrics, the page, the API, the health checks."""
+"""What is served over HTTP: /metrics, the pages, the API, the health checks."""

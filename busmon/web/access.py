@@ -30,6 +30,7 @@ class Access:
     """Checks requests against the credentials of `[web]`."""
 
     def __init__(self, settings: Web) -> None:
+        self._origins = _origins(settings.public_url)
         self._client_ca = settings.client_ca is not None
         self._readers = list(_readers(settings))
         self._operators = {
@@ -49,7 +50,7 @@ class Access:
 
     def operate(self, environ: WSGIEnvironment) -> str:
         """Let an operator in, and return the name; raises Refused."""
-        _check_site(environ)
+        self._check_site(environ)
         self._check_certificate(environ)
         if not self._operators:
             raise Refused("no-operator", HTTPStatus.FORBIDDEN, NO_OPERATOR)
@@ -64,6 +65,16 @@ class Access:
         # Checked here and not in the handshake: a kubelet's probe has no certificate.
         if self._client_ca and environ.get("SSL_CLIENT_VERIFY") != "SUCCESS":
             raise Refused("certificate", HTTPStatus.FORBIDDEN, "a client certificate is required")
+
+    def _check_site(self, environ: WSGIEnvironment) -> None:
+        """Refuse what a page of another site makes a browser send, with the login it keeps."""
+        site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+        if site is not None and site not in OWN_SITE:
+            raise Refused("cross-site", HTTPStatus.FORBIDDEN, CROSS_SITE)
+        if origin is None or origin in self._origins:
+            return
+        if not _is_own(origin, environ.get("HTTP_HOST", "")):
+            raise Refused("cross-site", HTTPStatus.FORBIDDEN, CROSS_SITE)
 
 
 def _readers(settings: Web) -> Iterator[_Login]:
@@ -86,13 +97,10 @@ def _unauthorized(logins: list[_Login]) -> Refused:
     return Refused("login", HTTPStatus.UNAUTHORIZED, "", *challenges)
 
 
-def _check_site(environ: WSGIEnvironment) -> None:
-    """Refuse what a page of another site makes a browser send, with the login that it keeps."""
-    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
-    if site is not None and site not in OWN_SITE:
-        raise Refused("cross-site", HTTPStatus.FORBIDDEN, CROSS_SITE)
-    if origin is not None and not _is_own(origin, environ.get("HTTP_HOST", "")):
-        raise Refused("cross-site", HTTPStatus.FORBIDDEN, CROSS_SITE)
+def _origins(public_url: str | None) -> set[str]:
+    """Return the origin of busmon's pages behind a proxy, which may change the host."""
+    parts = urlsplit(public_url or "")
+    return {f"{parts.scheme}://{parts.netloc}"} if public_url else set()
 
 
 def _is_own(origin: str, host: str) -> bool:

@@ -16,37 +16,46 @@ from busmon.problem_log import ProblemLog
 from busmon.settings.models import Web
 from busmon.web.access import Access
 from busmon.web.health import live
-from busmon.web.http import Response, View, encode, text
+from busmon.web.http import Response, View, text
 from busmon.web.metrics import metrics_view
-from busmon.web.refusals import Refusals, Refused
+from busmon.web.pages.urls import Urls
+from busmon.web.refusals import Refusals, Refused, only_read
 from busmon.web.sharing import Busy, Sharing
 
-HEADERS = (
+HEADERS = (  # of an answer that does not have its own
     ("Server", "busmon"),
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
-    # The page has its own style. Nothing else may be loaded, and nobody may frame it.
+    ("Referrer-Policy", "same-origin"),
+    # Style and script are files of busmon. Nothing else may be loaded, and nobody may frame it.
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     ),
 )
 
 log = logging.getLogger(__name__)
 
 
+def no_page(_environ: WSGIEnvironment) -> Response:
+    """Answer that there is none."""
+    return text(HTTPStatus.NOT_FOUND)
+
+
 def make_app(
     settings: Web,
     registry: CollectorRegistry,
     ready: View,
-    page: Callable[[], str],
+    pages: View = no_page,
     own: Mapping[str, View] = MappingProxyType({}),
     status: Callable[[], Mapping[str, object]] = dict,
 ) -> WSGIApplication:
     """Return the application. The health checks need no credentials.
 
-    `own` are views, by path, that check methods and credentials themselves; what they refuse is
-    counted here, if they raise Refused. `status` is what /v1/status answers, as JSON.
+    `pages` answers what is left, for those who may read. `own` are views, by path, that check
+    methods and credentials themselves; what they refuse is counted here, if they raise Refused.
+    `status` is what /v1/status answers, as JSON.
     """
     sharing, refusals = Sharing(), Refusals()
     registry.register(refusals)
@@ -59,21 +68,19 @@ def make_app(
     private: dict[str, View] = {
         "/metrics": metrics_view(registry, sharing),
         "/v1/status": _status_view(status),
-        "/": _page_view(page, sharing),
     }
-    access, errors = Access(settings), ProblemLog(log)
+    access, errors, urls = Access(settings), ProblemLog(log), Urls(settings.public_url)
 
     def respond(environ: WSGIEnvironment) -> Response:
-        path = environ.get("PATH_INFO", "")
+        path = environ["PATH_INFO"] = urls.own(environ.get("PATH_INFO", ""))
         if path in own:
             return own[path](environ)
+        if path not in public:
+            access.read(environ)
         view = public.get(path) or private.get(path)
         if view is None:
-            return text(HTTPStatus.NOT_FOUND)
-        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-            return text(HTTPStatus.METHOD_NOT_ALLOWED, "", ("Allow", "GET, HEAD"))
-        if path in private:
-            access.read(environ)
+            return pages(environ)
+        only_read(environ)
         return view(environ)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -97,8 +104,9 @@ def make_app(
             ("Content-Type", response.content_type),
             ("Content-Length", str(len(response.body))),
             *response.headers,
-            *HEADERS,
         ]
+        given = {name for name, _ in headers}
+        headers += [header for header in HEADERS if header[0] not in given]
         start_response(f"{response.status.value} {response.status.phrase}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
 
@@ -109,10 +117,3 @@ def _status_view(status: Callable[[], Mapping[str, object]]) -> View:
     return lambda _environ: Response(
         HTTPStatus.OK, f"{json.dumps(status())}\n".encode(), "application/json"
     )
-
-
-def _page_view(page: Callable[[], str], sharing: Sharing) -> View:
-    def render() -> Response:
-        return Response(HTTPStatus.OK, encode(page()), "text/html; charset=utf-8")
-
-    return lambda _environ: sharing.respond("/", render)

@@ -4,11 +4,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
+from wsgiref.types import WSGIEnvironment
 
 from prometheus_client.core import Metric
 
 from busmon.metrics.families import counter
-from busmon.web.http import Header, text
+from busmon.web.http import Header, Response, text
 
 REASONS = (
     "busy",  # too many others waited for an answer
@@ -22,7 +23,8 @@ REASONS = (
     "size",
     "type",
     "malformed",
-    "ledger",  # the ledger cannot be written
+    "ledger",  # the ledger cannot be read or written
+    "slow",  # what the page reads from the ledger takes too long
 )
 
 
@@ -30,11 +32,20 @@ class Refused(Exception):
     """The request is refused, for a reason that is counted."""
 
     def __init__(
-        self, reason: str, status: HTTPStatus, content: str = "", *headers: Header
+        self, reason: str, answer: HTTPStatus | Response, content: str = "", *headers: Header
     ) -> None:
+        """Refuse with an answer, or with a status, a text and headers."""
         super().__init__(reason)
         self.reason = reason
-        self.response = text(status, content, *headers)
+        if isinstance(answer, HTTPStatus):
+            answer = text(answer, content, *headers)
+        self.response: Response = answer
+
+
+def only_read(environ: WSGIEnvironment) -> None:
+    """Refuse any method but GET and HEAD."""
+    if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+        raise Refused("method", HTTPStatus.METHOD_NOT_ALLOWED, "", ("Allow", "GET, HEAD"))
 
 
 class Refusals:

@@ -35,7 +35,7 @@ def serving(web: Web, *verdicts: Verdict, lost: Sequence[str] = ()) -> Iterator[
     )
     gaps = [{"bus": bus, "stage": "worker", "messages": 3, "oldest": 0.0} for bus in lost]
     status = {"buses": buses, "open_gaps": gaps}
-    app = make_app(web, CollectorRegistry(), ready_view(list), str, status=lambda: status)
+    app = make_app(web, CollectorRegistry(), ready_view(list), status=lambda: status)
     server = WebServer(web, app)
     with running(server.run):
         yield server.url

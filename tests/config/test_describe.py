@@ -101,9 +101,11 @@ def test_the_summary_says_who_may_read_the_metrics(web: str, access: str, direct
     assert f"  access      {access}\n" in describe(read(directory, f"[web]\n{web}\n{MQTT}"))
 
 
-def test_the_summary_names_the_operators_and_no_password(directory: Path) -> None:
-    text = "[web.operators.alice]\npassword = 'a'\n[web.operators.bob]\npassword = 'b'\n"
+def test_the_summary_names_public_url_and_operators_and_no_password(directory: Path) -> None:
+    text = "[web]\npublic_url = 'https://host/busmon'\n"
+    text += "[web.operators.alice]\npassword = 'a'\n[web.operators.bob]\npassword = 'b'\n"
     summary = describe(read(directory, text + MQTT))
+    assert "  public      https://host/busmon\n" in summary
     assert "  operators   alice, bob: may read, and accept gaps\n" in summary
 
 

@@ -225,6 +225,13 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         AMQP.replace("fedora.toml", "nowhere.toml"),
         ["buses.fedora.config: nowhere.toml: No such file or directory"],
     ),
+    "URLs that are none": (
+        "[web]\npublic_url = 'busmon'\ngrafana_url = 'javascript:alert(1)'\n" + MQTT,
+        [
+            "web.public_url: should be https://HOST[:PORT]/PATH",
+            "web.grafana_url: should be https://HOST[:PORT]/PATH",
+        ],
+    ),
     "a replay of nothing": (
         "[buses.old]\ntype = 'replay'\nrules = 'all'\nfiles = ['exists', 'nowhere']\nrate = 0",
         [

@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from busmon.ledger.batch import Count, Observation, Series
+from busmon.ledger.errors import TooSlow
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import shown_id, stored_id
 from busmon.message import Outcome
 from tests.support.ledgers import HANDLED, NOW, counted, judged
+from tests.support.open_gaps import Place, leave_open
 
 DAY = 86400.0
 GIB = 2**30
@@ -255,3 +257,12 @@ def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list[Any])
             assert Counter(messages) == model.messages
             assert ledger.duplicates() == model.duplicates
             assert ledger.size()[0] == model.messages.total()
+
+
+def test_a_reader_with_a_limit_ends_a_query_that_takes_longer(path: str) -> None:
+    with closing(Ledger(path)) as ledger:
+        leave_open(ledger, Place(), 3000)
+        with ledger.read(60) as tables:
+            assert len(list(tables.gaps.listed())) == 3000
+        with pytest.raises(TooSlow), ledger.read(0) as tables:
+            list(tables.gaps.listed())

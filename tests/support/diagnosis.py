@@ -61,10 +61,10 @@ class Bench:
             self.observers.append(QueueObserver("fedora", ask, self.ledger, 0.02, lambda: self.now))
         observers, auditor = self.observers, self.auditor
         queues = {"fedora": ListenerQueue.TEMPORARY}
-        parts = Parts(
+        self.parts = Parts(
             self.ledger, connections, self.blind, self.silence, observers, auditor, queues
         )
-        self.watch = VerdictWatcher(audit, parts, Threads(), lambda: self.now)
+        self.watch = VerdictWatcher(audit, self.parts, Threads(), lambda: self.now)
 
     def refresh(self, after: float = 0.0) -> Verdict:
         self.now += after

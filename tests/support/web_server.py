@@ -4,26 +4,34 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from wsgiref.types import WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
 
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
+from busmon.web.http import Response
 from busmon.web.server import WebServer
 from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
 from tests.support.threads import running
 
-APP = make_app(Web(), CollectorRegistry(), ready_view(list), str)
+
+def page(_environ: WSGIEnvironment) -> Response:
+    return Response(HTTPStatus.OK, "<p>café</p>".encode(), "text/html; charset=utf-8")
+
+
+APP = make_app(Web(), CollectorRegistry(), ready_view(list))
 
 
 @contextmanager
 def serving(settings: Web, **bounds: Any) -> Iterator[WebServer]:
-    app = make_app(settings, CollectorRegistry(), ready_view(list), lambda: "<p>page</p>")
+    app = make_app(settings, CollectorRegistry(), ready_view(list), page)
     server = WebServer(settings, app, **bounds)
     with running(server.run):
         yield server

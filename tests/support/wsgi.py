@@ -14,6 +14,8 @@ from busmon.settings.models import Web
 from busmon.sources.base import ConnectionState
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
+from busmon.web.http import View
+from tests.support.web_server import page
 
 
 class Answer(NamedTuple):
@@ -72,8 +74,8 @@ def basic(user: str) -> str:
 def make(
     settings: Web = Web(),  # noqa: B008 - frozen
     problems: Callable[[], list[str]] = list,
-    page: Callable[[], str] = lambda: "<p>page</p>",
+    pages: View = page,
 ) -> WSGIApplication:
     connections = {"fedora": ConnectionState()}
     registry = make_registry(Metrics(Ledger(":memory:"), connections, "1.2.3"))
-    return make_app(settings, registry, ready_view(problems), page)
+    return make_app(settings, registry, ready_view(problems), pages)

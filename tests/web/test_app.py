@@ -16,6 +16,8 @@ from busmon.sources.base import Cause, ConnectionState
 from busmon.threads import Threads
 from busmon.web.app import make_app
 from busmon.web.health import problems, ready_view
+from tests.support.diagnosis import Bench
+from tests.support.pages import pages
 from tests.support.wsgi import ask, basic, make
 
 
@@ -23,7 +25,7 @@ from tests.support.wsgi import ask, basic, make
     "path", ["/live", "/-/healthy", "/ready", "/-/ready", "/metrics", "/v1/status", "/"]
 )
 def test_head_is_get_without_the_body(path: str) -> None:
-    app = make(page=lambda: "<p>café</p>")
+    app = make()
     get, head = ask(app, path), ask(app, path, "HEAD")
     assert get.status == head.status == "200 OK"
     assert get.headers.keys() == head.headers.keys()
@@ -34,7 +36,7 @@ def test_head_is_get_without_the_body(path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
-@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/v1/status", "/"])
+@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/v1/status"])
 def test_only_get_and_head_are_allowed(path: str, method: str) -> None:
     answer = ask(make(), path, method)
     assert (answer.status, answer.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
@@ -62,9 +64,10 @@ def test_only_get_and_head_are_allowed(path: str, method: str) -> None:
         "",
     ],
 )
-@pytest.mark.parametrize("settings", [Web(), Web(token=SecretStr("secret"))])
-def test_anything_else_is_not_found(path: str, settings: Web) -> None:
-    assert ask(make(settings), path).status == "404 Not Found"
+def test_anything_else_is_not_found(path: str) -> None:
+    shown, closed = pages(Bench()), make(Web(token=SecretStr("secret")))
+    assert ask(shown, path).status == "404 Not Found"
+    assert ask(closed, path).status == "401 Unauthorized"
 
 
 def test_live_whatever_is_wrong() -> None:
@@ -247,7 +250,7 @@ class Broken:
 def test_a_bug_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
     registry = CollectorRegistry()
     registry.register(Broken())
-    answer = ask(make_app(Web(), registry, ready_view(list), str), "/metrics")
+    answer = ask(make_app(Web(), registry, ready_view(list)), "/metrics")
     assert answer.status == "500 Internal Server Error"
     assert b"bug" not in answer.body
     assert "RuntimeError: a bug" in caplog.text

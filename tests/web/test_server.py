@@ -37,7 +37,7 @@ def test_its_url_has_the_port_it_really_listens_on(host: str) -> None:
     with serving(Web(listen=f"{host}:0")) as server:
         assert server.url.startswith(f"http://{host}:")
         assert get(server, "/live").text == "live\n"
-        assert get(server, "/").text == "<p>page</p>"
+        assert get(server, "/").text == "<p>café</p>"
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_hundreds_of_scrapes_at_once_share_one_thread_and_live_answers(query: st
     blocked = Blocked()
     registry = CollectorRegistry()
     registry.register(blocked)
-    app = Inside(make_app(Web(), registry, ready_view(list), str))
+    app = Inside(make_app(Web(), registry, ready_view(list)))
     server = WebServer(Web(listen="127.0.0.1:0"), app, max_seconds=60)
     threads = threading.active_count()
     with running(server.run):
@@ -210,7 +210,7 @@ def test_nobody_gets_metrics_that_are_older_than_the_request() -> None:
     blocked = Blocked()
     registry = CollectorRegistry()
     registry.register(blocked)
-    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, ready_view(list), str))
+    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, ready_view(list)))
     with running(server.run), ThreadPoolExecutor(4) as clients:
         first = clients.submit(get, server, "/metrics")
         wait_until(lambda: blocked.started == 1, what="the first rendering")

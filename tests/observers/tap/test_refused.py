@@ -133,7 +133,7 @@ def test_half_a_character_in_an_id_costs_no_other_report(
 
 
 def test_without_the_setting_there_is_no_such_page() -> None:
-    app = make_app(Web(), CollectorRegistry(), ready_view(list), str)
+    app = make_app(Web(), CollectorRegistry(), ready_view(list))
     assert ask(app, "/v1/reports", "POST").status == "404 Not Found"
 
 

@@ -1,0 +1,1 @@
+"""The pages for people: a template over data, and the same data as JSON below /v1."""

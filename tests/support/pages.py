@@ -1,0 +1,45 @@
+"""The pages over the parts of a service, without a socket."""
+
+from html.parser import HTMLParser
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from prometheus_client import CollectorRegistry
+
+from busmon.config.model import Config
+from busmon.settings.models import Web
+from busmon.web.app import make_app
+from busmon.web.health import ready_view
+from busmon.web.pages.page import Shown
+from busmon.web.pages.view import pages_view
+from tests.support.diagnosis import Bench
+
+
+def pages(
+    bench: Bench,
+    web: Web = Web(),  # noqa: B008 - frozen
+    problems: tuple[str, ...] = (),
+    registry: CollectorRegistry | None = None,
+    **sections: Any,
+) -> WSGIApplication:
+    """Return the application; `sections` are others of the configuration."""
+    config = Config.model_construct(web=web, **{"buses": {}, **sections})
+    shown = Shown(config, bench.parts, bench.watch, lambda: problems)
+    view = pages_view(shown, lambda: bench.now)
+    return make_app(web, registry or CollectorRegistry(), ready_view(list), view)
+
+
+def text_of(html: bytes) -> str:
+    """Return what a person reads: without the tags, on one line."""
+    reader = _Reader()
+    reader.feed(html.decode())
+    return " ".join(" ".join(reader.parts).split())
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)

@@ -1,0 +1,77 @@
+"""What every page has: the same data as HTML and as JSON, links, bounds; without a socket."""
+
+import json
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from busmon.settings.models import Web
+from busmon.web.pages.page import Page
+from busmon.web.pages.site import MAX_PARAMETERS, MAX_QUERY_CHARACTERS
+from busmon.web.pages.table import PAGES
+from tests.support.diagnosis import Bench
+from tests.support.pages import pages, text_of
+from tests.support.wsgi import ask
+
+HTML, JSON = "text/html; charset=utf-8", "application/json"
+BEHIND = Web(public_url="https://workers.example/busmon", grafana_url="https://grafana.example/d")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.template)
+def test_a_page_is_html_and_its_data_is_json(page: Page) -> None:
+    bench = Bench()
+    app, path = pages(bench), f"/{page.path}"
+    html, data = ask(app, path), ask(app, f"/v1{path}")
+    assert (html.headers["Content-Type"], data.headers["Content-Type"]) == (HTML, JSON)
+    assert json.loads(data.body)["now"] == bench.now
+    for answer in (html, data):
+        assert (answer.status, answer.headers["Cache-Control"]) == ("200 OK", "no-store")
+    assert ask(app, path, "POST").headers["Allow"] == "GET, HEAD"
+
+
+def test_a_page_loads_only_files_of_busmon_and_these_may_be_kept() -> None:
+    app = pages(Bench())
+    page = ask(app, "/")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+    assert "unsafe" not in policy
+    loaded = re.findall(r'<(?:script src|link rel="stylesheet" href)="([^"]+)"', page.body.decode())
+    assert len(loaded) == 2
+    for path in loaded:
+        answer = ask(app, path)
+        assert (answer.status, "immutable" in answer.headers["Cache-Control"]) == ("200 OK", True)
+        assert ask(app, path.replace("/static/", "/static/0")).status == "404 Not Found"
+    assert not re.search(rb"<style|<script>| style=| on\w+=|http-equiv", page.body)
+
+
+@pytest.mark.parametrize("path", ["/busmon/", "/"])
+def test_behind_a_proxy_every_link_has_the_path_there(path: str) -> None:
+    app = pages(Bench(), BEHIND)  # whether or not the proxy removes it
+    page = ask(app, path).body.decode()
+    links = re.findall(r'(?:href|src)="([^"#][^"]*)"', page)
+    own = [link for link in links if link.startswith("/")]
+    assert len(own) >= 5
+    assert [link for link in own if not link.startswith("/busmon/")] == []
+    assert '<a href="https://grafana.example/d">Grafana</a>' in page
+    assert ask(app, next(link for link in own if link.endswith(".css"))).status == "200 OK"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "problem"),
+    [
+        ("/", "a=1&" * (MAX_PARAMETERS + 1), 400, "more than 20 parameters"),
+        ("/", "a" * (MAX_QUERY_CHARACTERS + 1), 400, "more than 4096 characters"),
+        ("/v1/", "a" * (MAX_QUERY_CHARACTERS + 1), 400, "more than 4096 characters"),
+    ],
+)
+def test_a_request_that_makes_no_sense_gets_a_page_that_says_so(
+    path: str, query: str, status: int, problem: str
+) -> None:
+    registry = CollectorRegistry()
+    answer = ask(pages(Bench(), registry=registry), path, query=query)
+    assert answer.status.startswith(str(status))
+    assert answer.headers["Content-Type"] == (JSON if path.startswith("/v1") else HTML)
+    assert problem in text_of(answer.body)
+    counted = {"reason": "malformed"}
+    assert registry.get_sample_value("busmon_web_refused_requests_total", counted) == 1
