@@ -113,23 +113,23 @@ def build_service(
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
     queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)
     queues |= {name: bus.listener_queue() for name, bus in config.buses.items()}
-    parts = Parts(ledger, connections, blind_time, silence, observers, auditor, queues)
+    archive = _archive(config, ledger, rule_sets, silence, blind_time)
+    witness = archive.witness if archive else None
+    parts = Parts(ledger, connections, blind_time, silence, observers, auditor, queues, witness)
     verdicts = VerdictWatcher(config.audit, parts, threads)
 
     def not_ready() -> list[str]:
         return problems(connections, ledger, threads)
 
     closed = ClosedConnections()
-    archive = _archive(config, ledger, rule_sets, silence)
     registry = make_registry(
         metrics,
         SilenceMetrics(silence, blind_time),
-        ObserverMetrics(observers),
+        ObserverMetrics([*observers, *filter(None, [archive])]),
         auditor,
         levels,
         verdicts,
         closed,
-        *filter(None, [archive]),
     )
     acceptor = Acceptor(ledger, auditor.refresh)
     own = _own_views(config.audit, observers) | gaps_views(acceptor, Access(config.web))
@@ -152,18 +152,22 @@ def build_service(
     threads.add("verdict", verdicts.run)
     threads.add("incidents", verdicts.incidents.run)
     if archive:
-        threads.add("archive", archive.worker.run, archive.worker.wake)
+        threads.add("archive", archive.run, archive.worker.wake)
     threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention, silence.watched))
     return Service(ledger, threads, web)
 
 
 def _archive(
-    config: Config, ledger: Ledger, rule_sets: Mapping[str, RuleSet], silence: SilenceWatcher
+    config: Config,
+    ledger: Ledger,
+    rule_sets: Mapping[str, RuleSet],
+    silence: SilenceWatcher,
+    blind_time: BlindTime,
 ) -> ArchiveJobs | None:
     if (settings := config.archive) is None:
         return None
     rules, retired = rule_sets[settings.bus], config.silence.retired
-    return ArchiveJobs(settings, ledger, rules, retired, silence)
+    return ArchiveJobs(settings, ledger, rules, retired, silence, blind_time)
 
 
 def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[str, View]:

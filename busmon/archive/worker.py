@@ -8,18 +8,15 @@ others go on.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
-
-from prometheus_client.core import Metric
 
 from busmon.archive.client import Datagrepper, Unanswered
 from busmon.clock import steady
 from busmon.ledger.clock import may_be
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.metrics.families import gauge
 from busmon.problem_log import ProblemLog
 
 MIN_PAUSE = 1.0  # seconds between two requests
@@ -52,12 +49,11 @@ class _Turn:
 class Worker:
     """Lets the first job that has something to ask do so. Any thread may read its state."""
 
-    def __init__(self, bus: str, archive: Datagrepper, ledger: Ledger, jobs: Iterable[Job]) -> None:
-        self._bus = bus
+    def __init__(self, archive: Datagrepper, ledger: Ledger, jobs: Iterable[Job]) -> None:
         self._archive = archive
         self._ledger = ledger
         self._turns = [_Turn(job) for job in jobs]
-        self._answered = False
+        self._problem: str | None = "no answer yet"
         self._problems = ProblemLog(log)
 
     def run(self, stopping: threading.Event) -> None:
@@ -86,22 +82,8 @@ class Worker:
         return min([IDLE_PAUSE, *(rest for rest in rests if rest > 0)])
 
     def problem(self) -> str | None:
-        """Return whether requests fail, and how many have done so in a row; None if not."""
-        failures = max((turn.failures for turn in self._turns), default=0)
-        return f"{failures} requests failed in a row" if failures else None
-
-    def answered(self) -> bool:
-        """Return whether the last request was answered."""
-        return self._answered
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield whether the archive answers."""
-        yield gauge(
-            "busmon_archive_up",
-            "1 if the archive answered busmon's last request, else 0.",
-            ["bus"],
-            [((self._bus,), self._answered)],
-        )
+        """Return why the last request has no answer, or None if it has one."""
+        return self._problem
 
     def _rest(self, since_start: float) -> float:
         """Return for how long every job rests; 0 if one does not."""
@@ -113,7 +95,7 @@ class Worker:
             if not turn.job.step(now):
                 return False
         except Unanswered as error:
-            self._answered = False
+            self._problem = str(error)
             pause = FAILURE_PAUSES[min(turn.failures, len(FAILURE_PAUSES) - 1)]
             turn.failures += 1
             turn.rests_until = since_start + pause
@@ -124,6 +106,6 @@ class Worker:
             self._problems.problem(f"ledger: cannot write what the archive has: {error}")
             return True
         turn.failures = 0
-        self._answered = True
+        self._problem = None
         self._problems.solved("archive: answers again")
         return True

@@ -33,7 +33,7 @@ def opened(
         topics = partial(topics_to_learn, bus, rules, ledger, config.silence.retired)
         client = Datagrepper(archive)
         learner = Learner(client, ledger, bus, topics, weeks=weeks)
-        yield Worker(bus, client, ledger, [learner]), learner
+        yield Worker(client, ledger, [learner]), learner
     finally:
         ledger.close()
 

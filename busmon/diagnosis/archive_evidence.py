@@ -18,10 +18,11 @@ def losses(topics: TopicFacts) -> Iterator[str]:
     """Yield what the archive received, and busmon did not."""
     found = [(one.topic, one.archive) for one in topics.silent if one.archive and one.archive.lost]
     for topic, archive in found[:SHOWN_NAMES]:
+        least = "at least " if archive.more else ""
         yield (
-            f"the archive has {format_number(archive.messages, 'message')} of {topic} since"
-            f" {format_time(archive.since)}, and busmon received nothing of it since then:"
-            " busmon's own queue or its bindings are at fault"
+            f"the archive has {least}{format_number(archive.lacking, 'message')} of {topic} since"
+            f" {format_time(archive.since)}, and busmon received none of them: busmon's own queue"
+            " or its bindings are at fault"
         )
     if (more := len(found) - SHOWN_NAMES) > 0:
         yield f"so it is with {format_number(more, 'more topic')}"
@@ -30,7 +31,7 @@ def losses(topics: TopicFacts) -> Iterator[str]:
 def confirmation(topics: TopicFacts) -> Iterator[str]:
     """Yield of which topics the archive received nothing either."""
     if found := [one.topic for one in topics.silent if one.archive and one.archive.confirms]:
-        yield f"confirmed by the archive, which has received nothing either: {_names(found)}"
+        yield f"confirmed by the archive, which has received nothing more either: {_names(found)}"
 
 
 def unknown(topics: TopicFacts) -> Iterator[str]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from busmon.archive.opinion import Opinions
+from busmon.archive.witness import Witness
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, LostMessages, WorkerFacts
 from busmon.diagnosis.listener import MonitorWatch, QueueWatch, TapWatch
@@ -45,6 +47,7 @@ class Parts:
     observers: Sequence[Observer]
     auditor: Auditor
     listener_queues: Mapping[str, ListenerQueue]  # by bus
+    witness: Witness | None = None
 
 
 def lost_messages(gaps: Mapping[Place, OpenGap], bus: str) -> Iterator[LostMessages]:
@@ -86,13 +89,17 @@ class BusWatch:
             name=self._bus,
             problem=problem,
             own_problem=(problem or "").startswith(OWN_CAUSES),
-            topics=topic_facts(self._bus, came, states, now),
+            topics=topic_facts(self._bus, came, states, self._opinions(now), now),
             listener=self._listener(now, came),
             workers=self._workers.facts(now, finished, handled) if self._workers else WorkerFacts(),
             lost=lost,
             windows=self._parts.auditor.windows_with_gaps().get(self._bus, 0),
             unconfirmed=tuple(self._unconfirmed()),
         )
+
+    def _opinions(self, now: float) -> Opinions:
+        witness = self._parts.witness
+        return witness.opinions(self._bus, now) if witness else Opinions()
 
     def _unconfirmed(self) -> Iterator[tuple[Stage, int]]:
         for (bus, stage), messages in self._parts.auditor.unconfirmed().items():

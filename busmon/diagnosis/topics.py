@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from busmon.archive.opinion import Opinion, Opinions
 from busmon.diagnosis.facts import LowTopic, SilentTopic, TopicFacts
 from busmon.ledger.batch import Count, Series, last_received
 from busmon.message import Outcome
@@ -36,7 +37,11 @@ def received(bus: str, counts: Mapping[Series, Count], now: float) -> Received:
 
 
 def topic_facts(
-    bus: str, came: Received, all_states: Mapping[Topic, SilenceState], now: float
+    bus: str,
+    came: Received,
+    all_states: Mapping[Topic, SilenceState],
+    archive: Opinions,
+    now: float,
 ) -> TopicFacts:
     """Return the facts of the topics of a bus; `all_states` are those of all buses."""
     states = {topic.name: state for topic, state in all_states.items() if topic.bus == bus}
@@ -52,12 +57,12 @@ def topic_facts(
     ]
     return TopicFacts(
         last=now - max(came.last.values()) if came.last else None,
-        silent=tuple(_silent(states, came.last, now)),
+        silent=tuple(_silent(states, came.last, archive.silent, now)),
         flowing=len(usual),
         overdue=sum(expected) if expected else None,
         unlearned=len(unlearned),
         low=tuple(
-            LowTopic(topic, state.volume.deficit, state.volume.limit)
+            LowTopic(topic, state.volume.deficit, state.volume.limit, archive.low.get(topic))
             for topic, state in states.items()
             if state.low and state.volume
         ),
@@ -67,10 +72,15 @@ def topic_facts(
 
 
 def _silent(
-    states: Mapping[str, SilenceState], last: Mapping[str, float], now: float
+    states: Mapping[str, SilenceState],
+    last: Mapping[str, float],
+    archive: Mapping[str, Opinion],
+    now: float,
 ) -> Iterator[SilentTopic]:
     for topic, state in states.items():
         if state.silent and topic in last:
             learned = (state.expected or 0.0) > (state.limit or 0.0)
             numbers = (state.expected, state.limit) if learned else (None, None)
-            yield SilentTopic(topic, now - last[topic], *numbers, together=state.together)
+            yield SilentTopic(
+                topic, now - last[topic], *numbers, state.together, archive.get(topic)
+            )

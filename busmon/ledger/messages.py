@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -100,6 +100,18 @@ class Messages:
         """Return what is known of a message, on each bus that has it."""
         rows = self._db.execute(FIND, {"id": stored_id(identity)})
         return [_record(*row) for row in rows]
+
+    def known(self, bus: str, identities: Collection[str]) -> set[str]:
+        """Return those of these ids that a message on record has."""
+        query = (
+            "SELECT 1 FROM messages JOIN buses ON buses.id = messages.bus"
+            " WHERE messages.id = ? AND buses.name = ?"
+        )
+        return {
+            identity
+            for identity in identities
+            if self._db.execute(query, (stored_id(identity), bus)).fetchone()
+        }
 
     def count(self) -> int:
         """Return how many messages are on record: of all that were counted, those not pruned."""

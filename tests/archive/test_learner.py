@@ -110,7 +110,7 @@ def test_a_topic_whose_requests_fail_holds_up_no_other(ledger: Ledger) -> None:
 
     with answering(answer) as url:
         learner = learning(url, ledger, ["a.topic", "b.topic"], weeks=1)
-        worker = Worker("fedora", client.Datagrepper(settings(url)), ledger, [learner])
+        worker = Worker(client.Datagrepper(settings(url)), ledger, [learner])
         at, pauses = 0.0, list[float]()
         for _ in range(9):
             pauses.append(worker.step(NOW, at))

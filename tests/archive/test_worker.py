@@ -35,13 +35,13 @@ def test_a_job_that_fails_waits_while_the_others_go_on() -> None:
     third = Scripted([LedgerWriteError("disk full"), True])
     ledger = Ledger(":memory:")
     jobs = [first, second, third]
-    worker = Worker("fedora", Datagrepper(settings("http://127.0.0.1:1")), ledger, jobs)
-    at, problems = 0.0, []
+    worker = Worker(Datagrepper(settings("http://127.0.0.1:1")), ledger, jobs)
+    at, problems = 0.0, [worker.problem()]
     while at < 200:
         at += worker.step(NOW + at, at)
         problems.append(worker.problem())
     assert first.steps == [0, MIN_PAUSE, MIN_PAUSE + FAILURE_PAUSES[1], MIN_PAUSE * 2 + 60]
     assert second.steps == [2, 3, 4]
     assert third.steps == [5, 5 + IDLE_PAUSE]
-    assert problems[:2] == ["1 requests failed in a row", "2 requests failed in a row"]
+    assert problems[:4] == ["no answer yet", "status 502", "status 502", None]
     ledger.close()

@@ -1,5 +1,6 @@
 """What the counters and the silence of the topics of one bus say."""
 
+from busmon.archive.opinion import Comparison, Opinion, Opinions
 from busmon.diagnosis.facts import LowTopic, SilentTopic, TopicFacts
 from busmon.diagnosis.topics import FATAL_SECONDS, received, topic_facts
 from busmon.ledger.batch import Count, Series
@@ -40,11 +41,13 @@ def test_only_the_messages_of_the_bus_count() -> None:
 
 
 def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None:
-    facts = topic_facts("fedora", received("fedora", COUNTS, NOW), STATES, NOW)
+    lost, compared = Opinion(NOW - 9, 5), Comparison(NOW - 9, 3, 2)
+    opinions = Opinions({"b": lost, "e": lost}, {"a": compared})
+    facts = topic_facts("fedora", received("fedora", COUNTS, NOW), STATES, opinions, NOW)
     assert facts == TopicFacts(
         last=40.0,
         silent=(
-            SilentTopic("b", FATAL_SECONDS - 1, 40.0, 9.0),
+            SilentTopic("b", FATAL_SECONDS - 1, 40.0, 9.0, archive=lost),
             SilentTopic(
                 "c", FATAL_SECONDS + 1, together=True
             ),  # longer than a configured or usual time
@@ -52,7 +55,7 @@ def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None
         flowing=1,
         overdue=0.5,
         unlearned=0,
-        low=(LowTopic("a", 3.0, 2.0),),  # what is silent is not called low
+        low=(LowTopic("a", 3.0, 2.0, compared),),  # what is silent is not called low
         campaigns=("d",),
         fatal=(("b", FATAL_SECONDS - 1),),
     )

@@ -30,8 +30,8 @@ HOUR, DAY = 3600.0, 86400.0
 UP, DOWN, UNKNOWN = Health(True), Health(False, "no answer"), Health(None)
 COPR = SilentTopic("copr.build.end", 2 * HOUR, 40.0, 8.0)
 HOTNESS = SilentTopic("hotness.update.bug.file", 5 * DAY, 60.3, 9.5)
-LOST, NOTHING = Opinion(DAY, 120, 100), Opinion(DAY, 0)
-ONE, BLIND = Opinion(DAY, 1, 1), Opinion(unknown="it does not answer")
+LOST, NOTHING = Opinion(DAY, 100, more=True), Opinion(DAY)
+ONE, BLIND = Opinion(DAY, 1), Opinion(unknown="it does not answer")
 NO_FACTS = BusFacts(name="fedora")
 WELL = BusFacts(
     name="fedora",
@@ -122,9 +122,9 @@ SCENARIOS = {
         fedora(silent=(replace(HOTNESS, archive=LOST), COPR), flowing=13),
         FaultKind.CONNECTION,
         [
-            "the archive has 120 messages of hotness.update.bug.file since 1970-01-02 00:00:00"
-            " UTC, and busmon received nothing of it since then: busmon's own queue or its"
-            " bindings are at fault\nalso (publisher): copr.build.end has been silent for 2 h",
+            "the archive has at least 100 messages of hotness.update.bug.file since 1970-01-02"
+            " 00:00:00 UTC, and busmon received none of them: busmon's own queue or its bindings"
+            " are at fault\nalso (publisher): copr.build.end has been silent for 2 h",
             "also (publisher): 13 other topics as usual",
         ],
     ),
@@ -136,22 +136,25 @@ SCENARIOS = {
     "the archive has messages of more topics than are named": (
         fedora(silent=tuple(replace(HOTNESS, topic=f"t{n}", archive=LOST) for n in range(7))),
         FaultKind.CONNECTION,
-        ["the archive has 120 messages of t4", "so it is with 2 more topics\n15 other topics"],
+        [
+            "the archive has at least 100 messages of t4",
+            "so it is with 2 more topics\n15 other topics",
+        ],
     ),
     "the whole bus is silent here, and the archive goes on": (
         fedora(silent=(replace(COPR, archive=LOST), HOTNESS), flowing=0, last=2 * HOUR),
         FaultKind.CONNECTION,
-        ["the archive has 120 messages", "no message of any topic has come for 2 h"],
+        ["the archive has at least 100 messages", "no message of any topic has come for 2 h"],
     ),
     "the whole bus is silent, in the archive too": (
         fedora(silent=(replace(COPR, archive=NOTHING), HOTNESS), flowing=0, last=2 * HOUR),
         FaultKind.BUS,
-        ["confirmed by the archive, which has received nothing either: copr.build.end"],
+        ["confirmed by the archive, which has received nothing more either: copr.build.end"],
     ),
     "the archive has nothing of a silent topic either": (
         fedora(silent=(replace(HOTNESS, archive=NOTHING),)),
         FaultKind.PUBLISHER,
-        ["nothing either: hotness.update.bug.file"],
+        ["nothing more either: hotness.update.bug.file"],
     ),
     "the archive cannot tell": (
         fedora(silent=(replace(HOTNESS, archive=BLIND), replace(COPR, archive=ONE))),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.core import Metric
 
+from busmon.archive.opinion import Opinions
 from busmon.config.describe import describe
 from busmon.diagnosis.topics import Received, topic_facts
 from busmon.ledger.batch import Series
@@ -70,7 +71,7 @@ def test_a_retired_topic_tells_nothing_of_what_is_usual() -> None:
 def test_the_verdict_does_not_wait_for_a_retired_topic() -> None:
     came = Received({"old": 0.0, "new": 0.0}, 0, {})
     states = {Topic("fedora", "old"): RETIRED, Topic("fedora", "new"): NOT_RETIRED}
-    facts = topic_facts("fedora", came, states, 10.0)
+    facts = topic_facts("fedora", came, states, Opinions(), 10.0)
     assert (facts.unlearned, facts.silent) == (1, ())
 
 

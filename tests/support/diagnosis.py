@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from busmon.archive.client import Datagrepper
+from busmon.archive.witness import Witness
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.facts import BusFacts, Facts
@@ -23,6 +25,7 @@ from busmon.sources.base import ConnectionState
 from busmon.sources.listener_queue import ListenerQueue
 from busmon.threads import Threads
 from tests.ledger.past import past
+from tests.support.datagrepper import settings
 from tests.support.ledgers import NOW
 from tests.support.threads import running
 
@@ -42,8 +45,9 @@ class Bench:
         now: float = NOW,
         path: str = ":memory:",
         ask: Ask | None = None,
+        archive: str | None = None,
     ) -> None:
-        """Prepare all parts; `ask` says how the listener's queues are."""
+        """Prepare all parts; `ask` says how the listener's queues are, `archive` is its URL."""
         self.now = now
         self.ledger = Ledger(path)
         self.connection = ConnectionState()
@@ -61,10 +65,25 @@ class Bench:
             self.observers.append(QueueObserver("fedora", ask, self.ledger, 0.02, lambda: self.now))
         observers, auditor = self.observers, self.auditor
         queues = {"fedora": ListenerQueue.TEMPORARY}
+        self.witness = self._witness(archive) if archive else None
         self.parts = Parts(
-            self.ledger, connections, self.blind, self.silence, observers, auditor, queues
+            self.ledger,
+            connections,
+            self.blind,
+            self.silence,
+            observers,
+            auditor,
+            queues,
+            self.witness,
         )
         self.watch = VerdictWatcher(audit, self.parts, Threads(), lambda: self.now)
+
+    def _witness(self, archive: str) -> Witness:
+        def topics() -> list[str]:
+            return [series.topic for series in self.ledger.counts()]
+
+        client = Datagrepper(settings(archive))
+        return Witness("fedora", client, self.ledger, topics, self.silence, self.blind)
 
     def refresh(self, after: float = 0.0) -> Verdict:
         self.now += after

@@ -66,8 +66,11 @@ class Bench:
         )
         self.tap = TapObserver(self.ledger, "fedora")
         self.queue = QueueObserver("fedora", queue_in_use, self.ledger)
+        at = settings_of_archive("http://127.0.0.1:1")
+        rules = rule_sets["fedora"]
+        archive = ArchiveJobs(at, self.ledger, rules, {}, self.silence, blind)
         watching: list[Observer] = [self.tap, ready, self.celery, self.queue]
-        observers = ObserverMetrics(watching)
+        observers = ObserverMetrics([*watching, archive])
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         settings, observed = Audit(), Observed(tap="fedora")
         buses = list(self.connections)
@@ -83,9 +86,7 @@ class Bench:
                 self.ledger, {"copr": SERVICE_LEVEL}, scopes, settings.grace, 7 * 86400
             ),
         )
-        at = settings_of_archive("http://127.0.0.1:1")
-        archive = ArchiveJobs(at, self.ledger, rule_sets["fedora"], {}, self.silence)
-        rest = levels, Refusals(), ClosedConnections(), archive
+        rest = levels, Refusals(), ClosedConnections()
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)

@@ -1,0 +1,149 @@
+"""The archive as a second witness, and the verdict, whatever it answers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from uuid import uuid4
+
+import pytest
+
+from busmon.archive.client import Unanswered
+from busmon.diagnosis.verdict import FaultKind, Verdict
+from tests.archive.test_client import answering, body, message, result
+from tests.support.datagrepper import Datagrepper, Sent
+from tests.support.diagnosis import Bench
+from tests.support.ledgers import NOW
+
+HOUR, DAY = 3600.0, 86400.0
+STOPPED, FLOWING = (f"org.example.{name}.{uuid4()}" for name in ("stopped", "flowing"))
+KNOWN = [str(uuid4()) for _ in range(3)]
+
+
+def sent(topic: str, *ages: float) -> list[tuple[str, str, float]]:
+    return [(str(uuid4()), topic, age) for age in ages]
+
+
+ALIVE = sent("org.example.another", 5)
+AS_USUAL = [*ALIVE, *sent(FLOWING, *(age * HOUR / 2 for age in range(60)))]
+LOST = sent(STOPPED, 30 * HOUR, 20 * HOUR, 10 * HOUR, HOUR, 60)
+IN_BLIND_TIME = sent(STOPPED, *(2.4 * HOUR - 60 * n for n in range(5)))
+
+# What the archive has, as ages; the verdict, and what of the evidence matters.
+CASES = {
+    "the archive has nothing of it either": (
+        AS_USUAL,
+        FaultKind.PUBLISHER,
+        "confirmed by the archive, which has received nothing more either: STOPPED",
+    ),
+    "the archive has messages that busmon lacks": (
+        [*AS_USUAL, *LOST],
+        FaultKind.CONNECTION,
+        "the archive has 3 messages of STOPPED since",  # the others came in a blind time, or late
+    ),
+    "they came, and the clock of their publisher was ahead": (
+        [*AS_USUAL, *((one, STOPPED, HOUR) for one in KNOWN)],
+        FaultKind.PUBLISHER,
+        "confirmed by the archive",
+    ),
+    "they were sent while busmon was blind": (
+        [*AS_USUAL, *IN_BLIND_TIME],
+        FaultKind.PUBLISHER,
+        "confirmed by the archive",
+    ),
+    "a single message is no evidence": (
+        [*AS_USUAL, *LOST[:1]],
+        FaultKind.PUBLISHER,
+        "cannot tell whether messages were lost (STOPPED): it has 1 message that busmon lacks",
+    ),
+    "the archive lacks what busmon has of other topics": (
+        ALIVE,
+        FaultKind.PUBLISHER,
+        "cannot tell whether messages were lost (STOPPED): it has holes: 0 messages of other",
+    ),
+    "the archive has messages in spite of its holes": (
+        [*ALIVE, *LOST],
+        FaultKind.CONNECTION,
+        "the archive has 3 messages of STOPPED since",
+    ),
+    "the archive is not up to date": (
+        sent("org.example.another", 700),
+        FaultKind.PUBLISHER,
+        "(STOPPED): has no message of the last ten minutes, so it is not up to date",
+    ),
+}
+
+
+@contextmanager
+def silent(url: str, now: float = NOW) -> Iterator[Bench]:
+    """Yield a bus of which one topic stopped two days ago, and another is as usual.
+
+    busmon was blind in the last 2.4 hours.
+    """
+    bench = Bench(now=now - 2.4 * HOUR, archive=url)
+    bench.now = now
+    bench.refresh()
+    for one in KNOWN:
+        bench.receive(one, STOPPED)
+    bench.past(STOPPED, 2 * DAY)
+    bench.past(FLOWING, 60)
+    bench.silence.learn(now)
+    yield bench
+    bench.ledger.close()
+
+
+def ask(bench: Bench) -> Verdict:
+    """Let the archive be asked all there is to ask, and return the verdict."""
+    assert bench.witness
+    try:
+        while bench.witness.step(bench.now):
+            pass
+    except Unanswered:
+        pass
+    return bench.refresh()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_archive_has_decides_between_publisher_and_connection(
+    datagrepper: Datagrepper, case: str
+) -> None:
+    has, kind, words = CASES[case]
+    now = NOW + 100 * DAY * (1 + list(CASES).index(case))  # each has a time of its own
+    datagrepper.add(Sent(identity, topic, now - age) for identity, topic, age in has)
+    with silent(datagrepper.url, now) as bench:
+        verdict = ask(bench)
+    evidence = "\n".join(verdict.evidence)
+    assert verdict.kind is kind, evidence
+    assert words.replace("STOPPED", STOPPED) in evidence
+
+
+Serve = Callable[[BaseHTTPRequestHandler], None]
+ODD = {
+    "an error": body(b"{}", 502),
+    "a page": body(b"<!DOCTYPE html><title>Fedora</title>"),
+    "another shape": body(b'{"total": "many", "raw_messages": {}}'),
+    "messages of another time": body(result(2, *[message("2020-01-01T00:00:00")] * 2)),
+    "no message at all": body(result(0)),
+    "nothing": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_archive_that_fails_changes_nothing_but_what_is_unknown(odd: str) -> None:
+    with answering(ODD[odd]) as url, silent(url) as bench:
+        before = bench.refresh().evidence
+        for _ in range(3):
+            assert ask(bench).kind is FaultKind.PUBLISHER
+        *after, unknown = bench.verdict().evidence
+        assert tuple(after) == before
+        assert unknown.startswith(f"the archive cannot tell whether messages were lost ({STOPPED})")
+
+
+def test_an_answer_that_is_too_old_says_nothing(datagrepper: Datagrepper) -> None:
+    now = NOW + 90 * DAY
+    datagrepper.add(Sent(one, topic, now - age) for one, topic, age in [*AS_USUAL, *LOST])
+    with silent(datagrepper.url, now) as bench:
+        assert ask(bench).kind is FaultKind.CONNECTION
+        assert bench.wait(9 * 60).kind is FaultKind.CONNECTION
+        bench.now += 4 * HOUR
+        bench.past(FLOWING, 1)
+        assert bench.refresh().kind is FaultKind.PUBLISHER
