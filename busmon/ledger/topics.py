@@ -37,9 +37,10 @@ JOIN buses ON buses.id = series.bus
 WHERE hour >= ? AND hour < ? AND outcome = 'handled' GROUP BY name, hour
 """
 REACHED = """
-SELECT name, stage, start / 3600000, sum(messages), count(*) - count(messages)
-FROM windows JOIN buses ON buses.id = windows.bus
-WHERE start >= ? AND start < ? GROUP BY name, stage, start / 3600000
+SELECT (SELECT name FROM buses WHERE id = bus), stage, start / 3600000, sum(messages),
+    count(*) - count(messages)
+FROM windows WHERE start >= ? AND start < ? AND stage IN ('listener', 'worker')
+GROUP BY bus, stage, start / 3600000
 """
 NEWEST_OF_SERIES = "SELECT seq FROM messages WHERE series = ? ORDER BY seq DESC LIMIT ?"
 # A message that was passed on again, usually to heal a gap, counts for no delay.
@@ -118,13 +119,18 @@ class Topics:
         query = BY_TIME.format(numbers=_places(numbers))
         return list(map(TimeSum._make, self._db.execute(query, (first, end, length, *numbers))))
 
+    def first_hour(self) -> int | None:
+        """Return the first hour of which anything is known; Unix time / 3600."""
+        found: int | None = self._db.execute("SELECT min(hour) FROM hourly_sums").fetchone()[0]
+        return found
+
     def handled_by_hour(self, first: int, end: int) -> dict[tuple[str, int], int]:
         """Return the messages to be handled of each bus and hour, over all topics."""
         rows = self._db.execute(HANDLED_BY_HOUR, (first, end))
         return {(bus, hour): messages for bus, hour, messages in rows}
 
     def reached(self, first: int, end: int) -> Iterator[ReachedSum]:
-        """Yield what reached each stage in the closed windows that began in these hours."""
+        """Yield what reached listener and worker in the closed windows that began in these hours."""
         span = first * 3_600_000, end * 3_600_000
         for bus, stage, hour, messages, without_data in self._db.execute(REACHED, span):
             yield ReachedSum(bus, stage, hour, None if without_data else messages)

@@ -7,7 +7,7 @@ from busmon.silence.baseline import Baseline, learn, to_learn_from
 from busmon.silence.deficit import Deficit, is_learned, low_limit, replay
 from busmon.silence.histories import Counts, Topic
 from busmon.silence.pace import common_pace
-from busmon.silence.rates import DAY_SECONDS, Hour
+from busmon.silence.rates import HOUR_SECONDS, Hour
 from busmon.silence.spread import Spread, spread
 from busmon.silence.state import Volume
 
@@ -31,9 +31,9 @@ class Learned:
         return Volume(self.deficit.messages, self.low_limit)
 
     def usual(self, since: float, until: float) -> tuple[float, float]:
-        """Return between which numbers of messages an hour, or a day, usually is; Unix times."""
+        """Return between which numbers of messages a time usually is: an hour, or more."""
         expected = self.baseline.rates.expected(since, until)
-        low, high = self.spread.day if until - since >= DAY_SECONDS else self.spread.hour
+        low, high = self.spread.hour if until - since <= HOUR_SECONDS else self.spread.day
         return low * expected, high * expected
 
     def at_least(self, pace: float) -> "Learned":

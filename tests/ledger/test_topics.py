@@ -65,8 +65,9 @@ def test_an_hour_with_a_window_without_data_has_no_sum_of_its_stage(ledger: Ledg
             WindowRow(START + after, START + after + 300, Place("fedora", topic, stage), totals)
             for after, topic, stage, totals in [
                 (0, "a.topic", Stage.BUS, known),
-                (0, "b.topic", Stage.BUS, known),
-                (3300, "a.topic", Stage.BUS, known),
+                (0, "a.topic", Stage.WORKER, known),
+                (0, "b.topic", Stage.WORKER, known),
+                (3300, "a.topic", Stage.WORKER, known),
                 (0, "a.topic", Stage.LISTENER, known),
                 (300, "", Stage.LISTENER, None),
                 (3600, "a.topic", Stage.LISTENER, known),
@@ -75,9 +76,9 @@ def test_an_hour_with_a_window_without_data_has_no_sum_of_its_stage(ledger: Ledg
     with ledger.read() as tables:
         found = sorted(tables.topics.reached(HOUR, HOUR + 2), key=lambda one: one[:3])
     assert found == [
-        ReachedSum("fedora", "bus", HOUR, 9),
         ReachedSum("fedora", "listener", HOUR, None),
         ReachedSum("fedora", "listener", HOUR + 1, 3),
+        ReachedSum("fedora", "worker", HOUR, 9),
     ]
 
 

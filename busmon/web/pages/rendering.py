@@ -10,6 +10,8 @@ from markupsafe import Markup
 from busmon import __version__
 from busmon.settings.models import Web
 from busmon.text import format_age, format_duration, format_number, format_time, printable
+from busmon.web.axes import exact
+from busmon.web.graph import heads, rows, svg
 from busmon.web.pages.files import FOLDER, Files
 from busmon.web.pages.state import State
 from busmon.web.pages.urls import Urls
@@ -46,6 +48,10 @@ class Renderer:
         static = {name: urls.page(FOLDER, *digest) for name, digest in _paths(files).items()}
         self._templates.globals |= {
             "url": urls.page,
+            "svg": lambda shown: Markup(svg(shown)),  # noqa: S704 - all of it is escaped there
+            "heads": heads,
+            "rows": rows,
+            "exact": exact,
             "static": static,
             "grafana": settings.grafana_url,
             "runbook": RUNBOOK,

@@ -33,7 +33,7 @@ class Site:
         files = Files()
         self._renderer = Renderer(service.config.web, Urls(service.config.web.public_url), files)
         self._files = files
-        self._pages = {page.path: page for page in PAGES}
+        self._pages = {(page.path, page.has_rest): page for page in PAGES}
 
     def answer(self, environ: WSGIEnvironment) -> Response:
         """Return the page or file; raises Refused and Busy."""
@@ -43,8 +43,8 @@ class Site:
         as_json = first == API and bool(slash)
         if as_json:
             first, slash, rest = rest.partition("/")
-        page = self._pages.get(first)
-        if page is None or (slash and not page.has_rest):
+        page = self._pages.get((first, bool(slash)))
+        if page is None:
             return text(HTTPStatus.NOT_FOUND)
         only_read(environ)
         query = environ.get("QUERY_STRING", "")
