@@ -130,7 +130,7 @@ class Topics:
         return {(bus, hour): messages for bus, hour, messages in rows}
 
     def reached(self, first: int, end: int) -> Iterator[ReachedSum]:
-        """Yield what reached listener and worker in the closed windows that began in these hours."""
+        """Yield what reached listener and worker in closed windows that began in these hours."""
         span = first * 3_600_000, end * 3_600_000
         for bus, stage, hour, messages, without_data in self._db.execute(REACHED, span):
             yield ReachedSum(bus, stage, hour, None if without_data else messages)

@@ -7,8 +7,10 @@ from busmon.diagnosis.bus import lost_messages
 from busmon.diagnosis.incident_text import times
 from busmon.diagnosis.verdict import FaultKind
 from busmon.ledger.batch import last_received
+from busmon.ledger.errors import LedgerError
 from busmon.ledger.incidents import Incident
 from busmon.sources import schema_packages
+from busmon.web.pages.graphs import bus_graphs
 from busmon.web.pages.page import Request
 from busmon.web.pages.state import state_of
 
@@ -37,9 +39,13 @@ def data(request: Request) -> dict[str, object]:
     """Return what the page shows."""
     found = request.diagnosis
     retired = request.service.parts.silence.retired(request.now)
+    try:
+        graphs = bus_graphs(request)
+    except LedgerError:  # the page says the more what is known without it
+        graphs = {}
     return {
         "problems": list(request.service.problems()),
-        "buses": [_bus(request, bus) for bus in found.verdicts],
+        "buses": [_bus(request, bus) | {"graph": graphs.get(bus)} for bus in found.verdicts],
         "removed": [
             {"bus": bus, "messages": found.lost[bus]}
             for bus in sorted(found.lost.keys() - found.verdicts.keys())

@@ -75,5 +75,5 @@ class Page(NamedTuple):
     title: str
     template: str  # a file in web/templates
     data: Callable[[Request], Mapping[str, object]]
-    has_rest: bool = False  # whether there are paths below it
+    has_rest: bool = False  # it is what is below the path; another page can be the path itself
     in_navigation: bool = True
