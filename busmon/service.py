@@ -114,8 +114,8 @@ def build_service(
     queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)
     queues |= {name: bus.listener_queue() for name, bus in config.buses.items()}
     archive = _archive(config, ledger, rule_sets, silence, blind_time)
-    witness = archive.witness if archive else None
-    parts = Parts(ledger, connections, blind_time, silence, observers, auditor, queues, witness)
+    asked = (archive.witness, archive.reconciliation) if archive else ()
+    parts = Parts(ledger, connections, blind_time, silence, observers, auditor, queues, *asked)
     verdicts = VerdictWatcher(config.audit, parts, threads)
 
     def not_ready() -> list[str]:

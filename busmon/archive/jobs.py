@@ -8,9 +8,10 @@ from prometheus_client.core import Metric
 
 from busmon.archive.client import Datagrepper
 from busmon.archive.learner import Learner
+from busmon.archive.reconciliation import Reconciliation
 from busmon.archive.topics import topics_to_learn
 from busmon.archive.witness import Witness
-from busmon.archive.worker import Worker
+from busmon.archive.worker import Job, Worker
 from busmon.ledger.ledger import Ledger
 from busmon.rules import RuleSet
 from busmon.settings.archive import Archive
@@ -37,7 +38,9 @@ class ArchiveJobs:
         topics = partial(topics_to_learn, bus, rules, ledger, retired)
         self.learner = Learner(client, ledger, bus, topics, silence.learn_soon)
         self.witness = Witness(bus, client, ledger, topics, silence, blind_time)
-        self.worker = Worker(client, ledger, [self.witness, self.learner])
+        self.reconciliation = Reconciliation(bus, client, ledger, topics)
+        jobs: list[Job] = [self.witness, self.learner, self.reconciliation]
+        self.worker = Worker(client, ledger, jobs)
 
     def run(self, stopping: Event) -> None:
         """Ask the archive until `stopping`."""
@@ -54,3 +57,4 @@ class ArchiveJobs:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of all jobs."""
         yield from self.learner.collect()
+        yield from self.reconciliation.collect()

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from busmon.archive.opinion import MIN_LACKING
 from busmon.diagnosis.facts import SilentTopic, TopicFacts
+from busmon.ledger.differences import Difference
 from busmon.text import format_number, format_time
 
 SHOWN_NAMES = 5
+SHOWN_IDS = 3
 
 
 def not_lost(topics: TopicFacts) -> tuple[SilentTopic, ...]:
@@ -58,6 +60,20 @@ def comparisons(topics: TopicFacts) -> Iterator[str]:
                 f"since {format_time(since)} the archive has"
                 f" {format_number(archive, 'message')} of {low.topic}, and busmon received {ours}"
             )
+
+
+def differences(found: Sequence[Difference]) -> Iterator[str]:
+    """Yield what only the archive has of the last day that was compared."""
+    lost = sorted((one for one in found if one.only_archive), key=lambda one: -one.only_archive)
+    for one in lost[:SHOWN_NAMES]:
+        ids = f": {', '.join(one.archive_ids[:SHOWN_IDS])}" if one.archive_ids else ""
+        yield (
+            f"on {format_time(one.day * 86400.0)[:10]} the archive has"
+            f" {format_number(one.only_archive, 'message')} of {one.topic} that busmon did not"
+            f" receive (busmon trace ID){ids}"
+        )
+    if (more := len(lost) - SHOWN_NAMES) > 0:
+        yield f"so it is with {format_number(more, 'more topic')}"
 
 
 def _names(names: Sequence[str]) -> str:

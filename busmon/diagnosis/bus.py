@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from busmon.archive.opinion import Opinions
+from busmon.archive.reconciliation import Reconciliation
 from busmon.archive.witness import Witness
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.facts import BusFacts, ListenerFacts, LostMessages, WorkerFacts
@@ -13,6 +14,7 @@ from busmon.diagnosis.stages import RECENT_WINDOWS, RecentWindows
 from busmon.diagnosis.topics import Received, received, topic_facts
 from busmon.diagnosis.workers import WorkersWatch
 from busmon.ledger.batch import Count, Series
+from busmon.ledger.differences import Difference
 from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place
@@ -33,6 +35,8 @@ from busmon.sources.listener_queue import ListenerQueue
 # What busmon itself does to a connection.
 OWN_CAUSES = tuple(f"{cause}:" for cause in (Cause.LEDGER, Cause.HUNG, Cause.ERROR))
 
+SHOWN_DAYS = 3  # a difference is of yesterday, or the archive has not answered since
+
 Kind = TypeVar("Kind", bound=Observer)
 
 
@@ -48,6 +52,14 @@ class Parts:
     auditor: Auditor
     listener_queues: Mapping[str, ListenerQueue]  # by bus
     witness: Witness | None = None
+    reconciliation: Reconciliation | None = None
+
+    def differences(self, now: float) -> Iterator[Difference]:
+        """Yield the topics of which the archive and the ledger do not have the same messages."""
+        for found in self.reconciliation.found() if self.reconciliation else ():
+            recent = found.day >= now // 86400 - SHOWN_DAYS
+            if recent and (found.only_archive or found.only_ours):
+                yield found
 
 
 def lost_messages(gaps: Mapping[Place, OpenGap], bus: str) -> Iterator[LostMessages]:
@@ -95,6 +107,7 @@ class BusWatch:
             lost=lost,
             windows=self._parts.auditor.windows_with_gaps().get(self._bus, 0),
             unconfirmed=tuple(self._unconfirmed()),
+            differences=tuple(d for d in self._parts.differences(now) if d.bus == self._bus),
         )
 
     def _opinions(self, now: float) -> Opinions:

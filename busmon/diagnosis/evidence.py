@@ -180,6 +180,7 @@ def unknown(bus: BusFacts) -> Iterator[str]:
     celery = bus.workers.celery
     yield from low(bus.topics)
     yield from archive_evidence.comparisons(bus.topics)
+    yield from archive_evidence.differences(bus.differences)
     if not bus.problem:
         yield from archive_evidence.unknown(bus.topics)
     if monitor and monitor.up is None:

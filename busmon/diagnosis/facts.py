@@ -6,6 +6,7 @@ The default of each field is: nothing is known.
 from dataclasses import dataclass
 
 from busmon.archive.opinion import Comparison, Opinion
+from busmon.ledger.differences import Difference
 from busmon.message import Stage
 from busmon.sources.listener_queue import ListenerQueue, QueueState
 
@@ -152,6 +153,7 @@ class BusFacts:
     lost: tuple[LostMessages, ...] = ()
     windows: int = 0  # that have lost messages
     unconfirmed: tuple[tuple[Stage, int], ...] = ()  # messages of times without data
+    differences: tuple[Difference, ...] = ()  # from the archive, on the last day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,9 @@ class VerdictWatcher:
                 for lost in lost_messages(gaps, bus)
             ],
             "incidents": [incident._asdict() for incident in found.incidents],
+            "archive_differences": [
+                one._asdict() for one in self._parts.differences(self._clock())
+            ],
         }
 
     def collect(self) -> Iterator[Metric]:

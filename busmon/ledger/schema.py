@@ -68,6 +68,14 @@ ARCHIVE_TABLES = (
     hour INTEGER NOT NULL, topic INTEGER NOT NULL, messages INTEGER NOT NULL,
     PRIMARY KEY (hour, topic)
 ) WITHOUT ROWID""",
+    """CREATE TABLE archive_differences (     -- from the ledger, on the last day that was compared
+    bus INTEGER NOT NULL, topic TEXT NOT NULL,
+    day INTEGER NOT NULL,                      -- by Unix time / 86400
+    ours INTEGER NOT NULL, archive INTEGER NOT NULL,  -- messages
+    only_ours INTEGER NOT NULL, only_archive INTEGER NOT NULL,
+    our_ids TEXT NOT NULL, archive_ids TEXT NOT NULL,  -- of the first of these; lines
+    PRIMARY KEY (bus, topic)
+) WITHOUT ROWID""",
 )
 INCIDENTS = (
     """CREATE TABLE incidents (                   -- when the verdict on a bus was not `none`

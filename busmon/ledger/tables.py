@@ -11,6 +11,7 @@ from busmon.ledger.clock import Clock
 from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.delays import Delays
+from busmon.ledger.differences import Differences
 from busmon.ledger.gaps import Gaps
 from busmon.ledger.hourly import HourlySums, Pauses
 from busmon.ledger.incidents import Incidents
@@ -39,6 +40,7 @@ class Tables:
         self.blind_times = BlindTimes(db)
         self.hourly_sums = HourlySums(db)
         self.archive_sums = ArchiveSums(db)
+        self.differences = Differences(db)
         self.pauses = Pauses(db)
         self.tap_reports = TapReports(db)
         self.tasks = Tasks(db)

@@ -21,6 +21,7 @@ from busmon.diagnosis.facts import (
     WorkerFacts,
 )
 from busmon.diagnosis.verdict import FaultKind, Verdict, diagnose, worst
+from busmon.ledger.differences import Difference
 from busmon.message import Stage
 from busmon.sources.listener_queue import ListenerQueue
 from busmon.text import format_age, format_duration
@@ -169,6 +170,19 @@ SCENARIOS = {
         fedora(low=(LowTopic("copr", 44.0, 40.0, Comparison(DAY, 900, 12)),)),
         FaultKind.NONE,
         ["since 1970-01-02 00:00:00 UTC the archive has 900 messages of copr, and busmon received"],
+    ),
+    "the archive has messages of yesterday that busmon did not receive": (
+        fedora(
+            differences=(
+                Difference("fedora", "copr", 365, 8, 10, 0, 2, (), ("id-1", "id-2")),
+                Difference("fedora", "koji", 365, 9, 8, 1, 0, ("id-3",)),
+            )
+        ),
+        FaultKind.NONE,
+        [
+            "on 1971-01-01 the archive has 2 messages of copr that busmon did not receive"
+            " (busmon trace ID): id-1, id-2"
+        ],
     ),
     "messages of topics without a baseline show that the bus is alive": (
         fedora(silent=(COPR,), flowing=0, unlearned=4, last=5.0),

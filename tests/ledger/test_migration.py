@@ -80,6 +80,7 @@ def facts_of(tables: Tables, record: MessageRecord, identity: str) -> list[Any]:
 
 NEW = (
     "acceptances",
+    "archive_differences",
     "archive_sums",
     "archive_topics",
     "incidents",

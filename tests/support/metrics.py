@@ -9,6 +9,7 @@ from busmon.audit.auditor import Auditor
 from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
+from busmon.ledger.differences import Difference
 from busmon.ledger.ledger import Ledger
 from busmon.levels.delays import DelayCounter
 from busmon.levels.service_levels import ServiceLevelCounter
@@ -55,6 +56,8 @@ class Bench:
 
     def __init__(self, path: str, broker: str = "redis://localhost") -> None:
         self.ledger = Ledger(path)
+        with self.ledger.write() as tables:
+            tables.differences.save(Difference("fedora", COPR, 19_000, 2, 1, 1, 0))
         self.connections = {"fedora": ConnectionState(), "centos": ConnectionState()}
         metrics = Metrics(self.ledger, self.connections, "1.2.3", 1024**3)
         rule_sets = {"fedora": rule_set("packit", Rules()), "centos": rule_set("centos", Rules())}
