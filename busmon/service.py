@@ -116,6 +116,7 @@ def build_service(
     archive = _archive(config, ledger, rule_sets, silence, blind_time)
     asked = (archive.witness, archive.reconciliation) if archive else ()
     parts = Parts(ledger, connections, blind_time, silence, observers, auditor, queues, *asked)
+    acceptor = Acceptor(ledger, auditor.refresh)
     verdicts = VerdictWatcher(config.audit, parts, threads)
 
     def not_ready() -> list[str]:
@@ -131,10 +132,9 @@ def build_service(
         verdicts,
         closed,
     )
-    acceptor = Acceptor(ledger, auditor.refresh)
     own = _own_views(config.audit, observers) | gaps_views(acceptor, Access(config.web))
     ready = ready_view(not_ready, blind_time.history)
-    pages = pages_view(Shown(config, parts, verdicts, not_ready))
+    pages = pages_view(Shown(config, parts, verdicts, acceptor, not_ready))
     app = make_app(config.web, registry, ready, pages, own, verdicts.status)
     web = WebServer(config.web, app, closed=closed)
 

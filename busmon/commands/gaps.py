@@ -135,7 +135,7 @@ def _gaps(tables: Tables, query: Query, commands: ReconsumeCommands) -> Iterator
     for (start, until, bus, stage, topic, state, estimated), found in groupby(
         listed, key=lambda one: one[:-1]
     ):
-        messages = _messages(bus, (one.id for one in found), commands)
+        messages = found_messages(bus, (one.id for one in found), commands)
         yield Gap(start, until, bus, stage, topic, state, estimated, len(messages), messages)
 
 
@@ -148,7 +148,7 @@ def _no_data(tables: Tables, query: Query, commands: ReconsumeCommands) -> Itera
         unconfirmed[_Window(one.bus, one.stage, one.start, one.until)].append(one.id)
     for span in _joined(unconfirmed):
         ids = list(chain.from_iterable(unconfirmed[window] for window in span))
-        messages = _messages(span[0].bus, ids, commands) if query.unconfirmed else []
+        messages = found_messages(span[0].bus, ids, commands) if query.unconfirmed else []
         yield _as_no_data(span, len(ids), messages)
     for span in _joined(_blind_windows(tables, query)):
         yield _as_no_data(span, 0, [])
@@ -210,5 +210,6 @@ def _as_no_data(span: list[_Window], number: int, messages: Sequence[FoundMessag
     return NoData(first.start, last.until, first.bus, first.stage, len(span), number, messages)
 
 
-def _messages(bus: str, ids: Iterable[str], commands: ReconsumeCommands) -> list[FoundMessage]:
+def found_messages(bus: str, ids: Iterable[str], commands: ReconsumeCommands) -> list[FoundMessage]:
+    """Return messages with the commands that make the listener of the bus consume them again."""
     return [FoundMessage(one, commands.of(bus, one)) for one in ids]

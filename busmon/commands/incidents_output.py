@@ -22,14 +22,15 @@ def as_json(found: Incidents) -> str:
     """Return everything as one JSON object; Unix times."""
     answer = {
         "since": found.query.since,
-        "incidents": [_as_dict(one, found.query.now) for one in found.found],
+        "incidents": [as_dict(one, found.query.now) for one in found.found],
         "accepted": as_dicts(found.accepted),
         "still_lost": [lost._asdict() for lost in found.still_lost],
     }
     return json.dumps(answer, indent=2)
 
 
-def _as_dict(one: Found, now: float) -> dict[str, Any]:
+def as_dict(one: Found, now: float) -> dict[str, Any]:
+    """Return an incident for JSON; Unix times."""
     return one.incident._asdict() | {
         "lasts": lasts(one.incident, now),
         "losses": [loss._asdict() for loss in one.losses],
@@ -46,7 +47,7 @@ def as_table(found: Incidents) -> str:
 
 def _lines(one: Found, now: float) -> Iterator[str]:
     yield f"{one.incident.bus}: {one.incident.kind}, {times(one.incident, now)}"
-    for line in (*one.incident.last_evidence, *_consequences(one)):
+    for line in (*one.incident.last_evidence, *consequences(one)):
         yield f"    {printable(line)}"
 
 
@@ -105,7 +106,7 @@ def _cells(number: int, one: Found, now: float) -> Iterator[str]:
 def _section(number: int, one: Found, now: float) -> Iterator[str]:
     incident = one.incident
     yield from ("", f"## {number}. {incident.bus}: {WHAT.get(incident.kind, incident.kind)}", "")
-    yield from (f"- {line}" for line in (times(incident, now), *_consequences(one)))
+    yield from (f"- {line}" for line in (times(incident, now), *consequences(one)))
     same = incident.first_evidence == incident.last_evidence
     evidence = ((incident.began, incident.first_evidence), (incident.seen, incident.last_evidence))
     for at, lines in evidence[1:] if same else evidence:
@@ -113,7 +114,7 @@ def _section(number: int, one: Found, now: float) -> Iterator[str]:
         yield from (f"    {printable(line)}" for line in lines)
 
 
-def _consequences(one: Found) -> Iterator[str]:
+def consequences(one: Found) -> Iterator[str]:
     """Yield what became of messages meanwhile, and what is not known."""
     if one.losses:
         span = format_span(

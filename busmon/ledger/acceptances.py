@@ -31,6 +31,7 @@ FROM open_messages WHERE state IN ('missing', 'unconfirmed') AND start >= :since
     AND (:bus IS NULL OR bus = (SELECT buses.id FROM buses WHERE name = :bus))
     AND (:topic IS NULL OR topic = :topic) AND (:stage IS NULL OR stage = :stage)
 """
+AMOUNT = f"SELECT state, count(*) {SELECTED} GROUP BY state"
 WINDOWS = f"SELECT count(DISTINCT start) {SELECTED}"
 # In the order of the key: so the rows of a transaction are on few pages of the file.
 MATCHING = f"""
@@ -122,6 +123,11 @@ class Acceptances:
         (windows,) = self._db.execute(WINDOWS, _parameters(selection)).fetchone()
         return int(windows)
 
+    def amount(self, selection: Selection) -> dict[State, int]:
+        """Return how many open messages a selection has, by state."""
+        rows = self._db.execute(AMOUNT, _parameters(selection))
+        return {State(state): messages for state, messages in rows}
+
     def add(self, selection: Selection, windows: int, who: str, reason: str, now: float) -> int:
         """Add an acceptance, of which no message is accepted yet; return its number."""
         (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM acceptances").fetchone()
@@ -136,6 +142,10 @@ class Acceptances:
     def all(self) -> list[Acceptance]:
         """Return every acceptance, the newest first."""
         return list(self._read("ORDER BY id DESC"))
+
+    def latest(self, limit: int) -> list[Acceptance]:
+        """Return the newest acceptances, the newest first."""
+        return list(self._read("ORDER BY id DESC LIMIT ?", limit))
 
     def pending(self) -> Acceptance | None:
         """Return the oldest acceptance whose messages are not all accepted, or reopened, yet."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from busmon.ledger.open_messages import State
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -34,6 +34,45 @@ SELECT stage, start, state, due, ended_at, estimated
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
 WHERE open.id = ? AND name = ? ORDER BY start, stage
 """
+
+
+# By the index of what is missing alone, in its order.
+OPEN_WINDOWS = """
+SELECT start, name, stage, topic, count(*)
+FROM open_messages AS open JOIN buses ON buses.id = open.bus
+WHERE state = 'missing' AND (:bus IS NULL OR name = :bus) AND (:topic IS NULL OR topic = :topic)
+    AND (:stage IS NULL OR stage = :stage) AND start <= :until
+GROUP BY open.bus, stage, topic, start ORDER BY start DESC, name, stage, topic LIMIT :limit
+"""
+OF_WINDOW = """
+SELECT until, estimated, id FROM open_messages
+WHERE state = 'missing' AND bus = (SELECT buses.id FROM buses WHERE name = ?) AND stage = ?
+    AND topic = ? AND start = ?
+ORDER BY id LIMIT ?
+"""
+# The condition of the index, and which of these: SQLite does not see that one implies the other.
+ENDED_LAST = """
+SELECT start, until, name, stage, topic, state, estimated, open.id
+FROM open_messages AS open JOIN buses ON buses.id = open.bus
+WHERE state IN ('recovered', 'accepted', 'expired') AND state = ?
+ORDER BY ended_at DESC LIMIT ?
+"""
+UNCONFIRMED_LAST = """
+SELECT start, until, name, stage, topic, state, estimated, open.id
+FROM open_messages AS open JOIN buses ON buses.id = open.bus
+WHERE state = 'unconfirmed' AND state = ?
+ORDER BY start DESC LIMIT ?
+"""
+
+
+class OpenWindow(NamedTuple):
+    """The messages of one topic and window that are missing at one stage."""
+
+    start: float  # Unix time
+    bus: str
+    stage: Stage
+    topic: str
+    messages: int
 
 
 class OpenGap(NamedTuple):
@@ -98,19 +137,38 @@ class Gaps:
     ) -> Iterator[ListedMessage]:
         """Yield the messages of windows that ended after `since`, window by window."""
         query = LISTED.format(states=", ".join(f"'{state}'" for state in states))
-        for start, until, name, stage, of, state, estimated, identity in self._db.execute(
-            query, (milliseconds(since), bus, topic)
-        ):
-            yield ListedMessage(
-                start / 1000,
-                until / 1000,
-                name,
-                Stage(stage),
-                of,
-                State(state),
-                bool(estimated),
-                shown_id(identity),
-            )
+        yield from map(_listed, self._db.execute(query, (milliseconds(since), bus, topic)))
+
+    def open_windows(
+        self,
+        until: float,
+        limit: int,
+        bus: str | None = None,
+        topic: str | None = None,
+        stage: Stage | None = None,
+    ) -> list[OpenWindow]:
+        """Return the newest open gaps of windows that began at `until` or before."""
+        asked = {"until": milliseconds(until), "limit": limit}
+        places = {"bus": bus, "topic": topic, "stage": stage}
+        return [
+            OpenWindow(start / 1000, name, Stage(at), of, messages)
+            for start, name, at, of, messages in self._db.execute(OPEN_WINDOWS, asked | places)
+        ]
+
+    def of_window(self, window: OpenWindow, limit: int) -> list[ListedMessage]:
+        """Return some messages of an open gap."""
+        start, bus, stage, topic, _ = window
+        rows = self._db.execute(OF_WINDOW, (bus, stage, topic, milliseconds(start), limit))
+        place = bus, stage, topic, State.MISSING
+        return [
+            ListedMessage(start, until / 1000, *place, bool(estimated), shown_id(identity))
+            for until, estimated, identity in rows
+        ]
+
+    def latest(self, state: State, limit: int) -> list[ListedMessage]:
+        """Return the messages that ended last in a state; of unconfirmed ones the newest."""
+        query = UNCONFIRMED_LAST if state is State.UNCONFIRMED else ENDED_LAST
+        return list(map(_listed, self._db.execute(query, (state, limit))))
 
     def history(self, bus: str, identity: str) -> list[OpenAt]:
         """Return the stages at which a message was open, and what became of it there."""
@@ -127,3 +185,9 @@ class Gaps:
                 HISTORY, (stored_id(identity), bus)
             )
         ]
+
+
+def _listed(row: Sequence[Any]) -> ListedMessage:
+    start, until, name, stage, topic, state, estimated, identity = row
+    place = name, Stage(stage), topic, State(state)
+    return ListedMessage(start / 1000, until / 1000, *place, bool(estimated), shown_id(identity))

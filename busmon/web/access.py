@@ -48,18 +48,25 @@ class Access:
         if self._readers and not _matches(environ, logins):
             raise _unauthorized(logins)
 
-    def operate(self, environ: WSGIEnvironment) -> str:
-        """Let an operator in, and return the name; raises Refused."""
-        self._check_site(environ)
+    def operator(self, environ: WSGIEnvironment) -> str:
+        """Let an operator in who only reads, and return the name; raises Refused.
+
+        A reader is refused so that a browser asks for another login.
+        """
         self._check_certificate(environ)
         if not self._operators:
             raise Refused("no-operator", HTTPStatus.FORBIDDEN, NO_OPERATOR)
         for name, login in self._operators.items():
             if _matches(environ, [login]):
                 return name
-        if _matches(environ, self._readers):
-            raise Refused("read-only", HTTPStatus.FORBIDDEN, "these credentials only read")
         raise _unauthorized([*self._operators.values()])
+
+    def operate(self, environ: WSGIEnvironment) -> str:
+        """Let an operator in, and return the name; raises Refused."""
+        self._check_site(environ)
+        if self._operators and _matches(environ, self._readers):
+            raise Refused("read-only", HTTPStatus.FORBIDDEN, "these credentials only read")
+        return self.operator(environ)
 
     def _check_certificate(self, environ: WSGIEnvironment) -> None:
         # Checked here and not in the handshake: a kubelet's probe has no certificate.

@@ -7,13 +7,18 @@ from wsgiref.types import InputStream, WSGIEnvironment
 
 from busmon.web.refusals import Refused
 
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+
 Sender = TypeVar("Sender")
 
 
-def read_json(
-    environ: WSGIEnvironment, max_bytes: int, admit: Callable[[WSGIEnvironment], Sender]
+def read_body(
+    environ: WSGIEnvironment,
+    max_bytes: int,
+    admit: Callable[[WSGIEnvironment], Sender],
+    media_type: str = JSON,
 ) -> tuple[Sender, bytes]:
-    """Return who sends it, and the body, which should be JSON; raises Refused.
+    """Return who sends it, and the body, which should be of this type; raises Refused.
 
     `admit` returns the sender, or raises Refused; then nothing of the body is kept.
     """
@@ -31,7 +36,7 @@ def read_json(
         _discard(body, int(length))
         raise
     content: bytes = body.read(int(length))
-    if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
+    if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != media_type:
         raise Refused("type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     if len(content) != int(length):
         raise Refused("length", HTTPStatus.BAD_REQUEST, "shorter than its Content-Length")

@@ -15,7 +15,7 @@ from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.message import Stage
 from busmon.text import printable
 from busmon.web.access import Access
-from busmon.web.body import read_json
+from busmon.web.body import read_body
 from busmon.web.http import Response, View, text
 from busmon.web.refusals import Refused
 
@@ -78,7 +78,7 @@ def _read(
     decoder: msgspec.json.Decoder[Asked], environ: WSGIEnvironment, access: Access
 ) -> tuple[str, Asked]:
     """Return who asks, and for what; raises Refused."""
-    who, content = read_json(environ, MAX_REQUEST_BYTES, access.operate)
+    who, content = read_body(environ, MAX_REQUEST_BYTES, access.operate)
     try:
         return who, decoder.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

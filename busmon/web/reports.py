@@ -9,7 +9,7 @@ from wsgiref.types import WSGIEnvironment
 from busmon.ledger.errors import LedgerWriteError
 from busmon.observers.tap import TapObserver
 from busmon.observers.tap_batch import Malformed, ReportBatch, parse
-from busmon.web.body import read_json
+from busmon.web.body import read_body
 from busmon.web.http import Response, View, is_authorized, text
 from busmon.web.refusals import Refused
 
@@ -28,7 +28,7 @@ def reports_view(tap: TapObserver, token: str, clock: Callable[[], float] = time
 
     def reports(environ: WSGIEnvironment) -> Response:
         try:
-            _, content = read_json(environ, MAX_REQUEST_BYTES, admit)
+            _, content = read_body(environ, MAX_REQUEST_BYTES, admit)
             with parsing:
                 batch = _parse(content)
             _take(tap, batch, clock())

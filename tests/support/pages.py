@@ -6,6 +6,7 @@ from wsgiref.types import WSGIApplication
 
 from prometheus_client import CollectorRegistry
 
+from busmon.audit.acceptor import Acceptor
 from busmon.config.model import Config
 from busmon.settings.models import Web
 from busmon.web.app import make_app
@@ -20,11 +21,13 @@ def pages(
     web: Web = Web(),  # noqa: B008 - frozen
     problems: tuple[str, ...] = (),
     registry: CollectorRegistry | None = None,
+    acceptor: Acceptor | None = None,
     **sections: Any,
 ) -> WSGIApplication:
     """Return the application; `sections` are others of the configuration."""
     config = Config.model_construct(web=web, **{"buses": {}, **sections})
-    shown = Shown(config, bench.parts, bench.watch, lambda: problems)
+    acceptor = acceptor or Acceptor(bench.ledger, bench.auditor.refresh)
+    shown = Shown(config, bench.parts, bench.watch, acceptor, lambda: problems)
     view = pages_view(shown, lambda: bench.now)
     return make_app(web, registry or CollectorRegistry(), ready_view(list), view)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from busmon.audit.acceptor import Acceptor
 from busmon.config.model import Config
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import Diagnosis, VerdictWatcher
@@ -31,6 +32,7 @@ class Shown:
     config: Config
     parts: Parts
     verdicts: VerdictWatcher
+    acceptor: Acceptor
     problems: Callable[[], Sequence[str]]  # a line for each reason for which busmon is not ready
 
 
@@ -68,7 +70,8 @@ class Page(NamedTuple):
     """A page: `/PATH` is its template over its data, `/v1/PATH` is its data as JSON.
 
     `data` returns what JSON can hold: texts, numbers, booleans, None, lists and mappings. It
-    raises NotFound and Malformed. A template gets the keys of the data as its variables.
+    raises NotFound and Malformed. A template gets the keys of the data as its variables; every one
+    also has `page`, `pages`, `now`, `query`, `worst` and `icon`.
     """
 
     path: str  # the first segment; "" for the first page
@@ -76,4 +79,5 @@ class Page(NamedTuple):
     template: str  # a file in web/templates
     data: Callable[[Request], Mapping[str, object]]
     has_rest: bool = False  # it is what is below the path; another page can be the path itself
+    markdown: Callable[[Request], str] | None = None  # at /PATH.md, if there is one
     in_navigation: bool = True

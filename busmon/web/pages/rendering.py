@@ -62,7 +62,7 @@ class Renderer:
         """Return the page as HTML."""
         icon = quote(ICON.format(COLOURS[state.level], state.symbol))
         chosen = self._templates.get_template(template)
-        return chosen.render(values, state=state, icon=f"data:image/svg+xml,{icon}")
+        return chosen.render(values, worst=state, icon=f"data:image/svg+xml,{icon}")
 
 
 def at(unix: float | None) -> str:

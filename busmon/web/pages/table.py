@@ -1,10 +1,12 @@
 """The table of all pages, in the order of the navigation."""
 
-from busmon.web.pages import overview, topic, topics
+from busmon.web.pages import gaps, incidents, overview, topic, topics
 from busmon.web.pages.page import Page
 
 PAGES = (
     Page("", "Overview", "overview.html", overview.data),
     Page("topics", "Topics", "topics.html", topics.data),
     Page("topics", "Topic", "topic.html", topic.data, has_rest=True, in_navigation=False),
+    Page("gaps", "Gaps", "gaps.html", gaps.data),
+    Page("incidents", "Incidents", "incidents.html", incidents.data, markdown=incidents.markdown),
 )

@@ -1,0 +1,50 @@
+"""What the query of a page says: values that can be anything, checked."""
+
+from enum import StrEnum
+from typing import TypeVar
+
+from busmon.settings.units import parse_moment
+from busmon.web.pages.page import Malformed, Request
+
+MAX_TIME = 253_402_300_800.0  # Unix time of the end of the year 9999
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def text(request: Request, name: str) -> str | None:
+    """Return a value; None if it is not given, or empty as in a form that is not filled in."""
+    return request.query.get(name) or None
+
+
+def choice(request: Request, name: str, choices: type[Choice]) -> Choice | None:
+    """Return one of these values, or None if none is given; raises Malformed."""
+    given = text(request, name)
+    try:
+        return choices(given) if given else None
+    except ValueError:
+        raise Malformed(f"{name} should be one of {', '.join(choices)}") from None
+
+
+def number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """Return a whole number within bounds; raises Malformed."""
+    given = text(request, name) or str(default)
+    if not given.isascii() or not given.isdigit() or not least <= int(given[:12]) <= most:
+        raise Malformed(f"{name} should be a number from {least} to {most}")
+    return int(given)
+
+
+def time(request: Request, name: str) -> float | None:
+    """Return a Unix time, which is given so or as "2026-01-31 12:00:00"; raises Malformed."""
+    given = text(request, name)
+    return None if given is None else moment(given, name)
+
+
+def moment(given: str, name: str) -> float:
+    """Return the Unix time that a text says; raises Malformed."""
+    try:
+        unix = float(given) if given.replace(".", "", 1).isdigit() else parse_moment(given)
+    except (ValueError, OverflowError):
+        raise Malformed(f'{name} should be a time in UTC, "2026-01-31 12:00:00"') from None
+    if not 0 <= unix < MAX_TIME:
+        raise Malformed(f"{name} should be a time before the year 10000")
+    return unix
