@@ -4,7 +4,7 @@ Each query is bounded, whatever the ledger holds: by its hours, or by a number o
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import nlargest
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ JOIN buses ON buses.id = series.bus
 WHERE hour >= ? AND hour < ? GROUP BY name, topic, outcome
 """
 SERIES = """
-SELECT series.id, outcome FROM series JOIN buses ON buses.id = series.bus
+SELECT series.id, outcome, reason FROM series JOIN buses ON buses.id = series.bus
 WHERE name = ? AND topic = ?
 """
 # Hour by hour, so that only the rows of these series are read: the key begins with the hour.
@@ -25,10 +25,8 @@ BY_TIME = """
 WITH RECURSIVE hours (hour) AS (
     SELECT ? UNION ALL SELECT hour + 1 FROM hours WHERE hour + 1 < ?
 )
-SELECT hours.hour / ?, outcome, reason, sum(hourly_sums.messages)
-FROM hours CROSS JOIN hourly_sums JOIN series ON series.id = hourly_sums.series
-WHERE hourly_sums.hour = hours.hour AND hourly_sums.series IN ({numbers})
-GROUP BY 1, outcome, reason
+SELECT hours.hour / ?, series, sum(messages) FROM hours CROSS JOIN hourly_sums
+WHERE hourly_sums.hour = hours.hour AND series IN ({numbers}) GROUP BY 1, series
 """
 HANDLED_BY_HOUR = """
 SELECT name, hour, sum(hourly_sums.messages)
@@ -115,9 +113,10 @@ class Topics:
 
     def by_time(self, bus: str, topic: str, first: int, end: int, length: int = 1) -> list[TimeSum]:
         """Return the sums of the hours from `first` on and before `end`, `length` hours each."""
-        numbers = list(self._series(bus, topic))
-        query = BY_TIME.format(numbers=_places(numbers))
-        return list(map(TimeSum._make, self._db.execute(query, (first, end, length, *numbers))))
+        series = self._series(bus, topic)
+        query = BY_TIME.format(numbers=_places(series))
+        rows = self._db.execute(query, (first, end, length, *series))
+        return [TimeSum(time, *series[number], messages) for time, number, messages in rows]
 
     def first_hour(self) -> int | None:
         """Return the first hour of which anything is known; Unix time / 3600."""
@@ -140,7 +139,7 @@ class Topics:
     ) -> list[TopicMessage]:
         """Return the newest messages of a topic, or of one outcome, the newest first."""
         newest: list[int] = []
-        for number, of in self._series(bus, topic).items():
+        for number, (of, _) in self._series(bus, topic).items():
             if outcome in {None, of}:
                 rows = self._db.execute(NEWEST_OF_SERIES, (number, limit))
                 newest.extend(seq for (seq,) in rows)
@@ -148,12 +147,13 @@ class Topics:
         rows = self._db.execute(MESSAGES.format(numbers=_places(found)), found)
         return [_message(*row) for row in rows]
 
-    def _series(self, bus: str, topic: str) -> dict[int, str]:
-        """Return the numbers and outcomes of the series of a topic: some ten at most."""
-        return dict(self._db.execute(SERIES, (bus, topic)).fetchall())
+    def _series(self, bus: str, topic: str) -> dict[int, tuple[str, str]]:
+        """Return the numbers of the series of a topic, some ten, with outcome and reason."""
+        rows = self._db.execute(SERIES, (bus, topic))
+        return {number: (outcome, reason) for number, outcome, reason in rows}
 
 
-def _places(numbers: list[int]) -> str:
+def _places(numbers: Collection[int]) -> str:
     return ", ".join("?" * len(numbers))
 
 
