@@ -165,7 +165,9 @@ class Shares:
         return [
             kind
             for kind in KINDS.values()
-            if kind.share is not None and size[kind.name] > kind.share * size_limit
+            # Each write does this. With integers, because arithmetic with fractions is slow.
+            if kind.share is not None
+            and size[kind.name] * kind.share.denominator > size_limit * kind.share.numerator
         ]
 
     def enforce(self, size_limit: int) -> Counter[str]:
