@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -197,6 +198,25 @@ def test_the_last_day_of_a_bus_shows_what_reached_each_stage() -> None:
     assert passed["name"] == "passed on"
     assert passed["values"][-4:] == [0, 3, 3, None], "this hour is not over"
     assert "fedora: messages by hour" in html
+
+
+def test_the_rate_of_a_bus_is_compared_with_what_is_usual(bench: Bench) -> None:
+    html, data = asked(bench, "/")
+    rate = data["buses"][0]["rate"]
+    since = bench.now // HOUR * HOUR - HOUR
+    assert (rate["since"], rate["messages"]) == (since, 10)  # two topics of 2 an hour, and `new`
+    hours = (bench.now - since) / HOUR
+    assert rate["usual"] == pytest.approx(6 * hours, rel=0.05), "and the silent one"
+    assert f"10, usually about {rate['usual']:.0f}" in text_of(html.encode())
+
+
+def test_without_the_ledger_the_first_page_shows_what_is_in_memory(tmp_path: Path) -> None:
+    bench = Bench(path=str(tmp_path / "ledger.sqlite"))
+    (tmp_path / "ledger.sqlite").rename(tmp_path / "elsewhere")
+    html, data = asked(bench, "/")
+    assert (data["buses"][0]["graph"], data["buses"][0]["rate"]) == (None, None)
+    assert "Newest message none yet" in text_of(html.encode())
+    assert ask(pages(bench), "/topics").status == "503 Service Unavailable"
 
 
 @settings(max_examples=50)

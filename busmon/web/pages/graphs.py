@@ -20,34 +20,33 @@ LINES = {Stage.LISTENER: "passed on", Stage.WORKER: "finished"}
 Span = tuple[float, float]  # Unix times
 
 
-def bus_graphs(request: Request) -> dict[str, Graph]:
+def bus_graphs(request: Request, tables: Tables) -> dict[str, Graph]:
     """Return for each bus what was to be handled in the last 24 hours, and what of it was."""
     end = int(request.now // HOUR) + 1
     hours = range(end - DAY_HOURS, end)
-    with request.read() as tables:
-        handled = tables.topics.handled_by_hour(hours.start, end)
-        reached = _reached(tables, hours)
-        return {
-            bus: Graph(
-                title=f"{bus}: messages by hour",
-                start=hours.start * HOUR,
-                step=HOUR,
-                now=request.now,
-                bars=Line(
-                    name="to be handled",
-                    kind="bus",
-                    values=[handled.get((bus, hour), 0) for hour in hours],
-                ),
-                lines=[
-                    Line(name=name, kind=stage.value, values=reached[bus, stage])
-                    for stage, name in LINES.items()
-                    if (bus, stage) in reached
-                ],
-                band=None,
-                shades=shades(request, tables, bus, hours.start * HOUR),
-            )
-            for bus in request.service.parts.connections
-        }
+    handled = tables.topics.handled_by_hour(hours.start, end)
+    reached = _reached(tables, hours)
+    return {
+        bus: Graph(
+            title=f"{bus}: messages by hour",
+            start=hours.start * HOUR,
+            step=HOUR,
+            now=request.now,
+            bars=Line(
+                name="to be handled",
+                kind="bus",
+                values=[handled.get((bus, hour), 0) for hour in hours],
+            ),
+            lines=[
+                Line(name=name, kind=stage.value, values=reached[bus, stage])
+                for stage, name in LINES.items()
+                if (bus, stage) in reached
+            ],
+            band=None,
+            shades=shades(request, tables, bus, hours.start * HOUR),
+        )
+        for bus in request.service.parts.connections
+    }
 
 
 def topic_graph(

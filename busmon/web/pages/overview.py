@@ -1,6 +1,6 @@
 """The first page: how each bus is, why, and what to do next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from busmon.diagnosis.bus import lost_messages
@@ -10,8 +10,10 @@ from busmon.ledger.batch import last_received
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.incidents import Incident
 from busmon.sources import schema_packages
+from busmon.web.graph import Graph
 from busmon.web.pages.graphs import bus_graphs
 from busmon.web.pages.page import Request
+from busmon.web.pages.rates import bus_rates
 from busmon.web.pages.state import state_of
 
 DAY_SECONDS = 86400.0
@@ -39,13 +41,13 @@ def data(request: Request) -> dict[str, object]:
     """Return what the page shows."""
     found = request.diagnosis
     retired = request.service.parts.silence.retired(request.now)
-    try:
-        graphs = bus_graphs(request)
-    except LedgerError:  # the page says the more what is known without it
-        graphs = {}
+    graphs, rates = _recorded(request)
     return {
         "problems": list(request.service.problems()),
-        "buses": [_bus(request, bus) | {"graph": graphs.get(bus)} for bus in found.verdicts],
+        "buses": [
+            _bus(request, bus) | {"rate": rates.get(bus), "graph": graphs.get(bus)}
+            for bus in found.verdicts
+        ],
         "removed": [
             {"bus": bus, "messages": found.lost[bus]}
             for bus in sorted(found.lost.keys() - found.verdicts.keys())
@@ -57,6 +59,18 @@ def data(request: Request) -> dict[str, object]:
         ],
         "schemas": schema_packages.describe(),
     }
+
+
+def _recorded(request: Request) -> tuple[Mapping[str, Graph], Mapping[str, object]]:
+    """Return the graph and the rate of each bus; none if the ledger cannot be read.
+
+    Then the page says why, and all that is in memory.
+    """
+    try:
+        with request.read() as tables:
+            return bus_graphs(request, tables), bus_rates(request, tables)
+    except LedgerError:
+        return {}, {}
 
 
 def _bus(request: Request, bus: str) -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""How many messages came recently, and how many are usual."""
+
+from collections import Counter
+
+from busmon.ledger.tables import Tables
+from busmon.web.axes import HOUR
+from busmon.web.pages.page import Request
+
+HOURS = 2  # the last whole one, and the one that is not over
+
+
+def bus_rates(request: Request, tables: Tables) -> dict[str, dict[str, float | None]]:
+    """Return for each bus since when how many messages came, and how many are usual.
+
+    The last is None if no topic has a baseline.
+    """
+    end = int(request.now // HOUR) + 1
+    since = (end - HOURS) * HOUR
+    messages, usual = Counter[str](), dict[str, float]()
+    for one in tables.topics.recent(end - HOURS, end):
+        messages[one.bus] += one.messages
+    for topic in request.silence:
+        if learned := request.service.parts.silence.learned(topic):
+            expected = learned.baseline.rates.expected(since, request.now)
+            usual[topic.bus] = usual.get(topic.bus, 0.0) + expected
+    return {
+        bus: {"since": since, "messages": messages[bus], "usual": usual.get(bus)}
+        for bus in request.service.parts.connections
+    }
