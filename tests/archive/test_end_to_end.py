@@ -1,31 +1,46 @@
 """`busmon learn`, and the service with an archive."""
 
+import json
 import re
 import time
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
+from typing import Any
 from uuid import uuid4
 
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from tests.archive.test_client import answering
 from tests.support.brokers import free_port, wait_until
+from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon
 from tests.support.datagrepper import Datagrepper, Sent
+from tests.support.diagnosis import Bench
 from tests.support.terminal import run_on_terminal
 
-HOUR = 3600
+HOUR, DAY = 3600, 86400
+ARCHIVE = """[archive]
+bus = "fedora"
+url = "{}"
+contact = "me@example.com"
+"""
 
 
 def configured(directory: Path, archive: str) -> Busmon:
     """Return a busmon whose broker is down."""
     bus = {"type": "mqtt", "rules": "all", "url": f"mqtt://127.0.0.1:{free_port()}"}
     found = Busmon(directory, {"fedora": bus | {"topics": ["#"], "client_id": "busmon"}})
-    with found.configuration.open("a") as file:
-        file.write(f'\n[archive]\nbus = "fedora"\nurl = "{archive}"\ncontact = "me@example.com"\n')
+    found.configure(ARCHIVE.format(archive))
     return found
+
+
+def evidence(service: Busmon, kind: str) -> list[str]:
+    """Return the evidence of the verdict; nothing if it is of another kind."""
+    found: dict[str, Any] = json.loads(service.ask("/v1/status")[1][0])["buses"]["fedora"]
+    return list(found["evidence"]) if found["kind"] == kind else []
 
 
 def metrics(service: Busmon) -> list[str]:
@@ -89,3 +104,49 @@ def test_busmon_learn_needs_an_archive_and_a_ledger_on_disk(tmp_path: Path) -> N
     text = service.configuration.read_text().partition("[archive]")[0]
     service.configuration.write_text(text)
     assert "archive: is missing" in busmon("learn", "-c", service.configuration, status=2).stderr
+
+
+def test_a_binding_that_was_removed_is_told_from_a_publisher_that_stopped(
+    datagrepper: Datagrepper, rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    """The archive has a queue of its own on the same bus, with all bindings."""
+    names = ("unbound", "stopped", "flowing")
+    unbound, stopped, flowing = topics = [f"org.example.{name}.{uuid4()}" for name in names]
+    now = time.time()
+    bench = Bench(now=now, path=str(tmp_path / "ledger.sqlite"))
+    for topic, age in ((unbound, 2 * DAY), (stopped, 2 * DAY), (flowing, 60)):
+        bench.past(topic, age)
+    queue = bench.ledger.own_queue("fedora")
+    bench.ledger.close()
+    toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", tls=False, bindings=topics)
+    service = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": str(toml)}})
+    of_archive = str(uuid4())
+    rabbitmq.declare_queue(of_archive, topics)
+
+    def publish(topic: str, *ages: float) -> None:
+        times = (datetime.fromtimestamp(int(now - age), UTC).isoformat() for age in ages)
+        rabbitmq.publish(Publication(topic=topic, headers={"sent-at": at}) for at in times)
+
+    with service:
+        service.wait_until_ready()
+        rabbitmq.unbind(queue, unbound)
+        publish(unbound, *(HOUR * n for n in (1, 2, 3)))
+        publish(flowing, *(HOUR * n / 2 for n in range(60)))
+        series = ("fedora", flowing, "handled", "")
+        wait_until(lambda: service.counts()[series] == 61)
+        assert service.counts()["fedora", unbound, "handled", ""] == 1
+        datagrepper.add(
+            Sent(str(one.message_id), one.topic, datetime.fromisoformat(sent_at).timestamp())
+            for one in rabbitmq.drain(of_archive)
+            for sent_at in (one.headers["sent-at"],)
+        )
+        assert service.terminate() == 0
+        service.configure(ARCHIVE.format(datagrepper.url))
+        service.start()
+        confirmed = (
+            "also (publisher): confirmed by the archive, which has received nothing more either:"
+            f" {stopped}"
+        )
+        wait_until(lambda: confirmed in evidence(service, "connection"), 60)
+        first, *_ = evidence(service, "connection")
+    assert first.startswith(f"the archive has 3 messages of {unbound} since "), first

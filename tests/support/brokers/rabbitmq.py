@@ -173,6 +173,21 @@ class RabbitMQ:
             for key in routing_keys:
                 channel.queue_bind(name, EXCHANGE, key)
 
+    def unbind(self, name: str, routing_key: str) -> None:
+        """Remove a binding of a queue to the topic exchange."""
+        with self._channel() as channel:
+            channel.queue_unbind(name, EXCHANGE, routing_key)
+
+    def drain(self, name: str) -> list[Publication]:
+        """Consume all that a queue holds, as another consumer of the bus does."""
+        found = []
+        with self._channel() as channel:
+            while (got := channel.basic_get(name, auto_ack=True))[0]:
+                delivered, properties, body = got
+                about = {"message_id": properties.message_id, "headers": properties.headers}
+                found.append(Publication(topic=delivered.routing_key, body=body, **about))
+        return found
+
     def bindings(self, name: str) -> set[str]:
         """Return the routing keys of a queue's bindings to the topic exchange."""
         listed = json.loads(
