@@ -10,13 +10,13 @@ import click
 import pytest
 
 from busmon.cli.main import main
-from busmon.commands.lint import matches
 from busmon.config.load import load
 from busmon.config.model import Config
 from busmon.rules.packit import TABLE
 from busmon.settings.section import Section
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.bus import Bus
+from busmon.sources.filters import matches
 from busmon.sources.table import SOURCES
 
 PROJECT = Path(__file__).parents[1]

@@ -1,10 +1,10 @@
 """What can be audited of a bus: its stages, and the observer that watches each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from busmon.audit.absences import AbsenceSource
-from busmon.ledger.coverage import observer_id
+from busmon.ledger.coverage import ObserverCoverage, observer_id
 from busmon.message import Stage
 
 
@@ -30,6 +30,16 @@ class Scope(NamedTuple):
         stages = self.stages
         following = stages[stages.index(stage) + 1 :] if stage in stages else ()
         return next(iter(following), None)
+
+    def covered(self, coverage: ObserverCoverage, start: float, end: float) -> Iterator[Stage]:
+        """Yield the stages behind the bus that were watched all the time.
+
+        Up to the first one that was not. Times are Unix times.
+        """
+        for stage, observer in self.observers.items():
+            if not coverage.is_covered(observer, start, end):
+                return
+            yield stage
 
 
 Scopes = Mapping[str, Scope]  # by bus

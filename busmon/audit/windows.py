@@ -79,8 +79,9 @@ class AuditWindows:
         return self._unconfirmed
 
     def refresh(self) -> None:
-        """Read again which messages are open. Any thread may call it after it changed some."""
+        """Read again what is open and the totals. Any thread may call it after it changed some."""
         with self._reading, self._ledger.read() as tables:
+            self._totals = tables.windows.totals()
             self._open_gaps, self._unconfirmed = tables.gaps.open(), tables.gaps.unconfirmed()
             self._with_gaps = tables.gaps.windows()
 
@@ -190,10 +191,7 @@ class AuditWindows:
         if not tables.blind_times.was_watched_at(bus, end):
             return
         yield Stage.BUS
-        for stage, observer in self.scopes[bus].observers.items():
-            if not tables.coverage.is_covered(observer, start, end + grace):
-                return
-            yield stage
+        yield from self.scopes[bus].covered(tables.coverage, start, end + grace)
 
     def _write(self, tables: Tables, window: Window) -> None:
         tables.windows.add(self._rows(window))

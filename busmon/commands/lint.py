@@ -14,6 +14,7 @@ from busmon.rules.packit import FEDORA, TABLE
 from busmon.settings.lint import Acceptance, DifferenceKind
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.settings import AmqpBus
+from busmon.sources.filters import matches
 
 TOPICS = tuple(TABLE)  # of busmon's rules
 
@@ -150,25 +151,6 @@ def _parsed(lists: Lists) -> Iterator[Difference]:
         if topic.removeprefix(FEDORA) not in lists.worker:
             text = "the listener passes it on, but the worker has no parser for it"
             yield Difference(DifferenceKind.PASSED_NOT_PARSED, topic, text)
-
-
-def matches(routing_key: str, topic: str) -> bool:
-    """Return whether a routing key matches a topic: `*` is one word, `#` any number of words."""
-    pattern = routing_key.split(".")
-    places = _with_rest(pattern, {0})
-    for word in topic.split("."):
-        stay = {at for at in places if at < len(pattern) and pattern[at] == "#"}
-        go_on = {at + 1 for at in places if at < len(pattern) and pattern[at] in ("*", word)}
-        places = _with_rest(pattern, stay | go_on)
-    return len(pattern) in places
-
-
-def _with_rest(pattern: Sequence[str], places: set[int]) -> set[int]:
-    """Add the places behind each `#` that stands for no word."""
-    for at, word in enumerate(pattern):
-        if at in places and word == "#":
-            places = places | {at + 1}
-    return places
 
 
 def bindings_of(buses: Iterable[AmqpBus]) -> dict[str, RoutingKeys]:

@@ -8,7 +8,7 @@ from busmon.ledger.values import milliseconds, seconds, shown_id
 FIRST = """
 SELECT received_at FROM messages JOIN series ON series.id = messages.series
 WHERE messages.bus = (SELECT id FROM buses WHERE name = ?)
-    AND received_at >= ? AND outcome = 'handled'
+    AND received_at >= ? AND outcome = 'handled' AND filled = 0
 ORDER BY received_at LIMIT 1
 """
 HANDLED = """

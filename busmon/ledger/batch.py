@@ -187,11 +187,12 @@ class WriteBatch:
         labels = bus, *series[1:]
         self.db.execute(
             "INSERT INTO series (bus, topic, outcome, reason) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (bus, topic, outcome, reason) DO NOTHING",
+            " ON CONFLICT (bus, topic, outcome, reason, filled) DO NOTHING",
             labels,
         )
         (number,) = self.db.execute(
-            "SELECT id FROM series WHERE bus = ? AND topic = ? AND outcome = ? AND reason = ?",
+            "SELECT id FROM series WHERE bus = ? AND topic = ? AND outcome = ? AND reason = ?"
+            " AND filled = 0",
             labels,
         ).fetchone()
         self.series[series] = number

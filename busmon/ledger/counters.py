@@ -8,10 +8,10 @@ from busmon.ledger.values import seconds
 
 # The rows of a merged topic stay, at zero: messages and hourly sums refer to them.
 MERGE = """
-INSERT INTO series (bus, topic, outcome, reason, messages, last_received, last_sent)
-SELECT bus, :into, outcome, reason, messages, last_received, last_sent
+INSERT INTO series (bus, topic, outcome, reason, filled, messages, last_received, last_sent)
+SELECT bus, :into, outcome, reason, filled, messages, last_received, last_sent
 FROM series WHERE bus = :bus AND topic = :topic AND messages > 0
-ON CONFLICT (bus, topic, outcome, reason) DO UPDATE SET
+ON CONFLICT (bus, topic, outcome, reason, filled) DO UPDATE SET
     messages = series.messages + excluded.messages,
     last_sent = CASE WHEN excluded.last_received > coalesce(series.last_received, 0)
         THEN excluded.last_sent ELSE series.last_sent END,
@@ -32,10 +32,10 @@ class Counters:
         self._buses = Buses(db)
 
     def all(self) -> dict[Series, Count]:
-        """Return every counter above zero."""
+        """Return every counter above zero, without those of filled messages."""
         rows = self._db.execute(
             "SELECT name, topic, outcome, reason, messages, last_received, last_sent"
-            " FROM series JOIN buses ON buses.id = series.bus WHERE messages > 0"
+            " FROM series JOIN buses ON buses.id = series.bus WHERE messages > 0 AND filled = 0"
         )
         return {
             Series(*labels): Count(messages, seconds(received), seconds(sent))

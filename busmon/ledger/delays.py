@@ -15,7 +15,7 @@ LEFT JOIN tasks ON tasks.id = tap_reports.task AND finished_at < :since
     AND tasks.state IN ('succeeded', 'failed')
 WHERE reported_at >= :since AND reported_at < :until
     AND tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
-    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled'
+    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled' AND filled = 0
 """
 FINISHED = """
 SELECT messages.received_at, passed_at, tasks.id, tasks.state, started_at, finished_at
@@ -25,7 +25,7 @@ JOIN series ON series.id = messages.series
 WHERE finished_at >= :since AND finished_at < :until AND reported_at < :until
     AND tasks.state IN ('succeeded', 'failed')
     AND tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
-    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled'
+    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled' AND filled = 0
 """
 # Trees of more than one task of which all have succeeded. What changed last was the end of a task,
 # or the report of the listener.
@@ -41,7 +41,7 @@ JOIN series ON series.id = messages.series
 JOIN tasks AS of_root ON of_root.id = changed.root
 JOIN tasks AS of_tree ON of_tree.root = changed.root
 WHERE tap_reports.bus = (SELECT id FROM buses WHERE name = :bus)
-    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled'
+    AND tap_reports.state = 'passed' AND other_task IS NULL AND outcome = 'handled' AND filled = 0
     AND reported_at < :until
 GROUP BY changed.root, of_root.finished_at, reported_at HAVING count(*) > 1
     AND sum(CASE WHEN of_tree.state = 'succeeded' THEN 0 ELSE 1 END) = 0

@@ -178,8 +178,8 @@ class Ledger:
         with self.write() as tables:
             too_large = used_bytes(self._db) - tables.shares.on_top() > self.size_limit
             removed = tables.messages.prune(None if too_large else horizon, ROWS_AT_ONCE)
+            self._rows = tables.messages.count()  # also those that were filled
         with self._reading:
-            self._rows -= removed
             self.pruned["size" if too_large else "age"] += removed
         return True in {*more, above, removed == ROWS_AT_ONCE}
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
-from itertools import takewhile
+from itertools import starmap, takewhile
 from typing import Any, NamedTuple
 
 from busmon.ledger.subjects import Subjects
@@ -12,22 +12,25 @@ from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 FINISHED = frozenset({"succeeded", "failed"})  # final states of a task
 
-TRACES = f"""
+FIND_TRACES = f"""
 SELECT messages.id, series.topic, series.outcome, tap_reports.state, tap_reports.task, tasks.state,
     {TREE}, messages.received_at
 FROM messages JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
-WHERE messages.received_at >= ? AND messages.received_at < ?
-    AND messages.bus = (SELECT id FROM buses WHERE name = ?)
+WHERE messages.bus = (SELECT id FROM buses WHERE name = :bus)
     AND (series.outcome = 'handled' OR tap_reports.state = 'passed')
     AND series.reason NOT IN ('too-large', 'too-costly')
 """  # noqa: S608 - our own text
+RECEIVED = f"""{FIND_TRACES}
+    AND messages.received_at >= :since AND messages.received_at < :until AND filled = 0
+"""
+RECORDED = f"{FIND_TRACES} AND messages.seq > :seq"
 FIND = """
 SELECT buses.name, coalesce(series.topic, tap_reports.topic), outcome, reason,
     messages.received_at, messages.sent_at,
     tap_reports.state, tap_reports.reported_at, tap_reports.task,
-    tasks.state, tasks.received_at, started_at, finished_at, retries
+    tasks.state, tasks.received_at, started_at, finished_at, retries, filled
 FROM buses LEFT JOIN messages ON messages.bus = buses.id AND messages.id = :id
 LEFT JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.bus = buses.id AND tap_reports.id = :id
@@ -68,7 +71,7 @@ class MessageRecord(NamedTuple):
     topic: str
     outcome: str | None
     reason: str | None
-    received_at: float | None  # by busmon
+    received_at: float | None  # by busmon; of a filled message, when it was sent
     sent_at: float | None
     report: str | None  # the tap's: passed, dropped or raised
     reported_at: float | None
@@ -78,6 +81,7 @@ class MessageRecord(NamedTuple):
     started_at: float | None
     finished_at: float | None
     retries: int | None
+    filled: bool = False  # busmon did not receive it, and has it from the archive
 
 
 class Messages:
@@ -87,14 +91,21 @@ class Messages:
         self._db = db
 
     def traces(self, bus: str, start: float, end: float) -> Iterator[MessageTrace]:
-        """Yield the messages received in a time that are to be handled, or were passed on.
+        """Return the messages received in a time that are to be handled, or were passed on.
 
         Without those that busmon could not judge.
         """
-        span = milliseconds(start), milliseconds(end), bus
-        for identity, topic, outcome, *known, received in self._db.execute(TRACES, span):
-            trace = MessageTrace(shown_id(identity), topic, outcome == "handled", *known)
-            yield trace._replace(received_at=seconds(received))
+        span = {"since": milliseconds(start), "until": milliseconds(end), "bus": bus}
+        return starmap(_trace, self._db.execute(RECEIVED, span))
+
+    def recorded(self, bus: str, after: int) -> Iterator[MessageTrace]:
+        """Yield the same of the messages that were recorded after number `after`, if any."""
+        return starmap(_trace, self._db.execute(RECORDED, {"bus": bus, "seq": after}))
+
+    def last(self) -> int:
+        """Return the number of the newest message, 0 without any."""
+        (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()
+        return int(last)
 
     def find(self, identity: str) -> list[MessageRecord]:
         """Return what is known of a message, on each bus that has it."""
@@ -114,7 +125,7 @@ class Messages:
         }
 
     def count(self) -> int:
-        """Return how many messages are on record: of all that were counted, those not pruned."""
+        """Return how many messages are on record: all that are counted, not pruned."""
         (counted,) = self._db.execute("SELECT coalesce(sum(messages), 0) FROM series").fetchone()
         (pruned,) = self._db.execute("SELECT coalesce(sum(pruned), 0) FROM buses").fetchone()
         return int(counted - pruned)
@@ -145,9 +156,15 @@ class Messages:
         return seconds(first)
 
 
+def _trace(identity: str | bytes, topic: str, outcome: str, *known: Any) -> MessageTrace:
+    *progress, received = known
+    trace = MessageTrace(shown_id(identity), topic, outcome == "handled", *progress)
+    return trace._replace(received_at=seconds(received))
+
+
 def _record(*row: Any) -> MessageRecord:
     bus, topic, outcome, reason, received, sent, state, reported, task, *of_task = row
-    work, taken, started, finished, retries = of_task
+    work, taken, started, finished, retries, filled = of_task
     return MessageRecord(
         bus,
         topic,
@@ -163,4 +180,5 @@ def _record(*row: Any) -> MessageRecord:
         seconds(started),
         seconds(finished),
         retries,
+        bool(filled),
     )

@@ -21,6 +21,7 @@ from busmon.ledger.schema import (
     INDEXES_OF_VERSION_3,
     NEW_IN_VERSION_5,
     SCHEMA,
+    SERIES,
     SHARES,
     WINDOWS,
 )
@@ -86,6 +87,7 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _add_trees(db)
     _keep_times_of_passing(db)
     db.execute("ALTER TABLE messages ADD COLUMN subject INTEGER")
+    _tell_filled_apart(db)
     _execute(db, NEW_IN_VERSION_5)
     _keep_gaps_open(db)
     _count_bytes(db)
@@ -130,6 +132,15 @@ def _keep_times_of_passing(db: sqlite3.Connection) -> None:
     """Keep when each message was passed on."""
     db.execute("ALTER TABLE tap_reports ADD COLUMN passed_at INTEGER")
     db.execute("UPDATE tap_reports SET passed_at = reported_at WHERE state = 'passed'")
+
+
+def _tell_filled_apart(db: sqlite3.Connection) -> None:
+    """Let messages that only an archive had be counted by themselves."""
+    db.execute("ALTER TABLE series RENAME TO old_series")
+    db.execute(SERIES)
+    columns = "id, bus, topic, outcome, reason, messages, last_received, last_sent"
+    db.execute(f"INSERT INTO series ({columns}) SELECT {columns} FROM old_series")  # noqa: S608 - our own names
+    db.execute("DROP TABLE old_series")
 
 
 def _keep_gaps_open(db: sqlite3.Connection) -> None:
@@ -200,9 +211,8 @@ def migrate(db: sqlite3.Connection, path: str, version: int, steps: Sequence[Ste
 def create(db: sqlite3.Connection) -> None:
     """Make the tables of the newest version in an empty file."""
     with db:
-        db.executescript(
-            f"BEGIN; {SCHEMA} {FOUND_QUEUES}; {WINDOWS}; PRAGMA application_id = {APPLICATION_ID};"
-        )
+        db.executescript(f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};")
+        _execute(db, (SERIES, FOUND_QUEUES, WINDOWS))
         _to_version_3(db)
         _execute(db, (*INDEXES_OF_TASKS, INDEX_OF_OTHER_TASKS, *NEW_IN_VERSION_5))
         _count_bytes(db)

@@ -135,6 +135,23 @@ SUBJECTS = (
     PRIMARY KEY (block, key, subject)
 ) WITHOUT ROWID""",
 )
+SERIES = """CREATE TABLE series (              -- the counters
+    id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
+    outcome TEXT NOT NULL, reason TEXT NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0, last_received INTEGER, last_sent INTEGER,
+    filled INTEGER NOT NULL DEFAULT 0,         -- 1: of messages that only the archive had; it
+                                               -- has no hourly sums, and no other counter has them
+    UNIQUE (bus, topic, outcome, reason, filled)
+)"""
+ARCHIVE_FILLS = """CREATE TABLE archive_fills (   -- blind times, and what the archive has of them
+    bus INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
+    state TEXT NOT NULL,                       -- waiting, filled, partly or not
+    reached INTEGER,                           -- read until then, by the times of sending
+    messages INTEGER NOT NULL DEFAULT 0,       -- that only the archive had
+    seen INTEGER NOT NULL DEFAULT 0,           -- that the archive had, of all topics
+    holes INTEGER NOT NULL DEFAULT 0,          -- parts that it does not have completely
+    PRIMARY KEY (bus, since)
+) WITHOUT ROWID"""
 NEW_IN_VERSION_5 = (
     *SILENCE_TABLES,
     *SERVICE_LEVELS,
@@ -144,6 +161,7 @@ NEW_IN_VERSION_5 = (
     *ARCHIVE_TABLES,
     MESSAGES_OF_SERIES,
     *SUBJECTS,
+    ARCHIVE_FILLS,
 )
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their
@@ -162,15 +180,11 @@ CREATE TABLE buses (
     tap_reported INTEGER,                      -- when a tap reported last; NULL: never
     unknown_schemas INTEGER NOT NULL DEFAULT 0 -- messages that name a schema not installed
 );
-CREATE TABLE series (                          -- the counters
-    id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
-    outcome TEXT NOT NULL, reason TEXT NOT NULL,
-    messages INTEGER NOT NULL DEFAULT 0, last_received INTEGER, last_sent INTEGER,
-    UNIQUE (bus, topic, outcome, reason)
-);
 CREATE TABLE messages (                        -- in the order in which they were recorded
     seq INTEGER PRIMARY KEY, bus INTEGER NOT NULL, id NOT NULL,
-    series INTEGER NOT NULL, received_at INTEGER NOT NULL, sent_at INTEGER,
+    series INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,              -- of a filled message: when it was sent
+    sent_at INTEGER,
     subject INTEGER                            -- its set of keys; NULL: none
 );
 CREATE UNIQUE INDEX seen_id ON messages (id, bus);

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from busmon.ledger.messages import Messages
 from busmon.ledger.trees import PROGRESS
 from busmon.ledger.values import milliseconds, seconds
 
@@ -24,7 +25,7 @@ FROM messages JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.id = messages.id AND tap_reports.bus = messages.bus
 LEFT JOIN tasks ON tasks.id = tap_reports.task
 WHERE seq > ? AND seq < ? AND messages.bus = (SELECT id FROM buses WHERE name = ?)
-    AND outcome = 'handled'
+    AND outcome = 'handled' AND filled = 0
 ORDER BY seq LIMIT ?
 """  # noqa: S608 - our own text
 ADD = """
@@ -91,8 +92,7 @@ class ServiceLevels:
 
     def last(self) -> int:
         """Return the number of the newest message, 0 without any."""
-        (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()
-        return int(last)
+        return Messages(self._db).last()
 
     def handled(self, bus: str, after: int, before: int, limit: int) -> list[HandledMessage]:
         """Return messages that should be handled, with numbers between these two, in order."""

@@ -12,6 +12,7 @@ from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.delays import Delays
 from busmon.ledger.differences import Differences
+from busmon.ledger.filled import Filled
 from busmon.ledger.gaps import Gaps
 from busmon.ledger.hourly import HourlySums, Pauses
 from busmon.ledger.incidents import Incidents
@@ -51,6 +52,7 @@ class Tables:
         self.incidents = Incidents(db)
         self.service_levels = ServiceLevels(db)
         self.gaps = Gaps(db)
+        self.filled = Filled(db)
         self.absences = AbsentMessages(db)
         self.acceptances = Acceptances(db)
         self.shares = Shares(db)

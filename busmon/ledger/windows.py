@@ -16,6 +16,15 @@ ON CONFLICT (start, bus, topic, stage) DO UPDATE SET messages = excluded.message
     missing = excluded.missing, unexpected = excluded.unexpected
 """
 # A window that was pruned already gets no row. The totals get what it adds all the same.
+ADD_FILLED = """
+INSERT INTO windows
+    (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
+VALUES (:start, :until, :bus, :topic, :stage, :messages, :missing, :unexpected, 0)
+ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
+    messages = windows.messages + excluded.messages,
+    missing = windows.missing + excluded.missing,
+    unexpected = windows.unexpected + excluded.unexpected
+"""
 CORRECT = """
 INSERT INTO windows
     (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
@@ -131,6 +140,14 @@ class Windows:
             counts = (totals or Totals(no_data=1))._asdict()
             row = self._keys(place) | counts
             self._db.execute(ADD, row | window | ({} if totals else {"messages": None}))
+            self._db.execute(ADD_TO_TOTALS, row)
+
+    def add_filled(self, rows: Iterable[WindowRow]) -> None:
+        """Add messages that the archive had to windows that were closed before, and the totals."""
+        for start, until, place, totals in rows:
+            window = {"start": milliseconds(start), "until": milliseconds(until)}
+            row = self._keys(place) | (totals or Totals())._asdict()
+            self._db.execute(ADD_FILLED, row | window)
             self._db.execute(ADD_TO_TOTALS, row)
 
     def correct(self, start: float, place: Place, added: Totals) -> None:

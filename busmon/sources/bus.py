@@ -69,6 +69,13 @@ class Bus(Section):
         """
         return {}
 
+    def routing_keys_bound(self) -> tuple[str, ...] | None:
+        """Return the routing keys of busmon's queue, so that an archive can be asked the same.
+
+        None if the ids that the source gives messages are not those of an archive.
+        """
+        return None
+
     def reconsume_command(self) -> str | None:
         """Return the command with which the listener consumes a message again; its id follows.
 

@@ -1,4 +1,4 @@
-"""Filters of topics that overlap: a broker may send a message once for each that matches."""
+"""Filters of topics: which topics match, and which filters overlap."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -23,3 +23,22 @@ def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
         return not one and not other
     same = one[0] == other[0] or bool(ONE & {one[0], other[0]})
     return same and _overlap(one[1:], other[1:])
+
+
+def matches(routing_key: str, topic: str) -> bool:
+    """Return whether a routing key matches a topic: `*` is one word, `#` any number of words."""
+    pattern = routing_key.split(".")
+    places = _with_rest(pattern, {0})
+    for word in topic.split("."):
+        stay = {at for at in places if at < len(pattern) and pattern[at] == "#"}
+        go_on = {at + 1 for at in places if at < len(pattern) and pattern[at] in ("*", word)}
+        places = _with_rest(pattern, stay | go_on)
+    return len(pattern) in places
+
+
+def _with_rest(pattern: Sequence[str], places: set[int]) -> set[int]:
+    """Add the places behind each `#` that stands for no word."""
+    for at, word in enumerate(pattern):
+        if at in places and word == "#":
+            places = places | {at + 1}
+    return places

@@ -13,10 +13,10 @@ from busmon.commands.lint import (
     RoutingKeys,
     lint,
     mapped_by,
-    matches,
     parsed_by,
 )
 from busmon.settings.lint import DifferenceKind
+from busmon.sources.filters import matches
 from tests.support.topic_lists import EVENTS, PREFIX, listener_source, worker_source
 
 

@@ -105,6 +105,11 @@ class AmqpBus(Bus):
         command = ["fedora-messaging", "--conf", str(self.config), "reconsume"]
         return shlex.join([*command, *fedora_toml.callback_options(self.config)])
 
+    def routing_keys_bound(self) -> tuple[str, ...]:
+        """See Bus; reads fedora-messaging's file again."""
+        bindings = self.bindings(fedora_toml.read(self.config))
+        return tuple(dict.fromkeys(key for _, key in bindings))
+
     def bindings(self, toml: FedoraToml) -> tuple[Binding, ...]:
         """Return the bindings of the bus's queue, in order and without duplicates."""
         exchanges = dict.fromkeys(binding.exchange for binding in toml.bindings)

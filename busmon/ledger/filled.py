@@ -1,0 +1,156 @@
+"""Blind times, and the messages of them that only the archive has.
+
+Such a message is on record as any other, so that it is a duplicate if a broker delivers it later.
+It is counted in series of its own.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.buses import Buses
+from busmon.ledger.values import Interval, milliseconds, seconds, shown_id, stored_id
+
+ADD = """
+INSERT INTO messages (bus, id, series, received_at, sent_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id, bus) DO NOTHING
+"""
+ADD_SERIES = """
+INSERT INTO series (bus, topic, outcome, reason, filled) VALUES (?, ?, ?, ?, 1)
+ON CONFLICT (bus, topic, outcome, reason, filled) DO NOTHING
+"""
+FIND_SERIES = """
+SELECT id FROM series
+WHERE bus = ? AND topic = ? AND outcome = ? AND reason = ? AND filled = 1
+"""
+TOTALS = """
+SELECT topic, outcome, sum(messages) FROM series JOIN buses ON buses.id = series.bus
+WHERE name = ? AND filled = 1 GROUP BY topic, outcome
+"""
+RECEIVED = """
+SELECT messages.id, series.topic FROM messages JOIN series ON series.id = messages.series
+WHERE messages.bus = (SELECT id FROM buses WHERE name = :bus)
+    AND received_at >= :received_since AND received_at < :received_until
+    AND sent_at >= :since AND sent_at < :until
+    AND filled = 0 AND outcome <> 'invalid'
+"""
+BACKLOG = """
+SELECT EXISTS (
+    SELECT 1 FROM messages WHERE bus = (SELECT id FROM buses WHERE name = ?)
+        AND received_at >= ? AND sent_at < ?
+)
+"""
+FILLS = """
+SELECT since, until, state, reached, messages, seen, holes
+FROM archive_fills JOIN buses ON buses.id = archive_fills.bus WHERE name = ? ORDER BY since
+"""
+SAVE = """
+INSERT INTO archive_fills (bus, since, until, state, reached, messages, seen, holes)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (bus, since) DO UPDATE SET until = excluded.until, state = excluded.state,
+    reached = excluded.reached, messages = excluded.messages, seen = excluded.seen,
+    holes = excluded.holes
+"""
+
+
+class FillState(StrEnum):
+    """What the archive had of a blind time."""
+
+    WAITING = "waiting"  # it was not asked for all of it yet
+    FILLED = "filled"  # all of it
+    PARTLY = "partly"  # it has holes itself
+    NOT = "not"  # nothing
+
+
+class Fill(NamedTuple):
+    """A blind time, or several that follow closely; Unix times."""
+
+    since: float
+    until: float
+    state: FillState = FillState.WAITING
+    reached: float | None = None  # read until then, by the times of sending; None: not begun
+    messages: int = 0  # that only the archive had
+    seen: int = 0  # that the archive had, of all topics
+    holes: int = 0  # parts that it does not have completely
+
+
+class Filled:
+    """What the archive has of blind times."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._buses = Buses(db)
+
+    def add(self, observations: Iterable[Observation]) -> int:
+        """Record the messages that are not on record yet; return how many there are.
+
+        `received_at` is when they were sent.
+        """
+        new = Counter[int]()
+        numbers: dict[Series, tuple[int, int]] = {}
+        for one in observations:
+            bus, series = numbers.get(one.series) or numbers.setdefault(
+                one.series, self._numbers(one.series)
+            )
+            times = milliseconds(one.received_at), milliseconds(one.sent_at)
+            new[series] += self._db.execute(ADD, (bus, stored_id(one.id), series, *times)).rowcount
+        self._db.executemany(
+            "UPDATE series SET messages = messages + ? WHERE id = ?",
+            [(messages, number) for number, messages in new.items()],
+        )
+        return new.total()
+
+    def totals(self, bus: str) -> dict[tuple[str, str], int]:
+        """Return how many messages were filled, by topic and outcome."""
+        rows = self._db.execute(TOTALS, (bus,))
+        return {(topic, outcome): messages for topic, outcome, messages in rows}
+
+    def received(self, bus: str, sent: Interval, received: Interval) -> dict[str, str]:
+        """Return the topics of messages that busmon received and the archive should have, by id."""
+        times = {
+            "since": milliseconds(sent.since),
+            "until": milliseconds(sent.until),
+            "received_since": milliseconds(received.since),
+            "received_until": milliseconds(received.until),
+        }
+        rows = self._db.execute(RECEIVED, times | {"bus": bus})
+        return {shown_id(identity): topic for identity, topic in rows}
+
+    def has_backlog(self, bus: str, since: float, sent_before: float) -> bool:
+        """Return whether a message came since then that was sent before another time."""
+        times = milliseconds(since), milliseconds(sent_before)
+        return bool(self._db.execute(BACKLOG, (bus, *times)).fetchone()[0])
+
+    def fills(self, bus: str) -> list[Fill]:
+        """Return the blind times, oldest first."""
+        return [
+            Fill(since / 1000, until / 1000, FillState(state), seconds(reached), *numbers)
+            for since, until, state, reached, *numbers in self._db.execute(FILLS, (bus,))
+        ]
+
+    def save(self, bus: str, fills: Iterable[Fill]) -> None:
+        """Write how blind times are now."""
+        number = self._buses.number(bus)
+        self._db.executemany(
+            SAVE,
+            [
+                (number, *map(milliseconds, (since, until)), state, milliseconds(reached), *rest)
+                for since, until, state, reached, *rest in fills
+            ],
+        )
+
+    def forget(self, bus: str, fills: Collection[Fill]) -> None:
+        """Delete blind times that are no longer on record, or became others."""
+        number = self._buses.number(bus)
+        delete = "DELETE FROM archive_fills WHERE bus = ? AND since = ?"
+        self._db.executemany(delete, [(number, milliseconds(one.since)) for one in fills])
+
+    def _numbers(self, series: Series) -> tuple[int, int]:
+        """Return the numbers of a bus and of its series of filled messages."""
+        labels = self._buses.number(series.bus), *series[1:]
+        self._db.execute(ADD_SERIES, labels)
+        (number,) = self._db.execute(FIND_SERIES, labels).fetchone()
+        return labels[0], int(number)
