@@ -7,7 +7,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from busmon import __version__
+from busmon.archive.bound import BoundTopics
+from busmon.archive.fill import Filling
 from busmon.archive.jobs import ArchiveJobs
+from busmon.archive.topics import topics_to_learn
 from busmon.audit.acceptor import Acceptor
 from busmon.audit.auditor import Auditor
 from busmon.clock import steady
@@ -113,7 +116,8 @@ def build_service(
     auditor = Auditor(config.audit, observed, ledger, retention, list(connections))
     queues = dict.fromkeys(connections, ListenerQueue.UNKNOWN)
     queues |= {name: bus.listener_queue() for name, bus in config.buses.items()}
-    archive = _archive(config, ledger, rule_sets, silence, blind_time)
+    filling = _filling(config, pipeline, auditor)
+    archive = _archive(config, ledger, rule_sets, silence, blind_time, filling)
     asked = (archive.witness, archive.reconciliation) if archive else ()
     parts = Parts(ledger, connections, blind_time, silence, observers, auditor, queues, *asked)
     acceptor = Acceptor(ledger, auditor.refresh)
@@ -133,7 +137,11 @@ def build_service(
         closed,
     )
     own = _own_views(config.audit, observers) | gaps_views(acceptor, Access(config.web))
-    ready = ready_view(not_ready, blind_time.history)
+
+    def history() -> list[str]:
+        return [*blind_time.history(), *(archive.history() if archive else ())]
+
+    ready = ready_view(not_ready, history)
     pages = pages_view(Shown(config, parts, verdicts, acceptor, not_ready))
     app = make_app(config.web, registry, ready, pages, own, verdicts.status)
     web = WebServer(config.web, app, closed=closed)
@@ -163,11 +171,23 @@ def _archive(
     rule_sets: Mapping[str, RuleSet],
     silence: SilenceWatcher,
     blind_time: BlindTime,
+    filling: Filling | None,
 ) -> ArchiveJobs | None:
     if (settings := config.archive) is None:
         return None
     rules, retired = rule_sets[settings.bus], config.silence.retired
-    return ArchiveJobs(settings, ledger, rules, retired, silence, blind_time)
+    topics = partial(topics_to_learn, settings.bus, rules, ledger, retired)
+    return ArchiveJobs(settings, ledger, topics, silence, blind_time, filling)
+
+
+def _filling(config: Config, pipeline: Pipeline, auditor: Auditor) -> Filling | None:
+    """Return what is needed to fill blind times; None if no archive has the ids of the bus."""
+    bus = config.archive and config.archive.bus
+    if not bus or (keys := config.buses[bus].routing_keys_bound()) is None:
+        return None
+    scope, retention = config.audit.observed(config.buses).scope(bus), config.ledger.retention
+    bound, refresh = BoundTopics(keys), auditor.refresh
+    return Filling(bus, bound, pipeline.judge, scope, config.audit, retention, refresh)
 
 
 def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[str, View]:

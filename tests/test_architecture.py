@@ -20,7 +20,7 @@ ORDER = [
     "tap",
     "message", "text", "clock", "signals", "threads", "backoff", "problem_log", "http_client",
     "settings", "ledger", "rules", "logs", "sentry", "pipeline", "sources", "metrics", "silence",
-    "archive", "audit", "levels", "observers", "diagnosis", "config", "commands", "web", "service",
+    "audit", "archive", "levels", "observers", "diagnosis", "config", "commands", "web", "service",
     "demo", "cli", "__main__",
 ]  # fmt: skip
 

@@ -48,6 +48,7 @@ class Filling(NamedTuple):
     scope: Scope
     audit: Audit
     retention: float  # seconds
+    on_filled: Callable[[], None]  # called after messages were entered into the audit
 
 
 @dataclass(slots=True)
@@ -62,18 +63,14 @@ class _Reading:
 class BlindTimeFiller:
     """Fills the blind times of one bus, the oldest first. Any thread may read how far it is.
 
-    `on_filled` is called after messages were entered into the audit. Raises LedgerError if the
-    ledger cannot be read.
+    Raises LedgerError if the ledger cannot be read.
     """
 
-    def __init__(
-        self, archive: Datagrepper, ledger: Ledger, filling: Filling, on_filled: Callable[[], None]
-    ) -> None:
+    def __init__(self, archive: Datagrepper, ledger: Ledger, filling: Filling) -> None:
         self._archive = archive
         self._lag = Lag(archive)
         self._ledger = ledger
         self._filling = filling
-        self._on_filled = on_filled
         self._reading: _Reading | None = None
         self._failures: dict[float, int] = {}  # in a row, by the beginning of a blind time
         with ledger.read() as tables:
@@ -218,14 +215,14 @@ class BlindTimeFiller:
             fill = fill_plan.finished(fill)
         fill = self._write(fill, *parts[-1:])
         if fill.messages > reading.fill.messages:
-            self._on_filled()
+            self._filling.on_filled()
         reading.fill, reading.question = fill, None
         if fill.state is not FillState.WAITING:
             log.info("archive: %s", self._describe(fill))
 
     def _write(self, fill: Fill, observations: Sequence[Observation] = ()) -> Fill:
         """Write a blind time with some messages of it; return it with the number of new ones."""
-        bus, _, _, scope, audit, _ = self._filling
+        bus, scope, audit = self._filling.bus, self._filling.scope, self._filling.audit
         with self._ledger.write() as tables:
             last = tables.messages.last()
             new = tables.filled.add(observations)

@@ -155,6 +155,8 @@ def _received(record: MessageRecord) -> str:
     if record.received_at is None:
         return "not by busmon, or so long ago that it is no longer on record"
     received = format_time(record.received_at)
+    if record.filled:
+        return f"not by busmon, which was away; by the archive, sent {received}"
     if record.sent_at is None:
         return f"{received}; when it was sent is not known"
     delay = record.received_at - record.sent_at

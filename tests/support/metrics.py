@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from busmon.archive.bound import BoundTopics
+from busmon.archive.fill import Filling
 from busmon.archive.jobs import ArchiveJobs
 from busmon.audit.auditor import Auditor
 from busmon.audit.scope import Observed
@@ -69,11 +71,7 @@ class Bench:
         )
         self.tap = TapObserver(self.ledger, "fedora")
         self.queue = QueueObserver("fedora", queue_in_use, self.ledger)
-        at = settings_of_archive("http://127.0.0.1:1")
-        rules = rule_sets["fedora"]
-        archive = ArchiveJobs(at, self.ledger, rules, {}, self.silence, blind)
         watching: list[Observer] = [self.tap, ready, self.celery, self.queue]
-        observers = ObserverMetrics([*watching, archive])
         silence = SilenceMetrics(self.silence, blind, lambda: NOW)
         settings, observed = Audit(), Observed(tap="fedora")
         buses = list(self.connections)
@@ -89,10 +87,16 @@ class Bench:
                 self.ledger, {"copr": SERVICE_LEVEL}, scopes, settings.grace, 7 * 86400
             ),
         )
-        rest = levels, Refusals(), ClosedConnections()
-        self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)
+        bound, judge = BoundTopics(["#"]), self.pipeline.judge
+        scope, refresh = observed.scope("fedora"), audit.refresh
+        filling = Filling("fedora", bound, judge, scope, settings, 7 * 86400, refresh)
+        at, topics = settings_of_archive("http://127.0.0.1:1"), lambda: [COPR]
+        archive = ArchiveJobs(at, self.ledger, topics, self.silence, blind, filling)
+        observers = ObserverMetrics([*watching, archive])
+        rest = levels, Refusals(), ClosedConnections()
+        self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
