@@ -80,11 +80,12 @@ class HourlyCount:
 class WriteBatch:
     """One batch inside its transaction: what it will add once that is committed.
 
-    It adds the numbers that it meets to `numbers`.
+    It adds the numbers that it meets to `numbers`. `filled`: an archive had the messages, so
+    they are counted by themselves.
     """
 
-    def __init__(self, db: sqlite3.Connection, numbers: Numbers) -> None:
-        self.db, self.numbers = db, numbers
+    def __init__(self, db: sqlite3.Connection, numbers: Numbers, *, filled: bool = False) -> None:
+        self.db, self.numbers, self._filled = db, numbers, filled
         self.buses, self.series = numbers.buses, numbers.series
         self._subjects = Subjects(db)
         self._sets: dict[int, str] = {}  # of keys, that are new
@@ -153,6 +154,14 @@ class WriteBatch:
             ],
         )
 
+    def write_filled(self) -> None:
+        """Add what is new to the counters of filled messages, and the keys."""
+        self._subjects.add(self._sets)
+        self.db.executemany(
+            "UPDATE series SET messages = messages + ? WHERE id = ?",
+            [(count.messages, number) for (_, number), count in self.counts.items()],
+        )
+
     def _next(self) -> int:
         """Return the number of the next message; it is larger than all that are in use."""
         if self._seq is None:
@@ -184,15 +193,15 @@ class WriteBatch:
         bus = self.buses.get(series.bus)
         if bus is None:
             bus = self.buses[series.bus] = Buses(self.db).number(series.bus)
-        labels = bus, *series[1:]
+        labels = bus, *series[1:], int(self._filled)
         self.db.execute(
-            "INSERT INTO series (bus, topic, outcome, reason) VALUES (?, ?, ?, ?)"
+            "INSERT INTO series (bus, topic, outcome, reason, filled) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (bus, topic, outcome, reason, filled) DO NOTHING",
             labels,
         )
         (number,) = self.db.execute(
             "SELECT id FROM series WHERE bus = ? AND topic = ? AND outcome = ? AND reason = ?"
-            " AND filled = 0",
+            " AND filled = ?",
             labels,
         ).fetchone()
         self.series[series] = number

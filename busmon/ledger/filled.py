@@ -5,27 +5,14 @@ It is counted in series of its own.
 """
 
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from busmon.ledger.batch import Observation, Series
+from busmon.ledger.batch import Numbers, Observation, WriteBatch
 from busmon.ledger.buses import Buses
-from busmon.ledger.values import Interval, milliseconds, seconds, shown_id, stored_id
+from busmon.ledger.values import Interval, milliseconds, seconds, shown_id
 
-ADD = """
-INSERT INTO messages (bus, id, series, received_at, sent_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (id, bus) DO NOTHING
-"""
-ADD_SERIES = """
-INSERT INTO series (bus, topic, outcome, reason, filled) VALUES (?, ?, ?, ?, 1)
-ON CONFLICT (bus, topic, outcome, reason, filled) DO NOTHING
-"""
-FIND_SERIES = """
-SELECT id FROM series
-WHERE bus = ? AND topic = ? AND outcome = ? AND reason = ? AND filled = 1
-"""
 TOTALS = """
 SELECT topic, outcome, sum(messages) FROM series JOIN buses ON buses.id = series.bus
 WHERE name = ? AND filled = 1 GROUP BY topic, outcome
@@ -89,19 +76,11 @@ class Filled:
 
         `received_at` is when they were sent.
         """
-        new = Counter[int]()
-        numbers: dict[Series, tuple[int, int]] = {}
+        batch = WriteBatch(self._db, Numbers(), filled=True)
         for one in observations:
-            bus, series = numbers.get(one.series) or numbers.setdefault(
-                one.series, self._numbers(one.series)
-            )
-            times = milliseconds(one.received_at), milliseconds(one.sent_at)
-            new[series] += self._db.execute(ADD, (bus, stored_id(one.id), series, *times)).rowcount
-        self._db.executemany(
-            "UPDATE series SET messages = messages + ? WHERE id = ?",
-            [(messages, number) for number, messages in new.items()],
-        )
-        return new.total()
+            batch.add(one)
+        batch.write_filled()
+        return len(batch.new)
 
     def totals(self, bus: str) -> dict[tuple[str, str], int]:
         """Return how many messages were filled, by topic and outcome."""
@@ -147,10 +126,3 @@ class Filled:
         number = self._buses.number(bus)
         delete = "DELETE FROM archive_fills WHERE bus = ? AND since = ?"
         self._db.executemany(delete, [(number, milliseconds(one.since)) for one in fills])
-
-    def _numbers(self, series: Series) -> tuple[int, int]:
-        """Return the numbers of a bus and of its series of filled messages."""
-        labels = self._buses.number(series.bus), *series[1:]
-        self._db.execute(ADD_SERIES, labels)
-        (number,) = self._db.execute(FIND_SERIES, labels).fetchone()
-        return labels[0], int(number)

@@ -81,6 +81,7 @@ def facts_of(tables: Tables, record: MessageRecord, identity: str) -> list[Any]:
 NEW = (
     "acceptances",
     "archive_differences",
+    "archive_fills",
     "archive_sums",
     "archive_topics",
     "incidents",
@@ -120,6 +121,7 @@ def test_each_row_is_kept(path: str) -> None:
     assert [after.pop(table) for table in NEW] == [[]] * len(NEW)
     after["tap_reports"] = [row[:-1] for row in after["tap_reports"]]
     after["messages"] = [row[:-1] for row in after["messages"]]
+    after["series"] = [row[:-1] for row in after["series"]]
     assert set(KINDS) == {kind for kind, _ in after.pop("shares")}
     assert after == {RENAMED.get(name, name): rows for name, rows in before.items()}
 
@@ -198,6 +200,7 @@ def test_a_ledger_of_version_2_is_migrated_from_there(path: str, tmp_path: Path)
     assert [after.pop(table) for table in NEW] == [[]] * len(NEW)
     after["tap_reports"] = [row[:-1] for row in after["tap_reports"]]
     after["messages"] = [row[:-1] for row in after["messages"]]
+    after["series"] = [row[:-1] for row in after["series"]]
     after["buses"] = [row[:-2] for row in after["buses"]]
     after["tasks"] = [row[:-3] for row in after["tasks"]]
     assert after.pop("versions") == [*before.pop("versions"), (VERSION, __version__)]
