@@ -35,6 +35,10 @@ RUNBOOK = {  # the part that says what to do
     FaultKind.LISTENER: "busmonlistenerdown",
     FaultKind.WORKERS: "busmonworkergap",
 }
+COMMANDS = {
+    FaultKind.LISTENER: "busmon gaps --bus {bus}",
+    FaultKind.WORKERS: "busmon gaps --bus {bus}",
+}
 
 
 def data(request: Request) -> dict[str, object]:
@@ -86,6 +90,7 @@ def _bus(request: Request, bus: str) -> dict[str, Any]:
         "since": None if verdict.kind is FaultKind.NONE else verdict.since,
         "evidence": list(verdict.evidence),
         "runbook": RUNBOOK.get(verdict.kind),
+        "command": COMMANDS.get(verdict.kind, "busmon status").format(bus=bus),
         "connected": connection.connected,
         "problem": connection.problem(),
         "newest": max((at for (of, _), at in received if of == bus), default=None),
