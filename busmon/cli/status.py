@@ -26,7 +26,7 @@ def status(path: Path | None, url: str | None) -> None:
     \b
     none        all is well
     busmon      busmon itself cannot watch, or does not answer
-    connection  busmon's connection to the bus is down
+    connection  busmon's connection to the bus is down, or its queue there loses messages
     bus         busmon is connected, but the whole bus is silent
     listener    the bus delivers, but the listener does not pass messages on
     workers     the listener passes messages on, but the workers fail or never finish

@@ -7,7 +7,7 @@ from busmon.text import format_duration, format_span, format_time
 
 WHAT: dict[str, str] = {
     FaultKind.BUSMON: "busmon itself did not work",
-    FaultKind.CONNECTION: "busmon's connection to the bus was down",
+    FaultKind.CONNECTION: "busmon's connection to the bus was down, or its queue lost messages",
     FaultKind.BUS: "busmon was connected, but the whole bus was silent",
     FaultKind.LISTENER: "the bus delivered, but the listener did not pass messages on",
     FaultKind.WORKERS: "the listener passed messages on, but the workers did not finish them",
