@@ -9,7 +9,7 @@ LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes
 LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint bench soak overload silence-report lock dashboards prometheusrule clean
+.PHONY: help demo test lint bench soak overload silence-report timescaledb lock dashboards prometheusrule clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
@@ -44,6 +44,12 @@ overload: .venv/development ## publish five times what busmon can receive, 20 mi
 
 silence-report: .venv/development ## simulate a year: how soon is an outage found, with how many false alarms
 	$(BIN)/python -m tests.silence.simulation.report $(ARGS)
+
+timescaledb: .venv/development ## run the archive's tests on a real TimescaleDB, 3 minutes; as root on Debian
+	tests/install-brokers
+	$(BIN)/python -m tests.support.datagrepper
+	$(BIN)/python -m tests.support.brokers.timescaledb # downloads 100 MB, once
+	TEST_TIMESCALEDB=1 $(BIN)/python -m pytest $(or $(ARGS),tests/archive)
 
 lock: ## update config/requirements*.txt, the versions and hashes in the image
 	$(PYTHON) -m venv --clear .cache/lock

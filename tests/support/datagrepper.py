@@ -1,7 +1,11 @@
-"""A real Datagrepper over a private PostgreSQL, filled by datanommer."""
+"""A real Datagrepper over a private PostgreSQL, filled by datanommer.
+
+With `make timescaledb`, over a private TimescaleDB, as Fedora's.
+"""
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +18,11 @@ from typing import NamedTuple, Self
 import pytest
 
 from busmon.settings.archive import Archive
-from tests.support.brokers import Server, accepts, free_port
+from tests.support.brokers import Server, accepts, free_port, timescaledb
 from tests.support.brokers.postgresql import PostgreSQL
 from tests.support.busmon_process import PROJECT
 
+TIMESCALEDB = "TEST_TIMESCALEDB"  # a variable; if it is set, the database is the real one
 MADE = PROJECT / ".cache" / "datagrepper-1.1.0"
 # Both want psycopg2, which would have to be compiled; psycopg2-binary is the same, compiled.
 WITHOUT_DEPENDENCIES = ("datagrepper==1.1.0", "datanommer-models==1.5.0")
@@ -50,7 +55,9 @@ class Datagrepper:
     def __init__(self, directory: Path) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/datagrepper"
-        self._database = PostgreSQL(directory, "datanommer")
+        self._timescale = TIMESCALEDB in os.environ
+        of_timescale = (timescaledb.USR, timescaledb.OPTIONS) if self._timescale else ()
+        self._database = PostgreSQL(directory, "datanommer", *of_timescale)
         config = directory / "datagrepper.py"
         config.write_text(
             f"DATANOMMER_SQLALCHEMY_URL = {self._database.url!r}\nDEFAULT_QUERY_DELTA = 86400\n"
@@ -90,7 +97,10 @@ class Datagrepper:
     def _started(self) -> Self:
         self._database.start()
         self._nommer = subprocess.Popen(
-            [self._python, Path(__file__).with_name("nommer.py"), self._database.url],
+            [
+                *(self._python, Path(__file__).with_name("nommer.py"), self._database.url),
+                *(["--timescaledb"] if self._timescale else []),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,7 +1,8 @@
-"""Runs in Datagrepper's virtual environment: `python nommer.py DATABASE`.
+"""Runs in Datagrepper's virtual environment: `python nommer.py DATABASE [--timescaledb]`.
 
-It makes datanommer's tables in a plain PostgreSQL. Then it stores what it reads: each line is a
-JSON array of messages [id, topic, body, sent-at], and is answered by a line when they are stored.
+It makes datanommer's tables, in a plain PostgreSQL with stand-ins. Then it stores what it reads:
+each line is a JSON array of messages [id, topic, body, sent-at], and is answered by a line when
+they are stored.
 """
 
 import json
@@ -21,12 +22,10 @@ CREATE FUNCTION approximate_row_count(regclass) RETURNS bigint LANGUAGE sql
 
 
 def main() -> None:
-    engine = create_engine(sys.argv[1], future=True)
-    with engine.begin() as connection:
-        connection.execute(text(STAND_INS))
-        dm.DeclarativeBase.metadata.create_all(connection)
-        create_view(connection)
-    dm.init(engine=engine)
+    if "--timescaledb" in sys.argv:
+        dm.init(sys.argv[1], create=True)
+    else:
+        init_with_stand_ins(sys.argv[1])
     print("ready", flush=True)
     for line in sys.stdin:
         for identity, topic, body, sent_at in json.loads(line):
@@ -37,6 +36,15 @@ def main() -> None:
             dm.add(message)
         dm.session.commit()
         print("stored", flush=True)
+
+
+def init_with_stand_ins(database: str) -> None:
+    engine = create_engine(database, future=True)
+    with engine.begin() as connection:
+        connection.execute(text(STAND_INS))
+        dm.DeclarativeBase.metadata.create_all(connection)
+        create_view(connection)
+    dm.init(engine=engine)
 
 
 main()

@@ -4,37 +4,51 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from tests.support.brokers import Server, free_port
 
-BINARIES = "/usr/lib/postgresql"  # Debian's; elsewhere they are in the path
+USR = Path("/usr")
+BINARIES = "lib/postgresql"  # Debian's, in /usr; elsewhere they are in the path
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class PostgreSQL(Server):
-    """A private PostgreSQL with one database, and a user of its name. It refuses to run as root."""
+    """A private PostgreSQL with one database, and a user of its name. It refuses to run as root.
 
-    def __init__(self, directory: Path, database: str) -> None:
+    `usr` is that of another system, from which it is taken; that needs root.
+    """
+
+    def __init__(
+        self, directory: Path, database: str, usr: Path = USR, settings: Mapping[str, str] = NONE
+    ) -> None:
         self.port = free_port()
         self.url = f"postgresql://{database}@127.0.0.1:{self.port}/{database}?sslmode=disable"
         self._database = database
         self._data = directory / "data"
+        self._usr = usr
         self._as_user: list[str] = []
+        if usr != USR:
+            mount = 'mount --bind "$0" /usr && exec "$@"'
+            self._as_user = ["unshare", "--mount", "sh", "-c", mount, str(usr)]
         if not os.geteuid():
             shutil.chown(directory, "postgres")
             user = ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
             # Changing the user also clears the signal that Server asks for.
-            self._as_user = ["setpriv", *user, "--pdeathsig=KILL"]
-        options = {
+            self._as_user += ["setpriv", *user, "--pdeathsig=KILL"]
+        options: dict[str, object] = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": directory,
             "fsync": "off",
+            **settings,
         }
         super().__init__(
             [
                 *self._as_user,
-                _program("postgres"),
+                self._program("postgres"),
                 *("-D", self._data, "-p", str(self.port)),
                 *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
             ],
@@ -53,7 +67,7 @@ class PostgreSQL(Server):
 
     def _run(self, program: str, *words: str | Path) -> None:
         done = subprocess.run(
-            [*self._as_user, _program(program), *words],
+            [*self._as_user, self._program(program), *words],
             capture_output=True,
             text=True,
             cwd=self.log.parent,
@@ -66,7 +80,6 @@ class PostgreSQL(Server):
         os.kill(self.pid, signal.SIGINT)
         self.wait()
 
-
-def _program(name: str) -> str:
-    found = sorted(Path(BINARIES).glob(f"*/bin/{name}"))
-    return str(found[-1]) if found else name
+    def _program(self, name: str) -> str:
+        found = sorted(self._usr.glob(f"{BINARIES}/*/bin/{name}"))
+        return str(USR / found[-1].relative_to(self._usr)) if found else name
