@@ -46,17 +46,18 @@ class Subjects:
 
     def find(self, block: int, words: Sequence[Iterable[str]]) -> list[int]:
         """Return the numbers of the sets of a block that have, of each word, one of its keys."""
-        first, *others = (set(word) for word in words)
-        marks = ", ".join("?" * len(first))
+        keys = [set(word) for word in words]
+        conditions = " AND ".join(
+            "seq IN (SELECT subject FROM subject_keys WHERE block = ?"  # noqa: S608 - question marks
+            f" AND key IN ({', '.join('?' * len(word))}))"
+            for word in keys
+        )
         rows = self._db.execute(
-            f"SELECT DISTINCT seq, keys FROM subject_keys JOIN subjects ON seq = subject"  # noqa: S608 - question marks
-            f" WHERE block = ? AND key IN ({marks}) ORDER BY seq",
-            (block, *map(indexed, first)),
+            f"SELECT seq, keys FROM subjects WHERE {conditions} ORDER BY seq",  # noqa: S608 - question marks
+            [value for word in keys for value in (block, *map(indexed, word))],
         )
         return [
-            seq
-            for seq, keys in rows
-            if not any(word.isdisjoint(keys.split("\n")) for word in (first, *others))
+            seq for seq, text in rows if not any(word.isdisjoint(text.split("\n")) for word in keys)
         ]
 
     def blocks(self) -> range:

@@ -19,6 +19,7 @@ from busmon.ledger.incidents import Incidents
 from busmon.ledger.listener import ListenerCounts
 from busmon.ledger.messages import Messages
 from busmon.ledger.open_messages import OpenMessages
+from busmon.ledger.search import Search
 from busmon.ledger.service_levels import ServiceLevels
 from busmon.ledger.shares import Shares
 from busmon.ledger.subjects import Subjects
@@ -57,6 +58,7 @@ class Tables:
         self.acceptances = Acceptances(db)
         self.shares = Shares(db)
         self.subjects = Subjects(db)
+        self.search = Search(db)
         self.clock = Clock(db)
         self.topics = Topics(db)
         self._db = db
