@@ -12,6 +12,7 @@ from busmon import __version__
 from busmon.cli.acceptances import accept, accepted, reopen
 from busmon.cli.audit import gaps, trace
 from busmon.cli.common import config_option, fatal, load_config, not_empty, set_up_log
+from busmon.cli.find import find
 from busmon.cli.incidents import incidents
 from busmon.cli.learn import learn
 from busmon.cli.lint import lint
@@ -32,7 +33,7 @@ def main() -> None:
     \b
     Exit status:
       0  success
-      1  an error; or status, gaps, trace or lint has found something: see their --help
+      1  an error; or status, gaps, trace or lint has found something, or find nothing: see their --help
       2  wrong command line or configuration, or a ledger or list that cannot be read
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
     # A topic may contain characters that the terminal cannot show; a pipe gets each line at once.
@@ -142,7 +143,7 @@ def demo(listen: str, rate: float) -> None:
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/ (Ctrl-C stops it)"))
 
 
-for command in (explain, replay, status, gaps, incidents, trace, lint, learn):
+for command in (explain, replay, status, find, gaps, incidents, trace, lint, learn):
     main.add_command(command)
 for command in (accept, reopen, accepted):
     gaps.add_command(command)

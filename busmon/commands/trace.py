@@ -92,13 +92,14 @@ def as_json(found: Sequence[FoundMessage], archived: Archived | None) -> str:
 
     And with one for what only the archive has.
     """
-    objects = [_as_dict(one) for one in found]
+    objects = [as_dict(one) for one in found]
     if archived:
         objects.append(archived_as_dict(archived))
     return json.dumps(objects, indent=2)
 
 
-def _as_dict(found: FoundMessage) -> dict[str, Any]:
+def as_dict(found: FoundMessage) -> dict[str, Any]:
+    """Return what is known of a message for JSON; Unix times."""
     return found.record._asdict() | {
         "listener": found.listener._asdict(),
         "audit": [at._asdict() for at in found.audit],
@@ -110,14 +111,15 @@ def _as_dict(found: FoundMessage) -> dict[str, Any]:
 
 def as_text(title: str, found: Sequence[FoundMessage], archived: Archived | str | None) -> str:
     """Return everything for people to read; a text says why the archive shows nothing."""
-    labelled = chain.from_iterable(map(_lines, found))
+    labelled = chain.from_iterable(map(labelled_lines, found))
     if archived:
         labelled = chain(labelled, archived_lines(archived))
     lines = (f"  {label:<9} {printable(text)}" for label, text in labelled)
     return "\n".join([title, *lines])
 
 
-def _lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
+def labelled_lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a message, each line with a label."""
     record = found.record
     yield "bus", record.bus
     yield "topic", record.topic

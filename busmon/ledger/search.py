@@ -77,10 +77,11 @@ class _Span(NamedTuple):
 
 
 class Search:
-    """Searches."""
+    """Searches, each of which reads the messages of at most so many blocks."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, scans: int = MAX_SCANS) -> None:
         self._db = db
+        self._scans = scans
         self._subjects = Subjects(db)
 
     def by_id(self, identity: str, limit: int) -> list[Hit]:
@@ -112,7 +113,7 @@ class Search:
         numbers: list[int] = []
         scans = 0
         for looked_at, block in enumerate(self._blocks(span)):
-            if scans == MAX_SCANS or looked_at == MAX_BLOCKS:
+            if scans == self._scans or looked_at == MAX_BLOCKS:
                 return numbers, (block + 1) * BLOCK
             if not (sets := self._subjects.find(block, words)):
                 continue

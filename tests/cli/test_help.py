@@ -22,6 +22,7 @@ COMMANDS = (
     "learn",
     "trace",
     "status",
+    "find",
 )
 OUTCOMES = ("handled", "ignored", "unmapped", "invalid", "error")
 

@@ -1,0 +1,78 @@
+"""`busmon find`."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, find_endpoint, http_url
+from busmon.message import Outcome
+
+NOT_FOUND = 1
+
+
+@click.command()
+@click.argument("words", metavar="QUERY...", nargs=-1, required=True)
+@config_option
+@click.option(
+    "--url",
+    metavar="URL",
+    callback=http_url,
+    help="Where the service is, instead of the configured [web] listen. Without -c no credentials"
+    " are sent.",
+)
+@click.option("--bus", metavar="NAME", help="Only this bus.")
+@click.option("--topic", metavar="TOPIC", help="Only this topic; its last parts are enough.")
+@click.option(
+    "--outcome",
+    type=click.Choice([outcome.value for outcome in Outcome]),
+    help="Only messages with this outcome.",
+)
+@click.option("--since", metavar="TIME", help="Only messages received since then.")
+@click.option("--until", metavar="TIME", help="Only messages received before this time.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 200),
+    default=50,
+    show_default=True,
+    help="The number of messages.",
+)
+@click.option("--before", metavar="NUMBER", type=click.IntRange(1), help="Go on from there.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, that of /v1/messages.")
+def find(
+    words: tuple[str, ...],
+    path: Path | None,
+    url: str | None,
+    as_json: bool,
+    **limits: str | int | None,
+) -> None:
+    """Find messages by what they are about.
+
+    QUERY is a package, project, pull request, build, task, NVR, tag, commit, or the id of a
+    message or task. `build:1044215` looks only for a build. A message matches if each word
+    does. Asks the running service, as its page /messages does. The newest messages come first.
+
+    TIME is in UTC, "2026-03-01 14:05", or how long ago that was: 90m, 24h, 7d.
+
+    Exit status: 0 messages are found, 1 none is, or the service does not answer, 2 wrong command
+    line or configuration.
+    """
+    from busmon.commands.endpoint import NoAnswer
+    from busmon.commands.find_service import Refused, ask
+
+    endpoint, _ = find_endpoint(path, url)
+    given = {name: None if value is None else str(value) for name, value in limits.items()}
+    try:
+        found = ask(endpoint, {"q": " ".join(words), **given})
+    except NoAnswer as error:
+        fail(FATAL, f"busmon does not answer at {endpoint.url}: {error}")
+    except Refused as error:
+        fail(CONFIGURATION, str(error))
+    if as_json:
+        click.echo(json.dumps(found.answer, indent=2))
+    else:
+        click.echo("\n".join(found.rows) or "No message matches.")
+        if found.older is not None:
+            click.echo(f"There can be more: --before {found.older}")
+    sys.exit(0 if found.rows else NOT_FOUND)

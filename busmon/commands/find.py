@@ -1,0 +1,89 @@
+"""`busmon find` and the page of messages: finds messages by what people know of them.
+
+What is looked for are texts by name, as the query of a URL has them: `q` are words, the others
+limit what they find. The answer is what JSON can hold.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from busmon.commands.trace import message_of
+from busmon.ledger.search import Criteria, Found, Hit
+from busmon.ledger.tables import Tables
+from busmon.message import Outcome
+from busmon.rules.subjects import alternatives
+from busmon.settings.units import UNITS, parse_moment, parse_quantity
+from busmon.text import format_choice
+
+LIMIT = 50
+MAX_LIMIT = 200
+MAX_WORDS = 8
+FILTERS = ("bus", "topic", "outcome", "reason", "since", "until")
+FIELDS = ("q", *FILTERS, "before", "limit")
+TIME = "should be a time in UTC, 2026-03-01 14:05, or how long ago that was: 90m, 24h, 7d"
+
+
+class BadQuery(Exception):
+    """What is asked for makes no sense; the text says why."""
+
+
+def search(tables: Tables, asked: Mapping[str, str], now: float) -> dict[str, Any]:
+    """Return what is found, the newest first; `older` is the `before` of the next search.
+
+    Raises BadQuery. `now` is Unix time.
+    """
+    given = {name: asked[name].strip() for name in FIELDS if asked.get(name, "").strip()}
+    words = given.get("q", "").split()
+    criteria = _criteria(given, words, now)
+    limit = min(_number(given, "limit", LIMIT), MAX_LIMIT)
+    before = _number(given, "before", 0) or None
+    found = Found([])
+    if len(words) == 1 and before is None:
+        found = Found(tables.search.by_id(message_of(tables, words[0]), limit))
+    if not found.hits:
+        found = tables.search.find(criteria, limit, before)
+    return {
+        "asked": {name: given.get(name, "") for name in FIELDS},
+        "messages": [_as_dict(hit) for hit in found.hits],
+        "older": found.before,
+        "since": tables.messages.oldest(),
+    }
+
+
+def _criteria(given: Mapping[str, str], words: list[str], now: float) -> Criteria:
+    if len(words) > MAX_WORDS:
+        raise BadQuery(f"q: at most {MAX_WORDS} words")
+    if (outcome := given.get("outcome")) not in {None, *Outcome}:
+        raise BadQuery(f"outcome: should be {format_choice([*Outcome])}")
+    return Criteria(
+        tuple(tuple(alternatives(word)) for word in words),
+        given.get("bus"),
+        given.get("topic"),
+        outcome,
+        given.get("reason"),
+        _moment(given, "since", now),
+        _moment(given, "until", now),
+    )
+
+
+def _moment(given: Mapping[str, str], name: str, now: float) -> float | None:
+    if not (text := given.get(name)):
+        return None
+    with suppress(ValueError):
+        return max(0.0, now - parse_quantity(text, UNITS))
+    with suppress(ValueError):
+        return max(0.0, parse_moment(text))
+    raise BadQuery(f"{name}: {TIME}")
+
+
+def _number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise BadQuery(f"{name}: should be a whole number")
+    return int(text)
+
+
+def _as_dict(hit: Hit) -> dict[str, Any]:
+    keys = [dict(zip(("kind", "value"), key.split(" ", 1), strict=True)) for key in hit.keys]
+    return hit._asdict() | {"keys": keys}

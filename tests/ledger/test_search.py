@@ -1,0 +1,109 @@
+"""Messages are found by what they are about, by series and by time: the newest first."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from uuid import UUID
+
+import pytest
+
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.search import Criteria, Search
+from busmon.ledger.subjects import BLOCK
+from tests.ledger.sql import foreign
+from tests.support.ledgers import NOW
+
+TOPICS = "org.example.build.end", "org.example.tag"
+OUTCOMES = "handled", "ignored"
+NUMBER = BLOCK + 100  # messages, one a second, in two blocks
+
+
+def observation(number: int) -> Observation:
+    """Return a message of one of eight series; each third has no key."""
+    keys = () if number % 3 == 0 else (f"build {number // 5}", f"package p{number % 7}")
+    series = Series(
+        ("fedora", "centos")[number // 4 % 2], TOPICS[number // 2 % 2], OUTCOMES[number % 2], ""
+    )
+    return Observation(series, str(UUID(int=number)), NOW + number, keys=keys)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    with closing(Ledger(str(tmp_path_factory.mktemp("search") / "ledger.sqlite"))) as ledger:
+        ledger.record([observation(number) for number in range(1, NUMBER + 1)])
+        yield ledger
+
+
+def found(ledger: Ledger, criteria: Criteria, limit: int = 150) -> Iterator[int]:
+    """Yield the numbers of all messages that are found, search by search."""
+    before: int | None = None
+    while True:
+        with ledger.read() as tables:
+            part = tables.search.find(criteria, limit, before)
+        assert len(part.hits) <= limit
+        for hit in part.hits:
+            assert hit.id == str(UUID(int=hit.seq))
+            assert hit.keys == observation(hit.seq).keys
+            yield hit.seq
+        if part.before is None:
+            return
+        before = part.before
+
+
+def expected(criteria: Criteria) -> list[int]:
+    return [
+        number
+        for number in range(NUMBER, 0, -1)
+        for one in [observation(number)]
+        if all(set(word) & set(one.keys) for word in criteria.words)
+        and criteria.bus in {None, one.series.bus}
+        and (criteria.topic is None or one.series.topic.endswith(criteria.topic))
+        and criteria.outcome in {None, one.series.outcome}
+        and (criteria.since is None or one.received_at >= criteria.since)
+        and (criteria.until is None or one.received_at < criteria.until)
+    ]
+
+
+PACKAGE, OTHER = ("package p1",), ("package p2", "nvr p2", "build 1")
+SINCE, UNTIL = NOW + 500, NOW + 4100
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        Criteria((("build 800",),)),
+        Criteria((PACKAGE,)),
+        Criteria((OTHER,), outcome="ignored", since=SINCE, until=UNTIL),
+        Criteria((PACKAGE, tuple(f"build {number}" for number in range(500, 600)))),
+        Criteria((PACKAGE, ("package p2",))),
+        Criteria((("package p",),)),
+        Criteria(((),)),
+        Criteria(since=SINCE, until=UNTIL, bus="centos", topic="tag"),
+        Criteria(bus="fedora", outcome="handled"),
+        Criteria(topic="no.topic"),
+        Criteria(until=NOW),
+        Criteria(),
+    ],
+    ids=str,
+)
+def test_a_search_finds_each_message_once_the_newest_first(
+    ledger: Ledger, criteria: Criteria
+) -> None:
+    assert list(islice(found(ledger, criteria), 1000)) == expected(criteria)[:1000]
+
+
+def test_what_has_an_id_is_found_by_it(ledger: Ledger) -> None:
+    with ledger.read() as tables:
+        [hit] = tables.search.by_id(str(UUID(int=77)), 10)
+        assert tables.search.by_id("77", 10) == []
+    assert (hit.seq, hit.bus, hit.keys) == (77, "centos", observation(77).keys)
+
+
+def test_a_search_reads_a_bounded_part_and_says_where_to_go_on(ledger: Ledger) -> None:
+    with foreign(ledger.path) as db:
+        part = Search(db, scans=1).find(Criteria((PACKAGE,)), 1000)
+        assert [hit.seq for hit in part.hits] == [
+            n for n in expected(Criteria((PACKAGE,))) if n >= BLOCK
+        ]
+        assert part.before == BLOCK

@@ -1,0 +1,123 @@
+"""The pages of messages: what a search shows, and all that is known of one; without a browser."""
+
+import json
+import re
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from busmon.ledger.batch import Observation, Series
+from busmon.ledger.tap_reports import TapReport
+from busmon.ledger.tasks import Origin
+from tests.support.diagnosis import Bench
+from tests.support.pages import pages, text_of
+from tests.support.wsgi import ask
+
+ID = "0f17a9cf-96fa-4deb-9636-d580b3c4d980"
+COPR = Series("fedora", "org.fedoraproject.prod.copr.build.end", "handled", "")
+PAGURE = Series("fedora", "org.fedoraproject.prod.pagure.pull-request.new", "ignored", "no-reason")
+KEYS = "build 12", "package hello"
+EVIL = "<script>alert(1)</script>/../?&\"'"
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    request = "project rpms/hello", "package hello", "pull-request 7"
+    bench.ledger.record(
+        [
+            Observation(COPR, ID, bench.now - 60, bench.now - 62, keys=KEYS),
+            Observation(PAGURE, EVIL, bench.now - 30, keys=request),
+            *(Observation(COPR, f"other-{n}", bench.now) for n in range(3)),
+        ]
+    )
+    return bench
+
+
+def found(bench: Bench, **asked: str) -> list[str]:
+    answer = ask(pages(bench), "/v1/messages", query=urlencode(asked))
+    return [one["id"] for one in json.loads(answer.body)["messages"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "ids"),
+    [
+        ({"q": "hello"}, [EVIL, ID]),
+        ({"q": "hello build:12"}, [ID]),
+        ({"q": "hello", "outcome": "ignored", "since": "1h"}, [EVIL]),
+        ({"q": "12", "until": "90s"}, []),
+        ({"q": ID}, [ID]),
+        ({"q": "task-1"}, [ID]),
+        ({"topic": "copr.build.end", "limit": "1", "before": "5"}, ["other-1"]),
+        ({"q": "no such words"}, []),
+    ],
+)
+def test_a_message_is_found_by_what_it_is_about(
+    bench: Bench, asked: dict[str, str], ids: list[str]
+) -> None:
+    with bench.ledger.write() as tables:
+        tables.tap_reports.add("fedora", [TapReport(ID, COPR.topic, "passed", "task-1")], bench.now)
+    assert found(bench, **asked) == ids
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ({"since": "yesterday"}, "since: should be a time"),
+        ({"outcome": "lost"}, "outcome: should be"),
+        ({"before": "x"}, "before: should be a whole number"),
+        ({"limit": "9" * 30}, "limit: should be a whole number"),
+        ({"q": "word " * 9}, "q: at most 8 words"),
+    ],
+)
+def test_a_search_that_makes_no_sense_says_why(
+    bench: Bench, asked: dict[str, str], problem: str
+) -> None:
+    answer = ask(pages(bench), "/messages", query=urlencode(asked))
+    assert answer.status == "400 Bad Request"
+    assert problem in text_of(answer.body)
+
+
+def test_what_is_found_leads_to_the_message_and_to_older_ones(bench: Bench) -> None:
+    app = pages(bench)
+    html = ask(app, "/messages", query="q=hello&limit=1").body.decode()
+    assert "<script>alert" not in html
+    links = re.findall(r'href="(/messages/[^"]*)"', html)
+    assert links == [f"/messages/fedora/{quote(EVIL, safe='')}"]
+    older = re.search(r'href="/messages\?([^"]*before=2)"', html)
+    assert older
+    second = ask(app, "/messages", query=older[1].replace("&amp;", "&")).body.decode()
+    assert re.findall(r'href="(/messages/[^"]*)"', second) == [f"/messages/fedora/{ID}"]
+
+
+def test_the_page_of_a_message_shows_its_way_and_its_links(bench: Bench) -> None:
+    with bench.ledger.write() as tables:
+        tables.tap_reports.add("fedora", [TapReport(ID, COPR.topic, "passed", "root")], bench.now)
+        tables.tasks.receive("root", "process", bench.now)
+        tables.tasks.receive("a", "run_handler", bench.now, Origin("root", "root"))
+        tables.tasks.change("a", "failed", bench.now)
+    html = ask(pages(bench), f"/messages/fedora/{ID}").body
+    text = text_of(html)
+    assert f"Message {ID}" in text
+    assert "About build 12 , package hello" in text
+    assert "2.00 s after it was sent" in text or "2 s after it was sent" in text
+    assert b'<a href="https://copr.fedorainfracloud.org/coprs/build/12">Copr build</a>' in html
+    assert re.search(rb'<li class="depth-1 bad">run_handler: failed', html)
+    data = json.loads(ask(pages(bench), f"/v1/messages/fedora/{ID}").body)
+    assert (data["message"]["task"], data["tree"][1]["failed"]) == ("root", True)
+
+
+def test_hostile_ids_and_words_are_shown_as_text(bench: Bench) -> None:
+    app = pages(bench)
+    for path, query in (
+        (f"/messages/fedora/{EVIL}", ""),
+        (f"/messages/fedora/{EVIL}\u202e", ""),
+        ("/messages/fedora/" + "x" * 3000, ""),
+        ("/messages/" + EVIL, ""),
+        ("/messages", urlencode(dict.fromkeys(("q", "bus", "topic", "reason"), f"{EVIL}\u202e"))),
+    ):
+        answer = ask(app, path.encode().decode("latin-1"), query=query)
+        assert answer.status in {"200 OK", "404 Not Found"}
+        assert b"<script>alert" not in answer.body
+        assert "\u202e" not in answer.body.decode()
+    assert ask(app, f"/messages/centos/{ID}").status == "404 Not Found"
