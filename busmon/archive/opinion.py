@@ -89,11 +89,11 @@ def judge(
 
     What was sent when busmon was blind is no evidence: that it was lost is known already.
     """
-    lacking = [
-        one
+    lacking = {  # with another time, the same id can be there twice
+        one.id
         for one in found.messages
         if one.id not in known and one.sent_at is not None and not _in(one.sent_at, blind_times)
-    ]
+    }
     return Opinion(since, len(lacking), more=found.total > len(found.messages))
 
 

@@ -112,11 +112,14 @@ class Witness:
             if settled is None:
                 self._lag.ask(now)
             elif due and self._flowing and self._control_is_old(now):
+                self._control = now, "it did not say what it has of other topics"  # if it fails
                 self._control = now, holes(self._compare(self._flowing, settled))
             elif due:
+                # If this fails, the other topics come first.
+                self._keep(_Answer(now, due, Opinion(unknown="it did not answer for this topic")))
                 self._ask(due, settled, now)
         except Unanswered as error:
-            self._problem = str(error)
+            self._problem, self._asked_at = str(error), None
             raise
         self._problem = NOT_YET
         return True
@@ -196,12 +199,9 @@ class Witness:
         if isinstance(span, str):
             self._keep(_Answer(now, quiet, Opinion(unknown=span)))
             return
-        try:
-            found = self._search(quiet.topic, int(span.since), int(span.until))
-        except Unanswered as error:  # so that another topic comes first
-            self._keep(_Answer(now, quiet, Opinion(unknown=str(error))))
-            raise
+        found = self._search(quiet.topic, int(span.since), int(span.until))
         if found is None:
+            self._answers = {t: one for t, one in self._answers.items() if t != quiet.topic}
             return
         with self._ledger.read() as tables:
             known = tables.messages.known(self._bus, [one.id for one in found.messages])

@@ -45,7 +45,7 @@ AHEAD, UNTIMED = Stored("ahead", "t", NOW), Stored("untimed", "t", None)
     [
         (found(), (), False, True),
         (found(A, B), (), True, False),
-        (found(A), (), False, False),  # it may have the time of a wrong clock
+        (found(A, A), (), False, False),  # one, maybe with the time of a wrong clock
         (found(*[Stored("known", "t", NOW)] * 3), (), False, True),
         (found(*[UNTIMED] * 3), (), False, True),  # the time when it came there
         (found(A, B), (Interval(NOW - 850, NOW - 840),), False, True),  # with a margin

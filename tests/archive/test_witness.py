@@ -147,3 +147,24 @@ def test_an_answer_that_is_too_old_says_nothing(datagrepper: Datagrepper) -> Non
         bench.now += 4 * HOUR
         bench.past(FLOWING, 1)
         assert bench.refresh().kind is FaultKind.PUBLISHER
+
+
+def test_a_question_that_fails_holds_up_no_other() -> None:
+    """Neither the one for the control, nor one for another silent topic."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        topic = request.path.partition("topic=")[2]
+        content = result(1, message("2026-09-21T14:13:15", topic or "org.example.alive"))
+        if topic == STOPPED:
+            lost = message("2026-09-20T12:00:00", topic)
+            content = result(2, lost, lost | {"id": "2"})
+        body(content, 200 if topic in {"", STOPPED} else 502)(request)
+
+    with answering(answer) as url, silent(url) as bench:
+        bench.past("org.example.fails", DAY)
+        bench.silence.learn(bench.now)
+        verdicts = [ask(bench) for _ in range(6)]
+    assert verdicts[-1].kind is FaultKind.CONNECTION
+    found = "\n".join(verdicts[-1].evidence)
+    assert f"the archive has 2 messages of {STOPPED}" in found
+    assert "(org.example.fails): it did not answer for this topic" in found
