@@ -4,7 +4,7 @@ Each query is bounded, whatever the ledger holds: by its hours, or by a number o
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import nlargest
 from typing import Any, NamedTuple
 
@@ -17,17 +17,26 @@ JOIN buses ON buses.id = series.bus
 WHERE hour >= ? AND hour < ? GROUP BY name, topic, outcome
 """
 SERIES = """
-SELECT series.id, outcome, reason FROM series JOIN buses ON buses.id = series.bus
+SELECT series.id, outcome, reason, filled FROM series JOIN buses ON buses.id = series.bus
 WHERE name = ? AND topic = ?
 """
-# Hour by hour, so that only the rows of these series are read: the key begins with the hour.
-BY_TIME = """
+# Hour by hour, so that only the rows of a topic are read: the keys of the sums begin with the hour.
+HOURS = """
 WITH RECURSIVE hours (hour) AS (
     SELECT ? UNION ALL SELECT hour + 1 FROM hours WHERE hour + 1 < ?
 )
-SELECT hours.hour / ?, series, sum(messages) FROM hours CROSS JOIN hourly_sums
-WHERE hourly_sums.hour = hours.hour AND series IN ({numbers}) GROUP BY 1, series
 """
+BY_TIME = f"""
+{HOURS} SELECT hours.hour / ?, series, sum(messages) FROM hours CROSS JOIN hourly_sums
+WHERE hourly_sums.hour = hours.hour AND series IN ({{numbers}}) GROUP BY 1, series
+"""  # noqa: S608 - our own text
+ARCHIVED = f"""
+{HOURS} SELECT hours.hour / ?, sum(messages) FROM hours CROSS JOIN archive_sums
+WHERE archive_sums.hour = hours.hour AND topic = (
+    SELECT archive_topics.id FROM archive_topics JOIN buses ON buses.id = archive_topics.bus
+    WHERE name = ? AND archive_topics.topic = ?
+) GROUP BY 1
+"""  # noqa: S608 - our own text
 HANDLED_BY_HOUR = """
 SELECT name, hour, sum(hourly_sums.messages)
 FROM hourly_sums JOIN series ON series.id = hourly_sums.series
@@ -43,7 +52,7 @@ GROUP BY bus, stage, start / 3600000
 NEWEST_OF_SERIES = "SELECT seq FROM messages WHERE series = ? ORDER BY seq DESC LIMIT ?"
 # A message that was passed on again, usually to heal a gap, counts for no delay.
 MESSAGES = """
-SELECT messages.id, outcome, reason, messages.received_at, messages.sent_at,
+SELECT messages.id, outcome, reason, filled, messages.received_at, messages.sent_at,
     tap_reports.state, tasks.state, CASE WHEN other_task IS NULL THEN passed_at END,
     tasks.started_at, CASE WHEN tasks.state IN ('succeeded', 'failed') THEN tasks.finished_at END,
     (
@@ -91,7 +100,8 @@ class TopicMessage(NamedTuple):
     id: str
     outcome: str
     reason: str
-    received_at: float  # by busmon
+    filled: bool  # busmon did not receive it, and has it from the archive
+    received_at: float  # by busmon; of a filled message, when it was sent
     sent_at: float | None
     report: str | None  # the tap's: passed, dropped or raised
     task: str | None  # the state of its task
@@ -116,7 +126,13 @@ class Topics:
         series = self._series(bus, topic)
         query = BY_TIME.format(numbers=_places(series))
         rows = self._db.execute(query, (first, end, length, *series))
-        return [TimeSum(time, *series[number], messages) for time, number, messages in rows]
+        return [TimeSum(time, *series[number][:2], messages) for time, number, messages in rows]
+
+    def archived(
+        self, topic: tuple[str, str], first: int, end: int, length: int = 1
+    ) -> dict[int, int]:
+        """Return what an archive has of a bus and topic in the same way, for times with any."""
+        return dict(self._db.execute(ARCHIVED, (first, end, length, *topic)).fetchall())
 
     def first_hour(self) -> int | None:
         """Return the first hour of which anything is known; Unix time / 3600."""
@@ -134,23 +150,26 @@ class Topics:
         for bus, stage, hour, messages, without_data in self._db.execute(REACHED, span):
             yield ReachedSum(bus, stage, hour, None if without_data else messages)
 
-    def newest(
-        self, bus: str, topic: str, limit: int, outcome: str | None = None
-    ) -> list[TopicMessage]:
-        """Return the newest messages of a topic, or of one outcome, the newest first."""
+    def newest(self, bus: str, topic: str, limit: int) -> list[TopicMessage]:
+        """Return the newest messages of a topic, the newest first."""
+        return self._newest(self._series(bus, topic), limit)
+
+    def handled(self, bus: str, topic: str, limit: int) -> list[TopicMessage]:
+        """Return the newest messages to be handled that busmon received, the newest first."""
+        series = self._series(bus, topic).items()
+        return self._newest([n for n, of in series if of[0] == "handled" and not of[2]], limit)
+
+    def _newest(self, series: Iterable[int], limit: int) -> list[TopicMessage]:
         newest: list[int] = []
-        for number, (of, _) in self._series(bus, topic).items():
-            if outcome in {None, of}:
-                rows = self._db.execute(NEWEST_OF_SERIES, (number, limit))
-                newest.extend(seq for (seq,) in rows)
+        for number in series:
+            newest.extend(seq for (seq,) in self._db.execute(NEWEST_OF_SERIES, (number, limit)))
         found = nlargest(limit, newest)
         rows = self._db.execute(MESSAGES.format(numbers=_places(found)), found)
         return [_message(*row) for row in rows]
 
-    def _series(self, bus: str, topic: str) -> dict[int, tuple[str, str]]:
-        """Return the numbers of the series of a topic, some ten, with outcome and reason."""
-        rows = self._db.execute(SERIES, (bus, topic))
-        return {number: (outcome, reason) for number, outcome, reason in rows}
+    def _series(self, bus: str, topic: str) -> dict[int, tuple[str, str, int]]:
+        """Return the numbers of the series of a topic, some ten, with all but their counts."""
+        return {number: tuple(of) for number, *of in self._db.execute(SERIES, (bus, topic))}
 
 
 def _places(numbers: Collection[int]) -> str:
@@ -158,6 +177,6 @@ def _places(numbers: Collection[int]) -> str:
 
 
 def _message(*row: Any) -> TopicMessage:
-    identity, outcome, reason, received, sent, report, task, *times = row
-    known = outcome, reason, received / 1000, seconds(sent), report, task
+    identity, outcome, reason, filled, received, sent, report, task, *times = row
+    known = outcome, reason, bool(filled), received / 1000, seconds(sent), report, task
     return TopicMessage(shown_id(identity), *known, *map(seconds, times))

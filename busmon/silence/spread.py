@@ -1,8 +1,7 @@
 """How far the messages of an hour or a day of a topic usually are from what is expected: pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 
 from busmon.silence.rates import WEEK_HOURS, Hour, Rates
 
@@ -20,22 +19,25 @@ class Spread:
     day: Factors
 
 
-def spread(history: Sequence[Hour], rates: Rates) -> Spread:
+def spread(history: Iterable[Hour], rates: Rates) -> Spread:
     """Return it for a history of which the rates were learned."""
-    by_day = (list(hours) for _, hours in groupby(history, lambda one: one.hour // 24))
-    days = (hours for hours in by_day if len(hours) == 24)
-    return Spread(_factors(([hour] for hour in history), rates), _factors(days, rates))
+    hours: list[float] = []
+    days: dict[int, list[float]] = {}  # messages, what was expected, hours that were watched
+    for hour, messages, watched in history:
+        expected = rates.hourly[hour % WEEK_HOURS] * watched
+        if watched >= MIN_WATCHED:
+            hours.append(messages / expected)
+        day = days.setdefault(hour // 24, [0.0, 0.0, 0.0])
+        day[0] += messages
+        day[1] += expected
+        day[2] += watched
+    whole = [
+        messages / usual for messages, usual, part in days.values() if part >= 24 * MIN_WATCHED
+    ]
+    return Spread(_factors(hours), _factors(whole))
 
 
-def _factors(spans: Iterable[Sequence[Hour]], rates: Rates) -> Factors:
-    factors = sorted(_ratios(spans, rates)) or [1.0]
+def _factors(ratios: Iterable[float]) -> Factors:
+    factors = sorted(ratios) or [1.0]
     rare = int(RARE * len(factors))
     return factors[rare], factors[-1 - rare]
-
-
-def _ratios(spans: Iterable[Sequence[Hour]], rates: Rates) -> Iterator[float]:
-    for span in spans:
-        watched = sum(hour.watched for hour in span)
-        if watched >= MIN_WATCHED * len(span):
-            expected = sum(rates.hourly[hour.hour % WEEK_HOURS] * hour.watched for hour in span)
-            yield sum(hour.messages for hour in span) / expected

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from busmon.ledger.archive import Span
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.filled import Fill, FillState
 from busmon.ledger.incidents import Incident
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.windows import Place as Window
@@ -147,6 +149,27 @@ def test_a_topic_is_shown_over_time_with_what_became_of_it(bench: Bench) -> None
     assert "ignored releng 1" in text
     assert "usual: messages by hour" in text
     assert html.count("<rect") > 7 * 24
+
+
+def test_what_the_archive_has_is_drawn_beside_what_busmon_counted(bench: Bench) -> None:
+    hour = int(bench.now // HOUR)
+    with bench.ledger.write() as tables:
+        tables.archive_sums.add_before(
+            "fedora", "usual", Span(hour - 9, hour - 5), {hour - 9: 4, hour - 7: 5}
+        )
+        spans = (bench.now - 3 * HOUR, bench.now - 2 * HOUR), (bench.now - HOUR, bench.now)
+        states = FillState.FILLED, FillState.WAITING
+        fills = [Fill(*span, state) for span, state in zip(spans, states, strict=True)]
+        tables.filled.save("fedora", fills)
+    html, data = asked(bench, "/topics/fedora/usual")
+    archived = data["graph"]["lines"][-1]
+    assert (archived["name"], archived["values"][-10:-5]) == (
+        "in the archive",
+        [4, 0, 5, None, None],
+    )
+    (filled,) = data["graph"]["shades"]
+    assert (filled["name"], filled["since"]) == ("filled from the archive", spans[0][0])
+    assert "filled from the archive" in text_of(html.encode())
 
 
 @pytest.mark.parametrize("name", RANGES)

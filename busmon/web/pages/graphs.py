@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from busmon.diagnosis.incident_text import lasts
+from busmon.ledger.filled import FillState
 from busmon.ledger.incidents import Incident
 from busmon.ledger.tables import Tables
 from busmon.ledger.topics import TimeSum
@@ -15,6 +16,7 @@ from busmon.web.pages.page import Request
 
 DAY_HOURS = 24
 MAX_SHADES = 200  # of a kind: spans with less between them than that part of the time are one
+FILLED = {FillState.FILLED, FillState.PARTLY}
 LINES = {Stage.LISTENER: "passed on", Stage.WORKER: "finished"}
 
 Span = tuple[float, float]  # Unix times
@@ -62,6 +64,8 @@ def topic_graph(
         messages[one.time * step] += one.messages
         handled[one.time * step] += one.messages if one.outcome == Outcome.HANDLED else 0
 
+    archived = tables.topics.archived(topic, times.start // HOUR, times.stop // HOUR, step // HOUR)
+
     def line(name: str, kind: str, counts: Mapping[int, int]) -> Line:
         known = (counts[at] if at + step > first else None for at in times)
         return Line(name=name, kind=kind, values=list(known))
@@ -72,7 +76,10 @@ def topic_graph(
         step=step,
         now=request.now,
         bars=line("messages", "bus", messages),
-        lines=[line("handled", "handled", handled)] if any(handled.values()) else [],
+        lines=[
+            *([line("handled", "handled", handled)] if any(handled.values()) else []),
+            *([_archived(archived, times)] if archived else []),
+        ],
         band=_usual(request, topic, times),
         shades=shades(request, tables, topic.bus, times.start),
     )
@@ -85,7 +92,12 @@ def shades(request: Request, tables: Tables, bus: str, since: float) -> list[Sha
         reception = request.service.parts.blind_time.reception(bus)
         blind = reception.blind_between(since, request.now)
     incidents = [(one.began, _end(one, request.now)) for one in tables.incidents.listed(since, bus)]
-    kinds = {"blind": ("blind time", blind), "incident": ("incident", incidents)}
+    filled = [(one.since, one.until) for one in tables.filled.fills(bus) if one.state in FILLED]
+    kinds = {
+        "blind": ("blind time", blind),
+        "filled": ("filled from the archive", filled),
+        "incident": ("incident", incidents),
+    }
     return [
         Shade(name=name, kind=kind, since=begin, until=end)
         for kind, (name, spans) in kinds.items()
@@ -121,6 +133,14 @@ def _reached(tables: Tables, hours: range) -> Mapping[tuple[str, Stage], list[in
         for place, known in found.items()
         if any(known.values())
     }
+
+
+def _archived(sums: Mapping[int, int], times: range) -> Line:
+    """Return what an archive has, from the first to the last step of which it has any."""
+    first, last = min(sums), max(sums)
+    steps = (at // times.step for at in times)
+    known = [sums.get(step, 0) if first <= step <= last else None for step in steps]
+    return Line(name="in the archive", kind="archive", values=known)
 
 
 def _usual(request: Request, topic: Topic, times: range) -> Band | None:

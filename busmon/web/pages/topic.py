@@ -6,7 +6,6 @@ from statistics import median
 from typing import NamedTuple
 
 from busmon.ledger.topics import TimeSum, TopicMessage
-from busmon.message import Outcome
 from busmon.metrics.delays import MAX_DELAY_SECONDS, Step
 from busmon.silence.histories import Topic
 from busmon.web.axes import DAY, HOUR
@@ -49,7 +48,7 @@ def data(request: Request) -> dict[str, object]:
     with request.read() as tables:
         sums = tables.topics.by_time(*topic, times.start // HOUR, end // HOUR, step // HOUR)
         newest = tables.topics.newest(*topic, NEWEST)
-        measured = tables.topics.newest(*topic, MEASURED, Outcome.HANDLED)
+        measured = tables.topics.handled(*topic, MEASURED)
         graph = topic_graph(request, tables, topic, sums, times)
     return {
         "topic": described,
@@ -101,6 +100,7 @@ def _message(one: TopicMessage) -> dict[str, object]:
         "id": one.id,
         "outcome": one.outcome,
         "reason": one.reason,
+        "filled": one.filled,
         "received_at": one.received_at,
         "sent_at": one.sent_at,
         "report": one.report,
