@@ -10,6 +10,7 @@ from busmon.archive.bound import BoundTopics
 from busmon.archive.client import Datagrepper as Client
 from busmon.archive.client import Unanswered
 from busmon.archive.fill import BlindTimeFiller, Filling
+from busmon.commands.trace import as_text, find_message
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.filled import Fill, FillState
 from busmon.ledger.values import Interval
@@ -160,6 +161,8 @@ def test_filled_messages_say_nothing_of_silence_delays_and_service_levels(
         [record] = tables.messages.find(one.id)
         assert (record.filled, record.received_at, record.report) == (True, one.at, "passed")
         assert tables.messages.count() == 1
+        text = as_text(one.id, find_message(tables, one.id, None, bench.now), None)
+        assert "received  not by busmon, which was away; by the archive, sent 2026-" in text
     ledger.prune(bench.now + 8 * 86400, 7 * 86400)
     assert ledger.size()[0] == 0
 
