@@ -76,7 +76,7 @@ def test_all_is_received_or_filled_exactly_once_although_busmon_is_killed(
     later = time.time() + 1000
     datagrepper.add([Sent(str(uuid4()), "org.example.alive", later - 5)])
     ledger = tmp_path / "ledger.sqlite"
-    for allowed in (1, 2, 3, 4, 1000):
+    for allowed in (1, 3, 1000):
         with filling(ledger, datagrepper.url, later) as process:
             assert process.stdout
             for _ in zip(range(allowed), process.stdout, strict=False):
