@@ -1,7 +1,7 @@
 """Who would have called when: busmon's own code, Nagios's thresholds, two habits in PromQL."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -22,28 +22,42 @@ MEMORY = 90 * 24  # hours that a pace can remember
 CANDIDATES = 3  # pauses of an hour that may be its longest
 LONGEST = 60 * DAY  # an outage, in minutes: who has not called by then never will
 Alarm = tuple[int, int]  # the first and the last minute of it
+Past = Callable[[int], list[Hour]]
 
 
 class Busmon:
     """The real functions on one topic, by the minute, as the service calls them.
 
     They learn every so many days here, not every hour, for speed; the paces are new each hour.
+    `begin` is the hour of the first start; what was sent before is unknown. Two hours later
+    `past` may know of it: it returns all hours before one.
     """
 
-    def __init__(self, year: Year | KindYear, blind: Sequence[Span], every: int) -> None:
+    def __init__(
+        self,
+        year: Year | KindYear,
+        blind: Sequence[Span],
+        every: int,
+        begin: int = 0,
+        past: Past | None = None,
+    ) -> None:
         self.alarms: list[Alarm] = []
         self.pages: list[Alarm] = []  # of the alarms, those that page
         self.low: list[Alarm] = []  # times in which the volume is too low
         self.ready = MINUTES  # since when there is a baseline
         self.campaigns = False
         self._every = every
+        self._soon = begin + 2 if begin else 0
         self._usual = 60.0 * year.nagios if year.nagios else None  # what ships for Packit's topics
         self._blind = [(_unix(since), _unix(until)) for since, until in blind]
         self._ends = [until for _, until in self._blind]
-        self._minutes = np.flatnonzero(year.received)
-        self._history = _history(year.received, blind)
+        received = year.received.copy()
+        received[: begin * HOUR] = 0
+        self._minutes = np.flatnonzero(received)
+        self._history: list[Hour] = _history(received, [(0, begin * HOUR), *blind])
+        self._past: Past = past or (lambda hour: self._history[:hour])
         self._recorded: dict[int, float] = {}
-        self._baselines: dict[int, Baseline] = {}  # as they were, by hour
+        self._baselines: dict[int, Baseline | None] = {}  # as they were, by hour
         self._learned: Learned | None = None
         self._deficit = NO_DEFICIT
         self._volumes: dict[int, tuple[Learned, Deficit, float]] = {}  # by hour
@@ -54,14 +68,15 @@ class Busmon:
     def learn(self, hour: int) -> float | None:
         """Learn from the hours before this one; return the pace, if there is one."""
         last = self._since // HOUR + 1
-        if hour % (24 * self._every) == 0 and hour:
-            past = self._history[:hour]
+        if (hour % (24 * self._every) == 0 or hour == self._soon) and hour:
+            past = self._past(hour)
             now = Hour(FIRST_HOUR + hour, 0, 0.0)
             self._learned = learn_topic([*past, now], self._recorded, self._deficit)
             if self._learned:
                 if self._deficit is NO_DEFICIT:
                     self._deficit = self._learned.deficit
-                rates, known = self._learned.baseline.rates, past[max(0, last - MEMORY) : last]
+                rates = self._learned.baseline.rates
+                known = [one for one in past if -MEMORY <= one.hour - FIRST_HOUR - last < 0]
                 own, recent = (pace_at_end(known, rates, memory) for memory in (OWN, COMMON))
                 self._paces, self._paced = (own, recent), last
                 self.campaigns = self._learned.baseline.campaigns
@@ -88,6 +103,7 @@ class Busmon:
         before = self._since
         self._since = int(ends[-1]) if len(ends) else before
         if self._learned is None:
+            self._pause(None, before, int(ends[0]) if len(ends) else (hour + 1) * HOUR)
             return
         pace = min(self._paces[0].factor(), common) if self._silent is None else self._silent
         baseline = self._baselines[hour] = replace(self._learned.baseline, pace=pace)
@@ -111,8 +127,11 @@ class Busmon:
 
     def detects(self, start: int, factor: float = 1.0) -> float:
         """Return the minutes from the start of an outage to the alarm."""
-        baseline = self._baselines[start // HOUR]
-        since = int(self._minutes[np.searchsorted(self._minutes, start) - 1])
+        baseline = self._baselines.get(start // HOUR)
+        number = int(np.searchsorted(self._minutes, start))
+        if not number:
+            return LONGEST  # what never came is not silent
+        since = int(self._minutes[number - 1])
         low, high = start, start + LONGEST
         while low < high:
             middle = (low + high) // 2
@@ -145,14 +164,14 @@ class Busmon:
         if self._deficit.messages > limit:
             _extend(self.low, hour * HOUR, (hour + 1) * HOUR, joined=True)
 
-    def _pause(self, baseline: Baseline, since: int, until: int) -> float:
+    def _pause(self, baseline: Baseline | None, since: int, until: int) -> float:
         state = self._judge(baseline, since, until)
         for alarms, factor in ((self.alarms, 1.0), (self.pages, PAGE)):
             if (state.ratio or 0.0) > factor:
                 _extend(alarms, since, until)
         return state.expected or 0.0
 
-    def _judge(self, baseline: Baseline, since: int, until: int) -> SilenceState:
+    def _judge(self, baseline: Baseline | None, since: int, until: int) -> SilenceState:
         first = bisect_right(self._ends, _unix(since))
         last = bisect_right(self._blind, (_unix(until), 0.0))
         blind = self._blind[first:last]
@@ -168,8 +187,12 @@ def _extend(alarms: list[Alarm], since: int, until: int, *, joined: bool = False
 
 def watch(years: Sequence[Year | KindYear], blind: Sequence[Span], every: int) -> list[Busmon]:
     """Let busmon watch all topics of a bus for a year."""
-    topics = [Busmon(year, blind, every) for year in years]
-    for hour in range(DAYS * 24):
+    return run([Busmon(year, blind, every) for year in years], range(DAYS * 24))
+
+
+def run(topics: list[Busmon], hours: range) -> list[Busmon]:
+    """Let busmon watch all topics of a bus in these hours."""
+    for hour in hours:
         paces = [pace for topic in topics if (pace := topic.learn(hour)) is not None]
         common = common_pace(paces)
         for topic in topics:

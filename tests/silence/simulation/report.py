@@ -216,7 +216,12 @@ def table(results: Results) -> str:
 def _cell(figures: Figures) -> str:
     if not figures.times:
         return f"{figures.rate():.1f}" if figures.years else "no baseline"
-    return f"{figures.rate():.1f}; {_time(figures.time(0.5))}, {_time(figures.time(0.9))}"
+    return f"{figures.rate():.1f}; {times(figures)}"
+
+
+def times(figures: Figures) -> str:
+    """Return the median and the 90th percentile of the times."""
+    return f"{_time(figures.time(0.5))}, {_time(figures.time(0.9))}"
 
 
 def _time(minutes: float) -> str:

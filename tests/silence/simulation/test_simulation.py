@@ -5,6 +5,8 @@ For speed, these are fewer topics than those of the report, and what is usual is
 
 import pytest
 
+from tests.silence.simulation import first_weeks
+from tests.silence.simulation.first_weeks import ARCHIVE, EARLY, NOTHING
 from tests.silence.simulation.kinds import STEADY
 from tests.silence.simulation.report import (
     BUSMON,
@@ -18,10 +20,11 @@ from tests.silence.simulation.report import (
     simulate_kinds,
     table,
 )
-from tests.silence.simulation.traffic import TOPICS, Topic
+from tests.silence.simulation.traffic import DAY, TOPICS, Topic
 
 SEED, EVERY = 1, 28
 SOME_TOPICS = (TOPICS[1], TOPICS[4], TOPICS[5], TOPICS[9], TOPICS[11])
+GIT_RECEIVE = TOPICS[9]
 SOME_KINDS = ("Cox, 24 a day", "cron, every day", "weekly batch of 50", "Monday and Thursday")
 CAMPAIGNS = "campaigns, 5 days on, 9 off"
 
@@ -49,6 +52,17 @@ def test_the_report_has_a_row_a_topic_and_a_column_a_detector(results: Results) 
     header, _, *rows = table(results).splitlines()[2:]
     assert all(name in header for name in DETECTORS)
     assert len(rows) == len(SOME_TOPICS) + 1
+
+
+def test_with_an_archive_an_outage_of_the_first_weeks_is_found_in_hours() -> None:
+    """Without one, only the threshold of a week holds."""
+    variants = (NOTHING, ARCHIVE)
+    first = first_weeks.simulate([SEED], (GIT_RECEIVE,), first_weeks.BEGINS[:1], variants)
+    without, with_archive = (first["dist-git", variant] for variant in variants)
+    assert without.times[EARLY].time(0.5) > 6 * DAY
+    assert with_archive.times[EARLY].time(0.9) <= 1.5 * DAY
+    assert with_archive.warnings.false_alarms <= 1
+    assert len(first_weeks.table(first).splitlines()) == 4 + len(variants)
 
 
 def test_rare_and_regular_topics_are_watched_and_campaigns_are_not() -> None:
