@@ -9,7 +9,10 @@ import pytest
 
 from busmon.archive.client import Unanswered
 from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.ledger.batch import Series
+from busmon.silence.rates import WEEK_HOURS
 from tests.archive.test_client import answering, body, message, result
+from tests.ledger.past import past
 from tests.support.datagrepper import Datagrepper, Sent
 from tests.support.diagnosis import Bench
 from tests.support.ledgers import NOW
@@ -147,6 +150,31 @@ def test_an_answer_that_is_too_old_says_nothing(datagrepper: Datagrepper) -> Non
         bench.now += 4 * HOUR
         bench.past(FLOWING, 1)
         assert bench.refresh().kind is FaultKind.PUBLISHER
+
+
+def test_a_topic_that_is_low_is_shown_with_what_the_archive_has() -> None:
+    low, hour, asked = "org.example.low", int(NOW // HOUR), []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(topic := request.path.partition("topic=")[2])
+        total = 480 if topic == low else 1
+        at = "2026-09-21T13:59:00" if topic else "2026-09-21T14:13:15"
+        body(result(total, message(at, topic or "org.example.alive")))(request)
+
+    with answering(answer) as url:
+        bench = Bench(archive=url)
+        usual = dict.fromkeys(range(hour - 12 * WEEK_HOURS, hour), 20)
+        few = dict.fromkeys(range(hour - 72, hour), 2)
+        past(bench.ledger, Series("fedora", low, "handled", ""), usual | few, NOW - 60)
+        bench.silence.learn(NOW)
+        verdict = ask(bench)
+        bench.now += 20
+        bench.receive("another", low)  # it is still low
+        assert ask(bench).evidence[-1] == verdict.evidence[-1]
+    both = f"since 2026-09-20 14:00:00 UTC the archive has 480 messages of {low}, and busmon"
+    assert (verdict.kind, verdict.evidence[-1]) == (FaultKind.NONE, f"{both} received 48")
+    assert asked == ["", low]
+    bench.ledger.close()
 
 
 def test_a_question_that_fails_holds_up_no_other() -> None:
