@@ -4,15 +4,14 @@ However large the ledger is, one search reads a bounded part of it, and says whe
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import nlargest
 from typing import Any, NamedTuple
 
-from busmon.ledger.subjects import BLOCK, Subjects, block_of
+from busmon.ledger.subjects import BLOCK, Subjects
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 MAX_SCANS = 60  # blocks of which messages are read; each has some thousand
-MAX_BLOCKS = 3000  # blocks of which the index is read
 SLACK_SECONDS = 600  # messages are recorded in the order of their receipt, but for this
 
 SERIES = "SELECT series.id, name, topic, outcome, reason FROM series JOIN buses ON buses.id = bus"
@@ -112,8 +111,8 @@ class Search:
         """Return messages with these keys, and where to go on if there was too much to read."""
         numbers: list[int] = []
         scans = 0
-        for looked_at, block in enumerate(self._blocks(span)):
-            if scans == self._scans or looked_at == MAX_BLOCKS:
+        for block in self._subjects.blocks(span.first, span.end, words):
+            if scans == self._scans:
                 return numbers, (block + 1) * BLOCK
             if not (sets := self._subjects.find(block, words)):
                 continue
@@ -128,12 +127,6 @@ class Search:
             if len(numbers) == limit:
                 break
         return numbers, None
-
-    def _blocks(self, span: _Span) -> Iterator[int]:
-        known = self._subjects.blocks()
-        if known:
-            first, last = block_of(span.first), block_of(span.end - 1)
-            yield from range(min(known[0], last), max(known[-1], first) - 1, -1)
 
     def _of(self, series: Sequence[int] | None, span: _Span, limit: int) -> list[int]:
         """Return the newest messages of these series; of each, they are next to each other."""

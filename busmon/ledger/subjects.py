@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
 BLOCK = 4096  # messages
+MAX_KEYS = 8  # of a message
 SECURE = "PRAGMA secure_delete = {}"  # SQLite overwrites what it deletes
 
 
@@ -60,22 +61,44 @@ class Subjects:
             seq for seq, text in rows if not any(word.isdisjoint(text.split("\n")) for word in keys)
         ]
 
-    def blocks(self) -> range:
-        """Return the blocks that have a set, the newest first; some of them may have none."""
-        (first, last) = self._db.execute("SELECT min(seq), max(seq) FROM subjects").fetchone()
-        return range(0) if first is None else range(block_of(last), block_of(first) - 1, -1)
+    def blocks(self, first: int, end: int, words: Sequence[Iterable[str]]) -> Iterator[int]:
+        """Yield the blocks of messages `first` to `end` that can have such sets, the newest first.
+
+        It takes some microseconds a block.
+        """
+        (oldest,) = self._db.execute("SELECT min(seq) FROM subjects").fetchone()
+        if oldest is None or first >= end:
+            return
+        keys = [[indexed(key) for key in set(word)] for word in words]
+        conditions = " AND ".join(
+            "EXISTS (SELECT 1 FROM subject_keys WHERE subject_keys.block = blocks.block"  # noqa: S608 - question marks
+            f" AND key IN ({', '.join('?' * len(word))}))"
+            for word in keys
+        )
+        last = min(block_of(self.last()), block_of(end - 1))
+        rows = self._db.execute(
+            "WITH RECURSIVE blocks (block) AS"  # noqa: S608 - question marks
+            " (SELECT ? UNION ALL SELECT block - 1 FROM blocks WHERE block > ?)"
+            f" SELECT block FROM blocks WHERE {conditions}",
+            [last, max(block_of(oldest), block_of(first)), *(key for word in keys for key in word)],
+        )
+        for (block,) in rows:
+            yield block
 
     def prune(self, before: int, limit: int) -> None:
-        """Delete at most `limit` sets, the oldest first, that no message from `before` on has."""
+        """Delete sets that no message from `before` on has, at most as many as `limit` messages.
+
+        The oldest go first.
+        """
         until = block_of(before)
-        for table, key, condition in (
-            ("subjects", "seq", "seq < :first"),
-            ("subject_keys", "block, key, subject", "block < :until"),
+        for table, key, condition, rows in (
+            ("subjects", "seq", "seq < :first", limit),
+            ("subject_keys", "block, key, subject", "block < :until", limit * MAX_KEYS),
         ):
             self._db.execute(
                 f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table}"  # noqa: S608 - our own names
                 f" WHERE {condition} ORDER BY {key} LIMIT :limit)",
-                {"until": until, "first": until * BLOCK, "limit": limit * 4},
+                {"until": until, "first": until * BLOCK, "limit": rows},
             )
 
     def forget(self, key: str, block: int) -> int:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from busmon.ledger.subjects import MAX_KEYS
 from busmon.message import Message
 from busmon.settings.models import SUBJECT_KINDS, SubjectKind
 
-MAX_KEYS = 8  # of a message
 MAX_CHARACTERS = 100  # of a key's value
 MAX_TOTAL = 250  # characters of all keys of a message
 MAX_DIGITS = 16

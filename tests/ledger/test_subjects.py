@@ -24,7 +24,9 @@ def sets(ledger: Ledger, *keys: str) -> list[int]:
     """Return the numbers of the sets that have one of these keys, the newest block first."""
     with ledger.read() as tables:
         return [
-            n for block in tables.subjects.blocks() for n in tables.subjects.find(block, [keys])
+            n
+            for block in tables.subjects.blocks(0, 3 * BLOCK, [keys])
+            for n in tables.subjects.find(block, [keys])
         ]
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from busmon.ledger.subjects import MAX_KEYS
 from busmon.message import Message
 from busmon.rules.packit import FEDORA, TABLE
-from busmon.rules.subjects import MAX_KEYS, MAX_TOTAL, Subjects, alternatives
+from busmon.rules.subjects import MAX_TOTAL, Subjects, alternatives
 from busmon.settings.models import SUBJECT_KINDS, LedgerSettings
 from tests.samples import CENTOS, CENTOS_FILE, FEDORA_FILE
 from tests.support.cpu import cpu_time_at_most
