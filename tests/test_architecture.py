@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Set
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -74,9 +75,15 @@ def name(path: Path) -> str:
 MODULES = {name(path): path for path in sorted(PACKAGE.rglob("*.py")) if name(path)}
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return all parts of a module."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield the full name of whatever is imported."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -109,7 +116,7 @@ def test_only_the_ledger_has_sql() -> None:
     texts = {
         module: node.value
         for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value)
     }
     assert {module for module in texts if module.partition(".")[0] != "ledger"} == set()
@@ -159,7 +166,7 @@ def test_no_source_loads_a_client_with_threads_or_a_reactor_of_its_own() -> None
 def names(path: Path) -> Iterator[str]:
     """Yield what is imported, and each attribute that is used, as it is written."""
     yield from imports(path)
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Attribute):
             yield ast.unparse(node)
 
