@@ -35,12 +35,16 @@ def accepts(port: int) -> bool:
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 30, what: str = "the condition") -> T:
-    """Return the condition's value as soon as it is true; AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Return the condition's value as soon as it is true; AssertionError after `seconds`.
+
+    To ask can cost more than what is waited for, so the pauses grow, up to a tenth of a second.
+    """
+    began = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             raise AssertionError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.02)
+        time.sleep(min(0.02 + waited / 20, 0.1))
     return value
 
 
