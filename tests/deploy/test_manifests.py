@@ -1,9 +1,6 @@
 """The manifests for OpenShift and Kubernetes, against the schemas of their readers."""
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from tests.deploy.manifests import (
     the,
 )
 from tests.support.brokers.certificates import Certificates
+from tests.support.command import busmon
 
 RULES = PROJECT / "config/prometheus/rules"
 
@@ -210,14 +208,8 @@ def test_busmon_accepts_the_configuration(
         for name, text in (files | (config["data"] if "etc/busmon" in directory else {})).items():
             found = re.sub(r'"(/(etc|run/secrets|home)/)', rf'"{tmp_path}\1', text)
             (place / name).write_text(found)
-    done = subprocess.run(
-        [sys.executable, "-m", "busmon", "check-config", "-c", tmp_path / "etc/busmon/busmon.toml"],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"]},
-        cwd=PROJECT,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    done = busmon("check-config", "-c", tmp_path / "etc/busmon/busmon.toml")
+    assert done.stderr == ""
     assert re.search(r"http://0\.0\.0\.0:12876", done.stdout)
 
 
