@@ -2,14 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Most tests wait for brokers, so four files run at a time, started in the order of their names.
 ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
-# What the tests run in their own process; following each busmon process would slow them down.
-ALL_TESTS += --cov=busmon --cov-report=term:skip-covered
 # The newest versions for every platform and Python, with the hashes of all their files.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes
 LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint bench soak overload silence-report timescaledb lock dashboards prometheusrule clean
+.PHONY: help demo test coverage lint bench soak overload silence-report timescaledb lock \
+    dashboards prometheusrule clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
@@ -21,6 +20,9 @@ test: .venv/development ## run all tests on real brokers, or a part: ARGS=tests/
 	tests/install-brokers
 	$(BIN)/python -m tests.support.datagrepper # installs it
 	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
+
+coverage: ## run all tests, and print how much of busmon/ they run; takes longer
+	$(MAKE) test ARGS="$(ALL_TESTS) --cov=busmon --cov-report=term:skip-covered"
 
 lint: .venv/development ## check style, types, the Containerfile and what the tap needs of Python
 	$(BIN)/ruff check
