@@ -1,7 +1,7 @@
 """`busmon incidents`: find when all was not well on a bus, and what was lost."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -88,8 +88,10 @@ class _Record:
         # A verdict goes by the last windows, so what it is about was before it.
         self._before = RECENT_WINDOWS * settings.window + settings.grace
         self.tables = tables
-        first = min((incident.began for incident in incidents), default=0.0)
-        self._losses = tables.incidents.losses(first - self._before)
+        self._losses: Mapping[str, list[Loss]] = {}
+        if incidents:  # reading all that is open takes long where that is much
+            first = min(incident.began for incident in incidents)
+            self._losses = tables.incidents.losses(first - self._before)
         at_fault = {one.bus for one in incidents if one.kind == FaultKind.LISTENER}
         self._absences = (
             {bus: list(known_absences(tables, bus, config)) for bus in at_fault} if config else {}

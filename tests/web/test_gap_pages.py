@@ -31,7 +31,7 @@ FORM = "application/x-www-form-urlencoded"
 class Gapped(Bench):
     """A service with open gaps, and its pages."""
 
-    def __init__(self, *places: tuple[Place, int], path: str = ":memory:") -> None:
+    def __init__(self, *places: tuple[Place, int], path: str = ":memory:", **web: str) -> None:
         super().__init__(now=FIRST + 86400, path=path)
         for place, number in places:
             leave_open(self.ledger, place, number)
@@ -39,7 +39,9 @@ class Gapped(Bench):
         self.refresh()
         self.registry = CollectorRegistry()
         self.acceptor = Acceptor(self.ledger, self.auditor.refresh)
-        self.app = pages(self, OPERATED, registry=self.registry, acceptor=self.acceptor)
+        self.app = pages(
+            self, OPERATED.model_copy(update=web), registry=self.registry, acceptor=self.acceptor
+        )
 
     def get(self, path: str, who: str | None = READER, **query: Any) -> Answer:
         return ask(self.app, path, query=urlencode(query), HTTP_AUTHORIZATION=who)
@@ -115,6 +117,14 @@ def test_an_operator_accepts_a_gap_with_a_reason() -> None:
     page = bench.get("/gaps", state="accepted").body.decode()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
+
+
+def test_behind_a_proxy_that_changes_the_host_the_form_still_works() -> None:
+    bench = Gapped((Place(), 1), public_url="https://workers.example/busmon")
+    proxied = {"HTTP_HOST": "busmon:12876", "HTTP_ORIGIN": "https://workers.example"}
+    with bench.working():
+        done = bench.accept(ALICE, ONE | {"token": bench.token(ALICE), "reason": "x"}, **proxied)
+    assert done.headers["Location"] == "/busmon/gaps?state=accepted"
 
 
 @pytest.mark.parametrize(

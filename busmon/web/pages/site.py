@@ -25,6 +25,7 @@ MAX_QUERY_CHARACTERS = 4096
 MAX_PARAMETERS = 20
 API, ACCEPT = "/v1/", "/gaps/accept"
 MARKDOWN = ".md"
+PAUSE = 19.0  # times the CPU that a page takes: so all pages take at most a twentieth of one
 TOO_SLOW = "the ledger takes too long for this; ask for less of it, or try again later"
 
 Answer = Callable[[Request], Response]
@@ -37,7 +38,7 @@ class Site:
         settings = service.config.web
         self._service = service
         self._clock = clock
-        self._sharing = Sharing()
+        self._sharing = Sharing(PAUSE)
         self._files, urls = Files(), Urls(settings.public_url)
         self._renderer = Renderer(settings, urls, self._files)
         self._accept = AcceptForm(Access(settings), service.acceptor, urls, self._html)
