@@ -43,6 +43,7 @@ from busmon.text import format_time
 from busmon.threads import ThreadDied, Threads
 from busmon.web.access import Access
 from busmon.web.app import make_app
+from busmon.web.forget import forget_view
 from busmon.web.gaps import gaps_views
 from busmon.web.health import problems, ready_view
 from busmon.web.http import View
@@ -136,7 +137,9 @@ def build_service(
         verdicts,
         closed,
     )
-    own = _own_views(config.audit, observers) | gaps_views(acceptor, Access(config.web))
+    access = Access(config.web)
+    own = _own_views(config.audit, observers) | gaps_views(acceptor, access)
+    own["/v1/forget"] = forget_view(ledger, access)
 
     def history() -> list[str]:
         return [*blind_time.history(), *(archive.history() if archive else ())]

@@ -38,6 +38,7 @@ LIBRARIES = {
         "observers.celery_events",
         "commands.acceptances",
         "web.gaps",
+        "web.forget",
     ),
     "paho": (),
     "twisted": (),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PASSWORD = "BUSMON_PASSWORD"  # noqa: S105 - the name of a variable
 STAGES = [stage.value for stage in Stage if stage is not Stage.BUS]  # at which a message is open
 UNCHANGED = "nothing is changed"
+ACCEPTED = "see `busmon gaps accepted` for what it did"
 EXAMPLE = '"2026-03-01 14:05:00"'
 WINDOW = f"should be the time at which a window began, as `busmon gaps` prints it: {EXAMPLE}"
 TIME = f"should be a time in UTC, {EXAMPLE}, or how long ago that was: 90m, 24h, 7d"
@@ -54,7 +55,7 @@ def _time(_context: click.Context, _option: click.Parameter, text: str | None) -
     raise click.BadParameter(TIME)
 
 
-def _asks_service(command: Callable[..., None]) -> Callable[..., None]:
+def asks_service(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say where the service is, and who asks it."""
     options = (
         config_option,
@@ -78,7 +79,7 @@ def _asks_service(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@_asks_service
+@asks_service
 @click.option("--window", metavar="TIME", callback=_window, help="The window that began then.")
 @click.option("--since", metavar="TIME", callback=_time, help="The windows that began since then.")
 @click.option(
@@ -122,8 +123,8 @@ def accept(
 
     since, until = _times(window, since, until)
     selection = {"since": since, "until": until, "bus": bus, "topic": topic, "stage": stage}
-    endpoint = _endpoint(path, url, operator)
-    with _service(endpoint):
+    endpoint = endpoint_of_operator(path, url, operator)
+    with service(endpoint, ACCEPTED):
         done = acceptances.accept(endpoint, selection, reason)
     if done.number is None:
         fail(FATAL, "no open gap matches; nothing is accepted")
@@ -143,7 +144,7 @@ def _times(window: float | None, since: float | None, until: float | None) -> tu
 
 
 @click.command()
-@_asks_service
+@asks_service
 @click.argument("number", type=click.IntRange(min=1), metavar="NUMBER")
 def reopen(path: Path | None, url: str | None, operator: str | None, number: int) -> None:
     """Take back an acceptance: what it accepted is open again.
@@ -155,8 +156,8 @@ def reopen(path: Path | None, url: str | None, operator: str | None, number: int
     """
     from busmon.commands import acceptances
 
-    endpoint = _endpoint(path, url, operator)
-    with _service(endpoint):
+    endpoint = endpoint_of_operator(path, url, operator)
+    with service(endpoint, ACCEPTED):
         done = acceptances.reopen(endpoint, number)
     click.echo(f"acceptance {done.number}: {_progress(done, 'open again')}")
 
@@ -187,7 +188,7 @@ def _progress(done: "Done", what: str) -> str:
     return f"{done} {what}{gone}"
 
 
-def _endpoint(path: Path | None, url: str | None, operator: str | None) -> "Endpoint":
+def endpoint_of_operator(path: Path | None, url: str | None, operator: str | None) -> "Endpoint":
     """Return where the service is, with the login of an operator, or exit with 2."""
     from busmon.commands.acceptances import operated_by
 
@@ -214,15 +215,18 @@ def _password(name: str, known: "Mapping[str, Operator]") -> str:
 
 
 @contextmanager
-def _service(endpoint: "Endpoint") -> "Iterator[None]":
-    """Exit with 1 if the service does not answer, or refuses."""
+def service(endpoint: "Endpoint", asked: str) -> "Iterator[None]":
+    """Exit with 1 if the service does not answer, or refuses.
+
+    `asked` is what to do if it was asked, so that it may have done it.
+    """
     from busmon.commands.acceptances import Refused
     from busmon.commands.endpoint import NoAnswer
 
     try:
         yield
     except NoAnswer as error:
-        effect = "see `busmon gaps accepted` for what it did" if error.asked else UNCHANGED
+        effect = asked if error.asked else UNCHANGED
         fail(FATAL, f"busmon does not answer at {endpoint.url}: {error}; {effect}")
     except Refused as error:
         fail(FATAL, f"busmon at {endpoint.url} refuses: {error}")

@@ -13,6 +13,7 @@ from busmon.cli.acceptances import accept, accepted, reopen
 from busmon.cli.audit import gaps, trace
 from busmon.cli.common import config_option, fatal, load_config, not_empty, set_up_log
 from busmon.cli.find import find
+from busmon.cli.forget import forget
 from busmon.cli.incidents import incidents
 from busmon.cli.learn import learn
 from busmon.cli.lint import lint
@@ -143,7 +144,7 @@ def demo(listen: str, rate: float) -> None:
         demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/ (Ctrl-C stops it)"))
 
 
-for command in (explain, replay, status, find, gaps, incidents, trace, lint, learn):
+for command in (explain, replay, status, find, forget, gaps, incidents, trace, lint, learn):
     main.add_command(command)
 for command in (accept, reopen, accepted):
     gaps.add_command(command)

@@ -23,6 +23,7 @@ COMMANDS = (
     "trace",
     "status",
     "find",
+    "forget",
 )
 OUTCOMES = ("handled", "ignored", "unmapped", "invalid", "error")
 

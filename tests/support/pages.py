@@ -1,6 +1,8 @@
 """The pages over the parts of a service, without a socket."""
 
+from collections.abc import Mapping
 from html.parser import HTMLParser
+from types import MappingProxyType
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -11,6 +13,7 @@ from busmon.config.model import Config
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
+from busmon.web.http import View
 from busmon.web.pages.page import Shown
 from busmon.web.pages.view import pages_view
 from tests.support.diagnosis import Bench
@@ -22,14 +25,15 @@ def pages(
     problems: tuple[str, ...] = (),
     registry: CollectorRegistry | None = None,
     acceptor: Acceptor | None = None,
+    own: Mapping[str, View] = MappingProxyType({}),
     **sections: Any,
 ) -> WSGIApplication:
-    """Return the application; `sections` are others of the configuration."""
+    """Return the application; `own` are other views, `sections` those of the configuration."""
     config = Config.model_construct(web=web, **{"buses": {}, **sections})
     acceptor = acceptor or Acceptor(bench.ledger, bench.auditor.refresh)
     shown = Shown(config, bench.parts, bench.watch, acceptor, lambda: problems)
     view = pages_view(shown, lambda: bench.now)
-    return make_app(web, registry or CollectorRegistry(), ready_view(list), view)
+    return make_app(web, registry or CollectorRegistry(), ready_view(list), view, own)
 
 
 def text_of(html: bytes) -> str:

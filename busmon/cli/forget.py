@@ -1,0 +1,30 @@
+"""`busmon forget`."""
+
+from pathlib import Path
+
+import click
+
+from busmon.cli.acceptances import asks_service, endpoint_of_operator, service
+from busmon.text import format_number
+
+
+@click.command()
+@asks_service
+@click.option("--owner", metavar="NAME", required=True, help="Whose name is forgotten.")
+def forget(path: Path | None, url: str | None, operator: str | None, owner: str) -> None:
+    """Take the name of an owner out of what messages can be found by.
+
+    Names are kept only if `subjects` in [ledger] lists `owner`: take it out of there first, or
+    new messages bring the name back. The messages stay, and stay counted. The running service
+    does it, and overwrites the name in the file of its ledger; its backups still have it. Its
+    configuration needs an operator, a login in [web.operators].
+
+    Exit status: 0 the name is forgotten, or was not there, 1 the service does not answer or
+    refuses, 2 wrong command line or configuration.
+    """
+    from busmon.commands.forget import forget
+
+    endpoint = endpoint_of_operator(path, url, operator)
+    with service(endpoint, "ask again"):
+        sets = forget(endpoint, owner)
+    click.echo(f"forgotten in {format_number(sets, 'set')} of keys")

@@ -1,0 +1,91 @@
+"""`busmon find`, and `busmon forget`, against a service that runs, and against none."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from busmon.ledger.batch import Observation, Series
+from busmon.settings.models import Web
+from busmon.web.access import Access
+from busmon.web.forget import forget_view
+from busmon.web.server import WebServer
+from tests.support.brokers import free_port
+from tests.support.command import busmon
+from tests.support.diagnosis import Bench
+from tests.support.pages import pages
+from tests.support.threads import running
+
+COPR = Series("fedora", "org.fedoraproject.prod.copr.build.end", "ignored", "not-packit-user")
+SECRET, PASSWORD = "tr0ub4dor", "c0rrect-horse"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(path=str(tmp_path / "ledger.sqlite"))
+
+
+@pytest.fixture
+def url(bench: Bench, tmp_path: Path) -> Iterator[str]:
+    """Serve a ledger, and write the configuration of a client."""
+    settings = {"token": SECRET, "operators": {"ann": {"password": PASSWORD}}}
+    web = Web.model_validate({"listen": "127.0.0.1:0", **settings})
+    keys = "build 12", "package hello", "owner alice"
+    bench.ledger.record([Observation(COPR, f"id-{n}", bench.now, keys=keys) for n in range(3)])
+    own = {"/v1/forget": forget_view(bench.ledger, Access(web))}
+    server = WebServer(web, pages(bench, web, own=own))
+    with running(server.run):
+        (tmp_path / "busmon.toml").write_text(
+            f'web = {{ token = "{SECRET}", operators.ann.password = "{PASSWORD}" }}\n'
+            '[buses.x]\ntype = "mqtt"\nurl = "mqtt://localhost"\nclient_id = "x"\n'
+            'topics = ["#"]\nrules = "all"\n'
+        )
+        yield server.url
+
+
+def test_messages_are_found_by_asking_the_service(url: str, tmp_path: Path) -> None:
+    service = "-c", tmp_path / "busmon.toml", "--url", url
+    text = busmon("find", "hello", "build:12", "--limit", "2", *service).stdout
+    lines = text.splitlines()
+    assert [line.split()[-1] for line in lines[0::2]] == ["id-2", "id-1", "2"]
+    assert lines[0].endswith(f"UTC  fedora  {COPR.topic}  ignored not-packit-user  id-2")
+    assert lines[1] == "    build 12, package hello, owner alice"
+    assert lines[4] == "There can be more: --before 2"
+    found = busmon("find", "hello", "--before", "2", "--json", *service).stdout
+    assert [one["id"] for one in json.loads(found)["messages"]] == ["id-0"]
+    assert busmon("find", "curl", *service, status=1).stdout == "No message matches.\n"
+
+
+def test_a_search_without_a_service_login_or_sense_says_so(url: str, tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert "does not answer" in busmon("find", "x", "--url", nowhere, status=1).stderr
+    assert "refused (status 401)" in busmon("find", "x", "--url", url, status=1).stderr
+    service = "-c", tmp_path / "busmon.toml", "--url", url
+    wrong = busmon("find", "x", "--since", "soon", *service, status=2)
+    assert wrong.stderr.startswith("busmon: since: should be a time in UTC")
+
+
+def test_an_owner_is_forgotten_and_overwritten_in_the_file(
+    bench: Bench, url: str, tmp_path: Path
+) -> None:
+    def in_file() -> bool:
+        bench.ledger.empty_log()
+        return b"alice" in Path(bench.ledger.path).read_bytes()
+
+    service = "-c", tmp_path / "busmon.toml", "--url", url
+    assert in_file()
+    forgotten = busmon("forget", "--owner", "alice", *service)
+    assert forgotten.stdout == "forgotten in 1 set of keys\n"
+    assert not in_file()
+    assert busmon("find", "owner:alice", *service, status=1).stdout == "No message matches.\n"
+    assert "    build 12, package hello\n" in busmon("find", "build:12", *service).stdout
+    assert busmon("forget", "--owner", "alice", *service).stdout.startswith("forgotten in 0")
+    refused = busmon("forget", "--owner", "two words", *service, status=1).stderr
+    assert refused.endswith("it answers with status 400: malformed: no owner\n")
+    wrong = busmon(
+        *("forget", "--owner", "alice", "--url", url, "--operator", "ann"),
+        env={"BUSMON_PASSWORD": "wrong"},
+        status=1,
+    )
+    assert "knows no operator with this name and password" in wrong.stderr
