@@ -12,7 +12,7 @@ from busmon.text import format_number
 @asks_service
 @click.option("--owner", metavar="NAME", required=True, help="Whose name is forgotten.")
 def forget(path: Path | None, url: str | None, operator: str | None, owner: str) -> None:
-    """Take the name of an owner out of what messages can be found by.
+    """Take an owner's name out of the keys of all messages.
 
     Names are kept only if `subjects` in [ledger] lists `owner`: take it out of there first, or
     new messages bring the name back. The messages stay, and stay counted. The running service

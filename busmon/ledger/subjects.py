@@ -12,7 +12,7 @@ from zlib import crc32
 
 BLOCK = 4096  # messages
 MAX_KEYS = 8  # of a message
-SECURE = "PRAGMA secure_delete = {}"  # SQLite overwrites what it deletes
+SECURE = "PRAGMA secure_delete"  # 1: SQLite overwrites what it deletes; some builds do so always
 
 
 def block_of(seq: int) -> int:
@@ -107,7 +107,8 @@ class Subjects:
         The text is overwritten in the file. A copy of the file still has it.
         """
         found = self.find(block, [[key]])
-        self._db.execute(SECURE.format("ON"))
+        (before,) = self._db.execute(SECURE).fetchone()
+        self._db.execute(f"{SECURE} = 1")
         try:
             for seq in found:
                 (keys,) = self._db.execute(
@@ -120,7 +121,7 @@ class Subjects:
                     (block, indexed(key), seq),
                 )
         finally:
-            self._db.execute(SECURE.format("OFF"))
+            self._db.execute(f"{SECURE} = {before}")
         return len(found)
 
 

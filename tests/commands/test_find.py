@@ -31,7 +31,7 @@ def url(bench: Bench, tmp_path: Path) -> Iterator[str]:
     """Serve a ledger, and write the configuration of a client."""
     settings = {"token": SECRET, "operators": {"ann": {"password": PASSWORD}}}
     web = Web.model_validate({"listen": "127.0.0.1:0", **settings})
-    keys = "build 12", "package hello", "owner alice"
+    keys = "owner alice", "build 12", "package hello"
     bench.ledger.record([Observation(COPR, f"id-{n}", bench.now, keys=keys) for n in range(3)])
     own = {"/v1/forget": forget_view(bench.ledger, Access(web))}
     server = WebServer(web, pages(bench, web, own=own))
@@ -50,7 +50,7 @@ def test_messages_are_found_by_asking_the_service(url: str, tmp_path: Path) -> N
     lines = text.splitlines()
     assert [line.split()[-1] for line in lines[0::2]] == ["id-2", "id-1", "2"]
     assert lines[0].endswith(f"UTC  fedora  {COPR.topic}  ignored not-packit-user  id-2")
-    assert lines[1] == "    build 12, package hello, owner alice"
+    assert lines[1] == "    owner alice, build 12, package hello"
     assert lines[4] == "There can be more: --before 2"
     found = busmon("find", "hello", "--before", "2", "--json", *service).stdout
     assert [one["id"] for one in json.loads(found)["messages"]] == ["id-0"]
@@ -74,6 +74,8 @@ def test_an_owner_is_forgotten_and_overwritten_in_the_file(
         return b"alice" in Path(bench.ledger.path).read_bytes()
 
     service = "-c", tmp_path / "busmon.toml", "--url", url
+    with bench.ledger.write() as tables:  # as most builds of SQLite; Debian's overwrites always
+        tables.subjects._db.execute("PRAGMA secure_delete = 0")  # noqa: SLF001
     assert in_file()
     forgotten = busmon("forget", "--owner", "alice", *service)
     assert forgotten.stdout == "forgotten in 1 set of keys\n"
