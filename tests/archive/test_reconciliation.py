@@ -30,8 +30,11 @@ def ledger() -> Iterator[Ledger]:
 
 
 def receive(ledger: Ledger, topic: str, messages: list[tuple[str, float]]) -> None:
-    series = Series("fedora", topic, "handled", "")
-    ledger.record([Observation(series, one, at + 3, at) for one, at in messages])
+    ledger.record([Observation(handled(topic), one, at + 3, at) for one, at in messages])
+
+
+def handled(topic: str) -> Series:
+    return Series("fedora", topic, "handled", "")
 
 
 def store(archive: Datagrepper, topic: str, messages: list[tuple[str, float]]) -> None:
@@ -55,8 +58,11 @@ def test_what_one_side_lacks_of_a_day_is_found_by_its_ids(
     quiet, [lost], [extra] = some(BEGIN, END - 1), some(BEGIN + 50), some(BEGIN + 99)
     busy = some(*(BEGIN + 200 * n for n in range(400)))
     second = some(*[BEGIN + 7] * 150)  # of the same second, so their ids cannot be compared
-    store(datagrepper, QUIET, [*quiet, lost, *some(BEGIN - 1, END)])
+    [filled] = some(BEGIN + 60)
+    store(datagrepper, QUIET, [*quiet, lost, filled, *some(BEGIN - 1, END)])
     receive(ledger, QUIET, [*quiet, extra])
+    with ledger.write() as tables:
+        tables.filled.add([Observation(handled(QUIET), filled[0], filled[1], filled[1])])
     store(datagrepper, BUSY, busy[:350] + busy[351:])
     receive(ledger, BUSY, busy[:70] + busy[71:])
     store(datagrepper, EQUAL, second)
@@ -65,7 +71,7 @@ def test_what_one_side_lacks_of_a_day_is_found_by_its_ids(
     found = {
         one.topic: one for one in compare(datagrepper.url, ledger, [QUIET, BUSY, EQUAL, NEVER])
     }
-    assert found[QUIET] == Difference("fedora", QUIET, DAY, 3, 3, 1, 1, (extra[0],), (lost[0],))
+    assert found[QUIET] == Difference("fedora", QUIET, DAY, 4, 4, 1, 1, (extra[0],), (lost[0],))
     # busmon lacks one, and the archive another, so that the counts are equal.
     assert (found[BUSY].ours, found[BUSY].archive) == (399, 399)
     assert found[EQUAL] == Difference("fedora", EQUAL, DAY, 150, 150, 0, 0)
