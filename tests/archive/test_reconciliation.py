@@ -1,7 +1,9 @@
 """The daily comparison of the ledger with a real Datagrepper."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from busmon.ledger.differences import Difference
 from busmon.ledger.ledger import Ledger
 from tests.archive.test_client import answering, body, message, result
 from tests.support.datagrepper import Datagrepper, Sent, settings
+from tests.support.diagnosis import Bench
 
 DAY = 22_000  # in 2030
 BEGIN, END = DAY * DAY_SECONDS, (DAY + 1) * DAY_SECONDS
@@ -124,3 +127,20 @@ def test_a_topic_that_fails_holds_up_no_other(ledger: Ledger) -> None:
 def test_a_day_that_is_not_on_record_is_not_compared(ledger: Ledger) -> None:
     assert compare("http://127.0.0.1:1", ledger, [QUIET], NOW - DAY_SECONDS) == []
     assert compare("http://127.0.0.1:1", ledger, [], NOW) == []
+
+
+def test_what_only_the_archive_has_is_evidence_for_three_days(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.sqlite")
+    found = Difference("fedora", QUIET, DAY, 8, 9, 0, 1, (), ("lost",))
+    with closing(Ledger(path)) as before, before.write() as tables:
+        tables.differences.save(found)
+        tables.differences.save(found._replace(topic=EQUAL, archive=8, only_archive=0))
+    bench = Bench(now=NOW, path=path, archive="http://127.0.0.1:1")
+    *_, last = bench.refresh().evidence
+    assert last.startswith(f"on 2030-03-27 the archive has 1 message of {QUIET} that busmon did")
+    assert last.endswith("(busmon trace ID): lost")
+    assert bench.watch.status()["archive_differences"] == [found._asdict()]
+    bench.now += 3 * DAY_SECONDS
+    assert bench.refresh().evidence[-1] != last
+    assert bench.watch.status()["archive_differences"] == []
+    bench.ledger.close()

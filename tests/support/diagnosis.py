@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from busmon.archive.client import Datagrepper
+from busmon.archive.reconciliation import Reconciliation
 from busmon.archive.witness import Witness
 from busmon.audit.auditor import Auditor
 from busmon.diagnosis.bus import Parts
@@ -65,7 +66,8 @@ class Bench:
             self.observers.append(QueueObserver("fedora", ask, self.ledger, 0.02, lambda: self.now))
         observers, auditor = self.observers, self.auditor
         queues = {"fedora": ListenerQueue.TEMPORARY}
-        self.witness = self._witness(archive) if archive else None
+        client = Datagrepper(settings(archive)) if archive else None
+        self.witness = self._witness(client) if client else None
         self.parts = Parts(
             self.ledger,
             connections,
@@ -75,14 +77,14 @@ class Bench:
             auditor,
             queues,
             self.witness,
+            Reconciliation("fedora", client, self.ledger, list) if client else None,
         )
         self.watch = VerdictWatcher(audit, self.parts, Threads(), lambda: self.now)
 
-    def _witness(self, archive: str) -> Witness:
+    def _witness(self, client: Datagrepper) -> Witness:
         def topics() -> list[str]:
             return [series.topic for series in self.ledger.counts()]
 
-        client = Datagrepper(settings(archive))
         return Witness("fedora", client, self.ledger, topics, self.silence, self.blind)
 
     def refresh(self, after: float = 0.0) -> Verdict:
