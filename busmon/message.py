@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 class Stage(StrEnum):
     """Where a message has been."""
 
-    BUS = "bus"  # busmon received it, and the rules judge it handled
+    BUS = "bus"  # busmon received it, or the archive had it, and the rules judge it handled
     LISTENER = "listener"  # the tap reported that the listener passed it on
     WORKER = "worker"  # Celery's events say that its task finished
     HANDLERS = "handlers"  # all tasks of its tree have succeeded, or none was needed

@@ -1,9 +1,9 @@
 """Fills blind times: what the archive has of them, and busmon did not receive.
 
 Each message is judged as if busmon had received it when it was sent, and entered into the audit.
-It is counted by itself, and in no other counter. A transaction records the messages of an answer,
-counts them, enters them, and moves the time up to which the archive was read. So a crash at any
-moment counts nothing twice, and leaves nothing out.
+It is counted by itself, and in no counter but the audit's. A transaction records the messages of
+an answer, counts them, enters them, and moves the time up to which the archive was read. So a
+crash at any moment counts nothing twice, and leaves nothing out.
 """
 
 import logging
@@ -105,7 +105,7 @@ class BlindTimeFiller:
         totals = dict.fromkeys(sorted(known), 0) | dict(self._totals)
         yield counter(
             "busmon_archive_filled_messages_total",
-            "Messages of blind times that only the archive had; no other counter has them.",
+            "Messages of blind times that only the archive had; only the audit counts them, too.",
             ["bus", "topic", "outcome"],
             [((bus, *labels), messages) for labels, messages in totals.items()],
         )

@@ -139,8 +139,8 @@ SERIES = """CREATE TABLE series (              -- the counters
     id INTEGER PRIMARY KEY, bus INTEGER NOT NULL, topic TEXT NOT NULL,
     outcome TEXT NOT NULL, reason TEXT NOT NULL,
     messages INTEGER NOT NULL DEFAULT 0, last_received INTEGER, last_sent INTEGER,
-    filled INTEGER NOT NULL DEFAULT 0,         -- 1: of messages that only the archive had; it
-                                               -- has no hourly sums, and no other counter has them
+    filled INTEGER NOT NULL DEFAULT 0,         -- 1: of messages that only the archive had,
+                                               -- beside the counters; without hourly sums
     UNIQUE (bus, topic, outcome, reason, filled)
 )"""
 ARCHIVE_FILLS = """CREATE TABLE archive_fills (   -- blind times, and what the archive has of them
