@@ -29,7 +29,7 @@ class ObserverSettings(Section):
 class Observer(Protocol):
     """Observes the listener or the workers of one bus, in a thread of its own."""
 
-    kind: str  # "tap", "ready", "celery" or "queue"
+    kind: str  # "tap", "ready", "celery", "queue" or "archive"
     bus: str
 
     def run(self, stopping: threading.Event) -> None:
