@@ -34,7 +34,7 @@ def accepts(port: int) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 30, what: str = "the condition") -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 60, what: str = "the condition") -> T:
     """Return the condition's value as soon as it is true; AssertionError after `seconds`.
 
     To ask can cost more than what is waited for, so the pauses grow, up to a tenth of a second.
