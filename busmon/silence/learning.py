@@ -30,9 +30,18 @@ class Learned:
             return None
         return Volume(self.deficit.messages, self.low_limit)
 
-    def usual(self, since: float, until: float) -> tuple[float, float]:
-        """Return between which numbers of messages a time usually is: an hour, or more."""
-        expected = self.baseline.rates.expected(since, until)
+    def usual(
+        self, since: float, until: float, unseen: Iterable[tuple[float, float]] = ()
+    ) -> tuple[float, float]:
+        """Return between which numbers of messages a time usually is: an hour, or more.
+
+        Without those of the times in which busmon did not watch.
+        """
+        rates = self.baseline.rates
+        missed = ((max(begin, since), min(end, until)) for begin, end in unseen)
+        expected = rates.expected(since, until) - sum(
+            rates.expected(begin, end) for begin, end in missed if begin < end
+        )
         low, high = self.spread.hour if until - since <= HOUR_SECONDS else self.spread.day
         return low * expected, high * expected
 

@@ -43,3 +43,7 @@ def test_the_watcher_knows_what_is_usual_or_since_when_it_learns() -> None:
     assert learned["old.topic"] is not None
     assert learned["old.topic"].usual(MONDAY, MONDAY + 3600) == pytest.approx((2, 2), rel=0.1)
     assert learned["old.topic"].usual(MONDAY, MONDAY + DAY) == pytest.approx((48, 48), rel=0.1)
+    unseen = [(0, MONDAY + DAY / 4), (MONDAY + DAY / 2, MONDAY + 5 * DAY)]
+    assert learned["old.topic"].usual(MONDAY, MONDAY + DAY, unseen) == pytest.approx(
+        (12, 12), rel=0.1
+    )

@@ -19,6 +19,7 @@ from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.windows import Place as Window
 from busmon.ledger.windows import Totals, WindowRow
 from busmon.message import Judgement, Outcome, Stage
+from busmon.silence.rates import WEEK_HOURS
 from busmon.web.pages.graphs import MAX_SHADES, merged
 from busmon.web.pages.topic import NEWEST, RANGES
 from busmon.web.pages.topics import SHOWN
@@ -70,6 +71,19 @@ def test_the_topics_that_need_attention_are_first(bench: Bench) -> None:
     assert "4 topics. What needs attention is first." in text
     assert "new fedora no baseline yet , until 2026-10-" in text
     assert " 50 % 0 just now" in text
+
+
+def test_usual_is_what_busmon_could_have_seen() -> None:
+    bench = Bench()
+    hour = int(bench.now // HOUR)
+    span = Span(hour - 12 * WEEK_HOURS, hour)
+    with bench.ledger.write() as tables:  # known from the archive, since busmon is new
+        tables.archive_sums.add_before("fedora", "a", span, dict.fromkeys(range(*span), 60))
+    bench.receive("first")
+    bench.silence.learn(bench.now)
+    (topic,) = asked(bench, "/topics")[1]["topics"]
+    assert topic["usual"] == pytest.approx([60 * (bench.now / HOUR - hour)] * 2, rel=0.1)
+    assert topic["usual"][0] < 60, "of this hour only"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def described(request: Request, topics: Iterable[Topic]) -> list[dict[str, Any]]
     with request.read() as tables:
         for bus, name, outcome, messages in tables.topics.recent(end - RECENT_HOURS, end):
             recent[Topic(bus, name)][outcome] += messages
+        begun = (tables.topics.first_hour() or end) * HOUR
     newest = last_received(request.service.parts.ledger.counts())
     gaps = _gaps(request)
     return [
@@ -72,7 +73,7 @@ def described(request: Request, topics: Iterable[Topic]) -> list[dict[str, Any]]
             **_state(request.silence.get(topic)),
             "newest": newest.get(topic),
             "messages": recent[topic].total(),
-            "usual": _usual(request, topic, since),
+            "usual": _usual(request, topic, since, begun),
             "handled": recent[topic][Outcome.HANDLED],
             "gaps": gaps[topic],
         }
@@ -96,9 +97,15 @@ def _state(state: SilenceState | None) -> dict[str, object]:
     return {"state": word, "since": state.since, "until": until, "gone": state.gone}
 
 
-def _usual(request: Request, topic: Topic, since: float) -> list[float] | None:
+def _usual(request: Request, topic: Topic, since: float, begun: float) -> list[float] | None:
+    """Return what is usual of the time from `since` on in which busmon watched."""
     learned = request.service.parts.silence.learned(topic)
-    return list(learned.usual(since, request.now)) if learned else None
+    if learned is None:
+        return None
+    reception = request.service.parts.blind_time.reception(topic.bus)
+    blind = reception.blind_between(since, request.now)
+    unseen = [(0.0, begun), *((max(begin, begun), end) for begin, end in blind)]
+    return list(learned.usual(since, request.now, unseen))
 
 
 def _gaps(request: Request) -> Mapping[Topic, int]:
