@@ -12,7 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from busmon.audit.acceptor import Acceptor
-from busmon.ledger.open_messages import State
+from busmon.ledger.messages import MessageTrace
+from busmon.ledger.open_messages import OpenMessage, State
 from busmon.message import Stage
 from busmon.settings.models import Web
 from tests.support.diagnosis import Bench
@@ -84,6 +85,27 @@ def test_open_gaps_are_listed_by_place_and_window_with_their_messages() -> None:
     assert "Start the workers before" in text
     only = bench.data(topic="b", stage="worker", bus="fedora")["windows"]
     assert [one["topic"] for one in only] == ["b"]
+
+
+class Archived:
+    """A bus whose messages are in an archive."""
+
+    def reconsume_command(self) -> str:
+        return "fedora-messaging reconsume"
+
+
+def test_a_message_is_linked_and_has_the_command_that_heals_its_gap() -> None:
+    bench, uuid = Bench(now=FIRST + 86400), "4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e"
+    with bench.ledger.write() as tables:
+        place = FIRST, FIRST + 300, "fedora", Stage.LISTENER, State.MISSING
+        messages = (MessageTrace(identity, "a", True) for identity in (uuid, "no/uuid"))
+        tables.open_messages.add(OpenMessage(*place, message) for message in messages)
+    page = ask(pages(bench, buses={"fedora": Archived()}), "/gaps").body
+    assert f'<a href="/messages/fedora/{uuid}">' in page.decode()
+    assert '<a href="/messages/fedora/no%2Fuuid">' in page.decode()
+    text = text_of(page)
+    assert f"fedora-messaging reconsume {uuid}" in text
+    assert "no/uuid : not a UUID" in text
 
 
 def test_more_windows_than_a_page_has_are_on_the_next_one() -> None:
