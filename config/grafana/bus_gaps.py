@@ -28,6 +28,9 @@ QUANTILES = {0.5: "median", 0.95: "95th percentile", 0.99: "99th percentile"}
 NO_DATA_1H = increase("busmon_audit_no_data_windows_total", BUS, "bus, stage", "1h")
 UNEXPECTED_1H = increase("busmon_audit_unexpected_total", GROWING, STAGE_LABELS, "1h")
 SEEN_BY_LISTENER = GROWING + ',outcome!="invalid"'
+DIFFERENCES = current("busmon_archive_difference_messages", TOPIC, "bus, topic, side")
+FILLED = increase("busmon_archive_filled_messages_total", GROWING, "bus, topic, outcome", "1h")
+FILLED_1H = f'label_replace(sum by (bus, topic) ({FILLED}), "side", "filled", "", "")'
 DISCONNECTS = increase("busmon_bus_disconnects_total", BUS, "bus, reason", "5m")
 
 GAPS = [
@@ -160,6 +163,14 @@ DELIVERY = [
             "{{bus}}: failed attempts, {{reason}}",
         ),
         Query(increase("busmon_duplicates_total", BUS, "bus", "5m"), "{{bus}}: duplicates"),
+    ),
+    graph_panel(
+        "Messages that only one side has",
+        "With [archive]. Of the last day that was compared: messages that only the archive has,"
+        " which busmon lost, and that only busmon has (ours), which proves nothing. filled: what"
+        " busmon fetched of its blind times, in an hour.",
+        Query(with_short_topic(f"{DIFFERENCES} or {FILLED_1H}"), "{{name}}: {{side}}"),
+        span=24,
     ),
     timeline_panel(
         "Verdict over time",

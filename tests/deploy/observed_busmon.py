@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 from busmon.ledger.batch import Series
+from busmon.ledger.differences import Difference
 from busmon.ledger.ledger import Ledger
 from tests.ledger.past import past
 from tests.samples import FEDORA, FEDORA_FILE
@@ -66,6 +67,8 @@ def observed_busmon(
     }
     busmon = Busmon(directory, buses)
     busmon.configure(
+        # Nothing answers there either, but there is a comparison on record.
+        f'[archive]\nbus = "fedora"\nurl = "http://127.0.0.1:{free_port()}"\ncontact = "me@x"\n'
         '[silence]\nretired = { "*.pagure.*" = 2026-01-01 }\n'
         '[audit]\nwindow = "1s"\ngrace = "1s"\n'
         f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"\n'
@@ -116,6 +119,9 @@ def _history(path: Path, now: float) -> None:
     for topic, last in ((SILENT, now - 6 * HOUR), (USUAL, now - 60)):
         hours = dict.fromkeys(range(hour - 8 * 7 * 24, int(last // HOUR)), 2)
         past(ledger, Series("fedora", topic, "handled", ""), hours, last)
+    with ledger.write() as tables:
+        day = int(now // HOUR) // 24 - 1
+        tables.differences.save(Difference("fedora", USUAL, day, 48, 50, 0, 2))
     ledger.close()
 
 
