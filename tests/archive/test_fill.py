@@ -1,6 +1,8 @@
 """Blind times are filled from a real Datagrepper: each message is accounted for exactly once."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ from busmon.archive.bound import BoundTopics
 from busmon.archive.client import Datagrepper as Client
 from busmon.archive.client import Unanswered
 from busmon.archive.fill import BlindTimeFiller, Filling
+from busmon.archive.lag import ALIVE_SECONDS
 from busmon.commands.trace import as_text, find_message
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.filled import Fill, FillState
@@ -17,6 +20,7 @@ from busmon.ledger.values import Interval
 from busmon.message import Stage
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set
+from tests.archive.test_client import answering, body, result
 from tests.support.audit import BUS, NOW, AuditBench
 from tests.support.datagrepper import Datagrepper, Sent, settings
 
@@ -244,3 +248,33 @@ def test_an_archive_that_lags_is_asked_again_later(datagrepper: Datagrepper, mak
     bench.now = bench.start + 500
     bench.fill(filler)
     assert [(fill.state, fill.messages) for fill in bench.fills()] == [(FillState.FILLED, 1)]
+
+
+ODD: list[dict[str, object]] = [
+    {"id": ""},
+    {"id": "i" * 10_000},
+    {"topic": "t" * 1000},
+    {"topic": "a\0\n"},
+    {"headers": {"sent-at": None, "fedora_messaging_schema": [{}]}},
+    {"headers": {"fedora_messaging_severity": {}}, "body": [[[[1e308]]]]},
+    {"body": None},
+    {"body": "x" * 3_000_000},
+]
+
+
+def test_whatever_the_archive_has_the_thread_goes_on(make: Make) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        now = datetime.fromtimestamp(bench.now - 5, UTC).isoformat()
+        of_now = f"start={int(bench.now) - ALIVE_SECONDS}&" in request.path
+        alive = {"id": "0", "topic": "a", "headers": {"sent-at": now} if of_now else {}}
+        usual = {"topic": COPR, "headers": {}, "body": OURS}
+        odd = [{"id": str(number)} | usual | one for number, one in enumerate(ODD)]
+        body(result(len(odd), *odd) if "order=asc" in request.path else result(1, alive))(request)
+
+    with answering(answer) as url:
+        bench = make(url, ["#"])
+        bench.blind((8, 60))
+        bench.fill()
+    [fill] = bench.fills()
+    assert (fill.state, fill.messages) == (FillState.FILLED, len(ODD))
+    assert sum(bench.totals().values()) == len(ODD)
