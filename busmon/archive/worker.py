@@ -105,6 +105,10 @@ class Worker:
             turn.rests_until = since_start + IDLE_PAUSE
             self._problems.problem(f"ledger: cannot write what the archive has: {error}")
             return True
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the counting
+            turn.rests_until = since_start + FAILURE_PAUSES[-1]
+            self._problems.problem("archive: unexpected error", level=logging.ERROR, error=error)
+            return True
         turn.failures = 0
         self._problem = None
         self._problems.solved("archive: answers again")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from busmon.archive.client import Datagrepper, Unanswered
-from busmon.archive.worker import FAILURE_PAUSES, IDLE_PAUSE, MIN_PAUSE, Worker
+from busmon.archive.worker import FAILURE_PAUSES, MIN_PAUSE, Worker
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from tests.support.datagrepper import settings
@@ -32,16 +32,16 @@ def test_a_job_that_fails_waits_while_the_others_go_on() -> None:
     refused = Unanswered("status 502")
     first = Scripted([refused, refused, True, refused])
     second = Scripted([True] * 3)
-    third = Scripted([LedgerWriteError("disk full"), True])
+    third = Scripted([LedgerWriteError("disk full"), True, ValueError("a bug"), True])
     ledger = Ledger(":memory:")
     jobs = [first, second, third]
     worker = Worker(Datagrepper(settings("http://127.0.0.1:1")), ledger, jobs)
     at, problems = 0.0, [worker.problem()]
-    while at < 200:
+    while at < 1200:
         at += worker.step(NOW + at, at)
         problems.append(worker.problem())
     assert first.steps == [0, MIN_PAUSE, MIN_PAUSE + FAILURE_PAUSES[1], MIN_PAUSE * 2 + 60]
     assert second.steps == [2, 3, 4]
-    assert third.steps == [5, 5 + IDLE_PAUSE]
+    assert third.steps == [5, 65, 66, 66 + FAILURE_PAUSES[-1]]
     assert problems[:4] == ["no answer yet", "status 502", "status 502", None]
     ledger.close()
