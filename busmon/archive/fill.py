@@ -72,6 +72,7 @@ class BlindTimeFiller:
         self._ledger = ledger
         self._filling = filling
         self._reading: _Reading | None = None
+        self._oldest = 0  # Unix time, before which nothing is filled
         self._failures: dict[float, int] = {}  # in a row, by the beginning of a blind time
         with ledger.read() as tables:
             self._load(tables)
@@ -87,7 +88,7 @@ class BlindTimeFiller:
         if settled < fill_plan.end(fill):
             return False
         try:
-            self._read_on(fill, now)
+            self._read_on(fill)
         except Unanswered:
             self._failures[fill.since] = self._failures.get(fill.since, 0) + 1
             raise
@@ -135,12 +136,14 @@ class BlindTimeFiller:
 
     def _next(self, now: float) -> Fill | None:
         """Return the blind time to read next, if there is one and it is time for that."""
-        bus, oldest = self._filling.bus, now - self._filling.retention
+        bus = self._filling.bus
         with self._ledger.read() as tables:
+            known_since = max(now - self._filling.retention, tables.filled.complete_since(bus, now))
+            self._oldest = math.ceil(known_since + fill_plan.MARGIN_SECONDS)
             blind = tables.blind_times.between(bus, 0.0, now)
             due = self._due(tables, now, blind)
             self._load(tables)
-        changed, gone = fill_plan.changes(self._fills, blind, oldest)
+        changed, gone = fill_plan.changes(self._fills, blind, self._oldest)
         if changed or gone:
             with self._ledger.write() as tables:
                 tables.filled.forget(bus, gone)
@@ -166,14 +169,14 @@ class BlindTimeFiller:
             return 0.0
         return tables.windows.closed_until() or 0.0
 
-    def _read_on(self, fill: Fill, now: float) -> None:
+    def _read_on(self, fill: Fill) -> None:
         """Ask one question of a blind time, and write what it brings."""
-        reading, oldest = self._reading, math.ceil(now - self._filling.retention)
+        reading = self._reading
         if reading is None or reading.fill != fill:
             reading = self._reading = _Reading(fill, fill_plan.begin(fill))
         since, end = fill_plan.begin(fill), fill_plan.end(fill)
-        if since < oldest:  # its messages would soon be deleted
-            self._advance(reading, since, Taken([], min(oldest, end), complete=False))
+        if since < self._oldest:  # of then it is not known what was received
+            self._advance(reading, since, Taken([], min(self._oldest, end), complete=False))
         elif reading.part <= since:
             until = min(end, since + fill_plan.PART_SECONDS)
             if total := self._archive.search([], since, until, rows=1).total:

@@ -24,6 +24,11 @@ WHERE messages.bus = (SELECT id FROM buses WHERE name = :bus)
     AND sent_at >= :since AND sent_at < :until
     AND filled = 0 AND outcome <> 'invalid'
 """
+PRUNED = "SELECT pruned FROM buses WHERE name = ?"
+FIRST = """
+SELECT received_at FROM messages JOIN series ON series.id = messages.series
+WHERE filled = 0 ORDER BY received_at LIMIT 1
+"""
 BACKLOG = """
 SELECT EXISTS (
     SELECT 1 FROM messages WHERE bus = (SELECT id FROM buses WHERE name = ?)
@@ -97,6 +102,14 @@ class Filled:
         }
         rows = self._db.execute(RECEIVED, times | {"bus": bus})
         return {shown_id(identity): topic for identity, topic in rows}
+
+    def complete_since(self, bus: str, now: float) -> float:
+        """Return since when all that was received is on record: before, messages were pruned."""
+        pruned = self._db.execute(PRUNED, (bus,)).fetchone()
+        if not pruned or not pruned[0]:
+            return 0.0
+        first = self._db.execute(FIRST).fetchone()
+        return first[0] / 1000 if first else now
 
     def has_backlog(self, bus: str, since: float, sent_before: float) -> bool:
         """Return whether a message came since then that was sent before another time."""

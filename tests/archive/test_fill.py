@@ -195,6 +195,21 @@ def test_a_hole_of_the_archive_is_told(datagrepper: Datagrepper, make: Make) -> 
     ]
 
 
+def test_what_may_have_been_pruned_is_not_filled(datagrepper: Datagrepper, make: Make) -> None:
+    """It would count twice."""
+    bench = make(datagrepper.url)
+    ids = [sent(bench.start + at) for at in (5, 2900, 2970)]
+    datagrepper.add([*ids, bench.alive()])
+    for one in ids[:2]:
+        bench.audit.receive(one.id, at=one.at, topic=COPR)
+    with bench.audit.ledger.write() as tables:
+        assert tables.messages.prune(None, 1) == 1, "the ledger reached its size limit"
+    bench.blind((8, 30), (2950, 3000))
+    bench.fill()
+    [fill] = bench.fills()
+    assert (fill.since, fill.state, fill.messages) == (bench.start + 2950, FillState.PARTLY, 1)
+
+
 def test_with_a_wildcard_the_topics_that_match_are_filled(
     datagrepper: Datagrepper, make: Make
 ) -> None:
