@@ -15,10 +15,13 @@ from busmon.settings.models import SUBJECT_KINDS, SubjectKind
 
 MAX_CHARACTERS = 100  # of a key's value
 MAX_TOTAL = 250  # characters of all keys of a message
+MAX_TOPICS = 200  # of which the fields are remembered
 MAX_DIGITS = 16
 MAX_NUMBER = 10**MAX_DIGITS
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~^:/-]*")  # no blank, no "@": no text, no address
-COMMIT = re.compile(r"[0-9a-f]{7,64}")
+NAME = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9._+~^:/-]*"
+).fullmatch  # no blank, no "@": no text, no address
+COMMIT = re.compile(r"[0-9a-f]{7,64}").fullmatch
 NAMESPACES = frozenset({"rpms", "modules", "container", "containers", "flatpaks", "tests"})
 
 # Those of one bus, in the words of Fedora's: a topic after one of these, up to its second dot,
@@ -34,6 +37,7 @@ PREFIXES = {
 
 Body = Mapping[str, Any]
 Read = Callable[[Body], Any]
+Fields = tuple[tuple[SubjectKind, Callable[[Any], str | None], Read], ...]
 
 
 class Field(NamedTuple):
@@ -190,10 +194,14 @@ class Subjects:
 
     def __init__(self, kinds: Sequence[SubjectKind]) -> None:
         self._families = {
-            family: [(field.kind, CHECKS.get(field.kind, _name), field.read) for field in fields]
-            for family, all_fields in FAMILIES.items()
-            if (fields := [field for field in all_fields if field.kind in kinds])
+            family: tuple(
+                (field.kind, CHECKS.get(field.kind, _name), field.read)
+                for field in fields
+                if field.kind in kinds
+            )[:MAX_KEYS]
+            for family, fields in FAMILIES.items()
         }
+        self._topics: dict[str, Fields] = {}  # the fields of those that were seen
 
     def keys(self, message: Message) -> tuple[str, ...]:
         """Return the keys of a message, each with its kind before it; never raises."""
@@ -201,14 +209,23 @@ class Subjects:
             return ()
         found: list[str] = []
         room = MAX_TOTAL
-        for kind, check, read in self._families.get(family(message.topic), ()):
+        fields = self._topics.get(message.topic)
+        if fields is None:
+            fields = self._fields(message.topic)
+        for kind, check, read in fields:
             if value := check(read(message.body)):
                 text = f"{kind} {value}"
                 room -= len(text)
-                if room < 0 or len(found) == MAX_KEYS:
+                if room < 0:
                     break
                 found.append(text)
         return tuple(found)
+
+    def _fields(self, topic: str) -> Fields:
+        fields = self._families.get(family(topic), ())
+        if fields and len(topic) <= MAX_CHARACTERS and len(self._topics) < MAX_TOPICS:
+            self._topics[topic] = fields  # what a publisher invents has its limit
+        return fields
 
 
 def family(topic: str) -> str:
@@ -241,13 +258,13 @@ def _number(value: Any) -> str | None:
 
 
 def _name(value: Any) -> str | None:
-    if isinstance(value, str) and len(value) <= MAX_CHARACTERS and NAME.fullmatch(value):
+    if isinstance(value, str) and len(value) <= MAX_CHARACTERS and NAME(value):
         return value
     return None
 
 
 def _commit(value: Any) -> str | None:
-    if isinstance(value, str) and len(value) <= MAX_CHARACTERS and COMMIT.fullmatch(value):
+    if isinstance(value, str) and len(value) <= MAX_CHARACTERS and COMMIT(value):
         return value
     return None
 

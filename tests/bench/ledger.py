@@ -1,15 +1,21 @@
-"""The ledger by itself: bytes a row, and how long counting waits while rows are pruned."""
+"""The ledger by itself: bytes a row, the cost of keys, how long counting waits for pruning."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from uuid import uuid4
 
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.shares import ROWS_AT_ONCE
+from busmon.message import Message
+from busmon.rules.subjects import Subjects
 from busmon.service import YIELD_SECONDS
+from busmon.settings.models import LedgerSettings
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile
+from tests.bench.subjects import events
 from tests.ledger.past import with_past
 from tests.support.ledgers import judged
 
@@ -27,8 +33,8 @@ IDS: dict[str, Callable[[int], object]] = {
 
 
 def run(options: Options) -> list[Table]:
-    """Measure both."""
-    return [_bytes_a_row(options), _pruning(options)]
+    """Measure all three."""
+    return [_bytes_a_row(options), _keys(options), _pruning(options)]
 
 
 def _bytes_a_row(options: Options) -> Table:
@@ -47,6 +53,37 @@ def _bytes_a_row(options: Options) -> Table:
         rows=table,
         notes=["Fedora's messages have a UUID. Aim: at most 120."],
     )
+
+
+def _keys(options: Options) -> Table:
+    """Measure what it costs to keep what messages are about: bytes, and CPU time of recording."""
+    rows = options.size(RECORDED)
+    bodies = list(islice(events(), rows))
+    table: list[list[Cell]] = []
+    for name, kinds in (("none", ()), ("as configured by default", LedgerSettings().subjects)):
+        costs, path = [], options.directory / f"keys-{len(kinds)}.sqlite"
+        for _ in range(options.rounds):
+            path.unlink(missing_ok=True)
+            ledger, subjects = Ledger(str(path)), Subjects(kinds)
+            started = time.process_time()
+            for start in range(0, rows, BATCH):
+                ledger.record([_about(subjects, *event) for event in bodies[start : start + BATCH]])
+            costs.append((time.process_time() - started) / rows * 1e6)
+            ledger.close()
+        table.append([name, rows, path.stat().st_size / rows, Spread.of(costs)])
+    return Table(
+        title="Ledger: the keys of messages",
+        columns=["keys", "rows", "bytes a row", "CPU µs a message, to find keys and record"],
+        rows=table,
+        notes=["About the mix of Fedora's bus: 3.5 keys a message, each set in 3 messages."],
+    )
+
+
+def _about(subjects: Subjects, topic: str, body: object) -> Observation:
+    now = time.time()
+    message = Message(bus="fedora", id=str(uuid4()), topic=topic, received_at=now, body=body)
+    series = Series("fedora", topic, "handled", "")
+    return Observation(series, message.id, now, now - 1, keys=subjects.keys(message))
 
 
 def _pruning(options: Options) -> Table:
