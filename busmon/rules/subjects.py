@@ -18,9 +18,8 @@ MAX_TOTAL = 250  # characters of all keys of a message
 MAX_TOPICS = 200  # of which the fields are remembered
 MAX_DIGITS = 16
 MAX_NUMBER = 10**MAX_DIGITS
-NAME = re.compile(
-    r"[A-Za-z0-9_][A-Za-z0-9._+~^:/-]*"
-).fullmatch  # no blank, no "@": no text, no address
+# No blank and no "@": neither a text nor an address is a name.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~^:/-]*").fullmatch
 COMMIT = re.compile(r"[0-9a-f]{7,64}").fullmatch
 NAMESPACES = frozenset({"rpms", "modules", "container", "containers", "flatpaks", "tests"})
 
