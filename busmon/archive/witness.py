@@ -28,7 +28,7 @@ from busmon.ledger.ledger import Ledger
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.watcher import SilenceWatcher
 
-LOOK_SECONDS = 10.0  # between two looks at the topics
+LOOK_SECONDS = 5.0  # between two looks at the topics
 HEARTBEAT_SECONDS = 300.0  # between two questions, at most
 REPEAT_SECONDS = 300.0, 3600.0  # after which a question is repeated, at least and at most
 REPEAT_SHARE = 0.05  # of the silence, between these two
