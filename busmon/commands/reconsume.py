@@ -30,9 +30,11 @@ class ReconsumeCommands:
         if config is None:
             return
         self._commands = {name: bus.reconsume_command() for name, bus in config.buses.items()}
-        archive = config.archive
-        if archive and archive.url != DATAGREPPER and (own := self._commands[archive.bus]):
-            self._commands[archive.bus] = f"{own} --datagrepper-url {shlex.quote(archive.url)}"
+        if (archive := config.archive) is None:
+            return
+        url, own = archive.url.rstrip("/"), self._commands[archive.bus]
+        if own and url != DATAGREPPER:
+            self._commands[archive.bus] = f"{own} --datagrepper-url {shlex.quote(url)}"
 
     def of(self, bus: str, message_id: str) -> Reconsume:
         """Return how a message of a bus is consumed again."""

@@ -148,3 +148,5 @@ def test_a_message_that_is_missing_has_the_command_to_consume_it_again(past: Pas
     [found] = json.loads(trace(past, url, IDS[0], "--json", status=0).stdout)
     assert found["reconsume"] == command
     assert "  again     not a UUID, so `fedora" in trace(past, url, "no-uuid", status=0).stdout
+    fedora = trace(past, "https://apps.fedoraproject.org/datagrepper/", IDS[0], status=0).stdout
+    assert f"  again     fedora-messaging reconsume {IDS[0]}\n" in fedora
