@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.brokers import Server, wait_until
-from tests.support.command import busmon_process
+from tests.support.command import busmon, busmon_process
 from tests.support.exposition import counter
 
 OUTCOMES = {"handled", "ignored", "unmapped", "invalid", "error"}
@@ -58,6 +58,10 @@ def test_the_demo_serves_every_outcome_of_both_buses(tmp_path: Path) -> None:
 
         wait_until(lambda: outcomes("fedora") == OUTCOMES, what="all outcomes of fedora")
         wait_until(lambda: outcomes("centos") == CENTOS_OUTCOMES, what="all outcomes of centos")
+        found = busmon("find", "package:bash", "--topic", "copr.build.end", "--url", url).stdout
+        assert re.search(
+            r"\n    build \d+, project bash-main, package bash, nvr bash-1.2-1\n", found
+        )
         assert list(tmp_path.glob("busmon-demo-*/ledger.sqlite"))
         assert server.terminate(seconds=5) == 0
         assert "Traceback" not in server.output()
