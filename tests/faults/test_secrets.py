@@ -175,7 +175,8 @@ def counts(busmon: Busmon) -> str:
 def answers(busmon: Busmon) -> Iterator[tuple[str, str, str]]:
     """Yield each page, who asks, and the answer."""
     friend, stranger = f"Basic {LOGIN}", f"Basic {b64encode(b'me:wrong').decode()}"
-    for path in ("/metrics", "/", "/ready", "/live", "/v1/status", "/nonsense", "/v1/reports"):
+    pages = "/", "/topics", "/messages", "/gaps", "/gaps/accept", "/incidents", "/v1/gaps"
+    for path in ("/metrics", *pages, "/ready", "/live", "/v1/status", "/nonsense", "/v1/reports"):
         for who, shows in {"friend": friend, "stranger": stranger, "nobody": ""}.items():
             yield path, who, get(busmon, path, shows)
     content = json.dumps(batch(report(state=CANARY))).encode()
