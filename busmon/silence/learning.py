@@ -33,17 +33,20 @@ class Learned:
     def usual(
         self, since: float, until: float, unseen: Iterable[tuple[float, float]] = ()
     ) -> tuple[float, float]:
-        """Return between which numbers of messages a time usually is: an hour, or more.
-
-        Without those of the times in which busmon did not watch.
-        """
-        rates = self.baseline.rates
-        missed = ((max(begin, since), min(end, until)) for begin, end in unseen)
-        expected = rates.expected(since, until) - sum(
-            rates.expected(begin, end) for begin, end in missed if begin < end
-        )
+        """Return between which numbers of messages a time usually is: an hour, or more."""
+        expected = self.expected(since, until, unseen)
         low, high = self.spread.hour if until - since <= HOUR_SECONDS else self.spread.day
         return low * expected, high * expected
+
+    def expected(
+        self, since: float, until: float, unseen: Iterable[tuple[float, float]] = ()
+    ) -> float:
+        """Return how many messages a time usually has, without those of what nobody watched."""
+        rates = self.baseline.rates
+        missed = ((max(begin, since), min(end, until)) for begin, end in unseen)
+        return rates.expected(since, until) - sum(
+            rates.expected(begin, end) for begin, end in missed if begin < end
+        )
 
     def at_least(self, pace: float) -> "Learned":
         """Return it at this pace, unless its own is faster."""

@@ -84,6 +84,8 @@ def test_usual_is_what_busmon_could_have_seen() -> None:
     (topic,) = asked(bench, "/topics")[1]["topics"]
     assert topic["usual"] == pytest.approx([60 * (bench.now / HOUR - hour)] * 2, rel=0.1)
     assert topic["usual"][0] < 60, "of this hour only"
+    rate = asked(bench, "/")[1]["buses"][0]["rate"]
+    assert rate["usual"] == pytest.approx(topic["usual"][0], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from busmon.silence.rates import DAY_SECONDS, MIN_DAYS
 from busmon.silence.state import SilenceState
 from busmon.web.axes import HOUR
 from busmon.web.pages.page import Malformed, Request
+from busmon.web.pages.rates import unseen
 
 SHOWN = 500  # topics on the page; a filter shows others
 RECENT_HOURS = 24
@@ -102,10 +103,7 @@ def _usual(request: Request, topic: Topic, since: float, begun: float) -> list[f
     learned = request.service.parts.silence.learned(topic)
     if learned is None:
         return None
-    reception = request.service.parts.blind_time.reception(topic.bus)
-    blind = reception.blind_between(since, request.now)
-    unseen = [(0.0, begun), *((max(begin, begun), end) for begin, end in blind)]
-    return list(learned.usual(since, request.now, unseen))
+    return list(learned.usual(since, request.now, unseen(request, topic.bus, since, begun)))
 
 
 def _gaps(request: Request) -> Mapping[Topic, int]:
