@@ -130,8 +130,9 @@ def demo(listen: str, rate: float) -> None:
     """Show busmon at work on made-up traffic.
 
     Needs no broker, no configuration and no root. Messages like those of Fedora's and CentOS's
-    buses, with every outcome, go through the real code into a temporary ledger. Prints the URL
-    of the page that shows them, and runs until interrupted.
+    buses, with every outcome, go through the real code into a temporary ledger. It begins with
+    weeks of a made-up archive, and an incident that left an open gap. Prints the URL of the page
+    that shows them, and runs until interrupted.
     """
     stopping = stopping_on_signals()
     from busmon.demo import demo

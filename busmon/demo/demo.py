@@ -2,9 +2,12 @@
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 
 from busmon.config.model import Config
+from busmon.demo import history
+from busmon.demo.bodies import CENTOS_SHARES, FEDORA_SHARES
 from busmon.demo.traffic import TrafficSource
 from busmon.ledger.ledger import Ledger
 from busmon.rules import rule_set
@@ -22,9 +25,13 @@ def run(
     config = Config.model_construct(web=Web(listen=listen), buses={})
     rule_sets = {"fedora": "packit", "centos": "centos"}
     with tempfile.TemporaryDirectory(prefix="busmon-demo-") as directory:
+        ledger, now = Ledger(f"{directory}/ledger.sqlite"), time.time()
+        history.write(ledger, "fedora", FEDORA_SHARES, rate * FEDORA_SHARE, now)
+        history.write(ledger, "centos", CENTOS_SHARES, rate * (1 - FEDORA_SHARE), now)
+        history.write_incident(ledger, "fedora", now)
         service = build_service(
             config,
-            Ledger(f"{directory}/ledger.sqlite"),
+            ledger,
             {bus: rule_set(rules, config.rules) for bus, rules in rule_sets.items()},
             [
                 TrafficSource("fedora", "fedora", rate * FEDORA_SHARE),
