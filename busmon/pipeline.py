@@ -44,6 +44,10 @@ class Pipeline:
         for series in ledger.counts():
             if series.bus in rule_sets and series.topic not in {OTHER, *self._known[series.bus]}:
                 self._unknown[series.bus].add(series.topic)
+        with ledger.read() as tables:
+            for bus, unknown in self._unknown.items():
+                filled = {topic for topic, _ in tables.filled.totals(bus)}
+                unknown |= filled - {OTHER, *self._known[bus]}
         for bus, rules in rule_sets.items():
             ledger.declare_series(
                 Series(bus, *labels) for labels in _labels(rules, rejections[bus])

@@ -44,9 +44,11 @@ class FillBench:
             tables.windows.advance(NOW, self.start)
         self.audit.restart()
         self.audit.watch("tap", self.start - 100, self.start + 3600)
+        self.restart()
+
+    def restart(self) -> None:
         rules = {BUS: rule_set("packit", Rules())}
         self.pipeline = Pipeline(self.audit.ledger, rules, {BUS: []}, 10, lambda _: None)
-        self.filled = 0
 
     def blind(self, *spans: tuple[float, float]) -> None:
         """Let busmon be blind in these times after the start, and close the windows of then."""
@@ -293,3 +295,21 @@ def test_whatever_the_archive_has_the_thread_goes_on(make: Make) -> None:
     [fill] = bench.fills()
     assert (fill.state, fill.messages) == (FillState.FILLED, len(ODD))
     assert sum(bench.totals().values()) == len(ODD)
+    assert len({topic for topic, _ in bench.totals()}) == 3
+
+
+def test_filled_topics_count_against_the_limit_over_a_restart(
+    datagrepper: Datagrepper, make: Make
+) -> None:
+    bench = make(datagrepper.url, ["#"])
+    for topics in (range(8), range(8, 30)):
+        datagrepper.add([sent(bench.start + 20, f"a.b.c.topic{n}") for n in topics])
+        datagrepper.add([bench.alive()])
+        bench.blind((8, 60))
+        bench.fill()
+        done = bench.fills()
+        with bench.audit.ledger.write() as tables:
+            tables.filled.forget(BUS, done)
+        bench.restart()
+    assert len(bench.totals()) == 11, "ten, and one for all others"
+    assert sum(bench.totals().values()) == 30
