@@ -124,7 +124,7 @@ def labelled_lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
     yield "bus", record.bus
     yield "topic", record.topic
     yield "received", _received(record)
-    if record.received_at is not None:
+    if record.outcome is not None:
         yield "judged", f"{record.outcome} {record.reason}".rstrip()
     yield "listener", _listener(found)
     if record.report == "passed":
@@ -159,6 +159,8 @@ def _received(record: MessageRecord) -> str:
     received = format_time(record.received_at)
     if record.filled:
         return f"not by busmon, which was away; by the archive, sent {received}"
+    if record.outcome is None:
+        return f"{received}; its record is pruned"
     if record.sent_at is None:
         return f"{received}; when it was sent is not known"
     delay = record.received_at - record.sent_at

@@ -27,15 +27,19 @@ RECEIVED = f"""{FIND_TRACES}
 """
 RECORDED = f"{FIND_TRACES} AND messages.seq > :seq"
 FIND = """
-SELECT buses.name, coalesce(series.topic, tap_reports.topic), outcome, reason,
-    messages.received_at, messages.sent_at,
+SELECT buses.name, coalesce(series.topic, tap_reports.topic, open.topic), outcome, reason,
+    coalesce(messages.received_at, open.received_at), messages.sent_at,
     tap_reports.state, tap_reports.reported_at, tap_reports.task,
     tasks.state, tasks.received_at, started_at, finished_at, retries, filled
 FROM buses LEFT JOIN messages ON messages.bus = buses.id AND messages.id = :id
 LEFT JOIN series ON series.id = messages.series
 LEFT JOIN tap_reports ON tap_reports.bus = buses.id AND tap_reports.id = :id
 LEFT JOIN tasks ON tasks.id = tap_reports.task
-WHERE messages.id IS NOT NULL OR tap_reports.id IS NOT NULL
+LEFT JOIN (
+    SELECT bus, max(topic) AS topic, max(received_at) AS received_at FROM open_messages
+    WHERE id = :id GROUP BY bus
+) AS open ON open.bus = buses.id -- which outlives the record of the message
+WHERE messages.id IS NOT NULL OR tap_reports.id IS NOT NULL OR open.bus IS NOT NULL
 ORDER BY buses.name
 """
 
@@ -69,7 +73,7 @@ class MessageRecord(NamedTuple):
 
     bus: str
     topic: str
-    outcome: str | None
+    outcome: str | None  # None: it is not on record, or no longer
     reason: str | None
     received_at: float | None  # by busmon; of a filled message, when it was sent
     sent_at: float | None

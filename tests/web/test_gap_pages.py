@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from wsgiref.types import WSGIApplication
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,6 +17,7 @@ from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
 from busmon.message import Stage
 from busmon.settings.models import Web
+from busmon.sources.listener_queue import ListenerQueue
 from tests.support.diagnosis import Bench
 from tests.support.open_gaps import FIRST, Place, accepting, leave_open, still_open
 from tests.support.pages import pages, text_of
@@ -25,6 +27,7 @@ LOGINS = {"alice": {"password": "a"}, "bob": {"password": "b"}}
 OPERATED = Web.model_validate({"username": "me", "password": "reads", "operators": LOGINS})
 ALICE, BOB, READER = basic("alice:a"), basic("bob:b"), basic("me:reads")
 ONE = {"since": FIRST, "until": FIRST + 1, "bus": "fedora", "topic": "a", "stage": "listener"}
+UUID = "4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e"
 EVIL = "<script>alert('x')</script>\u202e"
 FORM = "application/x-www-form-urlencoded"
 
@@ -93,19 +96,39 @@ class Archived:
     def reconsume_command(self) -> str:
         return "fedora-messaging reconsume"
 
+    def listener_queue(self) -> ListenerQueue:
+        return ListenerQueue.PERMANENT
 
-def test_a_message_is_linked_and_has_the_command_that_heals_its_gap() -> None:
-    bench, uuid = Bench(now=FIRST + 86400), "4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e"
+
+@pytest.fixture
+def archived() -> WSGIApplication:
+    """Pages that list two messages, which are no longer on record."""
+    bench = Bench(now=FIRST + 86400)
     with bench.ledger.write() as tables:
         place = FIRST, FIRST + 300, "fedora", Stage.LISTENER, State.MISSING
-        messages = (MessageTrace(identity, "a", True) for identity in (uuid, "no/uuid"))
-        tables.open_messages.add(OpenMessage(*place, message) for message in messages)
-    page = ask(pages(bench, buses={"fedora": Archived()}), "/gaps").body
-    assert f'<a href="/messages/fedora/{uuid}">' in page.decode()
+        traces = (MessageTrace(one, "a", True, received_at=FIRST + 9) for one in (UUID, "no/uuid"))
+        tables.open_messages.add(OpenMessage(*place, trace) for trace in traces)
+    return pages(bench, buses={"fedora": Archived()})
+
+
+def test_a_message_is_linked_and_has_the_command_that_heals_its_gap(
+    archived: WSGIApplication,
+) -> None:
+    page = ask(archived, "/gaps").body
+    assert f'<a href="/messages/fedora/{UUID}">' in page.decode()
     assert '<a href="/messages/fedora/no%2Fuuid">' in page.decode()
     text = text_of(page)
-    assert f"fedora-messaging reconsume {uuid}" in text
+    assert f"fedora-messaging reconsume {UUID}" in text
     assert "no/uuid : not a UUID" in text
+
+
+def test_a_missing_message_has_a_page_after_its_record_is_pruned(archived: WSGIApplication) -> None:
+    text = text_of(ask(archived, f"/messages/fedora/{UUID}").body)
+    assert "a on fedora Its way received 2026-03-01 14:05:09 UTC; its record is pruned" in text
+    assert "audit missing at the listener in the window that began 2026-03-01 14:05:00" in text
+    assert "judged None" not in text
+    assert f"fedora-messaging reconsume {UUID}" in text
+    assert ask(archived, f"/messages/centos/{UUID}").status == "404 Not Found"
 
 
 def test_more_windows_than_a_page_has_are_on_the_next_one() -> None:
