@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from busmon.cli.audit import ledger_option, open_ledger, seconds_of
+from busmon.cli.ask import answer, asks_ledger
+from busmon.cli.audit import seconds_of
 from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, find_endpoint, http_url
 from busmon.message import Stage
 
@@ -163,22 +164,19 @@ def reopen(path: Path | None, url: str | None, operator: str | None, number: int
 
 
 @click.command()
-@config_option
-@ledger_option
+@asks_ledger
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def accepted(path: Path | None, ledger: str | None, as_json: bool) -> None:
+def accepted(path: Path | None, ledger: str | None, url: str | None, as_json: bool) -> None:
     """List what was accepted: when, by whom and why.
 
     The newest is first. All times are in UTC. Acceptances are kept for 13 months.
 
-    Exit status: 0, or 2 if the command line or the configuration is wrong, or the ledger cannot
-    be read.
+    Exit status: 0, or 2 if the command line or the configuration is wrong, the ledger cannot be
+    read, or the service does not answer.
     """
-    from busmon.commands import acceptances
+    from busmon.commands.questions import Accepted
 
-    with open_ledger(path, ledger) as (tables, _):
-        found = tables.acceptances.all()
-    click.echo(acceptances.as_json(found) if as_json else acceptances.as_text(found))
+    answer(Accepted("json" if as_json else "table"), path, ledger, url)
 
 
 def _progress(done: "Done", what: str) -> str:

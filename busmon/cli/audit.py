@@ -1,30 +1,17 @@
-"""`busmon gaps` and `busmon trace`: they read the ledger, also while the service writes it."""
+"""`busmon gaps` and `busmon trace`.
 
-import sys
+They read the ledger, also while the service writes it, or have the service do it.
+"""
+
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import click
 from click.core import ParameterSource
 
-from busmon.cli.common import CONFIGURATION, config_option, fail, load_config, not_empty
-
-if TYPE_CHECKING:
-    from busmon.config.model import Config
-    from busmon.ledger.tables import Tables
-
-FOUND = 1  # exit status of gaps: there are some
-NOT_FOUND = 1  # exit status of trace: there is no such message
-
-ledger_option = click.option(
-    "--ledger",
-    metavar="PATH",
-    callback=not_empty,
-    help="The ledger, instead of the configured [ledger] path.",
-)
+from busmon.cli.ask import answer, asks_ledger, finish, open_ledger
 
 
 def seconds_of(text: str) -> int:
@@ -46,8 +33,7 @@ def duration(_context: click.Context, _option: click.Parameter, text: str | None
 
 @click.group(invoke_without_command=True)
 @click.pass_context
-@config_option
-@ledger_option
+@asks_ledger
 @click.option(
     "--since",
     callback=duration,
@@ -80,10 +66,11 @@ def gaps(
     context: click.Context,
     path: Path | None,
     ledger: str | None,
+    url: str | None,
     since: int | None,
     bus: str | None,
     topic: str | None,
-    form: str,
+    form: Literal["table", "json", "ids"],
     unconfirmed: bool,
     ended: bool,
 ) -> None:
@@ -106,30 +93,19 @@ def gaps(
     is a UUID is taken for one of Fedora's bus. With a configuration the commands name the file
     in the bus's `config`. Run them where the listener is installed.
 
+    With --url the service lists them, up to 4,000 messages. Only the file has more.
+
     Exit status: 0 no gap is open, 1 there are open gaps, 2 the command line or the configuration
-    is wrong, the ledger cannot be read, or it knows no such bus or topic.
+    is wrong, the ledger cannot be read, it knows no such bus or topic, or the service does not
+    answer.
     """
     if command := context.invoked_subcommand:
         _refuse_options(context, command)
         return
-    from busmon.commands import gaps_output
-    from busmon.commands.gaps import NothingToAskOf, Query, find_gaps
+    from busmon.commands.questions import Gaps
 
     after = None if since is None else time.time() - since
-    query = Query(after, bus, topic, unconfirmed, ended)
-    with open_ledger(path, ledger) as (tables, config):
-        try:
-            found = find_gaps(tables, query, config)
-        except NothingToAskOf as error:
-            fail(CONFIGURATION, str(error))
-    render = {
-        "table": gaps_output.as_table,
-        "json": gaps_output.as_json,
-        "ids": gaps_output.as_ids,
-    }
-    if text := render[form](found):
-        click.echo(text)
-    sys.exit(FOUND if found.open() else 0)
+    answer(Gaps(after, bus, topic, form, unconfirmed, ended), path, ledger, url)
 
 
 def _refuse_options(context: click.Context, command: str) -> None:
@@ -141,8 +117,7 @@ def _refuse_options(context: click.Context, command: str) -> None:
 
 @click.command()
 @click.argument("message_id", metavar="ID")
-@config_option
-@ledger_option
+@asks_ledger
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON array, one object for each bus."
 )
@@ -153,7 +128,14 @@ def _refuse_options(context: click.Context, command: str) -> None:
     default=True,
     help="Do not look in the archive for a message that busmon did not receive.",
 )
-def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool, ask: bool) -> None:
+def trace(
+    message_id: str,
+    path: Path | None,
+    ledger: str | None,
+    url: str | None,
+    as_json: bool,
+    ask: bool,
+) -> None:
     """Show everything that is known of one message.
 
     ID is that of the message, or that of one of its tasks.
@@ -168,48 +150,24 @@ def trace(message_id: str, path: Path | None, ledger: str | None, as_json: bool,
     Only an id that is a UUID can be looked up. No body is shown.
 
     With --ledger no configuration is needed; then it is not known what becomes of the listener's
-    queue when the listener ends, and no archive is asked.
+    queue when the listener ends, and no archive is asked. Nor is one with --url: the service
+    looks only in its ledger.
 
     Exit status: 0 the message is on record, 1 it is not (also if the archive has it), 2 the
-    command line or the configuration is wrong, or the ledger cannot be read.
+    command line or the configuration is wrong, the ledger cannot be read, or the service does not
+    answer.
     """
-    from busmon.commands import trace
+    from busmon.commands.questions import Trace
+    from busmon.commands.trace import is_received
     from busmon.commands.trace_archive import ask_archive
-    from busmon.text import printable
 
+    question = Trace(message_id, "json" if as_json else "table")
+    if url:
+        answer(question, path, ledger, url)
     with open_ledger(path, ledger) as (tables, config):
-        message_id = trace.message_of(tables, message_id)
-        found = trace.find_message(tables, message_id, config, time.time())
-        oldest = None if found else tables.messages.oldest()
-    archived = ask_archive(config, message_id) if ask and not trace.is_received(found) else None
-    if as_json:
-        if isinstance(archived, str):
-            click.echo(f"busmon: archive: {archived}", err=True)
-            archived = None
-        click.echo(trace.as_json(found, archived))
-    else:
-        title = printable(message_id) if found else trace.not_found(message_id, oldest)
-        click.echo(trace.as_text(title, found, archived))
-    sys.exit(0 if found else NOT_FOUND)
-
-
-@contextmanager
-def open_ledger(
-    path: Path | None, ledger: str | None
-) -> Iterator[tuple["Tables", "Config | None"]]:
-    """Open the ledger for reading, or print why that failed and exit with 2.
-
-    Yield it with the configuration, which is not read if only a ledger is named.
-    """
-    from busmon.ledger.errors import LedgerError
-    from busmon.ledger.sqlite import open_read_only
-
-    config = None
-    if path or ledger is None:
-        config = load_config(path)
-        ledger = ledger or config.ledger.path
-    try:
-        with open_read_only(ledger) as tables:
-            yield tables, config
-    except LedgerError as error:
-        fail(CONFIGURATION, str(error))
+        known = question.look_up(tables, config, time.time())
+    ask = ask and not is_received(known.found)
+    archived = ask_archive(config, known.id) if ask else None
+    if as_json and isinstance(archived, str):
+        click.echo(f"busmon: archive: {archived}", err=True)
+    finish(question.show(known, archived))

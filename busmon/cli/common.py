@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,12 @@ def http_url(_context: click.Context, _option: click.Parameter, text: str | None
     ):
         raise click.BadParameter("should be http://HOST:PORT or https://HOST:PORT")
     return text
+
+
+def url_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option that says where the service is; `what` describes it."""
+    help_text = f"{what} Without -c no credentials are sent."
+    return click.option("--url", metavar="URL", callback=http_url, help=help_text)
 
 
 def load_config(path: Path | None) -> "Config":

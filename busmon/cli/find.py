@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, find_endpoint, http_url
+from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, find_endpoint, url_option
 from busmon.message import Outcome
 
 NOT_FOUND = 1
@@ -15,13 +15,7 @@ NOT_FOUND = 1
 @click.command()
 @click.argument("words", metavar="QUERY...", nargs=-1, required=True)
 @config_option
-@click.option(
-    "--url",
-    metavar="URL",
-    callback=http_url,
-    help="Where the service is, instead of the configured [web] listen. Without -c no credentials"
-    " are sent.",
-)
+@url_option("Where the service is, instead of the configured [web] listen.")
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option("--topic", metavar="TOPIC", help="Only this topic; its last parts are enough.")
 @click.option(
@@ -59,7 +53,8 @@ def find(
     line or configuration.
     """
     from busmon.commands.endpoint import NoAnswer
-    from busmon.commands.find_service import Refused, ask
+    from busmon.commands.find_service import ask
+    from busmon.commands.service import Refused
 
     endpoint, _ = find_endpoint(path, url)
     given = {name: None if value is None else str(value) for name, value in limits.items()}

@@ -1,17 +1,17 @@
-"""`busmon incidents`: it reads the ledger, also while the service writes it."""
+"""`busmon incidents`."""
 
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from busmon.cli.audit import duration, ledger_option, open_ledger
-from busmon.cli.common import CONFIGURATION, config_option, fail
+from busmon.cli.ask import answer, asks_ledger
+from busmon.cli.audit import duration
 
 
 @click.command()
-@config_option
-@ledger_option
+@asks_ledger
 @click.option(
     "--since",
     default="7d",
@@ -30,7 +30,12 @@ from busmon.cli.common import CONFIGURATION, config_option, fail
     help="Output format; markdown is a report for a post-mortem.",
 )
 def incidents(
-    path: Path | None, ledger: str | None, since: int, bus: str | None, form: str
+    path: Path | None,
+    ledger: str | None,
+    url: str | None,
+    since: int,
+    bus: str | None,
+    form: Literal["table", "json", "markdown"],
 ) -> None:
     """List when all was not well, and what was lost.
 
@@ -45,21 +50,8 @@ def incidents(
     All times are in UTC. Incidents are kept for 13 months. The service can run meanwhile.
 
     Exit status: 0, or 2 if the command line or the configuration is wrong, the ledger cannot be
-    read, or it knows no such bus.
+    read, it knows no such bus, or the service does not answer.
     """
-    from busmon.commands import incidents_output
-    from busmon.commands.gaps import NothingToAskOf
-    from busmon.commands.incidents import Query, find_incidents
+    from busmon.commands.questions import Incidents
 
-    now = time.time()
-    with open_ledger(path, ledger) as (tables, config):
-        try:
-            found = find_incidents(tables, Query(now - since, now, bus), config)
-        except NothingToAskOf as error:
-            fail(CONFIGURATION, str(error))
-    render = {
-        "table": incidents_output.as_table,
-        "json": incidents_output.as_json,
-        "markdown": incidents_output.as_markdown,
-    }
-    click.echo(render[form](found))
+    answer(Incidents(time.time() - since, bus, form), path, ledger, url)

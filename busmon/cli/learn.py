@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from busmon.cli.audit import ledger_option, open_ledger
+from busmon.cli.ask import ledger_option, open_ledger
 from busmon.cli.common import (
     CONFIGURATION,
     FATAL,

@@ -5,19 +5,13 @@ from pathlib import Path
 
 import click
 
-from busmon.cli.common import FATAL, config_option, find_endpoint, http_url
+from busmon.cli.common import FATAL, config_option, find_endpoint, url_option
 from busmon.text import format_number, format_time, printable
 
 
 @click.command()
 @config_option
-@click.option(
-    "--url",
-    metavar="URL",
-    callback=http_url,
-    help="Where the service is, instead of the configured [web] listen. Without -c no credentials"
-    " are sent.",
-)
+@url_option("Where the service is, instead of the configured [web] listen.")
 def status(path: Path | None, url: str | None) -> None:
     """Show whether messages get through, or whose fault it is.
 

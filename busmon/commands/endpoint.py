@@ -15,7 +15,7 @@ from busmon.sources.tls import UnusableFile, client_context
 from busmon.text import format_address, parse_address
 
 TIMEOUT = 5.0  # seconds to connect and to answer
-MAX_ANSWER_BYTES = 1024 * 1024
+MAX_ANSWER_BYTES = 8 * 1024 * 1024  # a million characters as JSON
 # If busmon listens on every address, ask on the loopback one.
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
 

@@ -1,16 +1,11 @@
-"""What `busmon find` asks the running service, and how it shows the answer."""
+"""How `busmon find` shows what the running service found."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
-from busmon.commands.endpoint import Endpoint, NoAnswer, get
+from busmon.commands import service
+from busmon.commands.endpoint import Endpoint, NoAnswer
 from busmon.text import format_time, printable
-
-
-class Refused(Exception):
-    """The service does not understand what is asked for; the text says why."""
 
 
 class Found(NamedTuple):
@@ -23,20 +18,12 @@ class Found(NamedTuple):
 
 def ask(endpoint: Endpoint, asked: Mapping[str, str | None]) -> Found:
     """Have the service search; raises NoAnswer and Refused."""
-    query = urlencode({name: text for name, text in asked.items() if text})
-    status, body = get(endpoint, f"/v1/messages?{query}")
-    if status in (401, 403):
-        raise NoAnswer(f"refused (status {status}): -c must name its own configuration")
+    answer = service.ask(endpoint, "/v1/messages", asked)
     try:
-        answer: Any = json.loads(body)
-        if status in (400, 503):
-            raise Refused(printable(str(answer["problem"])[:500]))
-        if status == 200:
-            older = answer["older"]
-            return Found(answer, list(_rows(answer)), None if older is None else int(older))
-    except (ArithmeticError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise NoAnswer("the answer is not that of a busmon") from error
-    raise NoAnswer(f"answered with status {status}")
+        older = answer["older"]
+        return Found(answer, list(_rows(answer)), None if older is None else int(older))
+    except service.UNREADABLE as error:
+        raise NoAnswer(service.FOREIGN) from error
 
 
 def _rows(answer: Mapping[str, Any]) -> Iterator[str]:

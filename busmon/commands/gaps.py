@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import NamedTuple
 
 from busmon.audit.absences import Absence, absences
@@ -93,14 +93,23 @@ class NothingToAskOf(Exception):
     """The ledger has no such bus or topic; the text says which. Probably it is a typing error."""
 
 
-def find_gaps(tables: Tables, query: Query, config: Config | None) -> Gaps:
+class TooMany(Exception):
+    """More messages are found than may be listed; the text says what to do."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most:,} messages: ask for less of them, or read the ledger")
+
+
+def find_gaps(tables: Tables, query: Query, config: Config | None, most: int | None = None) -> Gaps:
     """Return what is missing. The configuration says how each bus's listener consumes again.
 
-    Raises NothingToAskOf.
+    Raises NothingToAskOf, and TooMany if there are more than `most` messages.
     """
     check_bus(tables, query.bus, config)
     _check_topic(tables, query)
     commands = ReconsumeCommands(config)
+    if most is not None:
+        _check_number(tables, query, most)
     no_data = _no_data(tables, query, commands)
     gaps = list(_gaps(tables, query, commands))
     audited = {(place.bus, place.stage) for place in tables.windows.totals()}
@@ -127,6 +136,13 @@ def _check_topic(tables: Tables, query: Query) -> None:
     counted = (one.topic for one in tables.counters.all() if query.bus in {None, one.bus})
     if query.topic is not None and query.topic not in counted:
         raise NothingToAskOf(f"no message of this topic was counted: {printable(query.topic)}")
+
+
+def _check_number(tables: Tables, query: Query, most: int) -> None:
+    states = (State.MISSING, State.UNCONFIRMED, *(ENDED if query.ended else ()))
+    listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
+    if sum(1 for _ in islice(listed, most + 1)) > most:
+        raise TooMany(most)
 
 
 def _gaps(tables: Tables, query: Query, commands: ReconsumeCommands) -> Iterator[Gap]:

@@ -32,7 +32,7 @@ def pages(
     config = Config.model_construct(web=web, **{"buses": {}, **sections})
     acceptor = acceptor or Acceptor(bench.ledger, bench.auditor.refresh)
     shown = Shown(config, bench.parts, bench.watch, acceptor, lambda: problems)
-    view = pages_view(shown, lambda: bench.now)
+    view = pages_view(shown, lambda: bench.now, pause=0.0)  # tests/web/test_sharing.py
     return make_app(web, registry or CollectorRegistry(), ready_view(list), view, own)
 
 

@@ -76,7 +76,7 @@ class Page(NamedTuple):
 
     path: str  # the first segment; "" for the first page
     title: str
-    template: str  # a file in web/templates
+    template: str  # a file in web/templates; "": there is only the data
     data: Callable[[Request], Mapping[str, object]]
     has_rest: bool = False  # it is what is below the path; another page can be the path itself
     markdown: Callable[[Request], str] | None = None  # at /PATH.md, if there is one

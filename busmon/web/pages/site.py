@@ -25,7 +25,6 @@ MAX_QUERY_CHARACTERS = 4096
 MAX_PARAMETERS = 20
 API, ACCEPT = "/v1/", "/gaps/accept"
 MARKDOWN = ".md"
-PAUSE = 19.0  # times the CPU that a page takes: so all pages take at most a twentieth of one
 TOO_SLOW = "the ledger takes too long for this; ask for less of it, or try again later"
 
 Answer = Callable[[Request], Response]
@@ -34,11 +33,11 @@ Answer = Callable[[Request], Response]
 class Site:
     """All pages. One is computed at a time, and those who wait for the same one share it."""
 
-    def __init__(self, service: Shown, clock: Callable[[], float]) -> None:
+    def __init__(self, service: Shown, clock: Callable[[], float], pause: float) -> None:
         settings = service.config.web
         self._service = service
         self._clock = clock
-        self._sharing = Sharing(PAUSE)
+        self._sharing = Sharing(pause)
         self._files, urls = Files(), Urls(settings.public_url)
         self._renderer = Renderer(settings, urls, self._files)
         self._accept = AcceptForm(Access(settings), service.acceptor, urls, self._html)
@@ -64,7 +63,8 @@ class Site:
 
     def _find(self, name: str, has_rest: bool, as_json: bool) -> Answer | None:
         """Return what makes the page of this name."""
-        if page := self._pages.get((name, has_rest)):
+        page = self._pages.get((name, has_rest))
+        if page and (as_json or page.template):
             return partial(self._data if as_json else self._page, page)
         page = self._pages.get((name.removesuffix(MARKDOWN), False))
         if page is None or page.markdown is None or has_rest or as_json:

@@ -1,0 +1,52 @@
+"""Asks the running service, and reads the JSON that it answers with."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from busmon.commands.endpoint import Endpoint, NoAnswer, get
+from busmon.commands.questions import QUESTIONS, Printed, Question
+from busmon.text import printable
+
+FOREIGN = "the answer is not that of a busmon"
+UNREADABLE = (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+class Refused(Exception):
+    """The service does not do what is asked for; the text says why."""
+
+
+def ask(endpoint: Endpoint, path: str, asked: Mapping[str, object]) -> Any:
+    """Return the data of a page; raises NoAnswer and Refused. What is None is not asked."""
+    query = urlencode({name: text for name, text in asked.items() if text is not None})
+    status, body = get(endpoint, f"{path}?{query}" if query else path)
+    if status in (401, 403):
+        raise NoAnswer(f"refused (status {status}): -c must name its own configuration")
+    try:
+        answer: Any = json.loads(body)
+        if status != 200:
+            raise Refused(printable(str(answer["problem"])[:500]))
+    except UNREADABLE as error:
+        raise NoAnswer(FOREIGN if status == 200 else f"answered with status {status}") from error
+    return answer
+
+
+def put(endpoint: Endpoint, question: Question) -> Printed:
+    """Put a question to the service; raises NoAnswer and Refused."""
+    name = next(name for name, kind in QUESTIONS.items() if isinstance(question, kind))
+    fields = msgspec.to_builtins(question)
+    if empty := [field for field, value in fields.items() if value == ""]:
+        raise Refused(f"{empty[0]}: should not be empty")
+    answer = ask(endpoint, f"/v1/commands/{name}", {n: _text(v) for n, v in fields.items()})
+    try:
+        output, status = str(answer["output"]), int(answer["status"])
+    except UNREADABLE as error:
+        raise NoAnswer(FOREIGN) from error
+    return Printed("\n".join(map(printable, output.split("\n"))), status)
+
+
+def _text(value: object) -> object:
+    return "true" if value is True else None if value is False else value
