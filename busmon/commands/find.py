@@ -13,11 +13,12 @@ from busmon.ledger.search import Criteria, Found, Hit
 from busmon.ledger.tables import Tables
 from busmon.message import Outcome
 from busmon.rules.subjects import alternatives
-from busmon.settings.units import UNITS, parse_moment, parse_quantity
+from busmon.settings.units import UNITS, parse_moment, parse_number, parse_quantity
 from busmon.text import format_choice
 
 LIMIT = 50
 MAX_LIMIT = 200
+MAX_NUMBER = 10**18  # of a message; SQLite has larger ones
 MAX_WORDS = 8
 FILTERS = ("bus", "topic", "outcome", "reason", "since", "until")
 FIELDS = ("q", *FILTERS, "before", "limit")
@@ -36,8 +37,8 @@ def search(tables: Tables, asked: Mapping[str, str], now: float) -> dict[str, An
     given = {name: asked[name].strip() for name in FIELDS if asked.get(name, "").strip()}
     words = given.get("q", "").split()
     criteria = _criteria(given, words, now)
-    limit = min(_number(given, "limit", LIMIT), MAX_LIMIT)
-    before = _number(given, "before", 0) or None
+    limit = _number(given, "limit", MAX_LIMIT) or LIMIT
+    before = _number(given, "before", MAX_NUMBER)
     found = Found([])
     if len(words) == 1 and before is None:
         found = Found(tables.search.by_id(message_of(tables, words[0]), limit))
@@ -70,18 +71,20 @@ def _criteria(given: Mapping[str, str], words: list[str], now: float) -> Criteri
 def _moment(given: Mapping[str, str], name: str, now: float) -> float | None:
     if not (text := given.get(name)):
         return None
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return max(0.0, now - parse_quantity(text, UNITS))
     with suppress(ValueError):
         return max(0.0, parse_moment(text))
     raise BadQuery(f"{name}: {TIME}")
 
 
-def _number(given: Mapping[str, str], name: str, default: int) -> int:
-    text = given.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise BadQuery(f"{name}: should be a whole number")
-    return int(text)
+def _number(given: Mapping[str, str], name: str, most: int) -> int | None:
+    if not (text := given.get(name)):
+        return None
+    try:
+        return parse_number(text, 1, most)
+    except ValueError as error:
+        raise BadQuery(f"{name}: {error}") from None
 
 
 def _as_dict(hit: Hit) -> dict[str, Any]:

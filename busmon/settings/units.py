@@ -1,4 +1,4 @@
-"""Durations, sizes and times as people write them: "7d", "16MiB", 2026-12-01."""
+"""Durations, sizes, times and numbers as people write them: "7d", "16MiB", 2026-12-01."""
 
 import re
 from datetime import UTC, date, datetime, time
@@ -18,6 +18,14 @@ def parse_quantity(text: str, units: dict[str, int]) -> int:
         named = ", ".join(unit for unit in units if unit)
         raise ValueError(f"should be a number and a unit ({named})")
     return int(match[1]) * units[match[2]]
+
+
+def parse_number(text: str, least: int, most: int) -> int:
+    """Return a whole number within bounds; ValueError says which."""
+    digits = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+    if not digits or not least <= int(text) <= most:
+        raise ValueError(f"should be a whole number from {least} to {most}")
+    return int(text)
 
 
 def _quantity(units: dict[str, int]) -> BeforeValidator:

@@ -53,6 +53,7 @@ def test_the_report_for_a_post_mortem_is_markdown() -> None:
         ("/incidents", "days=0", "400 Bad Request"),
         ("/incidents.md", "days=%C2%B2", "400 Bad Request"),
         ("/v1/incidents", "days=99999999999999999999", "400 Bad Request"),
+        ("/incidents", "days=0000000000019999999", "400 Bad Request"),
         ("/gaps", "state=lost", "400 Bad Request"),
         ("/gaps", "until=nan", "400 Bad Request"),
         ("/gaps", "stage=<", "400 Bad Request"),

@@ -65,8 +65,10 @@ def test_a_message_is_found_by_what_it_is_about(
     [
         ({"since": "yesterday"}, "since: should be a time"),
         ({"outcome": "lost"}, "outcome: should be"),
+        ({"since": "9" * 400 + "d"}, "since: should be a time"),
         ({"before": "x"}, "before: should be a whole number"),
-        ({"limit": "9" * 30}, "limit: should be a whole number"),
+        ({"limit": "201"}, "limit: should be a whole number from 1 to 200"),
+        ({"limit": "0"}, "limit: should be a whole number from 1 to 200"),
         ({"q": "word " * 9}, "q: at most 8 words"),
     ],
 )

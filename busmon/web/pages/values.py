@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TypeVar
 
-from busmon.settings.units import parse_moment
+from busmon.settings.units import parse_moment, parse_number
 from busmon.web.pages.page import Malformed, Request
 
 MAX_TIME = 253_402_300_800.0  # Unix time of the end of the year 9999
@@ -27,10 +27,10 @@ def choice(request: Request, name: str, choices: type[Choice]) -> Choice | None:
 
 def number(request: Request, name: str, default: int, least: int, most: int) -> int:
     """Return a whole number within bounds; raises Malformed."""
-    given = text(request, name) or str(default)
-    if not given.isascii() or not given.isdigit() or not least <= int(given[:12]) <= most:
-        raise Malformed(f"{name} should be a number from {least} to {most}")
-    return int(given)
+    try:
+        return parse_number(text(request, name) or str(default), least, most)
+    except ValueError as error:
+        raise Malformed(f"{name} {error}") from None
 
 
 def time(request: Request, name: str) -> float | None:
