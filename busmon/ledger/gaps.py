@@ -25,7 +25,7 @@ FROM open_messages WHERE state = 'unconfirmed' GROUP BY bus, stage
 LISTED = """
 SELECT start, until, name, stage, topic, state, estimated, open.id
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state IN ({states}) AND until > ? AND name = coalesce(?, name)
+WHERE ({states}) AND until > ? AND name = coalesce(?, name)
     AND topic = coalesce(?, topic)
 ORDER BY start, name, stage, topic, state, open.id
 """
@@ -136,7 +136,8 @@ class Gaps:
         topic: str | None = None,
     ) -> Iterator[ListedMessage]:
         """Yield the messages of windows that ended after `since`, window by window."""
-        query = LISTED.format(states=", ".join(f"'{state}'" for state in states))
+        # Not as a list, with which SQLite does not use the indexes of the states.
+        query = LISTED.format(states=" OR ".join(f"state = '{state}'" for state in states))
         yield from map(_listed, self._db.execute(query, (milliseconds(since), bus, topic)))
 
     def open_windows(
