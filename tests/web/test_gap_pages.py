@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,6 +130,13 @@ def test_a_missing_message_has_a_page_after_its_record_is_pruned(archived: WSGIA
     assert "judged None" not in text
     assert f"fedora-messaging reconsume {UUID}" in text
     assert ask(archived, f"/messages/centos/{UUID}").status == "404 Not Found"
+
+
+def test_a_command_to_copy_runs_nothing_that_is_in_the_name_of_a_topic() -> None:
+    text = text_of(Gapped((Place(topic="a;$(reboot)'"), 21)).get("/gaps").body)
+    command = re.search("busmon gaps --bus fedora --topic (.*) --format ids", text)
+    assert command
+    assert shlex.split(command[1]) == ["a;$(reboot)'"]
 
 
 def test_more_windows_than_a_page_has_are_on_the_next_one() -> None:

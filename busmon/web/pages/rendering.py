@@ -1,5 +1,6 @@
 """Templates over data, as HTML. Whatever a template shows is escaped, and on one line."""
 
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -42,6 +43,7 @@ class Renderer:
             "at": at,
             "age": format_age,
             "duration": format_duration,
+            "for_shell": shlex.quote,
             "number": "{:,}".format,
             "of": format_number,
         }
