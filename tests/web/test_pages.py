@@ -44,6 +44,7 @@ def test_a_page_loads_only_files_of_busmon_and_these_may_be_kept() -> None:
         answer = ask(app, path)
         assert (answer.status, "immutable" in answer.headers["Cache-Control"]) == ("200 OK", True)
         assert ask(app, path.replace("/static/", "/static/0")).status == "404 Not Found"
+        assert ask(app, path, "POST").status == "405 Method Not Allowed"
     assert not re.search(rb"<style|<script>| style=| on\w+=|http-equiv", page.body)
 
 

@@ -47,6 +47,7 @@ class Site:
         """Return the page or file; raises Refused and Busy."""
         path, query = _decoded(environ), environ.get("QUERY_STRING", "")
         if path.startswith(f"/{FOLDER}/"):
+            only_read(environ)
             return self._files.answer(path.removeprefix(f"/{FOLDER}/")) or _not_found()
         if path == ACCEPT:  # by its login, so it is shared with nobody
             accept = partial(self._accept.answer, environ)
