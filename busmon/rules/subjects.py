@@ -154,10 +154,7 @@ FAMILIES: dict[str, tuple[Field, ...]] = {
         at("owner", "agent"),
     ),
     "pagure.pull-request": (
-        Field(
-            "project",
-            _joined("/", _pull_request("project", "namespace"), _pull_request("project", "name")),
-        ),
+        Field("project", _pull_request_project),
         Field("package", _pull_request("project", "name")),
         Field("pull-request", _pull_request("id")),
         Field("commit", _pull_request("commit_stop")),
