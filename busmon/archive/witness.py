@@ -10,6 +10,7 @@ from itertools import accumulate, takewhile
 from urllib.parse import quote
 
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
+from busmon.archive.control import DAY_HOURS, Control
 from busmon.archive.lag import Lag
 from busmon.archive.opinion import (
     MAX_SPAN_SECONDS,
@@ -17,7 +18,6 @@ from busmon.archive.opinion import (
     Newest,
     Opinion,
     Opinions,
-    holes,
     judge,
     silent_span,
 )
@@ -34,7 +34,6 @@ REPEAT_SECONDS = 300.0, 3600.0  # after which a question is repeated, at least a
 REPEAT_SHARE = 0.05  # of the silence, between these two
 STALE = 3.0  # an answer is too old after so many times as long
 MAX_TOPICS = 30  # that are asked for: those that became quiet last
-COMPARED_HOURS = 24
 
 NOT_YET = "it has not answered yet"
 
@@ -97,7 +96,7 @@ class Witness:
         self._flowing: list[str] = []
         self._answers: Mapping[str, _Answer] = {}
         self._rows: dict[str, int] = {}  # to ask for, of topics with long messages
-        self._control: tuple[float, str] | None = None  # when it was asked for, and its holes
+        self._control = Control()
         self._problem = NOT_YET
 
     def step(self, now: float) -> bool:
@@ -111,10 +110,7 @@ class Witness:
         try:
             if settled is None:
                 self._lag.ask(now)
-            elif due and self._flowing and self._control_is_old(now):
-                self._control = now, "it did not say what it has of other topics"  # if it fails
-                self._control = now, holes(self._compare(self._flowing, settled))
-            elif due:
+            elif due and not self._check(due, settled, now):
                 # If this fails, the other topics come first.
                 self._keep(_Answer(now, due, Opinion(unknown="it did not answer for this topic")))
                 self._ask(due, settled, now)
@@ -188,12 +184,19 @@ class Witness:
         ]
         return min(due, key=lambda pair: pair[0])[1] if due else None
 
-    def _control_is_old(self, now: float) -> bool:
-        return self._control is None or not 0 <= now - self._control[0] < REPEAT_SECONDS[1]
+    def _check(self, quiet: _Quiet, settled: float, now: float) -> bool:
+        """Ask for other topics, if that is due for a silent one; return whether it was."""
+        span = silent_span(quiet.newest, settled, now)
+        if not self._flowing or not quiet.silent or isinstance(span, str):
+            return False
+        return self._control.ask(
+            span.since, settled, now, lambda until: self._compare(self._flowing, until)
+        )
 
     def _ask(self, quiet: _Quiet, settled: float, now: float) -> None:
         if not quiet.silent:
-            self._keep(_Answer(now, quiet, comparison=self._compare([quiet.topic], settled)))
+            compared = self._compare([quiet.topic], int(settled // HOUR_SECONDS))
+            self._keep(_Answer(now, quiet, comparison=compared))
             return
         span = silent_span(quiet.newest, settled, now)
         if isinstance(span, str):
@@ -207,8 +210,8 @@ class Witness:
             known = tables.messages.known(self._bus, [one.id for one in found.messages])
         blind = self._blind_time.reception(self._bus).blind_between(now - MAX_SPAN_SECONDS, now)
         opinion = judge(span.since, found, known, blind)
-        if opinion.confirms and self._flowing and self._control and self._control[1]:
-            opinion = replace(opinion, unknown=self._control[1])
+        if opinion.confirms and self._flowing:
+            opinion = replace(opinion, unknown=self._control.holes(span.since, settled))
         self._keep(_Answer(now, quiet, opinion))
 
     def _search(self, topic: str, since: int, until: int) -> Found | None:
@@ -222,10 +225,9 @@ class Witness:
             self._rows[topic] = rows // 2
             return None
 
-    def _compare(self, topics: Collection[str], settled: float) -> Comparison:
-        """Return how many messages of these topics the archive has, and the ledger."""
-        end = int(settled // HOUR_SECONDS)
-        first = end - COMPARED_HOURS
+    def _compare(self, topics: Collection[str], end: int) -> Comparison:
+        """Return what the archive and the ledger have of these topics, in 24 hours before one."""
+        first = end - DAY_HOURS
         lengths = accumulate(len(quote(topic)) + len("&topic=") for topic in topics)
         few = [
             t

@@ -27,7 +27,8 @@ def sent(topic: str, *ages: float) -> list[tuple[str, str, float]]:
 
 
 ALIVE = sent("org.example.another", 5)
-AS_USUAL = [*ALIVE, *sent(FLOWING, *(age * HOUR / 2 for age in range(60)))]
+AS_USUAL = [*ALIVE, *sent(FLOWING, *(age * HOUR / 2 for age in range(160)))]
+AWAY_BEFORE = [one for one in AS_USUAL if one[2] < 30 * HOUR]
 LOST = sent(STOPPED, 30 * HOUR, 20 * HOUR, 10 * HOUR, HOUR, 60)
 IN_BLIND_TIME = sent(STOPPED, *(2.4 * HOUR - 60 * n for n in range(5)))
 
@@ -62,6 +63,11 @@ CASES = {
         ALIVE,
         FaultKind.PUBLISHER,
         "cannot tell whether messages were lost (STOPPED): it has holes: 0 messages of other",
+    ),
+    "the archive had a hole when the topic stopped, and none since": (
+        AWAY_BEFORE,
+        FaultKind.PUBLISHER,
+        "(STOPPED): it has holes: 31 messages of other topics",
     ),
     "the archive has messages in spite of its holes": (
         [*ALIVE, *LOST],
