@@ -15,6 +15,7 @@ from typing import NamedTuple
 from prometheus_client.core import Metric
 
 from busmon.archive import fill_plan
+from busmon.archive.backlog import has_caught_up
 from busmon.archive.bound import BoundTopics
 from busmon.archive.client import MAX_ROWS, Datagrepper, Stored, TooMuch, Unanswered
 from busmon.archive.fill_plan import Question, Taken
@@ -34,7 +35,6 @@ from busmon.sources.recorded.reader import read
 from busmon.text import format_number, format_span
 
 HISTORY_LINES = 10
-RECEPTION_GAP_SECONDS = 60.0  # busmon notes every 10 s that it receives
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,9 @@ class BlindTimeFiller:
             known_since = max(now - self._filling.retention, tables.filled.complete_since(bus, now))
             self._oldest = math.ceil(known_since + fill_plan.MARGIN_SECONDS)
             blind = tables.blind_times.between(bus, 0.0, now)
-            due = self._due(tables, now, blind)
+            # What a queue kept comes by itself.
+            caught_up = has_caught_up(tables, bus, now)
+            due = (tables.windows.closed_until() or 0.0) if caught_up else 0.0
             self._load(tables)
         changed, gone = fill_plan.changes(self._fills, blind, self._oldest)
         if changed or gone:
@@ -155,19 +157,6 @@ class BlindTimeFiller:
             if one.state is FillState.WAITING and fill_plan.end(one) <= due
         )
         return min(waiting, key=lambda one: self._failures.get(one.since, 0), default=None)
-
-    def _due(self, tables: Tables, now: float, blind: Sequence[Interval]) -> float:
-        """Return up to when blind times may be filled: what a queue kept comes by itself."""
-        bus = self._filling.bus
-        last_end = max((until for _, until in blind), default=0.0)
-        quiet = now - last_end
-        receiving = tables.blind_times.was_watched_at(bus, now - RECEPTION_GAP_SECONDS)
-        if not receiving or quiet < fill_plan.QUIET_SECONDS:
-            return 0.0
-        since = now - fill_plan.QUIET_SECONDS
-        if quiet < fill_plan.BACKLOG_SECONDS and tables.filled.has_backlog(bus, since, last_end):
-            return 0.0
-        return tables.windows.closed_until() or 0.0
 
     def _read_on(self, fill: Fill) -> None:
         """Ask one question of a blind time, and write what it brings."""

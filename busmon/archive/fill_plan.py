@@ -15,9 +15,7 @@ from busmon.ledger.values import Interval
 
 MARGIN_SECONDS = 60  # on both sides: sent-at has whole seconds, and clocks differ
 PART_SECONDS = 3600  # in which an archive has a message of any topic, unless it was away
-QUIET_SECONDS = 120  # after reconnecting, until nothing that a queue kept still comes
 NEAR_SECONDS = 600  # a message that was sent in the margin was received by then
-BACKLOG_SECONDS = 3600  # after which what comes late does not hold up the filling
 
 
 class Question(NamedTuple):

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 
 from prometheus_client.core import Metric
 
+from busmon.archive.backlog import has_caught_up
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
 from busmon.archive.lag import Lag
 from busmon.ledger.differences import IDS_KEPT, Difference
+from busmon.ledger.filled import FillState
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
 from busmon.metrics.families import gauge
 
 DAY_SECONDS = 86400
-SETTLED_SECONDS = 3600  # after the end of a day, in which what was lost is filled in first
+SETTLED_SECONDS = 3600  # after the end of a day
 MAX_REQUESTS = 60  # for a topic
 MAX_FAILURES = 3  # of a topic; then it is not compared on that day
 MAX_COMPARED = 1000  # messages of busmon's in a part of which the ids are compared
@@ -100,7 +102,7 @@ class Reconciliation:
         """See Job."""
         day = int(now - SETTLED_SECONDS) // DAY_SECONDS - 1
         if self._topic is None or self._topic.day != day:
-            self._topic = self._next(day)
+            self._topic = self._next(day, now)
         if self._topic is None:
             return False
         settled = self._lag.settled(now)
@@ -134,8 +136,11 @@ class Reconciliation:
             ],
         )
 
-    def _next(self, day: int) -> _Topic | None:
-        """Return a topic that is to be compared; None if none is, or the day is not on record."""
+    def _next(self, day: int, now: float) -> _Topic | None:
+        """Return a topic that is to be compared; None if none is, or the day is not on record.
+
+        None also while messages of that day still come from a queue, or are filled in.
+        """
         if day == self._done:
             return None
         since, until = day * DAY_SECONDS, (day + 1) * DAY_SECONDS
@@ -147,6 +152,12 @@ class Reconciliation:
             known = begin is not None and first is not None and max(first * 3600, begin) <= since
             if not left or not known:
                 self._done, self._failures = day, Counter()
+                return None
+            waiting = any(
+                one.state is FillState.WAITING and one.since < until and one.until > since
+                for one in tables.filled.fills(self._bus)
+            )
+            if waiting or not has_caught_up(tables, self._bus, now):
                 return None
             sent, numbers = array("q"), array("q")
             for at, number in tables.differences.sent(self._bus, left[0], since, until):

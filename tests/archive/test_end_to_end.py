@@ -131,9 +131,9 @@ def test_a_binding_that_was_removed_is_told_from_a_publisher_that_stopped(
         service.wait_until_ready()
         rabbitmq.unbind(queue, unbound)
         publish(unbound, *(HOUR * n for n in (1, 2, 3)))
-        publish(flowing, *(HOUR * n / 2 for n in range(60)))
+        publish(flowing, *(HOUR * n / 2 for n in range(160)))
         series = ("fedora", flowing, "handled", "")
-        wait_until(lambda: service.counts()[series] == 61)
+        wait_until(lambda: service.counts()[series] == 161)
         assert service.counts()["fedora", unbound, "handled", ""] == 1
         datagrepper.add(
             Sent(str(one.message_id), one.topic, datetime.fromisoformat(sent_at).timestamp())

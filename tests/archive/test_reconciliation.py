@@ -13,7 +13,9 @@ from busmon.archive.client import Unanswered
 from busmon.archive.reconciliation import DAY_SECONDS, MAX_FAILURES, Reconciliation
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.differences import Difference
+from busmon.ledger.filled import Fill, FillState
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.values import Interval
 from tests.archive.test_client import answering, body, message, result
 from tests.support.datagrepper import Datagrepper, Sent, settings
 from tests.support.diagnosis import Bench
@@ -127,6 +129,34 @@ def test_a_topic_that_fails_holds_up_no_other(ledger: Ledger) -> None:
 def test_a_day_that_is_not_on_record_is_not_compared(ledger: Ledger) -> None:
     assert compare("http://127.0.0.1:1", ledger, [QUIET], NOW - DAY_SECONDS) == []
     assert compare("http://127.0.0.1:1", ledger, [], NOW) == []
+
+
+def test_nothing_is_compared_while_more_of_the_day_still_comes(ledger: Ledger) -> None:
+    """Else it would count as lost for a day. This archive would not answer."""
+    waiting = Fill(END - 60, END + 60)
+
+    def asks(watched: float, blind: list[Interval], fills: list[Fill]) -> bool:
+        with ledger.write() as tables:
+            tables.blind_times.load("fedora", watched, 0)
+            tables.blind_times.save("fedora", watched, 0, blind)
+            tables.filled.save("fedora", fills)
+        try:
+            compare("http://127.0.0.1:1", ledger, [QUIET])
+        except Unanswered:
+            return True
+        return False
+
+    assert not asks(NOW - 3600, [], []), "it is disconnected"
+    assert not asks(NOW, [Interval(NOW - 3600, NOW - 60)], []), "it has just reconnected"
+    assert asks(NOW, [Interval(NOW - 3600, NOW - 300)], [])
+    receive(ledger, QUIET, [("kept", NOW - 1000)])
+    ledger.record([Observation(handled(QUIET), "late", NOW - 5, END - 30)])
+    assert not asks(NOW, [], []), "its queue still delivers what it kept"
+    with ledger.write() as tables:
+        tables.blind_times.prune(NOW)
+    assert asks(NOW, [], [])
+    assert not asks(NOW, [], [waiting]), "a blind time is not filled yet"
+    assert asks(NOW, [], [waiting._replace(state=FillState.FILLED)])
 
 
 def test_what_only_the_archive_has_is_evidence_for_three_days(tmp_path: Path) -> None:
