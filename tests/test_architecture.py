@@ -39,6 +39,7 @@ LIBRARIES = {
         "commands.acceptances",
         "commands.questions",
         "commands.service",
+        "web.api",
         "web.gaps",
         "web.pages.commands",
         "web.forget",

@@ -3,7 +3,7 @@
 The ledger answers, or the running service does, at /v1/commands/NAME: with the same code.
 """
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +36,8 @@ class Printed(NamedTuple):
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a command asks: its fields are the query of the URL at which the service answers."""
 
+    command: ClassVar[str]
+
     def answer(
         self, tables: Tables, config: Config | None, now: float, most: int | None = None
     ) -> Printed:
@@ -49,6 +51,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Gaps(Question, frozen=True):
     """`busmon gaps`."""
 
+    command = "gaps"
     since: UnixTime | None = None
     bus: Text | None = None
     topic: Text | None = None
@@ -74,6 +77,7 @@ class Gaps(Question, frozen=True):
 class Incidents(Question, frozen=True):
     """`busmon incidents`."""
 
+    command = "incidents"
     since: UnixTime
     bus: Text | None = None
     format: Literal["table", "json", "markdown"] = "table"
@@ -95,6 +99,7 @@ class Incidents(Question, frozen=True):
 class Accepted(Question, frozen=True):
     """`busmon gaps accepted`."""
 
+    command = "gaps accepted"
     format: Literal["table", "json"] = "table"
 
     def answer(
@@ -118,6 +123,7 @@ class Known(NamedTuple):
 class Trace(Question, frozen=True):
     """`busmon trace`."""
 
+    command = "trace"
     id: Text
     format: Literal["table", "json"] = "table"
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from busmon.problem_log import ProblemLog
 from busmon.settings.models import Web
 from busmon.web.access import Access
+from busmon.web.api.view import description_view
 from busmon.web.health import live
 from busmon.web.http import Response, View, text
 from busmon.web.metrics import metrics_view
@@ -68,6 +69,7 @@ def make_app(
     private: dict[str, View] = {
         "/metrics": metrics_view(registry, sharing),
         "/v1/status": _status_view(status),
+        "/v1/openapi.json": description_view(settings.public_url),
     }
     access, errors, urls = Access(settings), ProblemLog(log), Urls(settings.public_url)
 

@@ -33,7 +33,8 @@ def pages(
     acceptor = acceptor or Acceptor(bench.ledger, bench.auditor.refresh)
     shown = Shown(config, bench.parts, bench.watch, acceptor, lambda: problems)
     view = pages_view(shown, lambda: bench.now, pause=0.0)  # tests/web/test_sharing.py
-    return make_app(web, registry or CollectorRegistry(), ready_view(list), view, own)
+    registry = registry or CollectorRegistry()
+    return make_app(web, registry, ready_view(list), view, own, bench.watch.status)
 
 
 def text_of(html: bytes) -> str:
