@@ -55,7 +55,7 @@ def _silence(silence: Silence) -> Iterator[Row]:
 
 def _archive(archive: Archive) -> Iterator[Row]:
     through = f", through {archive.proxy}" if archive.proxy else ""
-    yield "learns", f"what is usual of {archive.bus}, from {archive.url}{through}"
+    yield "asks", f"{archive.url} about {archive.bus}{through}"
 
 
 def _web(web: Web) -> Iterator[Row]:
@@ -69,7 +69,7 @@ def _web(web: Web) -> Iterator[Row]:
     if web.public_url:
         yield "public", web.public_url
     if web.operators:
-        yield "operators", f"{', '.join(web.operators)}: may read, and accept gaps"
+        yield "operators", f"{', '.join(web.operators)}: may read, accept gaps and forget names"
 
 
 def _ledger(ledger: LedgerSettings) -> Iterator[Row]:

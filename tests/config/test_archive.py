@@ -49,5 +49,5 @@ def test_wrong_settings_are_named(directory: Path, changed: dict[str, str], expe
 
 def test_the_summary_names_the_archive(directory: Path) -> None:
     shown = describe(read(directory, section(proxy="http://proxy:3128")))
-    line = f"learns      what is usual of fedora, from {URL}, through http://proxy:3128"
+    line = f"asks        {URL} about fedora, through http://proxy:3128"
     assert f"archive\n  {line}\n" in f"{shown}\n"

@@ -106,7 +106,7 @@ def test_the_summary_names_public_url_and_operators_and_no_password(directory: P
     text += "[web.operators.alice]\npassword = 'a'\n[web.operators.bob]\npassword = 'b'\n"
     summary = describe(read(directory, text + MQTT))
     assert "  public      https://host/busmon\n" in summary
-    assert "  operators   alice, bob: may read, and accept gaps\n" in summary
+    assert "  operators   alice, bob: may read, accept gaps and forget names\n" in summary
 
 
 def test_the_summary_says_who_observes_the_listener_and_its_workers(directory: Path) -> None:
