@@ -218,8 +218,7 @@ def service(endpoint: "Endpoint", asked: str) -> "Iterator[None]":
 
     `asked` is what to do if it was asked, so that it may have done it.
     """
-    from busmon.commands.acceptances import Refused
-    from busmon.commands.endpoint import NoAnswer
+    from busmon.commands.endpoint import NoAnswer, Refused
 
     try:
         yield

@@ -64,8 +64,8 @@ def finish(printed: "Printed") -> NoReturn:
 
 
 def _ask_service(question: "Question", path: Path | None, url: str) -> "Printed":
-    from busmon.commands.endpoint import NoAnswer
-    from busmon.commands.service import Refused, put
+    from busmon.commands.endpoint import NoAnswer, Refused
+    from busmon.commands.service import put
 
     endpoint, _ = find_endpoint(path, url)
     try:

@@ -52,9 +52,8 @@ def find(
     Exit status: 0 messages are found, 1 none is, or the service does not answer, 2 wrong command
     line or configuration.
     """
-    from busmon.commands.endpoint import NoAnswer
+    from busmon.commands.endpoint import NoAnswer, Refused
     from busmon.commands.find_service import ask
-    from busmon.commands.service import Refused
 
     endpoint, _ = find_endpoint(path, url)
     given = {name: None if value is None else str(value) for name, value in limits.items()}

@@ -10,15 +10,9 @@ from typing import Any
 
 import msgspec
 
-from busmon.commands.endpoint import Endpoint, NoAnswer, login, post
+from busmon.commands.endpoint import FOREIGN, Endpoint, NoAnswer, login, post
 from busmon.ledger.acceptances import Acceptance, describe
 from busmon.text import format_number, format_time, printable
-
-TIMEOUT = 10.0  # seconds to connect and to answer; the service itself waits for 6
-
-
-class Refused(Exception):
-    """The service did not do it; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +50,11 @@ def reopen(endpoint: Endpoint, number: int) -> Done:
 
 
 def _ask(endpoint: Endpoint, path: str, content: object) -> Done:
-    status, body = post(endpoint, path, content, TIMEOUT)
-    if status == 401:
-        raise Refused("it knows no operator with this name and password")
-    if status != 200:
-        text = body.decode(errors="replace").strip()
-        raise Refused(f"it answers with status {status}: {printable(text[:500])}")
+    body = post(endpoint, path, content)
     try:
         return msgspec.json.decode(body, type=Done)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise NoAnswer("the answer is not that of a busmon", asked=True) from error
+        raise NoAnswer(FOREIGN, asked=True) from error
 
 
 def as_text(found: Sequence[Acceptance]) -> str:

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 from busmon.http_client import TimedConnection
 from busmon.settings.models import Web
 from busmon.sources.tls import UnusableFile, client_context
-from busmon.text import format_address, parse_address
+from busmon.text import format_address, parse_address, printable
 
 TIMEOUT = 5.0  # seconds to connect and to answer
+CHANGE_TIMEOUT = 10.0  # seconds for what changes the ledger; the service itself waits for 6
+FOREIGN = "the answer is not that of a busmon"
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # a million characters as JSON
 # If busmon listens on every address, ask on the loopback one.
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
@@ -26,6 +28,10 @@ class NoAnswer(Exception):
     def __init__(self, text: str, *, asked: bool = False) -> None:
         super().__init__(text)
         self.asked = asked  # whether the request was sent, so that it may have had its effect
+
+
+class Refused(Exception):
+    """The service does not do what is asked for; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +64,16 @@ def get(endpoint: Endpoint, path: str) -> tuple[int, bytes]:
     return _ask(endpoint, "GET", path, None, {}, TIMEOUT)
 
 
-def post(endpoint: Endpoint, path: str, content: object, timeout: float) -> tuple[int, bytes]:
-    """Send content as JSON, and return status and body of the answer; raises NoAnswer."""
-    body = json.dumps(content).encode()
-    return _ask(endpoint, "POST", path, body, {"Content-Type": "application/json"}, timeout)
+def post(endpoint: Endpoint, path: str, content: object) -> bytes:
+    """Have an operator's request done, and return the answer; raises NoAnswer and Refused."""
+    sent, media_type = json.dumps(content).encode(), {"Content-Type": "application/json"}
+    status, body = _ask(endpoint, "POST", path, sent, media_type, CHANGE_TIMEOUT)
+    if status == 401:
+        raise Refused("it knows no operator with this name and password")
+    if status != 200:
+        text = body.decode(errors="replace").strip()
+        raise Refused(f"it answers with status {status}: {printable(text[:500])}")
+    return body
 
 
 def _ask(

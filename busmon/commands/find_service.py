@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from busmon.commands import service
-from busmon.commands.endpoint import Endpoint, NoAnswer
+from busmon.commands.endpoint import FOREIGN, Endpoint, NoAnswer
 from busmon.text import format_time, printable
 
 
@@ -23,7 +23,7 @@ def ask(endpoint: Endpoint, asked: Mapping[str, str | None]) -> Found:
         older = answer["older"]
         return Found(answer, list(_rows(answer)), None if older is None else int(older))
     except service.UNREADABLE as error:
-        raise NoAnswer(service.FOREIGN) from error
+        raise NoAnswer(FOREIGN) from error
 
 
 def _rows(answer: Mapping[str, Any]) -> Iterator[str]:

@@ -7,16 +7,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from busmon.commands.endpoint import Endpoint, NoAnswer, get
+from busmon.commands.endpoint import FOREIGN, Endpoint, NoAnswer, Refused, get
 from busmon.commands.questions import QUESTIONS, Printed, Question
 from busmon.text import printable
 
-FOREIGN = "the answer is not that of a busmon"
 UNREADABLE = (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-
-
-class Refused(Exception):
-    """The service does not do what is asked for; the text says why."""
 
 
 def ask(endpoint: Endpoint, path: str, asked: Mapping[str, object]) -> Any:

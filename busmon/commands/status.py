@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from busmon.commands import service
-from busmon.commands.endpoint import Endpoint, NoAnswer
+from busmon.commands.endpoint import FOREIGN, Endpoint, NoAnswer, Refused
 from busmon.diagnosis.verdict import FaultKind, Verdict
 
 LAST_TIME = 253_402_300_800  # Unix time of the end of the year 9999
@@ -25,7 +25,7 @@ def fetch_status(endpoint: Endpoint) -> Status:
     """Return what the busmon says that serves there; raises NoAnswer."""
     try:
         return _parse(service.ask(endpoint, "/v1/status", {}))
-    except service.Refused as error:
+    except Refused as error:
         raise NoAnswer(str(error)) from error
 
 
@@ -37,7 +37,7 @@ def _parse(answer: Any) -> Status:
             lost[gap["bus"]] += int(gap["messages"])
         return Status(verdicts, {bus: lost[bus] for bus in lost if bus not in verdicts})
     except service.UNREADABLE as error:
-        raise NoAnswer(service.FOREIGN) from error
+        raise NoAnswer(FOREIGN) from error
 
 
 def _verdict(kind: str, evidence: list[str], since: float | None) -> Verdict:
