@@ -19,6 +19,7 @@ demo: .venv/runtime ## show busmon at work on made-up traffic; needs no broker a
 test: .venv/development ## run all tests on real brokers, or a part: ARGS=tests/rules; installs missing brokers
 	tests/install-brokers
 	$(BIN)/python -m tests.support.datagrepper # installs it
+	$(BIN)/python -m tests.support.axe # downloads it
 	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
 
 coverage: ## run all tests, and print how much of busmon/ they run; takes longer
