@@ -10,7 +10,14 @@ import ssl
 import time
 from contextlib import suppress
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import (
+    BadStatusLine,
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
 from typing import Any, Self, cast
 
 MAX_ANSWER_BYTES = 64 * 1024  # the head included
@@ -18,6 +25,18 @@ MAX_ANSWER_BYTES = 64 * 1024  # the head included
 
 class AnswerTooLong(HTTPException):
     """The answer has more bytes than were allowed."""
+
+
+class _Response(HTTPResponse):
+    """An answer whose errors do not have in them what the server sent."""
+
+    def begin(self) -> None:
+        try:
+            super().begin()
+        except RemoteDisconnected:
+            raise
+        except (BadStatusLine, UnknownProtocol) as error:
+            raise HTTPException("the server does not answer in HTTP") from error
 
 
 class TimedConnection(HTTPConnection):
@@ -29,6 +48,7 @@ class TimedConnection(HTTPConnection):
     longer, since nothing can interrupt it; then it is a timeout, too.
     """
 
+    response_class = _Response
     tunnel: tuple[str, int] | None = None
 
     def __init__(
@@ -68,7 +88,7 @@ class TimedConnection(HTTPConnection):
         target = f"{server}:{self.port}"
         proxy.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode("ascii"))
         # It uses nothing but `makefile` of its socket.
-        answer = HTTPResponse(cast(socket.socket, proxy), method="CONNECT")
+        answer = _Response(cast(socket.socket, proxy), method="CONNECT")
         answer.begin()
         if answer.status != HTTPStatus.OK:
             raise HTTPException(f"the proxy answers with status {answer.status}")
@@ -91,14 +111,14 @@ class _TimedSocket(io.RawIOBase):
     def __init__(self, connection: socket.socket, deadline: float, max_bytes: int) -> None:
         self.socket = connection
         self._deadline = deadline
-        self._bytes_left = max_bytes
+        self._max_bytes = self._bytes_left = max_bytes
 
     def sendall(self, content: bytes) -> None:
         self.socket.settimeout(_seconds_until(self._deadline))
         self.socket.sendall(content)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
+        return _Reader(self, self._max_bytes)
 
     def readable(self) -> bool:
         return True
@@ -113,6 +133,19 @@ class _TimedSocket(io.RawIOBase):
 
     def close(self) -> None:
         """Do nothing: http.client closes its socket before it reads the answer."""
+
+
+class _Reader(io.BufferedReader):
+    """Reserves no memory for more than may come, whatever length the server announces."""
+
+    def __init__(self, raw: io.RawIOBase, max_bytes: int) -> None:
+        super().__init__(raw)
+        self._max_bytes = max_bytes
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self._max_bytes:
+            raise AnswerTooLong("the answer is too long")
+        return super().read(size)
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:

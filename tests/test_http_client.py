@@ -34,6 +34,33 @@ def test_an_answer_without_end_ends_at_the_deadline_and_costs_little(kind: str) 
         ask(url, timeout=0.3)
 
 
+# What a server sends, and the error.
+WRONG = {
+    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}": "the answer is too long",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFF\r\n": "too long",
+    b"\x1b[31mgo to http://evil.example\r\n\r\n": "the server does not answer in HTTP",
+    b"HTTP/9 \x1b[31m\r\n\r\n": "the server does not answer in HTTP",
+}
+
+
+@pytest.mark.parametrize("sent", WRONG)
+def test_what_a_server_sends_reserves_no_memory_and_is_in_no_error(sent: bytes) -> None:
+    def answer() -> None:
+        client, _ = server.accept()
+        with client:
+            client.recv(65536)
+            client.sendall(sent)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with pytest.raises(HTTPException) as error:
+            ask(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=5)
+        answering.join()
+    assert WRONG[sent] in str(error.value)
+    assert "\x1b" not in str(error.value)
+
+
 def test_a_server_that_never_ends_its_handshake_is_left_at_the_deadline() -> None:
     with endless("silence") as url, pytest.raises(TimeoutError):
         ask(url, 0.3, ssl.create_default_context())
