@@ -94,10 +94,10 @@ class NothingToAskOf(Exception):
 
 
 class TooMany(Exception):
-    """More messages are found than may be listed; the text says what to do."""
+    """More is found than may be listed; the text says what to do."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"more than {most:,} messages: ask for less of them, or read the ledger")
+    def __init__(self, most: int, what: str) -> None:
+        super().__init__(f"more than {most:,} {what}: ask for less of them, or read the ledger")
 
 
 def find_gaps(tables: Tables, query: Query, config: Config | None, most: int | None = None) -> Gaps:
@@ -142,7 +142,7 @@ def _check_number(tables: Tables, query: Query, most: int) -> None:
     states = (State.MISSING, State.UNCONFIRMED, *(ENDED if query.ended else ()))
     listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
     if sum(1 for _ in islice(listed, most + 1)) > most:
-        raise TooMany(most)
+        raise TooMany(most, "messages")
 
 
 def _gaps(tables: Tables, query: Query, commands: ReconsumeCommands) -> Iterator[Gap]:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from busmon.audit.absences import Absence
-from busmon.commands.gaps import check_bus, known_absences
+from busmon.commands.gaps import TooMany, check_bus, known_absences
 from busmon.config.model import Config
 from busmon.diagnosis.stages import RECENT_WINDOWS
 from busmon.diagnosis.verdict import FaultKind
@@ -55,10 +55,17 @@ class Incidents:
     still_lost: Sequence[StillLost]
 
 
-def find_incidents(tables: Tables, query: Query, config: Config | None) -> Incidents:
-    """Return the incidents, each with what was lost; raises NothingToAskOf."""
+def find_incidents(
+    tables: Tables, query: Query, config: Config | None, most: int | None = None
+) -> Incidents:
+    """Return the incidents, each with what was lost.
+
+    Raises NothingToAskOf, and TooMany if there are more than `most`.
+    """
     check_bus(tables, query.bus, config)
     listed = tables.incidents.listed(query.since, query.bus)
+    if most is not None and len(listed) > most:
+        raise TooMany(most, "incidents")
     record = _Record(tables, config, listed)
     found = [_found(record, incident) for incident in listed]
     accepted = [

@@ -43,7 +43,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> Printed:
         """Return what is printed. Raises NothingToAskOf, and TooMany if it were more than `most`.
 
-        `most` are messages; None: any number.
+        `most` are messages or incidents; None: any number.
         """
         raise NotImplementedError
 
@@ -86,8 +86,7 @@ class Incidents(Question, frozen=True):
         self, tables: Tables, config: Config | None, now: float, most: int | None = None
     ) -> Printed:
         """See Question."""
-        del most
-        found = find_incidents(tables, IncidentsQuery(self.since, now, self.bus), config)
+        found = find_incidents(tables, IncidentsQuery(self.since, now, self.bus), config, most)
         render = {
             "table": incidents_output.as_table,
             "json": incidents_output.as_json,

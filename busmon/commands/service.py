@@ -11,6 +11,7 @@ from busmon.commands.endpoint import FOREIGN, Endpoint, NoAnswer, Refused, get
 from busmon.commands.questions import QUESTIONS, Printed, Question
 from busmon.text import printable
 
+STATUSES = {0: 0, 1: 1}  # exit statuses that a service gives
 UNREADABLE = (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
@@ -37,7 +38,7 @@ def put(endpoint: Endpoint, question: Question) -> Printed:
         raise Refused(f"{empty[0]}: should not be empty")
     answer = ask(endpoint, f"/v1/commands/{name}", {n: _text(v) for n, v in fields.items()})
     try:
-        output, status = str(answer["output"]), int(answer["status"])
+        output, status = str(answer["output"]), STATUSES[answer["status"]]
     except UNREADABLE as error:
         raise NoAnswer(FOREIGN) from error
     return Printed("\n".join(map(printable, output.split("\n"))), status)

@@ -7,7 +7,7 @@ import pytest
 
 from busmon.audit.acceptor import Acceptor
 from busmon.commands.gaps import TooMany
-from busmon.commands.questions import Gaps
+from busmon.commands.questions import Gaps, Incidents
 from busmon.config.load import load
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.incidents import Incident
@@ -104,8 +104,10 @@ def test_what_the_service_cannot_answer_is_said(config: Path, url: str) -> None:
     assert "answered with status 404" in refused("gaps", "-c", config, "--url", f"{url}/other")
 
 
-def test_the_service_lists_a_limited_number_of_messages(config: Path) -> None:
+def test_the_service_lists_a_limited_number_of_everything(config: Path) -> None:
     with open_read_only(load(config, {}).ledger.path) as tables:
         assert Gaps().answer(tables, None, 0, most=3).status == 1
         with pytest.raises(TooMany, match="more than 2 messages: ask for less of them"):
             Gaps().answer(tables, None, 0, most=2)
+        with pytest.raises(TooMany, match="more than 0 incidents: ask for less of them"):
+            Incidents(0.0).answer(tables, None, 0, most=0)

@@ -161,6 +161,8 @@ def test_no_request_fails_or_is_answered_otherwise_than_documented(
     described.app = app
     asked = described[f"/v1{operation.path}"][method]
     headers = {"Authorization": SENT[operation.login]}
+    # What is sent has conditions that a schema does not say, as that one time is before another.
+    expected = [*CHECKS, checks.positive_data_acceptance] if method == "GET" else CHECKS
 
     @settings(
         max_examples=10,
@@ -172,6 +174,6 @@ def test_no_request_fails_or_is_answered_otherwise_than_documented(
     )
     @given(case=asked.as_strategy())
     def ask_anything(case: Any) -> None:
-        case.call_and_validate(headers=headers, checks=CHECKS)
+        case.call_and_validate(headers=headers, checks=expected)
 
     ask_anything()

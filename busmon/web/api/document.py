@@ -15,7 +15,7 @@ REFERENCE = "#/components/schemas/{name}"
 ABOUT = (
     "What the pages of busmon show, as JSON, and what changes something. Times are Unix times in"
     " seconds. Texts that come from messages can be anything: escape them. A key that is null is"
-    " not known."
+    " not known. A parameter that is empty is as if it were left out."
 )
 SECURITY = {
     "token": {"type": "http", "scheme": "bearer", "description": "`token` of `[web]`"},

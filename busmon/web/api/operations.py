@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from busmon.commands.acceptances import Done
-from busmon.commands.find import MAX_LIMIT, TIME
+from busmon.commands.find import MAX_LIMIT, MAX_NUMBER, MAX_WORDS, TIME
 from busmon.commands.questions import QUESTIONS, Question
 from busmon.message import Outcome, Stage
 from busmon.observers.tap_batch import ReportBatch
@@ -66,6 +66,12 @@ def _fields(question: type[Question]) -> list[Parameter]:
 
 
 BUS, TOPIC = Parameter("bus", "only this bus"), Parameter("topic", "only this topic")
+UNIX = {"type": "string", "pattern": r"^[0-9]{1,11}([.][0-9]{1,9})?$"}
+MOMENT = {
+    "type": "string",
+    "pattern": "^([0-9]{1,4}[smhdw]|[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|2[0-8])"
+    " ([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?)$",
+}
 STAGE = Parameter("stage", "only this stage", one_of(Stage))
 
 GET = (
@@ -92,15 +98,17 @@ GET = (
         "Messages by what they are about, the newest first: what `busmon find` shows.",
         shapes.Messages,
         [
-            Parameter("q", "words: a package, project, pull request, build, task, NVR, tag, id …"),
+            Parameter("q", f"at most {MAX_WORDS} words: a package, project, build, task, id …"),
             BUS,
             Parameter("topic", "only this topic; its last parts are enough"),
             Parameter("outcome", "only this outcome", one_of(Outcome)),
             Parameter("reason", "only this reason"),
-            Parameter("since", f"received since then; {TIME}"),
-            Parameter("until", f"received before this time; {TIME}"),
-            Parameter("before", "go on from there: the `older` of an answer", number(0, 10**17)),
-            Parameter("limit", "how many messages at most", number(0, MAX_LIMIT)),
+            Parameter("since", f"received since then; {TIME}", MOMENT),
+            Parameter("until", f"received before this time; {TIME}", MOMENT),
+            Parameter(
+                "before", "go on from there: the `older` of an answer", number(1, MAX_NUMBER)
+            ),
+            Parameter("limit", "how many messages at most", number(1, MAX_LIMIT)),
         ],
     ),
     Operation("/messages/{bus}/{id}", "All that is known of one message.", shapes.Message),
@@ -113,7 +121,7 @@ GET = (
             BUS,
             TOPIC,
             STAGE,
-            Parameter("until", "windows that began then or before: the `older` of an answer"),
+            Parameter("until", "windows that began then or before: the `older` of an answer", UNIX),
         ],
     ),
     Operation(
@@ -136,7 +144,8 @@ GET = (
 POST = (
     Operation(
         "/gaps/accept",
-        "Accept open gaps. `number` is null if none matches.",
+        "Accept open gaps of windows that began from `since` on and before `until`. `number` is"
+        " null if none matches.",
         Done,
         body=Accept,
         login="operator",
