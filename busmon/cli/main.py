@@ -120,19 +120,20 @@ def check_config(path: Path | None) -> None:
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
-    default=20.0,
+    default=0.05,
     show_default=True,
     metavar="N",
     callback=_finite,
-    help="Messages per second, both buses together.",
+    help="Messages per second, both buses together. With more, more than usual comes.",
 )
-def demo(listen: str, rate: float) -> None:
+@click.option("--empty", is_flag=True, help="Begin without a history.")
+def demo(listen: str, rate: float, empty: bool) -> None:
     """Show busmon at work on made-up traffic.
 
     Needs no broker, no configuration and no root. Messages like those of Fedora's and CentOS's
     buses, with every outcome, go through the real code into a temporary ledger. It begins with
-    weeks of a made-up archive, and an incident that left an open gap. Prints the URL of the page
-    that shows them, and runs until interrupted.
+    four weeks of history, in which some things went wrong. Prints what to look at, and runs until
+    interrupted.
     """
     stopping = stopping_on_signals()
     from busmon.demo import demo
@@ -140,9 +141,9 @@ def demo(listen: str, rate: float) -> None:
     from busmon.settings.models import Log
     from busmon.threads import ThreadDied
 
-    set_up_log(Log(level="warning"))
+    set_up_log(Log(level="error"))
     with fatal(LedgerError, OSError, ThreadDied):
-        demo.run(listen, rate, stopping, lambda url: click.echo(f"{url}/ (Ctrl-C stops it)"))
+        demo.run(listen, rate, stopping, click.echo, empty=empty)
 
 
 for command in (explain, replay, status, find, forget, gaps, incidents, trace, lint, learn):

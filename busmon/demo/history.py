@@ -1,63 +1,139 @@
-"""The weeks before the demo: what was usual, as an archive has it, and an incident with a gap."""
+"""What happened before `busmon demo` was started: four weeks, made up.
+
+Messages are judged by the real rules, windows are closed by the real audit, and all is written by
+the ledger's own calls. Four weeks is what busmon needs to know what is usual.
+"""
 
 import math
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from random import Random
 from uuid import UUID
 
-from busmon.demo.bodies import Share
-from busmon.ledger.archive import Span
-from busmon.ledger.incidents import Incident
+from busmon.audit.scope import Observed
+from busmon.audit.windows import AuditWindows
+from busmon.demo.bodies import CENTOS_SHARES, FEDORA_SHARES, Share
+from busmon.demo.listener import Work
+from busmon.demo.story import FAILING, Story
+from busmon.ledger.batch import Observation
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.messages import MessageTrace
-from busmon.ledger.open_messages import OpenMessage, State
-from busmon.ledger.tables import Tables
-from busmon.message import Stage
-from busmon.rules.packit import FEDORA
+from busmon.message import Message
+from busmon.pipeline import Pipeline
+from busmon.settings.audit import Audit
 
-HOUR = 3600
-HOURS = 6 * 7 * 24
-LOST = FEDORA + "copr.build.end"
-LOST_MESSAGES = 3
-INCIDENT_HOURS = 26  # since the listener was away, for half an hour
-EVIDENCE = ("the listener's queue was gone: nobody received what the bus delivered",)
+HOUR, DAY = 3600, 86400
+DAYS = 28
+AUDITED_SECONDS = 26 * HOUR  # for so long, a tap and the workers are observed
+FRESH_SECONDS = 2 * DAY
+KNOWN = 40  # messages of a topic from which those before are taken, which is four times faster
+SHARES = {"fedora": FEDORA_SHARES, "centos": CENTOS_SHARES}
 
 
-def write(ledger: Ledger, bus: str, shares: Sequence[Share], rate: float, now: float) -> None:
-    """Write what was usual on a bus with so many messages a second; `now` is a Unix time."""
-    total = sum(share.weight for share in shares)
-    end = int(now // HOUR)
-    hours = Span(end - HOURS, end)
-    rng = Random(bus)  # noqa: S311 - a demonstration, not a secret
-    with ledger.write() as tables:
-        for share in shares:
-            hourly = HOUR * rate * share.weight / total
-            sums = {
-                hour: round(hourly * _pace(hour) * rng.uniform(0.7, 1.3)) for hour in range(*hours)
-            }
-            tables.archive_sums.add_before(bus, share.topic, hours, sums)
+class History:
+    """Writes the story of some buses into an empty ledger; `rates` are their messages a second."""
 
+    def __init__(
+        self, ledger: Ledger, observed: Observed, rates: Mapping[str, float], story: Story
+    ) -> None:
+        self._ledger = ledger
+        self._observed = observed
+        self._rates = rates
+        self._story = story
+        self._known = defaultdict[tuple[str, str], list[Observation]](list)
+        self._rng = Random(story.now)  # noqa: S311 - a demonstration, not a secret
 
-def write_incident(ledger: Ledger, bus: str, now: float) -> None:
-    """Write that the listener was away, and that some messages are lost since."""
-    began = now - INCIDENT_HOURS * HOUR
-    ended = began + HOUR / 2
-    incident = Incident(bus, "listener", began, ended, ended, 0.0, EVIDENCE, EVIDENCE)
-    with ledger.write() as tables:
-        tables.incidents.save([incident])
-        _lose(tables, bus, began // 300 * 300)
+    def write(self, pipeline: Pipeline, audit: Audit) -> None:
+        """Write all of it. Raises LedgerError and LedgerWriteError."""
+        first = int(self._story.now // HOUR) * HOUR - DAYS * DAY
+        for day in range(first, int(self._story.now), DAY):
+            observations = [
+                self._observation(pipeline, bus, share, at)
+                for bus in self._rates
+                for hour in range(day, day + DAY, HOUR)
+                for share, at in self._hour(bus, hour)
+            ]
+            observations.sort(key=lambda observation: observation.received_at)
+            self._ledger.record(observations)
+        self._watch(self._story.now)
+        self._pass_on()
+        self._audit(AuditWindows(self._ledger, audit, self._observed, self._rates))
+        with self._ledger.write() as tables:
+            tables.incidents.save(self._story.incidents())
+        self._watch(time.time())
 
+    def _hour(self, bus: str, hour: int) -> Iterator[tuple[Share, float]]:
+        """Yield what came in an hour, in no order: more by day, fewer at weekends."""
+        of_day = 1 + 0.4 * math.sin((hour / HOUR - 9) / 24 * math.tau)
+        of_week = 0.7 if hour // DAY % 7 in {2, 3} else 1.0
+        mean = self._rates[bus] * HOUR * of_day * of_week
+        number = max(0, round(self._rng.gauss(mean, math.sqrt(mean))))
+        weights = [share.weight for share in SHARES[bus]]
+        for share in self._rng.choices(SHARES[bus], weights, k=number):
+            at = hour + HOUR * self._rng.random()
+            if at < self._story.now and self._rng.random() < self._story.pace(bus, share.topic, at):
+                yield share, at
 
-def _lose(tables: Tables, bus: str, start: float) -> None:
-    ids = (str(UUID(int=number, version=4)) for number in range(LOST_MESSAGES))
-    traces = (MessageTrace(one, LOST, True, received_at=start + 60) for one in ids)
-    tables.open_messages.add(
-        OpenMessage(start, start + 300, bus, Stage.LISTENER, State.MISSING, trace)
-        for trace in traces
-    )
+    def _observation(self, pipeline: Pipeline, bus: str, share: Share, at: float) -> Observation:
+        """Return what is recorded of a message; of the last days, each is another one."""
+        known = self._known[bus, share.topic]
+        identity = str(UUID(bytes=self._rng.randbytes(16), version=4))
+        if at < self._story.now - FRESH_SECONDS and len(known) >= KNOWN:
+            return self._rng.choice(known)._replace(id=identity, received_at=at, sent_at=None)
+        delay = self._rng.lognormvariate(-0.5, 0.9)
+        message = Message(
+            bus=bus,
+            id=identity,
+            topic=share.topic,
+            received_at=at,
+            sent_at=at - delay if bus == "fedora" else None,
+            body=share.make(self._rng),
+        )
+        observation = pipeline.judge(message)
+        if len(known) < KNOWN:
+            known.append(observation._replace(keys=()))
+        return observation
 
+    def _watch(self, until: float) -> None:
+        """Write when busmon received, and when the listener and the workers were observed."""
+        since = self._story.now - AUDITED_SECONDS
+        with self._ledger.write() as tables:
+            for bus in self._rates:
+                blind = self._story.blind(bus)
+                total = sum(span.until - span.since for span in blind)
+                tables.blind_times.save(bus, until, total, blind)
+                for observer in self._observed.scope(bus).observers.values():
+                    tables.coverage.add_span(observer, since, until, 0.0)
+            tables.windows.begin(since)
 
-def _pace(hour: int) -> float:
-    """Return how busy an hour is: less at night and on weekends."""
-    weekend = hour // 24 % 7 in {2, 3}  # Unix time began on a Thursday
-    return (0.4 if weekend else 1.0) * (1 + 0.5 * math.sin((hour % 24 - 7) * math.pi / 12))
+    def _pass_on(self) -> None:
+        """Pass on what came while the listener was there."""
+        now, absent = self._story.now, self._story.absent
+        self._work("fedora", now - AUDITED_SECONDS, absent.since)
+        self._work("fedora", absent.until, now)
+
+    def _work(self, bus: str, since: float, until: float, at: float | None = None) -> None:
+        """Pass on what came in a time: at once, or `at` that time."""
+        story, work = self._story, Work(self._rng)
+        with self._ledger.write() as tables:
+            traces = [one for one in tables.messages.traces(bus, since, until) if one.handled]
+            for trace, report in zip(traces, work.reports(traces, at), strict=True):
+                tables.tap_reports.add(bus, [report], report.at or story.now)
+                failing = story.failing.since <= (trace.received_at or 0.0) < story.failing.until
+                succeeds = trace.topic != FAILING or not failing
+                work.finish(tables, report, until=story.now, succeeds=succeeds)
+
+    def _audit(self, windows: AuditWindows) -> None:
+        """Close the windows; then heal a part of the gap, and accept another one."""
+        story = self._story
+        while windows.close_next(story.now):
+            pass
+        self._work("fedora", *story.healed, story.healed_at)
+        for _ in range(2):  # first at the listener, then behind it
+            while windows.correct(story.healed_at):
+                pass
+        with self._ledger.write() as tables:
+            accepted = story.accepted()
+            number = tables.acceptances.windows(accepted)
+            reason = "the builds were started again by hand"
+            tables.acceptances.add(accepted, number, "alice", reason, story.accepted_at)

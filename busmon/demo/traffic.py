@@ -3,11 +3,12 @@
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from random import Random
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -55,12 +56,18 @@ class TrafficSource:
     """An endless bus of made-up messages with every outcome, some of them redelivered.
 
     `rate` is in messages a second. The same `seed` makes the same messages, except their times.
+    `pace` is how much comes of some topics, of what is usual.
     """
 
     may_end = False
 
     def __init__(
-        self, name: str, kind: Literal["fedora", "centos"], rate: float, seed: int | None = None
+        self,
+        name: str,
+        kind: Literal["fedora", "centos"],
+        rate: float,
+        seed: int | None = None,
+        pace: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.connection = ConnectionState()
@@ -69,6 +76,7 @@ class TrafficSource:
         self._shares = FEDORA_SHARES if kind == "fedora" else CENTOS_SHARES
         self._damages = FEDORA_DAMAGES if kind == "fedora" else BODY_DAMAGES
         self._rate = rate
+        self._pace = pace
         self._rng = Random(seed)  # noqa: S311 - a demonstration, not a secret
 
     def run(self, handler: MessageHandler) -> None:
@@ -83,7 +91,7 @@ class TrafficSource:
     def messages(self) -> Iterator[Message]:
         """Yield messages without end, each received now."""
         recent: deque[Message] = deque(maxlen=REDELIVERABLE_MESSAGES)
-        weights = [share.weight for share in self._shares]
+        weights = [share.weight * self._pace.get(share.topic, 1.0) for share in self._shares]
         while True:
             if recent and self._rng.random() < REDELIVERED_SHARE:
                 again = self._rng.choice(recent)

@@ -44,8 +44,8 @@ JOIN buses ON buses.id = series.bus
 WHERE hour >= ? AND hour < ? AND outcome = 'handled' GROUP BY name, hour
 """
 REACHED = """
-SELECT (SELECT name FROM buses WHERE id = bus), stage, start / 3600000, sum(messages),
-    count(*) - count(messages)
+SELECT (SELECT name FROM buses WHERE id = bus), stage, start / 3600000,
+    sum(messages + recovered), count(*) - count(messages)
 FROM windows WHERE start >= ? AND start < ? AND stage IN ('listener', 'worker')
 GROUP BY bus, stage, start / 3600000
 """

@@ -37,7 +37,7 @@ def demo(
     """
     program = ["env", f"--{sighup}-signal=HUP", sys.executable, "-m", "busmon"]
     return Server(
-        [*program, "demo", "--listen", "127.0.0.1:0", *words],
+        [*program, "demo", "--listen", "127.0.0.1:0", "--empty", *words],
         directory / "log",
         env={"TMPDIR": str(directory)},
         ready=ready,
