@@ -51,7 +51,7 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="busmon-demo-") as directory:
         ledger = Ledger(f"{directory}/ledger.sqlite")
-        config = _config(listen, rate, {} if empty else PACE)
+        config = configuration(listen, rate, {} if empty else PACE)
         service = _service(config, ledger, empty=empty)
         announce(f"{service.url}/ (Ctrl-C stops it)")
         if not empty:
@@ -59,7 +59,7 @@ def run(
         service.run(stopping)
 
 
-def _config(listen: str, rate: float, pace: Mapping[str, float]) -> Config:
+def configuration(listen: str, rate: float, pace: Mapping[str, float]) -> Config:
     """Return a configuration that needs no broker."""
     celery = CelerySettings.model_construct(bus="fedora")
     tap = TapSettings(bus="fedora", token=SecretStr(secrets.token_hex()))
@@ -73,21 +73,26 @@ def _config(listen: str, rate: float, pace: Mapping[str, float]) -> Config:
     )
 
 
+def write_history(config: Config, ledger: Ledger, rate: float, now: float) -> History:
+    """Write what happened until `now`, a Unix time, with so many messages a second."""
+    shares = {"fedora": FEDORA_SHARE, "centos": 1 - FEDORA_SHARE}
+    rates = {bus: share * rate for bus, share in shares.items()}
+    subjects, limit = Subjects(config.ledger.subjects), config.limits.unknown_topics
+    none: dict[str, tuple[Judgement, ...]] = dict.fromkeys(config.buses, ())
+    pipeline = Pipeline(ledger, _rule_sets(config), none, limit, lambda _: None, subjects)
+    history = History(ledger, config.audit.observed(config.buses), rates, Story(now))
+    history.write(pipeline, config.audit)
+    return history
+
+
 def _service(config: Config, ledger: Ledger, *, empty: bool) -> Service:
-    rule_sets = {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}
     if not empty:
-        _write_history(config, ledger, rule_sets)
+        write_history(config, ledger, HISTORY_RATE, time.time()).watch(time.time())
     sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
     tap = TapObserver(ledger, "fedora")
     observers: list[Observer] = [tap, MadeUpListener(ledger, tap, time.time())]
-    return build_service(config, ledger, rule_sets, sources, observers)
+    return build_service(config, ledger, _rule_sets(config), sources, observers)
 
 
-def _write_history(config: Config, ledger: Ledger, rule_sets: Mapping[str, RuleSet]) -> None:
-    shares = {"fedora": FEDORA_SHARE, "centos": 1 - FEDORA_SHARE}
-    rates = {bus: share * HISTORY_RATE for bus, share in shares.items()}
-    subjects, limit = Subjects(config.ledger.subjects), config.limits.unknown_topics
-    none: dict[str, tuple[Judgement, ...]] = dict.fromkeys(rule_sets, ())
-    pipeline = Pipeline(ledger, rule_sets, none, limit, lambda _: None, subjects)
-    observed = config.audit.observed(config.buses)
-    History(ledger, observed, rates, Story(time.time())).write(pipeline, config.audit)
+def _rule_sets(config: Config) -> Mapping[str, RuleSet]:
+    return {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}

@@ -5,7 +5,6 @@ the ledger's own calls. Four weeks is what busmon needs to know what is usual.
 """
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from random import Random
@@ -55,12 +54,11 @@ class History:
             ]
             observations.sort(key=lambda observation: observation.received_at)
             self._ledger.record(observations)
-        self._watch(self._story.now)
+        self.watch(self._story.now)
         self._pass_on()
         self._audit(AuditWindows(self._ledger, audit, self._observed, self._rates))
         with self._ledger.write() as tables:
             tables.incidents.save(self._story.incidents())
-        self._watch(time.time())
 
     def _hour(self, bus: str, hour: int) -> Iterator[tuple[Share, float]]:
         """Yield what came in an hour, in no order: more by day, fewer at weekends."""
@@ -94,8 +92,8 @@ class History:
             known.append(observation._replace(keys=()))
         return observation
 
-    def _watch(self, until: float) -> None:
-        """Write when busmon received, and when the listener and the workers were observed."""
+    def watch(self, until: float) -> None:
+        """Write that busmon received, and observed listener and workers, up to a Unix time."""
         since = self._story.now - AUDITED_SECONDS
         with self._ledger.write() as tables:
             for bus in self._rates:

@@ -1,14 +1,12 @@
 """A made-up listener with a tap, and made-up workers behind it."""
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from random import Random
 from uuid import UUID
-
-import msgspec
-from prometheus_client.core import Metric
 
 from busmon.ledger.coverage import observer_id
 from busmon.ledger.errors import LedgerError, LedgerWriteError
@@ -18,7 +16,7 @@ from busmon.ledger.tables import Tables
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.tasks import Origin
 from busmon.observers.tap import TapObserver
-from busmon.observers.tap_batch import ReportBatch, ReportedMessage
+from busmon.observers.tap_batch import parse
 
 ROOT = "task.steve_jobs.process_message"
 HANDLERS = {  # by a part of the topic
@@ -30,6 +28,7 @@ HANDLERS = {  # by a part of the topic
     "": "task.run_sync_from_downstream_handler",
 }
 STEP_SECONDS = 1.0
+MAX_REPORTS = 1000  # of a batch; with more, the demo leaves gaps
 
 log = logging.getLogger(__name__)
 
@@ -117,20 +116,26 @@ class MadeUpListener:
         """See Observer."""
         return None
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> tuple[()]:
         """See Observer."""
-        yield from ()
+        return ()
 
     def _step(self, now: float) -> None:
         with self._ledger.read() as tables:
             last = tables.messages.last()
             traces = [one for one in tables.messages.recorded(self.bus, self._last) if one.handled]
         reports = self._work.reports(traces)
-        raw = [msgspec.Raw(msgspec.json.encode(_reported(report, now))) for report in reports]
         self._batches += 1
-        since = max(0.0, now - self._since)
-        batch = ReportBatch("made-up", self._batches, self.bus, since, 0.0, 0, raw)
-        self._tap.take(batch, now)
+        batch = {
+            "tap": "made-up",
+            "seq": self._batches,
+            "bus": self.bus,
+            "since": max(0.0, now - self._since),
+            "until": 0,
+            "lost": 0,
+            "reports": [_as_json(report, now) for report in reports[:MAX_REPORTS]],
+        }
+        self._tap.take(parse(json.dumps(batch).encode()), now)
         with self._ledger.write() as tables:
             for report in reports:
                 self._work.finish(tables, report, until=now)
@@ -138,6 +143,8 @@ class MadeUpListener:
         self._since, self._last = now, last
 
 
-def _reported(report: TapReport, now: float) -> ReportedMessage:
-    age = msgspec.Raw(msgspec.json.encode(max(0.0, now - (report.at or now))))
-    return ReportedMessage(report.id, report.topic, "passed", report.task, age)
+def _as_json(report: TapReport, now: float) -> Mapping[str, object]:
+    """Return a report as the tap sends it."""
+    age = max(0.0, now - (report.at or now))
+    known = {"id": report.id, "topic": report.topic, "state": report.state, "task": report.task}
+    return {**known, "at": age}

@@ -111,6 +111,8 @@ def test_the_demo_ends_in_order_when_it_is_interrupted_in_its_start(tmp_path: Pa
 def test_the_demo_reports_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        ended = busmon_process("demo", "--listen", address, env={"TMPDIR": str(tmp_path)}, status=1)
+        ended = busmon_process(
+            "demo", "--empty", "--listen", address, env={"TMPDIR": str(tmp_path)}, status=1
+        )
     assert ended.stderr == f"busmon: cannot listen on {address}: Address already in use\n"
     assert list(tmp_path.iterdir()) == []
