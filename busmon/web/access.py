@@ -105,9 +105,15 @@ def _unauthorized(logins: list[_Login]) -> Refused:
 
 
 def _origins(public_url: str | None) -> set[str]:
-    """Return the origin of busmon's pages behind a proxy, which may change the host."""
-    parts = urlsplit(public_url or "")
-    return {f"{parts.scheme}://{parts.netloc}"} if public_url else set()
+    """Return the origin of busmon's pages behind a proxy, which may change the host.
+
+    As a browser writes it: in lower case, without the usual port.
+    """
+    if not public_url:
+        return set()
+    parts = urlsplit(public_url.lower())
+    host = parts.netloc.removesuffix(":443" if parts.scheme == "https" else ":80")
+    return {f"{parts.scheme}://{host}"}
 
 
 def _is_own(origin: str, host: str) -> bool:

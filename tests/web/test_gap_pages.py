@@ -172,8 +172,9 @@ def test_an_operator_accepts_a_gap_with_a_reason() -> None:
     assert "&lt;script&gt;alert" in page
 
 
-def test_behind_a_proxy_that_changes_the_host_the_form_still_works() -> None:
-    bench = Gapped((Place(), 1), public_url="https://workers.example/busmon")
+@pytest.mark.parametrize("host", ["workers.example", "Workers.Example:443"])
+def test_behind_a_proxy_that_changes_the_host_the_form_still_works(host: str) -> None:
+    bench = Gapped((Place(), 1), public_url=f"https://{host}/busmon")
     proxied = {"HTTP_HOST": "busmon:12876", "HTTP_ORIGIN": "https://workers.example"}
     with bench.working():
         done = bench.accept(ALICE, ONE | {"token": bench.token(ALICE), "reason": "x"}, **proxied)
