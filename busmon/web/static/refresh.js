@@ -30,9 +30,9 @@
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (inUse()) return;
-      for (const id of ["main", "now"]) {
-        document.getElementById(id).replaceWith(page.getElementById(id));
-      }
+      const parts = ["main", "now"].map((id) => page.getElementById(id));
+      if (parts.includes(null)) throw new Error("this is another page; load it again");
+      for (const part of parts) document.getElementById(part.id).replaceWith(part);
       document.title = page.title;
       document.querySelector("link[rel=icon]").href = page.querySelector("link[rel=icon]").href;
       say("");
