@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from pathlib import Path
 
 from busmon.sources.base import Cause
 from tests.support.diagnosis import Bench
@@ -92,6 +93,17 @@ def test_lost_messages_are_no_fault_now_but_not_well_either() -> None:
     leave_open(bench.ledger, Place())
     bench.auditor.refresh()
     assert shown(bench)[0] == "! 1 message still lost · busmon"
+
+
+def test_without_its_ledger_the_page_says_why_there_is_no_graph(tmp_path: Path) -> None:
+    bench = Bench(path=str(tmp_path / "ledger.sqlite"))
+    (tmp_path / "ledger.sqlite").unlink()
+    answer = ask(pages(bench), "/")
+    bench.ledger.close()
+    assert answer.status == "200 OK"
+    assert "Without graphs and rates: " in (text := text_of(answer.body))
+    assert "no such ledger" in text
+    assert "<svg" not in answer.body.decode()
 
 
 def test_the_last_incidents_are_shown_the_newest_first() -> None:

@@ -89,6 +89,7 @@ Retired = shape("Retired", bus=str, topic=str, since=float, last=maybe(float))
 Overview = page(
     "Overview",
     problems=list[str],
+    unread=maybe(str),
     buses=many(Bus),
     removed=many(shape("RemovedBus", bus=str, messages=int)),
     incidents=many(RecentIncident),

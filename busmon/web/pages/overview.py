@@ -45,9 +45,10 @@ def data(request: Request) -> dict[str, object]:
     """Return what the page shows."""
     found = request.diagnosis
     retired = request.service.parts.silence.retired(request.now)
-    graphs, rates = _recorded(request)
+    graphs, rates, unread = _recorded(request)
     return {
         "problems": list(request.service.problems()),
+        "unread": unread,
         "buses": [
             _bus(request, bus) | {"rate": rates.get(bus), "graph": graphs.get(bus)}
             for bus in found.verdicts
@@ -65,16 +66,18 @@ def data(request: Request) -> dict[str, object]:
     }
 
 
-def _recorded(request: Request) -> tuple[Mapping[str, Graph], Mapping[str, object]]:
-    """Return the graph and the rate of each bus; none if the ledger cannot be read.
+def _recorded(
+    request: Request,
+) -> tuple[Mapping[str, Graph], Mapping[str, object], str | None]:
+    """Return the graph and the rate of each bus, or why the ledger cannot be read.
 
-    Then the page says why, and all that is in memory.
+    Then the page shows all that is in memory.
     """
     try:
         with request.read() as tables:
-            return bus_graphs(request, tables), bus_rates(request, tables)
-    except LedgerError:
-        return {}, {}
+            return bus_graphs(request, tables), bus_rates(request, tables), None
+    except LedgerError as error:
+        return {}, {}, str(error)
 
 
 def _bus(request: Request, bus: str) -> dict[str, Any]:
