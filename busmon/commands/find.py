@@ -88,5 +88,9 @@ def _number(given: Mapping[str, str], name: str, most: int) -> int | None:
 
 
 def _as_dict(hit: Hit) -> dict[str, Any]:
-    keys = [dict(zip(("kind", "value"), key.split(" ", 1), strict=True)) for key in hit.keys]
-    return hit._asdict() | {"keys": keys}
+    return hit._asdict() | {"keys": key_dicts(hit)}
+
+
+def key_dicts(hit: Hit) -> list[dict[str, str]]:
+    """Return the keys of a message for JSON."""
+    return [dict(zip(("kind", "value"), key.split(" ", 1), strict=True)) for key in hit.keys]

@@ -1,6 +1,6 @@
 """The WSGI application: which view answers a path, and who may ask for it.
 
-The views read what others hold in memory, and call nothing that waits for a broker or the disk.
+What it answers itself is in memory; the pages read the ledger, too. Nothing waits for a broker.
 """
 
 import json

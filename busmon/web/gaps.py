@@ -20,6 +20,7 @@ from busmon.web.http import Response, View, text
 from busmon.web.refusals import Refused
 
 MAX_REQUEST_BYTES = 16 * 1024
+MAX_REASON = 500  # characters
 
 UnixTime = Annotated[float, Meta(ge=0, lt=253_402_300_800)]  # up to the end of the year 9999
 Name = Annotated[str, Meta(max_length=255)]
@@ -31,7 +32,7 @@ class Accept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     since: UnixTime  # windows that began then or later
     until: UnixTime  # and before this time
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
     bus: Name | None = None
     topic: Name | None = None
     stage: Stage | None = None
@@ -40,7 +41,7 @@ class Accept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the gaps; raises Refused if the request makes no sense."""
         if not self.since < self.until:
             raise _malformed("since should be before until")
-        if not self.reason.isprintable() or not self.reason.strip():
+        if not is_reason(self.reason):
             raise _malformed("reason should be one line of printable characters")
         return Selection(self.since, self.until, self.bus, self.topic, self.stage)
 
@@ -49,6 +50,11 @@ class Reopen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which acceptance no longer holds."""
 
     acceptance: Annotated[int, Meta(ge=1, le=2**53)]
+
+
+def is_reason(text: str) -> bool:
+    """Return whether it is one line, not too long, and not blank."""
+    return bool(text.strip()) and len(text) <= MAX_REASON and text.isprintable()
 
 
 def gaps_views(acceptor: Acceptor, access: Access) -> dict[str, View]:

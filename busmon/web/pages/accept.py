@@ -18,15 +18,14 @@ from busmon.ledger.open_messages import State
 from busmon.message import Stage
 from busmon.web.access import Access
 from busmon.web.body import FORM, read_body
+from busmon.web.gaps import MAX_REASON, MAX_REQUEST_BYTES, is_reason
 from busmon.web.http import Response
 from busmon.web.pages import values
 from busmon.web.pages.page import Malformed, Page, Request
 from busmon.web.pages.urls import Urls
 from busmon.web.refusals import Refused
 
-MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 10
-MAX_REASON = 500  # characters
 PAGE = Page("gaps", "Accept gaps", "accept.html", lambda _: {}, in_navigation=False)
 OLD_FORM = "this form is not from this busmon, or from before its start: open it again"
 NOTHING = "nothing of this is open any more"
@@ -49,7 +48,7 @@ class AcceptForm:
         if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
             who = self._access.operator(environ)
             return self._form(HTTPStatus.OK, request, who)
-        who, body = read_body(environ, MAX_FORM_BYTES, self._access.operate, FORM)
+        who, body = read_body(environ, MAX_REQUEST_BYTES, self._access.operate, FORM)
         sent = Request(request.rest, _fields(body), request.now, request.service)
         if not hmac.compare_digest(sent.query.get("token", "").encode(), self._token(who).encode()):
             raise Refused("cross-site", HTTPStatus.FORBIDDEN, OLD_FORM)
@@ -57,7 +56,7 @@ class AcceptForm:
 
     def _accept(self, sent: Request, who: str) -> Response:
         reason = sent.query.get("reason", "").strip()
-        if not 0 < len(reason) <= MAX_REASON or not reason.isprintable():
+        if not is_reason(reason):
             problem = f"the reason should be one line of 1 to {MAX_REASON} characters"
             return self._form(HTTPStatus.BAD_REQUEST, sent, who, problem)
         try:
@@ -83,6 +82,7 @@ class AcceptForm:
             "missing": amount.get(State.MISSING, 0),
             "unconfirmed": amount.get(State.UNCONFIRMED, 0),
             "reason": request.query.get("reason", ""),
+            "max_reason": MAX_REASON,
             "token": self._token(who),
             "mistake": problem,
         }

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from busmon.commands.find import key_dicts
 from busmon.commands.task_tree import MAX_INDENTED, Branch, describe
 from busmon.commands.trace import FoundMessage, as_dict, find_message, labelled_lines, not_found
 from busmon.ledger.tables import Tables
@@ -36,8 +37,7 @@ def _message(request: Request, tables: Tables) -> dict[str, object]:
 
 def _keys(tables: Tables, bus: str, identity: str) -> list[dict[str, str]]:
     hits = (hit for hit in tables.search.by_id(identity, 100) if hit.bus == bus)
-    keys = next((hit.keys for hit in hits), ())
-    return [{"kind": kind, "value": value} for kind, _, value in (k.partition(" ") for k in keys)]
+    return next((key_dicts(hit) for hit in hits), [])
 
 
 def _links(found: FoundMessage, keys: list[dict[str, str]]) -> list[dict[str, Any]]:
