@@ -17,7 +17,7 @@ from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
 from busmon.ledger.tap_reports import TapReport
 from busmon.message import Stage
-from tests.support.axe import violations
+from tests.support.axe import ALL, COLORS, violations
 from tests.support.brokers import free_port
 from tests.support.browser import Browser
 from tests.support.busmon_process import PROJECT, Busmon
@@ -40,8 +40,6 @@ PAGES = {
     "accept": f"/gaps/accept?since=1&until=9999999999&topic={COPR}",
     "incidents": "/incidents",
     "problem": "/messages/fedora/nothing",
-    "hostile-topic": f"/topics/fedora/{EVIL_PATH}",
-    "hostile-message": f"/messages/fedora/{EVIL_PATH}",
 }
 # Its time passes only when the test calls `tick`.
 NO_TIMER = "window.setInterval = (call, milliseconds) => { window.tick = call; }"
@@ -128,12 +126,12 @@ def test_a_page_fits_every_window_and_axe_finds_nothing(
     night: Night, browser: Browser, name: str
 ) -> None:
     browser.open(night.url + PAGES[name])
-    for scheme in ("light", "dark"):
+    for scheme, rules in (("light", ALL), ("dark", COLORS)):
         for width, height in WINDOWS:
             browser.show(width, height, scheme)
             assert browser.run("document.documentElement.scrollWidth") <= width
             browser.picture(PICTURES / f"{name}-{width}-{scheme}.png")
-        assert violations(browser) == [], (scheme, width)
+        assert violations(browser, rules) == [], scheme
 
 
 def test_on_duty_an_engineer_finds_a_lost_build_and_accepts_its_gap(
@@ -168,15 +166,19 @@ def test_on_duty_an_engineer_finds_a_lost_build_and_accepts_its_gap(
     ("path", "times"),
     [
         ("/topics", 1),
-        ("/gaps", 3),
-        (f"/messages?q={LOST[0]}", 0),
+        ("/gaps", 2),
+        ("/incidents", 3),
         (f"/messages?topic={EVIL_PATH}", 3),
+        (f"/topics/fedora/{EVIL_PATH}", 2),
+        (f"/messages/fedora/{EVIL_PATH}", 3),
     ],
 )
 def test_hostile_names_are_text(night: Night, browser: Browser, path: str, times: int) -> None:
+    browser.show(*WINDOWS[0], "dark")
     browser.open(night.url + path)
     assert shown(browser).count(EVIL) >= times
     assert browser.run("document.querySelectorAll('main img, main script').length") == 0
+    assert browser.run("document.documentElement.scrollWidth") <= WINDOWS[0][0]
 
 
 def test_a_link_to_a_hostile_name_leads_there(night: Night, browser: Browser) -> None:
