@@ -9,7 +9,7 @@ FRESH_SECONDS = 60.0  # for which an answer is used
 
 
 class Lag:
-    """How far the archive has come. All jobs share it."""
+    """How far the archive has come. Each job has its own, and asks only while it has questions."""
 
     def __init__(self, archive: Datagrepper) -> None:
         self._archive = archive
