@@ -111,11 +111,11 @@ def as_dict(found: FoundMessage) -> dict[str, Any]:
 
 def as_text(title: str, found: Sequence[FoundMessage], archived: Archived | str | None) -> str:
     """Return everything for people to read; a text says why the archive shows nothing."""
-    labelled = chain.from_iterable(map(labelled_lines, found))
-    if archived:
-        labelled = chain(labelled, archived_lines(archived))
-    lines = (f"  {label:<9} {printable(text)}" for label, text in labelled)
-    return "\n".join([title, *lines])
+    blocks = [*map(labelled_lines, found), *([archived_lines(archived)] if archived else [])]
+    shown = "\n\n".join(
+        "\n".join(f"  {label:<9} {printable(text)}" for label, text in block) for block in blocks
+    )
+    return f"{title}\n{shown}" if shown else title
 
 
 def labelled_lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
