@@ -9,7 +9,7 @@ from typing import Any
 from busmon.commands.acceptances import as_dicts
 from busmon.commands.gaps_output import absence_as_dict, describe_absence
 from busmon.commands.incidents import Found, Incidents
-from busmon.diagnosis.incident_text import WHAT, lasts, length, times
+from busmon.diagnosis.incident_text import WHAT, evidence, lasts, length, times
 from busmon.ledger.acceptances import Acceptance, describe
 from busmon.ledger.incidents import Loss
 from busmon.text import format_duration, format_number, format_span, format_time, printable
@@ -47,7 +47,7 @@ def as_table(found: Incidents) -> str:
 
 def _lines(one: Found, now: float) -> Iterator[str]:
     yield f"{one.incident.bus}: {one.incident.kind}, {times(one.incident, now)}"
-    for line in (*one.incident.last_evidence, *consequences(one)):
+    for line in (*evidence(one.incident), *consequences(one)):
         yield f"    {printable(line)}"
 
 
@@ -108,8 +108,8 @@ def _section(number: int, one: Found, now: float) -> Iterator[str]:
     yield from ("", f"## {number}. {incident.bus}: {WHAT.get(incident.kind, incident.kind)}", "")
     yield from (f"- {line}" for line in (times(incident, now), *consequences(one)))
     same = incident.first_evidence == incident.last_evidence
-    evidence = ((incident.began, incident.first_evidence), (incident.seen, incident.last_evidence))
-    for at, lines in evidence[1:] if same else evidence:
+    both = ((incident.began, incident.first_evidence), (incident.seen, incident.last_evidence))
+    for at, lines in both[1:] if same else both:
         yield from ("", f"Evidence at {format_time(at)}:", "")
         yield from (f"    {printable(line)}" for line in lines)
 

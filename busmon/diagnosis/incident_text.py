@@ -32,6 +32,13 @@ def length(incident: Incident, now: float) -> str:
     return format_duration(until - incident.began)
 
 
+def evidence(incident: Incident) -> tuple[str, ...]:
+    """Return the last evidence, after how it began: when it ends, the cause may not show."""
+    first, last = incident.first_evidence[:1], incident.last_evidence
+    at_first = () if first == last[:1] else tuple(f"at first: {line}" for line in first)
+    return at_first + last
+
+
 def times(incident: Incident, now: float) -> str:
     """Return when it was and how long, and what of that is not known."""
     began, seen, ended = incident.began, incident.seen, incident.ended

@@ -28,7 +28,14 @@ def an_outage(past: Past) -> None:
     past.close(40)
     at = past.start
     listener = Incident(
-        BUS, "listener", at + 10, at + 70, at + 72, 20.0, ("it is down",), ("it is down", "still")
+        BUS,
+        "listener",
+        at + 10,
+        at + 70,
+        at + 72,
+        20.0,
+        ("its queue is gone",),
+        ("it is down", "still"),
     )
     ended = Incident(BUS, "publisher", at - 86400 * 30, at - 86400 * 29, at - 86400 * 29)
     with past.ledger.write() as tables:
@@ -50,7 +57,10 @@ def test_an_incident_is_listed_with_its_evidence_and_what_was_lost(past: Past) -
     table = incidents(past.path).splitlines()
     assert table[:-2] == [
         f"fedora: listener, {times}",
-        *(f"    {line}" for line in ("it is down", "still", *consequences)),
+        *(
+            f"    {line}"
+            for line in ("at first: its queue is gone", "it is down", "still", *consequences)
+        ),
     ]
     assert table[-2].startswith("1 incident since 20")
     assert table[-1] == f"{lost} (busmon gaps)"
@@ -60,7 +70,7 @@ def test_an_incident_is_listed_with_its_evidence_and_what_was_lost(past: Past) -
         "the bus delivered, but the listener did not pass messages on",
         "",
         *(f"- {line}" for line in (times, *consequences)),
-        *("", f"Evidence at {format_time(start + 10)}:", "", "    it is down"),
+        *("", f"Evidence at {format_time(start + 10)}:", "", "    its queue is gone"),
         *("", f"Evidence at {format_time(start + 70)}:", "", "    it is down", "    still"),
     ]
     began = format_time(start + 10).removesuffix(" UTC")

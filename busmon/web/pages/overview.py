@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from busmon.diagnosis.bus import lost_messages
-from busmon.diagnosis.incident_text import times
+from busmon.diagnosis.incident_text import evidence, times
 from busmon.diagnosis.verdict import FaultKind
 from busmon.ledger.batch import last_received
 from busmon.ledger.errors import LedgerError
@@ -120,5 +120,5 @@ def _incident(one: Incident, now: float) -> dict[str, object]:
         "kind": one.kind,
         "began": one.began,
         "times": times(one, now),
-        "evidence": list(one.last_evidence),
+        "evidence": list(evidence(one)),
     }
