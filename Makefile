@@ -8,7 +8,7 @@ LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test coverage lint bench soak overload silence-report timescaledb lock \
-    dashboards prometheusrule clean
+    dashboards prometheusrule picture clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
@@ -71,6 +71,10 @@ prometheusrule: ## wrap the Prometheus rules for the operator
 	    for rules in config/prometheus/rules/*.yml; do \
 	        sed '1,/^groups:/d; s/^./  &/' $$rules; \
 	    done; } >config/openshift/prometheusrule.yaml
+
+picture: .venv/development ## draw the picture of the README: the first page of the demo, in Chromium
+	tests/install-brokers
+	$(BIN)/python -m tests.web.picture
 
 clean: ## delete everything that was made here
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

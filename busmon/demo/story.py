@@ -64,7 +64,7 @@ class Story:
         )
         failed = "task.run_copr_build_end_handler has failed more often than it succeeded"
         yield _incident("fedora", FaultKind.WORKERS, self.failing, failed)
-        since = self._slow_since[SILENT] + 2 * HOUR
+        since = self._slow_since[SILENT] + 3 * HOUR
         silent = f"silent for too long: {SILENT}"
         lasts = Incident("fedora", FaultKind.PUBLISHER, since, self.now)
         yield lasts._replace(first_evidence=(silent,), last_evidence=(silent,))
