@@ -91,4 +91,4 @@ def reconsume_lines(way: Reconsume | None) -> Iterator[tuple[str, str]]:
         return
     yield "again", way.command or way.why_not or ""
     if NO_CALLBACK in (way.command or ""):
-        yield "", NAME_THE_CALLBACK
+        yield "callback", NAME_THE_CALLBACK

@@ -144,6 +144,7 @@ def test_on_duty_an_engineer_finds_a_lost_build_and_accepts_its_gap(
     browser.follow(LOST[0])
     assert "reconsume --callback" in shown(browser)
     assert "missing at the listener in the window" in shown(browser)
+    assert "replace MODULE:NAME by that of --callback" in shown(browser)
     browser.follow("Open gaps of this topic at the listener")
     assert COPR in shown(browser)
     browser.follow("Messages")
