@@ -27,7 +27,7 @@ from busmon.settings.models import LedgerSettings, Web
 
 FEDORA_SHARE = 0.9  # of all messages, roughly as on the real buses
 LOOK_AT = f"""\
-Four weeks are made up: a topic is silent, one is low, the listener was away, a handler failed.
+Four weeks are made up: a topic is silent, one is low, the listener hung, a handler failed.
 Look at:
   {{url}}/topics           what comes, and what is usual
   {{url}}/topics/fedora/{SILENT}

@@ -16,6 +16,7 @@ from busmon.demo.bodies import CENTOS_SHARES, FEDORA_SHARES, Share
 from busmon.demo.listener import Work
 from busmon.demo.story import FAILING, Story
 from busmon.ledger.batch import Observation
+from busmon.ledger.coverage import observer_id
 from busmon.ledger.ledger import Ledger
 from busmon.message import Message
 from busmon.pipeline import Pipeline
@@ -102,13 +103,14 @@ class History:
                 tables.blind_times.save(bus, until, total, blind)
                 for observer in self._observed.scope(bus).observers.values():
                     tables.coverage.add_span(observer, since, until, 0.0)
+            tables.coverage.add_span(observer_id("listener", "fedora"), since, until, 0.0)
             tables.windows.begin(since)
 
     def _pass_on(self) -> None:
-        """Pass on what came while the listener was there."""
-        now, absent = self._story.now, self._story.absent
-        self._work("fedora", now - AUDITED_SECONDS, absent.since)
-        self._work("fedora", absent.until, now)
+        """Pass on what came while the listener did its work."""
+        now, hung = self._story.now, self._story.hung
+        self._work("fedora", now - AUDITED_SECONDS, hung.since)
+        self._work("fedora", hung.until, now)
 
     def _work(self, bus: str, since: float, until: float, at: float | None = None) -> None:
         """Pass on what came in a time: at once, or `at` that time."""

@@ -24,7 +24,7 @@ class Story:
     def __init__(self, now: float) -> None:
         self.now = now
         night = self._ago(14 * HOUR)
-        self.absent = Interval(night, night + HOUR)  # the listener
+        self.hung = Interval(night, night + HOUR)  # the listener
         self.healed = Interval(night + 20 * MINUTE, night + 45 * MINUTE)  # what came then
         self.healed_at = night + 8 * HOUR
         self.accepted_at = self.healed_at + 10 * MINUTE
@@ -47,8 +47,8 @@ class Story:
         return self._blind[bus]
 
     def accepted(self) -> Selection:
-        """Return which gaps a person has accepted: of the listener's first minutes away."""
-        return Selection(self.absent.since, self.healed.since, "fedora", stage=Stage.LISTENER)
+        """Return which gaps a person has accepted: those of the first minutes of the hang."""
+        return Selection(self.hung.since, self.healed.since, "fedora", stage=Stage.LISTENER)
 
     def incidents(self) -> Iterable[Incident]:
         """Yield the incidents; the last one still lasts."""
@@ -59,8 +59,8 @@ class Story:
         yield _incident(
             "fedora",
             FaultKind.LISTENER,
-            self.absent,
-            "the listener's tap does not report, and messages for the listener come",
+            self.hung,
+            "the listener runs, and has passed on none of the last messages; does it hang?",
         )
         failed = "task.run_copr_build_end_handler has failed more often than it succeeded"
         yield _incident("fedora", FaultKind.WORKERS, self.failing, failed)

@@ -62,6 +62,15 @@ def test_the_demo_serves_every_outcome_of_both_buses(tmp_path: Path) -> None:
         assert re.search(
             r"\n    build \d+, project bash-main, package bash, nvr bash-1.2-1\n", found
         )
+
+        def passed_on() -> bool:
+            with urlopen(f"{url}metrics", timeout=10) as answer:
+                reports = re.search(
+                    rb'tap_reports_total{bus="fedora",state="passed"} (.*)', answer.read()
+                )
+            return reports is not None and float(reports[1]) > 0
+
+        wait_until(passed_on, what="a report of the made-up listener")
         assert list(tmp_path.glob("busmon-demo-*/ledger.sqlite"))
         assert server.terminate(seconds=5) == 0
         assert "Traceback" not in server.output()

@@ -83,13 +83,16 @@ def test_an_hour_with_a_window_without_data_has_no_sum_of_its_stage(ledger: Ledg
                 (0, "a.topic", Stage.LISTENER, known),
                 (300, "", Stage.LISTENER, None),
                 (3600, "a.topic", Stage.LISTENER, known),
+                (3600, "a.topic", Stage.BUS, known),
             ]
         )
+        listener = Place("fedora", "a.topic", Stage.LISTENER)
+        tables.windows.correct(START + 3600, listener, Totals(recovered=1))
     with ledger.read() as tables:
         found = sorted(tables.topics.reached(HOUR, HOUR + 2), key=lambda one: one[:3])
     assert found == [
         ReachedSum("fedora", "listener", HOUR, None),
-        ReachedSum("fedora", "listener", HOUR + 1, 3),
+        ReachedSum("fedora", "listener", HOUR + 1, 4),  # with what was missing first
         ReachedSum("fedora", "worker", HOUR, 9),
     ]
 
