@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 FATAL = 1  # exit statuses
 CONFIGURATION = 2
 
+WEB = "BUSMON__WEB__"
+CREDENTIALS = ("token", "username", "password")
+LOGIN = f"${WEB}TOKEN, or ${WEB}USERNAME and ${WEB}PASSWORD"
+
 config_option = click.option(
     "-c",
     "--config",
@@ -49,7 +53,7 @@ def http_url(_context: click.Context, _option: click.Parameter, text: str | None
 
 def url_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the option that says where the service is; `what` describes it."""
-    help_text = f"{what} Without -c no credentials are sent."
+    help_text = f"{what} Without -c, its token or login is taken from {LOGIN}, if it is there."
     return click.option("--url", metavar="URL", callback=http_url, help=help_text)
 
 
@@ -82,14 +86,26 @@ def _problems() -> Iterator[None]:
 def find_endpoint(path: Path | None, url: str | None) -> "tuple[Endpoint, Web]":
     """Return where the service is, by its configuration and `--url`, with its `[web]`.
 
-    With `--url` alone no configuration is read, so that no credentials are known.
+    With `--url` alone no configuration is read, and the environment has the credentials.
     """
     from busmon.commands.endpoint import own_endpoint
-    from busmon.settings.models import Web
 
-    web = load_config(path).web if path or not url else Web()
+    web = load_config(path).web if path or not url else _reader()
     endpoint = own_endpoint(web)
     return replace(endpoint, url=url) if url else endpoint, web
+
+
+def _reader() -> "Web":
+    """Return a `[web]` with the credentials of the environment, or exit with 2."""
+    from pydantic import ValidationError
+
+    from busmon.settings.models import Web
+
+    given = {name: os.environ.get(f"{WEB}{name.upper()}") for name in CREDENTIALS}
+    try:
+        return Web.model_validate({name: text for name, text in given.items() if text})
+    except ValidationError:
+        fail(CONFIGURATION, f"no credentials as {LOGIN} should have")
 
 
 def fail(status: int, *lines: str) -> NoReturn:

@@ -20,7 +20,8 @@ def ask(endpoint: Endpoint, path: str, asked: Mapping[str, object]) -> Any:
     query = urlencode({name: text for name, text in asked.items() if text is not None})
     status, body = get(endpoint, f"{path}?{query}" if query else path)
     if status in (401, 403):
-        raise NoAnswer(f"refused (status {status}): -c must name its own configuration")
+        needs = "-c must name its own configuration, or the environment have its login"
+        raise NoAnswer(f"refused (status {status}): {needs}")
     try:
         answer: Any = json.loads(body)
         if status != 200:

@@ -88,6 +88,11 @@ def test_the_service_answers_what_the_file_of_its_ledger_would(config: Path, url
         assert asked.stderr == from_file.stderr, words
 
 
+def test_without_a_configuration_the_environment_has_the_credentials(url: str) -> None:
+    asked = busmon("gaps", "--url", url, env={"BUSMON__WEB__TOKEN": SECRET}, status=1)
+    assert "still missing" in asked.stdout
+
+
 def test_what_the_service_cannot_answer_is_said(config: Path, url: str) -> None:
     def refused(*words: str | Path) -> str:
         return busmon(*words, status=2).stderr
@@ -95,6 +100,9 @@ def test_what_the_service_cannot_answer_is_said(config: Path, url: str) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert f"busmon does not answer at {nowhere}" in refused("gaps", "--url", nowhere)
     assert "refused (status 401): -c must name" in refused("incidents", "--url", url)
+    password = {"BUSMON__WEB__PASSWORD": "x"}
+    alone = busmon("gaps", "--url", url, env=password, status=2).stderr
+    assert alone.startswith("busmon: no credentials as $BUSMON__WEB__TOKEN, or $BUSMON__WEB__USER")
     service = "-c", config, "--url", url
     assert "give either --ledger or --url" in refused("gaps", "--ledger", "x", *service)
     assert refused("trace", "x" * 301, *service) == (
