@@ -177,3 +177,16 @@ def test_no_request_fails_or_is_answered_otherwise_than_documented(
         case.call_and_validate(headers=headers, checks=expected)
 
     ask_anything()
+
+
+def test_what_a_command_prints_has_at_most_a_megabyte() -> None:
+    bench = Bench(now=FIRST)
+    begun = (FIRST - 9000 + n for n in range(1100))
+    with closing(bench.ledger):
+        with bench.ledger.write() as tables:
+            tables.incidents.save(
+                Incident("x", "bus", at, at, at, 0.0, (), (1000 * "a",)) for at in begun
+            )
+        answer = ask(pages(bench), "/v1/commands/incidents", query="since=0")
+    assert answer.status == "400 Bad Request"
+    assert b"more than 1,000,000 bytes: ask for less of it" in answer.body

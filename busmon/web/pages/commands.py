@@ -1,5 +1,7 @@
 """/v1/commands/NAME: what a command prints of the ledger, for those who have no file of it."""
 
+import json
+
 import msgspec
 
 from busmon.commands.gaps import NothingToAskOf, TooMany
@@ -7,8 +9,8 @@ from busmon.commands.questions import QUESTIONS, Question
 from busmon.text import printable
 from busmon.web.pages.page import Malformed, NotFound, Request
 
-MAX_MESSAGES = 4000  # that are missing or may be, in one answer
-MAX_CHARACTERS = 1_000_000  # of what is printed
+MOST = 4000  # messages or incidents in one answer
+MAX_BYTES = 1_000_000  # of what is printed, as JSON; a client reads 1 MiB
 
 
 def data(request: Request) -> dict[str, object]:
@@ -17,13 +19,13 @@ def data(request: Request) -> dict[str, object]:
     try:
         with request.read() as tables:
             config = request.service.config
-            printed = question.answer(tables, config, request.now, MAX_MESSAGES)
+            printed = question.answer(tables, config, request.now, MOST)
     except NothingToAskOf as error:
         raise NotFound(str(error)) from None
     except TooMany as error:
         raise Malformed(str(error)) from None
-    if len(printed.output) > MAX_CHARACTERS:
-        raise Malformed(f"more than {MAX_CHARACTERS:,} characters: ask for less")
+    if len(json.dumps(printed.output)) > MAX_BYTES:
+        raise Malformed(f"more than {MAX_BYTES:,} bytes: ask for less of it, or read the ledger")
     return printed._asdict()
 
 
