@@ -3,13 +3,19 @@
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from busmon.ledger.blocks import SeriesBlocks, block_of
 from busmon.ledger.buses import Buses
-from busmon.ledger.subjects import BLOCK, Subjects, block_of
+from busmon.ledger.subjects import Subjects
 from busmon.ledger.values import milliseconds, stored_id
+
+INSERT = """
+INSERT INTO messages (seq, bus, id, series, received_at, sent_at, subject)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO NOTHING
+"""
 
 
 class Series(NamedTuple):
@@ -56,15 +62,18 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The numbers that buses, series and sets of keys have in the tables, as far as known."""
+    """What is known of the tables, so that it need not be read: it may be nothing."""
 
     buses: dict[str, int] = field(default_factory=dict)
     series: dict[Series, int] = field(default_factory=dict)
-    subjects: dict[str, int] = field(default_factory=dict)  # of the newest block
+    # Of the newest block of messages:
+    subjects: dict[str, int] = field(default_factory=dict)  # sets of keys
+    series_blocks: set[tuple[int, int]] = field(default_factory=set)
 
-    def copy(self) -> "Numbers":
-        """Return numbers to which a batch can add, and be rolled back."""
-        return Numbers(dict(self.buses), dict(self.series), dict(self.subjects))
+    def leave_block(self) -> None:
+        """Forget what is known of a block of messages."""
+        self.subjects.clear()
+        self.series_blocks.clear()
 
 
 @dataclass(slots=True)
@@ -77,60 +86,51 @@ class HourlyCount:
     sent: int | None = None  # ms
 
 
+class _Row(NamedTuple):
+    """A row of the messages."""
+
+    seq: int
+    bus: int
+    id: str | bytes
+    series: int
+    received: int | None  # ms
+    sent: int | None  # ms
+    subject: int | None
+
+
+Added = Iterable[tuple[Observation, _Row]]
+
+
 class WriteBatch:
     """One batch inside its transaction: what it will add once that is committed.
 
-    It adds the numbers that it meets to `numbers`. `filled`: an archive had the messages, so
-    they are counted by themselves.
+    It adds what it learns of the tables to `numbers`: if it is not committed, that is wrong.
+    `filled`: an archive had the messages, so they are counted by themselves.
     """
 
     def __init__(self, db: sqlite3.Connection, numbers: Numbers, *, filled: bool = False) -> None:
         self.db, self.numbers, self._filled = db, numbers, filled
-        self.buses, self.series = numbers.buses, numbers.series
-        self._subjects = Subjects(db)
         self._sets: dict[int, str] = {}  # of keys, that are new
-        self._seq: int | None = None  # of the last message; None: not looked up yet
         self.new: list[Observation] = []
         self.counts: dict[tuple[int, int], HourlyCount] = {}  # by hour and the series' number
         self.duplicates: Counter[str] = Counter()
         self.unknown_schemas: Counter[str] = Counter()
 
-    def add(self, observation: Observation) -> None:
-        """Record a message, unless it is on record already."""
-        number = self.series.get(observation.series) or self._number(observation.series)
-        bus = observation.series.bus
-        received, sent = milliseconds(observation.received_at), milliseconds(observation.sent_at)
-        seq = self._next()
-        keys = "\n".join(observation.keys)
-        row = number, received, sent, self._subject(seq, keys)
-        added = self._insert(seq, bus, observation.id, *row)
-        if not added and observation.digest_id and not observation.redelivered:
-            # The id is only a digest of the content, and the broker does not say that it
-            # delivers it again. So this is another message with the same content: it gets a
-            # random id. If it is delivered again, the first one's id identifies it.
-            salted = f"{observation.id}~{secrets.token_hex(8)}"
-            added = self._insert(seq, bus, salted, *row)
-        if not added:
-            self.duplicates[bus] += 1
-            return
-        self._seq = seq
-        if row[-1] == seq:
-            self._sets[seq] = keys
-            self.numbers.subjects[keys] = seq
-        self.new.append(observation)
-        if observation.unknown_schema:
-            self.unknown_schemas[bus] += 1
-        hour = int(observation.received_at // 3600), number
-        count = self.counts.get(hour) or self.counts.setdefault(
-            hour, HourlyCount(observation.series)
-        )
-        count.messages += 1
-        count.received = received
-        count.sent = count.sent if sent is None else sent
+    def add(self, observations: Sequence[Observation]) -> None:
+        """Record messages, unless they are on record already, with their keys. Call it once."""
+        first = self._next()
+        rows = [self._row(seq, one) for seq, one in enumerate(observations, first)]
+        added: Added = zip(observations, rows, strict=True)
+        if self.db.executemany(INSERT, rows).rowcount < len(rows):
+            added = list(self._without_duplicates(added, first))
+            self._drop_sets({row.subject for _, row in added})
+        self._count(added)
+        Subjects(self.db).add(self._sets)
+        if block_of(first + len(rows)) != block_of(first):
+            self.numbers.leave_block()
 
     def write_counts(self) -> None:
-        """Add what is new to the counters, the hourly sums, those of the buses, and the keys."""
-        self._subjects.add(self._sets)
+        """Add what is new to the counters, the hourly sums, and those of the buses."""
         self.db.executemany(
             "UPDATE series SET messages = messages + ?, last_received = ?,"
             " last_sent = coalesce(?, last_sent) WHERE id = ?",
@@ -149,14 +149,13 @@ class WriteBatch:
             "UPDATE buses SET duplicates = duplicates + ?, unknown_schemas = unknown_schemas + ?"
             " WHERE id = ?",
             [
-                (self.duplicates[bus], self.unknown_schemas[bus], self.buses[bus])
+                (self.duplicates[bus], self.unknown_schemas[bus], self.numbers.buses[bus])
                 for bus in self.duplicates.keys() | self.unknown_schemas.keys()
             ],
         )
 
     def write_filled(self) -> None:
-        """Add what is new to the counters of filled messages, and the keys."""
-        self._subjects.add(self._sets)
+        """Add what is new to the counters of filled messages."""
         self.db.executemany(
             "UPDATE series SET messages = messages + ? WHERE id = ?",
             [(count.messages, number) for (_, number), count in self.counts.items()],
@@ -164,35 +163,86 @@ class WriteBatch:
 
     def _next(self) -> int:
         """Return the number of the next message; it is larger than all that are in use."""
-        if self._seq is None:
-            (last,) = self.db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()
-            self._seq = max(int(last), self._subjects.last())
-            if not self._seq:  # all is pruned, and numbers begin anew
-                self.numbers.subjects.clear()
-        return self._seq + 1
+        (last,) = self.db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()
+        last = max(int(last), Subjects(self.db).last())
+        if not last:  # all is pruned, and numbers begin anew
+            self.numbers.leave_block()
+        return last + 1
 
-    def _subject(self, seq: int, keys: str) -> int | None:
-        """Return the number of a set of keys: an older one of the same block, or a new one."""
-        if not keys:
-            return None
-        if seq % BLOCK == 0:  # the sets of older blocks are of no use any more
-            self.numbers.subjects.clear()
-        known = self.numbers.subjects.get(keys, seq)
-        return known if block_of(known) == block_of(seq) else seq
-
-    def _insert(self, seq: int, bus: str, identity: str, *row: int | None) -> bool:
-        return bool(
-            self.db.execute(
-                "INSERT INTO messages (seq, bus, id, series, received_at, sent_at, subject)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO NOTHING",
-                (seq, self.buses[bus], stored_id(identity), *row),
-            ).rowcount
+    def _row(self, seq: int, one: Observation) -> _Row:
+        # The number of the series first: it may make that of the bus.
+        series = self.numbers.series.get(one.series) or self._number(one.series)
+        return _Row(
+            seq,
+            self.numbers.buses[one.series.bus],
+            stored_id(one.id),
+            series,
+            milliseconds(one.received_at),
+            milliseconds(one.sent_at),
+            self._subject(seq, "\n".join(one.keys)) if one.keys else None,
         )
 
+    def _subject(self, seq: int, keys: str) -> int:
+        """Return the number of a set of keys: an older one of the same block, or a new one."""
+        known = self.numbers.subjects.get(keys)
+        if known is None or block_of(known) != block_of(seq):
+            known = self.numbers.subjects[keys] = seq
+            self._sets[seq] = keys
+        return known
+
+    def _without_duplicates(self, added: Added, first: int) -> Iterator[tuple[Observation, _Row]]:
+        """Yield those that were recorded; the numbers of the others are of no message."""
+        recorded = {
+            seq for (seq,) in self.db.execute("SELECT seq FROM messages WHERE seq >= ?", (first,))
+        }
+        for one, row in added:
+            if row.seq in recorded or (
+                one.digest_id and not one.redelivered and self._add_salted(one.id, row)
+            ):
+                yield one, row
+            else:
+                self.duplicates[one.series.bus] += 1
+
+    def _add_salted(self, identity: str, row: _Row) -> bool:
+        """Record a message under a random id.
+
+        Its id is only a digest of the content, and the broker does not say that it delivers it
+        again. So this is another message with the same content. If it is delivered again, the
+        first one's id identifies it.
+        """
+        salted = stored_id(f"{identity}~{secrets.token_hex(8)}")
+        return bool(self.db.execute(INSERT, row._replace(id=salted)).rowcount)
+
+    def _drop_sets(self, used: Collection[int | None]) -> None:
+        """Forget the new sets of keys that only duplicates have."""
+        for number in self._sets.keys() - used:
+            keys = self._sets.pop(number)
+            if self.numbers.subjects.get(keys) == number:
+                del self.numbers.subjects[keys]
+
+    def _count(self, added: Added) -> None:
+        blocks = set()
+        for one, row in added:
+            self.new.append(one)
+            if one.unknown_schema:
+                self.unknown_schemas[one.series.bus] += 1
+            hour = int(one.received_at // 3600), row.series
+            count = self.counts.get(hour)
+            if count is None:
+                count = self.counts[hour] = HourlyCount(one.series)
+            count.messages += 1
+            count.received = row.received
+            count.sent = count.sent if row.sent is None else row.sent
+            blocks.add((block_of(row.seq), row.series))
+        blocks -= self.numbers.series_blocks
+        SeriesBlocks(self.db).add(blocks)
+        self.numbers.series_blocks.update(blocks)
+
     def _number(self, series: Series) -> int:
-        bus = self.buses.get(series.bus)
+        buses = self.numbers.buses
+        bus = buses.get(series.bus)
         if bus is None:
-            bus = self.buses[series.bus] = Buses(self.db).number(series.bus)
+            bus = buses[series.bus] = Buses(self.db).number(series.bus)
         labels = bus, *series[1:], int(self._filled)
         self.db.execute(
             "INSERT INTO series (bus, topic, outcome, reason, filled) VALUES (?, ?, ?, ?, ?)"
@@ -204,5 +254,5 @@ class WriteBatch:
             " AND filled = ?",
             labels,
         ).fetchone()
-        self.series[series] = number
+        self.numbers.series[series] = number
         return int(number)

@@ -5,7 +5,7 @@ It is counted in series of its own.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -76,14 +76,13 @@ class Filled:
         self._db = db
         self._buses = Buses(db)
 
-    def add(self, observations: Iterable[Observation]) -> int:
+    def add(self, observations: Sequence[Observation]) -> int:
         """Record the messages that are not on record yet; return how many there are.
 
         `received_at` is when they were sent.
         """
         batch = WriteBatch(self._db, Numbers(), filled=True)
-        for one in observations:
-            batch.add(one)
+        batch.add(observations)
         batch.write_filled()
         return len(batch.new)
 

@@ -86,11 +86,11 @@ class Ledger:
         """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts."""
         with self._writing:
             started = time.perf_counter()
-            batch = WriteBatch(self._db, self._numbers.copy())
+            batch = WriteBatch(self._db, self._numbers)
+            self._numbers = Numbers()  # until the batch is on disk: else its numbers are wrong
             try:
                 with self._transaction():
-                    for observation in observations:
-                        batch.add(observation)
+                    batch.add(observations)
                     batch.write_counts()
             except LedgerWriteError as error:
                 self._batch_problem = str(error)

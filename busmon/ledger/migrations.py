@@ -11,6 +11,7 @@ from contextlib import closing
 
 from busmon import __version__
 from busmon.ledger import shares
+from busmon.ledger.blocks import BLOCK
 from busmon.ledger.copies import copy_before, copy_name
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.schema import (
@@ -89,6 +90,10 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE messages ADD COLUMN subject INTEGER")
     _tell_filled_apart(db)
     _execute(db, NEW_IN_VERSION_5)
+    db.execute(
+        "INSERT INTO series_blocks (block, series) SELECT DISTINCT seq / ?, series FROM messages",
+        (BLOCK,),
+    )
     _keep_gaps_open(db)
     _count_bytes(db)
 

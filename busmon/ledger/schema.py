@@ -123,10 +123,13 @@ ACCEPTANCES = (
 )""",
     "CREATE INDEX open_accepted ON open_messages (acceptance) WHERE acceptance IS NOT NULL",
 )
-MESSAGES_OF_SERIES = "CREATE INDEX messages_series ON messages (series)"  # and by seq, its row
+SERIES_BLOCKS = """CREATE TABLE series_blocks (    -- which blocks have messages of which series
+    block INTEGER NOT NULL, series INTEGER NOT NULL,
+    PRIMARY KEY (block, series)
+) WITHOUT ROWID"""
 SUBJECTS = (
     """CREATE TABLE subjects (                -- sets of keys: what messages of a block are about
-    seq INTEGER PRIMARY KEY,                   -- of the first message that has this set
+    seq INTEGER PRIMARY KEY,                   -- that of the first message with this set, or less
     keys TEXT NOT NULL                         -- lines
 )""",
     """CREATE TABLE subject_keys (
@@ -159,7 +162,7 @@ NEW_IN_VERSION_5 = (
     *OPEN_MESSAGES,
     *ACCEPTANCES,
     *ARCHIVE_TABLES,
-    MESSAGES_OF_SERIES,
+    SERIES_BLOCKS,
     *SUBJECTS,
     ARCHIVE_FILLS,
 )

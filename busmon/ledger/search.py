@@ -5,10 +5,10 @@ However large the ledger is, one search reads a bounded part of it, and says whe
 
 import sqlite3
 from collections.abc import Sequence
-from heapq import nlargest
 from typing import Any, NamedTuple
 
-from busmon.ledger.subjects import BLOCK, Subjects
+from busmon.ledger.blocks import BLOCK, NO_END, SeriesBlocks, Span
+from busmon.ledger.subjects import Subjects
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 MAX_SCANS = 60  # blocks of which messages are read; each has some thousand
@@ -27,9 +27,9 @@ OF_SETS = """
 SELECT seq FROM messages WHERE seq >= ? AND seq < ? AND received_at >= ? AND received_at < ?
     AND subject IN ({sets}) {series} ORDER BY seq DESC LIMIT ?
 """
-OF_SERIES = """
+OF_ALL = """
 SELECT seq FROM messages WHERE seq >= ? AND seq < ? AND +received_at >= ? AND +received_at < ?
-    {series} ORDER BY seq DESC LIMIT ?
+ORDER BY seq DESC LIMIT ?
 """
 
 
@@ -66,15 +66,6 @@ class Found(NamedTuple):
     before: int | None = None  # search before this message to go on; None: there is no more
 
 
-class _Span(NamedTuple):
-    """The messages with these numbers, received in this time (ms), without the last."""
-
-    first: int
-    end: int
-    since: int
-    until: int
-
-
 class Search:
     """Searches, each of which reads the messages of at most so many blocks."""
 
@@ -105,7 +96,7 @@ class Search:
         self,
         words: Sequence[Sequence[str]],
         series: Sequence[int] | None,
-        span: _Span,
+        span: Span,
         limit: int,
     ) -> tuple[list[int], int | None]:
         """Return messages with these keys, and where to go on if there was too much to read."""
@@ -128,14 +119,11 @@ class Search:
                 break
         return numbers, None
 
-    def _of(self, series: Sequence[int] | None, span: _Span, limit: int) -> list[int]:
-        """Return the newest messages of these series; of each, they are next to each other."""
-        found: list[int] = []
-        for one in [None] if series is None else [[number] for number in series]:
-            query = OF_SERIES.format(series=_and_series(one))
-            rows = self._db.execute(query, (*span, *(one or ()), limit))
-            found += (seq for (seq,) in rows)
-        return nlargest(limit, found)
+    def _of(self, series: Sequence[int] | None, span: Span, limit: int) -> list[int]:
+        """Return the newest messages of these series."""
+        if series is not None:
+            return SeriesBlocks(self._db).newest(series, limit, span)
+        return [seq for (seq,) in self._db.execute(OF_ALL, (*span, limit))]
 
     def _rows(self, numbers: Sequence[int]) -> list[Hit]:
         query = OF_NUMBERS.format(numbers=_places(numbers))
@@ -159,14 +147,14 @@ class Search:
             and all(one in {None, other} for one, other in zip(judgement, its, strict=True))
         ]
 
-    def _span(self, criteria: Criteria, before: int | None) -> _Span:
+    def _span(self, criteria: Criteria, before: int | None) -> Span:
         since = 0 if criteria.since is None else milliseconds(criteria.since) or 0
-        until = milliseconds(criteria.until) or 2**62
+        until = milliseconds(criteria.until) or NO_END
         (newest,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()
         first = self._from(since - 1000 * SLACK_SECONDS) if since else 0
-        end = self._from(until + 1000 * SLACK_SECONDS) if until < 2**62 else None
+        end = self._from(until + 1000 * SLACK_SECONDS) if until < NO_END else None
         end = newest + 1 if end is None else end
-        return _Span(
+        return Span(
             newest + 1 if first is None else first,
             end if before is None else min(end, before),
             since,

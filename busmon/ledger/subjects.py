@@ -1,23 +1,20 @@
 """What messages are about: the keys of each, and an index that finds messages by a key.
 
 Many messages have the same keys: a build begins and ends in every chroot. So a set of keys is
-stored once for all messages of a block, under the number of the first one that has it. The
-index has a part for each block: what is written together is stored together, which makes it
-cheap, and a search goes from block to block, the newest first.
+stored once for all messages of a block. The index has a part for each block, and a search goes
+from block to block, the newest first. A block gets its part when it is complete: then that is
+written in the order of the index, at its end, which takes little time. The sets of the newest
+block are read one by one.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
-BLOCK = 4096  # messages
+from busmon.ledger.blocks import BLOCK, block_of
+
 MAX_KEYS = 8  # of a message
 SECURE = "PRAGMA secure_delete"  # 1: SQLite overwrites what it deletes; some builds do so always
-
-
-def block_of(seq: int) -> int:
-    """Return the block of a message."""
-    return seq // BLOCK
 
 
 def indexed(key: str) -> int:
@@ -32,30 +29,32 @@ class Subjects:
         self._db = db
 
     def last(self) -> int:
-        """Return the number of the newest set; 0 without any."""
-        (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM subjects").fetchone()
-        return int(last)
+        """Return a number that no set, and no block with an index, is beyond; 0 without any."""
+        return max(self._last(), (self._indexed() + 1) * BLOCK - 1, 0)
 
     def add(self, sets: Mapping[int, str]) -> None:
-        """Store sets of keys, one key a line, by number."""
+        """Store sets of keys, one key a line, by number; they are newer than all others."""
+        if not sets:
+            return
+        last = self._last()
         self._db.executemany("INSERT INTO subjects (seq, keys) VALUES (?, ?)", sets.items())
-        self._db.executemany(
-            "INSERT INTO subject_keys (block, key, subject) VALUES (?, ?, ?)"
-            " ON CONFLICT (block, key, subject) DO NOTHING",
-            _rows(sets.items()),
-        )
+        if (newest := block_of(max(sets))) > block_of(last):
+            self._index(newest)
 
     def find(self, block: int, words: Sequence[Iterable[str]]) -> list[int]:
         """Return the numbers of the sets of a block that have, of each word, one of its keys."""
         keys = [set(word) for word in words]
-        conditions = " AND ".join(
-            "seq IN (SELECT subject FROM subject_keys WHERE block = ?"  # noqa: S608 - question marks
-            f" AND key IN ({', '.join('?' * len(word))}))"
-            for word in keys
-        )
+        conditions, values = ["seq >= ?", "seq < ?"], [block * BLOCK, (block + 1) * BLOCK]
+        if block <= self._indexed():
+            for word in keys:
+                conditions.append(
+                    "seq IN (SELECT subject FROM subject_keys WHERE block = ?"  # noqa: S608 - question marks
+                    f" AND key IN ({', '.join('?' * len(word))}))"
+                )
+                values += [block, *map(indexed, word)]
         rows = self._db.execute(
-            f"SELECT seq, keys FROM subjects WHERE {conditions} ORDER BY seq",  # noqa: S608 - question marks
-            [value for word in keys for value in (block, *map(indexed, word))],
+            f"SELECT seq, keys FROM subjects WHERE {' AND '.join(conditions)} ORDER BY seq",  # noqa: S608 - question marks
+            values,
         )
         return [
             seq for seq, text in rows if not any(word.isdisjoint(text.split("\n")) for word in keys)
@@ -75,12 +74,17 @@ class Subjects:
             f" AND key IN ({', '.join('?' * len(word))}))"
             for word in keys
         )
-        last = min(block_of(self.last()), block_of(end - 1))
+        last = min(block_of(self._last()), block_of(end - 1))
         rows = self._db.execute(
             "WITH RECURSIVE blocks (block) AS"  # noqa: S608 - question marks
             " (SELECT ? UNION ALL SELECT block - 1 FROM blocks WHERE block > ?)"
-            f" SELECT block FROM blocks WHERE {conditions}",
-            [last, max(block_of(oldest), block_of(first)), *(key for word in keys for key in word)],
+            f" SELECT block FROM blocks WHERE block > ? OR {conditions}",
+            [
+                last,
+                max(block_of(oldest), block_of(first)),
+                self._indexed(),
+                *(key for word in keys for key in word),
+            ],
         )
         for (block,) in rows:
             yield block
@@ -124,8 +128,29 @@ class Subjects:
             self._db.execute(f"{SECURE} = {before}")
         return len(found)
 
+    def _last(self) -> int:
+        (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM subjects").fetchone()
+        return int(last)
 
-def _rows(sets: Iterable[tuple[int, str]]) -> Iterator[tuple[int, int, int]]:
-    for seq, keys in sets:
-        for key in keys.split("\n"):
-            yield block_of(seq), indexed(key), seq
+    def _indexed(self) -> int:
+        """Return the newest block in the index; -1 without any."""
+        query = "SELECT coalesce(max(block), -1) FROM subject_keys"
+        (newest,) = self._db.execute(query).fetchone()
+        return int(newest)
+
+    def _index(self, end: int) -> None:
+        """Write the part of the index for each block before `end` that has none yet."""
+        sets = self._db.execute(
+            "SELECT seq, keys FROM subjects WHERE seq >= ? AND seq < ?",
+            ((self._indexed() + 1) * BLOCK, end * BLOCK),
+        )
+        self._db.executemany(
+            "INSERT INTO subject_keys (block, key, subject) VALUES (?, ?, ?)"
+            " ON CONFLICT (block, key, subject) DO NOTHING",
+            sorted(
+                (block_of(seq), indexed(key), seq)
+                for seq, keys in sets
+                for key in keys.split("\n")
+                if key
+            ),
+        )

@@ -4,10 +4,10 @@ Each query is bounded, whatever the ledger holds: by its hours, or by a number o
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
-from heapq import nlargest
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from busmon.ledger.blocks import SeriesBlocks
 from busmon.ledger.values import seconds, shown_id
 
 RECENT = """
@@ -49,7 +49,6 @@ SELECT (SELECT name FROM buses WHERE id = bus), stage, start / 3600000,
 FROM windows WHERE start >= ? AND start < ? AND stage IN ('listener', 'worker')
 GROUP BY bus, stage, start / 3600000
 """
-NEWEST_OF_SERIES = "SELECT seq FROM messages WHERE series = ? ORDER BY seq DESC LIMIT ?"
 # A message that was passed on again, usually to heal a gap, counts for no delay.
 MESSAGES = """
 SELECT messages.id, outcome, reason, filled, messages.received_at, messages.sent_at,
@@ -152,18 +151,15 @@ class Topics:
 
     def newest(self, bus: str, topic: str, limit: int) -> list[TopicMessage]:
         """Return the newest messages of a topic, the newest first."""
-        return self._newest(self._series(bus, topic), limit)
+        return self._newest(self._series(bus, topic).keys(), limit)
 
     def handled(self, bus: str, topic: str, limit: int) -> list[TopicMessage]:
         """Return the newest messages to be handled that busmon received, the newest first."""
         series = self._series(bus, topic).items()
         return self._newest([n for n, of in series if of[0] == "handled" and not of[2]], limit)
 
-    def _newest(self, series: Iterable[int], limit: int) -> list[TopicMessage]:
-        newest: list[int] = []
-        for number in series:
-            newest.extend(seq for (seq,) in self._db.execute(NEWEST_OF_SERIES, (number, limit)))
-        found = nlargest(limit, newest)
+    def _newest(self, series: Collection[int], limit: int) -> list[TopicMessage]:
+        found = SeriesBlocks(self._db).newest(series, limit)
         rows = self._db.execute(MESSAGES.format(numbers=_places(found)), found)
         return [_message(*row) for row in rows]
 

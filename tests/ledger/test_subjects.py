@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from busmon.ledger.batch import Observation
+from busmon.ledger.blocks import BLOCK
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.subjects import BLOCK
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, judged, unwritable
 
@@ -30,11 +30,14 @@ def sets(ledger: Ledger, *keys: str) -> list[int]:
         ]
 
 
-def stored(path: str) -> tuple[list[object], int]:
-    """Return the set of each message, and how many entries the index has."""
+def stored(path: str) -> tuple[list[object], list[int]]:
+    """Return the set of each message, and how many rows the index and the blocks have."""
     with foreign(path) as db:
         subjects = [row[0] for row in db.execute("SELECT subject FROM messages ORDER BY seq")]
-        return subjects, db.execute("SELECT count(*) FROM subject_keys").fetchone()[0]
+        return subjects, [
+            db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("subject_keys", "series_blocks")
+        ]
 
 
 def test_messages_with_the_same_keys_share_a_set_within_their_block(path: str) -> None:
@@ -46,8 +49,9 @@ def test_messages_with_the_same_keys_share_a_set_within_their_block(path: str) -
         assert sets(ledger, "build 12") == [BLOCK, 1, 4, 6]
         assert sets(ledger, "package hello", "build 13") == [BLOCK, 1, 6]
         assert sets(ledger, "package hell") == []
-    subjects, entries = stored(path)
-    assert (subjects[:6], subjects[-1], entries) == ([1, 1, None, 4, 1, 6], BLOCK, 7)
+    subjects, rows = stored(path)
+    # The index has complete blocks only.
+    assert (subjects[:6], subjects[-1], rows) == ([1, 1, None, 4, 1, 6], BLOCK, [5, 2])
 
 
 def test_keys_are_written_with_their_batch_or_not_at_all(path: str) -> None:
@@ -59,17 +63,26 @@ def test_keys_are_written_with_their_batch_or_not_at_all(path: str) -> None:
         assert (sets(ledger, *HELLO), sets(ledger, "build 13")) == ([1], [])
 
 
+def test_a_set_that_only_a_duplicate_has_is_not_stored(ledger: Ledger) -> None:
+    ledger.record(about(HELLO, 1))
+    again = [*about(("build 13",), 1, 2), *about(("build 14",), 1), *about(("build 13",), 3, 3)]
+    assert ledger.record(again).duplicates == 3
+    assert ledger.record(about(("build 14",), 4)).duplicates == 0
+    assert [sets(ledger, f"build {n}") for n in (12, 13, 14)] == [[1], [2], [6]]
+
+
 def test_keys_are_deleted_with_the_messages_of_their_block(path: str) -> None:
     with closing(Ledger(path)) as ledger:
         for start in range(1, BLOCK, 1024):
             ids = range(start, min(start + 1024, BLOCK))
             ledger.record(about((f"build {start}", "package hello"), *ids, at=NOW - 2 * DAY))
         ledger.record(about(HELLO, "young"))
+        assert stored(path)[1] == [8, 2]
         while ledger.prune(NOW, DAY):
             pass
-        assert stored(path) == ([BLOCK], 2)
+        assert stored(path) == ([BLOCK], [0, 1])
         assert sets(ledger, "package hello") == [BLOCK]
         while ledger.prune(NOW + 2 * DAY, DAY):
             pass
         ledger.record(about(HELLO, "next", at=NOW + 2 * DAY))  # in the same block
-        assert stored(path) == ([BLOCK], 2)
+        assert stored(path) == ([BLOCK], [0, 1])
