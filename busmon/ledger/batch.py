@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from busmon.ledger.blocks import SeriesBlocks, block_of
 from busmon.ledger.buses import Buses
-from busmon.ledger.subjects import Subjects
+from busmon.ledger.parts import SeriesParts, part_of
+from busmon.ledger.subjects import Subjects, block_of
 from busmon.ledger.values import milliseconds, stored_id
 
 INSERT = """
@@ -68,12 +68,12 @@ class Numbers:
     series: dict[Series, int] = field(default_factory=dict)
     # Of the newest block of messages:
     subjects: dict[str, int] = field(default_factory=dict)  # sets of keys
-    series_blocks: set[tuple[int, int]] = field(default_factory=set)
+    series_parts: set[tuple[int, int]] = field(default_factory=set)
 
     def leave_block(self) -> None:
         """Forget what is known of a block of messages."""
         self.subjects.clear()
-        self.series_blocks.clear()
+        self.series_parts.clear()
 
 
 @dataclass(slots=True)
@@ -221,7 +221,7 @@ class WriteBatch:
                 del self.numbers.subjects[keys]
 
     def _count(self, added: Added) -> None:
-        blocks = set()
+        parts = set()
         for one, row in added:
             self.new.append(one)
             if one.unknown_schema:
@@ -233,10 +233,10 @@ class WriteBatch:
             count.messages += 1
             count.received = row.received
             count.sent = count.sent if row.sent is None else row.sent
-            blocks.add((block_of(row.seq), row.series))
-        blocks -= self.numbers.series_blocks
-        SeriesBlocks(self.db).add(blocks)
-        self.numbers.series_blocks.update(blocks)
+            parts.add((part_of(row.seq), row.series))
+        parts -= self.numbers.series_parts
+        SeriesParts(self.db).add(parts)
+        self.numbers.series_parts.update(parts)
 
     def _number(self, series: Series) -> int:
         buses = self.numbers.buses

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from itertools import starmap, takewhile
 from typing import Any, NamedTuple
 
-from busmon.ledger.blocks import SeriesBlocks
+from busmon.ledger.parts import SeriesParts
 from busmon.ledger.subjects import Subjects
 from busmon.ledger.trees import TREE
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -149,7 +149,7 @@ class Messages:
         if old:
             self._db.execute("DELETE FROM messages WHERE seq <= ?", (old[-1][0],))
             Subjects(self._db).prune(old[-1][0] + 1, limit)
-            SeriesBlocks(self._db).prune(old[-1][0] + 1)
+            SeriesParts(self._db).prune(old[-1][0] + 1)
         self._db.executemany(
             "UPDATE buses SET pruned = pruned + ? WHERE id = ?",
             [(number, bus) for bus, number in Counter(bus for _, bus, _ in old).items()],

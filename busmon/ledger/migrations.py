@@ -11,9 +11,9 @@ from contextlib import closing
 
 from busmon import __version__
 from busmon.ledger import shares
-from busmon.ledger.blocks import BLOCK
 from busmon.ledger.copies import copy_before, copy_name
 from busmon.ledger.errors import LedgerError
+from busmon.ledger.parts import PART
 from busmon.ledger.schema import (
     APPLICATION_ID,
     FOUND_QUEUES,
@@ -91,8 +91,8 @@ def _to_version_5(db: sqlite3.Connection) -> None:
     _tell_filled_apart(db)
     _execute(db, NEW_IN_VERSION_5)
     db.execute(
-        "INSERT INTO series_blocks (block, series) SELECT DISTINCT seq / ?, series FROM messages",
-        (BLOCK,),
+        "INSERT INTO series_parts (part, series) SELECT DISTINCT seq / ?, series FROM messages",
+        (PART,),
     )
     _keep_gaps_open(db)
     _count_bytes(db)

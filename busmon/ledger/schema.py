@@ -123,9 +123,9 @@ ACCEPTANCES = (
 )""",
     "CREATE INDEX open_accepted ON open_messages (acceptance) WHERE acceptance IS NOT NULL",
 )
-SERIES_BLOCKS = """CREATE TABLE series_blocks (    -- which blocks have messages of which series
-    block INTEGER NOT NULL, series INTEGER NOT NULL,
-    PRIMARY KEY (block, series)
+SERIES_PARTS = """CREATE TABLE series_parts (    -- which parts have messages of which series
+    part INTEGER NOT NULL, series INTEGER NOT NULL,
+    PRIMARY KEY (part, series)
 ) WITHOUT ROWID"""
 SUBJECTS = (
     """CREATE TABLE subjects (                -- sets of keys: what messages of a block are about
@@ -162,7 +162,7 @@ NEW_IN_VERSION_5 = (
     *OPEN_MESSAGES,
     *ACCEPTANCES,
     *ARCHIVE_TABLES,
-    SERIES_BLOCKS,
+    SERIES_PARTS,
     *SUBJECTS,
     ARCHIVE_FILLS,
 )

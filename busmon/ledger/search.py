@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from busmon.ledger.blocks import BLOCK, NO_END, SeriesBlocks, Span
-from busmon.ledger.subjects import Subjects
+from busmon.ledger.parts import NO_END, SeriesParts, Span
+from busmon.ledger.subjects import BLOCK, Subjects
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 MAX_SCANS = 60  # blocks of which messages are read; each has some thousand
@@ -122,7 +122,7 @@ class Search:
     def _of(self, series: Sequence[int] | None, span: Span, limit: int) -> list[int]:
         """Return the newest messages of these series."""
         if series is not None:
-            return SeriesBlocks(self._db).newest(series, limit, span)
+            return SeriesParts(self._db).newest(series, limit, span)
         return [seq for (seq,) in self._db.execute(OF_ALL, (*span, limit))]
 
     def _rows(self, numbers: Sequence[int]) -> list[Hit]:

@@ -11,10 +11,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
-from busmon.ledger.blocks import BLOCK, block_of
-
+BLOCK = 4096  # messages
 MAX_KEYS = 8  # of a message
 SECURE = "PRAGMA secure_delete"  # 1: SQLite overwrites what it deletes; some builds do so always
+
+
+def block_of(seq: int) -> int:
+    """Return the block of a message."""
+    return seq // BLOCK
 
 
 def indexed(key: str) -> int:

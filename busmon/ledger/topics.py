@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from busmon.ledger.blocks import SeriesBlocks
+from busmon.ledger.parts import SeriesParts
 from busmon.ledger.values import seconds, shown_id
 
 RECENT = """
@@ -159,7 +159,7 @@ class Topics:
         return self._newest([n for n, of in series if of[0] == "handled" and not of[2]], limit)
 
     def _newest(self, series: Collection[int], limit: int) -> list[TopicMessage]:
-        found = SeriesBlocks(self._db).newest(series, limit)
+        found = SeriesParts(self._db).newest(series, limit)
         rows = self._db.execute(MESSAGES.format(numbers=_places(found)), found)
         return [_message(*row) for row in rows]
 

@@ -119,7 +119,7 @@ def test_each_row_is_kept(path: str) -> None:
     take_open_messages(before, "missing", "running", after)
     after["tasks"] = [row[:-3] for row in after["tasks"]]
     assert [after.pop(table) for table in NEW] == [[]] * len(NEW)
-    assert after.pop("series_blocks") == sorted({(0, row[3]) for row in after["messages"]})
+    assert after.pop("series_parts") == sorted({(0, row[3]) for row in after["messages"]})
     after["tap_reports"] = [row[:-1] for row in after["tap_reports"]]
     after["messages"] = [row[:-1] for row in after["messages"]]
     after["series"] = [row[:-1] for row in after["series"]]
@@ -199,7 +199,7 @@ def test_a_ledger_of_version_2_is_migrated_from_there(path: str, tmp_path: Path)
     take_open_messages(before, "missing_messages", "running_messages", after)
     del after["shares"]
     assert [after.pop(table) for table in NEW] == [[]] * len(NEW)
-    assert after.pop("series_blocks") == sorted({(0, row[3]) for row in after["messages"]})
+    assert after.pop("series_parts") == sorted({(0, row[3]) for row in after["messages"]})
     after["tap_reports"] = [row[:-1] for row in after["tap_reports"]]
     after["messages"] = [row[:-1] for row in after["messages"]]
     after["series"] = [row[:-1] for row in after["series"]]

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from busmon.ledger.batch import Observation, Series
-from busmon.ledger.blocks import BLOCK
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.search import Criteria, Search
+from busmon.ledger.subjects import BLOCK
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW
 

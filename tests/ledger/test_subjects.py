@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from busmon.ledger.batch import Observation
-from busmon.ledger.blocks import BLOCK
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.subjects import BLOCK
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, judged, unwritable
 
@@ -31,12 +31,12 @@ def sets(ledger: Ledger, *keys: str) -> list[int]:
 
 
 def stored(path: str) -> tuple[list[object], list[int]]:
-    """Return the set of each message, and how many rows the index and the blocks have."""
+    """Return the set of each message, and how many rows the index and the parts have."""
     with foreign(path) as db:
         subjects = [row[0] for row in db.execute("SELECT subject FROM messages ORDER BY seq")]
         return subjects, [
             db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("subject_keys", "series_blocks")
+            for table in ("subject_keys", "series_parts")
         ]
 
 
@@ -51,7 +51,7 @@ def test_messages_with_the_same_keys_share_a_set_within_their_block(path: str) -
         assert sets(ledger, "package hell") == []
     subjects, rows = stored(path)
     # The index has complete blocks only.
-    assert (subjects[:6], subjects[-1], rows) == ([1, 1, None, 4, 1, 6], BLOCK, [5, 2])
+    assert (subjects[:6], subjects[-1], rows) == ([1, 1, None, 4, 1, 6], BLOCK, [5, 9])
 
 
 def test_keys_are_written_with_their_batch_or_not_at_all(path: str) -> None:
@@ -77,7 +77,7 @@ def test_keys_are_deleted_with_the_messages_of_their_block(path: str) -> None:
             ids = range(start, min(start + 1024, BLOCK))
             ledger.record(about((f"build {start}", "package hello"), *ids, at=NOW - 2 * DAY))
         ledger.record(about(HELLO, "young"))
-        assert stored(path)[1] == [8, 2]
+        assert stored(path)[1] == [8, 9]
         while ledger.prune(NOW, DAY):
             pass
         assert stored(path) == ([BLOCK], [0, 1])
