@@ -42,6 +42,9 @@ def silence(topics: TopicFacts) -> Iterator[str]:
 
 def others(topics: TopicFacts) -> str:
     """Return how many topics are not silent."""
+    if topics.unlearned and not topics.flowing:
+        unlearned = format_number(topics.unlearned, "other topic")
+        return f"{unlearned} without a baseline yet{newest(topics)}"
     return f"{format_number(topics.flowing, 'other topic')} as usual{newest(topics)}"
 
 

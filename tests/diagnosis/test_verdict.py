@@ -99,6 +99,11 @@ SCENARIOS = {
         FaultKind.PUBLISHER,
         ["anitya has been silent for 2 d, longer than its limit"],
     ),
+    "a topic is silent for longer than configured, and of no other it is known what is usual": (
+        fedora(silent=(SilentTopic("anitya", 2 * DAY),), flowing=0, unlearned=3),
+        FaultKind.PUBLISHER,
+        ["3 other topics without a baseline yet; the newest message came 2 s ago"],
+    ),
     # packit-service #221: no messages for four days; "was the problem on our side?"
     "the whole bus is silent, and every topic by now": (
         fedora(silent=(COPR, HOTNESS), flowing=0, last=2 * HOUR),
