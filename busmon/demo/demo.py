@@ -52,7 +52,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="busmon-demo-") as directory:
         ledger = Ledger(f"{directory}/ledger.sqlite")
         config = configuration(listen, rate, {} if empty else PACE)
-        service = _service(config, ledger, empty=empty)
+        service = _service(config, ledger, stopping, empty=empty)
         announce(f"{service.url}/ (Ctrl-C stops it)")
         if not empty:
             announce(LOOK_AT.format(url=service.url))
@@ -73,7 +73,9 @@ def configuration(listen: str, rate: float, pace: Mapping[str, float]) -> Config
     )
 
 
-def write_history(config: Config, ledger: Ledger, rate: float, now: float) -> History:
+def write_history(
+    config: Config, ledger: Ledger, rate: float, now: float, stopping: threading.Event
+) -> History:
     """Write what happened until `now`, a Unix time, with so many messages a second."""
     shares = {"fedora": FEDORA_SHARE, "centos": 1 - FEDORA_SHARE}
     rates = {bus: share * rate for bus, share in shares.items()}
@@ -81,13 +83,14 @@ def write_history(config: Config, ledger: Ledger, rate: float, now: float) -> Hi
     none: dict[str, tuple[Judgement, ...]] = dict.fromkeys(config.buses, ())
     pipeline = Pipeline(ledger, _rule_sets(config), none, limit, lambda _: None, subjects)
     history = History(ledger, config.audit.observed(config.buses), rates, Story(now))
-    history.write(pipeline, config.audit)
+    history.write(pipeline, config.audit, stopping)
     return history
 
 
-def _service(config: Config, ledger: Ledger, *, empty: bool) -> Service:
+def _service(config: Config, ledger: Ledger, stopping: threading.Event, *, empty: bool) -> Service:
     if not empty:
-        write_history(config, ledger, HISTORY_RATE, time.time()).watch(time.time())
+        history = write_history(config, ledger, HISTORY_RATE, time.time(), stopping)
+        history.watch(time.time())
     sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
     tap = TapObserver(ledger, "fedora")
     observers: list[Observer] = [tap, MadeUpListener(ledger, tap, time.time())]

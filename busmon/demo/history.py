@@ -5,6 +5,7 @@ the ledger's own calls. Four weeks is what busmon needs to know what is usual.
 """
 
 import math
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from random import Random
@@ -43,8 +44,11 @@ class History:
         self._known = defaultdict[tuple[str, str], list[Observation]](list)
         self._rng = Random(story.now)  # noqa: S311 - a demonstration, not a secret
 
-    def write(self, pipeline: Pipeline, audit: Audit) -> None:
-        """Write all of it. Raises LedgerError and LedgerWriteError."""
+    def write(self, pipeline: Pipeline, audit: Audit, stopping: threading.Event) -> None:
+        """Write all of it, or what is written until `stopping`.
+
+        Raises LedgerError and LedgerWriteError.
+        """
         first = int(self._story.now // HOUR) * HOUR - DAYS * DAY
         for day in range(first, int(self._story.now), DAY):
             observations = [
@@ -53,6 +57,8 @@ class History:
                 for hour in range(day, day + DAY, HOUR)
                 for share, at in self._hour(bus, hour)
             ]
+            if stopping.is_set():
+                return
             observations.sort(key=lambda observation: observation.received_at)
             self._ledger.record(observations)
         self.watch(self._story.now)

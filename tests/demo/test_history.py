@@ -1,5 +1,6 @@
 """The history with which the demo begins."""
 
+import threading
 from pathlib import Path
 
 from busmon.demo import demo
@@ -20,7 +21,7 @@ RATE = 0.015  # messages a second; the demo has more
 
 def test_the_demo_begins_with_all_that_the_pages_can_show(tmp_path: Path) -> None:
     config, ledger = demo.configuration("127.0.0.1:0", RATE, {}), Ledger(f"{tmp_path}/ledger")
-    demo.write_history(config, ledger, RATE, NOW)
+    demo.write_history(config, ledger, RATE, NOW, threading.Event())
 
     with ledger.read() as tables:
         stages = {place.stage for place in tables.gaps.open()}
