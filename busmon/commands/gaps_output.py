@@ -72,7 +72,7 @@ def _lines_of_gap(gap: Gap) -> Iterator[str]:
 def _lines_of_no_data(one: NoData) -> Iterator[str]:
     place = f"{format_span(one.start, one.until)}  {one.bus}  {one.stage}"
     if one.stage is Stage.BUS:
-        yield f"{place}  no data: busmon did not receive all the time"
+        yield f"{place}  no data: busmon did not receive for a part of this time, or all of it"
         return
     done = "passed on" if one.stage is Stage.LISTENER else "finished"
     number = format_number(one.unconfirmed, "message")
