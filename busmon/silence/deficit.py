@@ -6,7 +6,9 @@ it: it would explain the lack away.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from math import inf
 
 from busmon.silence.limit import usual_limit
 from busmon.silence.rates import MIN_DAYS, WEEK_HOURS, Hour, Rates
@@ -45,8 +47,20 @@ class Deficit:
 
 
 def replay(history: Iterable[Hour], rates: Rates) -> Deficit:
-    """Return what would have lacked in a history."""
-    return Deficit(-1).after(history, rates, 1.0, float("inf"))
+    """Return what would have lacked in a history, if busmon had watched it from the beginning.
+
+    So an outage in it counts as no more than the limit that was known by then. What was before
+    the first limit counts only while there are no other days to learn from.
+    """
+    found, limit, unlimited = Deficit(-1), inf, frozenset[int]()
+    for _, hours in groupby(history, key=lambda one: one.hour // WEEK_HOURS):
+        found = found.after(hours, rates, 1.0, limit)
+        highest = found.highest or {}
+        if limit == inf:
+            unlimited = frozenset(highest)
+        limit = low_limit(highest, rates) or inf
+    limited = {day: most for day, most in (found.highest or {}).items() if day not in unlimited}
+    return replace(found, highest=limited) if is_learned(limited) else found
 
 
 def low_limit(highest: Mapping[int, float | None], rates: Rates) -> float | None:

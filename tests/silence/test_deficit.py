@@ -47,3 +47,12 @@ def test_the_limit_is_above_what_lacked_before() -> None:
     assert (low_limit(highest, flat(RATE)) or 0) > 1.2 * 30 * SHARE * RATE
     assert low_limit(dict.fromkeys(range(60), 0.0), flat(RATE)) == LIMIT
     assert low_limit(dict.fromkeys(range(10), 0.0), flat(RATE)) is None
+
+
+@pytest.mark.parametrize("week", [1, 6])
+def test_an_outage_in_a_history_makes_its_limit_at_most_a_bit_higher(week: int) -> None:
+    """It is limited by what was known before it, or is forgotten."""
+    outage = range(week * 168 + 30, week * 168 + 110)
+    hours = [Hour(FIRST + n, 0 if n in outage else 100, 1.0) for n in range(9 * 168)]
+    highest = replay(hours, flat(RATE)).highest or {}
+    assert (low_limit(highest, flat(RATE)) or 0) < 2 * LIMIT
