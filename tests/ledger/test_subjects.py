@@ -8,7 +8,7 @@ import pytest
 from busmon.ledger.batch import Observation
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.subjects import BLOCK
+from busmon.ledger.subjects import BLOCK, indexed
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, judged, unwritable
 
@@ -86,3 +86,10 @@ def test_keys_are_deleted_with_the_messages_of_their_block(path: str) -> None:
             pass
         ledger.record(about(HELLO, "next", at=NOW + 2 * DAY))  # in the same block
         assert stored(path) == ([BLOCK], [0, 1])
+
+
+def test_a_key_is_not_found_by_another_one_with_the_same_checksum(ledger: Ledger) -> None:
+    kept, other = "package plumless", "package buckeroo"
+    assert indexed(kept) == indexed(other)
+    ledger.record(about((kept,), *range(BLOCK + 1)))  # a complete block, and one that is not
+    assert (sets(ledger, kept), sets(ledger, other)) == ([BLOCK, 1], [])

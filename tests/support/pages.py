@@ -14,7 +14,7 @@ from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
 from busmon.web.http import View
-from busmon.web.pages.page import Shown
+from busmon.web.pages.page import QUERY_SECONDS, Shown
 from busmon.web.pages.view import pages_view
 from tests.support.diagnosis import Bench
 
@@ -26,12 +26,13 @@ def pages(
     registry: CollectorRegistry | None = None,
     acceptor: Acceptor | None = None,
     own: Mapping[str, View] = MappingProxyType({}),
+    query_seconds: float = QUERY_SECONDS,
     **sections: Any,
 ) -> WSGIApplication:
     """Return the application; `own` are other views, `sections` those of the configuration."""
     config = Config.model_construct(web=web, **{"buses": {}, **sections})
     acceptor = acceptor or Acceptor(bench.ledger, bench.auditor.refresh)
-    shown = Shown(config, bench.parts, bench.watch, acceptor, lambda: problems)
+    shown = Shown(config, bench.parts, bench.watch, acceptor, lambda: problems, query_seconds)
     view = pages_view(shown, lambda: bench.now, pause=0.0)  # tests/web/test_sharing.py
     registry = registry or CollectorRegistry()
     return make_app(web, registry, ready_view(list), view, own, bench.watch.status)

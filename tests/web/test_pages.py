@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,6 +12,7 @@ from busmon.web.pages.page import Page
 from busmon.web.pages.site import MAX_PARAMETERS, MAX_QUERY_CHARACTERS
 from busmon.web.pages.table import PAGES
 from tests.support.diagnosis import Bench
+from tests.support.open_gaps import Place, leave_open
 from tests.support.pages import pages, text_of
 from tests.support.wsgi import ask
 
@@ -77,4 +79,15 @@ def test_a_request_that_makes_no_sense_gets_a_page_that_says_so(
     assert answer.headers["Content-Type"] == (JSON if path.startswith("/v1") else HTML)
     assert problem in text_of(answer.body)
     counted = {"reason": "malformed"}
+    assert registry.get_sample_value("busmon_web_refused_requests_total", counted) == 1
+
+
+def test_a_page_that_reads_for_too_long_is_ended_and_counted(tmp_path: Path) -> None:
+    bench, registry = Bench(path=str(tmp_path / "ledger.sqlite")), CollectorRegistry()
+    leave_open(bench.ledger, Place(), 3000)  # more than SQLite reads between two looks at the time
+    answer = ask(pages(bench, registry=registry, query_seconds=0.0), "/gaps")
+    bench.ledger.close()
+    assert answer.status == "503 Service Unavailable"
+    assert "the ledger takes too long for this" in text_of(answer.body)
+    counted = {"reason": "slow"}
     assert registry.get_sample_value("busmon_web_refused_requests_total", counted) == 1

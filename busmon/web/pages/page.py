@@ -34,6 +34,7 @@ class Shown:
     verdicts: VerdictWatcher
     acceptor: Acceptor
     problems: Callable[[], Sequence[str]]  # a line for each reason for which busmon is not ready
+    query_seconds: float = QUERY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ class Request:
     def read(self) -> Iterator[Tables]:
         """Yield the tables of the ledger, read by a connection of the page's own.
 
-        Beside recording, which does not wait for it. Raises TooSlow after `QUERY_SECONDS`, and
+        Beside recording, which does not wait for it. Raises TooSlow after `query_seconds`, and
         LedgerError. So let each query use an index, and have a limit.
         """
-        with self.service.parts.ledger.read(QUERY_SECONDS) as tables:
+        with self.service.parts.ledger.read(self.service.query_seconds) as tables:
             yield tables
 
 
