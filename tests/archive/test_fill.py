@@ -96,7 +96,7 @@ def make() -> Iterator[Make]:
     benches: list[FillBench] = []
 
     def bench(*arguments: object) -> FillBench:
-        benches.append(FillBench(*arguments))  # type: ignore[arg-type]
+        benches.append(FillBench(*arguments))  # type: ignore[arg-type] # those of a FillBench
         return benches[-1]
 
     yield bench

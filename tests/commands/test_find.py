@@ -75,7 +75,7 @@ def test_an_owner_is_forgotten_and_overwritten_in_the_file(
 
     service = "-c", tmp_path / "busmon.toml", "--url", url
     with bench.ledger.write() as tables:  # as most builds of SQLite; Debian's overwrites always
-        tables.subjects._db.execute("PRAGMA secure_delete = 0")  # noqa: SLF001
+        tables.subjects._db.execute("PRAGMA secure_delete = 0")  # noqa: SLF001 - only SQL sets it
     assert in_file()
     forgotten = busmon("forget", "--owner", "alice", *service)
     assert forgotten.stdout == "forgotten in 1 set of keys\n"

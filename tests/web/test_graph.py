@@ -16,7 +16,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def at(*date: int) -> int:
-    return int(datetime(*date, tzinfo=UTC).timestamp())  # type: ignore[misc, arg-type]
+    return int(datetime(*date, tzinfo=UTC).timestamp())  # type: ignore[misc, arg-type] # of any length
 
 
 def graph(*values: float | None, **fields: Any) -> Graph:
@@ -30,7 +30,7 @@ def graph(*values: float | None, **fields: Any) -> Graph:
         band=None,
         shades=[],
     )
-    return whole | fields  # type: ignore[return-value]
+    return whole | fields  # type: ignore[return-value] # the keys of a Graph
 
 
 def drawn(whole: Graph) -> ET.Element:
