@@ -106,7 +106,8 @@ def test_the_newest_messages_of_a_topic_come_with_their_way(ledger: Ledger) -> N
             TapReport(f"handled-{n}", "a.topic", "passed", f"task-{n}", START + n + 1)
             for n in (10, 20)
         ]
-        tables.tap_reports.add("fedora", reports, START + 50)
+        twice = TapReport("handled-20", "a.topic", "passed", "earlier", START + 20)
+        tables.tap_reports.add("fedora", [twice, *reports], START + 50)
         for task, root in (("task-10", "task-10"), ("handler", "task-10"), ("task-20", "task-20")):
             tables.tasks.receive(task, "a.task", START + 12, Origin(root, None))
             tables.tasks.change(task, "started", START + 13)
@@ -123,6 +124,7 @@ def test_the_newest_messages_of_a_topic_come_with_their_way(ledger: Ledger) -> N
     assert (newest[0].outcome, newest[0].reason, newest[0].report) == ("ignored", "releng", None)
     assert (handled.id, handled.task, handled.finished_at) == ("handled-20", "started", None)
     assert (finished.sent_at, finished.received_at) == (START + 9, START + 10)
+    assert handled.passed_at is None
     assert finished[8:] == (START + 11, START + 13, START + 14, START + 15)
     assert first[6:] == (None,) * 6
 
