@@ -14,6 +14,12 @@ def page_of(url: str, message_id: str) -> str:
     return f"{url.rstrip('/')}/v2/id?{query}"
 
 
+def search_page(url: str, by: str, value: str, since: int, until: int) -> str:
+    """Return the URL of the messages `by` a "package" or "user", sent between two Unix times."""
+    query = {by: value, "start": since, "end": until, "size": "extra-large"}
+    return f"{url.rstrip('/')}/v2/search?{urlencode(query)}"
+
+
 def look_up(archive: Datagrepper, bus: str, message_id: str) -> Message | None:
     """Return a message as the source of its bus would, as if received now; None if there is none.
 

@@ -46,6 +46,7 @@ def find(
     QUERY is a package, project, pull request, build, task, NVR, tag, commit, or the id of a
     message or task. `build:1044215` looks only for a build. A message matches if each word
     does. Asks the running service, as its page /messages does. The newest messages come first.
+    With [archive], the last line is the URL of what the archive has of an id, package or owner.
 
     TIME is in UTC, "2026-03-01 14:05", or how long ago that was: 90m, 24h, 7d.
 
@@ -69,4 +70,6 @@ def find(
         click.echo("\n".join(found.rows) or "No message matches.")
         if found.older is not None:
             click.echo(f"There can be more: --before {found.older}")
+        if found.archive is not None:
+            click.echo(f"What the archive has: {found.archive}")
     sys.exit(0 if found.rows else NOT_FOUND)

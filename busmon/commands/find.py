@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from busmon.archive.lookup import page_of, search_page
+from busmon.commands.reconsume import is_uuid
 from busmon.commands.trace import message_of
 from busmon.ledger.search import Criteria, Found, Hit
 from busmon.ledger.tables import Tables
 from busmon.message import Outcome
 from busmon.rules.subjects import alternatives
+from busmon.settings.archive import Archive
 from busmon.settings.units import UNITS, parse_moment, parse_number, parse_quantity
 from busmon.text import format_choice
 
@@ -20,6 +23,8 @@ LIMIT = 50
 MAX_LIMIT = 200
 MAX_NUMBER = 10**18  # of a message; SQLite has larger ones
 MAX_WORDS = 8
+ARCHIVE_SECONDS = 7 * 86400.0  # of which it is asked; a longer time takes it long
+ARCHIVED = {"package": "package", "owner": "user"}  # by which it finds messages, and its word
 FILTERS = ("bus", "topic", "outcome", "reason", "since", "until")
 FIELDS = ("q", *FILTERS, "before", "limit")
 TIME = "should be a time in UTC, 2026-03-01 14:05, or how long ago that was: 90m, 24h, 7d"
@@ -50,6 +55,25 @@ def search(tables: Tables, asked: Mapping[str, str], now: float) -> dict[str, An
         "older": found.before,
         "since": tables.messages.oldest(),
     }
+
+
+def archive_page(settings: Archive | None, asked: Mapping[str, str], now: float) -> str | None:
+    """Return the URL of what the archive has of an id, package or owner; None for all else.
+
+    It has also what busmon missed, or no longer has. `asked` is that of an answer.
+    """
+    if settings is None or asked["bus"] not in {"", settings.bus}:
+        return None
+    if is_uuid(word := asked["q"]):
+        return page_of(settings.url, word)
+    until = _moment(asked, "until", now) or now
+    since = _moment(asked, "since", now) or 0.0
+    span = int(max(since, until - ARCHIVE_SECONDS, 1)), int(until)
+    for key in alternatives(word):
+        kind, value = key.split(" ", 1)
+        if kind in ARCHIVED and not value.isdecimal():
+            return search_page(settings.url, ARCHIVED[kind], value, *span)
+    return None
 
 
 def _criteria(given: Mapping[str, str], words: list[str], now: float) -> Criteria:

@@ -14,14 +14,20 @@ class Found(NamedTuple):
     answer: dict[str, Any]  # as it is
     rows: list[str]  # for people
     older: int | None
+    archive: str | None  # URL of what the archive has
 
 
 def ask(endpoint: Endpoint, asked: Mapping[str, str | None]) -> Found:
     """Have the service search; raises NoAnswer and Refused."""
     answer = service.ask(endpoint, "/v1/messages", asked)
     try:
-        older = answer["older"]
-        return Found(answer, list(_rows(answer)), None if older is None else int(older))
+        older, archive = answer["older"], answer["archive"]
+        return Found(
+            answer,
+            list(_rows(answer)),
+            None if older is None else int(older),
+            None if archive is None else printable(str(archive)),
+        )
     except service.UNREADABLE as error:
         raise NoAnswer(FOREIGN) from error
 

@@ -13,6 +13,7 @@ from busmon.web.forget import forget_view
 from busmon.web.server import WebServer
 from tests.support.brokers import free_port
 from tests.support.command import busmon
+from tests.support.datagrepper import settings
 from tests.support.diagnosis import Bench
 from tests.support.pages import pages
 from tests.support.threads import running
@@ -30,12 +31,13 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def url(bench: Bench, tmp_path: Path) -> Iterator[str]:
     """Serve a ledger, and write the configuration of a client."""
-    settings = {"token": SECRET, "operators": {"ann": {"password": PASSWORD}}}
-    web = Web.model_validate({"listen": "127.0.0.1:0", **settings})
+    credentials = {"token": SECRET, "operators": {"ann": {"password": PASSWORD}}}
+    web = Web.model_validate({"listen": "127.0.0.1:0", **credentials})
     keys = "owner alice", "build 12", "package hello"
     bench.ledger.record([Observation(COPR, f"id-{n}", bench.now, keys=keys) for n in range(3)])
     own = {"/v1/forget": forget_view(bench.ledger, Access(web))}
-    server = WebServer(web, pages(bench, web, own=own))
+    archive = settings("https://archive.example")
+    server = WebServer(web, pages(bench, web, own=own, archive=archive))
     with running(server.run):
         (tmp_path / "busmon.toml").write_text(
             f'web = {{ token = "{SECRET}", operators.ann.password = "{PASSWORD}" }}\n'
@@ -55,7 +57,12 @@ def test_messages_are_found_by_asking_the_service(url: str, tmp_path: Path) -> N
     assert lines[4] == "There can be more: --before 2"
     found = busmon("find", "hello", "--before", "2", "--json", *service).stdout
     assert [one["id"] for one in json.loads(found)["messages"]] == ["id-0"]
-    assert busmon("find", "curl", *service, status=1).stdout == "No message matches.\n"
+    assert busmon("find", "77", *service, status=1).stdout == "No message matches.\n"
+    nothing, archive = busmon("find", "curl", *service, status=1).stdout.splitlines()
+    assert nothing == "No message matches."
+    assert archive.startswith(
+        "What the archive has: https://archive.example/v2/search?package=curl&"
+    )
 
 
 def test_a_search_without_a_service_login_or_sense_says_so(url: str, tmp_path: Path) -> None:
@@ -84,7 +91,8 @@ def test_an_owner_is_forgotten_and_overwritten_in_the_file(
     forgotten = busmon("forget", "--owner", LONG, *service)
     assert forgotten.stdout == "forgotten in 1 set of keys\n"
     assert not in_file()
-    assert busmon("find", f"owner:{LONG}", *service, status=1).stdout == "No message matches.\n"
+    found = busmon("find", f"owner:{LONG}", *service, status=1).stdout
+    assert found.startswith("No message matches.\n")
     assert "    build 12, package hello\n" in busmon("find", "build:12", *service).stdout
     assert busmon("forget", "--owner", LONG, *service).stdout.startswith("forgotten in 0")
     refused = busmon("forget", "--owner", "two words", *service, status=1).stderr

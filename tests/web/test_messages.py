@@ -9,6 +9,7 @@ import pytest
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.tasks import Origin
+from tests.support.datagrepper import settings as archive_settings
 from tests.support.diagnosis import Bench
 from tests.support.pages import pages, text_of
 from tests.support.wsgi import ask
@@ -123,3 +124,26 @@ def test_hostile_ids_and_words_are_shown_as_text(bench: Bench) -> None:
         assert b"<script>alert" not in answer.body
         assert "\u202e" not in answer.body.decode()
     assert ask(app, f"/messages/centos/{ID}").status == "404 Not Found"
+
+
+@pytest.mark.parametrize(
+    ("asked", "link"),
+    [
+        ({"q": ID}, f"/v2/id?id={ID}&"),
+        ({"q": "hello"}, "/v2/search?package=hello&start=1789395200&end=1790000000&"),
+        ({"q": "owner:ann", "since": "1h", "bus": "fedora"}, "?user=ann&start=1789996400&"),
+        ({"q": "hello", "bus": "centos"}, None),
+        ({"q": "12"}, None),
+        ({"q": "hello owner:ann"}, None),
+        ({}, None),
+    ],
+)
+def test_a_search_is_linked_to_what_the_archive_has(
+    bench: Bench, asked: dict[str, str], link: str | None
+) -> None:
+    application = pages(bench, archive=archive_settings("https://archive.example/"))
+    query = urlencode(asked)
+    found = json.loads(ask(application, "/v1/messages", query=query).body)["archive"]
+    assert (link in found) if link else found is None
+    text = text_of(ask(application, "/messages", query=query).body)
+    assert ("What the archive has" in text) == (link is not None)

@@ -149,6 +149,7 @@ Messages = page(
     "Messages",
     asked=dict[str, str],
     messages=many(shape("FoundMessage", Hit, keys=many(Key))),
+    archive=maybe(str),
     older=maybe(int),
     since=maybe(float),
     buses=list[str],

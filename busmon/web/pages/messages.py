@@ -1,6 +1,6 @@
 """A search for messages."""
 
-from busmon.commands.find import BadQuery, search
+from busmon.commands.find import BadQuery, archive_page, search
 from busmon.message import Outcome
 from busmon.web.pages.page import Malformed, Request
 
@@ -13,6 +13,7 @@ def data(request: Request) -> dict[str, object]:
         except BadQuery as error:
             raise Malformed(str(error)) from error
     return found | {
+        "archive": archive_page(request.service.config.archive, found["asked"], request.now),
         "buses": list(request.service.parts.connections),
         "outcomes": [outcome.value for outcome in Outcome],
     }
