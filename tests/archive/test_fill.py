@@ -16,10 +16,12 @@ from busmon.archive.lag import ALIVE_SECONDS
 from busmon.commands.trace import as_text, find_message
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.filled import Fill, FillState
+from busmon.ledger.search import Criteria
 from busmon.ledger.values import Interval
 from busmon.message import Stage
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set
+from busmon.rules.subjects import Subjects
 from tests.archive.test_client import answering, body, result
 from tests.support.audit import BUS, NOW, AuditBench
 from tests.support.datagrepper import Datagrepper, Sent, settings
@@ -48,7 +50,9 @@ class FillBench:
 
     def restart(self) -> None:
         rules = {BUS: rule_set("packit", Rules())}
-        self.pipeline = Pipeline(self.audit.ledger, rules, {BUS: []}, 10, lambda _: None)
+        self.pipeline = Pipeline(
+            self.audit.ledger, rules, {BUS: []}, 10, lambda _: None, Subjects(["tag"])
+        )
 
     def blind(self, *spans: tuple[float, float]) -> None:
         """Let busmon be blind in these times after the start, and close the windows of then."""
@@ -135,6 +139,9 @@ def test_each_message_is_accounted_for_exactly_once(datagrepper: Datagrepper, ma
     assert [(one.topic, n.messages) for one, n in ledger.counts().items() if n.messages] == [
         (COPR, 2)
     ]
+    with ledger.read() as tables:
+        [hit] = tables.search.find(Criteria((("tag f99",),)), 10).hits
+    assert hit.id == ignored[1].id  # it has its keys, too
     assert bench.audit.missing() == {(Stage.LISTENER, one) for one in missed}
     totals = bench.audit.totals(COPR)
     assert (totals[Stage.BUS].messages, totals[Stage.LISTENER][:2]) == (752, (749, 3))
