@@ -73,6 +73,7 @@ class BlindTimeFiller:
         self._filling = filling
         self._reading: _Reading | None = None
         self._oldest = 0  # Unix time, before which nothing is filled
+        self._began = 0.0  # Unix time of the first message of this bus
         self._failures: dict[float, int] = {}  # in a row, by the beginning of a blind time
         with ledger.read() as tables:
             self._load(tables)
@@ -140,6 +141,7 @@ class BlindTimeFiller:
         with self._ledger.read() as tables:
             known_since = max(now - self._filling.retention, tables.filled.complete_since(bus, now))
             self._oldest = math.ceil(known_since + fill_plan.MARGIN_SECONDS)
+            self._began = tables.filled.first_received(bus) or now
             blind = tables.blind_times.between(bus, 0.0, now)
             # What a queue kept comes by itself.
             caught_up = has_caught_up(tables, bus, now)
@@ -162,8 +164,8 @@ class BlindTimeFiller:
         """Ask one question of a blind time, and write what it brings."""
         reading = self._reading
         if reading is None or reading.fill != fill:
-            reading = self._reading = _Reading(fill, fill_plan.begin(fill))
-        since, end = fill_plan.begin(fill), fill_plan.end(fill)
+            reading = self._reading = _Reading(fill, fill_plan.begin(fill, self._began))
+        since, end = fill_plan.begin(fill, self._began), fill_plan.end(fill)
         if since < self._oldest:  # of then it is not known what was received
             self._advance(reading, since, Taken([], min(self._oldest, end), complete=False))
         elif reading.part <= since:

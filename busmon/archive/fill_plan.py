@@ -63,9 +63,15 @@ def changes(
     return changed, list(before.values())
 
 
-def begin(fill: Fill) -> int:
-    """Return where to read on, a Unix time."""
-    return math.floor(fill.since - MARGIN_SECONDS if fill.reached is None else fill.reached)
+def begin(fill: Fill, began: float) -> int:
+    """Return where to read on, a Unix time.
+
+    busmon received the first message of the bus when it `began`. What was sent before busmon was
+    there is not its business.
+    """
+    if fill.reached is not None:
+        return math.floor(fill.reached)
+    return math.floor(max(fill.since - MARGIN_SECONDS, min(fill.since, began)))
 
 
 def end(fill: Fill) -> int:

@@ -27,7 +27,8 @@ WHERE messages.bus = (SELECT id FROM buses WHERE name = :bus)
 PRUNED = "SELECT pruned FROM buses WHERE name = ?"
 FIRST = """
 SELECT received_at FROM messages JOIN series ON series.id = messages.series
-WHERE filled = 0 ORDER BY received_at LIMIT 1
+WHERE filled = 0 AND (:bus IS NULL OR messages.bus = (SELECT id FROM buses WHERE name = :bus))
+ORDER BY received_at LIMIT 1
 """
 BACKLOG = """
 SELECT EXISTS (
@@ -107,8 +108,13 @@ class Filled:
         pruned = self._db.execute(PRUNED, (bus,)).fetchone()
         if not pruned or not pruned[0]:
             return 0.0
-        first = self._db.execute(FIRST).fetchone()
-        return first[0] / 1000 if first else now
+        first = self.first_received()
+        return now if first is None else first
+
+    def first_received(self, bus: str | None = None) -> float | None:
+        """Return when the first message on record of a bus, or of any, was received."""
+        first = self._db.execute(FIRST, {"bus": bus}).fetchone()
+        return first[0] / 1000 if first else None
 
     def has_backlog(self, bus: str, since: float, sent_before: float) -> bool:
         """Return whether a message came since then that was sent before another time."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from busmon.ledger.parts import SeriesParts
-from busmon.ledger.values import seconds, shown_id
+from busmon.ledger.values import milliseconds, seconds, shown_id
 
 RECENT = """
 SELECT name, topic, outcome, sum(hourly_sums.messages)
@@ -133,10 +133,20 @@ class Topics:
         """Return what an archive has of a bus and topic in the same way, for times with any."""
         return dict(self._db.execute(ARCHIVED, (first, end, length, *topic)).fetchall())
 
-    def first_hour(self) -> int | None:
-        """Return the first hour of which anything is known; Unix time / 3600."""
-        found: int | None = self._db.execute("SELECT min(hour) FROM hourly_sums").fetchone()[0]
-        return found
+    def begun(self) -> float | None:
+        """Return when the first message came of which anything is known, as a Unix time.
+
+        If it is no longer on record, the beginning of its hour.
+        """
+        (hour,) = self._db.execute("SELECT min(hour) FROM hourly_sums").fetchone()
+        if hour is None:
+            return None
+        first, end = hour * 3600, (hour + 1) * 3600
+        found = self._db.execute(
+            "SELECT min(received_at) FROM messages WHERE received_at >= ? AND received_at < ?",
+            (milliseconds(first), milliseconds(end)),
+        )
+        return seconds(found.fetchone()[0]) or float(first)
 
     def handled_by_hour(self, first: int, end: int) -> dict[tuple[str, int], int]:
         """Return the messages to be handled of each bus and hour, over all topics."""

@@ -10,6 +10,8 @@ from busmon.web.http import Response
 MAX_PAUSE = 2.0  # seconds
 MAX_REQUESTS = 64  # that wait for an answer, or compute one
 
+_never = threading.Event()  # to wait for it is to sleep by a clock that nobody can set
+
 
 class Busy(Exception):
     """Too many requests wait for an answer already."""
@@ -28,7 +30,7 @@ class Sharing:
     def __init__(
         self,
         pause: float = 0.0,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = _never.wait,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pause, self._sleep, self._clock = pause, sleep, clock

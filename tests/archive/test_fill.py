@@ -228,6 +228,7 @@ def test_with_a_wildcard_the_topics_that_match_are_filled(
         [sent(start + n % 50, COPR if n % 3 else TAG, tag="f9-side-1") for n in range(300)]
     )
     datagrepper.add([bench.alive()])
+    bench.audit.receive("before", at=start, topic=COPR)
     bench.blind((8, 60))
     bench.fill()
     assert bench.totals() == {(TAG, "handled"): 100}

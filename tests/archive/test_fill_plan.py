@@ -6,7 +6,16 @@ import pytest
 
 from busmon.archive.bound import BoundTopics
 from busmon.archive.client import MAX_MESSAGES, Found, Stored
-from busmon.archive.fill_plan import Question, Taken, changes, crowded, shorter, smaller, take
+from busmon.archive.fill_plan import (
+    Question,
+    Taken,
+    begin,
+    changes,
+    crowded,
+    shorter,
+    smaller,
+    take,
+)
 from busmon.ledger.filled import Fill, FillState
 from busmon.ledger.values import Interval
 
@@ -92,3 +101,19 @@ def test_the_archive_is_asked_for_what_the_queue_is_bound_to(
     assert bound.to_ask == asked
     assert all(map(bound.has, has))
     assert not any(map(bound.has, lacks))
+
+
+@pytest.mark.parametrize(
+    ("began", "reached", "expected"),
+    [
+        (10.0, None, 940),  # with a margin, since clocks differ
+        (970.5, None, 970),
+        (1000.5, None, 1000),  # the bus is new: nothing of it was received before
+        (5000.0, None, 1000),
+        (10.0, 1012.0, 1012),
+    ],
+)
+def test_nothing_is_read_of_before_busmon_was_there(
+    began: float, reached: float | None, expected: int
+) -> None:
+    assert begin(Fill(1000.0, 1100.0, reached=reached), began) == expected

@@ -59,7 +59,7 @@ def topic_graph(
     The times of the sums count steps.
     """
     step, messages, handled = times.step, Counter[int](), Counter[int]()
-    first = (tables.topics.first_hour() or 0) * HOUR
+    first = tables.topics.begun() or 0.0
     for one in sums:
         messages[one.time * step] += one.messages
         handled[one.time * step] += one.messages if one.outcome == Outcome.HANDLED else 0

@@ -19,7 +19,7 @@ def bus_rates(request: Request, tables: Tables) -> dict[str, dict[str, float | N
     messages, usual = Counter[str](), dict[str, float]()
     for one in tables.topics.recent(end - HOURS, end):
         messages[one.bus] += one.messages
-    begun = (tables.topics.first_hour() or end) * HOUR
+    begun = tables.topics.begun() or end * HOUR
     missed = {bus: unseen(request, bus, since, begun) for bus in request.service.parts.connections}
     for topic in request.silence:
         if learned := request.service.parts.silence.learned(topic):

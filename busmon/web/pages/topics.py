@@ -64,7 +64,7 @@ def described(request: Request, topics: Iterable[Topic]) -> list[dict[str, Any]]
     with request.read() as tables:
         for bus, name, outcome, messages in tables.topics.recent(end - RECENT_HOURS, end):
             recent[Topic(bus, name)][outcome] += messages
-        begun = (tables.topics.first_hour() or end) * HOUR
+        begun = tables.topics.begun() or end * HOUR
     newest = last_received(request.service.parts.ledger.counts())
     gaps = _gaps(request)
     return [
