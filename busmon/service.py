@@ -47,6 +47,7 @@ from busmon.web.forget import forget_view
 from busmon.web.gaps import gaps_views
 from busmon.web.health import problems, ready_view
 from busmon.web.http import View
+from busmon.web.info import WebInfo
 from busmon.web.pages.page import Shown
 from busmon.web.pages.view import pages_view
 from busmon.web.reports import reports_view
@@ -136,6 +137,7 @@ def build_service(
         levels,
         verdicts,
         closed,
+        WebInfo(config.web.public_url),
     )
     access = Access(config.web)
     own = _own_views(config.audit, observers) | gaps_views(acceptor, access)

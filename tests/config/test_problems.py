@@ -225,6 +225,10 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         AMQP.replace("fedora.toml", "nowhere.toml"),
         ["buses.fedora.config: nowhere.toml: No such file or directory"],
     ),
+    "a URL with a login": (
+        "[web]\npublic_url = 'https://me:secret@host/busmon'\n" + MQTT,
+        ["web.public_url: should hold no user and no password"],
+    ),
     "URLs that are none": (
         "[web]\npublic_url = 'busmon'\ngrafana_url = 'javascript:alert(1)'\n" + MQTT,
         [

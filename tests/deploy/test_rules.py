@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from busmon.settings.models import Web
+from busmon.web.pages.table import PAGES
 from tests.deploy.counters_by_topic import METRICS, increases, of_other_topics
 from tests.deploy.manifests import VARIANTS, the
 from tests.support.brokers.certificates import Certificates
@@ -74,6 +75,24 @@ def test_each_alert_has_a_severity_and_an_entry_in_the_runbook(alert: dict[str, 
     assert url.endswith("/config/prometheus/RUNBOOK.md")
     assert anchor == alert["alert"].lower()
     assert f"\n## {alert['alert']}\n\n" in RUNBOOK
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_each_alert_links_to_a_page_of_busmon(alert: dict[str, Any]) -> None:
+    page_url = alert["annotations"].get("page_url")
+    if alert["alert"] in {"BusmonDown", "Watchdog"}:  # nobody answers; nothing is wrong
+        assert page_url is None
+        return
+    start = (
+        '{{ with query (printf "last_over_time(busmon_web_info{namespace=%q}[15m])"'
+        ' $labels.namespace) }}{{ first . | label "public_url" }}/'
+    )
+    assert page_url.startswith(start)
+    assert page_url.endswith("{{ end }}")
+    path, *rest = page_url.removeprefix(start).removesuffix("{{ end }}").split("/")
+    of_topic = "$labels.topic" in alert["annotations"]["summary"]
+    assert path.split("?")[0] in ({"topics"} if of_topic else {page.path for page in PAGES})
+    assert bool(rest) == of_topic
 
 
 def test_the_runbook_has_one_section_for_each_alert_in_the_same_form() -> None:

@@ -11,6 +11,7 @@ from busmon.ledger.ledger import Ledger, Recorded
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.pipeline import OTHER
 from busmon.sources.base import ConnectionState
+from busmon.web.info import WebInfo
 from tests.ledger.sql import foreign_writer
 from tests.support.ledgers import judged
 from tests.support.metrics import COPR, NOW, Bench, busy, message
@@ -120,6 +121,12 @@ def test_batches_and_sizes_are_counted(bench: Bench) -> None:
     assert bench.value("busmon_batch_messages_count") == 1
     assert bench.value("busmon_commit_duration_seconds_count") == 1
     assert bench.number("busmon_commit_duration_seconds_sum") > 0
+
+
+def test_the_pages_are_where_public_url_says(bench: Bench) -> None:
+    assert bench.value("busmon_web_info", public_url="https://host/busmon") == 1
+    registry = make_registry(WebInfo(None))
+    assert b"busmon_web_info{" not in generate_latest(registry)
 
 
 def test_connections_are_counted_by_bus_and_cause(bench: Bench) -> None:

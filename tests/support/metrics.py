@@ -34,6 +34,7 @@ from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState
 from busmon.sources.listener_queue import ListenerQueue, QueueState
 from busmon.threads import Threads
+from busmon.web.info import WebInfo
 from busmon.web.refusals import Refusals
 from busmon.web.server import ClosedConnections
 from tests.support.datagrepper import settings as settings_of_archive
@@ -95,7 +96,7 @@ class Bench:
         at, topics = settings_of_archive("http://127.0.0.1:1"), lambda: [COPR]
         archive = ArchiveJobs(at, self.ledger, topics, self.silence, blind, filling)
         observers = ObserverMetrics([*watching, archive])
-        rest = levels, Refusals(), ClosedConnections()
+        rest = levels, Refusals(), ClosedConnections(), WebInfo("https://host/busmon/")
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
 
     def value(self, name: str, **labels: str) -> float | None:
