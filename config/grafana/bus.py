@@ -19,10 +19,14 @@ from panels import (
     Query,
     add_panels,
     annotation,
+    column,
     graph_panel,
+    label,
     new_dashboard,
+    page,
     stat_panel,
     table_panel,
+    topic_page,
     value_texts,
     variable,
 )
@@ -90,7 +94,7 @@ AT_A_GLANCE = [
         Query(f"sum({current('busmon_topic_silent', TOPIC, 'bus, topic')})", "silent"),
         steps=ZERO_IS_WELL,
         span=3,
-    ),
+    ).data_links([page("busmon: silent topics", "topics", state="silent")]),
     stat_panel(
         "Open gaps: messages",
         "Messages that did not reach the listener, the workers or their handlers, and that nobody"
@@ -102,7 +106,9 @@ AT_A_GLANCE = [
         ),
         steps=ZERO_IS_WELL,
         span=5,
-    ).no_value("not audited"),
+    )
+    .no_value("not audited")
+    .data_links([page("busmon: these gaps", "gaps", stage=label("stage"))]),
     stat_panel(
         "Oldest open gap",
         "How long ago the oldest window with an open gap began.",
@@ -128,7 +134,9 @@ VOLUME = [
         ),
         span=24,
         stacked=True,
-    ).unit(PER_MINUTE),
+    )
+    .unit(PER_MINUTE)
+    .data_links([topic_page()]),
     graph_panel(
         "Bus volume and processed events",
         "The messages that the listener should pass on, beside what other programs count."
@@ -189,7 +197,8 @@ VOLUME = [
         ),
     )
     .unit(units.PercentUnit)
-    .max(1),
+    .max(1)
+    .data_links([topic_page()]),
 ]
 
 SILENCE = [
@@ -202,7 +211,9 @@ SILENCE = [
         Query(with_short_topic(f"{EXPECTED} / {LIMIT}"), "{{name}}"),
         span=24,
         threshold=1,
-    ).unit(units.PercentUnit),
+    )
+    .unit(units.PercentUnit)
+    .data_links([topic_page()]),
     table_panel(
         "Topics",
         "The state of each topic. *Last message* is the time since busmon received it. A topic"
@@ -225,7 +236,7 @@ SILENCE = [
                 texts={"0": ("later", "text"), "1": ("retired", "text")},
             ),
         },
-    ),
+    ).data_links([topic_page(column("bus"), column("topic"))]),
 ]
 
 ANNOTATIONS = [

@@ -10,7 +10,10 @@ from panels import (
     RED,
     Query,
     graph_panel,
+    label,
+    page,
     timeline_panel,
+    topic_page,
 )
 from queries import (
     BUS,
@@ -53,6 +56,16 @@ GAPS = [
             "{{stage}}: {{name}}",
         ),
         stacked=True,
+    ).data_links(
+        [
+            page(
+                "busmon: these gaps",
+                "gaps",
+                bus=label("bus"),
+                topic=label("topic"),
+                stage=label("stage"),
+            )
+        ]
     ),
     graph_panel(
         "Missing and recovered messages",
@@ -171,13 +184,13 @@ DELIVERY = [
         " busmon fetched of its blind times, in an hour.",
         Query(with_short_topic(f"{DIFFERENCES} or {FILLED_1H}"), "{{name}}: {{side}}"),
         span=24,
-    ),
+    ).data_links([topic_page()]),
     timeline_panel(
         "Verdict over time",
         "Whose fault it was on each bus. Of several faults, the verdict is the most upstream one.",
         Query(current("busmon_verdict", f'{BUS},kind!="none"', "bus, kind"), "{{bus}}: {{kind}}"),
         {"0": ("no", GREEN), "1": ("fault", RED)},
-    ),
+    ).data_links([page("busmon: incidents", "incidents", bus=label("bus"))]),
     timeline_panel(
         "Connections and observers",
         "Whether busmon is connected to the bus, and whether each observer sees what it watches.",

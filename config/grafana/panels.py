@@ -194,6 +194,45 @@ def variable(name: str, label: str, metric: str) -> dashboard.QueryVariable:
     )
 
 
+def _pages() -> dashboard.QueryVariable:
+    """Return the hidden variable `pages`: where busmon's pages are, empty without `public_url`."""
+    return (
+        dashboard.QueryVariable("pages")
+        .datasource(SOURCE)
+        .query(
+            {"query": f"label_values(busmon_web_info{{{NAMESPACE}}}, public_url)", "refId": "pages"}
+        )
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .hide(models.VariableHide.HIDE_VARIABLE)
+    )
+
+
+def page(title: str, path: str = "", **query: str) -> dashboard.DashboardLink:
+    """Return a link to a page of busmon."""
+    parameters = "&".join(f"{name}={value}" for name, value in query.items())
+    return (
+        dashboard.DashboardLink(title)
+        .type(models.DashboardLinkType.LINK)
+        .url(f"${{pages:raw}}/{path}{'?' if query else ''}{parameters}")
+        .target_blank(True)
+    )
+
+
+def label(name: str) -> str:
+    """Return what a link says for a label of the series that was clicked."""
+    return f"${{__field.labels.{name}:percentencode}}"
+
+
+def column(name: str) -> str:
+    """Return what a link says for a column of the row that was clicked."""
+    return f"${{__data.fields.{name}:percentencode}}"
+
+
+def topic_page(bus: str = label("bus"), topic: str = label("topic")) -> dashboard.DashboardLink:
+    """Return the link to the page of a topic."""
+    return page("busmon: this topic", f"topics/{bus}/{topic}")
+
+
 def new_dashboard(
     title: str, uid: str, description: str, variables: Sequence[dashboard.QueryVariable]
 ) -> dashboard.Dashboard:
@@ -215,7 +254,8 @@ def new_dashboard(
             .include_vars(True)
             .keep_time(True)
         )
-        .variables([source, *variables])
+        .link(page("busmon's pages"))
+        .variables([source, *variables, _pages()])
     )
 
 

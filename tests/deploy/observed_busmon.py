@@ -31,6 +31,7 @@ RATE = 40  # messages a second
 HOUR = 3600
 PREFIX = "org.fedoraproject.prod."
 SILENT = PREFIX + "openscanhub.task.started"  # came twice an hour, then stopped
+PAGES = "https://workers.packit.dev/busmon"  # where nobody goes
 USUAL = PREFIX + "copr.build.end"  # came twice an hour until now
 
 
@@ -66,6 +67,8 @@ def observed_busmon(
         },
     }
     busmon = Busmon(directory, buses)
+    text = busmon.configuration.read_text()
+    busmon.configuration.write_text(text.replace("[web]", f'[web]\npublic_url = "{PAGES}/"'))
     busmon.configure(
         # Nothing answers there either, but there is a comparison on record.
         f'[archive]\nbus = "fedora"\nurl = "http://127.0.0.1:{free_port()}"\ncontact = "me@x"\n'

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from busmon.web.pages.table import PAGES as SITE
 from tests.deploy.counters_by_topic import increases, of_other_topics
-from tests.deploy.observed_busmon import SILENT, USUAL
+from tests.deploy.observed_busmon import PAGES, SILENT, USUAL
 from tests.deploy.watched import NAMESPACE, Values, filled, watched
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import PROJECT
@@ -104,9 +105,11 @@ def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: s
         if variable["type"] == "datasource":
             assert variable["query"] == "prometheus"
             continue
-        assert variable["allValue"] == ".*"  # also series without the label
+        if variable["name"] != "pages":
+            assert variable["allValue"] == ".*"  # also series without the label
         values = offered(prometheus, variable["query"]["query"], chosen)
         assert values, variable["name"]
+        assert variable["name"] != "pages" or values == [PAGES]
         chosen[variable["name"]] = re.escape(values[0]).replace("\\", "\\\\")
     for asked in queries():
         if asked.board == name:
@@ -119,6 +122,26 @@ def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
     assert found, query
     match = {"match[]": filled(found[1], chosen)}
     return wait_until(lambda: prometheus.ask(f"label/{found[2]}/values", **match), what=query)
+
+
+def test_links_lead_to_pages_with_labels_that_their_series_have(prometheus: Prometheus) -> None:
+    everything = dict.fromkeys(("namespace", "bus", "topic", "pod"), ".*")
+    linked = [panel for board in BOARDS.values() for panel in panels(board) if links(panel)]
+    assert linked
+    for panel in linked:
+        for url in links(panel):
+            path = url.removeprefix("${pages:raw}/")
+            assert path != url
+            assert re.split("[/?]", path)[0] in {page.path for page in SITE}
+            labels = re.findall(r"\${__(?:field[.]labels|data[.]fields)[.](\w+):", path)
+            expr = filled(panel["targets"][0]["expr"], everything)
+            wait_until(partial(prometheus.now, expr), what=panel["title"])
+            for series in prometheus.now(expr):
+                assert set(labels) <= series["metric"].keys(), panel["title"]
+
+
+def links(panel: Mapping[str, Any]) -> list[str]:
+    return [link["url"] for link in panel["fieldConfig"]["defaults"].get("links", ())]
 
 
 def shown(prometheus: Prometheus, title: str, label: str, topic: str = ".*") -> dict[str, float]:
