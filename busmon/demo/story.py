@@ -29,8 +29,8 @@ class Story:
         self.healed_at = night + 8 * HOUR
         self.accepted_at = self.healed_at + 10 * MINUTE
         fails = self._ago(5 * HOUR)
-        self.failing = Interval(fails, fails + 30 * MINUTE)  # a handler
-        self._slow_since = {SILENT: self._ago(8 * HOUR), LOW: self._ago(36 * HOUR)}
+        self.failing = Interval(fails, fails + 2 * HOUR)  # a handler
+        self._slow_since = {SILENT: self._ago(8 * HOUR), LOW: self._ago(60 * HOUR)}
         self._blind = {
             "fedora": [self._span(9 * DAY, 50 * MINUTE), self._span(20 * HOUR, 15 * MINUTE)],
             "centos": [self._span(6 * DAY, 2 * HOUR)],
