@@ -58,6 +58,7 @@ class Web(Section):
     operators: dict[OperatorName, Operator] = Field(default_factory=dict)
     public_url: Annotated[str, checked(_url)] | None = None  # of the pages, behind a proxy
     grafana_url: Annotated[str, checked(_url)] | None = None
+    prometheus_url: Annotated[str, checked(_url)] | None = None
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

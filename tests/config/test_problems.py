@@ -230,10 +230,12 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         ["web.public_url: should hold no user and no password"],
     ),
     "URLs that are none": (
-        "[web]\npublic_url = 'busmon'\ngrafana_url = 'javascript:alert(1)'\n" + MQTT,
+        "[web]\npublic_url = 'busmon'\ngrafana_url = 'javascript:alert(1)'\n"
+        "prometheus_url = '//x'\n" + MQTT,
         [
             "web.public_url: should be https://HOST[:PORT]/PATH",
             "web.grafana_url: should be https://HOST[:PORT]/PATH",
+            "web.prometheus_url: should be https://HOST[:PORT]/PATH",
         ],
     ),
     "a replay of nothing": (

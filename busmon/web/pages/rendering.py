@@ -56,6 +56,7 @@ class Renderer:
             "exact": exact,
             "static": static,
             "grafana": settings.grafana_url,
+            "prometheus": settings.prometheus_url,
             "runbook": RUNBOOK,
             "version": __version__,
         }
