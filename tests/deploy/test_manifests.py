@@ -42,7 +42,29 @@ TEXT = {"type": "string"}
 TEXTS = {"type": "object", "additionalProperties": TEXT}
 DURATION = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
 SELECTOR = closed(matchLabels=TEXTS)
-ENDPOINT = {"type": "array", "items": closed(port=TEXT, path=TEXT, interval=DURATION)}
+RELABELING = {
+    "type": "object",
+    "properties": {
+        "action": {"enum": ["replace", "keep", "drop", "labelmap", "labeldrop", "labelkeep"]},
+        "sourceLabels": {
+            "type": "array",
+            "items": {"type": "string", "pattern": "^[a-zA-Z_]\\w*$"},
+        },
+        "regex": TEXT,
+        "targetLabel": TEXT,
+        "replacement": TEXT,
+    },
+    "additionalProperties": False,
+}
+ENDPOINT = {
+    "type": "array",
+    "items": closed(
+        port=TEXT,
+        path=TEXT,
+        interval=DURATION,
+        relabelings={"type": "array", "items": RELABELING},
+    ),
+}
 RULE = {
     "type": "object",
     "properties": {

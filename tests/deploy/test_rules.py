@@ -192,6 +192,7 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> 
     plain = [discovered(name, name) for name in ("deployment", "sidecar")]
     own = plain[0] | {
         "__meta_kubernetes_namespace": "own",
+        "__meta_kubernetes_pod_label_app_kubernetes_io_instance": "second",
         f"{annotation}_path": "/own",
         f"{annotation}_scheme": "https",
     }
@@ -215,14 +216,14 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> 
             "__address__": "10.1.2.3:12876",
             "__metrics_path__": path,
             "__scheme__": scheme,
-            "instance": "busmon",
+            "instance": instance,
             "job": "busmon",
             "namespace": namespace,
         }
-        for namespace, scheme, path in (
-            ("deployment", "http", "/metrics"),
-            ("own", "https", "/own"),
-            ("sidecar", "http", "/metrics"),
+        for namespace, instance, scheme, path in (
+            ("deployment", "busmon", "http", "/metrics"),
+            ("own", "second", "https", "/own"),
+            ("sidecar", "busmon", "http", "/metrics"),
         )
     ]
 
