@@ -137,7 +137,7 @@ def build_service(
         levels,
         verdicts,
         closed,
-        WebInfo(config.web.public_url),
+        WebInfo(config.web),
     )
     access = Access(config.web)
     own = _own_views(config.audit, observers) | gaps_views(acceptor, access)

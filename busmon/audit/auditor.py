@@ -8,7 +8,7 @@ from functools import partial
 
 from prometheus_client.core import Metric
 
-from busmon.audit.metrics import audit_metrics, gap_metrics
+from busmon.audit.metrics import age_metric, audit_metrics, gap_metrics
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.clock import HostClock
@@ -17,6 +17,7 @@ from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place, Totals
 from busmon.message import Outcome, Stage
+from busmon.metrics.families import gauge
 from busmon.problem_log import ProblemLog
 from busmon.settings.audit import Audit
 
@@ -45,11 +46,12 @@ class Auditor:
     ) -> None:
         self._ledger = ledger
         self._clock = clock or HostClock()
+        self._window = settings.window
         self._retention = retention
         self._tick = min(TICK_SECONDS, settings.window / 4)
         self._problems = ProblemLog(log)
         try:
-            self._windows = AuditWindows(ledger, settings, observed, buses)
+            self._windows = AuditWindows(ledger, settings, observed, buses, self._clock.wall)
             self._windows.begin(time.time())
         except LedgerWriteError as error:
             raise LedgerError(f"{ledger.path}: cannot be written: {error}") from error
@@ -93,6 +95,13 @@ class Auditor:
         yield from audit_metrics(windows.scopes, topics, totals, closed_until)
         gaps = windows.open_gaps()
         yield from gap_metrics(windows.scopes, topics, totals, gaps, windows.unconfirmed())
+        yield age_metric(windows.scopes, windows.open_by_age())
+        yield gauge(
+            "busmon_audit_window_seconds",
+            "Length of a window of the audit.",
+            [],
+            [((), self._window)],
+        )
 
     def _work(self, now: float, stopping: threading.Event) -> None:
         pause = partial(stopping.wait, YIELD_SECONDS)  # returns whether to stop

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import Metric
 
+from busmon.audit.ages import AGES, OLDER
 from busmon.audit.scope import Scopes
 from busmon.ledger.gaps import OpenGap
 from busmon.ledger.windows import Place, Totals
@@ -57,6 +58,22 @@ def gap_metrics(
         "Messages of which it is not known whether they reached the stage.",
         ["bus", "stage"],
         (dict.fromkeys(stages, 0) | dict(unconfirmed)).items(),
+    )
+
+
+def age_metric(scopes: Scopes, by_age: Mapping[tuple[str, Stage], Mapping[str, int]]) -> Metric:
+    """Return the metric of how old the open gaps are."""
+    stages = ((bus, stage) for bus, scope in scopes.items() for stage in scope.gap_stages)
+    none = dict.fromkeys((*AGES, OLDER), 0)
+    return gauge(
+        "busmon_open_gap_age_messages",
+        "Messages that are missing at the stage, by the age of their window. Each has one age.",
+        ["bus", "stage", "age"],
+        (
+            ((*place, age), number)
+            for place, ages in (dict.fromkeys(stages, none) | dict(by_age)).items()
+            for age, number in ages.items()
+        ),
     )
 
 

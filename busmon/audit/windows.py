@@ -7,10 +7,12 @@ loses a window nor counts it twice.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from busmon.audit import corrections
+from busmon.audit.ages import open_by_age
 from busmon.audit.balance import WindowBalance, balance, next_window
 from busmon.audit.corrections import MAX_ROWS, Correction, Look
 from busmon.audit.losses import Losses
@@ -47,11 +49,17 @@ class AuditWindows:
     """
 
     def __init__(
-        self, ledger: Ledger, settings: Audit, observed: Observed, buses: Iterable[str]
+        self,
+        ledger: Ledger,
+        settings: Audit,
+        observed: Observed,
+        buses: Iterable[str],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.scopes = {bus: observed.scope(bus) for bus in buses}
         self._ledger = ledger
         self._settings = settings
+        self._clock = clock
         self._look = Look()
         self._losses = Losses(self.scopes, settings)
         self._reading = threading.Lock()  # so that what was read last is published last
@@ -70,6 +78,10 @@ class AuditWindows:
         """Return the open gaps, from memory; no place without missing messages."""
         return self._open_gaps
 
+    def open_by_age(self) -> Mapping[tuple[str, Stage], Mapping[str, int]]:
+        """Return the messages of open gaps by bus and stage, and by the age of their window."""
+        return self._open_by_age
+
     def with_gaps(self) -> Mapping[str, int]:
         """Return how many windows have an open gap, by bus, from memory."""
         return self._with_gaps
@@ -84,6 +96,7 @@ class AuditWindows:
             self._totals = tables.windows.totals()
             self._open_gaps, self._unconfirmed = tables.gaps.open(), tables.gaps.unconfirmed()
             self._with_gaps = tables.gaps.windows()
+            self._open_by_age = open_by_age(tables, self._clock())
 
     def begin(self, now: float) -> None:
         """Let the first window begin `now`, unless there was one before."""

@@ -76,13 +76,13 @@ class HostClock:
     def __init__(
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = steady
     ) -> None:
-        self._wall, self._steady = wall, steady
+        self.wall, self._steady = wall, steady
         self._known: float | None = None  # when the machine started, by a clock that may be right
         self._ahead_since: float | None = None  # by the steady clock
 
     def read(self, floor: float) -> float | None:
         """Return the Unix time; None if it is behind the floor, or suddenly far ahead."""
-        now, since_start = self._wall(), self._steady()
+        now, since_start = self.wall(), self._steady()
         if not may_be(now, floor):
             return None
         if self._known is None:

@@ -14,6 +14,10 @@ SELECT (SELECT name FROM buses WHERE buses.id = bus), topic, stage,
     count(*), count(DISTINCT start), min(start)
 FROM open_messages WHERE state = 'missing' GROUP BY bus, stage, topic
 """
+BEGUN_AFTER = """
+SELECT (SELECT name FROM buses WHERE buses.id = bus), stage, {parts} count(*)
+FROM open_messages WHERE state = 'missing' GROUP BY bus, stage
+"""
 WINDOWS = """
 SELECT (SELECT name FROM buses WHERE buses.id = bus), count(DISTINCT start)
 FROM open_messages WHERE state = 'missing' GROUP BY bus
@@ -119,6 +123,15 @@ class Gaps:
             Place(bus, topic, Stage(stage)): OpenGap(messages, windows, oldest / 1000)
             for bus, topic, stage, messages, windows, oldest in self._db.execute(GAPS)
         }
+
+    def begun_after(self, times: Sequence[float]) -> dict[tuple[str, Stage], tuple[int, ...]]:
+        """Return the messages of open gaps by bus and stage.
+
+        First those of windows that began after each of these Unix times, then all.
+        """
+        parts = "".join("count(CASE WHEN start > ? THEN 1 END), " for _ in times)
+        rows = self._db.execute(BEGUN_AFTER.format(parts=parts), list(map(milliseconds, times)))
+        return {(bus, Stage(stage)): tuple(counts) for bus, stage, *counts in rows}
 
     def windows(self) -> dict[str, int]:
         """Return how many windows have an open gap, by bus."""

@@ -40,6 +40,11 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
         lambda state: state.silent,
     ),
     (
+        "busmon_topic_silent_since_timestamp_seconds",
+        "Unix time of the last message of a topic that has been silent for too long.",
+        lambda state: state.last if state.silent else None,
+    ),
+    (
         "busmon_topic_gone",
         "1 if the topic has been silent for months, until it comes or is retired.",
         lambda state: state.gone or None,

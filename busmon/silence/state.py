@@ -54,6 +54,7 @@ class SilenceState:
     gone: bool = False  # silent for months
     campaigns: bool = False  # it comes in campaigns, so that no limit can be learned
     since: float | None = None  # Unix time at which it became silent
+    last: float | None = None  # Unix time of the last message
     together: bool = False  # it became silent about when others of its bus did
     volume: Volume | None = None  # None without a baseline
     begun: float | None = None  # Unix time of the first message, if there is too little history

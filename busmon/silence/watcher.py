@@ -218,7 +218,7 @@ class SilenceWatcher:
             )
 
         volume, begun = learned.volume if learned else None, self._begun.get(topic)
-        state = replace(at(now), retired=retired, volume=volume, begun=begun)
+        state = replace(at(now), retired=retired, volume=volume, begun=begun, last=last)
         if last is None:
             return state
         if last <= self._gone.get(topic, 0.0):

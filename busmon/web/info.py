@@ -1,23 +1,26 @@
-"""Where the pages are, as a metric: alerts and dashboards link to them."""
+"""Where the pages and Grafana are, as a metric: alerts and dashboards link to them."""
 
 from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
 from busmon.metrics.families import gauge
+from busmon.settings.models import Web
 
 
 class WebInfo:
-    """A collector of `[web] public_url`. Without it there is no series, and nothing links."""
+    """A collector of the URLs in `[web]`. Without any there is no series, and nothing links."""
 
-    def __init__(self, public_url: str | None) -> None:
-        self._urls = [public_url.rstrip("/")] if public_url else []
+    def __init__(self, settings: Web) -> None:
+        self._urls = [
+            (url or "").rstrip("/") for url in (settings.public_url, settings.grafana_url)
+        ]
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the URL, to which the path of a page is added."""
+        """Yield the URLs, to which the path of a page or dashboard is added."""
         yield gauge(
             "busmon_web_info",
-            "Always 1; the label is [web] public_url, without a slash at its end.",
-            ["public_url"],
-            [((url,), 1) for url in self._urls],
+            "Always 1; the labels are URLs of [web], without a slash at their end.",
+            ["public_url", "grafana_url"],
+            [(self._urls, 1)] if any(self._urls) else [],
         )

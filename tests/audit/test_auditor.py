@@ -1,6 +1,7 @@
 """The auditor's metrics, and its thread."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_every_series_of_a_known_topic_starts_at_zero(bench: AuditBench) -> None
     bench.receive("1", at=NOW - 3000)
     bench.receive("2", at=NOW - 3000, topic="b", handled=False)
     expected: set[tuple[str, ...]] = {("messages_total", BUS, "a", stage) for stage in STAGES}
+    ages = ("1h", "6h", "1d", "1w", "older")
+    expected |= {("open_gap_age_messages", BUS, at, age) for at in STAGES[1:] for age in ages}
     for name in ("missing_total", "recovered_total", "expired_total", "open_gap_messages"):
         expected |= {(name, BUS, "a", stage) for stage in STAGES[1:]}
     expected |= {("unexpected_total", BUS, topic, "listener") for topic in ("a", "b")}
@@ -40,6 +43,7 @@ def test_every_series_of_a_known_topic_starts_at_zero(bench: AuditBench) -> None
     found = dict(samples(bench))
     assert {series for series, value in found.items() if value == 0} == expected
     assert found["last_closed_timestamp_seconds",] == NOW
+    assert found["window_seconds",] == 10
 
 
 def test_series_of_topics_that_are_no_longer_known_stay(bench: AuditBench) -> None:
@@ -65,6 +69,31 @@ def test_open_gaps_and_unconfirmed_messages_are_right_after_a_restart(bench: Aud
     assert found["open_gap_oldest_timestamp_seconds", BUS, "worker"] == NOW + 20
     assert found["unconfirmed_messages", BUS, "listener"] == 1
     assert found["unconfirmed_messages", BUS, "worker"] == 0
+
+
+def test_open_gaps_are_counted_by_the_age_of_their_window(bench: AuditBench) -> None:
+    bench.receive("1", "2", at=NOW)
+    bench.receive("3", at=NOW + 10)
+    bench.blind()
+    bench.close(NOW + 22)
+    for age, expected in (
+        (3599, {"1h": 3}),
+        (3600, {"1h": 1, "6h": 2}),
+        (3610, {"6h": 3}),
+        (6 * 3600, {"6h": 1, "1d": 2}),
+        (86400, {"1d": 1, "1w": 2}),
+        (7 * 86400, {"1w": 1, "older": 2}),
+        (400 * 86400, {"older": 3}),
+        (-3600, {"1h": 3}),  # the clock is behind
+    ):
+        clock = HostClock(partial(float, NOW + age))
+        auditor = Auditor(AUDIT, BY_IDS, bench.ledger, 3600, [BUS], clock)
+        family = next(
+            one for one in auditor.collect() if one.name == "busmon_open_gap_age_messages"
+        )
+        values = {(*sample.labels.values(),): sample.value for sample in family.samples}
+        at = {age: values[BUS, "listener", age] for age in ("1h", "6h", "1d", "1w", "older")}
+        assert {age: n for age, n in at.items() if n} == expected, age
 
 
 def test_a_gap_of_a_bus_that_was_removed_is_zero_once_it_is_accepted(bench: AuditBench) -> None:

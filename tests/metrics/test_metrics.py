@@ -10,6 +10,7 @@ from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger, Recorded
 from busmon.metrics.collector import Metrics, make_registry
 from busmon.pipeline import OTHER
+from busmon.settings.models import Web
 from busmon.sources.base import ConnectionState
 from busmon.web.info import WebInfo
 from tests.ledger.sql import foreign_writer
@@ -123,10 +124,14 @@ def test_batches_and_sizes_are_counted(bench: Bench) -> None:
     assert bench.number("busmon_commit_duration_seconds_sum") > 0
 
 
-def test_the_pages_are_where_public_url_says(bench: Bench) -> None:
-    assert bench.value("busmon_web_info", public_url="https://host/busmon") == 1
-    registry = make_registry(WebInfo(None))
-    assert b"busmon_web_info{" not in generate_latest(registry)
+def test_the_pages_and_grafana_are_where_the_settings_say(bench: Bench) -> None:
+    both = {"public_url": "https://host/busmon", "grafana_url": "https://grafana"}
+    assert bench.value("busmon_web_info", **both) == 1
+    for settings in (Web(grafana_url="https://grafana"), Web()):
+        registry = make_registry(WebInfo(settings))
+        of_grafana = {"public_url": "", "grafana_url": "https://grafana"}
+        known = registry.get_sample_value("busmon_web_info", of_grafana)
+        assert known == (1 if settings.grafana_url else None)
 
 
 def test_connections_are_counted_by_bus_and_cause(bench: Bench) -> None:

@@ -23,6 +23,8 @@ from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
 from tests.support.silence import DAY, FIRST, MONDAY, Bench
 
+SILENT_SINCE = "busmon_topic_silent_since_timestamp_seconds"
+
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
@@ -43,7 +45,7 @@ def test_a_topic_that_stopped_is_silent_and_others_are_not(bench: Bench) -> None
     assert flowing.expected == pytest.approx(2 / 60, rel=0.1)
     assert (flowing.silent, flowing.limit) == (False, bench.state("stopped").limit)
     new = bench.state("new")
-    assert new == SilenceState(silent=False, begun=new.begun)
+    assert new == SilenceState(silent=False, begun=new.begun, last=MONDAY - DAY)
     bench.receive("stopped", MONDAY)
     assert not bench.state("stopped").silent, "whatever the outcome"
 
@@ -282,6 +284,8 @@ def test_a_stopped_topic_is_detected_with_months_of_history(
             wait_until(lambda: gauges(busmon, "busmon_topic_baseline_ready") == ready)
             silent = {"stopped": 1, "flowing": 0, "new": 0}
             assert gauges(busmon, "busmon_topic_silent") == silent
+            since = gauges(busmon, SILENT_SINCE)
+            assert since == {"stopped": pytest.approx(now - 2 * DAY, abs=0.01)}
             expected = gauges(busmon, "busmon_topic_expected_since_last_messages")
             limits = gauges(busmon, "busmon_topic_silence_limit_messages")
             assert expected.keys() == limits.keys() == {"stopped", "flowing"}
@@ -290,5 +294,6 @@ def test_a_stopped_topic_is_detected_with_months_of_history(
             busmon.wait_until_ready()
             broker.publish([("stopped", b"{}")])
             wait_until(lambda: not any(gauges(busmon, "busmon_topic_silent").values()))
+            assert gauges(busmon, SILENT_SINCE) == {}
     finally:
         broker.close()

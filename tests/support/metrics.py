@@ -27,6 +27,7 @@ from busmon.observers.tap_batch import ReportBatch
 from busmon.pipeline import Pipeline
 from busmon.rules import Rules, rule_set
 from busmon.settings.audit import Audit, Silence
+from busmon.settings.models import Web
 from busmon.settings.service_level import ServiceLevel
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
@@ -43,6 +44,7 @@ from tests.support.sources import count
 COPR = "org.fedoraproject.prod.copr.build.end"
 NOT_JSON = Judgement(Outcome.INVALID, "not-json")
 NOW = 1_700_000_000.0
+WEB = Web(public_url="https://host/busmon/", grafana_url="https://grafana/")
 SERVICE_LEVEL = ServiceLevel(
     bus="fedora", topics=(COPR,), stage="listener", within=60, objective=0.98
 )
@@ -96,7 +98,7 @@ class Bench:
         at, topics = settings_of_archive("http://127.0.0.1:1"), lambda: [COPR]
         archive = ArchiveJobs(at, self.ledger, topics, self.silence, blind, filling)
         observers = ObserverMetrics([*watching, archive])
-        rest = levels, Refusals(), ClosedConnections(), WebInfo("https://host/busmon/")
+        rest = levels, Refusals(), ClosedConnections(), WebInfo(WEB)
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
 
     def value(self, name: str, **labels: str) -> float | None:

@@ -19,7 +19,7 @@ from tests.support.wsgi import ask
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 BEHIND = Web(
     public_url="https://workers.example/busmon",
-    grafana_url="https://grafana.example/d",
+    grafana_url="https://grafana.example",
     prometheus_url="https://prometheus.example",
 )
 
@@ -62,7 +62,7 @@ def test_behind_a_proxy_every_link_has_the_path_there(path: str) -> None:
     own = [link for link in links if link.startswith("/")]
     assert len(own) >= 5
     assert [link for link in own if not link.startswith("/busmon/")] == []
-    assert '<a href="https://grafana.example/d">Grafana</a>' in page
+    assert '<a href="https://grafana.example">Grafana</a>' in page
     assert '<a href="https://prometheus.example">Prometheus</a>' in page
     assert ask(app, next(link for link in own if link.endswith(".css"))).status == "200 OK"
 
