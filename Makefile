@@ -8,7 +8,7 @@ LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test coverage lint bench soak overload silence-report timescaledb lock \
-    dashboards prometheusrule picture clean
+    dashboards rules picture clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
@@ -29,6 +29,7 @@ lint: .venv/development ## check style, types, the Containerfile and what the ta
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy config/prometheus
 	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations busmon/tap/busmon_tap.py
 	$(BIN)/hadolint Containerfile
 
@@ -66,11 +67,8 @@ lock: ## update config/requirements*.txt, the versions and hashes in the image
 dashboards: .venv/development ## build the JSON of the dashboards from config/grafana/*.py
 	$(BIN)/python config/grafana/build.py
 
-prometheusrule: ## wrap the Prometheus rules for the operator
-	{ cat config/openshift/prometheusrule.header; \
-	    for rules in config/prometheus/rules/*.yml; do \
-	        sed '1,/^groups:/d; s/^./  &/' $$rules; \
-	    done; } >config/openshift/prometheusrule.yaml
+rules: .venv/development ## build the rules of Prometheus from config/prometheus/*.py
+	$(BIN)/python config/prometheus/build.py $(ARGS)
 
 picture: .venv/development ## draw the picture of the README: the first page of the demo, in Chromium
 	tests/install-brokers

@@ -89,10 +89,10 @@ def comparing(*ports: int) -> dict[str, object]:
     """Return a configuration of Prometheus that scrapes these and has the recording rules."""
     targets = [f"127.0.0.1:{port}" for port in ports]
     labels = {"namespace": "packit--prod"}
-    job = {"job_name": "all", "static_configs": [{"targets": targets, "labels": labels}]}
+    job = {"job_name": "busmon", "static_configs": [{"targets": targets, "labels": labels}]}
     return {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(PROJECT / "config/prometheus/rules/recording.yml")],
+        "rule_files": [str(PROJECT / "config/prometheus/rules/packit.yml")],
         "scrape_configs": [job | {"honor_labels": True}],
     }
 

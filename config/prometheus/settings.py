@@ -1,0 +1,103 @@
+"""What the user of the rules can change: settings.toml, and his own file on top of it."""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).parent / "settings.toml"
+UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
+GO_VARIABLES = {"labels", "value"}
+
+
+class SettingsError(Exception):
+    """A settings file has a setting that nothing uses, or the rules need one that it lacks."""
+
+
+@dataclass
+class Settings:
+    """The merged settings; `used` records which alerts asked for theirs."""
+
+    values: dict[str, Any]
+    used: set[str] = field(default_factory=set)
+
+    @classmethod
+    def load(cls, own: Path | None = None) -> "Settings":
+        """Return the shipped settings, changed by the user's own file if there is one."""
+        values = tomllib.loads(FILE.read_text())
+        if own is not None:
+            _merge(values, tomllib.loads(own.read_text()), f"{own}: ")
+        return cls(values)
+
+    def of_alert(self, name: str, variant: str = "") -> dict[str, Any]:
+        """Return the table of an alert, or of one variant of it."""
+        table = self.values["alerts"].get(name, {})
+        if variant:
+            table = table.get(variant, {})
+        key = f"{name}.{variant}" if variant else name
+        if "severity" not in table:
+            raise SettingsError(f"settings.toml lacks alerts.{key}")
+        self.used.add(key)
+        return dict(table)
+
+    def check_all_used(self) -> None:
+        """Raise if a table of an alert belongs to no alert."""
+        known = {
+            f"{name}.{variant}" if isinstance(inner, dict) else name
+            for name, table in self.values["alerts"].items()
+            for variant, inner in table.items()
+        }
+        if unused := known - self.used:
+            raise SettingsError(f"no alert has these settings: {', '.join(sorted(unused))}")
+
+    @property
+    def job(self) -> str:
+        """The matcher that finds the series of busmon, and no others."""
+        return f'job=~"{self.values["job"]}"'
+
+    def severity(self, severity: str) -> str:
+        """Return the label, which in a staging namespace never wakes anybody up."""
+        staging = "|".join(self.values["staging"])
+        if severity != "critical" or not staging:
+            return severity
+        condition = f'match "^({staging})$" $labels.namespace'
+        return f"{{{{ if {condition} }}}}warning{{{{ else }}}}critical{{{{ end }}}}"
+
+
+def _merge(values: dict[str, Any], own: dict[str, Any], place: str) -> None:
+    for key, value in own.items():
+        if key not in values:
+            raise SettingsError(f"{place}{key}: unknown setting")
+        if type(value) is not type(values[key]):
+            raise SettingsError(f"{place}{key}: {value!r} is of another type than the default")
+        if isinstance(value, dict) and key != "publishers":
+            _merge(values[key], value, f"{place}{key}.")
+        else:
+            values[key] = value
+
+
+def fill(text: str, table: dict[str, Any], *, words: bool = False) -> str:
+    """Replace `$name` by that setting of the alert; with `words`, "3m" becomes "3 minutes".
+
+    Variables of Go's templates stay: `$labels`, `$value`, and those that the text assigns itself.
+    """
+    own = set(re.findall(r"\$(\w+) :?=", text)) | GO_VARIABLES
+
+    def setting(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in own:
+            return match[0]
+        if name not in table:
+            raise SettingsError(f"no setting {name}: {text}")
+        return duration_in_words(str(table[name])) if words else str(table[name])
+
+    return re.sub(r"\$(\w+)", setting, text)
+
+
+def duration_in_words(text: str) -> str:
+    """Return "3 minutes" for "3m"; anything that is no duration stays."""
+    if not (match := re.fullmatch(r"(\d+)([smhdw])", text)):
+        return text
+    number, unit = match.groups()
+    return f"{number} {UNITS[unit]}{'s' if number != '1' else ''}"

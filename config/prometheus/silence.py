@@ -1,0 +1,260 @@
+"""Alerts about topics that are silent, or bring too little."""
+
+from annotations import TOPIC_PAGE
+from rule import Alert, Recording, group
+
+GROUPS = (
+    group(
+        "busmon-silence",
+        Recording(
+            "bus_topic:busmon_topic_silent:max",
+            """
+                max by (namespace, bus, topic) (
+                  busmon_topic_silent == 1
+                    unless (
+                      busmon_last_message_timestamp_seconds
+                        < on (namespace, bus, topic) group_left ()
+                          (max by (namespace, bus, topic) (
+                            busmon_last_message_timestamp_seconds
+                          ) - 60)
+                    )
+                )
+                or (
+                  max by (namespace, bus, topic) (max_over_time(busmon_topic_silent[5m])) == 1
+                    unless on (namespace)
+                      min by (namespace) (
+                        process_start_time_seconds
+                          and on (instance, job, namespace) busmon_build_info
+                      ) < time() - 60
+                )
+            """,
+            """
+                1 if a topic is silent. If another busmon received a newer message of the topic, the
+                one without it does not count. In the minute after a start, busmon does not know yet
+                which topics are silent: those that were silent before still are.
+            """,
+        ),
+        Recording(
+            "bus_topic:busmon_topic_silence_ratio:max",
+            """
+                max by (namespace, bus, topic) (max_over_time(busmon_topic_silence_ratio[5m]))
+                  unless on (namespace, bus, topic) max_over_time(busmon_topic_gone[5m]) == 1
+            """,
+            """
+                The silence as a part of its limit, of the topics that are not gone. The last 5
+                minutes are enough, so that an alert goes on while busmon restarts.
+            """,
+        ),
+        Recording(
+            "bus_topic:busmon_topic_silent_together:max",
+            """
+                max by (namespace, bus, topic) (
+                  max_over_time(busmon_topic_silent_together[5m])
+                ) == 1
+            """,
+            "The topics that became silent at about the same time as others.",
+        ),
+        Recording(
+            "bus:busmon_last_message_age_seconds:min",
+            "time() - max by (namespace, bus) (busmon_last_message_timestamp_seconds)",
+            "The age of the newest message of any topic, in seconds.",
+        ),
+        Recording(
+            "bus:busmon_topic_expected_since_last_messages:sum",
+            """
+                sum by (namespace, bus) (
+                  min by (namespace, bus, topic) (busmon_topic_expected_since_last_messages)
+                    unless on (namespace, bus, topic) bus_topic:busmon_topic_silent:max
+                )
+            """,
+            """
+                The messages that should have come since the last ones, of the topics that are not
+                silent.
+            """,
+        ),
+    ),
+    group(
+        "busmon-silence-alerts",
+        Alert(
+            name="BusmonAllTopicsSilent",
+            variant="learned",
+            comment="""
+                The same conditions as for the verdict "bus": some topic is silent for too long, the
+                whole bus has been silent for at least half of that time, and the other topics
+                should have brought 3 messages since.
+            """,
+            expr="""
+                bus:busmon_last_message_age_seconds:min
+                  and on (namespace, bus) (
+                    bus:busmon_last_message_age_seconds:min
+                      >= min by (namespace, bus) (
+                        time() - max by (namespace, bus, topic) (
+                          busmon_last_message_timestamp_seconds
+                        )
+                          and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+                      ) / 2
+                  )
+                  unless on (namespace, bus) bus:busmon_topic_expected_since_last_messages:sum < 3
+            """,
+            by=("bus",),
+            summary="""
+                No message of any topic has arrived on the bus {{ $labels.bus }} for {{ $value |
+                humanizeDuration }}, although busmon is connected.
+            """,
+            first="""
+                Look first whether others receive messages from this bus, for example Datagrepper.
+                If they do, restart busmon. If not, tell the administrators of the bus.
+            """,
+            page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
+        ),
+        Alert(
+            name="BusmonAllTopicsSilent",
+            variant="day",
+            comment="""
+                No topic has a baseline yet, as in the first weeks; or no message ever came.
+            """,
+            expr="""
+                min_over_time((max by (namespace, bus) (busmon_bus_connected))[1d:5m]) == 1
+                  and on (namespace, bus) busmon_bus_connected offset 1d
+                  unless on (namespace, bus) bus:busmon_last_message_age_seconds:min < 86400
+                  unless on (namespace, bus) busmon_topic_baseline_ready == 1
+            """,
+            by=("bus",),
+            summary="""
+                No message of any topic has arrived on the bus {{ $labels.bus }} for a day, although
+                busmon is connected. It is not known yet whether that is usual.
+            """,
+            first="""
+                Look first whether others receive messages from this bus, for example Datagrepper.
+                If they do, restart busmon. If not, tell the administrators of the bus.
+            """,
+            page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
+        ),
+        Alert(
+            name="BusmonTopicSilent",
+            variant="long",
+            comment="""
+                At 1.4 times what is learned, so that false alarms are rare; the ratio is above 1.4
+                beyond a fixed time, too. A topic that is gone wakes up nobody, and topics that
+                became silent together have one alert. The value is the time since the last message.
+                For that, the last 5 minutes are enough, so that the alert goes on while busmon
+                restarts.
+            """,
+            expr="""
+                time()
+                    - max by (namespace, bus, topic) (
+                      max_over_time(busmon_last_message_timestamp_seconds[5m])
+                    )
+                  and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+                  and on (namespace, bus, topic) bus_topic:busmon_topic_silence_ratio:max > 1.4
+                  unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
+            """,
+            by=("bus", "topic"),
+            summary="""
+                No message of {{ $labels.topic }} has arrived on the bus {{ $labels.bus }} for {{
+                $value | humanizeDuration }}, longer than usual, while other topics flow.
+            """,
+            what="Its publisher has probably stopped.",
+            first="""
+                Look first at `busmon status`, which with [archive] says whether others received
+                messages of the topic. If nobody did, look whether there was work that should have
+                caused some, and tell the administrators of the publisher.
+            """,
+            page=TOPIC_PAGE,
+        ),
+        Alert(
+            name="BusmonTopicSilent",
+            variant="short",
+            expr="""
+                time()
+                    - max by (namespace, bus, topic) (
+                      max_over_time(busmon_last_message_timestamp_seconds[5m])
+                    )
+                  and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+                  unless on (namespace, bus, topic) bus_topic:busmon_topic_silence_ratio:max > 1.4
+                  unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
+            """,
+            by=("bus", "topic"),
+            summary="""
+                No message of {{ $labels.topic }} has arrived on the bus {{ $labels.bus }} for {{
+                $value | humanizeDuration }}, longer than usual, while other topics flow.
+            """,
+            what="Its publisher has probably stopped.",
+            first="""
+                Look first at `busmon status`, which with [archive] says whether others received
+                messages of the topic. If nobody did, look whether there was work that should have
+                caused some, and tell the administrators of the publisher.
+            """,
+            page=TOPIC_PAGE,
+        ),
+        Alert(
+            name="BusmonTopicsSilent",
+            variant="long",
+            comment="The value is the number of topics.",
+            expr="""
+                sum by (namespace, bus) (
+                  bus_topic:busmon_topic_silent_together:max
+                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+                )
+                and on (namespace, bus) (
+                  bus_topic:busmon_topic_silence_ratio:max > 1.4
+                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
+                )
+            """,
+            by=("bus",),
+            summary="""
+                On the bus {{ $labels.bus }}, {{ $value }} topics became silent at about the same
+                time, and have been silent for longer than usual.
+            """,
+            what="One cause is likely. The verdict names the topics.",
+            first="""
+                Look first at what their publishers have in common, and whether it is a holiday.
+            """,
+            page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
+        ),
+        Alert(
+            name="BusmonTopicsSilent",
+            variant="short",
+            expr="""
+                sum by (namespace, bus) (
+                  bus_topic:busmon_topic_silent_together:max
+                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+                )
+                unless on (namespace, bus) (
+                  bus_topic:busmon_topic_silence_ratio:max > 1.4
+                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
+                )
+            """,
+            by=("bus",),
+            summary="""
+                On the bus {{ $labels.bus }}, {{ $value }} topics became silent at about the same
+                time, and have been silent for longer than usual.
+            """,
+            what="One cause is likely. The verdict names the topics.",
+            first="""
+                Look first at what their publishers have in common, and whether it is a holiday.
+            """,
+            page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
+        ),
+        Alert(
+            name="BusmonTopicLow",
+            expr="""
+                max by (namespace, bus, topic) (busmon_topic_deficit_messages)
+                  and on (namespace, bus, topic) max by (namespace, bus, topic) (
+                    busmon_topic_low
+                  ) == 1
+                  unless on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+            """,
+            by=("bus", "topic"),
+            summary="""
+                Too few messages of {{ $labels.topic }} arrive on the bus {{ $labels.bus }}; {{
+                printf "%.0f" $value }} lack to 40 % of what is usual.
+            """,
+            first="""
+                A part of its publishers has probably stopped. If the topic has become rarer for
+                good, the alert ends by itself in some weeks.
+            """,
+            page=TOPIC_PAGE,
+        ),
+    ),
+)
