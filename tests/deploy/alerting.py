@@ -1,10 +1,9 @@
 """Prometheus, Alertmanager and who is notified, with our configuration in haste.
 
-Only intervals and addresses differ from ours.
+Only durations and addresses differ from ours.
 """
 
 import json
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.deploy.haste import hasten, hasty_rules
 from tests.support.brokers import Server, accepts, free_port
 from tests.support.prometheus import Prometheus
 
@@ -30,12 +30,12 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _PageHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
-    def pages(self) -> list[tuple[str, str]]:
+    def pages(self, namespace: str = "") -> list[tuple[str, str]]:
         """Return the status and the alert name of each page, in the order of arrival."""
         return [
-            (body["status"], body["commonLabels"]["alertname"])
+            (body["status"], body["groupLabels"]["alertname"])
             for path, body in self.notifications
-            if path == "/pager"
+            if path == "/pager" and body["groupLabels"].get("namespace", "") == namespace
         ]
 
     def chats(self, name: str) -> list[tuple[str, str]]:
@@ -80,12 +80,16 @@ def receiving() -> Iterator[Receiver]:
             thread.join()
 
 
-def alertmanager(directory: Path, receiver: Receiver) -> tuple[Server, int]:
-    config = yaml.safe_load((CONFIG / "alertmanager/alertmanager.yml").read_text())
+def alertmanager(directory: Path, receiver: Receiver, heartbeat: str = "") -> tuple[Server, int]:
+    """Return an Alertmanager with our routes in haste, and its port.
+
+    `heartbeat` is the URL of a heartbeat service, else the receiver gets the Watchdog, too.
+    """
+    text = (CONFIG / "alertmanager/alertmanager.yml").read_text()
+    config = yaml.safe_load(hasten(text))
     for of in config["receivers"]:
-        of["webhook_configs"][0]["url"] = f"{receiver.url}/{of['name']}"
-    (route,) = config["route"]["routes"]
-    route |= {"group_wait": "3s", "group_interval": "1s"}
+        outside = heartbeat if of["name"] == "heartbeat" else ""
+        of["webhook_configs"][0]["url"] = outside or f"{receiver.url}/{of['name']}"
     path = directory / "alertmanager.yml"
     path.write_text(yaml.safe_dump(config))
     port = free_port()
@@ -104,30 +108,22 @@ def alertmanager(directory: Path, receiver: Receiver) -> tuple[Server, int]:
     return Server(argv, log, ready=lambda _: accepts(port)), port
 
 
-def prometheus(directory: Path, port: int, alerts: int, token: str = "") -> Prometheus:
-    """Return a Prometheus with our rules that scrapes this port every second."""
+def prometheus(directory: Path, jobs: list[dict[str, Any]], alerts: int) -> Prometheus:
+    """Return a Prometheus with our rules in haste, and these jobs."""
     config = yaml.safe_load((CONFIG / "prometheus/prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(_hasty_rules(directory))]
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "500ms"}
+    config["rule_files"] = [hasty_rules(CONFIG / "prometheus/rules", directory / "rules")]
     config["alerting"]["alertmanagers"][0]["static_configs"] = [
         {"targets": [f"127.0.0.1:{alerts}"]}
     ]
+    config["scrape_configs"] = jobs
+    # What came before Alertmanager was found is lost. A busy machine ends no alert.
+    options = ("--rules.alert.resend-delay=2s", "--query.lookback-delta=5s")
+    return Prometheus(directory, config, *options)
+
+
+def busmon_job(port: int) -> dict[str, Any]:
+    """Return the job of the example, for a busmon at this port."""
+    config = yaml.safe_load((CONFIG / "prometheus/prometheus.yml").read_text())
     (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "busmon")
-    job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
-    if token:
-        job["authorization"] = {"credentials": token}
-    config["scrape_configs"] = [job]
-    # What came before Alertmanager was found is lost.
-    return Prometheus(directory, config, "--rules.alert.resend-delay=5s")
-
-
-def _hasty_rules(directory: Path) -> str:
-    """Copy our rules, with a third of each `for`; return the pattern of the copies' names."""
-    folder = directory / "rules"
-    folder.mkdir()
-    for path in (CONFIG / "prometheus/rules").glob("*.yml"):
-        text = re.sub(
-            r"(?m)^( +for: )(\d+)m$", lambda of: f"{of[1]}{20 * int(of[2])}s", path.read_text()
-        )
-        (folder / path.name).write_text(text)
-    return f"{folder}/*.yml"
+    return {**job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}

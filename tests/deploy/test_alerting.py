@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from busmon.message import Stage
-from tests.deploy.alerting import Receiver, alertmanager, prometheus, receiving
+from tests.deploy.alerting import Receiver, alertmanager, busmon_job, prometheus, receiving
 from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
@@ -189,7 +189,7 @@ def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
         with (
             busmon,
             alerts,
-            prometheus(tmp_path, busmon.port, port),
+            prometheus(tmp_path, [busmon_job(busmon.port)], port),
             Publisher(rabbitmq) as publisher,
         ):
             busmon.wait_until_ready()

@@ -1,0 +1,58 @@
+"""A stand-in for a heartbeat service outside, such as Healthchecks.
+
+It does what Healthchecks documents: a ping is a POST to the check's own URL; without one for
+`period` and then `grace`, the check is down until the next ping.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PATH = "/ping/5f9a3c1e"  # whoever knows it can ping
+
+
+class Heartbeat(ThreadingHTTPServer):
+    """A check with its period and grace, in seconds."""
+
+    daemon_threads = True
+
+    def __init__(self, period: float, grace: float) -> None:
+        self._patience = period + grace
+        self.pings: list[float] = []  # their times, by a steady clock
+        super().__init__(("127.0.0.1", 0), _PingHandler)
+        self.url = f"http://127.0.0.1:{self.server_port}{PATH}"
+
+    @property
+    def up(self) -> bool:
+        """Return whether the check is up; before the first ping it is not."""
+        return bool(self.pings) and time.monotonic() - self.pings[-1] < self._patience
+
+
+class _PingHandler(BaseHTTPRequestHandler):
+    server: Heartbeat
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        known = self.path == PATH
+        if known:
+            self.server.pings.append(time.monotonic())
+        self.send_response(200 if known else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def heartbeat(period: float, grace: float) -> Iterator[Heartbeat]:
+    """Run a heartbeat service."""
+    with Heartbeat(period, grace) as service:
+        thread = threading.Thread(target=service.serve_forever)
+        thread.start()
+        try:
+            yield service
+        finally:
+            service.shutdown()
+            thread.join()
