@@ -8,82 +8,95 @@ from rule import Alert
 from settings import Settings
 
 DASHBOARDS = Path(__file__).parents[1] / "grafana" / "dashboards"
-HOURS_BEFORE = 6  # what a linked panel shows before the alert's condition began
-DATE = "2006-01-02 15:04 UTC"  # the layout, in Go's way of writing one
+TIME = '{{ (. | value | toTime).Format "2006-01-02 15:04 UTC" }}'  # Go's way to give a layout
+NUMBER = '{{ . | value | printf "%.0f" }}'
+SECONDS_BEFORE = 6 * 3600  # what a linked panel shows before the alert's condition began
 TOPIC_PAGE = (
     '/topics/{{ $labels.bus | urlquery }}/{{ $labels.topic | urlquery | reReplaceAll "[+]" "%20" }}'
 )
 
 
 class UnknownPanel(Exception):
-    """No dashboard, or more than one, has a panel of this title."""
+    """No dashboard has a panel of this title, or more than one has."""
 
 
-def look_up(query: str, *labels: str, then: str) -> str:
-    """Return an action that writes `then` for each result of a query by these labels.
+def each(query: str, *labels: str, then: str) -> str:
+    """Return an action that writes `then` for each series that a query finds.
 
-    `query` has `%s` where the matchers of namespace and labels belong: `sum(metric{%s})`.
+    In the query, `%s` stands for the matchers of the alert's namespace and these labels of it:
+    `sum(busmon_open_gap_messages{%s})`. In `then`, `.` is the series.
     """
     names = ("namespace", *labels)
     matchers = ",".join(f"{name}=%q" for name in names)
     values = " ".join(f"$labels.{name}" for name in names)
-    promql = query.replace("%s", matchers)
-    return f"{{{{ range query (printf `{promql}` {values}) }}}}{then}{{{{ end }}}}"
+    action = f"query (printf `{query.replace('%s', matchers)}` {values})"
+    return f"{{{{ range {action} }}}}{then}{{{{ end }}}}"
 
 
-def since(query: str, *labels: str) -> str:
-    """Return an action that writes since when, by the Unix time that a query gives."""
-    return look_up(query, *labels, then=f' since {{{{ (. | value | toTime).Format "{DATE}" }}}}')
+def when(sentence: str, query: str, *labels: str) -> str:
+    """Return an action that writes a sentence, in which TIME is the Unix time that a query finds.
+
+    Without a result it writes nothing. The query must find one series at most.
+    """
+    return each(query, *labels, then=sentence.replace("TIME", TIME) + " ")
 
 
 def annotate(alert: Alert, settings: Settings) -> dict[str, str]:
     """Return the annotations of an alert."""
+    began = f'min(ALERTS_FOR_STATE{{alertname="{alert.name}",%s}})'
+    since = alert.since or when("It began at TIME.", began, *alert.by)
     texts = {
         "summary": "{{ with $labels.namespace }}{{ . }}: {{ end }}" + alert.summary.strip(),
-        "description": _description(alert),
+        "description": f"{alert.what.strip()} {since}{alert.first.strip()}",
     }
     if alert.panel:
-        texts["dashboard_url"] = _dashboard_url(alert)
+        texts["dashboard_url"] = _dashboard_url(alert, began)
     if alert.page is not None:
-        texts["page_url"] = _page_url(alert.page)
+        link = '{{ label "public_url" . }}' + alert.page
+        texts["page_url"] = _by_info("public_url", "15m", link)
     texts["runbook_url"] = f"{settings.values['runbook']}#{alert.name.lower()}"
     return texts
 
 
-def _began(alert: Alert) -> str:
-    """Return a query for when the alert's condition began; it gives nothing in the first step."""
-    return f'min(ALERTS_FOR_STATE{{alertname="{alert.name}",%s}})'
+def _by_info(label: str, remembered: str, then: str) -> str:
+    """Return an action that needs what busmon says of itself, also while it does not answer."""
+    info = f'busmon_web_info{{{label}!="",%s}}[{remembered}]'
+    return each(f"topk(1, last_over_time({info}))", then=then)
 
 
-def _description(alert: Alert) -> str:
-    return f"{alert.what} {alert.first}".strip()
-
-
-def _page_url(path: str) -> str:
-    query = "last_over_time(busmon_web_info{%s}[15m])"
-    return look_up(query, then=f'{{{{ label "public_url" . }}}}{path}')
-
-
-def _dashboard_url(alert: Alert) -> str:
+def _dashboard_url(alert: Alert, began: str) -> str:
     dashboard, panel = find_panel(alert.panel)
-    return f"/d/{dashboard}/?viewPanel={panel}"
+    variables = "".join(
+        f"{{{{ with $labels.{name} }}}}&var-{name}={{{{ . | urlquery }}}}{{{{ end }}}}"
+        for name in ("bus", "topic")
+        if name in alert.by
+    )
+    start = f"1000 * (({began} or vector(time())) - {SECONDS_BEFORE})"
+    link = (
+        f'{{{{ label "grafana_url" . }}}}/d/{dashboard}?viewPanel={panel}'
+        f"&var-namespace={{{{ $labels.namespace | urlquery }}}}{variables}"
+        f"&from={each(start, *alert.by, then=NUMBER)}&to=now"
+    )
+    return _by_info("grafana_url", alert.remembered, link)
+
+
+def find_panel(title: str) -> tuple[str, int]:
+    """Return the dashboard's uid and the panel's number; of two, a graph rather than a number."""
+    places = _panels().get(title, {})
+    kinds = [kind for kind in places if kind != "stat"] or list(places)
+    if len(kinds) != 1 or len(places[kinds[0]]) != 1:
+        raise UnknownPanel(f"no panel of a dashboard, or more than one, is called {title!r}")
+    return places[kinds[0]][0]
 
 
 @cache
-def _panels() -> dict[str, list[tuple[str, int]]]:
-    found: dict[str, list[tuple[str, int]]] = {}
+def _panels() -> dict[str, dict[str, list[tuple[str, int]]]]:
+    """Return the places of panels by title and kind."""
+    found: dict[str, dict[str, list[tuple[str, int]]]] = {}
     for path in sorted(DASHBOARDS.glob("*.json")):
         dashboard = json.loads(path.read_text())
         rows = dashboard["panels"]
         for panel in [*rows, *(inner for row in rows for inner in row.get("panels", []))]:
-            place = (dashboard["uid"], panel["id"])
-            found.setdefault(panel.get("title", ""), []).append(place)
+            kinds = found.setdefault(panel.get("title", ""), {})
+            kinds.setdefault(panel["type"], []).append((dashboard["uid"], panel["id"]))
     return found
-
-
-def find_panel(title: str) -> tuple[str, int]:
-    """Return the dashboard's uid and the panel's number."""
-    places = _panels().get(title, [])
-    if len(places) != 1:
-        raise UnknownPanel(f"{len(places)} panels have the title {title!r}")
-    return places[0]

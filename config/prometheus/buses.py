@@ -75,7 +75,7 @@ GROUPS = (
             expr="""
                 bus_topic_outcome_reason:busmon_messages:increase15m{outcome=~"invalid|error"} > 0
             """,
-            by=("bus", "topic"),
+            by=("bus", "topic", "outcome", "reason"),
             summary="""
                 Messages of {{ $labels.topic }} arrived on the bus {{ $labels.bus }} in the last 15
                 minutes that {{ if eq $labels.outcome "invalid" }}fedora-messaging rejects before
@@ -83,18 +83,18 @@ GROUPS = (
                 }}).
             """,
             what="""
-                {{ $queue := "" }}{{ range query (printf
-                `busmon_listener_queue_info{namespace=%q,bus=%q}` $labels.namespace $labels.bus)
-                }}{{ $queue = label "kind" . }}{{ end }}{{ if eq $labels.outcome "invalid" }}They
-                are lost, and nobody else notices. Tell the publisher.{{ else }}
+                {{ if eq $labels.outcome "invalid" }}They are lost, and nobody else notices.{{ else
+                }}The listener's own code fails on such a message.{{ end }}
             """,
             first="""
-                Look first whether the listener runs, and at its log. {{ if eq $queue "temporary"
-                }}Such a message kills it once. Its queue is deleted then, so look at `busmon gaps`,
-                too: what it had prefetched, and what came until it was up again, is lost.{{ else if
-                eq $queue "permanent" }}Such a message goes back to its queue, and kills it after
-                each start.{{ else }}It may have died once, or restart again and again.{{ end }}{{
-                end }}
+                {{ if eq $labels.outcome "invalid" }}Tell the publisher.{{ else }}{{ $queue := ""
+                }}{{ range query (printf `busmon_listener_queue_info{namespace=%q,bus=%q}`
+                $labels.namespace $labels.bus) }}{{ $queue = label "kind" . }}{{ end }}Look first
+                whether the listener runs, and at its log. {{ if eq $queue "temporary" }}Such a
+                message kills it once. Its queue is deleted then, so look at `busmon gaps`, too:
+                what it had prefetched, and what came until it was up again, is lost.{{ else if eq
+                $queue "permanent" }}Such a message goes back to its queue, and kills it after each
+                start.{{ else }}It may have died once, or restart again and again.{{ end }}{{ end }}
             """,
             page=TOPIC_PAGE,
         ),

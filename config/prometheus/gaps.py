@@ -6,7 +6,104 @@ fifth of the last hour's, not counting those recovered since. A stage that is te
 has fewer. It ends when nothing more was lost for an hour.
 """
 
+from dataclasses import replace
+
+from annotations import when
 from rule import Alert, Recording, group
+
+MESSAGES = '{{ printf "%.0f" $value }} message{{ if ne $value 1.0 }}s{{ end }}'
+ARE = "{{ if eq $value 1.0 }}is{{ else }}are{{ end }}"
+LIST = "`busmon gaps` lists the messages, each with the command that consumes it again."
+
+
+def gap_alerts(
+    name: str, stage: str, *, open_gaps: str, losing: str, what: str, first: str
+) -> tuple[Alert, Alert]:
+    """Return the warning about what is missing, and the alert about a loss that goes on.
+
+    `open_gaps` and `losing` are their summaries.
+    """
+    gaps = f'bus_stage:busmon_open_gap_messages:sum{{stage="{stage}"}}'
+    oldest = "min(bus_stage:busmon_open_gap_oldest_timestamp_seconds:min{%s})"
+    warning = Alert(
+        name=name,
+        variant="open",
+        expr=f"{gaps} > 0",
+        by=("bus", "stage"),
+        summary=open_gaps,
+        what=what,
+        since=when("The oldest is from TIME.", oldest, "bus", "stage"),
+        first=first,
+        panel="Open gaps by stage and topic",
+        page="/gaps?bus={{ $labels.bus | urlquery }}&stage={{ $labels.stage }}",
+    )
+    critical = replace(
+        warning,
+        variant="losing",
+        expr=f"""
+            {gaps}
+              and bus_stage:busmon_audit_missing:open_ratio1h > $percent / 100
+              and bus_stage:busmon_audit_missing:open1h >= $messages
+        """,
+        summary=f"{losing} In all, {MESSAGES} {ARE} missing.",
+        what=f"{what} The loss goes on.",
+    )
+    return warning, critical
+
+
+LISTENER = gap_alerts(
+    "BusmonListenerGap",
+    "listener",
+    open_gaps=f"""
+        The listener of the bus {{{{ $labels.bus }}}} has not passed on {MESSAGES} that it should
+        have.
+    """,
+    losing="""
+        The listener of the bus {{ $labels.bus }} did not pass on more than $percent % of the last
+        hour's messages.
+    """,
+    what="What arrived on the bus for the listener did not reach the workers.",
+    first=f"""
+        Look first at the listener's log (at Packit packit-service-fedmsg). {LIST} If nobody needs
+        them, `busmon gaps accept` ends the alert.
+    """,
+)
+
+WORKER = gap_alerts(
+    "BusmonWorkerGap",
+    "worker",
+    open_gaps=f"""
+        The workers have not finished {MESSAGES} of the bus {{{{ $labels.bus }}}} that the listener
+        passed on.
+    """,
+    losing="""
+        The workers did not finish more than $percent % of the last hour's messages of the bus
+        {{ $labels.bus }}.
+    """,
+    what="What the listener passed on was lost in the queue, or a worker took it and did not end.",
+    first=f"""
+        Look first whether the workers run (at Packit packit-worker-*). {LIST} If nobody needs
+        them, as after a purge of the queues, `busmon gaps accept` ends the alert.
+    """,
+)
+
+HANDLERS = gap_alerts(
+    "BusmonHandlersGap",
+    "handlers",
+    open_gaps=f"""
+        A handler has failed or not ended for {MESSAGES} of the bus {{{{ $labels.bus }}}}.
+    """,
+    losing="""
+        A handler failed or did not end for more than $percent % of the last hour's messages of the
+        bus {{ $labels.bus }}.
+    """,
+    what="The workers took these messages, but a task that should deal with them failed.",
+    first="""
+        Look first at `busmon gaps`, which lists the messages, and at `busmon trace ID` of one of
+        them, which names the task. The workers' log (at Packit packit-worker-*) has its error. If
+        nobody needs the messages, `busmon gaps accept` ends the alert.
+    """,
+)
 
 GROUPS = (
     group(
@@ -90,137 +187,5 @@ GROUPS = (
             """,
         ),
     ),
-    group(
-        "busmon-open-gaps",
-        Alert(
-            name="BusmonListenerGap",
-            variant="open",
-            expr='bus_stage:busmon_open_gap_messages:sum{stage="listener"} > 0',
-            by=("bus", "stage"),
-            summary="""
-                The listener of the bus {{ $labels.bus }} has not passed on {{ printf "%.0f" $value
-                }} message{{ if ne $value 1.0 }}s{{ end }} that it should have{{ range query (printf
-                `bus_stage:busmon_open_gap_oldest_timestamp_seconds:min{namespace=%q,bus=%q,stage=%q}`
-                $labels.namespace $labels.bus $labels.stage) }}; the oldest is from {{ . | value |
-                humanizeTimestamp }}{{ end }}.
-            """,
-            first="""
-                Look first at the listener's log (at Packit packit-service-fedmsg). `busmon gaps`
-                lists the messages, each with the command that consumes it again. If nobody needs
-                them, `busmon gaps accept` ends the alert.
-            """,
-            page="/gaps?bus={{ $labels.bus | urlquery }}&stage={{ $labels.stage }}",
-        ),
-        Alert(
-            name="BusmonListenerGap",
-            variant="losing",
-            expr="""
-                bus_stage:busmon_open_gap_messages:sum{stage="listener"}
-                  and bus_stage:busmon_audit_missing:open_ratio1h > 0.2
-                  and bus_stage:busmon_audit_missing:open1h >= 5
-            """,
-            by=("bus", "stage"),
-            summary="""
-                The listener of the bus {{ $labels.bus }} did not pass on more than a fifth of the
-                last hour's messages. In all, {{ printf "%.0f" $value }} are missing{{ range query
-                (printf
-                `bus_stage:busmon_open_gap_oldest_timestamp_seconds:min{namespace=%q,bus=%q,stage=%q}`
-                $labels.namespace $labels.bus $labels.stage) }}; the oldest is from {{ . | value |
-                humanizeTimestamp }}{{ end }}.
-            """,
-            first="""
-                Look first at the listener's log (at Packit packit-service-fedmsg). `busmon gaps`
-                lists the messages, each with the command that consumes it again. If nobody needs
-                them, `busmon gaps accept` ends the alert.
-            """,
-            page="/gaps?bus={{ $labels.bus | urlquery }}&stage={{ $labels.stage }}",
-        ),
-        Alert(
-            name="BusmonWorkerGap",
-            variant="open",
-            expr='bus_stage:busmon_open_gap_messages:sum{stage="worker"} > 0',
-            by=("bus", "stage"),
-            summary="""
-                The workers have not finished {{ printf "%.0f" $value }} message{{ if ne $value 1.0
-                }}s{{ end }} of the bus {{ $labels.bus }} that the listener passed on{{ range query
-                (printf
-                `bus_stage:busmon_open_gap_oldest_timestamp_seconds:min{namespace=%q,bus=%q,stage=%q}`
-                $labels.namespace $labels.bus $labels.stage) }}; the oldest is from {{ . | value |
-                humanizeTimestamp }}{{ end }}.
-            """,
-            first="""
-                Look first whether the workers run (at Packit packit-worker-*). `busmon gaps` lists
-                the messages, each with the command that consumes it again. If nobody needs them, as
-                after a purge of the queues, `busmon gaps accept` ends the alert.
-            """,
-            page="/gaps?bus={{ $labels.bus | urlquery }}&stage={{ $labels.stage }}",
-        ),
-        Alert(
-            name="BusmonWorkerGap",
-            variant="losing",
-            expr="""
-                bus_stage:busmon_open_gap_messages:sum{stage="worker"}
-                  and bus_stage:busmon_audit_missing:open_ratio1h > 0.2
-                  and bus_stage:busmon_audit_missing:open1h >= 5
-            """,
-            by=("bus", "stage"),
-            summary="""
-                The workers did not finish more than a fifth of the last hour's messages of the bus
-                {{ $labels.bus }}. In all, {{ printf "%.0f" $value }} are missing{{ range query
-                (printf
-                `bus_stage:busmon_open_gap_oldest_timestamp_seconds:min{namespace=%q,bus=%q,stage=%q}`
-                $labels.namespace $labels.bus $labels.stage) }}; the oldest is from {{ . | value |
-                humanizeTimestamp }}{{ end }}.
-            """,
-            first="""
-                Look first whether the workers run (at Packit packit-worker-*). `busmon gaps` lists
-                the messages, each with the command that consumes it again. If nobody needs them, as
-                after a purge of the queues, `busmon gaps accept` ends the alert.
-            """,
-            page="/gaps?bus={{ $labels.bus | urlquery }}&stage={{ $labels.stage }}",
-        ),
-        Alert(
-            name="BusmonHandlersGap",
-            variant="open",
-            expr='bus_stage:busmon_open_gap_messages:sum{stage="handlers"} > 0',
-            by=("bus", "stage"),
-            summary="""
-                A handler has failed or not ended for {{ printf "%.0f" $value }} message{{ if ne
-                $value 1.0 }}s{{ end }} of the bus {{ $labels.bus }}{{ range query (printf
-                `bus_stage:busmon_open_gap_oldest_timestamp_seconds:min{namespace=%q,bus=%q,stage=%q}`
-                $labels.namespace $labels.bus $labels.stage) }}; the oldest is from {{ . | value |
-                humanizeTimestamp }}{{ end }}.
-            """,
-            first="""
-                Look first at `busmon gaps`, which lists the messages, and at `busmon trace ID` of
-                one of them, which names the task. The workers' log (at Packit packit-worker-*) has
-                its error. If nobody needs the messages, `busmon gaps accept` ends the alert.
-            """,
-            page="/gaps?bus={{ $labels.bus | urlquery }}&stage={{ $labels.stage }}",
-        ),
-        Alert(
-            name="BusmonHandlersGap",
-            variant="losing",
-            expr="""
-                bus_stage:busmon_open_gap_messages:sum{stage="handlers"}
-                  and bus_stage:busmon_audit_missing:open_ratio1h > 0.2
-                  and bus_stage:busmon_audit_missing:open1h >= 5
-            """,
-            by=("bus", "stage"),
-            summary="""
-                A handler failed or did not end for more than a fifth of the last hour's messages of
-                the bus {{ $labels.bus }}. In all, {{ printf "%.0f" $value }} are not dealt with{{
-                range query (printf
-                `bus_stage:busmon_open_gap_oldest_timestamp_seconds:min{namespace=%q,bus=%q,stage=%q}`
-                $labels.namespace $labels.bus $labels.stage) }}; the oldest is from {{ . | value |
-                humanizeTimestamp }}{{ end }}.
-            """,
-            first="""
-                Look first at `busmon gaps`, which lists the messages, and at `busmon trace ID` of
-                one of them, which names the task. The workers' log (at Packit packit-worker-*) has
-                its error. If nobody needs the messages, `busmon gaps accept` ends the alert.
-            """,
-            page="/gaps?bus={{ $labels.bus | urlquery }}&stage={{ $labels.stage }}",
-        ),
-    ),
+    group("busmon-open-gaps", *LISTENER, *WORKER, *HANDLERS),
 )

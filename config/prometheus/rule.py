@@ -13,7 +13,7 @@ from settings import Settings, fill
 WIDTH = 100
 # What busmon exports, in an expression: neither a recorded series nor a text.
 BUSMON_METRIC = re.compile(r'(?<![\w:"])(busmon_\w+|process_\w+|up)(?![\w:])(\{)?')
-IN_TEXT = re.compile(r"`[^`]*`(?=[^{}]*\}\})")  # a query in an action of a template
+ACTION = re.compile(r"\{\{(?:`[^`]*`|[^`])*?\}\}")  # of a template; a query in it is in backquotes
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Recording:
 class Alert:
     """An alert. Texts are templates of Prometheus, in which `$name` is a setting of the alert.
 
-    `by` names its labels beside the namespace. The description is what happened, since when, and
-    what to do first. Settings: the table `alerts.NAME`, or `alerts.NAME.VARIANT`.
+    `by` names its labels beside the namespace. The description is `what` happened, `since` when,
+    and what to do `first`. Settings: the table `alerts.NAME`, or `alerts.NAME.VARIANT`.
     """
 
     name: str
@@ -40,11 +40,12 @@ class Alert:
     by: tuple[str, ...] = ()
     keep_firing_for: str = ""
     summary: str
-    what: str = ""  # what happened, or what it means
-    since: str = ""  # an action that writes the time; by default when the alert's condition began
-    first: str  # what to do first
+    what: str = ""
+    since: str = ""  # what writes a sentence; by default, when the alert's condition began
+    first: str
     panel: str = ""  # the title of a panel of a dashboard
     page: str | None = "/"  # below `[web] public_url`; None if nobody would answer
+    remembered: str = "15m"  # for how long Grafana's address is known without busmon
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,11 @@ def matched(expr: str, settings: Settings) -> str:
 
 def matched_text(text: str, settings: Settings) -> str:
     """Return a template with the job in every selector of its queries."""
-    return IN_TEXT.sub(lambda match: matched(match[0], settings), text)
+
+    def with_job(action: re.Match[str]) -> str:
+        return re.sub(r"`[^`]*`", lambda query: matched(query[0], settings), action[0])
+
+    return ACTION.sub(with_job, text)
 
 
 def pretty(expr: str) -> str:
@@ -111,8 +116,8 @@ def _alert(alert: Alert, settings: Settings, annotate: Annotate) -> Iterator[str
     if alert.keep_firing_for:
         yield f"        keep_firing_for: {fill(alert.keep_firing_for, table)}"
     yield "        labels:"
-    yield f"          severity: {scalar(settings.severity(table['severity']))}"
-    yield "          service: busmon"
+    for name, text in settings.labels(alert.name, alert.variant).items():
+        yield f"          {name}: {scalar(text)}"
     yield "        annotations:"
     for name, text in annotate(alert, settings).items():
         filled = fill(" ".join(text.split()), table, words=True)

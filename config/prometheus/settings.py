@@ -56,13 +56,25 @@ class Settings:
         """The matcher that finds the series of busmon, and no others."""
         return f'job=~"{self.values["job"]}"'
 
-    def severity(self, severity: str) -> str:
-        """Return the label, which in a staging namespace never wakes anybody up."""
+    def labels(self, name: str, variant: str) -> dict[str, str]:
+        """Return the labels of an alert; two variants of it never have the same.
+
+        In a staging namespace nothing wakes anybody up: what is critical elsewhere is a warning,
+        and `downgraded_from` says so.
+        """
+        variants = self.values["alerts"][name]
+        severity: str = (variants[variant] if variant else variants)["severity"]
+        labels = {"severity": severity}
         staging = "|".join(self.values["staging"])
-        if severity != "critical" or not staging:
-            return severity
-        condition = f'match "^({staging})$" $labels.namespace'
-        return f"{{{{ if {condition} }}}}warning{{{{ else }}}}critical{{{{ end }}}}"
+        if staging and severity == "critical":
+            condition = f'{{{{ if match "^({staging})$" $labels.namespace }}}}'
+            labels = {
+                "severity": f"{condition}warning{{{{ else }}}}critical{{{{ end }}}}",
+                "downgraded_from": f"{condition}critical{{{{ end }}}}",
+            }
+        if variant and [of["severity"] for of in variants.values()].count(severity) > 1:
+            labels["variant"] = variant
+        return labels | {"service": "busmon"}
 
 
 def _merge(values: dict[str, Any], own: dict[str, Any], place: str) -> None:

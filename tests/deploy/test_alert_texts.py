@@ -1,0 +1,95 @@
+"""The texts and links of the alerts, expanded by Prometheus's own code."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import pytest
+
+from busmon.web.pages.table import PAGES
+from tests.deploy.alert_texts import GRAFANA, STARTED, VALUES, AlertText, expanded
+from tests.deploy.alert_texts import PAGES as PUBLIC_URL
+
+DASHBOARDS = Path(__file__).parents[2] / "config/grafana/dashboards"
+SIX_HOURS_BEFORE = str(-6 * 3600 * 1000)
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[AlertText]:
+    return expanded()
+
+
+def test_the_summary_is_one_sentence_that_names_the_place(texts: list[AlertText]) -> None:
+    for alert in texts:
+        if alert.name == "Watchdog":
+            continue
+        summary = alert.annotations["summary"]
+        assert summary.startswith(f"{VALUES['namespace']}: "), alert
+        assert summary.endswith("."), alert
+        assert len(summary) <= 230, alert
+        for label in ("bus", "topic", "queue", "task", "slo", "instance"):
+            assert alert.labels.get(label, "") in summary, alert
+
+
+def test_the_description_says_since_when_and_what_to_do(texts: list[AlertText]) -> None:
+    for alert in texts:
+        if alert.name == "Watchdog":
+            continue
+        description = alert.annotations["description"]
+        assert re.fullmatch(rf"[^ ].* {STARTED}[.] [A-Z].*[.]", description), alert
+
+
+def test_texts_read_well_with_and_without_a_namespace(texts: list[AlertText]) -> None:
+    without = expanded("")
+    assert len(without) == len(texts)
+    for alert, nowhere in zip(texts, without, strict=True):
+        assert f"{VALUES['namespace']}: {nowhere.annotations['summary']}" in (
+            alert.annotations["summary"],
+            f"{VALUES['namespace']}: {alert.annotations['summary']}",  # the Watchdog's
+        )
+        for text in (*alert.annotations.values(), *nowhere.annotations.values()):
+            assert text == text.strip()
+            assert not re.search(r"  | [.,;]|\(\)|<no value>|error expanding|[$`]\w*[{}]", text), (
+                text
+            )
+
+
+def test_page_urls_lead_to_pages_of_busmon(texts: list[AlertText]) -> None:
+    for alert in texts:
+        url = alert.annotations.get("page_url")
+        if alert.name in {"BusmonDown", "Watchdog"}:  # nobody answers; nothing is wrong
+            assert url is None
+            continue
+        assert url
+        assert url.startswith(f"{PUBLIC_URL}/")
+        page, *rest = urlsplit(url.removeprefix(f"{PUBLIC_URL}/")).path.split("/")
+        if "topic" in alert.labels:
+            assert (page, *map(unquote, rest)) == ("topics", VALUES["bus"], VALUES["topic"])
+            assert rest[1] == quote(VALUES["topic"], safe="")
+        else:
+            assert page in {page.path for page in PAGES}
+            assert not rest
+
+
+def test_dashboard_urls_lead_to_the_panel_of_the_alert(texts: list[AlertText]) -> None:
+    dashboards = [json.loads(path.read_text()) for path in DASHBOARDS.glob("*.json")]
+    panels = {(of["uid"], str(panel["id"])) for of in dashboards for panel in of["panels"]}
+    for alert in texts:
+        if "dashboard_url" not in alert.annotations:
+            continue
+        url = urlsplit(alert.annotations["dashboard_url"])
+        assert f"{url.scheme}://{url.netloc}" == GRAFANA
+        [*_, uid] = url.path.split("/")
+        query = {name: value for name, [value] in parse_qs(url.query).items()}
+        assert (uid, query.pop("viewPanel")) in panels
+        assert (query.pop("from"), query.pop("to")) == (SIX_HOURS_BEFORE, "now")
+        chosen = {"namespace", "bus", "topic"} & alert.labels.keys()
+        assert query == {f"var-{name}": VALUES[name] for name in chosen}
+
+
+def test_without_urls_in_the_configuration_there_are_no_links() -> None:
+    for alert in expanded(linked=False):
+        assert not alert.annotations.get("page_url")
+        assert not alert.annotations.get("dashboard_url")
+        assert alert.annotations["runbook_url"].startswith("https://")
