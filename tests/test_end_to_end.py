@@ -79,20 +79,24 @@ def test_what_workers_push_is_compared_with_what_should_be_handled(
         try:
             with listener, Busmon(tmp_path, {"fedora": bus}) as busmon:
                 busmon.wait_until_ready()
-                with Prometheus(tmp_path, comparing(busmon.port, gateway.port)) as prometheus:
+                config = comparing(tmp_path, busmon.port, gateway.port)
+                with Prometheus(tmp_path, config) as prometheus:
                     assert_pushed_equals_handled(prometheus, listener)
         finally:
             listener.close()
 
 
-def comparing(*ports: int) -> dict[str, object]:
-    """Return a configuration of Prometheus that scrapes these and has the recording rules."""
+def comparing(folder: Path, *ports: int) -> dict[str, object]:
+    """Return a configuration of Prometheus that scrapes these and has the rules, each second."""
+    rules = (PROJECT / "config/prometheus/rules/packit.yml").read_text()
+    often = folder / "packit.yml"
+    often.write_text(rules.replace("interval: 1m", "interval: 1s"))
     targets = [f"127.0.0.1:{port}" for port in ports]
     labels = {"namespace": "packit--prod"}
     job = {"job_name": "busmon", "static_configs": [{"targets": targets, "labels": labels}]}
     return {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(PROJECT / "config/prometheus/rules/packit.yml")],
+        "rule_files": [str(often)],
         "scrape_configs": [job | {"honor_labels": True}],
     }
 
@@ -106,5 +110,5 @@ def assert_pushed_equals_handled(prometheus: Prometheus, listener: TappedListene
     wait_until(lambda: counted() == [1, 1], what="the first event")
     listener.publish(*["pass"] * 30)  # only what grows has a rate
     wait_until(lambda: counted() == [31, 31], what="all events")
-    ratio = "all:packit_events_processed:ratio_rate15m"
+    ratio = "namespace:packit_events_processed:ratio_rate15m"
     wait_until(lambda: prometheus.value(ratio) == pytest.approx(1, rel=0.4), what=ratio)

@@ -1,6 +1,22 @@
-"""Events that Packit's workers processed, against messages to be handled."""
+"""Events that Packit's workers processed, against messages to be handled.
 
-from rule import Recording, group
+A rough comparison that needs nothing in the listener. The workers count the events that they
+process on Packit's push gateway, and events_processed_total includes the webhooks of GitHub,
+GitLab and Testing Farm. Those that GitHub's counter accepted are subtracted if it is scraped, the
+others never. So a ratio above 1 is usual. Webhooks can hide that no message of a bus is processed:
+then only the comparison with the past shows it, or nothing does.
+
+All is by namespace, so the series of the gateway need the same label as those of busmon.
+"""
+
+from rule import Alert, Recording, group
+
+# In the quarter of an hour after busmon was away from a bus, it catches up: it counts more messages
+# than came. Half an hour ago it was connected, or brings nothing now.
+CATCHING_UP = """
+    avg_over_time(bus:busmon_messages_handled:rate5m[15m]) > 0
+      unless on (namespace, bus) max by (namespace, bus) (busmon_bus_connected offset 30m) == 1
+"""
 
 GROUPS = (
     group(
@@ -10,11 +26,14 @@ GROUPS = (
             """
                 clamp_min(
                   sum by (namespace) (rate(events_processed_total[15m]))
-                    - on (namespace) sum by (namespace) (rate(github_webhook_calls_total[15m])),
+                    - on (namespace) sum by (namespace) (
+                      rate(github_webhook_calls_total{result="accepted"}[15m])
+                    ),
                   0
                 )
                 or sum by (namespace) (rate(events_processed_total[15m]))
             """,
+            "Only accepted calls of GitHub become events.",
         ),
         Recording(
             "namespace:busmon_messages_handled:rate15m",
@@ -27,23 +46,83 @@ GROUPS = (
             """,
         ),
         Recording(
-            "all:packit_events_processed:ratio_rate15m",
+            "namespace:packit_events_processed:ratio_rate15m",
             """
-                sum(namespace:packit_events_processed:rate15m)
-                  / (sum(namespace:busmon_messages_handled:rate15m) > 0)
-            """,
-            """
-                Of all namespaces together, since the push gateway may be in another one than
-                busmon.
+                namespace:packit_events_processed:rate15m
+                  / (namespace:busmon_messages_handled:rate15m > 0)
             """,
         ),
-        comment="""
-            A rough comparison that needs nothing in the listener: the events that Packit's workers
-            processed, by their own count on the push gateway, and the messages to be handled.
-            events_processed_total includes the webhooks of GitHub, GitLab and Testing Farm. Those
-            of GitHub are subtracted if github_webhook_calls_total is scraped, the others never. So
-            a ratio above 1 is usual, and only one that falls far below its own past is a sign of a
-            gap.
-        """,
+        Recording(
+            "namespace:packit_events_processed:ratio_avg1h",
+            """
+                avg_over_time(namespace:packit_events_processed:rate15m[1h])
+                  / (avg_over_time(namespace:busmon_messages_handled:rate15m[1h]) * 3600 >= 10)
+                  * 3600
+            """,
+            "The same of an hour, if at least 10 messages were to be handled. For comparisons.",
+        ),
+        Alert(
+            name="BusmonEventsNotProcessed",
+            variant="none",
+            comment="""
+                A gateway that answers without the counter, which it had in the last day, has
+                restarted, and no worker has pushed since. GitHub's calls may be more than those
+                that are counted as events. So either all events, with webhooks, are too few, or the
+                ratio was good at some time in the last week.
+            """,
+            expr=f"""
+                (
+                  namespace:packit_events_processed:rate15m
+                  or 0 * max by (namespace) (last_over_time(events_processed_total[1d]))
+                    and on (namespace) max by (namespace) ({{__name__="up", $gateway}}) == 1
+                )
+                < $share * namespace:busmon_messages_handled:rate15m
+                and namespace:busmon_messages_handled:rate15m * 900 >= $messages
+                and (
+                  sum by (namespace) (rate(events_processed_total[15m]))
+                    < $share * namespace:busmon_messages_handled:rate15m
+                  or on (namespace)
+                    quantile_over_time(0.9, namespace:packit_events_processed:ratio_avg1h[1w]) > 0.5
+                )
+                unless on (namespace) ({CATCHING_UP})
+            """,
+            summary="""
+                Packit's workers have processed next to nothing for $for, while messages to be
+                handled arrived.
+            """,
+            what="""
+                In the last 15 minutes they processed {{ printf "%.1f" $value }} events a second.
+            """,
+            first="""
+                Look first whether the listener (at Packit packit-service-fedmsg) and the workers
+                (packit-worker-*) run, and at the length of Celery's queues.
+            """,
+        ),
+        Alert(
+            name="BusmonEventsNotProcessed",
+            variant="few",
+            comment="""
+                Half of what was reached in nine of ten hours of the last week, which has nights and
+                a weekend; after a day there is enough of it.
+            """,
+            expr=f"""
+                namespace:packit_events_processed:ratio_avg1h
+                  < $share * quantile_over_time(
+                    0.1, namespace:packit_events_processed:ratio_avg1h[1w] offset 1h
+                  )
+                and namespace:packit_events_processed:ratio_avg1h offset 1d
+                unless on (namespace) namespace:packit_events_processed:ratio_rate15m < 0.1
+                unless on (namespace) ({CATCHING_UP})
+            """,
+            summary="""
+                Packit's workers process {{ printf "%.2f" $value }} events for each message to be
+                handled, less than half of what is usual.
+            """,
+            first="""
+                Look first whether the listener (at Packit packit-service-fedmsg) and the workers
+                (packit-worker-*) run, and whether fewer webhooks come than usual, which also count.
+            """,
+        ),
+        interval="1m",
     ),
 )
