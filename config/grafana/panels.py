@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from grafana_foundation_sdk.builders import common as options
 from grafana_foundation_sdk.builders import (
     dashboard,
+    heatmap,
     prometheus,
     stat,
     statetimeline,
@@ -19,16 +20,15 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.models import common, units
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-NAMESPACE = 'namespace=~"$namespace"'
-RATE_INTERVAL = "[$__rate_interval]"
 PER_MINUTE = "suffix: /min"
-GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "#6e7075"
+GREEN, YELLOW, RED, GREY, BLUE = "green", "yellow", "red", "#6e7075", "blue"
 
-P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel)
-Panel = stat.Panel | table.Panel | timeseries.Panel | statetimeline.Panel
+P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel, heatmap.Panel)
+Panel = stat.Panel | table.Panel | timeseries.Panel | statetimeline.Panel | heatmap.Panel
 Steps = Sequence[tuple[float | None, str]]  # (value, colour from this value on); the first: None
 Texts = Mapping[str, tuple[str, str]]  # value → (text, colour)
 
@@ -41,6 +41,7 @@ class Query(NamedTuple):
 
     expr: str
     legend: str
+    min_step: str = ""
 
 
 class Column(NamedTuple):
@@ -68,9 +69,9 @@ def stat_panel(
         .no_value("no data")
         .thresholds(_thresholds(steps))
     )
-    for ref, query in zip("ABCDEF", queries, strict=False):
+    for ref, query in zip(ascii_uppercase, queries, strict=False):
         panel.with_target(_target(query, ref).instant())
-    return _described(panel, title, description).span(span).height(5)
+    return _described(panel, title, description).span(span).height(4)
 
 
 def graph_panel(
@@ -79,9 +80,9 @@ def graph_panel(
     *queries: Query,
     span: int = 12,
     stacked: bool = False,
-    threshold: float | None = None,
+    limits: Steps = (),
 ) -> timeseries.Panel:
-    """Return lines over time, or stacked areas; values above the red threshold are too high."""
+    """Return lines over time, or stacked areas; `limits` are drawn as lines of their colours."""
     panel = (
         timeseries.Panel()
         .legend(
@@ -98,13 +99,43 @@ def graph_panel(
     )
     if stacked:
         panel.stacking(options.StackingConfig().mode(common.StackingMode.NORMAL))
-    if threshold is not None:
-        panel.thresholds(_thresholds([(None, GREEN), (threshold, RED)])).thresholds_style(
+    if limits:
+        panel.thresholds(_thresholds([(None, "transparent"), *limits])).thresholds_style(
             options.GraphThresholdsStyleConfig().mode(common.GraphTresholdsStyleMode.LINE)
         )
-    for ref, query in zip("ABCDEFGH", queries, strict=False):
+    for ref, query in zip(ascii_uppercase, queries, strict=False):
         panel.with_target(_target(query, ref).range())
     return _described(panel, title, description).span(span).height(9)
+
+
+def colour(name: str) -> list[models.DynamicConfigValue]:
+    """Return what gives a series of a graph this colour."""
+    return [models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": name})]
+
+
+def area(name: str) -> list[models.DynamicConfigValue]:
+    """Return what makes a series an area of this colour, stacked on the areas before it."""
+    stacking = options.StackingConfig().mode(common.StackingMode.NORMAL).group("areas")
+    return [
+        *colour(name),
+        models.DynamicConfigValue("custom.stacking", stacking.build()),
+        models.DynamicConfigValue("custom.fillOpacity", 60),
+        models.DynamicConfigValue("custom.lineWidth", 0),
+    ]
+
+
+def heatmap_panel(title: str, description: str, buckets: str) -> heatmap.Panel:
+    """Return how many observations each bucket of a histogram (by `le`) has over time."""
+    panel = (
+        heatmap.Panel()
+        .calculate(False)
+        .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges"))
+        .y_axis(heatmap.YAxisConfig().unit(units.Seconds))
+        .show_tooltip()
+        .max_data_points(60)  # wide cells
+        .with_target(_target(Query(buckets, "{{le}}"), "A").range().format(PromQueryFormat.HEATMAP))
+    )
+    return _described(panel, title, description).height(8)
 
 
 def timeline_panel(title: str, description: str, query: Query, texts: Texts) -> statetimeline.Panel:
@@ -156,125 +187,14 @@ def value_texts(texts: Texts) -> models.ValueMap:
     )
 
 
-def annotation(name: str, expr: str, title: str, colour: str) -> models.AnnotationQuery:
-    """Return marks on all graphs, from where the expression has a series to where it has none."""
-    return _Annotation(name, expr, title, colour)
-
-
-class _Annotation(models.AnnotationQuery):
-    """Prometheus's fields `titleFormat` and `step` are missing in the SDK's type."""
-
-    def __init__(self, name: str, expr: str, title: str, colour: str) -> None:
-        super().__init__(name=name, datasource=SOURCE, enable=True, icon_color=colour, expr=expr)
-        self._title = title
-
-    def build(self) -> "_Annotation":
-        return self
-
-    def to_json(self) -> dict[str, object]:
-        return super().to_json() | {"titleFormat": self._title, "step": "60s"}
-
-
-def variable(name: str, label: str, metric: str) -> dashboard.QueryVariable:
-    """Return a choice among the values of a metric's label.
-
-    At first all are chosen, and series without the label, too.
-    """
-    return (
-        dashboard.QueryVariable(name)
-        .label(label)
-        .datasource(SOURCE)
-        .query({"query": f"label_values({metric}, {name})", "refId": name})
-        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(models.VariableSort.ALPHABETICAL_ASC)
-        .multi(True)
-        .include_all(True)
-        .all_value(".*")
-        .current(models.VariableOption(text="All", value="$__all", selected=True))
-    )
-
-
-def _pages() -> dashboard.QueryVariable:
-    """Return the hidden variable `pages`: where busmon's pages are, empty without `public_url`."""
-    return (
-        dashboard.QueryVariable("pages")
-        .datasource(SOURCE)
-        .query(
-            {"query": f"label_values(busmon_web_info{{{NAMESPACE}}}, public_url)", "refId": "pages"}
-        )
-        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .hide(models.VariableHide.HIDE_VARIABLE)
-    )
-
-
-def page(title: str, path: str = "", **query: str) -> dashboard.DashboardLink:
-    """Return a link to a page of busmon."""
-    parameters = "&".join(f"{name}={value}" for name, value in query.items())
-    return (
-        dashboard.DashboardLink(title)
-        .type(models.DashboardLinkType.LINK)
-        .url(f"${{pages:raw}}/{path}{'?' if query else ''}{parameters}")
-        .target_blank(True)
-    )
-
-
-def label(name: str) -> str:
-    """Return what a link says for a label of the series that was clicked."""
-    return f"${{__field.labels.{name}:percentencode}}"
-
-
-def column(name: str) -> str:
-    """Return what a link says for a column of the row that was clicked."""
-    return f"${{__data.fields.{name}:percentencode}}"
-
-
-def topic_page(bus: str = label("bus"), topic: str = label("topic")) -> dashboard.DashboardLink:
-    """Return the link to the page of a topic."""
-    return page("busmon: this topic", f"topics/{bus}/{topic}")
-
-
-def new_dashboard(
-    title: str, uid: str, description: str, variables: Sequence[dashboard.QueryVariable]
-) -> dashboard.Dashboard:
-    """Return a dashboard without panels; Prometheus is chosen by the first variable."""
-    source = dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
-    return (
-        dashboard.Dashboard(title)
-        .uid(uid)
-        .description(description)
-        .tags(["busmon"])
-        .refresh("1m")
-        .time("now-6h", "now")
-        .timezone("utc")
-        .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .link(
-            dashboard.DashboardLink("busmon")
-            .type(models.DashboardLinkType.DASHBOARDS)
-            .tags(["busmon"])
-            .include_vars(True)
-            .keep_time(True)
-        )
-        .link(page("busmon's pages"))
-        .variables([source, *variables, _pages()])
-    )
-
-
-def add_panels(made: dashboard.Dashboard, panels: Sequence[Panel | dashboard.Row]) -> None:
-    """Lay panels out in their order, 24 columns wide."""
-    for number, panel in enumerate(panels, 1):
-        if isinstance(panel, dashboard.Row):
-            made.with_row(panel.id(number))
-        else:
-            made.with_panel(panel.id(number))
-
-
 def _described(panel: P, title: str, description: str) -> P:
     panel.title(title).description(description).datasource(SOURCE).unit(units.Short)
     return panel
 
 
 def _target(query: Query, ref: str) -> prometheus.Dataquery:
-    return prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
+    target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
+    return target.interval(query.min_step) if query.min_step else target
 
 
 def _thresholds(steps: Steps) -> dashboard.ThresholdsConfig:

@@ -1,25 +1,21 @@
 """The dashboard *busmon and the listener as pods*: their resources, and what runs beside them."""
 
+from board import add_panels, annotation, busmons, new_dashboard, several, single
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from links import dashboard
 from panels import (
     GREEN,
     GREY,
-    NAMESPACE,
     ONE_IS_WELL,
-    RATE_INTERVAL,
     RED,
     YELLOW,
     ZERO_IS_WELL,
     Query,
-    add_panels,
-    annotation,
     graph_panel,
-    new_dashboard,
     stat_panel,
     value_texts,
-    variable,
 )
 from pods_cluster import (
     BY_CONTAINER,
@@ -34,18 +30,17 @@ from pods_cluster import (
     VOLUMES,
 )
 from pods_services import NODES, SERVICES
+from queries import BUSMON, NAMESPACE, RATE_INTERVAL
 
-# Every Python process has the process_… metrics: this keeps those of busmon.
-OF_BUSMON = "and on (job, instance) busmon_build_info"
 QUANTILES = {0.5: "median", 0.99: "99th percentile"}
 
 AT_A_GLANCE = [
     stat_panel(
         "busmon up",
         "Whether Prometheus can scrape busmon.",
-        Query(f"max(up{{{NAMESPACE}}} {OF_BUSMON})", "busmon"),
+        Query(f"max(up{{{BUSMON}}})", "busmon"),
         steps=ONE_IS_WELL,
-        span=4,
+        span=5,
     )
     .mappings([value_texts({"0": ("no", RED), "1": ("yes", GREEN)})])
     .no_value("no busmon"),
@@ -54,29 +49,22 @@ AT_A_GLANCE = [
         "Containers of the chosen pods that are not ready.",
         Query(f"sum(1 - kube_pod_container_status_ready{{{POD}}})", "not ready"),
         steps=ZERO_IS_WELL,
-        span=4,
+        span=5,
     ),
     stat_panel(
         "Restarts",
         "Restarts of containers in the time range shown.",
         Query(f"round(sum(increase({RESTARTS}[$__range])))", "restarts"),
         steps=[(None, GREY), (0, GREEN), (1, YELLOW), (5, RED)],
-        span=4,
+        span=5,
     ),
     stat_panel(
         "Memory, share of the limit",
         "Of the container that is nearest to its limit. At the limit it is killed.",
         Query(f"max({MEMORY} / {MEMORY_LIMIT})", "memory"),
         steps=SHARE_OF_LIMIT,
-        span=4,
+        span=5,
     ).unit(units.PercentUnit),
-    stat_panel(
-        "Waiting tasks",
-        "Tasks in the workers' queues, as busmon reads them from Celery's broker.",
-        Query(f"sum(max by (queue) (busmon_celery_queue_tasks{{{NAMESPACE}}}))", "tasks"),
-        steps=[(None, GREY), (0, GREEN), (100, YELLOW), (1000, RED)],
-        span=4,
-    ).no_value("not watched"),
     stat_panel(
         "Redis and PostgreSQL",
         "Whether their exporters can reach them.",
@@ -92,23 +80,20 @@ PROCESS = [
     graph_panel(
         "CPU",
         "CPU time a second.",
-        Query(
-            f"rate(process_cpu_seconds_total{{{NAMESPACE}}}{RATE_INTERVAL}) {OF_BUSMON}",
-            "{{instance}}",
-        ),
+        Query(f"rate(process_cpu_seconds_total{{{BUSMON}}}{RATE_INTERVAL})", "{{instance}}"),
         span=6,
     ).unit(units.PercentUnit),
     graph_panel(
         "Memory",
         "Resident memory. 60 to 80 MiB are usual.",
-        Query(f"process_resident_memory_bytes{{{NAMESPACE}}} {OF_BUSMON}", "{{instance}}"),
+        Query(f"process_resident_memory_bytes{{{BUSMON}}}", "{{instance}}"),
         span=6,
     ).unit(units.BytesIEC),
     graph_panel(
         "File descriptors",
         "Open file descriptors, as a share of the maximum.",
         Query(
-            f"process_open_fds{{{NAMESPACE}}} / process_max_fds {OF_BUSMON}",
+            f"process_open_fds{{{BUSMON}}} / process_max_fds{{{BUSMON}}}",
             "{{instance}}: descriptors",
         ),
         span=6,
@@ -117,15 +102,15 @@ PROCESS = [
         "Threads",
         "One for each bus, each observer and each task of busmon itself, and those of the web"
         " server.",
-        Query(f"process_threads{{{NAMESPACE}}} {OF_BUSMON}", "{{instance}}"),
+        Query(f"process_threads{{{BUSMON}}}", "{{instance}}"),
         span=6,
     ),
     graph_panel(
         "Ledger size",
         "Disk space of the ledger, and its `size_limit`. Above it the oldest messages are deleted"
         " early.",
-        Query(f"busmon_ledger_size_bytes{{{NAMESPACE}}}", "{{instance}}"),
-        Query(f"max(busmon_ledger_size_limit_bytes{{{NAMESPACE}}})", "limit"),
+        Query(f"busmon_ledger_size_bytes{{{BUSMON}}}", "{{instance}}"),
+        Query(f"max(busmon_ledger_size_limit_bytes{{{BUSMON}}})", "limit"),
         span=8,
     ).unit(units.BytesIEC),
     graph_panel(
@@ -134,7 +119,7 @@ PROCESS = [
         *(
             Query(
                 f"histogram_quantile({quantile}, sum by (le) (rate("
-                f"busmon_commit_duration_seconds_bucket{{{NAMESPACE}}}{RATE_INTERVAL})))",
+                f"busmon_commit_duration_seconds_bucket{{{BUSMON}}}{RATE_INTERVAL})))",
                 name,
             )
             for quantile, name in QUANTILES.items()
@@ -145,8 +130,8 @@ PROCESS = [
         "Messages in a batch",
         "On average. Batches are large during a burst, and if the disk is slow.",
         Query(
-            f"sum(rate(busmon_batch_messages_sum{{{NAMESPACE}}}{RATE_INTERVAL}))"
-            f" / sum(rate(busmon_batch_messages_count{{{NAMESPACE}}}{RATE_INTERVAL}))",
+            f"sum(rate(busmon_batch_messages_sum{{{BUSMON}}}{RATE_INTERVAL}))"
+            f" / sum(rate(busmon_batch_messages_count{{{BUSMON}}}{RATE_INTERVAL}))",
             "messages",
         ),
         span=8,
@@ -176,9 +161,12 @@ def build() -> Dashboard:
         "busmon-pods",
         "busmon, the listener and the workers as containers, and the services that they use.",
         [
-            variable("namespace", "Namespace", "kube_pod_info"),
-            variable("pod", "Pod", f"kube_pod_info{{{NAMESPACE}}}"),
+            single("namespace", "Namespace", "kube_pod_info"),
+            *busmons(),
+            several("pod", "Pod", f"kube_pod_info{{{NAMESPACE}}}"),
+            several("node", "Node", "node_load1", of="instance"),
         ],
+        other=dashboard("Bus volume and gaps", "busmon-bus"),
     ).annotations(ANNOTATIONS)
     add_panels(made, [*AT_A_GLANCE, *PROCESS, *CONTAINERS, *PODS, *VOLUMES, *NODES, *SERVICES])
     return made.build()

@@ -5,8 +5,6 @@ from grafana_foundation_sdk.models import units
 from panels import (
     GREEN,
     GREY,
-    NAMESPACE,
-    RATE_INTERVAL,
     RED,
     YELLOW,
     Column,
@@ -14,6 +12,7 @@ from panels import (
     graph_panel,
     table_panel,
 )
+from queries import NAMESPACE, RATE_INTERVAL
 
 CORES = "suffix: cores"
 POD = f'{NAMESPACE},pod=~"$pod"'
@@ -62,7 +61,7 @@ CONTAINERS = [
         "CPU throttling",
         "The share of scheduling periods in which the container reached its CPU limit.",
         Query(f"{THROTTLED} / {PERIODS}", NAME),
-        threshold=0.25,
+        limits=[(0.25, RED)],
     )
     .unit(units.PercentUnit)
     .max(1),
@@ -74,7 +73,7 @@ CONTAINERS = [
         "At 100 % the container is killed.",
         Query(f"{MEMORY} / {MEMORY_LIMIT}", NAME),
         span=8,
-        threshold=0.95,
+        limits=[(0.95, RED)],
     ).unit(units.PercentUnit),
     graph_panel(
         "Network",
@@ -158,7 +157,7 @@ VOLUMES = [
         "The used share of each volume, by its claim.",
         Query(f"{volume('used_bytes')} / {volume('capacity_bytes')}", "{{persistentvolumeclaim}}"),
         span=8,
-        threshold=0.9,
+        limits=[(0.9, RED)],
     )
     .unit(units.PercentUnit)
     .max(1),
@@ -173,7 +172,7 @@ VOLUMES = [
         "The used share of the inodes: without a free one, no file can be created.",
         Query(f"{volume('inodes_used')} / {volume('inodes')}", "{{persistentvolumeclaim}}"),
         span=8,
-        threshold=0.9,
+        limits=[(0.9, RED)],
     )
     .unit(units.PercentUnit)
     .max(1),

@@ -2,11 +2,13 @@
 
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
-from panels import NAMESPACE, PER_MINUTE, RATE_INTERVAL, Query, graph_panel
+from panels import PER_MINUTE, RED, Query, graph_panel
+from queries import BUSMON, NAMESPACE, RATE_INTERVAL
 
 PER_SECOND = "ops"
-DISKS = 'fstype!~"tmpfs|overlay|squashfs|ramfs"'  # the others are not disks
-NETWORK = 'device!="lo"'
+NODE = 'instance=~"$node"'
+DISKS = f'{NODE},fstype!~"tmpfs|overlay|squashfs|ramfs"'  # the others are not disks
+NETWORK = f'{NODE},device!="lo"'
 DATABASE = f'{NAMESPACE},datname!~"|template.+"'  # without what belongs to no database
 
 NODES = [
@@ -15,20 +17,24 @@ NODES = [
         "CPU used",
         "The share of the time in which the CPUs were not idle.",
         Query(
-            f'1 - avg by (instance) (rate(node_cpu_seconds_total{{mode="idle"}}{RATE_INTERVAL}))',
+            "1 - avg by (instance)"
+            f' (rate(node_cpu_seconds_total{{{NODE},mode="idle"}}{RATE_INTERVAL}))',
             "{{instance}}",
         ),
         span=6,
-        threshold=0.95,
+        limits=[(0.95, RED)],
     )
     .unit(units.PercentUnit)
     .max(1),
     graph_panel(
         "Memory used",
         "The share of the memory that is not available.",
-        Query("1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes", "{{instance}}"),
+        Query(
+            f"1 - node_memory_MemAvailable_bytes{{{NODE}}} / node_memory_MemTotal_bytes{{{NODE}}}",
+            "{{instance}}",
+        ),
         span=6,
-        threshold=0.95,
+        limits=[(0.95, RED)],
     )
     .unit(units.PercentUnit)
     .max(1),
@@ -40,22 +46,25 @@ NODES = [
             "{{instance}} {{mountpoint}}",
         ),
         span=6,
-        threshold=0.9,
+        limits=[(0.9, RED)],
     )
     .unit(units.PercentUnit)
     .max(1),
     graph_panel(
         "Load",
         "Processes that run or wait for a CPU, averaged over a minute.",
-        Query("node_load1", "{{instance}}"),
+        Query(f"node_load1{{{NODE}}}", "{{instance}}"),
         span=6,
     ),
     graph_panel(
         "Disk I/O",
         "Bytes read and written a second.",
-        Query(f"rate(node_disk_read_bytes_total{RATE_INTERVAL})", "{{instance}} {{device}} read"),
         Query(
-            f"rate(node_disk_written_bytes_total{RATE_INTERVAL})",
+            f"rate(node_disk_read_bytes_total{{{NODE}}}{RATE_INTERVAL})",
+            "{{instance}} {{device}} read",
+        ),
+        Query(
+            f"rate(node_disk_written_bytes_total{{{NODE}}}{RATE_INTERVAL})",
             "{{instance}} {{device}} written",
         ),
         span=8,
@@ -63,9 +72,12 @@ NODES = [
     graph_panel(
         "Disk busy",
         "The share of the time in which the disk worked on at least one request.",
-        Query(f"rate(node_disk_io_time_seconds_total{RATE_INTERVAL})", "{{instance}} {{device}}"),
+        Query(
+            f"rate(node_disk_io_time_seconds_total{{{NODE}}}{RATE_INTERVAL})",
+            "{{instance}} {{device}}",
+        ),
         span=8,
-        threshold=0.95,
+        limits=[(0.95, RED)],
     )
     .unit(units.PercentUnit)
     .max(1),
@@ -87,20 +99,13 @@ NODES = [
 SERVICES = [
     Row("Celery, Redis, PostgreSQL"),
     graph_panel(
-        "Waiting tasks",
-        "Tasks in each queue, without those that a worker has already fetched.",
-        Query(f"max by (queue) (busmon_celery_queue_tasks{{{NAMESPACE}}})", "{{queue}}"),
-        span=8,
-    ),
-    graph_panel(
         "Task events",
         "What happened to tasks, by the Celery events that busmon receives.",
         Query(
             "60 * sum by (event) (max by (event, task)"
-            f" (rate(busmon_celery_task_events_total{{{NAMESPACE}}}{RATE_INTERVAL})))",
+            f" (rate(busmon_celery_task_events_total{{{BUSMON}}}{RATE_INTERVAL})))",
             "{{event}}",
         ),
-        span=8,
     ).unit(PER_MINUTE),
     graph_panel(
         "Received tasks by worker",
@@ -110,7 +115,6 @@ SERVICES = [
             f' (rate(flower_events_total{{{NAMESPACE},type="task-received"}}{RATE_INTERVAL}))',
             "{{worker}}",
         ),
-        span=8,
     ).unit(PER_MINUTE),
     graph_panel(
         "Redis: memory",

@@ -1,4 +1,4 @@
-"""PromQL of the dashboard *Bus volume and gaps*: raw metrics, no recording rule is needed.
+"""PromQL of the dashboards: raw metrics, no recording rule is needed.
 
 Several busmons may watch one bus. Each sees every message, so their series are never added up:
 `max by` takes the largest, and drops the labels of the scrape.
@@ -7,13 +7,17 @@ The count of a topic that no longer comes is added to that of the topic `__other
 then. So no query takes the increase of `__other__`: those have `GROWING` instead of `TOPIC`.
 """
 
-from panels import NAMESPACE, RATE_INTERVAL
-
-BUS = f'{NAMESPACE},bus=~"$bus"'
+NAMESPACE = 'namespace="$namespace"'
+# All of the job are busmon's, so another program's metrics, or a replay's, are in no panel.
+BUSMON = f'{NAMESPACE},job=~"$job",instance=~"$instance"'
+BUS = f'{BUSMON},bus=~"$bus"'
 TOPIC = f'{BUS},topic=~"$topic"'
 GROWING = f'{TOPIC},topic!="__other__"'
 MESSAGE_LABELS = "bus, topic, outcome, reason"
 STAGE_LABELS = "bus, topic, stage"
+RATE_INTERVAL = "[$__rate_interval]"
+# The step of queries with `audited_per_minute`. $__rate_interval is at least four steps.
+HALF_A_WINDOW = "${half_window}s"
 # All topics of a bus begin with the same words. They only take up room in a legend.
 PREFIX = "(?:org[.](?:fedoraproject|release-monitoring)[.][a-z]+[.]|git[.]centos[.]org/)?(.*)"
 
@@ -34,6 +38,18 @@ def per_minute(metric: str, matchers: str, labels: str, by: str = "") -> str:
     return f"60 * sum by ({by}) ({each})"
 
 
+def audited_per_minute(metric: str, matchers: str, by: str) -> str:
+    """Return the increase a minute of a counter of the audit, which grows once a window.
+
+    A query with it needs the step `HALF_A_WINDOW`, so that `$__rate_interval` is at least two
+    windows. It is the difference of two values: rate() extrapolates, which is wrong for steps, and
+    misses a step between two scrapes at its edge. Only a new ledger makes such a counter smaller.
+    """
+    series = f"{metric}{{{matchers}}}"
+    each = f"clamp_min({series} - {series} offset $__rate_interval, 0)"
+    return f"60000 / $__rate_interval_ms * sum by ({by}) (max by ({STAGE_LABELS}) ({each}))"
+
+
 def others_per_minute(metric: str, matchers: str = NAMESPACE) -> str:
     """Return the increase a minute of a counter whose processes share the work: their sum."""
     return f"60 * sum(rate({metric}{{{matchers}}}{RATE_INTERVAL}))"
@@ -42,3 +58,14 @@ def others_per_minute(metric: str, matchers: str = NAMESPACE) -> str:
 def with_short_topic(expr: str) -> str:
     """Return the series with a label `name`: the topic without its prefix."""
     return f'label_replace({expr}, "name", "$1", "topic", "{PREFIX}")'
+
+
+def events_processed(calls: str, webhooks: str) -> str:
+    """Return the events that Packit processed less GitHub's webhooks, if these are counted."""
+    return f"clamp_min({calls} - ({webhooks} or 0 * {calls}), 0)"
+
+
+EVENTS_PROCESSED = events_processed(
+    others_per_minute("events_processed_total"),
+    others_per_minute("github_webhook_calls_total", NAMESPACE + ',result="accepted"'),
+)

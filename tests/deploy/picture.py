@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from tests.deploy.watched import filled, legend, watched
+from tests.deploy.watched import DEFAULTS, filled, legend, watched
 from tests.support.busmon_process import PROJECT
 from tests.support.prometheus import Prometheus
 
@@ -80,7 +80,7 @@ def _results(panel: Mapping[str, Any], prometheus: Prometheus) -> list[tuple[str
     """Return the name and the values of each series of a panel."""
     named = []
     for target in panel["targets"]:
-        expr = filled(target["expr"], dict.fromkeys(("namespace", "bus", "topic"), ".*"))
+        expr = filled(target["expr"], DEFAULTS)
         found = prometheus.now(expr) if target["instant"] else prometheus.since_start(expr)
         named += [(legend(target["legendFormat"], one), one["values"]) for one in found]
     return named
@@ -155,7 +155,7 @@ def _table(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None
     silent: dict[str, float] = {}
     for target in panel["targets"]:
         column = names[f"Value #{target['refId']}"]
-        expr = filled(target["expr"], dict.fromkeys(("namespace", "bus", "topic"), ".*"))
+        expr = filled(target["expr"], DEFAULTS)
         for one in prometheus.now(expr):
             topic, value = one["metric"]["topic"], one["values"][-1][1]
             words = units[column].get("mappings", [{"options": {}}])[0]["options"]

@@ -15,7 +15,7 @@ import yaml
 from busmon.web.pages.table import PAGES as SITE
 from tests.deploy.counters_by_topic import increases, of_other_topics
 from tests.deploy.observed_busmon import PAGES, SILENT, USUAL
-from tests.deploy.watched import NAMESPACE, Values, filled, watched
+from tests.deploy.watched import DEFAULTS, Values, filled, watched
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import PROJECT
 from tests.support.prometheus import Prometheus
@@ -85,10 +85,25 @@ def test_no_query_takes_the_increase_of_the_topic_that_stands_for_others() -> No
     assert of_other_topics(exprs) == []
 
 
-def test_no_query_is_empty_with_all_variables_at_all(prometheus: Prometheus) -> None:
-    everything = dict.fromkeys(("namespace", "bus", "topic", "pod"), ".*")
+def test_every_selector_of_a_busmon_metric_has_the_variables_of_busmon() -> None:
+    chosen = 'namespace="$namespace",job=~"$job",instance=~"$instance"'
+    exprs = [asked.expr for asked in queries()]
+    for board in BOARDS.values():
+        exprs += [
+            one["query"]["query"]
+            for one in board["templating"]["list"]
+            if one["name"] not in {"datasource", "namespace", "job", "instance"}
+        ]
+    name = re.compile(r"(?<![\w.])(?:busmon_\w+|up|process_(?!message)\w+)\b\S*")
+    selectors = [found for expr in exprs for found in name.findall(expr)]
+    assert len(selectors) > 100
+    for selector in selectors:
+        assert f"{{{chosen}" in selector, selector
+
+
+def test_no_query_is_empty_with_all_variables_at_their_default(prometheus: Prometheus) -> None:
     for asked in queries():
-        expr = filled(asked.expr, everything)
+        expr = filled(asked.expr, DEFAULTS)
         what = f"data of {asked.board}, {asked.title}: {expr}"
         wait_until(partial(answered, prometheus, expr, asked), 40, what)
 
@@ -105,19 +120,35 @@ def test_each_variable_has_values_to_choose_from(prometheus: Prometheus, name: s
         if variable["type"] == "datasource":
             assert variable["query"] == "prometheus"
             continue
-        if variable["name"] != "pages":
-            assert variable["allValue"] == ".*"  # also series without the label
-        values = offered(prometheus, variable["query"]["query"], chosen)
+        values = offered(prometheus, variable, chosen)
         assert values, variable["name"]
         assert variable["name"] != "pages" or values == [PAGES]
-        chosen[variable["name"]] = re.escape(values[0]).replace("\\", "\\\\")
+        assert variable["name"] != "half_window" or values == ["1"]
+        several = variable["multi"]
+        chosen[variable["name"]] = escaped(values[0]) if several else values[0]
+        # At first a variable with "All" has a value that also selects series without the label.
+        if variable["name"] in DEFAULTS and several:
+            assert variable.get("allValue", ".*") == DEFAULTS[variable["name"]]
+    assert chosen["namespace"] == DEFAULTS["namespace"]
     for asked in queries():
         if asked.board == name:
             answered(prometheus, filled(asked.expr, chosen), asked)
 
 
-def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
+def escaped(value: str) -> str:
+    """Return a value of a variable as Grafana puts it into a regular expression."""
+    return re.escape(value).replace("\\", "\\\\")
+
+
+def offered(prometheus: Prometheus, variable: Mapping[str, Any], chosen: Values) -> list[str]:
     """Return the values that Grafana offers for a variable."""
+    query = variable["query"]["query"]
+    if found := re.fullmatch(r"query_result\((.+)\)", query):
+        (series,) = prometheus.ask("query", query=filled(found[1], chosen))["result"]
+        at, value = series["value"]
+        # The text that Grafana makes of a series, to which it applies the regular expression.
+        shown = re.search(variable["regex"].strip("/"), f"{{}} {value} {1000 * at}")
+        return [shown[1]] if shown else []
     found = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
     assert found, query
     match = {"match[]": filled(found[1], chosen)}
@@ -125,40 +156,58 @@ def offered(prometheus: Prometheus, query: str, chosen: Values) -> list[str]:
 
 
 def test_links_lead_to_pages_with_labels_that_their_series_have(prometheus: Prometheus) -> None:
-    everything = dict.fromkeys(("namespace", "bus", "topic", "pod"), ".*")
-    linked = [panel for board in BOARDS.values() for panel in panels(board) if links(panel)]
+    linked = [
+        (panel, url) for board in BOARDS.values() for panel in panels(board) for url in links(panel)
+    ]
     assert linked
-    for panel in linked:
-        for url in links(panel):
-            path = url.removeprefix("${pages:raw}/")
-            assert path != url
-            assert re.split("[/?]", path)[0] in {page.path for page in SITE}
-            labels = re.findall(r"\${__(?:field[.]labels|data[.]fields)[.](\w+):", path)
-            expr = filled(panel["targets"][0]["expr"], everything)
-            wait_until(partial(prometheus.now, expr), what=panel["title"])
-            for series in prometheus.now(expr):
-                assert set(labels) <= series["metric"].keys(), panel["title"]
+    for panel, url in linked:
+        path = url.removeprefix("${pages:raw}/")
+        assert path != url
+        assert re.split("[/?]", path)[0] in {page.path for page in SITE}
+        labels = set(re.findall(r"\${__(?:field[.]labels|data[.]fields)[.](\w+):", path))
+        expr = filled(panel["targets"][0]["expr"], DEFAULTS)
+        if labels:  # of all series since the start, since some have long ended
+            series = wait_until(partial(prometheus.since_start, expr), what=panel["title"])
+            assert all(labels <= one["metric"].keys() for one in series), panel["title"]
+
+
+def test_each_panel_about_buses_links_to_a_page_of_busmon() -> None:
+    for panel in panels(BOARDS["busmon-bus"]):
+        assert links(panel), panel["title"]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_dashboards_link_to_each_other_and_are_for_reading(name: str) -> None:
+    other, pages = BOARDS[name]["links"]
+    (uid,) = BOARDS.keys() - {name}
+    assert other["url"] == f"/d/{uid}"
+    assert other["includeVars"]
+    assert other["keepTime"]
+    assert pages["url"] == "${pages:raw}/"
+    assert BOARDS[name]["editable"] is False
+    assert BOARDS[name]["timezone"] == "utc"
 
 
 def links(panel: Mapping[str, Any]) -> list[str]:
-    return [link["url"] for link in panel["fieldConfig"]["defaults"].get("links", ())]
+    """Return where a click on a series, or on the corner of the panel, leads."""
+    found = [*panel["fieldConfig"]["defaults"].get("links", ()), *panel.get("links", ())]
+    return [link["url"] for link in found]
 
 
-def shown(prometheus: Prometheus, title: str, label: str, topic: str = ".*") -> dict[str, float]:
-    """Return what the panel of this title shows now: label of a series → value."""
-    (expr,) = (asked.expr for asked in queries() if asked.title == title)
-    values = {"namespace": NAMESPACE, "bus": ".*", "topic": topic}
-    series = prometheus.now(filled(expr, values))
+def shown(prometheus: Prometheus, title: str, label: str, **chosen: str) -> dict[str, float]:
+    """Return what the first query of a panel shows now: label of a series → value."""
+    expr = next(asked.expr for asked in queries() if asked.title == title)
+    series = prometheus.now(filled(expr, DEFAULTS | chosen))
     return {one["metric"][label]: one["values"][-1][1] for one in series}
 
 
 def test_a_topic_that_is_chosen_is_shown_alone(prometheus: Prometheus) -> None:
     def names(topic: str) -> list[str]:
-        title = "Expected messages, as a share of the silence limit"
-        return sorted(shown(prometheus, title, "name", topic))
+        title = "Silence, as a share of its limit"
+        return sorted(shown(prometheus, title, "name", topic=topic))
 
     suffixes = ["copr.build.end", "openscanhub.task.started"]
-    wait_until(lambda: names(".*") == suffixes, what="both topics")
+    wait_until(lambda: set(suffixes) <= set(names(".*")), what="both topics")
     assert names(f"{USUAL}|no.other") == suffixes[:1]
     assert names(SILENT) == suffixes[1:]
 
@@ -181,6 +230,16 @@ def test_open_gaps_are_shown_at_each_stage(prometheus: Prometheus) -> None:
     wait_until(
         lambda: all(gaps().get(stage) for stage in ("listener", "worker", "handlers")), what="gaps"
     )
+
+
+def test_where_nothing_is_watched_packit_says_what_is_processed(prometheus: Prometheus) -> None:
+    title, gateway = "Bus volume and processed events", "Packit's push gateway"
+
+    def processed(bus: str) -> set[str]:
+        return set(shown(prometheus, title, "stage", bus=bus))
+
+    wait_until(lambda: processed("fedora") == {"handlers"}, what="the last stage")
+    wait_until(lambda: processed("centos") == {gateway}, what="the push gateway")
 
 
 def test_grafana_knows_where_the_dashboards_and_prometheus_are() -> None:
