@@ -37,6 +37,7 @@ from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources import schema_packages
 from busmon.sources.base import Source
+from busmon.sources.bus import subscriptions
 from busmon.sources.listener_queue import ListenerQueue
 from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.text import format_time
@@ -107,7 +108,9 @@ def build_service(
         Subjects(config.ledger.subjects),
     )
     blind_time = BlindTime(ledger, connections, time.time())
-    silence = SilenceWatcher(config.silence, ledger, rule_sets, blind_time)
+    silence = SilenceWatcher(
+        config.silence, ledger, rule_sets, blind_time, subscriptions(config.buses)
+    )
     retention, observed = config.ledger.retention, config.audit.observed(config.buses)
     scopes = {bus: observed.scope(bus) for bus in connections}
     levels = LevelsWatcher(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from busmon.sources.filters import matches
+from busmon.sources.filters import any_matches
 
 MAX_BYTES = 3000  # of all topics in a URL; Datagrepper's server refuses a request line of 4 kB
 
@@ -20,4 +20,4 @@ class BoundTopics:
 
     def has(self, topic: str) -> bool:
         """Return whether a message of this topic comes to the queue."""
-        return topic in self._keys or any(matches(key, topic) for key in self._keys)
+        return any_matches(self._keys, topic)

@@ -146,7 +146,12 @@ class Witness:
             for topic, state in self._silence.states(now).items()
             if topic.bus == self._bus
         }
-        newest = self._newest()
+        # Of a topic that never came, what was sent since busmon has waited for it.
+        newest = {
+            topic: Newest(state.awaited)
+            for topic, state in states.items()
+            if state.silent and state.awaited is not None
+        } | self._newest()
         askable = [topic for topic in self._topics() if topic in newest and topic in states]
         quiet = [
             _Quiet(topic, states[topic].silent, newest[topic])

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator
 
 from busmon.config.model import Config
+from busmon.rules import rule_set
 from busmon.settings.archive import Archive
-from busmon.settings.audit import Silence
 from busmon.settings.models import LedgerSettings, Web
 from busmon.settings.section import Row
 from busmon.settings.units import format_bytes, format_seconds
+from busmon.silence.expected import ExpectedTopics
+from busmon.sources.bus import subscriptions
 from busmon.text import format_time
 
 
@@ -19,7 +21,7 @@ def describe(config: Config) -> str:
     if rules := list(_rules(config)):
         lines += ["rules", *_aligned(rules)]
     lines += ["web", *_aligned(_web(config.web)), "ledger", *_aligned(_ledger(config.ledger))]
-    if silence := list(_silence(config.silence)):
+    if silence := list(_silence(config)):
         lines += ["silence", *_aligned(silence)]
     if config.archive:
         lines += ["archive", *_aligned(_archive(config.archive))]
@@ -46,7 +48,15 @@ def _rules(config: Config) -> Iterator[Row]:
         yield "centos", f"what begins with {' or '.join(subtopics)} after the first /"
 
 
-def _silence(silence: Silence) -> Iterator[Row]:
+def _silence(config: Config) -> Iterator[Row]:
+    silence = config.silence
+    rules = {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}
+    known = ExpectedTopics(silence, rules, subscriptions(config.buses)).known
+    for topic, seconds in sorted(known.items()):
+        yield (
+            f"within {format_seconds(int(seconds))}",
+            f"{topic.bus}: {topic.name}, until it has a baseline",
+        )
     for pattern, seconds in silence.max_silence.items():
         yield f"after {format_seconds(seconds)}", pattern
     for pattern, since in silence.retired.items():

@@ -24,10 +24,12 @@ class SilentTopic:
     """A topic that has been silent for too long; messages are None if the limit is a time."""
 
     topic: str
-    seconds: float  # since its last message
+    seconds: float  # since its last message; if none ever came, since busmon has waited for it
     expected: float | None = None  # messages since then
     limit: float | None = None  # messages
     together: bool = False  # it became silent about when others did
+    came: bool = True  # whether a message ever came
+    within: float | None = None  # seconds in which one was expected, if the limit is a time
     archive: Opinion | None = None  # None: it is not asked
 
 

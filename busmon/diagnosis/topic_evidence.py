@@ -1,6 +1,6 @@
 """The evidence in words, as far as it concerns topics: which are silent or low."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from busmon.diagnosis.facts import SilentTopic, TopicFacts
 from busmon.text import format_age, format_duration, format_number
@@ -12,22 +12,24 @@ def all_silent(topics: TopicFacts) -> bool:
     """Return whether nothing at all comes, and not only nothing of the silent topics.
 
     Then the newest message of any topic is about as old as that of the silent topic that
-    came last, and messages of the topics that are not silent yet are overdue.
+    came last, and messages of the topics that are not silent yet are overdue. Or there never was
+    a message.
     """
     if not topics.silent or topics.last is None:
-        return False
+        return bool(topics.silent)
     nothing = topics.last >= min(silent.seconds for silent in topics.silent) / 2
     return nothing and (not topics.flowing or (topics.overdue or 0.0) >= MIN_OVERDUE_MESSAGES)
 
 
 def silence(topics: TopicFacts) -> Iterator[str]:
     """Yield which topics are silent for too long."""
-    if all_silent(topics) and topics.last is not None:
+    if all_silent(topics):
         yield (
-            f"connected, but no message of any topic has come for {format_duration(topics.last)};"
+            f"connected, but no message of any topic has come {_for_how_long(topics)};"
             f" {format_number(len(topics.silent), 'topic')} silent for too long"
         )
-    ordered = sorted(topics.silent, key=lambda silent: silent.seconds)
+    yield from _never_came([silent for silent in topics.silent if not silent.came])
+    ordered = sorted((one for one in topics.silent if one.came), key=lambda silent: silent.seconds)
     if group := [silent.topic for silent in ordered if silent.together]:
         yield (
             f"{format_number(len(group), 'topic')} became silent at about the same time, so one"
@@ -48,12 +50,44 @@ def others(topics: TopicFacts) -> str:
     return f"{format_number(topics.flowing, 'other topic')} as usual{newest(topics)}"
 
 
+def _for_how_long(topics: TopicFacts) -> str:
+    if topics.last is None:
+        return _since_the_beginning(topics.silent)
+    return f"for {format_duration(topics.last)}"
+
+
+def _since_the_beginning(topics: Iterable[SilentTopic]) -> str:
+    longest = max(silent.seconds for silent in topics)
+    return f"since busmon began to watch, {format_age(longest)}"
+
+
+def _never_came(topics: Sequence[SilentTopic]) -> Iterator[str]:
+    """Yield which topics have to come, and never did."""
+    by_time: dict[float, list[SilentTopic]] = {}
+    for silent in topics:
+        if silent.within is None:
+            yield f"{silent.topic}: no message {_since_the_beginning([silent])}{_usual(silent)}"
+        else:
+            by_time.setdefault(silent.within, []).append(silent)
+    for within, group in by_time.items():
+        names = ", ".join(silent.topic for silent in group)
+        expected = f"expected within {format_duration(within)}"
+        yield f"{names}: no message {_since_the_beginning(group)}; {expected}"
+
+
 def _silent_topic(silent: SilentTopic) -> str:
     text = f"{silent.topic} has been silent for {format_duration(silent.seconds)}"
+    if silent.within is not None:
+        return f"{text}, longer than its limit of {format_duration(silent.within)}"
+    return f"{text}{_usual(silent)}"
+
+
+def _usual(silent: SilentTopic) -> str:
+    """Return what is usual, to be added to other words; of a topic that is gone it is forgotten."""
     if silent.expected is None or silent.limit is None:
-        return f"{text}, longer than its limit"
+        return ", longer than its limit"
     expected, limit = _about(silent.expected), _about(silent.limit)
-    return f"{text}: {expected} messages were expected, and the limit is {limit}"
+    return f": {expected} messages were expected, and the limit is {limit}"
 
 
 def low(topics: TopicFacts) -> Iterator[str]:

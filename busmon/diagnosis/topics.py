@@ -57,7 +57,7 @@ def topic_facts(
     ]
     return TopicFacts(
         last=now - max(came.last.values()) if came.last else None,
-        silent=tuple(_silent(states, came.last, archive.silent, now)),
+        silent=tuple(_silent(states, archive.silent, now)),
         flowing=len(usual),
         overdue=sum(expected) if expected else None,
         unlearned=len(unlearned),
@@ -72,15 +72,19 @@ def topic_facts(
 
 
 def _silent(
-    states: Mapping[str, SilenceState],
-    last: Mapping[str, float],
-    archive: Mapping[str, Opinion],
-    now: float,
+    states: Mapping[str, SilenceState], archive: Mapping[str, Opinion], now: float
 ) -> Iterator[SilentTopic]:
     for topic, state in states.items():
-        if state.silent and topic in last:
-            learned = (state.expected or 0.0) > (state.limit or 0.0)
-            numbers = (state.expected, state.limit) if learned else (None, None)
-            yield SilentTopic(
-                topic, now - last[topic], *numbers, state.together, archive.get(topic)
-            )
+        if not state.silent or state.quiet_since is None:
+            continue
+        learned = (state.expected or 0.0) > (state.limit or 0.0)
+        yield SilentTopic(
+            topic,
+            now - state.quiet_since,
+            expected=state.expected if learned else None,
+            limit=state.limit if learned else None,
+            together=state.together,
+            came=state.last is not None,
+            within=None if learned else state.longest,
+            archive=archive.get(topic),
+        )

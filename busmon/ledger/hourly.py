@@ -26,6 +26,7 @@ WHERE pauses.expected < excluded.expected
 """
 
 OF_TOPIC = "SELECT {} FROM {} JOIN buses ON id = bus WHERE name = ? AND topic = ? ORDER BY day"
+TIMES = "SELECT name, topic, {column} FROM {table} JOIN buses ON buses.id = {table}.bus"
 SAVE_DEFICIT = """
 INSERT INTO deficits (bus, topic, day, highest, hour, deficit) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (bus, topic, day) DO UPDATE SET highest = excluded.highest,
@@ -133,16 +134,28 @@ class Pauses:
 
     def gone(self) -> dict[tuple[str, str], float]:
         """Return the bus and topic of those that are gone, and when their newest message came."""
-        rows = self._db.execute(
-            "SELECT name, topic, last FROM gone_topics JOIN buses ON buses.id = gone_topics.bus"
-        )
-        return {(bus, topic): last / 1000 for bus, topic, last in rows}
+        return self._times("gone_topics", "last")
 
     def set_gone(self, gone: Mapping[tuple[str, str], float]) -> None:
         """Write which topics are gone."""
-        self._db.execute("DELETE FROM gone_topics")
-        for (bus, topic), last in gone.items():
+        self._set_times("gone_topics", "last", gone)
+
+    def awaited(self) -> dict[tuple[str, str], float]:
+        """Return bus and topic of those that have never come, and since when they have to."""
+        return self._times("awaited_topics", "since")
+
+    def set_awaited(self, since: Mapping[tuple[str, str], float]) -> None:
+        """Write which topics have never come, and since when they have to."""
+        self._set_times("awaited_topics", "since", since)
+
+    def _times(self, table: str, column: str) -> dict[tuple[str, str], float]:
+        rows = self._db.execute(TIMES.format(table=table, column=column))
+        return {(bus, topic): at / 1000 for bus, topic, at in rows}
+
+    def _set_times(self, table: str, column: str, times: Mapping[tuple[str, str], float]) -> None:
+        self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+        for (bus, topic), at in times.items():
             self._db.execute(
-                "INSERT INTO gone_topics (bus, topic, last) VALUES (?, ?, ?)",
-                (self._buses.number(bus), topic, milliseconds(last)),
+                f"INSERT INTO {table} (bus, topic, {column}) VALUES (?, ?, ?)",  # noqa: S608
+                (self._buses.number(bus), topic, milliseconds(at)),
             )

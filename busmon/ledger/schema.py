@@ -51,6 +51,11 @@ SILENCE_TABLES = (
     last INTEGER NOT NULL,                     -- when the newest message came
     PRIMARY KEY (bus, topic)
 ) WITHOUT ROWID""",
+    """CREATE TABLE awaited_topics (              -- that have never come, although they have to
+    bus INTEGER NOT NULL, topic TEXT NOT NULL,
+    since INTEGER NOT NULL,                    -- when busmon began to watch for them
+    PRIMARY KEY (bus, topic)
+) WITHOUT ROWID""",
     """CREATE TABLE deficits (                    -- how many messages of a topic lacked on a day,
     bus INTEGER NOT NULL, topic TEXT NOT NULL, -- by Unix time / 86400
     day INTEGER NOT NULL, highest REAL,        -- NULL: it began with an alarm

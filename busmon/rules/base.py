@@ -34,6 +34,9 @@ class RuleSet(Protocol):
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield each known topic with each judgement of its rule, except that it may raise."""
 
+    def busiest(self) -> Iterator[str]:
+        """Yield the topics that come many times every day, also at weekends and on holidays."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicRules:
@@ -41,6 +44,7 @@ class TopicRules:
 
     find: Callable[[str], Rule | None]
     judgements: tuple[tuple[str, Judgement], ...] = ()
+    busy: tuple[str, ...] = ()
 
     def judge(self, message: Message) -> Judgement:
         """Return the judgement. If the rule raises, the listener would die."""
@@ -64,3 +68,7 @@ class TopicRules:
     def known_series(self) -> Iterator[tuple[str, Judgement]]:
         """Yield each known topic with each judgement of its rule, except that it may raise."""
         return iter(self.judgements)
+
+    def busiest(self) -> Iterator[str]:
+        """Yield the topics that come many times every day, also at weekends and on holidays."""
+        return iter(self.busy)

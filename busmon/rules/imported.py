@@ -63,6 +63,10 @@ class ImportedRules:
         """Yield nothing: the topics are not known before a message has one."""
         return iter(())
 
+    def busiest(self) -> Iterator[str]:
+        """Yield nothing: the topics are not known."""
+        return iter(())
+
 
 def rule_set(name: str, listener: PackitRules) -> ImportedRules:
     """Import `module:callable` of a listener with these settings; ValueError says why that fails.

@@ -11,6 +11,8 @@ class Silence(Section):
 
     # By topic or pattern; replaces what busmon learned.
     max_silence: dict[str, Seconds] = Field(default_factory=dict)
+    # By topic or pattern: it has to come although nothing is usual yet. None: what the rules say.
+    expected_topics: dict[str, Seconds] | None = None
     # By topic or pattern: from then on it no longer has to come.
     retired: dict[str, Moment] = Field(default_factory=dict)
 

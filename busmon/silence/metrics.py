@@ -41,8 +41,8 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
     ),
     (
         "busmon_topic_silent_since_timestamp_seconds",
-        "Unix time of the last message of a topic that has been silent for too long.",
-        lambda state: state.last if state.silent else None,
+        "Unix time of the last message of a silent topic, or since when it has to come.",
+        lambda state: state.quiet_since if state.silent else None,
     ),
     (
         "busmon_topic_gone",

@@ -35,6 +35,18 @@ def gone_topics(ledger: Ledger) -> dict[Topic, float]:
         return {Topic(*topic): last for topic, last in tables.pauses.gone().items()}
 
 
+def awaited_topics(ledger: Ledger) -> dict[Topic, float]:
+    """Return the topics that have never come, and since when busmon has waited for them."""
+    with ledger.read() as tables:
+        return {Topic(*topic): since for topic, since in tables.pauses.awaited().items()}
+
+
+def save_awaited(ledger: Ledger, since: Mapping[Topic, float]) -> None:
+    """Write since when busmon has waited for topics. Raises LedgerWriteError."""
+    with ledger.write() as tables:
+        tables.pauses.set_awaited({(topic.bus, topic.name): at for topic, at in since.items()})
+
+
 def save(ledger: Ledger, learned: Mapping[Topic, Learned], gone: Mapping[Topic, float]) -> None:
     """Write what lacks today, and which topics are gone. Raises LedgerWriteError."""
     rows = [

@@ -50,11 +50,13 @@ class SilenceState:
     expected: float | None = None  # messages since the last one; None without it or a baseline
     limit: float | None = None  # messages; None without a baseline
     retired: bool | None = None  # None: it has no date from which on it is
+    longest: float | None = None  # seconds of silence; None without a fixed time
     ratio: float | None = None  # of the silence to its limit, above 1 if silent; None: no limit
     gone: bool = False  # silent for months
     campaigns: bool = False  # it comes in campaigns, so that no limit can be learned
     since: float | None = None  # Unix time at which it became silent
     last: float | None = None  # Unix time of the last message
+    awaited: float | None = None  # Unix time since when it has to come; None: it came, or need not
     together: bool = False  # it became silent about when others of its bus did
     volume: Volume | None = None  # None without a baseline
     begun: float | None = None  # Unix time of the first message, if there is too little history
@@ -65,6 +67,11 @@ class SilenceState:
         return self.limit is not None
 
     @property
+    def quiet_since(self) -> float | None:
+        """The Unix time of the last message, or else since when it has to come."""
+        return self.awaited if self.last is None else self.last
+
+    @property
     def low(self) -> bool:
         """Whether messages come, but too few."""
         return not self.silent and self.volume is not None and self.volume.low
@@ -72,13 +79,16 @@ class SilenceState:
 
 def silence_state(
     baseline: Baseline | None,
-    last: float | None,
+    quiet_since: float | None,
     now: float,
     blind_times: Sequence[tuple[float, float]],
     configured: float | None = None,
     usual: float | None = None,
 ) -> SilenceState:
-    """Return the state of a topic. Its last message came at `last`; None: there is none yet.
+    """Return the state of a topic.
+
+    `quiet_since` is when its last message came, or, if none ever came, since when it has to come;
+    None if it does not have to.
 
     `configured` is a longest silence in seconds, used instead of the baseline. `usual` is one
     that holds beside the baseline, and without it. Nothing beyond them is chance, so it pages at
@@ -87,10 +97,10 @@ def silence_state(
     campaigns = baseline is not None and baseline.campaigns
     learned = None if campaigns else baseline
     limit = learned.limit if learned else None
-    if last is None:
+    if quiet_since is None:
         return SilenceState(False, limit=limit, campaigns=campaigns)
-    expected = learned.expected(last, now, blind_times) if learned else None
-    quiet = max(0.0, now - last - _overlap(blind_times, last, now))
+    expected = learned.expected(quiet_since, now, blind_times) if learned else None
+    quiet = max(0.0, now - quiet_since - _overlap(blind_times, quiet_since, now))
     fixed = usual if configured is None else configured
     ratios = [] if fixed is None else [quiet / fixed * (PAGE if quiet > fixed else 1.0)]
     if configured is None and expected is not None and limit is not None:
@@ -98,12 +108,12 @@ def silence_state(
     ratio = max(ratios, default=None)
     silent = ratio is not None and ratio > 1
     campaigns = campaigns and configured is None
-    return SilenceState(silent, expected, limit, ratio=ratio, campaigns=campaigns)
+    return SilenceState(silent, expected, limit, longest=fixed, ratio=ratio, campaigns=campaigns)
 
 
-def silent_since(silent: Callable[[float], bool], last: float, now: float) -> float:
-    """Return when a topic that is silent `now` became so. Its last message came at `last`."""
-    low, high = last, now
+def silent_since(silent: Callable[[float], bool], quiet_since: float, now: float) -> float:
+    """Return when a topic that is silent `now`, and was quiet since then, became so."""
+    low, high = quiet_since, now
     while high - low > SINCE_SECONDS:
         middle = (low + high) / 2
         low, high = (low, middle) if silent(middle) else (middle, high)

@@ -10,24 +10,32 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
-from busmon.ledger.batch import last_received
-from busmon.ledger.clock import AHEAD_SECONDS, HostClock
+from busmon.ledger.clock import HostClock
 from busmon.ledger.errors import LedgerError, LedgerWriteError
-from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
-from busmon.pipeline import OTHER
 from busmon.problem_log import ProblemLog
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
 from busmon.silence import histories
 from busmon.silence.blind_time import BlindTime
+from busmon.silence.ended_pauses import EndedPauses
+from busmon.silence.expected import ExpectedTopics
 from busmon.silence.histories import Topic
 from busmon.silence.learning import Learned, at_pace, learn_topic
+from busmon.silence.newest import NewestMessages
 from busmon.silence.rates import DAY_SECONDS, LEARNED_DAYS
 from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, blind_by_hour, is_plausible
-from busmon.silence.record import archived, gone_topics, recorded, save
+from busmon.silence.record import (
+    archived,
+    awaited_topics,
+    gone_topics,
+    recorded,
+    save,
+    save_awaited,
+)
 from busmon.silence.state import (
     USUAL_MAX_SILENCE,
     SilenceState,
@@ -37,6 +45,7 @@ from busmon.silence.state import (
     silent_since,
     together,
 )
+from busmon.sources.bus import Subscription
 
 LEARN_INTERVAL = 3600.0  # seconds
 LEARN_RETRY_INTERVAL = 60.0  # seconds, after a failure
@@ -55,7 +64,10 @@ class RetiredTopic(NamedTuple):
 
 
 class SilenceWatcher:
-    """All topics that the rules know, or of which a message came. Any thread may read."""
+    """All topics that the rules know, or of which a message came. Any thread may read.
+
+    `subscriptions` are those of the buses of which they are known.
+    """
 
     def __init__(
         self,
@@ -63,6 +75,7 @@ class SilenceWatcher:
         ledger: Ledger,
         rule_sets: Mapping[str, RuleSet],
         blind_time: BlindTime,
+        subscriptions: Mapping[str, Subscription] = MappingProxyType({}),
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -77,9 +90,14 @@ class SilenceWatcher:
         self._begun: dict[Topic, float] = {}  # the first hour of those with too little history
         self._watched: set[Topic] | None = None  # None before all topics were learned once
         self._gone = gone_topics(ledger)  # and when their newest messages came
-        self._ahead: dict[Topic, float] = {}  # what came beyond now, and when that was found
-        self._last: dict[Topic, float] = {}  # when the newest message came, at the last refresh
-        self._pauses: dict[Topic, dict[int, float]] = {}  # the longest of each day, not yet written
+        self._newest = NewestMessages(ledger, self._buses)
+        self._expected = ExpectedTopics(settings, rule_sets, subscriptions)
+        self._awaited = {  # the topics that never came, and since when they have to
+            topic: since
+            for topic, since in awaited_topics(ledger).items()
+            if topic in self._expected.known
+        }
+        self._pauses = EndedPauses(ledger, blind_time, self._newest)
         self._relearn = threading.Event()
         self._problems = ProblemLog(log)
 
@@ -98,7 +116,7 @@ class SilenceWatcher:
                         self._problems.solved()
             stopping.wait(REFRESH_INTERVAL)
         with self._logging_problem():
-            self._write()
+            self._pauses.write()
 
     def learn_soon(self) -> None:
         """Learn again at the next refresh: there is more to learn from."""
@@ -106,10 +124,10 @@ class SilenceWatcher:
 
     def states(self, now: float) -> dict[Topic, SilenceState]:
         """Return the state of every topic, computed from memory."""
-        last = self._last_received(now)
+        last = self._newest.at(now)
         states = {
             topic: self._state(topic, last.get(topic), now)
-            for topic in sorted(self._known | last.keys())
+            for topic in sorted(self._known | last.keys() | self._awaited.keys())
         }
         for bus in self._buses:
             since = {
@@ -132,7 +150,7 @@ class SilenceWatcher:
 
     def retired(self, now: float) -> list[RetiredTopic]:
         """Return the topics that are retired, whether or not they still come."""
-        last, dates = self._last_received(now), self._settings.retired
+        last, dates = self._newest.at(now), self._settings.retired
         topics = sorted(self._known | last.keys())
         since = ((topic, setting_of(topic.name, dates)) for topic in topics)
         return [
@@ -143,10 +161,11 @@ class SilenceWatcher:
 
     def learn(self, now: float, stopping: threading.Event | None = None) -> None:
         """Learn what is usual of every topic again. Raises LedgerError and LedgerWriteError."""
-        self._write()
+        self._pauses.write()
         if not is_plausible(now, self._ledger.floor):
             return  # what is known stays
-        last = self._to_learn(self._last_received(now), now)
+        last = self._to_learn(self._newest.at(now), now)
+        self._await(last, now)
         known = self._to_learn(archived(self._ledger), now) | last
         blind = {bus: self._blind_hours(bus, now) for bus in self._buses}
         counts = histories.read(self._ledger, known, now, blind)
@@ -163,10 +182,11 @@ class SilenceWatcher:
         for bus in self._buses:
             learned |= at_pace(bus, learned, counts, blind[bus], now)
         # What was silent stays so when the history before it is forgotten, or its bus slows down.
+        waiting = self._awaited | last
         silent = {
             topic
-            for topic in self._learned.keys() & last.keys()
-            if self._state(topic, last[topic], now).silent
+            for topic in self._learned.keys() & waiting.keys()
+            if self._state(topic, last.get(topic), now).silent
         }
         forgotten = silent - learned.keys()
         for topic in silent & learned.keys():
@@ -176,62 +196,69 @@ class SilenceWatcher:
         self._begun = begun
         self._gone = {
             topic: at
-            for topic, at in last.items()
-            if topic in forgotten or self._is_gone(topic, at, now)
+            for topic, at in waiting.items()
+            if topic in forgotten or self._is_gone(topic, last.get(topic), now)
         }
         save(self._ledger, learned, self._gone)
-        limited = {topic for topic in last if self._longest(topic) != (None, None)}
+        limited = {topic for topic in waiting if self._longest(topic) != (None, None)}
         self._watched = {*self._learned, *self._gone, *limited}
 
     def refresh(self) -> None:
         """Note the pauses that have ended since the last refresh."""
-        last = self._received()
-        for topic, received in last.items():
-            before, learned = self._last.get(topic, received), self._learned.get(topic)
-            if received <= before or learned is None:
-                continue
-            baseline = learned.baseline
-            blind = self._blind_time.reception(topic.bus).blind_between(before, received)
-            # So that an outage is not learned as usual, it counts as no more than the limit.
-            pause = min(baseline.expected(before, received, blind), baseline.limit)
-            of_topic = self._pauses.setdefault(topic, {})
-            day = int(received // DAY_SECONDS)
-            of_topic[day] = max(of_topic.get(day, 0.0), pause)
-        self._last = last
+        self._pauses.note(self._learned)
 
     def _state(self, topic: Topic, last: float | None, now: float) -> SilenceState:
         retired = setting_reached(self._settings.retired, topic.name, now)
         if retired:
             return SilenceState(silent=False, retired=True)
         learned = self._learned.get(topic)
+        awaited = self._awaited.get(topic) if last is None else None
+        quiet_since = awaited if last is None else last
         blind = []
-        if last is not None:
-            blind = self._blind_time.reception(topic.bus).blind_between(last, now)
+        if quiet_since is not None:
+            blind = self._blind_time.reception(topic.bus).blind_between(quiet_since, now)
 
         def at(moment: float) -> SilenceState:
             return silence_state(
                 learned.baseline if learned else None,
-                last,
+                quiet_since,
                 moment,
                 blind,
                 *self._longest(topic),
             )
 
         volume, begun = learned.volume if learned else None, self._begun.get(topic)
-        state = replace(at(now), retired=retired, volume=volume, begun=begun, last=last)
-        if last is None:
+        known = replace(at(now), retired=retired, volume=volume, begun=begun)
+        state = replace(known, last=last, awaited=awaited)
+        if quiet_since is None:
             return state
-        if last <= self._gone.get(topic, 0.0):
+        if quiet_since <= self._gone.get(topic, 0.0):
             return replace(state, silent=True, gone=True, ratio=max(state.ratio or 0.0, 1.0))
         if state.silent:
-            since = silent_since(lambda moment: at(moment).silent, last, now)
+            since = silent_since(lambda moment: at(moment).silent, quiet_since, now)
             return replace(state, since=since)
         return state
 
     def _longest(self, topic: Topic) -> tuple[float | None, float | None]:
-        """Return the longest silence that is configured for a topic, and the usual one."""
+        """Return the longest silence that is configured for a topic, and the usual one.
+
+        A topic that has to come on the first day has that one instead until it has a baseline.
+        """
         configured = setting_of(topic.name, self._settings.max_silence)
-        return configured, setting_of(topic.name, USUAL_MAX_SILENCE)
+        within = None if topic in self._learned else self._expected.within(topic)
+        usual = setting_of(topic.name, USUAL_MAX_SILENCE) if within is None else within
+        return configured, usual
+
+    def _await(self, last: Mapping[Topic, float], now: float) -> None:
+        """Note since when busmon has waited for the topics that have to come, and never did.
+
+        A time beyond now is of a wrong clock, and becomes now.
+        """
+        missing = self._to_learn(dict.fromkeys(self._expected.known, now), now).keys() - last.keys()
+        awaited = {topic: min(now, self._awaited.get(topic, now)) for topic in missing}
+        if awaited != awaited_topics(self._ledger):
+            save_awaited(self._ledger, awaited)
+        self._awaited = awaited_topics(self._ledger)
 
     def _to_learn(self, last: Mapping[Topic, float], now: float) -> dict[Topic, float]:
         """Return those of our buses that are not retired."""
@@ -242,45 +269,19 @@ class SilenceWatcher:
             if topic.bus in self._buses and not setting_reached(retired, topic.name, now)
         }
 
-    def _last_received(self, now: float) -> dict[Topic, float]:
-        """Return when the newest message of each topic that is watched came.
-
-        If that is beyond now, the clock was wrong then, and it counts from now on.
-        """
-        last = self._received()
-        ahead = {topic for topic, at in last.items() if at > now + AHEAD_SECONDS}
-        self._ahead = {topic: min(now, self._ahead.get(topic, now)) for topic in ahead}
-        return last | self._ahead
-
     def _blind_hours(self, bus: str, now: float) -> dict[int, float]:
         oldest = now - BLIND_TIMES_KEPT_SECONDS
         return blind_by_hour(self._blind_time.reception(bus).blind_between(oldest, now), oldest)
 
-    def _received(self) -> dict[Topic, float]:
-        return {
-            Topic(bus, name): at
-            for (bus, name), at in last_received(self._ledger.counts()).items()
-            if bus in self._buses and name != OTHER
-        }
-
-    def _is_gone(self, topic: Topic, last: float, now: float) -> bool:
-        if last <= self._gone.get(topic, 0.0):
+    def _is_gone(self, topic: Topic, last: float | None, now: float) -> bool:
+        quiet_since = self._awaited[topic] if last is None else last
+        if quiet_since <= self._gone.get(topic, 0.0):
             return True
         learned = self._learned.get(topic)
         longest = learned.baseline.longest if learned else 0.0
-        if now - last <= max(LEARNED_DAYS * DAY_SECONDS, 2 * longest):
+        if now - quiet_since <= max(LEARNED_DAYS * DAY_SECONDS, 2 * longest):
             return False
         return self._state(topic, last, now).silent
-
-    def _write(self) -> None:
-        pauses = [
-            Pause(*topic, day, expected)
-            for topic, days in self._pauses.items()
-            for day, expected in days.items()
-        ]
-        with self._ledger.write() as tables:
-            tables.pauses.add(pauses)
-        self._pauses = {}
 
     @contextmanager
     def _logging_problem(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ rest of busmon asks of any source.
 
 import ssl
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Set
 from typing import Any, ClassVar
 
 from busmon.ledger.ledger import Ledger
@@ -17,6 +17,8 @@ from busmon.sources.base import ConnectionState, Source
 from busmon.sources.listener_queue import ListenerQueue, QueueState
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile, client_context
+
+Subscription = Callable[[str], bool]  # whether messages of a topic come to busmon
 
 
 class Bus(Section):
@@ -76,6 +78,10 @@ class Bus(Section):
         """
         return None
 
+    def subscription(self) -> Subscription | None:
+        """Return to which topics busmon subscribes; None if that is not known beforehand."""
+        return None
+
     def reconsume_command(self) -> str | None:
         """Return the command with which the listener consumes a message again; its id follows.
 
@@ -107,6 +113,12 @@ class Tls(Section):
                 self.tls_context()
         except UnusableFile as error:
             yield error.setting, error.why
+
+
+def subscriptions(buses: Mapping[str, Bus]) -> dict[str, Subscription]:
+    """Return the subscriptions of the buses of which they are known."""
+    known = ((name, bus.subscription()) for name, bus in buses.items())
+    return {name: subscription for name, subscription in known if subscription is not None}
 
 
 def describe_schemas(bus: Bus) -> Row:

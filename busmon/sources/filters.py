@@ -1,6 +1,6 @@
 """Filters of topics: which topics match, and which filters overlap."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import combinations
 
 ONE = {"+", "*"}  # a level, in MQTT's filters and in those of ActiveMQ and RabbitMQ
@@ -25,13 +25,21 @@ def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
     return same and _overlap(one[1:], other[1:])
 
 
-def matches(routing_key: str, topic: str) -> bool:
-    """Return whether a routing key matches a topic: `*` is one word, `#` any number of words."""
-    pattern = routing_key.split(".")
+def any_matches(filters: Set[str], topic: str, separator: str = ".", one: str = "*") -> bool:
+    """Return whether one of the filters matches a topic."""
+    return topic in filters or any(matches(each, topic, separator, one) for each in filters)
+
+
+def matches(filter_: str, topic: str, separator: str = ".", one: str = "*") -> bool:
+    """Return whether a filter, such as a routing key, matches a topic.
+
+    `one` stands for one word, and `#` for any number of words.
+    """
+    pattern = filter_.split(separator)
     places = _with_rest(pattern, {0})
-    for word in topic.split("."):
+    for word in topic.split(separator):
         stay = {at for at in places if at < len(pattern) and pattern[at] == "#"}
-        go_on = {at + 1 for at in places if at < len(pattern) and pattern[at] in ("*", word)}
+        go_on = {at + 1 for at in places if at < len(pattern) and pattern[at] in (one, word)}
         places = _with_rest(pattern, stay | go_on)
     return len(pattern) in places
 

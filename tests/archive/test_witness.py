@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from busmon.archive.client import Unanswered
 from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.ledger.batch import Series
+from busmon.ledger.ledger import Ledger
 from busmon.silence.rates import WEEK_HOURS
 from tests.archive.test_client import answering, body, message, result
 from tests.ledger.past import past
@@ -123,6 +125,29 @@ def test_what_the_archive_has_decides_between_publisher_and_connection(
     evidence = "\n".join(verdict.evidence)
     assert verdict.kind is kind, evidence
     assert words.replace("STOPPED", STOPPED) in evidence
+
+
+@pytest.mark.parametrize(
+    ("ages", "kind"), [([], FaultKind.BUS), ([HOUR, 2 * HOUR], FaultKind.CONNECTION)]
+)
+def test_the_archive_is_asked_for_a_topic_that_has_to_come_and_never_did(
+    datagrepper: Datagrepper, tmp_path: Path, ages: list[float], kind: FaultKind
+) -> None:
+    never, now = f"org.example.never.{uuid4()}", NOW + 5000 * DAY
+    datagrepper.add(Sent(one, topic, now - age) for one, topic, age in sent(never, *ages, 3 * DAY))
+    alive = sent("org.example.another", 5)
+    datagrepper.add(Sent(one, topic, now - age) for one, topic, age in alive)
+    path = str(tmp_path / "ledger.sqlite")
+    earlier = Ledger(path)
+    with earlier.write() as tables:
+        tables.pauses.set_awaited({("fedora", never): now - 2 * DAY})
+    earlier.close()
+    bench = Bench(now=now, path=path, archive=datagrepper.url, expected={never: int(DAY)})
+    verdict = ask(bench)
+    bench.ledger.close()
+    assert verdict.kind is kind, verdict.evidence
+    if ages:
+        assert f"the archive has 2 messages of {never} since" in verdict.evidence[0]
 
 
 Serve = Callable[[BaseHTTPRequestHandler], None]

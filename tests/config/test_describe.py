@@ -136,3 +136,14 @@ def test_the_summary_says_which_silence_is_too_long(directory: Path) -> None:
     text = describe(read(directory, MQTT + f"\n[silence.max_silence]\n{patterns}"))
     lines = ["silence", "  after 3d    git.centos.org/*", "  after 36h   org.*.hotness.*"]
     assert text.splitlines()[-3:] == lines
+
+
+def test_the_summary_says_which_topics_have_to_come_from_the_first_day(directory: Path) -> None:
+    pushes = "org.fedoraproject.prod.pagure.git.receive"
+    bound = in_bus(AMQP, "routing_keys = 'org.fedoraproject.prod.pagure.git.#'")
+    shown = f"silence\n  within 1d   fedora: {pushes}, until it has a baseline"
+    assert shown in describe(read(directory, bound))
+    ours = bound + '\n[silence.expected_topics]\n"org.*" = "90m"\n'
+    assert shown.replace("1d ", "90m") in describe(read(directory, ours))
+    none = bound + "\n[silence]\nexpected_topics = {}\n"
+    assert "silence" not in describe(read(directory, none))

@@ -20,10 +20,19 @@ STATES = {
     Topic("fedora", "a"): SilenceState(
         silent=False, expected=0.5, limit=9.0, volume=Volume(3.0, 2.0)
     ),
-    Topic("fedora", "b"): SilenceState(silent=True, expected=40.0, limit=9.0),
-    Topic("fedora", "c"): SilenceState(
-        silent=True, expected=4.0, limit=9.0, together=True, volume=Volume(3.0, 2.0)
+    Topic("fedora", "b"): SilenceState(
+        silent=True, expected=40.0, limit=9.0, longest=60.0, last=NOW - FATAL_SECONDS + 1
     ),
+    Topic("fedora", "c"): SilenceState(
+        silent=True,
+        expected=4.0,
+        limit=9.0,
+        longest=60.0,
+        together=True,
+        volume=Volume(3.0, 2.0),
+        last=NOW - FATAL_SECONDS - 1,
+    ),
+    Topic("fedora", "missed"): SilenceState(silent=True, longest=60.0, awaited=NOW - 90),
     Topic("fedora", "d"): SilenceState(silent=False, campaigns=True),
     Topic("fedora", "never came"): SilenceState(silent=False, limit=9.0, volume=Volume(1.0, 2.0)),
     Topic("centos", "e"): SilenceState(silent=False, expected=0.1, limit=9.0),
@@ -48,9 +57,9 @@ def test_a_silent_topic_shows_its_numbers_if_they_are_why_it_is_silent() -> None
         last=40.0,
         silent=(
             SilentTopic("b", FATAL_SECONDS - 1, 40.0, 9.0, archive=lost),
-            SilentTopic(
-                "c", FATAL_SECONDS + 1, together=True
-            ),  # longer than a configured or usual time
+            # Longer than a configured or usual time.
+            SilentTopic("c", FATAL_SECONDS + 1, together=True, within=60.0),
+            SilentTopic("missed", 90, came=False, within=60.0),
         ),
         flowing=1,
         overdue=0.5,

@@ -31,6 +31,7 @@ HOUR, DAY = 3600.0, 86400.0
 UP, DOWN, UNKNOWN = Health(True), Health(False, "no answer"), Health(None)
 COPR = SilentTopic("copr.build.end", 2 * HOUR, 40.0, 8.0)
 HOTNESS = SilentTopic("hotness.update.bug.file", 5 * DAY, 60.3, 9.5)
+NEVER = SilentTopic("new.requests", 26 * HOUR, came=False, within=DAY)
 LOST, NOTHING = Opinion(DAY, 100, more=True), Opinion(DAY)
 ONE, BLIND = Opinion(DAY, 1), Opinion(unknown="it does not answer")
 NO_FACTS = BusFacts(name="fedora")
@@ -103,6 +104,36 @@ SCENARIOS = {
         fedora(silent=(SilentTopic("anitya", 2 * DAY),), flowing=0, unlearned=3),
         FaultKind.PUBLISHER,
         ["3 other topics without a baseline yet; the newest message came 2 s ago"],
+    ),
+    "a topic that has to come died on the first day": (
+        fedora(silent=(SilentTopic("pushes", 26 * HOUR, within=DAY),), flowing=0, unlearned=3),
+        FaultKind.PUBLISHER,
+        ["pushes has been silent for 26 h, longer than its limit of 24 h"],
+    ),
+    "topics that have to come never did": (
+        fedora(silent=(NEVER, replace(NEVER, topic="pushes"), HOTNESS)),
+        FaultKind.PUBLISHER,
+        [
+            "new.requests, pushes: no message since busmon began to watch, 26 h ago;"
+            " expected within 24 h",
+            "hotness.update.bug.file has been silent for 5 d",
+        ],
+    ),
+    "a topic never came, and the archive says what is usual": (
+        fedora(silent=(replace(NEVER, within=None, expected=40.0, limit=8.0),)),
+        FaultKind.PUBLISHER,
+        [
+            "new.requests: no message since busmon began to watch, 26 h ago:"
+            " 40 messages were expected, and the limit is 8.0",
+        ],
+    ),
+    "no message of the bus ever came": (
+        fedora(silent=(NEVER,), flowing=0, last=None),
+        FaultKind.BUS,
+        [
+            "connected, but no message of any topic has come since busmon began to watch, 26 h ago;"
+            " 1 topic silent for too long",
+        ],
     ),
     # packit-service #221: no messages for four days; "was the problem on our side?"
     "the whole bus is silent, and every topic by now": (

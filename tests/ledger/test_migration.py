@@ -88,6 +88,7 @@ NEW = (
     "found_queues",
     "clock",
     "deficits",
+    "awaited_topics",
     "gone_topics",
     "slo_totals",
     "slo_progress",

@@ -110,7 +110,8 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
     bench.watch.refresh()
     limit = bench.state("topic").limit
     for wait, expected in [(3600, 2.0), (7200, 4.0), (3 * DAY, limit)]:
-        last = bench.watch._last[Topic("fedora", "topic")]  # noqa: SLF001 - when it came
+        last = bench.state("topic", MONDAY + 9 * DAY).last
+        assert last is not None
         bench.receive("topic", last + wait)
         bench.watch.refresh()
         bench.watch.learn(last + wait)

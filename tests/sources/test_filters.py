@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from busmon.sources.filters import check_overlap
+from busmon.sources.filters import any_matches, check_overlap
 from busmon.sources.mqtt.settings import MqttBus
 from busmon.sources.stomp.settings import StompBus
 
@@ -70,3 +70,26 @@ def test_overlapping_destinations_of_stomp_are_refused(
         return
     with pytest.raises(ValidationError, match="overlap: the broker may send a message twice"):
         StompBus.model_validate(settings | {"destinations": destinations})
+
+
+@pytest.mark.parametrize(
+    ("filters", "topic", "expected"),
+    [
+        ({"a/b"}, "a/b", True),
+        ({"a/b"}, "a/c", False),
+        ({"x", "a/+"}, "a/b", True),
+        ({"a/+"}, "a", False),
+        ({"a/+"}, "a/b/c", False),
+        ({"a/#"}, "a", True),
+        ({"a/#"}, "a/b/c", True),
+        ({"#"}, "a/b", True),
+        ({"a/*"}, "a/b", False),
+        ({"a.b/+"}, "a.b/c", True),
+    ],
+)
+def test_a_bus_of_mqtt_knows_to_which_topics_it_subscribes(
+    filters: set[str], topic: str, expected: bool
+) -> None:
+    assert any_matches(filters, topic, "/", "+") == expected
+    bus = MqttBus(type="mqtt", rules="all", url="mqtt://b", topics=tuple(filters), client_id="me")
+    assert bus.subscription()(topic) == expected

@@ -47,8 +47,13 @@ class Bench:
         path: str = ":memory:",
         ask: Ask | None = None,
         archive: str | None = None,
+        expected: dict[str, int] | None = None,
     ) -> None:
-        """Prepare all parts; `ask` says how the listener's queues are, `archive` is its URL."""
+        """Prepare all parts.
+
+        `ask` says how the listener's queues are, `archive` is its URL, and `expected` are topics
+        that have to come, within so many seconds.
+        """
         self.now = now
         self.ledger = Ledger(path)
         self.connection = ConnectionState()
@@ -57,7 +62,8 @@ class Bench:
         self.blind = BlindTime(self.ledger, connections, now)
         self.blind.tick(now)
         rule_sets = {"fedora": rule_set("all", Rules())}
-        self.silence = SilenceWatcher(Silence(), self.ledger, rule_sets, self.blind)
+        silence, all_of_it = Silence(expected_topics=expected), {"fedora": lambda _: True}
+        self.silence = SilenceWatcher(silence, self.ledger, rule_sets, self.blind, all_of_it)
         self.auditor = Auditor(audit, audit.observed({}), self.ledger, WEEK_HOURS, ["fedora"])
         self.observers: list[Observer] = [
             settings.make_observer(self.ledger) for settings in audit.observers().values()
@@ -83,7 +89,7 @@ class Bench:
 
     def _witness(self, client: Datagrepper) -> Witness:
         def topics() -> list[str]:
-            return [series.topic for series in self.ledger.counts()]
+            return [topic.name for topic in self.silence.states(self.now)]
 
         return Witness("fedora", client, self.ledger, topics, self.silence, self.blind)
 

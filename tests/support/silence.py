@@ -13,6 +13,7 @@ from busmon.silence.rates import WEEK_HOURS, Hour, Rates
 from busmon.silence.state import SilenceState
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import ConnectionState
+from busmon.sources.bus import Subscription
 from tests.ledger.past import past
 
 MONDAY = 1_790_553_600  # 28 September 2026, 0:00 UTC
@@ -37,6 +38,8 @@ class Bench:
         max_silence: dict[str, int] | None = None,
         retired: dict[str, float] | None = None,
         rules: str = "all",
+        expected: dict[str, int] | None = None,
+        subscription: Subscription | None = None,
     ) -> None:
         self.ledger = Ledger(path)
         self.connection = ConnectionState()
@@ -44,8 +47,11 @@ class Bench:
         self.blind = BlindTime(self.ledger, {"fedora": self.connection}, MONDAY)
         self.blind.tick(MONDAY)
         rule_sets = {"fedora": rule_set(rules, Rules())}
-        settings = Silence.model_construct(max_silence=max_silence or {}, retired=retired or {})
-        self.watch = SilenceWatcher(settings, self.ledger, rule_sets, self.blind)
+        settings = Silence.model_construct(
+            max_silence=max_silence or {}, expected_topics=expected, retired=retired or {}
+        )
+        known = {} if subscription is None else {"fedora": subscription}
+        self.watch = SilenceWatcher(settings, self.ledger, rule_sets, self.blind, known)
 
     def past(self, topic: str, weeks: int, until: float, rate: int = 2) -> None:
         last = int(until // 3600)

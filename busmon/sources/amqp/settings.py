@@ -13,7 +13,8 @@ from busmon.settings.units import Seconds
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.fedora_toml import EXCHANGE, Binding, FedoraToml
 from busmon.sources.base import ConnectionState, Source
-from busmon.sources.bus import Bus, describe_schemas, describe_tls
+from busmon.sources.bus import Bus, Subscription, describe_schemas, describe_tls
+from busmon.sources.filters import any_matches
 from busmon.sources.listener_queue import DESCRIPTION, ListenerQueue, QueueState
 from busmon.sources.recorded.format import Format
 from busmon.sources.tls import UnusableFile
@@ -109,6 +110,11 @@ class AmqpBus(Bus):
         """See Bus; reads fedora-messaging's file again."""
         bindings = self.bindings(fedora_toml.read(self.config))
         return tuple(dict.fromkeys(key for _, key in bindings))
+
+    def subscription(self) -> Subscription:
+        """See Bus; reads fedora-messaging's file again."""
+        keys = frozenset(self.routing_keys_bound())
+        return lambda topic: any_matches(keys, topic)
 
     def bindings(self, toml: FedoraToml) -> tuple[Binding, ...]:
         """Return the bindings of the bus's queue, in order and without duplicates."""

@@ -10,8 +10,8 @@ from busmon.ledger.ledger import Ledger
 from busmon.settings.section import Row, checked, split
 from busmon.settings.units import Seconds
 from busmon.sources.base import Source
-from busmon.sources.bus import Bus, Tls, describe_tls
-from busmon.sources.filters import check_overlap
+from busmon.sources.bus import Bus, Subscription, Tls, describe_tls
+from busmon.sources.filters import any_matches, check_overlap
 from busmon.sources.recorded.format import Format
 from busmon.text import format_address, format_items, parse_address
 
@@ -91,6 +91,11 @@ class MqttBus(Tls, Bus):
         yield "broker", f"{broker}, MQTT {self.version}, {tls}, {login}"
         yield "subscribes", format_items(self.topics, "topic")
         yield "session", f"persistent, of client {self.client_id}, QoS {self.qos}"
+
+    def subscription(self) -> Subscription:
+        """See Bus."""
+        filters = frozenset(self.topics)
+        return lambda topic: any_matches(filters, topic, "/", "+")
 
     def identity(self) -> tuple[str, Hashable]:
         """Return the client id: the broker disconnects a client if another one has its id."""

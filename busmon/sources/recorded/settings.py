@@ -8,7 +8,7 @@ from pydantic import Field
 from busmon.ledger.ledger import Ledger
 from busmon.settings.section import File, Row, split
 from busmon.sources.base import Source
-from busmon.sources.bus import Bus, describe_schemas
+from busmon.sources.bus import Bus, Subscription, describe_schemas
 from busmon.text import format_items
 
 Files = Annotated[tuple[File, ...], split]
@@ -33,6 +33,10 @@ class ReplayBus(Bus):
         yield "reads", format_items([str(file) for file in self.files], "file")
         yield "rate", f"{self.rate:g} messages a second" if self.rate else "as fast as it can"
         yield describe_schemas(self)
+
+    def subscription(self) -> Subscription:
+        """Return that no message has to come: a recording ends."""
+        return lambda _topic: False
 
     def reconsume_command(self) -> str:
         """Return fedora-messaging's command: the messages can be Fedora's."""

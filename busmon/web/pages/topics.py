@@ -83,9 +83,13 @@ def described(request: Request, topics: Iterable[Topic]) -> list[dict[str, Any]]
 
 
 def _state(state: SilenceState | None) -> dict[str, object]:
-    """Return the state in a word, since when it holds, and until when there is no baseline."""
+    """Return the state in a word, since when it holds, and until when there is no baseline.
+
+    `awaited` is since when a topic has to come that never did, and `within` how soon.
+    """
     if state is None:
-        return {"state": "unwatched", "since": None, "until": None, "gone": False}
+        nothing = dict.fromkeys(("since", "until", "awaited", "within"))
+        return {"state": "unwatched", **nothing, "gone": False}
     until = None if state.begun is None else state.begun + MIN_DAYS * DAY_SECONDS
     named = {
         "retired": state.retired,
@@ -95,7 +99,14 @@ def _state(state: SilenceState | None) -> dict[str, object]:
         "usual": state.ready,
     }
     word = next((name for name, holds in named.items() if holds), "learning")
-    return {"state": word, "since": state.since, "until": until, "gone": state.gone}
+    return {
+        "state": word,
+        "since": state.since,
+        "until": until,
+        "awaited": state.awaited,
+        "within": None if state.awaited is None else state.longest,
+        "gone": state.gone,
+    }
 
 
 def _usual(request: Request, topic: Topic, since: float, begun: float) -> list[float] | None:

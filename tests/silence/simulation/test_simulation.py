@@ -3,8 +3,11 @@
 For speed, these are fewer topics than those of the report, and what is usual is learned less often.
 """
 
+import numpy as np
 import pytest
 
+from busmon.rules.packit import TABLE
+from busmon.silence.expected import WITHIN_SECONDS
 from tests.silence.simulation import first_weeks
 from tests.silence.simulation.first_weeks import ARCHIVE, EARLY, NOTHING
 from tests.silence.simulation.kinds import STEADY
@@ -20,13 +23,24 @@ from tests.silence.simulation.report import (
     simulate_kinds,
     table,
 )
-from tests.silence.simulation.traffic import DAY, TOPICS, Topic
+from tests.silence.simulation.traffic import DAY, TOPICS, Topic, arrivals
 
 SEED, EVERY = 1, 28
 SOME_TOPICS = (TOPICS[1], TOPICS[4], TOPICS[5], TOPICS[9], TOPICS[11])
 GIT_RECEIVE = TOPICS[9]
 SOME_KINDS = ("Cox, 24 a day", "cron, every day", "weekly batch of 50", "Monday and Thursday")
 CAMPAIGNS = "campaigns, 5 days on, 9 off"
+
+
+def test_the_rules_expect_only_topics_that_come_every_day() -> None:
+    """In ten years, none of them pauses for as long as busmon waits for it on the first day."""
+    busy = {topic for topic, entry in TABLE.items() if entry.busy}
+    longest = {topic.name: 0.0 for topic in TOPICS}
+    for topic in TOPICS:
+        for seed in range(21, 31):
+            came = np.flatnonzero(arrivals(topic, np.random.default_rng(seed)))
+            longest[topic.name] = max(longest[topic.name], 60.0 * np.diff(came).max())
+    assert {name for name, pause in longest.items() if pause < WITHIN_SECONDS} == busy
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def blind_times(rng: np.random.Generator) -> list[Span]:
 
 def make_year(topic: Topic, blind: list[Span], rng: np.random.Generator, outages: int) -> Year:
     """Return a year; outages last from a third to all of Nagios's critical threshold."""
-    sent = _arrivals(topic, rng)
+    sent = arrivals(topic, rng)
     spans = []
     # One in each part of the year, so that there is time to learn between them.
     part = (MINUTES - 60 * DAY) // max(outages, 1)
@@ -121,7 +121,8 @@ def make_year(topic: Topic, blind: list[Span], rng: np.random.Generator, outages
     return Year(topic, sent, received, spans)
 
 
-def _arrivals(topic: Topic, rng: np.random.Generator) -> np.ndarray:
+def arrivals(topic: Topic, rng: np.random.Generator) -> np.ndarray:
+    """Return the messages of each minute of a year, without outages."""
     rate = _rate(topic, rng) / topic.clump
     clumps = rng.poisson(rate)
     starts = np.repeat(np.arange(MINUTES), clumps)
