@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.haste import hasten, hasty_rules
+from tests.deploy.haste import FACTOR, hasten, hasty_rules
 from tests.support.brokers import Server, accepts, free_port
 from tests.support.prometheus import Prometheus
 
@@ -108,11 +108,16 @@ def alertmanager(directory: Path, receiver: Receiver, heartbeat: str = "") -> tu
     return Server(argv, log, ready=lambda _: accepts(port)), port
 
 
-def prometheus(directory: Path, jobs: list[dict[str, Any]], alerts: int) -> Prometheus:
-    """Return a Prometheus with our rules in haste, and these jobs."""
+def prometheus(
+    directory: Path, jobs: list[dict[str, Any]], alerts: int, haste: int = FACTOR
+) -> Prometheus:
+    """Return a Prometheus with our rules in haste, and these jobs.
+
+    A real busmon takes seconds to notice something, so it needs less haste.
+    """
     config = yaml.safe_load((CONFIG / "prometheus/prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "500ms"}
-    config["rule_files"] = [hasty_rules(CONFIG / "prometheus/rules", directory / "rules")]
+    config["rule_files"] = [hasty_rules(CONFIG / "prometheus/rules", directory / "rules", haste)]
     config["alerting"]["alertmanagers"][0]["static_configs"] = [
         {"targets": [f"127.0.0.1:{alerts}"]}
     ]
@@ -122,8 +127,9 @@ def prometheus(directory: Path, jobs: list[dict[str, Any]], alerts: int) -> Prom
     return Prometheus(directory, config, *options)
 
 
-def busmon_job(port: int) -> dict[str, Any]:
+def busmon_job(port: int, token: str = "") -> dict[str, Any]:
     """Return the job of the example, for a busmon at this port."""
     config = yaml.safe_load((CONFIG / "prometheus/prometheus.yml").read_text())
     (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "busmon")
-    return {**job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+    login = {"authorization": {"credentials": token}} if token else {}
+    return {**job, **login, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}

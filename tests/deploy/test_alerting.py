@@ -189,7 +189,7 @@ def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
         with (
             busmon,
             alerts,
-            prometheus(tmp_path, [busmon_job(busmon.port)], port),
+            prometheus(tmp_path, [busmon_job(busmon.port)], port, haste=12),
             Publisher(rabbitmq) as publisher,
         ):
             busmon.wait_until_ready()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from tests.deploy.alerting import alertmanager, prometheus, receiving
+from tests.deploy.alerting import alertmanager, busmon_job, prometheus, receiving
 from tests.deploy.deployment import TOKEN, Deployment
 from tests.samples import FEDORA_FILE
 from tests.support.brokers import wait_until
@@ -97,7 +97,7 @@ def test_a_night_without_workers_is_reported_until_somebody_accepts_it(
 
     with receiving() as receiver:
         alerts, port = alertmanager(tmp_path, receiver)
-        with alerts, prometheus(tmp_path, deployment.port, port, TOKEN):
+        with alerts, prometheus(tmp_path, [busmon_job(deployment.port, TOKEN)], port, haste=12):
             well = partial(deployment.metric, "busmon_verdict", kind="none")
             wait_until(lambda: well() == 1, 60, "the end of what another test lost")
             deployment.worker.kill()

@@ -29,6 +29,10 @@ class Heartbeat(ThreadingHTTPServer):
         """Return whether the check is up; before the first ping it is not."""
         return bool(self.pings) and time.monotonic() - self.pings[-1] < self._patience
 
+    def pinged(self, times: int) -> bool:
+        """Return whether it was pinged so many times."""
+        return len(self.pings) >= times
+
 
 class _PingHandler(BaseHTTPRequestHandler):
     server: Heartbeat
