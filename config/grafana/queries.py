@@ -39,15 +39,18 @@ def per_minute(metric: str, matchers: str, labels: str, by: str = "") -> str:
 
 
 def audited_per_minute(metric: str, matchers: str, by: str) -> str:
-    """Return the increase a minute of a counter of the audit, which grows once a window.
+    """Return the increase of a counter of the audit in a minute of the windows that were closed.
 
-    A query with it needs the step `HALF_A_WINDOW`, so that `$__rate_interval` is at least two
-    windows. It is the difference of two values: rate() extrapolates, which is wrong for steps, and
-    misses a step between two scrapes at its edge. Only a new ledger makes such a counter smaller.
+    Such a counter grows once a window. How many windows are closed in a range depends on where it
+    begins, so the increase is divided by the time of just these windows, not by the range. A query
+    with it has the step `HALF_A_WINDOW`, so that the range has at least two of them.
     """
-    series = f"{metric}{{{matchers}}}"
-    each = f"clamp_min({series} - {series} offset $__rate_interval, 0)"
-    return f"60000 / $__rate_interval_ms * sum by ({by}) (max by ({STAGE_LABELS}) ({each}))"
+    closed = f"rate(busmon_audit_last_closed_timestamp_seconds{{{BUSMON}}}{RATE_INTERVAL}) > 0"
+    each = (
+        f"rate({metric}{{{matchers}}}{RATE_INTERVAL})"
+        f" / on (namespace, job, instance) group_left () ({closed})"
+    )
+    return f"60 * sum by ({by}) (max by ({STAGE_LABELS}) ({each}))"
 
 
 def others_per_minute(metric: str, matchers: str = NAMESPACE) -> str:

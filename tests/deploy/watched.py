@@ -15,7 +15,7 @@ from tests.support.pushgateway import Pushgateway
 
 NAMESPACE = "packit--prod"
 # Variables that Grafana itself fills in. One scrape takes place each second.
-SPANS = {"__rate_interval": "4s", "__rate_interval_ms": "4000", "__range": "60s"}
+SPANS = {"__rate_interval": "4s", "__range": "60s"}
 # The variables of the dashboards as they are at first, when nobody has chosen anything.
 DEFAULTS = {
     "namespace": NAMESPACE,
