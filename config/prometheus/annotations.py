@@ -44,7 +44,7 @@ def when(sentence: str, query: str, *labels: str) -> str:
 def annotate(alert: Alert, settings: Settings) -> dict[str, str]:
     """Return the annotations of an alert."""
     began = f'min(ALERTS_FOR_STATE{{alertname="{alert.name}",%s}})'
-    since = alert.since or when("It began at TIME.", began, *alert.by)
+    since = alert.since or when("This began at TIME.", began, *alert.by)
     texts = {
         "summary": "{{ with $labels.namespace }}{{ . }}: {{ end }}" + alert.summary.strip(),
         "description": f"{alert.what.strip()} {since}{alert.first.strip()}",
@@ -53,15 +53,16 @@ def annotate(alert: Alert, settings: Settings) -> dict[str, str]:
         texts["dashboard_url"] = _dashboard_url(alert, began)
     if alert.page is not None:
         link = '{{ label "public_url" . }}' + alert.page
-        texts["page_url"] = _by_info("public_url", "15m", link)
+        texts["page_url"] = _by_info(alert, "public_url", "15m", link)
     texts["runbook_url"] = f"{settings.values['runbook']}#{alert.name.lower()}"
     return texts
 
 
-def _by_info(label: str, remembered: str, then: str) -> str:
+def _by_info(alert: Alert, label: str, remembered: str, then: str) -> str:
     """Return an action that needs what busmon says of itself, also while it does not answer."""
+    labels = ("instance",) if "instance" in alert.by else ()
     info = f'busmon_web_info{{{label}!="",%s}}[{remembered}]'
-    return each(f"topk(1, last_over_time({info}))", then=then)
+    return each(f"topk(1, last_over_time({info}))", *labels, then=then)
 
 
 def _dashboard_url(alert: Alert, began: str) -> str:
@@ -77,7 +78,7 @@ def _dashboard_url(alert: Alert, began: str) -> str:
         f"&var-namespace={{{{ $labels.namespace | urlquery }}}}{variables}"
         f"&from={each(start, *alert.by, then=NUMBER)}&to=now"
     )
-    return _by_info("grafana_url", alert.remembered, link)
+    return _by_info(alert, "grafana_url", alert.remembered, link)
 
 
 def find_panel(title: str) -> tuple[str, int]:

@@ -38,7 +38,6 @@ class Alert:
     comment: str = ""
     expr: str
     by: tuple[str, ...] = ()
-    keep_firing_for: str = ""
     summary: str
     what: str = ""
     since: str = ""  # what writes a sentence; by default, when the alert's condition began
@@ -113,8 +112,8 @@ def _alert(alert: Alert, settings: Settings, annotate: Annotate) -> Iterator[str
     yield from _expr(matched(fill(alert.expr, table), settings))
     if "for" in table:
         yield f"        for: {table['for']}"
-    if alert.keep_firing_for:
-        yield f"        keep_firing_for: {fill(alert.keep_firing_for, table)}"
+    if "keep_firing_for" in table:
+        yield f"        keep_firing_for: {table['keep_firing_for']}"
     yield "        labels:"
     for name, text in settings.labels(alert.name, alert.variant).items():
         yield f"          {name}: {scalar(text)}"

@@ -53,17 +53,21 @@ def labels_used(alert: dict[str, Any]) -> list[str]:
 
 
 def expanded(namespace: str = VALUES["namespace"], *, linked: bool = True) -> list[AlertText]:
-    """Return each alert with the labels that it uses and the value 3, with or without links."""
+    """Return each alert with the labels that it uses, with or without links.
+
+    Its value, and all that its texts ask Prometheus, is 3; times are 0.
+    """
     values = VALUES | {"namespace": namespace}
     labels = ",".join(f'{name}="{value}"' for name, value in values.items())
     urls = f'public_url="{PAGES}",grafana_url="{GRAFANA}"'
-    info = f'busmon_web_info{{{urls},job="busmon",namespace="{namespace}"}}'
+    info = f'busmon_web_info{{{urls},job="busmon",namespace="{namespace}",instance="busmon-1"}}'
     rules = [
         {key: rule[key] for key in ("alert", "labels", "annotations")}
         | {"expr": f"max by ({', '.join(labels_used(rule))}) (given)"}
         for rule in alerts()
     ]
-    times = set(re.findall(r"[\w:]*_timestamp_seconds[\w:]*(?=\{)", str(rules)))
+    queried = set(re.findall(r"`[^`]*?([\w:]+)\{[^`]*`", str(rules)))
+    queried -= {"busmon_web_info", "ALERTS_FOR_STATE"}
     for number, rule in enumerate(rules):  # each by itself, although variants have the same name
         rule["labels"] = rule["labels"] | {"number": str(number)}
     test = {
@@ -76,8 +80,11 @@ def expanded(namespace: str = VALUES["namespace"], *, linked: bool = True) -> li
                     {"series": f"given{{{labels}}}", "values": "3x5"},
                     {"series": info, "values": "1x5" if linked else "_x5"},
                     *(
-                        {"series": f'{name}{{{labels},job="busmon"}}', "values": "0x5"}
-                        for name in times
+                        {
+                            "series": f'{name}{{{labels},job="busmon",kind="temporary"}}',
+                            "values": "0x5" if "timestamp" in name else "3x5",
+                        }
+                        for name in sorted(queried)
                     ),
                 ],
                 "alert_rule_test": [

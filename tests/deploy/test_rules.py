@@ -283,8 +283,8 @@ def test_the_rule_tests_evaluate_what_they_need_recording_first(path: Path) -> N
     recorded: set[str] = set()
     for rule in (rule for group in groups for rule in group["rules"]):
         used = set(re.findall(r"[a-z_]+(?::\w+)+", without_texts(rule["expr"])))
-        assert used <= recorded, f"{rule}: not yet recorded"
         recorded.add(rule.get("record", ""))
+        assert used <= recorded, f"{rule}: not yet recorded"
     alerts = {rule.get("alert") for group in groups for rule in group["rules"]}
     cases = [case for test in unit_test["tests"] for case in test.get("alert_rule_test", [])]
     assert {case["alertname"] for case in cases} <= alerts
