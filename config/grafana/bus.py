@@ -9,7 +9,6 @@ from board import (
     annotation,
     busmons,
     half_window,
-    hidden,
     new_dashboard,
     several,
     single,
@@ -21,7 +20,7 @@ from bus_processed import PROCESSED
 from bus_topics import SILENCE, VOLUME
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import BigValueTextMode
-from grafana_foundation_sdk.models.dashboard import Dashboard
+from grafana_foundation_sdk.models.dashboard import Dashboard, VariableHide
 from links import OVERVIEW, dashboard, incidents_page, page
 from panels import (
     GREEN,
@@ -117,9 +116,9 @@ def build() -> Dashboard:
             *busmons(),
             several("bus", "Bus", f"busmon_bus_connected{{{BUSMON}}}"),
             several("topic", "Topic", f'busmon_messages_total{{{BUS},topic!="__other__"}}'),
-            hidden("stage", f"label_values(busmon_stage_delay_seconds_bucket{{{BUS}}}, stage)")
-            .multi(True)
-            .include_all(True),
+            several("stage", "Stage", f"busmon_stage_delay_seconds_bucket{{{BUS}}}").hide(
+                VariableHide.HIDE_VARIABLE
+            ),
             half_window(),
         ],
         other=dashboard("busmon and the listener as pods", "busmon-pods"),

@@ -78,13 +78,13 @@ AT_A_GLANCE = [
 PROCESS = [
     Row("busmon's process"),
     graph_panel(
-        "CPU",
+        "CPU of busmon",
         "CPU time a second.",
         Query(f"rate(process_cpu_seconds_total{{{BUSMON}}}{RATE_INTERVAL})", "{{instance}}"),
         span=6,
     ).unit(units.PercentUnit),
     graph_panel(
-        "Memory",
+        "Memory of busmon",
         "Resident memory. 60 to 80 MiB are usual.",
         Query(f"process_resident_memory_bytes{{{BUSMON}}}", "{{instance}}"),
         span=6,
@@ -99,7 +99,7 @@ PROCESS = [
         span=6,
     ).unit(units.PercentUnit),
     graph_panel(
-        "Threads",
+        "Threads of busmon",
         "One for each bus, each observer and each task of busmon itself, and those of the web"
         " server.",
         Query(f"process_threads{{{BUSMON}}}", "{{instance}}"),

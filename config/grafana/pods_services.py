@@ -57,7 +57,7 @@ NODES = [
         span=6,
     ),
     graph_panel(
-        "Disk I/O",
+        "Disk I/O of nodes",
         "Bytes read and written a second.",
         Query(
             f"rate(node_disk_read_bytes_total{{{NODE}}}{RATE_INTERVAL})",
@@ -82,7 +82,7 @@ NODES = [
     .unit(units.PercentUnit)
     .max(1),
     graph_panel(
-        "Network",
+        "Network of nodes",
         "Bytes received and sent a second, without the loopback interface.",
         *(
             Query(

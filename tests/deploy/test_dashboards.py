@@ -77,6 +77,8 @@ def test_panels_say_what_they_show_and_lie_side_by_side(name: str) -> None:
         assert panel["datasource"]["uid"] == "${datasource}", panel["title"]
     numbers = [panel["id"] for panel in BOARDS[name]["panels"]]
     assert len(numbers) == len(set(numbers))
+    titles = [(panel["type"], panel["title"]) for panel in panels(BOARDS[name])]
+    assert len(titles) == len(set(titles))  # alerts link to a graph by its title
 
 
 def test_no_query_takes_the_increase_of_the_topic_that_stands_for_others() -> None:
