@@ -8,7 +8,7 @@ LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test coverage lint bench soak overload silence-report timescaledb lock \
-    dashboards rules picture clean
+    dashboards rules dashboard-picture picture clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
@@ -20,6 +20,7 @@ test: .venv/development ## run all tests on real brokers, or a part: ARGS=tests/
 	tests/install-brokers
 	$(BIN)/python -m tests.support.datagrepper # installs it
 	$(BIN)/python -m tests.support.axe # downloads it
+	$(BIN)/python -m tests.support.grafana_data # downloads it
 	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
 
 coverage: ## run all tests, and print how much of busmon/ they run; takes longer
@@ -69,6 +70,11 @@ dashboards: .venv/development ## build the JSON of the dashboards from config/gr
 
 rules: .venv/development ## build the rules of Prometheus from config/prometheus/*.py
 	$(BIN)/python config/prometheus/build.py $(ARGS)
+
+dashboard-picture: .venv/development ## draw config/grafana/bus.png: the dashboard, from four hours of a real busmon
+	tests/install-brokers
+	$(BIN)/python -m pip install --quiet --group picture
+	$(BIN)/python -m tests.deploy.picture
 
 picture: .venv/development ## draw the picture of the README: the first page of the demo, in Chromium
 	tests/install-brokers

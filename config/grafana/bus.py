@@ -98,7 +98,7 @@ ANNOTATIONS = [
     ),
     annotation(
         "Start of busmon",
-        f"time() - process_start_time_seconds{{{BUSMON}}} < 60",
+        f"time() - process_start_time_seconds{{{BUSMON}}} < 90",
         "busmon started: {{instance}}",
         "blue",
     ),

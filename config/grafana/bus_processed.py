@@ -104,7 +104,7 @@ PROCESSED = [
     )
     .height(11)
     .unit(PER_MINUTE)
-    .override_by_regexp("^processed", area(GREEN))
+    .override_by_regexp("/^processed/", area(GREEN))
     .override_by_name("not processed", area(RED))
     .override_by_name("to be handled (bus)", colour(BLUE))
     .override_by_name("passed on (listener)", colour(YELLOW))

@@ -24,7 +24,7 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-PER_MINUTE = "suffix: /min"
+PER_MINUTE = "suffix:/min"
 GREEN, YELLOW, RED, GREY, BLUE = "green", "yellow", "red", "#6e7075", "blue"
 
 P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel, heatmap.Panel)

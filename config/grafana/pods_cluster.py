@@ -14,7 +14,7 @@ from panels import (
 )
 from queries import NAMESPACE, RATE_INTERVAL
 
-CORES = "suffix: cores"
+CORES = "suffix:cores"
 POD = f'{NAMESPACE},pod=~"$pod"'
 # cAdvisor also has the sum of the pod (no name) and its pause container ("POD").
 CONTAINER = f'{POD},container!="",container!="POD"'

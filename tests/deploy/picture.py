@@ -1,194 +1,213 @@
-"""Draw the main dashboard from real data: `python -m tests.deploy.picture`.
+"""Draw the main dashboard as Grafana shows it: `make dashboard-picture`.
 
-The data are those of the dashboards' test: a real Prometheus scrapes a real busmon. Each panel
-is at its place in Grafana, and shows the results of its own queries.
+The data are those of the dashboards' test, of four hours: a real busmon with its settings as they
+are shipped, and a real Prometheus. Names, texts and colours are by Grafana's own library. Each
+panel is at its place in Grafana.
 """
 
-import json
 import tempfile
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from cycler import cycler
-from matplotlib import pyplot
+from matplotlib import dates, pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from tests.deploy.watched import DEFAULTS, filled, legend, watched
-from tests.support.busmon_process import PROJECT
-from tests.support.prometheus import Prometheus
+from tests.deploy.dashboards import BOARDS, GRAFANA, fields, with_answers
+from tests.deploy.simulation.recording import RecordedPrometheus
+from tests.deploy.simulation.run import simulated
+from tests.deploy.simulation.story import DAY, HOUR
+from tests.support.grafana_data import Shown, show
 
-FOLDER = PROJECT / "config" / "grafana"
-PICTURE = FOLDER / "bus.png"
-SECONDS = 150  # of traffic
-SKIPPED = 36  # seconds at the start, before windows are closed
-ROWS = 91  # of the dashboard's grid, from the top
-CELL_INCHES = 0.62, 0.25  # a cell of the grid
-COLOURS = {"green": "#56a64b", "yellow": "#e0b400", "red": "#c4162a"}
-MAX_LEGEND_LINES = 9
-UNITS = {"percentunit": (100, "%"), "s": (1, "s"), "short": (1, "")}
+BOARD = "busmon-bus"
+PICTURE = GRAFANA / "bus.png"
+BEGIN, END = DAY + 11.5 * HOUR, DAY + 15.5 * HOUR
+SHOWN_FROM = DAY + 12 * HOUR  # when windows have been closed
+ROWS = 40  # of the dashboard's grid, at most, from the top
+CELL_INCHES = 0.62, 0.3  # a cell of the grid
+BACKGROUND, PANEL, LINE, TEXT = "#111217", "#181b1f", "#2c3235", "#ccccdc"
+MAX_LEGEND_LINES = 8
+MAX_TABLE_ROWS = 8
 
 
 def main() -> None:
-    """Run busmon and Prometheus for `SECONDS`, then draw."""
-    board = json.loads((FOLDER / "dashboards" / "busmon-bus.json").read_text())
+    """Let the story take place, then draw what it looks like."""
     with (
         tempfile.TemporaryDirectory(prefix="busmon-picture-") as directory,
-        watched(Path(directory), SECONDS) as prometheus,
+        simulated(Path(directory), BEGIN, END, only_outage=True) as prometheus,
     ):
-        time.sleep(SECONDS - 10)
-        draw(board, prometheus)
+        prometheus.begin = SHOWN_FROM
+        draw(prometheus, PICTURE)
 
 
-def draw(board: Mapping[str, Any], prometheus: Prometheus) -> None:
-    """Draw the upper panels of a dashboard into the picture."""
-    pyplot.style.use("dark_background")
+def draw(prometheus: RecordedPrometheus, picture: Path) -> None:
+    """Draw the upper panels into the picture."""
+    upper = [panel for panel in BOARDS[BOARD]["panels"] if _bottom(panel) <= ROWS]
+    while upper[-1]["type"] == "row":
+        upper.pop()
+    rows = max(map(_bottom, upper))
+    asked = [with_answers(prometheus, BOARD, panel) for panel in upper if panel["type"] != "row"]
+    shown = dict(zip((one["panel"]["id"] for one in asked), show(asked), strict=True))
     mpl.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold"})
-    mpl.rcParams["axes.facecolor"] = "#181b1f"
-    mpl.rcParams["axes.prop_cycle"] = cycler(
-        color=[mpl.colormaps["tab20"](number) for number in range(20)]
+    for colour in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"):
+        mpl.rcParams[colour] = TEXT
+    size = 24 * CELL_INCHES[0], rows * CELL_INCHES[1]
+    figure = pyplot.figure(figsize=size, facecolor=BACKGROUND)
+    for panel in upper:
+        _panel(figure, panel, shown.get(panel["id"]), rows)
+    _save(figure, picture)
+
+
+def _bottom(panel: Mapping[str, Any]) -> int:
+    place = panel["gridPos"]
+    return int(place.get("y", 0) + place["h"])
+
+
+def _panel(figure: Figure, panel: Mapping[str, Any], shown: Shown | None, rows: int) -> None:
+    place = {"x": 0, "y": 0, **panel["gridPos"]}
+    left, top, right = place["x"] / 24, 1 - place["y"] / rows, (place["x"] + place["w"]) / 24
+    low = 1 - _bottom(panel) / rows
+    title = left + 0.006, top - 0.85 / rows
+    if shown is None:
+        figure.text(*title, f"▾ {panel['title']}", weight="bold", size=10)
+        return
+    box = Bbox.from_extents(left + 0.002, low + 0.1 / rows, right - 0.002, top - 0.1 / rows)
+    frame = figure.add_axes(box.bounds, facecolor=PANEL, xticks=[], yticks=[])
+    frame.spines[:].set_color(LINE)
+    figure.text(*title, panel["title"], weight="bold", size=8.5)
+    inner = Bbox.from_extents(left + 0.006, low + 0.3 / rows, right - 0.006, top - 1.2 / rows)
+    kinds = {"stat": _stat, "timeseries": _graph, "table": _table}
+    kinds[panel["type"]](figure, inner, panel, shown)
+
+
+def _stat(figure: Figure, box: Bbox, panel: Mapping[str, Any], shown: Shown) -> None:
+    values = [field for field in fields(shown) if field["type"] == "number"]
+    if not values:  # what is written then has the colour of the first threshold
+        defaults = panel["fieldConfig"]["defaults"]
+        colour = defaults["thresholds"]["steps"][0]["color"]
+        values = [{"name": "", "texts": [defaults.get("noValue", "")], "colors": [colour]}]
+    axes = figure.add_axes(box.bounds, xlim=(0, len(values)), ylim=(0, 1))
+    axes.axis("off")
+    name_only = panel["options"]["textMode"] == "name"
+    flat = box.height * figure.get_figheight() < 0.6
+    for place, field in enumerate(values):
+        axes.axvspan(place + 0.01, place + 0.99, color=field["colors"][-1])
+        name = field["name"] if len(values) > 1 or name_only else ""
+        value = "" if name_only else field["texts"][-1]
+        large = f"{name} {value}".strip() if flat or name_only else value
+        width = box.width * figure.get_figwidth() / len(values)
+        size = min(20, 95 * width / max(1, len(large)))
+        above = name and large == value
+        middle = place + 0.5, 0.4 if above else 0.5
+        axes.text(*middle, large, size=size, weight="bold", **CENTRE)
+        if above:
+            axes.text(place + 0.5, 0.83, name, **CENTRE)
+
+
+CENTRE = {"ha": "center", "va": "center", "color": "white"}
+
+
+def _graph(figure: Figure, box: Bbox, panel: Mapping[str, Any], shown: Shown) -> None:
+    options = panel["options"]["legend"]
+    beside = options["placement"] == "right"
+    series = [frame for frame in shown["frames"] if any(one != 0 for one in frame[1]["values"])]
+    series = series or shown["frames"]
+    drawn = series[:MAX_LEGEND_LINES]
+    rows = box.height * figure.get_figheight() / 0.16
+    lines = 0 if beside else (len(drawn) + 1) // 2
+    low = box.y0 + box.height * (lines + 2) / rows
+    right = box.x1 - (0.24 * box.width + 0.02 if beside else 0.002)
+    axes = figure.add_axes(
+        (box.x0 + 0.03, low, right - box.x0 - 0.03, box.y1 - low), facecolor=PANEL
     )
-    figure = pyplot.figure(
-        figsize=(24 * CELL_INCHES[0], ROWS * CELL_INCHES[1]), facecolor="#111217"
-    )
-    for panel in board["panels"]:
-        place = panel["gridPos"]
-        if place["y"] + place["h"] > ROWS:
-            break
-        left, top = place["x"] / 24, 1 - place["y"] / ROWS
-        if panel["type"] == "row":
-            figure.text(0.005, top - 0.8 / ROWS, f"▾ {panel['title']}", weight="bold", size=10)
-            continue
-        low = top - place["h"] / ROWS
-        box = left + 0.045, low + 1.6 / ROWS, place["w"] / 24 - 0.055, (place["h"] - 3.2) / ROWS
-        if panel["type"] == "stat":
-            box = left + 0.004, low + 0.3 / ROWS, place["w"] / 24 - 0.008, (place["h"] - 1.8) / ROWS
-        axes = figure.add_axes(box)
-        axes.set_title(panel["title"], loc="left")
-        {"stat": _stat, "timeseries": _graph, "table": _table}[panel["type"]](
-            axes, panel, prometheus
-        )
-    _save(figure)
-
-
-def _results(panel: Mapping[str, Any], prometheus: Prometheus) -> list[tuple[str, Any]]:
-    """Return the name and the values of each series of a panel."""
-    named = []
-    for target in panel["targets"]:
-        expr = filled(target["expr"], DEFAULTS)
-        found = prometheus.now(expr) if target["instant"] else prometheus.since_start(expr)
-        named += [(legend(target["legendFormat"], one), one["values"]) for one in found]
-    return named
-
-
-def _stat(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None:
-    fields, style = panel["fieldConfig"]["defaults"], panel["options"]["textMode"]
-    words = {
-        key: word for one in fields.get("mappings", []) for key, word in one["options"].items()
-    }
-    shown = _results(panel, prometheus)
-    axes.set(xlim=(0, len(shown)), ylim=(0, 1), xticks=[], yticks=[])
-    for place, (name, values) in enumerate(shown):
-        value = values[-1][1]
-        steps = fields["thresholds"]["steps"]
-        colour = [
-            step["color"] for step in steps if step["value"] is None or value >= step["value"]
-        ]
-        axes.axvspan(place + 0.01, place + 0.99, color=COLOURS.get(colour[-1], colour[-1]))
-        word = words.get(f"{value:g}", {}).get("text") or _number(value, fields["unit"])
-        large = name if style == "name" else word
-        size = 17 if len(large) < 12 else 9
-        axes.text(place + 0.5, 0.45, large, size=size, ha="center", va="center", weight="bold")
-        if style != "name":
-            axes.text(place + 0.5, 0.85, name, ha="center", va="center")
-    axes.spines[:].set_visible(False)
-
-
-def _graph(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None:
-    fields = panel["fieldConfig"]["defaults"]
-    factor, unit = UNITS.get(fields["unit"], (1, fields["unit"].removeprefix("suffix: ")))
-    begin = prometheus.started + SKIPPED
-    shown = []
-    for name, values in _results(panel, prometheus):
-        points = {round(at - begin): factor * value for at, value in values if at >= begin}
-        if points:
-            shown.append((name, points))
-    shown.sort(key=lambda one: -max(one[1].values()))
-    if fields["custom"].get("stacking", {}).get("mode") == "normal":
-        seconds = sorted({at for _, points in shown for at in points})
-        layers = [[points.get(at, 0) for at in seconds] for _, points in shown]
-        axes.stackplot(seconds, layers, labels=[name for name, _ in shown], alpha=0.8)
-    else:
-        for name, points in shown:
-            axes.plot(list(points), list(points.values()), label=name, linewidth=1.3)
-    if "thresholdsStyle" in fields["custom"]:
-        axes.axhline(factor * fields["thresholds"]["steps"][-1]["value"], color=COLOURS["red"])
-    axes.set_ylim(0, 1.5 * axes.get_ylim()[1])  # room for the legend
-    axes.set_ylabel(unit)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} s")
-    axes.grid(alpha=0.2)
+    below: dict[tuple[str, float], float] = {}
+    for times, field in series:
+        _line(axes, times["values"], field, below)
+    axes.set_xlim(_time(1000 * SHOWN_FROM), _time(1000 * END))
+    _, high = axes.get_ylim()
+    axes.set_ylim(0, 1.05 * high)
+    _axes(axes, panel)
     handles, labels = axes.get_legend_handles_labels()
+    place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)} if beside else {}
+    under = {"loc": "upper left", "bbox_to_anchor": (-0.03, -1.5 / (rows - lines - 2))}
     axes.legend(
         handles[:MAX_LEGEND_LINES],
         labels[:MAX_LEGEND_LINES],
-        loc="upper left",
-        fontsize=6,
-        framealpha=0.6,
-        ncols=3,
+        ncols=1 if beside else 2,
+        fontsize=6.5,
+        frameon=False,
+        borderpad=0,
+        **(place or under),
     )
 
 
-def _table(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus) -> None:
-    names = panel["transformations"][-1]["options"]["renameByName"]
-    units = {
-        override["matcher"]["options"]: {
-            each["id"]: each["value"] for each in override["properties"]
-        }
-        for override in panel["fieldConfig"]["overrides"]
-    }
-    rows: dict[str, dict[str, str]] = {}
-    silent: dict[str, float] = {}
-    for target in panel["targets"]:
-        column = names[f"Value #{target['refId']}"]
-        expr = filled(target["expr"], DEFAULTS)
-        for one in prometheus.now(expr):
-            topic, value = one["metric"]["topic"], one["values"][-1][1]
-            words = units[column].get("mappings", [{"options": {}}])[0]["options"]
-            text = words.get(f"{value:g}", {}).get("text") or _number(value, units[column]["unit"])
-            rows.setdefault(topic, {})[column] = text
-            silent.setdefault(topic, value)  # the first column
-    order = sorted(rows, key=lambda topic: (-silent.get(topic, 0), -len(rows[topic]), topic))[:7]
-    cells = [[topic, *(rows[topic].get(name, "") for name in names.values())] for topic in order]
+def _line(
+    axes: Axes, times: list[float], field: dict[str, Any], below: dict[tuple[str, float], float]
+) -> None:
+    """Draw a series as its field says: a line, or an area on those of its stack."""
+    style, colour = field["custom"], field["color"]
+    stacking = style.get("stacking", {})
+    stack = stacking.get("group", "A") if stacking.get("mode") == "normal" else None
+    values = [0.0 if value is None else value for value in field["values"]]
+    base = [below.get((stack, at), 0.0) if stack else 0.0 for at in times]
+    top = [low + value for low, value in zip(base, values, strict=True)]
+    if stack:
+        below.update({(stack, at): high for at, high in zip(times, top, strict=True)})
+    when = [_time(at) for at in times]
+    opacity = style.get("fillOpacity", 0) / 100
+    width = style.get("lineWidth", 1)
+    if width == 0:
+        axes.fill_between(
+            when, base, top, color=colour, alpha=opacity, linewidth=0, label=field["name"]
+        )
+        return
+    axes.fill_between(when, base, top, color=colour, alpha=opacity, linewidth=0)
+    axes.plot(when, top, color=colour, linewidth=1.2 * width, label=field["name"])
+
+
+def _axes(axes: Axes, panel: Mapping[str, Any]) -> None:
+    unit = panel["fieldConfig"]["defaults"].get("unit", "short")
+    shares = {"percentunit": lambda value, _: f"{100 * value:g} %"}
+    after = unit.removeprefix("suffix:") if unit.startswith("suffix:") else ""
+    axes.yaxis.set_major_formatter(shares.get(unit, lambda value, _: f"{value:g}{after}"))
+    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    axes.xaxis.set_major_locator(dates.HourLocator(tz=UTC))
+    axes.xaxis.set_minor_locator(dates.MinuteLocator(byminute=[30], tz=UTC))
+    axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M", tz=UTC))
+    axes.tick_params(length=0, labelsize=7, which="both")
+    axes.grid(color=LINE, which="both")
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+
+
+def _time(milliseconds: float) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _table(figure: Figure, box: Bbox, _panel: Mapping[str, Any], shown: Shown) -> None:
+    columns = fields(shown)
+    axes = figure.add_axes(box.bounds)
     axes.axis("off")
-    widths = [0.34, *[0.66 / len(names)] * len(names)]
-    table = axes.table(
-        cells, colLabels=["Topic", *names.values()], colWidths=widths, bbox=Bbox.unit()
-    )
+    rows = list(zip(*(column["texts"] for column in columns), strict=True))[:MAX_TABLE_ROWS]
+    table = axes.table(rows, colLabels=[one["name"] for one in columns], bbox=Bbox.unit())
     for (line, column), cell in table.get_celld().items():
-        cell.set(facecolor="#181b1f", edgecolor="#2c3235")
-        cell.get_text().set_color("white")
-        if line and column == 1:
-            cell.set(facecolor=COLOURS["red" if silent.get(order[line - 1]) else "green"])
+        cell.set(facecolor=PANEL, edgecolor=LINE)
+        style = columns[column]["custom"].get("cellOptions", {}).get("type")
+        if line and style == "color-background":
+            cell.set(facecolor=columns[column]["colors"][line - 1])
 
 
-def _number(value: float, unit: str) -> str:
-    for seconds, word in ((86400, "d"), (3600, "h"), (60, "min")):
-        if unit == "s" and value >= 2 * seconds:
-            return f"{value / seconds:.1f} {word}"
-    return f"{value:.3g} s" if unit == "s" else f"{value:.4g}"
-
-
-def _save(figure: Figure) -> None:
+def _save(figure: Figure, picture: Path) -> None:
     """Write the picture with few colours: a third of the size."""
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
-        figure.savefig(file.name, dpi=80, facecolor=figure.get_facecolor())
+        figure.savefig(file.name, dpi=90, facecolor=figure.get_facecolor())
         with Image.open(file.name) as image:
-            image.convert("RGB").quantize(96).save(PICTURE, optimize=True)
+            image.convert("RGB").quantize(128).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

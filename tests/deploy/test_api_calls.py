@@ -10,7 +10,7 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, Counter, push_to_gateway
 
-from tests.deploy.watched import filled
+from tests.deploy.dashboards import filled
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import PROJECT
 from tests.support.http_server import Silent, serving
@@ -53,7 +53,7 @@ def test_calls_of_an_api_are_counted_and_the_panel_shows_them(
     labels = {"namespace": "packit--prod"}
     targets = [{"targets": [f"127.0.0.1:{gateway.port}"], "labels": labels}]
     job = {"job_name": "gateway", "scrape_interval": "1s", "static_configs": targets}
-    query = filled(block("promql").strip(), labels)
+    query = filled(block("promql").strip(), labels | {"__rate_interval": "4s"})
     with gateway, serving(Api) as url:
 
         def call() -> None:

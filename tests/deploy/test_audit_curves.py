@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.deploy.test_dashboards import BOARDS, panels
-from tests.deploy.watched import DEFAULTS, filled
+from tests.deploy.dashboards import BOARDS, filled, panels
 from tests.support.prometheus import Prometheus
 
+CHOSEN = {"namespace": "packit--prod", "job": ".*", "bus": ".*", "topic": ".*"}
 HOURS = 8
 SCRAPE_SECONDS = 15
 WINDOW = 300
@@ -114,7 +114,7 @@ def curve(prometheus: Prometheus, end: int, name: str, zoom: Zoom, after: float)
     chosen["__rate_interval"] += f"{zoom.rate_interval % 60}s"
     (series,) = prometheus.ask(
         "query_range",
-        query=filled(expr, DEFAULTS | chosen),
+        query=filled(expr, CHOSEN | chosen),
         start=end - 6 * 3600,
         end=end - zoom.step,
         step=zoom.step,

@@ -45,7 +45,7 @@ class Prometheus(Server):
 
     def now(self, expr: str) -> list[dict[str, Any]]:
         """Return the series of an expression with their current values."""
-        return _numbers(
+        return numbers(
             {**series, "values": [series["value"]]}
             for series in self.ask("query", query=expr)["result"]
         )
@@ -58,10 +58,10 @@ class Prometheus(Server):
     def since_start(self, expr: str) -> list[dict[str, Any]]:
         """Return the series of an expression with their values of each second since the start."""
         span = {"start": self.started, "end": time.time(), "step": 1}
-        return _numbers(self.ask("query_range", query=expr, **span)["result"])
+        return numbers(self.ask("query_range", query=expr, **span)["result"])
 
 
-def _numbers(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def numbers(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the series with their values, except NaN, and only those that have one."""
     series = [
         {**one, "values": [(at, float(value)) for at, value in one["values"] if value != "NaN"]}

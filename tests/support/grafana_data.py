@@ -1,0 +1,47 @@
+"""Grafana's own library, which makes fields and texts of what Prometheus answers.
+
+It runs in Node.js, and needs no server. Its version is the oldest Grafana that is supported.
+"""
+
+import fcntl
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.busmon_process import PROJECT
+
+HERE = Path(__file__).with_name("grafana")
+MADE = PROJECT / ".cache" / "grafana-data-10.1.9"
+
+Shown = Mapping[str, Any]  # see show.cjs
+
+
+def installed() -> Path:
+    """Return where it is; it is downloaded once, with all it needs: 20 MB, 115 MB unpacked."""
+    MADE.mkdir(parents=True, exist_ok=True)
+    with Path(f"{MADE}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker of the tests may be at it
+        if not (MADE / "complete").exists():
+            for name in ("package.json", "package-lock.json"):  # which has all checksums
+                shutil.copy(HERE / name, MADE)
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            subprocess.run(command, cwd=MADE, check=True, timeout=300)
+            (MADE / "complete").touch()
+    return MADE
+
+
+def show(asked: Sequence[Mapping[str, Any]]) -> list[Shown]:
+    """Return what Grafana makes of panels, each with its `answers`, if it has any."""
+    command: list[str | Path] = ["node", HERE / "show.cjs", installed()]
+    made = subprocess.run(
+        command, input=json.dumps(asked).encode(), stdout=subprocess.PIPE, check=True, timeout=60
+    )
+    shown: list[Shown] = json.loads(made.stdout)
+    return shown
+
+
+if __name__ == "__main__":
+    installed()
