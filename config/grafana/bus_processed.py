@@ -75,15 +75,15 @@ PROCESSED = [
         "Bus volume and processed events",
         "The messages that the listener should pass on, and how far they came, by the windows of"
         " the audit, some minutes late. *processed*: reached the last stage that is watched, of"
-        " handlers, worker and listener. *not processed*, in red: are missing at one of them. What"
-        " is between the areas and *to be handled* is not known: unconfirmed, still running, or of"
-        " a bus of which nothing behind it is watched. Messages that come late, or that only the"
-        " archive had, count when that is found out.\n\n"
+        " handlers, worker and listener. *not processed*, in red: missing at one of them. Of what"
+        " is between the areas and *to be handled*, nobody knows yet: it is unconfirmed, still"
+        " running, or of a bus behind which nothing is watched. What comes late, or what only the"
+        " archive had, counts when that is found out.\n\n"
         "If nothing behind any bus is watched, *processed* is what Packit's push gateway counts as"
-        " events_processed_total, less the webhooks of GitHub that were accepted. It shows that the"
+        " events_processed_total, less the accepted webhooks of GitHub. That shows whether the"
         " workers stand still, or do far less than the bus brings. It cannot show single lost"
-        " messages: it still has the webhooks of GitLab and Testing Farm, so at least the red ones"
-        " are not processed. Nor does it know buses and topics.",
+        " messages, because the webhooks of GitLab and Testing Farm are still in it: the red area"
+        " is the least that is not processed. Nor does it know buses and topics.",
         Query(
             f"sum by (stage) ({PROCESSED_BY_STAGE})"
             f' or on () label_replace({EVENTS_PROCESSED}, "stage", "{BY_GATEWAY}", "", "")',

@@ -161,7 +161,8 @@ def build() -> Dashboard:
         "busmon-pods",
         "busmon, the listener and the workers as containers, and the services that they use.",
         [
-            single("namespace", "Namespace", "kube_pod_info"),
+            # Either is enough: there may be no kube-state-metrics, or no busmon in a namespace.
+            single("namespace", "Namespace", '{__name__=~"kube_pod_info|busmon_build_info"}'),
             *busmons(),
             several("pod", "Pod", f"kube_pod_info{{{NAMESPACE}}}"),
             several("node", "Node", "node_load1", of="instance"),

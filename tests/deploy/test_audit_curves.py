@@ -25,6 +25,10 @@ MISSING = 90  # of those, at the listener, in every second window
 # Busmons that close a window so many seconds after a multiple of five minutes. One does so while
 # Prometheus scrapes it.
 CLOSED_AFTER = (0, 6.5, 120, 149, 270)
+# One that Prometheus did not scrape in the fourth hour's last half. What it had in that time is
+# closed at once at the end.
+AWAY, AWAY_BEGAN, AWAY_ENDED = 120.5, 3.5 * 3600, 4 * 3600
+BUSMONS = (*CLOSED_AFTER, AWAY)
 
 
 class Zoom(NamedTuple):
@@ -59,13 +63,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, end: int) -> Iterator[P
 def samples(start: int) -> Iterator[str]:
     """Yield the lines of what Prometheus scraped, in OpenMetrics."""
     yield "# TYPE busmon_audit_last_closed_timestamp_seconds gauge\n"
-    for after in CLOSED_AFTER:
+    for after in BUSMONS:
         for at, closed in closed_windows(start, after):
             ended = start + WINDOW * closed
             yield f"busmon_audit_last_closed_timestamp_seconds{{{of(after)}}} {ended} {at}\n"
     yield "# TYPE busmon_audit_messages counter\n"
     for stage, missing in {"bus": 0, "listener": MISSING}.items():
-        for after in CLOSED_AFTER:
+        for after in BUSMONS:
             labels = f'{of(after)},bus="fedora",topic="t",stage="{stage}"'
             for at, closed in closed_windows(start, after):
                 value = HANDLED * closed - missing * (closed // 2)
@@ -83,6 +87,8 @@ def closed_windows(start: int, after: float) -> Iterator[tuple[int, int]]:
     random = Random(after)
     closings = [start + after + WINDOW * number + random.random() for number in range(WINDOWS)]
     for at in range(start + 7, start + HOURS * 3600, SCRAPE_SECONDS):
+        if after == AWAY and AWAY_BEGAN < at - start < AWAY_ENDED:
+            continue
         yield at, sum(closing <= at for closing in closings)
 
 
@@ -106,6 +112,15 @@ def test_the_sum_of_a_graph_of_the_audit_is_right(
     assert messages == pytest.approx(windows * (HANDLED - MISSING / 2), rel=0.005)
 
 
+def test_what_is_closed_at_once_after_an_absence_is_no_peak(
+    prometheus: Prometheus, end: int
+) -> None:
+    values = curve(prometheus, end, "to be handled (bus)", ZOOMS["6h"], AWAY)
+    seconds_unseen = AWAY_ENDED - AWAY_BEGAN - ZOOMS["6h"].rate_interval
+    assert len(values) < 6 * 3600 / ZOOMS["6h"].step - seconds_unseen / ZOOMS["6h"].step
+    assert values == pytest.approx([60 * HANDLED / WINDOW] * len(values), rel=0.001)
+
+
 def curve(prometheus: Prometheus, end: int, name: str, zoom: Zoom, after: float) -> list[float]:
     """Return the values that the first panel shows of a series in the last six hours."""
     first = panels(BOARDS["busmon-bus"])[0]
@@ -119,5 +134,6 @@ def curve(prometheus: Prometheus, end: int, name: str, zoom: Zoom, after: float)
         end=end - zoom.step,
         step=zoom.step,
     )["result"]
-    assert len(series["values"]) == 6 * 3600 // zoom.step
+    if after != AWAY:
+        assert len(series["values"]) == 6 * 3600 // zoom.step
     return [float(value) for _, value in series["values"]]
