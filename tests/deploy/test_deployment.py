@@ -113,6 +113,9 @@ def test_a_night_without_workers_is_reported_until_somebody_accepts_it(
             wait_until(lambda: open_gap() == 5, 60, "the gap")
             wait_until(lambda: receiver.chats("BusmonWorkerGap"), what="the alert")
 
+            story = partial(deployment.execute, "incidents")
+            wait_until(lambda: "fedora: workers, since" in story(), what="the incident")
+
             # Neither a crash of busmon nor working workers end it.
             deployment.busmon.kill()
             deployment.busmon.start()
@@ -128,7 +131,5 @@ def test_a_night_without_workers_is_reported_until_somebody_accepts_it(
             assert open_gap() == 0
             wait_until(lambda: len(receiver.chats("BusmonWorkerGap")) == 2, what="the end")
             assert receiver.chats("BusmonWorkerGap")[1][0] == "resolved"
-    story = deployment.execute("incidents")
-    assert "fedora: workers, since" in story
-    assert "worker: 5 accepted" in story
+    assert "worker: 5 accepted" in story()
     assert {*lost}.isdisjoint(deployment.execute("gaps", "--format", "ids").split())
