@@ -20,16 +20,19 @@ class UnknownPanel(Exception):
     """No dashboard has a panel of this title, or more than one has."""
 
 
-def each(query: str, *labels: str, then: str) -> str:
+def each(query: str, *labels: str, then: str, between: str = "") -> str:
     """Return an action that writes `then` for each series that a query finds.
 
     In the query, `%s` stands for the matchers of the alert's namespace and these labels of it:
-    `sum(busmon_open_gap_messages{%s})`. In `then`, `.` is the series.
+    `sum(busmon_open_gap_messages{%s})`. In `then`, `.` is the series. `between` separates several.
     """
     names = ("namespace", *labels)
     matchers = ",".join(f"{name}=%q" for name in names)
     values = " ".join(f"$labels.{name}" for name in names)
     action = f"query (printf `{query.replace('%s', matchers)}` {values})"
+    if between:
+        action = f"$i, $found := {action}"
+        then = f"{{{{ if $i }}}}{between}{{{{ end }}}}{then}"
     return f"{{{{ range {action} }}}}{then}{{{{ end }}}}"
 
 

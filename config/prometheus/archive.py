@@ -3,7 +3,15 @@
 Counting needs nothing of it, so nobody is woken up.
 """
 
+from annotations import each
 from rule import Alert, group
+
+TOPICS = each(
+    'topk(3, max by (topic) (busmon_archive_difference_messages{%s,side="archive"}) > 0)',
+    "bus",
+    then="{{ .Labels.topic }}",
+    between=", ",
+)
 
 GROUPS = (
     group(
@@ -17,8 +25,8 @@ GROUPS = (
                 ) == 0
             """,
             by=("bus",),
-            summary="""
-                The archive of the bus {{ $labels.bus }} has not answered busmon for 2 days.
+            summary="The archive of the bus {{ $labels.bus }} has not answered busmon for $for.",
+            what="""
                 Messages are counted as usual, but blind times are not filled, and silence has no
                 second witness.
             """,
@@ -26,6 +34,7 @@ GROUPS = (
                 Look first at busmon's log, which says why. Then open the `url` of [archive] in a
                 browser.
             """,
+            panel="Connections and observers",
         ),
         Alert(
             name="BusmonArchiveHasMore",
@@ -38,16 +47,15 @@ GROUPS = (
             """,
             by=("bus",),
             summary="""
-                The archive has messages of the bus {{ $labels.bus }} from the last day that busmon
-                did not receive ({{ printf "%.0f" $value }} in all){{ range query (printf `topk(3,
-                max by (topic)
-                (busmon_archive_difference_messages{namespace=%q,bus=%q,side="archive"}) > 0)`
-                $labels.namespace $labels.bus) }}; {{ .Labels.topic }}{{ end }}.
+                The archive has {{ printf "%.0f" $value }} messages of the bus {{ $labels.bus }}
+                from the last day that busmon did not receive.
             """,
+            what=f"Most of them are of {TOPICS}.",
             first="""
                 Look first at what busmon subscribes to (`busmon check-config`), and whether its
                 queue was full. A listener with a queue of its own may have received them.
             """,
+            panel="Messages that only one side has",
         ),
         Alert(
             name="BusmonBlindTimeNotFilled",
@@ -60,18 +68,21 @@ GROUPS = (
                     busmon_archive_blind_seconds{state=~"partly|not"}
                       - min_over_time(busmon_archive_blind_seconds{state=~"partly|not"}[1d])
                   )
-                ) > 60
+                ) > $seconds
             """,
             by=("bus",),
             summary="""
                 busmon did not receive from the bus {{ $labels.bus }} for {{ $value |
-                humanizeDuration }}, and the archive does not have all of that time; what came then
-                is not known.
+                humanizeDuration }}, and the archive does not have all of that time.
             """,
+            what="What came then is not known, and no message of then is called missing.",
             first="""
                 Look first at `/ready`, which lists the blind times and what the archive has of
                 them.
             """,
+            panel="Connections and observers",
         ),
+        interval="1m",
+        comment="The archive is asked every few minutes, and one range is a day.",
     ),
 )

@@ -22,7 +22,7 @@ import slo
 import workers
 from annotations import annotate
 from rule import Group, header, lines_of_group
-from settings import Settings
+from settings import Settings, SettingsError
 
 HERE = Path(__file__).parent
 # One file for each; the series that several of them use are in the first.
@@ -62,9 +62,12 @@ def main() -> None:
     options = parser.parse_args()
     rules = options.output or HERE / "rules"
     operator = (options.output or HERE.parent / "openshift") / "prometheusrule.yaml"
-    settings = Settings.load(options.settings)
-    built = {family: groups_of(family, settings) for family in FAMILIES}
-    settings.check_all_used()
+    try:
+        settings = Settings.load(options.settings)
+        built = {family: groups_of(family, settings) for family in FAMILIES}
+        settings.check_all_used()
+    except SettingsError as error:
+        raise SystemExit(str(error)) from error
     rules.mkdir(parents=True, exist_ok=True)
     for path in rules.glob("*.yml"):
         path.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 
 FILE = Path(__file__).parent / "settings.toml"
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
-GO_VARIABLES = {"labels", "value"}
+GO_VARIABLES = {"labels", "value", "i", "found"}
 
 
 class SettingsError(Exception):
@@ -27,7 +27,10 @@ class Settings:
         """Return the shipped settings, changed by the user's own file if there is one."""
         values = tomllib.loads(FILE.read_text())
         if own is not None:
-            _merge(values, tomllib.loads(own.read_text()), f"{own}: ")
+            try:
+                _merge(values, tomllib.loads(own.read_text()))
+            except (SettingsError, tomllib.TOMLDecodeError, OSError) as error:
+                raise SettingsError(f"{own}: {error}") from error
         return cls(values)
 
     def of_alert(self, name: str, variant: str = "") -> dict[str, Any]:
@@ -77,7 +80,7 @@ class Settings:
         return labels | {"service": "busmon"}
 
 
-def _merge(values: dict[str, Any], own: dict[str, Any], place: str) -> None:
+def _merge(values: dict[str, Any], own: dict[str, Any], place: str = "") -> None:
     for key, value in own.items():
         if key not in values:
             raise SettingsError(f"{place}{key}: unknown setting")

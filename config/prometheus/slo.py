@@ -1,7 +1,4 @@
-"""Service levels ([slo.NAME]).
-
-Service levels ([slo.NAME]): the share of messages that were late or lost, and alerts if there
-are more than the objective allows.
+"""Service levels ([slo.NAME]): alerts if more messages are late or lost than the objective allows.
 
 The alerts are those of the SRE workbook (https://sre.google/workbook/alerting-on-slos/), by two
 windows each. In the long one, the share that missed is so many times what the objective allows
@@ -14,121 +11,62 @@ nobody knows are in no share.
 
 from rule import Alert, Recording, group
 
+LATE = """
+    Of the messages of the service level {{ $labels.slo }} on the bus {{ $labels.bus }}, {{ $value |
+    humanizePercentage }} were late or lost in the last
+"""
+
+
+def missed(span: str) -> tuple[Recording, Recording]:
+    """Return the rules for how many messages of this time missed, and for their share."""
+    number = f"""
+        max by (namespace, bus, slo) (
+          increase(busmon_slo_messages_total{{within="false"}}[{span}])
+        )
+    """
+    every = f"""
+        sum by (namespace, bus, slo) (
+          max by (namespace, bus, slo, within) (
+            increase(busmon_slo_messages_total{{within!="unknown"}}[{span}])
+          )
+        )
+    """
+    return (
+        Recording(f"bus_slo:busmon_slo_missed:increase{span}", number),
+        Recording(
+            f"bus_slo:busmon_slo_missed:ratio_increase{span}",
+            f"bus_slo:busmon_slo_missed:increase{span} / ({every} > 0)",
+        ),
+    )
+
+
+def burns(long: str, short: str, factor: str) -> str:
+    """Return the condition that the share was too high for the long time, and still is."""
+    allowed = f"clamp_max({factor} * bus_slo:busmon_slo_missed:allowed_ratio, 0.9)"
+    return f"""
+        bus_slo:busmon_slo_missed:ratio_increase{long} > {allowed}
+          and bus_slo:busmon_slo_missed:increase{long} >= $messages
+          unless bus_slo:busmon_slo_missed:ratio_increase{short} <= {allowed}
+    """
+
+
 GROUPS = (
     group(
         "busmon-slo",
-        Recording(
-            "bus_slo:busmon_slo_missed:ratio_increase5m",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[5m])
-                )
-                  / (
-                    sum by (namespace, bus, slo) (
-                      max by (namespace, bus, slo, within) (
-                        increase(busmon_slo_messages_total{within!="unknown"}[5m])
-                      )
-                    )
-                    > 0
-                  )
-            """,
-        ),
-        Recording(
-            "bus_slo:busmon_slo_missed:ratio_increase30m",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[30m])
-                )
-                  / (
-                    sum by (namespace, bus, slo) (
-                      max by (namespace, bus, slo, within) (
-                        increase(busmon_slo_messages_total{within!="unknown"}[30m])
-                      )
-                    )
-                    > 0
-                  )
-            """,
-        ),
-        Recording(
-            "bus_slo:busmon_slo_missed:ratio_increase1h",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[1h])
-                )
-                  / (
-                    sum by (namespace, bus, slo) (
-                      max by (namespace, bus, slo, within) (
-                        increase(busmon_slo_messages_total{within!="unknown"}[1h])
-                      )
-                    )
-                    > 0
-                  )
-            """,
-        ),
-        Recording(
-            "bus_slo:busmon_slo_missed:increase1h",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[1h])
-                )
-            """,
-        ),
+        *missed("5m"),
+        *missed("30m"),
+        *missed("1h"),
         Recording(
             "bus_slo:busmon_slo_missed:allowed_ratio",
             "1 - max by (namespace, bus, slo) (busmon_slo_objective)",
             "What the objective allows.",
         ),
+        interval="1m",
     ),
     group(
         "busmon-slo-long",
-        Recording(
-            "bus_slo:busmon_slo_missed:ratio_increase6h",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[6h])
-                )
-                  / (
-                    sum by (namespace, bus, slo) (
-                      max by (namespace, bus, slo, within) (
-                        increase(busmon_slo_messages_total{within!="unknown"}[6h])
-                      )
-                    )
-                    > 0
-                  )
-            """,
-        ),
-        Recording(
-            "bus_slo:busmon_slo_missed:ratio_increase3d",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[3d])
-                )
-                  / (
-                    sum by (namespace, bus, slo) (
-                      max by (namespace, bus, slo, within) (
-                        increase(busmon_slo_messages_total{within!="unknown"}[3d])
-                      )
-                    )
-                    > 0
-                  )
-            """,
-        ),
-        Recording(
-            "bus_slo:busmon_slo_missed:increase6h",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[6h])
-                )
-            """,
-        ),
-        Recording(
-            "bus_slo:busmon_slo_missed:increase3d",
-            """
-                max by (namespace, bus, slo) (
-                  increase(busmon_slo_messages_total{within="false"}[3d])
-                )
-            """,
-        ),
+        *missed("6h"),
+        *missed("3d"),
         interval="5m",
         comment="For sums over hours, every 5 minutes is often enough.",
     ),
@@ -136,54 +74,30 @@ GROUPS = (
         "busmon-slo-alerts",
         Alert(
             name="BusmonServiceLevelFailing",
-            expr="""
-                (
-                  bus_slo:busmon_slo_missed:ratio_increase1h
-                    > clamp_max(14.4 * bus_slo:busmon_slo_missed:allowed_ratio, 0.9)
-                  and bus_slo:busmon_slo_missed:increase1h >= 5
-                  unless bus_slo:busmon_slo_missed:ratio_increase5m
-                    <= clamp_max(14.4 * bus_slo:busmon_slo_missed:allowed_ratio, 0.9)
-                )
-                or (
-                  bus_slo:busmon_slo_missed:ratio_increase6h
-                    > clamp_max(6 * bus_slo:busmon_slo_missed:allowed_ratio, 0.9)
-                  and bus_slo:busmon_slo_missed:increase6h >= 5
-                  unless bus_slo:busmon_slo_missed:ratio_increase30m
-                    <= clamp_max(6 * bus_slo:busmon_slo_missed:allowed_ratio, 0.9)
-                )
-            """,
+            expr=f"({burns('1h', '5m', '14.4')}) or ({burns('6h', '30m', '6')})",
             by=("bus", "slo"),
-            summary="""
-                Of the messages of the service level {{ $labels.slo }} on the bus {{ $labels.bus }},
-                {{ $value | humanizePercentage }} were late or lost in the last hours, far more than
-                its objective allows.
-            """,
+            summary=f"{LATE} hours, far more than its objective allows.",
+            what="If this goes on, what the objective allows in 30 days is used up in a few days.",
             first="""
-                Look first at the delays by stage in the dashboard "Bus volume and gaps", and at
-                `busmon status`. They show whether the listener, the queues or the handlers are
-                slow, or lose messages.
+                Look first at the delays by stage in the dashboard, and at `busmon status`. They
+                show whether the listener, the queues or the handlers are slow, or lose messages.
             """,
+            panel="Service levels",
             page="/incidents?bus={{ $labels.bus | urlquery }}",
         ),
         Alert(
             name="BusmonServiceLevelAtRisk",
-            expr="""
-                bus_slo:busmon_slo_missed:ratio_increase3d > bus_slo:busmon_slo_missed:allowed_ratio
-                  and bus_slo:busmon_slo_missed:increase3d >= 5
-                  unless bus_slo:busmon_slo_missed:ratio_increase6h
-                    <= bus_slo:busmon_slo_missed:allowed_ratio
-            """,
+            expr=burns("3d", "6h", "1"),
             by=("bus", "slo"),
-            summary="""
-                Of the messages of the service level {{ $labels.slo }} on the bus {{ $labels.bus }},
-                {{ $value | humanizePercentage }} were late or lost in the last 3 days, more than
-                its objective allows.
-            """,
+            summary=f"{LATE} 3 days, more than its objective allows.",
+            what="If this goes on, the objective is missed.",
             first="""
-                Look first at the delays by stage in the dashboard "Bus volume and gaps" over these
-                days. If it has always been so, the objective or the bound is too strict.
+                Look first at the delays by stage in the dashboard over these days. If it has always
+                been so, the objective or the bound is too strict.
             """,
+            panel="Service levels",
             page="/incidents?bus={{ $labels.bus | urlquery }}",
         ),
+        interval="1m",
     ),
 )

@@ -26,6 +26,7 @@ VALUES = {
     "outcome": "error",
     "reason": "rule-raises",
 }
+FURTHER = 'kind="temporary",side="archive"'  # labels that texts ask for by value
 STARTED, EVALUATED = "1970-01-01 00:00 UTC", "5m"
 
 
@@ -37,11 +38,11 @@ class AlertText(NamedTuple):
     annotations: dict[str, str]
 
 
-def alerts() -> list[dict[str, Any]]:
+def alerts(folder: Path = RULES) -> list[dict[str, Any]]:
     """Return the alerts of all rule files."""
     groups = [
         g
-        for path in sorted(RULES.glob("*.yml"))
+        for path in sorted(folder.glob("*.yml"))
         for g in yaml.safe_load(path.read_text())["groups"]
     ]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
@@ -81,7 +82,7 @@ def expanded(namespace: str = VALUES["namespace"], *, linked: bool = True) -> li
                     {"series": info, "values": "1x5" if linked else "_x5"},
                     *(
                         {
-                            "series": f'{name}{{{labels},job="busmon",kind="temporary"}}',
+                            "series": f'{name}{{{labels},job="busmon",{FURTHER}}}',
                             "values": "0x5" if "timestamp" in name else "3x5",
                         }
                         for name in sorted(queried)
