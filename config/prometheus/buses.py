@@ -1,75 +1,11 @@
-"""Alerts about the buses: filters, messages that should not come, late ones."""
+"""Alerts about the buses: messages that should not come, or come late or twice."""
 
 from annotations import TOPIC_PAGE
-from rule import Alert, Recording, group
+from rule import Alert, group
 
 GROUPS = (
     group(
-        "busmon-share",
-        Recording(
-            "bus_topic:busmon_messages:increase6h",
-            """
-                sum by (namespace, bus, topic) (
-                  max by (namespace, bus, topic, outcome, reason) (
-                    increase(
-                      busmon_messages_total{outcome=~"handled|ignored", topic!="__other__"}[6h]
-                    )
-                  )
-                )
-            """,
-        ),
-        Recording(
-            "bus_topic:busmon_messages_handled:increase6h",
-            """
-                sum by (namespace, bus, topic) (
-                  max by (namespace, bus, topic, outcome, reason) (
-                    increase(busmon_messages_total{outcome="handled", topic!="__other__"}[6h])
-                  )
-                )
-            """,
-        ),
-        interval="5m",
-        comment="""
-            For BusmonHandledShareCollapsed. For sums over 6 hours, every 5 minutes is often enough.
-        """,
-    ),
-    group(
         "busmon-buses",
-        Alert(
-            name="BusmonHandledShareCollapsed",
-            comment="""
-                By the handled share of last week, at least 20 messages should have been handled,
-                and less than a tenth of that was. It is also less than a tenth of the usual number:
-                a flood of messages that concern others lowers the share, but is no fault.
-            """,
-            expr="""
-                (
-                  bus_topic:busmon_messages_handled:increase6h
-                    < 0.1 * bus_topic:busmon_messages:increase6h
-                      * avg_over_time(bus_topic:busmon_messages_handled:increase6h[1w] offset 6h)
-                      / avg_over_time(bus_topic:busmon_messages:increase6h[1w] offset 6h)
-                )
-                and bus_topic:busmon_messages:increase6h
-                  * avg_over_time(bus_topic:busmon_messages_handled:increase6h[1w] offset 6h)
-                  / avg_over_time(bus_topic:busmon_messages:increase6h[1w] offset 6h) >= 20
-                and bus_topic:busmon_messages_handled:increase6h
-                  < 0.1 * avg_over_time(bus_topic:busmon_messages_handled:increase6h[1w] offset 6h)
-            """,
-            by=("bus", "topic"),
-            summary="""
-                Messages of {{ $labels.topic }} arrive on the bus {{ $labels.bus }} as usual, but in
-                the last 6 hours the listener's filters let almost none through.
-            """,
-            what="""
-                Usually a filter or a setting of the listener is wrong, or the messages have
-                changed.
-            """,
-            first="""
-                Look first at what was released. `busmon explain` gives the reason for each recorded
-                message.
-            """,
-            page=TOPIC_PAGE,
-        ),
         Alert(
             name="BusmonInvalidMessages",
             expr="""
@@ -96,6 +32,7 @@ GROUPS = (
                 $queue "permanent" }}Such a message goes back to its queue, and kills it after each
                 start.{{ else }}It may have died once, or restart again and again.{{ end }}{{ end }}
             """,
+            panel="Messages by outcome and reason",
             page=TOPIC_PAGE,
         ),
         Alert(
@@ -116,9 +53,12 @@ GROUPS = (
                 Messages of {{ $labels.topic }} arrived on the bus {{ $labels.bus }} in the last
                 hour, and the listener has no rule for this topic.
             """,
+            what="The listener drops them.",
             first="""
-                Add a rule to the listener, or remove the binding. `busmon lint` compares both.
+                Run `busmon lint` first, which compares bindings and rules. Then add a rule to the
+                listener, or remove the binding.
             """,
+            panel="Messages by outcome and reason",
             page=TOPIC_PAGE,
         ),
         Alert(
@@ -142,10 +82,12 @@ GROUPS = (
                 The bus {{ $labels.bus }} delivered {{ printf "%.0f" $value }} messages again in the
                 last 30 minutes, and has done so for 45 minutes.
             """,
+            what="Either busmon reconnects often, or something publishes its messages twice.",
             first="""
-                Look first whether busmon reconnects often (busmon_bus_connects_total). If not,
-                something publishes its messages twice, and the listener gets them twice as well.
+                Look first at busmon_bus_connects_total. If it stays the same, the listener gets the
+                messages twice as well.
             """,
+            panel="Lost connections and duplicates",
         ),
         Alert(
             name="BusmonDeliveryDelayHigh",
@@ -165,10 +107,12 @@ GROUPS = (
                 For 20 minutes, half of the messages of the bus {{ $labels.bus }} have arrived late,
                 now more than {{ $value | humanizeDuration }} after they were sent.
             """,
+            what="The broker, busmon or a publisher is slow, or a publisher's clock is wrong.",
             first="""
                 Look first whether all topics are late (busmon_last_message_sent_timestamp_seconds).
-                If only some are, their publisher is slow, or its clock is wrong.
+                If only some are, it is their publisher.
             """,
+            panel="Delays by stage",
         ),
     ),
 )

@@ -87,6 +87,19 @@ WORKER = gap_alerts(
     """,
 )
 
+# Tasks that only wait are not lost. What has waited for two minutes is missing, and as many tasks
+# were in the queue all of that time. An alert that fires goes on when other tasks have to wait.
+WAITING = """
+    unless on (namespace, bus, stage) (
+      bus_stage:busmon_open_gap_messages:sum{stage="worker"}
+        <= on (namespace) group_left () sum by (namespace) (
+          max by (namespace, queue) (min_over_time(busmon_celery_queue_tasks{queue=~"$queue"}[2m]))
+        )
+        unless on (namespace, bus, stage) ALERTS{alertname="BusmonWorkerGap", alertstate="firing"}
+    )
+"""
+NOT_ONLY_WAITING = [replace(alert, expr=f"{alert.expr} {WAITING}") for alert in WORKER]
+
 HANDLERS = gap_alerts(
     "BusmonHandlersGap",
     "handlers",
@@ -187,5 +200,5 @@ GROUPS = (
             """,
         ),
     ),
-    group("busmon-open-gaps", *LISTENER, *WORKER, *HANDLERS),
+    group("busmon-open-gaps", *LISTENER, *NOT_ONLY_WAITING, *HANDLERS),
 )

@@ -9,6 +9,7 @@ then only the comparison with the past shows it, or nothing does.
 All is by namespace, so the series of the gateway need the same label as those of busmon.
 """
 
+from annotations import NUMBER, each
 from rule import Alert, Recording, group
 
 # In the quarter of an hour after busmon was away from a bus, it catches up: it counts more messages
@@ -17,6 +18,20 @@ CATCHING_UP = """
     avg_over_time(bus:busmon_messages_handled:rate5m[15m]) > 0
       unless on (namespace, bus) max by (namespace, bus) (busmon_bus_connected offset 30m) == 1
 """
+
+COUNTS = "".join(
+    (
+        "The listener does not pass messages on, or the workers do not take them.",
+        each(
+            "max(namespace:busmon_messages_handled:rate15m{%s}) * 900",
+            then=f" In the last 15 minutes, {NUMBER} messages were to be handled.",
+        ),
+        each(
+            "max(namespace:packit_events_processed:rate15m{%s}) * 900",
+            then=f" In the same time, {NUMBER} events were processed.",
+        ),
+    )
+)
 
 GROUPS = (
     group(
@@ -90,13 +105,12 @@ GROUPS = (
                 Packit's workers have processed next to nothing for $for, while messages to be
                 handled arrived.
             """,
-            what="""
-                In the last 15 minutes they processed {{ printf "%.1f" $value }} events a second.
-            """,
+            what=COUNTS,
             first="""
                 Look first whether the listener (at Packit packit-service-fedmsg) and the workers
                 (packit-worker-*) run, and at the length of Celery's queues.
             """,
+            panel="Bus volume and processed events",
         ),
         Alert(
             name="BusmonEventsNotProcessed",
@@ -118,10 +132,12 @@ GROUPS = (
                 Packit's workers process {{ printf "%.2f" $value }} events for each message to be
                 handled, less than half of what is usual.
             """,
+            what=COUNTS,
             first="""
                 Look first whether the listener (at Packit packit-service-fedmsg) and the workers
                 (packit-worker-*) run, and whether fewer webhooks come than usual, which also count.
             """,
+            panel="Bus volume and processed events",
         ),
         interval="1m",
     ),

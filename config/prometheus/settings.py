@@ -8,6 +8,7 @@ from typing import Any
 
 FILE = Path(__file__).parent / "settings.toml"
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
+UNKNOWN_PUBLISHER = "the administrators of its publisher"
 GO_VARIABLES = {"labels", "value", "i", "found"}
 
 
@@ -42,7 +43,8 @@ class Settings:
         if "severity" not in table:
             raise SettingsError(f"settings.toml lacks alerts.{key}")
         self.used.add(key)
-        return dict(table)
+        common = ("pages", "status_page", "bus_administrators")
+        return {name: self.values[name] for name in common} | {"publisher": self.publisher} | table
 
     def check_all_used(self) -> None:
         """Raise if a table of an alert belongs to no alert."""
@@ -58,6 +60,15 @@ class Settings:
     def job(self) -> str:
         """The matcher that finds the series of busmon, and no others."""
         return f'job=~"{self.values["job"]}"'
+
+    @property
+    def publisher(self) -> str:
+        """Return an action that names who administers the publisher of the alert's topic."""
+        known = self.values["publishers"].items()
+        cases = [f"if match `{topic}` $labels.topic }}}}{who}" for topic, who in known]
+        if not cases:
+            return UNKNOWN_PUBLISHER
+        return f"{{{{ {'{{ else '.join(cases)}{{{{ else }}}}{UNKNOWN_PUBLISHER}{{{{ end }}}}"
 
     def labels(self, name: str, variant: str) -> dict[str, str]:
         """Return the labels of an alert; two variants of it never have the same.

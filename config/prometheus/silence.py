@@ -1,7 +1,44 @@
 """Alerts about topics that are silent, or bring too little."""
 
-from annotations import TOPIC_PAGE
+from annotations import TOPIC_PAGE, each, when
 from rule import Alert, Recording, group
+
+ONE_TOPIC = """
+    No message of {{ $labels.topic }} has arrived on the bus {{ $labels.bus }} for {{ $value |
+    humanizeDuration }}, longer than usual, while other topics flow.
+"""
+SEVERAL_TOPICS = """
+    On the bus {{ $labels.bus }}, {{ $value }} topics became silent at about the same time, and have
+    been silent for longer than usual.
+"""
+OF_THE_BUS = """
+    Look first whether others receive messages from this bus, for example Datagrepper. If they do,
+    restart busmon. If not, tell $bus_administrators.
+"""
+OF_THE_PUBLISHER = """
+    Look first at `busmon status`, which with [archive] says whether others received messages of the
+    topic. If nobody did, look whether it is known ($status_page), and whether there was work that
+    should have caused some; then tell $publisher.
+"""
+OF_SEVERAL = """
+    Look first at `busmon status`, and at what their publishers have in common, which may be a
+    holiday. For what is known to be down, see $status_page.
+"""
+SINCE = "busmon_topic_silent_since_timestamp_seconds{%s}"
+TOPIC_SINCE = when("Nothing has come since TIME.", f"max({SINCE})", "bus", "topic")
+THE_TOPICS = each(
+    "topk(8, bus_topic:busmon_topic_silent_together:max{%s})", "bus", then=" {{ .Labels.topic }}"
+)
+TOGETHER = """
+    sum by (namespace, bus) (
+      bus_topic:busmon_topic_silent_together:max
+        and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+    )
+"""
+PAGES_TOGETHER = """
+    bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
+      and on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
+"""
 
 GROUPS = (
     group(
@@ -55,6 +92,20 @@ GROUPS = (
             "The topics that became silent at about the same time as others.",
         ),
         Recording(
+            "bus_topic:busmon_topic_silent_seconds:min",
+            """
+                time()
+                  - max by (namespace, bus, topic) (
+                    max_over_time(busmon_topic_silent_since_timestamp_seconds[5m])
+                  )
+                  and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
+            """,
+            """
+                For how long the topics that are silent have been so, in seconds: since the last
+                message, or, if none ever came, since busmon has waited for one.
+            """,
+        ),
+        Recording(
             "bus:busmon_last_message_age_seconds:min",
             "time() - max by (namespace, bus) (busmon_last_message_timestamp_seconds)",
             "The age of the newest message of any topic, in seconds.",
@@ -81,163 +132,121 @@ GROUPS = (
             comment="""
                 The same conditions as for the verdict "bus": some topic is silent for too long, the
                 whole bus has been silent for at least half of that time, and the other topics
-                should have brought 3 messages since.
+                should have brought 3 messages since. Or no message ever came, and that of an
+                expected topic should have.
             """,
             expr="""
                 bus:busmon_last_message_age_seconds:min
                   and on (namespace, bus) (
                     bus:busmon_last_message_age_seconds:min
-                      >= min by (namespace, bus) (
-                        time() - max by (namespace, bus, topic) (
-                          busmon_last_message_timestamp_seconds
-                        )
-                          and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
-                      ) / 2
+                      >= min by (namespace, bus) (bus_topic:busmon_topic_silent_seconds:min) / 2
                   )
                   unless on (namespace, bus) bus:busmon_topic_expected_since_last_messages:sum < 3
+                or max by (namespace, bus) (bus_topic:busmon_topic_silent_seconds:min)
+                  unless on (namespace, bus) bus:busmon_last_message_age_seconds:min
             """,
             by=("bus",),
             summary="""
                 No message of any topic has arrived on the bus {{ $labels.bus }} for {{ $value |
                 humanizeDuration }}, although busmon is connected.
             """,
-            first="""
-                Look first whether others receive messages from this bus, for example Datagrepper.
-                If they do, restart busmon. If not, tell the administrators of the bus.
-            """,
+            what="Either nothing is sent, or busmon does not receive it.",
+            first=OF_THE_BUS,
+            panel="Bus volume and processed events",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
         ),
         Alert(
             name="BusmonAllTopicsSilent",
             variant="day",
-            comment="""
-                No topic has a baseline yet, as in the first weeks; or no message ever came.
-            """,
+            comment="No topic has a baseline yet, and none is expected.",
             expr="""
                 min_over_time((max by (namespace, bus) (busmon_bus_connected))[1d:5m]) == 1
                   and on (namespace, bus) busmon_bus_connected offset 1d
                   unless on (namespace, bus) bus:busmon_last_message_age_seconds:min < 86400
                   unless on (namespace, bus) busmon_topic_baseline_ready == 1
+                  unless on (namespace, bus) bus_topic:busmon_topic_silent:max == 1
             """,
             by=("bus",),
             summary="""
                 No message of any topic has arrived on the bus {{ $labels.bus }} for a day, although
                 busmon is connected. It is not known yet whether that is usual.
             """,
-            first="""
-                Look first whether others receive messages from this bus, for example Datagrepper.
-                If they do, restart busmon. If not, tell the administrators of the bus.
-            """,
+            what="Either nothing is sent, or busmon does not receive it.",
+            first=OF_THE_BUS,
+            panel="Bus volume and processed events",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
         ),
         Alert(
             name="BusmonTopicSilent",
-            variant="long",
+            variant="pages",
             comment="""
-                At 1.4 times what is learned, so that false alarms are rare; the ratio is above 1.4
-                beyond a fixed time, too. A topic that is gone wakes up nobody, and topics that
-                became silent together have one alert. The value is the time since the last message.
-                For that, the last 5 minutes are enough, so that the alert goes on while busmon
-                restarts.
+                A topic without which Packit stops, at 1.4 times what is learned, so that false
+                alarms are rare; the ratio is above 1.4 beyond a fixed time, too. A topic that is
+                gone wakes up nobody, and topics that became silent together have one alert.
             """,
             expr="""
-                time()
-                    - max by (namespace, bus, topic) (
-                      max_over_time(busmon_last_message_timestamp_seconds[5m])
-                    )
-                  and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
-                  and on (namespace, bus, topic) bus_topic:busmon_topic_silence_ratio:max > 1.4
+                bus_topic:busmon_topic_silent_seconds:min{topic=~"$pages"}
+                  and on (namespace, bus, topic)
+                    bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
                   unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
             """,
             by=("bus", "topic"),
-            summary="""
-                No message of {{ $labels.topic }} has arrived on the bus {{ $labels.bus }} for {{
-                $value | humanizeDuration }}, longer than usual, while other topics flow.
-            """,
-            what="Its publisher has probably stopped.",
-            first="""
-                Look first at `busmon status`, which with [archive] says whether others received
-                messages of the topic. If nobody did, look whether there was work that should have
-                caused some, and tell the administrators of the publisher.
-            """,
+            summary=ONE_TOPIC,
+            what="Its publisher has probably stopped, and Packit waits for it.",
+            since=TOPIC_SINCE,
+            first=OF_THE_PUBLISHER,
+            panel="Silence, as a share of its limit",
             page=TOPIC_PAGE,
         ),
         Alert(
             name="BusmonTopicSilent",
-            variant="short",
+            variant="other",
+            comment="Nobody can do more about any other publisher at night than tell it.",
             expr="""
-                time()
-                    - max by (namespace, bus, topic) (
-                      max_over_time(busmon_last_message_timestamp_seconds[5m])
-                    )
-                  and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
-                  unless on (namespace, bus, topic) bus_topic:busmon_topic_silence_ratio:max > 1.4
+                bus_topic:busmon_topic_silent_seconds:min
+                  unless on (namespace, bus, topic)
+                    bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
                   unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
             """,
             by=("bus", "topic"),
-            summary="""
-                No message of {{ $labels.topic }} has arrived on the bus {{ $labels.bus }} for {{
-                $value | humanizeDuration }}, longer than usual, while other topics flow.
-            """,
+            summary=ONE_TOPIC,
             what="Its publisher has probably stopped.",
-            first="""
-                Look first at `busmon status`, which with [archive] says whether others received
-                messages of the topic. If nobody did, look whether there was work that should have
-                caused some, and tell the administrators of the publisher.
-            """,
+            since=TOPIC_SINCE,
+            first=OF_THE_PUBLISHER,
+            panel="Silence, as a share of its limit",
             page=TOPIC_PAGE,
         ),
         Alert(
             name="BusmonTopicsSilent",
-            variant="long",
+            variant="pages",
             comment="The value is the number of topics.",
-            expr="""
-                sum by (namespace, bus) (
-                  bus_topic:busmon_topic_silent_together:max
-                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
-                )
-                and on (namespace, bus) (
-                  bus_topic:busmon_topic_silence_ratio:max > 1.4
-                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
-                )
+            expr=f"""
+                {TOGETHER} and on (namespace, bus) ({PAGES_TOGETHER})
             """,
             by=("bus",),
-            summary="""
-                On the bus {{ $labels.bus }}, {{ $value }} topics became silent at about the same
-                time, and have been silent for longer than usual.
-            """,
-            what="One cause is likely. The verdict names the topics.",
-            first="""
-                Look first at what their publishers have in common, and whether it is a holiday.
-            """,
+            summary=SEVERAL_TOPICS,
+            what=f"One cause is likely, and Packit waits for some of them:{THE_TOPICS}.",
+            first=OF_SEVERAL,
+            panel="Silence, as a share of its limit",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
         ),
         Alert(
             name="BusmonTopicsSilent",
-            variant="short",
-            expr="""
-                sum by (namespace, bus) (
-                  bus_topic:busmon_topic_silent_together:max
-                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
-                )
-                unless on (namespace, bus) (
-                  bus_topic:busmon_topic_silence_ratio:max > 1.4
-                    and on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
-                )
+            variant="other",
+            expr=f"""
+                {TOGETHER} unless on (namespace, bus) ({PAGES_TOGETHER})
             """,
             by=("bus",),
-            summary="""
-                On the bus {{ $labels.bus }}, {{ $value }} topics became silent at about the same
-                time, and have been silent for longer than usual.
-            """,
-            what="One cause is likely. The verdict names the topics.",
-            first="""
-                Look first at what their publishers have in common, and whether it is a holiday.
-            """,
+            summary=SEVERAL_TOPICS,
+            what=f"One cause is likely. They are{THE_TOPICS}.",
+            first=OF_SEVERAL,
+            panel="Silence, as a share of its limit",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
         ),
         Alert(
             name="BusmonTopicLow",
+            variant="learned",
+            comment="By what busmon has learned of the topic, within a day or two.",
             expr="""
                 max by (namespace, bus, topic) (busmon_topic_deficit_messages)
                   and on (namespace, bus, topic) max by (namespace, bus, topic) (
@@ -250,10 +259,13 @@ GROUPS = (
                 Too few messages of {{ $labels.topic }} arrive on the bus {{ $labels.bus }}; {{
                 printf "%.0f" $value }} lack to 40 % of what is usual.
             """,
+            what="A part of its publishers has probably stopped.",
             first="""
-                A part of its publishers has probably stopped. If the topic has become rarer for
-                good, the alert ends by itself in some weeks.
+                Look first at the topic's page, and whether it is known ($status_page); then tell
+                $publisher. If the topic has become rarer for good, the alert ends by itself in some
+                weeks.
             """,
+            panel="Messages by topic",
             page=TOPIC_PAGE,
         ),
     ),

@@ -9,7 +9,8 @@ GROUPS = (
             name="BusmonQueueGrowing",
             comment="""
                 For 200 s the queue was always longer than it ever was between 600 and 400 s ago. A
-                burst is over before 10 minutes have passed.
+                burst is over before 10 minutes have passed. While tasks are taken, nobody is woken
+                up; if none is, BusmonQueueStuck does so.
             """,
             expr="""
                 max by (namespace, queue) (
@@ -19,13 +20,15 @@ GROUPS = (
             """,
             by=("queue",),
             summary="""
-                The queue {{ $labels.queue }} has grown for 10 minutes, to {{ printf "%.0f" $value
-                }} waiting tasks; the workers are down or too slow.
+                The queue {{ $labels.queue }} has grown for $for, to {{ printf "%.0f" $value }}
+                waiting tasks; the workers are too slow.
             """,
+            what="Tasks come faster than they are taken. Nothing is lost.",
             first="""
-                Look first whether the workers run (at Packit packit-worker-*), and whether one kind
+                Look first whether all workers run (at Packit packit-worker-*), and whether one kind
                 of task takes very long.
             """,
+            panel="Tasks that wait",
         ),
         Alert(
             name="BusmonQueueStuck",
@@ -33,19 +36,24 @@ GROUPS = (
                 Each queue by itself: its tasks became no fewer, whatever the workers of others do.
             """,
             expr="""
-                max by (namespace, queue) (min_over_time(busmon_celery_queue_tasks[20m])) > 0
-                  and max by (namespace, queue) (resets(busmon_celery_queue_tasks[20m])) == 0
-                  and max by (namespace, queue) (busmon_celery_queue_tasks offset 20m) > 0
+                max by (namespace, queue) (busmon_celery_queue_tasks) > 0
+                  and max by (namespace, queue) (
+                    min_over_time(busmon_celery_queue_tasks[$time])
+                  ) > 0
+                  and max by (namespace, queue) (resets(busmon_celery_queue_tasks[$time])) == 0
+                  and max by (namespace, queue) (busmon_celery_queue_tasks offset $time) > 0
             """,
             by=("queue",),
             summary="""
-                Tasks have waited in the queue {{ $labels.queue }} for 20 minutes, and no worker has
-                taken one.
+                Tasks have waited in the queue {{ $labels.queue }} for $time, and no worker has
+                taken one; {{ printf "%.0f" $value }} wait.
             """,
+            what="No worker that runs consumes from this queue, or all of them hang.",
             first="""
                 Look first whether the workers run (at Packit packit-worker-*), and whether they
                 consume from this queue.
             """,
+            panel="Tasks that wait",
         ),
         Alert(
             name="BusmonTasksFailing",
@@ -64,10 +72,9 @@ GROUPS = (
                 In the last 30 minutes, {{ printf "%.0f" $value }} tasks {{ $labels.task }} failed,
                 more than succeeded.
             """,
-            first="""
-                Look first at the workers' log (at Packit packit-worker-*). Usual causes are a
-                service that is down, an expired token, or a broken release.
-            """,
+            what="Usual causes are a service that is down, an expired token, or a broken release.",
+            first="Look first at the workers' log (at Packit packit-worker-*).",
+            panel="Failed tasks by name",
         ),
     ),
 )

@@ -52,7 +52,7 @@ def severity(alert: dict[str, Any]) -> str:
 
 
 def named(alert: dict[str, Any]) -> str:
-    return f"{alert['alert']}-{severity(alert)}"
+    return "-".join(filter(None, (alert["alert"], severity(alert), alert["labels"].get("variant"))))
 
 
 def with_summaries_only(unit_test: Path, folder: Path) -> Path:
