@@ -134,7 +134,7 @@ def _listener_queue(path: Path | None) -> "ListenerQueue":
     "--push",
     metavar="URL",
     help="Also send the counts to this Prometheus Pushgateway. They replace those of an earlier "
-    "replay (job busmon-replay).",
+    "replay. Their job is busmon-replay, which no alert takes for a running busmon.",
     callback=http_url,
 )
 def replay(files: tuple[Path, ...], path: Path | None, form: str, push: str | None) -> None:
