@@ -26,6 +26,10 @@ MAX_ROWS = 100
 NO_LIMIT = 0  # of rows; for a single second, after its total
 MAX_MESSAGES = 5000  # of an answer without a limit
 MAX_TOTAL = 10**9  # far more than any bus has in an hour
+ALIVE_SECONDS = 600  # an archive that is up to date has a message of the last ten minutes
+SETTLED_SECONDS = 300  # it stores messages in about the order of their times, and some time later
+AHEAD_SECONDS = 60  # by which the clock of a publisher may be
+FRESH_SECONDS = 60.0  # for which it is used how far the archive has come
 MOMENT = 1e-6  # seconds, the least that Datagrepper tells apart
 
 
@@ -99,6 +103,7 @@ class Datagrepper:
             "User-Agent": f"busmon/{__version__} ({settings.contact})",
         }
         self._asking: TimedConnection | None = None
+        self._asked_at, self._newest = float("-inf"), 0.0  # its newest message, and when asked for
 
     def search(
         self,
@@ -125,6 +130,25 @@ class Datagrepper:
         found = parse(self._get(f"/v2/search?{urlencode(query)}"), content=content)
         _check(found, topics, (since, until), rows)
         return found
+
+    def settled(self, now: float) -> float | None:
+        """Return the Unix time before which it has all messages; None: `ask_settled` first."""
+        if not 0 <= now - self._asked_at < FRESH_SECONDS:
+            return None
+        return min(now, self._newest) - SETTLED_SECONDS
+
+    def ask_settled(self, now: float) -> float:
+        """Send a request, and return the Unix time before which it has all messages.
+
+        Raises Unanswered, also if it has no recent message.
+        """
+        since, until = int(now) - ALIVE_SECONDS, int(now) + AHEAD_SECONDS
+        found = self.search([], since, until, rows=1)
+        newest = found.messages[0].sent_at if found.messages else None
+        if newest is None:
+            raise Unanswered("has no message of the last ten minutes, so it is not up to date")
+        self._asked_at, self._newest = now, newest
+        return min(now, newest) - SETTLED_SECONDS
 
     def message(self, message_id: str) -> bytes | None:
         """Return a message as JSON, with its body and headers; None if there is no such message.

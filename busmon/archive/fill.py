@@ -19,7 +19,6 @@ from busmon.archive.backlog import has_caught_up
 from busmon.archive.bound import BoundTopics
 from busmon.archive.client import MAX_ROWS, Datagrepper, Stored, TooMuch, Unanswered
 from busmon.archive.fill_plan import Question, Taken
-from busmon.archive.lag import Lag
 from busmon.audit.filled import enter
 from busmon.audit.scope import Scope
 from busmon.ledger.batch import Observation
@@ -68,7 +67,6 @@ class BlindTimeFiller:
 
     def __init__(self, archive: Datagrepper, ledger: Ledger, filling: Filling) -> None:
         self._archive = archive
-        self._lag = Lag(archive)
         self._ledger = ledger
         self._filling = filling
         self._reading: _Reading | None = None
@@ -82,9 +80,9 @@ class BlindTimeFiller:
         """See Job."""
         if (fill := self._next(now)) is None:
             return False
-        settled = self._lag.settled(now)
+        settled = self._archive.settled(now)
         if settled is None:
-            self._lag.ask(now)
+            self._archive.ask_settled(now)
             return True
         if settled < fill_plan.end(fill):
             return False

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from prometheus_client.core import Metric
 
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
-from busmon.archive.lag import Lag
 from busmon.archive.plan import HOUR_SECONDS, Step, done, next_size, next_step, sums
 from busmon.ledger.archive import Span
 from busmon.ledger.hourly import HOURS_KEPT
@@ -40,7 +39,6 @@ class Learner:
     ) -> None:
         self.bus = bus
         self._archive = archive
-        self._lag = Lag(archive)
         self._ledger = ledger
         self._topics = topics
         self._on_progress = on_progress
@@ -89,7 +87,7 @@ class Learner:
         if known:
             self._known, self._end = known, max(span.until for span in known.values())
             return
-        self._end = int(self._lag.ask(now) // HOUR_SECONDS)
+        self._end = int(self._archive.ask_settled(now) // HOUR_SECONDS)
 
     def _next(self, now: float) -> Step | None:
         end = self._end or 0

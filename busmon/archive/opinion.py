@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from busmon.archive.client import Found
-from busmon.archive.lag import AHEAD_SECONDS
+from busmon.archive.client import AHEAD_SECONDS, Found
 from busmon.ledger.values import Interval
 from busmon.text import format_time
 

@@ -15,7 +15,6 @@ from prometheus_client.core import Metric
 
 from busmon.archive.backlog import has_caught_up
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
-from busmon.archive.lag import Lag
 from busmon.ledger.differences import IDS_KEPT, Difference
 from busmon.ledger.filled import FillState
 from busmon.ledger.ledger import Ledger
@@ -83,7 +82,6 @@ class Reconciliation:
     ) -> None:
         self._bus = bus
         self._archive = archive
-        self._lag = Lag(archive)
         self._ledger = ledger
         self._topics = topics
         self._done: int | None = None  # the last day of which all is compared that can be
@@ -105,11 +103,13 @@ class Reconciliation:
             self._topic = self._next(day, now)
         if self._topic is None:
             return False
-        settled = self._lag.settled(now)
+        settled = self._archive.settled(now)
+        asked = settled is None
         if settled is None:
-            settled = self._lag.ask(now)
-            if settled < (day + 1) * DAY_SECONDS:
-                raise Unanswered("does not have the whole last day yet")
+            settled = self._archive.ask_settled(now)
+        if settled < (day + 1) * DAY_SECONDS:
+            raise Unanswered("does not have the whole last day yet")
+        if asked:
             return True
         try:
             self._compare(self._topic)

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
 from busmon.archive.control import DAY_HOURS, Control
-from busmon.archive.lag import Lag
 from busmon.archive.opinion import (
     MAX_SPAN_SECONDS,
     Comparison,
@@ -85,7 +84,6 @@ class Witness:
     ) -> None:
         self._bus = bus
         self._archive = archive
-        self._lag = Lag(archive)
         self._ledger = ledger
         self._topics = topics
         self._silence = silence
@@ -105,11 +103,13 @@ class Witness:
         due = self._due(now)
         if due is None and 0 <= now - (self._asked_at or 0.0) < HEARTBEAT_SECONDS:
             return False
+        settled = self._archive.settled(now)
+        if due is None and settled is not None:
+            return False  # another job has just asked
         self._asked_at = now
-        settled = self._lag.settled(now)
         try:
             if settled is None:
-                self._lag.ask(now)
+                self._archive.ask_settled(now)
             elif due and not self._check(due, settled, now):
                 # If this fails, the other topics come first.
                 self._keep(_Answer(now, due, Opinion(unknown="it did not answer for this topic")))

@@ -8,7 +8,15 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from busmon.archive.client import MAX_ANSWER_BYTES, Datagrepper, Found, TooMuch, Unanswered
+from busmon.archive.client import (
+    FRESH_SECONDS,
+    MAX_ANSWER_BYTES,
+    SETTLED_SECONDS,
+    Datagrepper,
+    Found,
+    TooMuch,
+    Unanswered,
+)
 from tests.support import datagrepper as real
 from tests.support.cpu import cpu_time_at_most
 from tests.support.datagrepper import Sent
@@ -145,3 +153,23 @@ def test_it_says_who_it_is_and_goes_through_the_proxy() -> None:
     assert path.startswith("http://archive.example.com/base/v2/search?start=1790596800&end=17906")
     assert host == "archive.example.com"
     assert agent.endswith("(busmon@example.com)")
+
+
+def test_how_far_the_archive_has_come_is_asked_once_for_all_jobs() -> None:
+    requests: list[str] = []
+    sent = "2026-09-28T11:59:50+00:00"  # ten seconds before NOON
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        requests.append(request.path)
+        body(result(1, message(sent)))(request)
+
+    with answering(answer) as url:
+        client = Datagrepper(of_archive(url))
+        assert client.settled(NOON) is None
+        assert client.ask_settled(NOON) == NOON - 10 - SETTLED_SECONDS
+        assert client.settled(NOON + FRESH_SECONDS - 1) == NOON - 10 - SETTLED_SECONDS
+        assert client.settled(NOON + FRESH_SECONDS) is None
+        assert client.settled(NOON - 1) is None, "the clock was set back"
+    assert len(requests) == 1
+    with answering(body(result(0))) as url, pytest.raises(Unanswered, match="not up to date"):
+        Datagrepper(of_archive(url)).ask_settled(NOON)

@@ -9,10 +9,9 @@ from uuid import uuid4
 import pytest
 
 from busmon.archive.bound import BoundTopics
+from busmon.archive.client import ALIVE_SECONDS, Unanswered
 from busmon.archive.client import Datagrepper as Client
-from busmon.archive.client import Unanswered
 from busmon.archive.fill import BlindTimeFiller, Filling
-from busmon.archive.lag import ALIVE_SECONDS
 from busmon.commands.trace import as_text, find_message
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.filled import Fill, FillState
