@@ -85,7 +85,23 @@ def handler_of(topic: str) -> str:
     return next(name for part, name in HANDLERS.items() if part in topic)
 
 
-class MadeUpListener:
+class MadeUpObserver:
+    """What an observer has that always receives data, and counts nothing: see Observer."""
+
+    def up(self) -> bool:
+        """See Observer."""
+        return True
+
+    def problem(self) -> str | None:
+        """See Observer."""
+        return None
+
+    def collect(self) -> tuple[()]:
+        """See Observer."""
+        return ()
+
+
+class MadeUpListener(MadeUpObserver):
     """Does with each message of a bus what the rules expect; it stands for Celery's observer."""
 
     kind = "celery"
@@ -107,18 +123,6 @@ class MadeUpListener:
                 self._step(time.time())
             except (LedgerError, LedgerWriteError):
                 log.debug("the made-up listener waits", exc_info=True)
-
-    def up(self) -> bool:
-        """See Observer."""
-        return True
-
-    def problem(self) -> str | None:
-        """See Observer."""
-        return None
-
-    def collect(self) -> tuple[()]:
-        """See Observer."""
-        return ()
 
     def _step(self, now: float) -> None:
         with self._ledger.read() as tables:

@@ -23,6 +23,11 @@ class Step(StrEnum):
     HANDLERS = "handlers"  # from then until the last of its handlers was
 
 
+def delay(seconds: float) -> float | None:
+    """Return a delay: 0 if two clocks disagree, and None if it is absurd."""
+    return max(0.0, seconds) if abs(seconds) <= MAX_DELAY_SECONDS else None
+
+
 class StageDelays:
     """The delays of each bus and step. Thread-safe."""
 
@@ -37,10 +42,10 @@ class StageDelays:
                 self._buckets[bus_and_step]  # which creates it
 
     def add(self, bus: str, step: Step, seconds: float) -> None:
-        """Count a delay. It is 0 if two clocks disagree, and none if it is absurd."""
-        if abs(seconds) <= MAX_DELAY_SECONDS:
+        """Count a delay, unless it is absurd."""
+        if (taken := delay(seconds)) is not None:
             with self._adding:
-                self._buckets[bus, step].add(max(0.0, seconds))
+                self._buckets[bus, step].add(taken)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the histogram."""

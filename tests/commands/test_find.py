@@ -1,15 +1,18 @@
 """`busmon find`, and `busmon forget`, against a service that runs, and against none."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from busmon.commands.endpoint import CHANGE_TIMEOUT
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.subjects import BLOCK
 from busmon.settings.models import Web
 from busmon.web.access import Access
-from busmon.web.forget import forget_view
+from busmon.web.forget import SECONDS, forget_view
 from busmon.web.server import WebServer
 from tests.support.brokers import free_port
 from tests.support.command import busmon
@@ -17,7 +20,9 @@ from tests.support.datagrepper import settings
 from tests.support.diagnosis import Bench
 from tests.support.pages import pages
 from tests.support.threads import running
+from tests.support.wsgi import ask
 
+ALICE = b64encode(b"alice:secret").decode()
 COPR = Series("fedora", "org.fedoraproject.prod.copr.build.end", "ignored", "not-packit-user")
 LONG = "alice" * 12
 SECRET, PASSWORD = "tr0ub4dor", "c0rrect-horse"
@@ -103,3 +108,27 @@ def test_an_owner_is_forgotten_and_overwritten_in_the_file(
         status=1,
     )
     assert "knows no operator with this name and password" in wrong.stderr
+
+
+def test_one_request_to_forget_ends_in_time_and_the_next_one_goes_on(bench: Bench) -> None:
+    assert SECONDS < CHANGE_TIMEOUT / 2, "the client still waits for the answer"
+    web = Web.model_validate({"operators": {"alice": {"password": "secret"}}})
+    of_bob = [Observation(COPR, f"id-{n}", bench.now, keys=("owner bob",)) for n in range(3)]
+    between = [Observation(COPR, f"id-{n}", bench.now) for n in range(3, BLOCK)]
+    late = [Observation(COPR, "late", bench.now, keys=("owner bob",))]
+    for batch in (of_bob, between, late):
+        bench.ledger.record(batch)
+    own = {"/v1/forget": forget_view(bench.ledger, Access(web), seconds=0.0)}
+    app, body = pages(bench, web, own=own), json.dumps({"owner": "bob"}).encode()
+    login = {"HTTP_AUTHORIZATION": f"Basic {ALICE}", "CONTENT_TYPE": "application/json"}
+    answers = [
+        json.loads(
+            ask(app, "/v1/forget", "POST", "", body, CONTENT_LENGTH=str(len(body)), **login).body
+        )
+        for _ in range(3)
+    ]
+    assert answers == [
+        {"sets": 1, "finished": False},
+        {"sets": 1, "finished": True},
+        {"sets": 0, "finished": True},
+    ]

@@ -107,3 +107,23 @@ def test_a_search_reads_a_bounded_part_and_says_where_to_go_on(ledger: Ledger) -
             n for n in expected(Criteria((PACKAGE,))) if n >= BLOCK
         ]
         assert part.before == BLOCK
+
+
+def test_what_was_recorded_minutes_after_its_receipt_is_found() -> None:
+    """A bus hung, for example, and another one went on."""
+    series = Series("fedora", TOPICS[0], "handled", "")
+    late = [*range(30, 590, 30)]
+    order = [*range(-1200, 30, 30), 590, *late]
+    with closing(Ledger(":memory:")) as ledger:
+        ledger.record([Observation(series, str(at), NOW + at) for at in order])
+        for since, until, expected in (
+            (300.0, None, {at for at in order if at >= 300}),
+            (None, 500.0, {at for at in order if at < 500}),
+        ):
+            criteria = Criteria(
+                since=None if since is None else NOW + since,
+                until=None if until is None else NOW + until,
+            )
+            with ledger.read() as tables:
+                hits = tables.search.find(criteria, 100).hits
+            assert {int(hit.id) for hit in hits} == expected

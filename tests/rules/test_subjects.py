@@ -1,6 +1,7 @@
 """The keys by which people find a message."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -118,3 +119,18 @@ def test_a_word_of_a_search_stands_for_the_keys_that_it_can_be(
     assert set(expected) <= set(found)
     assert bool(found) == bool(expected)
     assert len(found) <= len(SUBJECT_KINDS)
+
+
+def test_topics_that_a_publisher_invents_take_little_memory() -> None:
+    subjects = Subjects(LedgerSettings().subjects)
+
+    def remembered() -> int:
+        for number in range(20_000):
+            keys(f"{FEDORA}copr.build.{number}", {"build": 1}, subjects)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        assert remembered() < 200_000
+    finally:
+        tracemalloc.stop()

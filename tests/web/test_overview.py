@@ -5,6 +5,7 @@ import re
 import threading
 from pathlib import Path
 
+from busmon.demo.listener import MadeUpObserver
 from busmon.sources.base import Cause
 from tests.support.diagnosis import Bench
 from tests.support.open_gaps import FIRST, Place, leave_open
@@ -14,22 +15,13 @@ from tests.support.wsgi import ask
 EVIL = "<script>alert('x')</script>{{0}}&\"\u202e\n"
 
 
-class Watching:
+class Watching(MadeUpObserver):
     """An observer that sees the listener."""
 
     kind, bus = "ready", "fedora"
 
     def run(self, stopping: threading.Event) -> None:
         stopping.wait()
-
-    def up(self) -> bool:
-        return True
-
-    def problem(self) -> str | None:
-        return None
-
-    def collect(self) -> tuple[()]:
-        return ()
 
 
 def shown(bench: Bench, *problems: str) -> tuple[str, str]:

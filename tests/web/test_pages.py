@@ -3,14 +3,20 @@
 import json
 import re
 from pathlib import Path
+from time import monotonic, thread_time
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from busmon.audit.acceptor import Acceptor
+from busmon.config.model import Config
 from busmon.settings.models import Web
-from busmon.web.pages.page import Page
+from busmon.web.app import make_app
+from busmon.web.health import ready_view
+from busmon.web.pages.page import Page, Shown
 from busmon.web.pages.site import MAX_PARAMETERS, MAX_QUERY_CHARACTERS
 from busmon.web.pages.table import PAGES
+from busmon.web.pages.view import pages_view
 from tests.support.diagnosis import Bench
 from tests.support.open_gaps import Place, leave_open
 from tests.support.pages import pages, text_of
@@ -96,3 +102,16 @@ def test_a_page_that_reads_for_too_long_is_ended_and_counted(tmp_path: Path) -> 
     assert "the ledger takes too long for this" in text_of(answer.body)
     counted = {"reason": "slow"}
     assert registry.get_sample_value("busmon_web_refused_requests_total", counted) == 1
+
+
+def test_all_pages_together_leave_most_of_a_cpu_to_the_counting() -> None:
+    """That is how it is by default; the other tests do not wait."""
+    bench = Bench()
+    acceptor = Acceptor(bench.ledger, bench.auditor.refresh)
+    shown = Shown(Config.model_construct(buses={}), bench.parts, bench.watch, acceptor, list)
+    app = make_app(Web(), CollectorRegistry(), ready_view(list), pages_view(shown))
+    ask(app, "/")  # loads the templates
+    began, used = monotonic(), thread_time()
+    for _ in range(3):
+        ask(app, "/")
+    assert thread_time() - used < 0.2 * (monotonic() - began)

@@ -140,6 +140,7 @@ def test_a_topic_is_shown_over_time_with_what_became_of_it(bench: Bench) -> None
     for number in range(NEWEST):
         bench.receive(f"old-{number}", "usual")
     series = Series("fedora", "usual", "handled", "")
+    bench.ledger.record([Observation(series, "wild", bench.now, bench.now - 14 * 7 * DAY)])
     bench.ledger.record([Observation(series, "last", bench.now, bench.now - 0.5)])
     bench.receive("other", "usual", IGNORED)
     with bench.ledger.write() as tables:

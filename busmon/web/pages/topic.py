@@ -6,7 +6,7 @@ from statistics import median
 from typing import NamedTuple
 
 from busmon.ledger.topics import TimeSum, TopicMessage
-from busmon.metrics.delays import MAX_DELAY_SECONDS, Step
+from busmon.metrics.delays import Step, delay
 from busmon.silence.histories import Topic
 from busmon.web.axes import DAY, HOUR
 from busmon.web.pages import topics
@@ -80,8 +80,9 @@ def _delays(messages: Sequence[TopicMessage]) -> list[dict[str, object]]:
         way = (one.sent_at, one.received_at, one.passed_at, one.started_at, one.finished_at)
         times = (*way, one.tree_finished_at)
         for step, before, after in zip(Step, times[:-1], times[1:], strict=True):
-            if before is not None and after is not None and abs(after - before) < MAX_DELAY_SECONDS:
-                found[step].append(max(0.0, after - before))
+            if before is None or after is None or (taken := delay(after - before)) is None:
+                continue
+            found[step].append(taken)
     return [
         {
             "stage": step.value,

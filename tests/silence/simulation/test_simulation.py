@@ -33,14 +33,18 @@ CAMPAIGNS = "campaigns, 5 days on, 9 off"
 
 
 def test_the_rules_expect_only_topics_that_come_every_day() -> None:
-    """In ten years, none of them pauses for as long as busmon waits for it on the first day."""
+    """In ten years, none of them pauses for as long as busmon waits for it on the first day.
+
+    Copr's and Koji's topics come some ten thousand times a day, and are left out to save time.
+    """
     busy = {topic for topic, entry in TABLE.items() if entry.busy}
-    longest = {topic.name: 0.0 for topic in TOPICS}
-    for topic in TOPICS:
+    longest = {topic.name: 0.0 for topic in TOPICS if topic.a_day < 2000}
+    for topic in (topic for topic in TOPICS if topic.name in longest):
         for seed in range(21, 31):
             came = np.flatnonzero(arrivals(topic, np.random.default_rng(seed)))
             longest[topic.name] = max(longest[topic.name], 60.0 * np.diff(came).max())
-    assert {name for name, pause in longest.items() if pause < WITHIN_SECONDS} == busy
+    usual = {name for name, pause in longest.items() if pause < WITHIN_SECONDS}
+    assert usual == busy & longest.keys()
 
 
 @pytest.fixture(scope="module")
