@@ -55,6 +55,7 @@ def _lost(messages: int) -> State:
 def _is_judged(request: Request, bus: str) -> bool:
     """Return whether a silence would be noticed, or a window of messages was closed."""
     topics = request.silence.items()
-    if any(topic.bus == bus and state.ratio is not None for topic, state in topics):
+    watched = (state for topic, state in topics if topic.bus == bus and state.ratio is not None)
+    if any(state.awaited is None for state in watched):  # of the others no message ever came
         return True
     return any(place.bus == bus for place in request.service.parts.auditor.totals())
