@@ -50,6 +50,7 @@ overload: .venv/development ## publish five times what busmon can receive, 20 mi
 silence-report: .venv/development ## simulate a year: how soon is an outage found, with how many false alarms
 	$(BIN)/python -m tests.silence.simulation.report $(ARGS)
 	$(BIN)/python -m tests.silence.simulation.first_weeks $(ARGS)
+	$(BIN)/python -m tests.silence.simulation.past
 
 timescaledb: .venv/development ## run the archive's tests on a real TimescaleDB, 3 minutes; as root on Debian
 	tests/install-brokers

@@ -1,7 +1,7 @@
 """How a topic is compared with its own past: the number of its messages, and the share to handle.
 
-In the first week there is nothing to compare with. A simulation of years shows how soon these
-alerts find a fault, and how often they are wrong: tests/README.md.
+In the first week there is nothing to compare with. How soon these alerts find a fault, and how
+often they are wrong, is in tests/README.md, by a simulation of years.
 """
 
 from annotations import TOPIC_PAGE, each

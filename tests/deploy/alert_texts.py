@@ -53,12 +53,14 @@ def labels_used(alert: dict[str, Any]) -> list[str]:
     return sorted(set(re.findall(r"\$labels\.(\w+)", str(alert["annotations"]))) | {"namespace"})
 
 
-def expanded(namespace: str = VALUES["namespace"], *, linked: bool = True) -> list[AlertText]:
+def expanded(
+    namespace: str = VALUES["namespace"], *, topic: str = VALUES["topic"], linked: bool = True
+) -> list[AlertText]:
     """Return each alert with the labels that it uses, with or without links.
 
     Its value, and all that its texts ask Prometheus, is 3; times are 0.
     """
-    values = VALUES | {"namespace": namespace}
+    values = VALUES | {"namespace": namespace, "topic": topic}
     labels = ",".join(f'{name}="{value}"' for name, value in values.items())
     urls = f'public_url="{PAGES}",grafana_url="{GRAFANA}"'
     info = f'busmon_web_info{{{urls},job="busmon",namespace="{namespace}",instance="busmon-1"}}'

@@ -93,3 +93,28 @@ def test_without_urls_in_the_configuration_there_are_no_links() -> None:
         assert not alert.annotations.get("page_url")
         assert not alert.annotations.get("dashboard_url")
         assert alert.annotations["runbook_url"].startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("topic", "administrators"),
+    [
+        ("org.fedoraproject.prod.copr.build.end", "the Copr team (Matrix #buildsys:"),
+        (
+            "org.fedoraproject.prod.openscanhub.task.started",
+            "the developers of OpenScanHub (https:",
+        ),
+        ("org.fedoraproject.prod.logdetective.analysis", "the developers of Log Detective (https:"),
+        ("org.fedoraproject.prod.hotness.update.bug.file", "Fedora Infrastructure (Matrix #admin:"),
+        (
+            "org.release-monitoring.prod.anitya.project.version.update.v2",
+            "Fedora Infrastructure (Matrix #admin:",
+        ),
+        ("git.centos.org/pull-request.new", "the administrators of its publisher."),
+    ],
+)
+def test_alerts_about_a_publisher_say_whom_to_tell(topic: str, administrators: str) -> None:
+    told = [alert for alert in expanded(topic=topic) if alert.name == "BusmonTopicSilent"]
+    assert len(told) == 2
+    for alert in told:
+        assert f"then tell {administrators}" in alert.annotations["description"]
+        assert "https://status.fedoraproject.org" in alert.annotations["description"]
