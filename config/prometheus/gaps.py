@@ -199,6 +199,8 @@ GROUPS = (
                 not, not even late.
             """,
         ),
+        interval="1m",
+        comment="Windows are closed every five minutes, so every minute is often enough.",
     ),
-    group("busmon-open-gaps", *LISTENER, *NOT_ONLY_WAITING, *HANDLERS),
+    group("busmon-open-gaps", *LISTENER, *NOT_ONLY_WAITING, *HANDLERS, interval="1m"),
 )
