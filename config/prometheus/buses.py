@@ -1,11 +1,34 @@
 """Alerts about the buses: messages that should not come, or come late or twice."""
 
 from annotations import TOPIC_PAGE
-from rule import Alert, group
+from rule import Alert, Recording, group
 
 GROUPS = (
     group(
         "busmon-buses",
+        Recording(
+            "bus_topic_outcome_reason:busmon_messages:increase15m",
+            """
+                (
+                  max by (namespace, bus, topic, outcome, reason) (
+                    busmon_messages_total{topic!="__other__"}
+                  )
+                    unless max by (namespace, bus, topic, outcome, reason) (
+                      max_over_time(busmon_messages_total{topic!="__other__"}[1h] offset 15m)
+                    )
+                    and on (namespace, bus)
+                      max by (namespace, bus) (busmon_bus_connected offset 15m)
+                )
+                or max by (namespace, bus, topic, outcome, reason) (
+                  increase(busmon_messages_total{topic!="__other__"}[15m])
+                )
+            """,
+            """
+                increase() misses the first increment of a series that begins above 0, as for an
+                unknown topic. The increase is then the series' whole value, provided that busmon
+                was already scraped when the series did not exist.
+            """,
+        ),
         Alert(
             name="BusmonInvalidMessages",
             expr="""
@@ -114,5 +137,6 @@ GROUPS = (
             """,
             panel="Delays by stage",
         ),
+        interval="1m",
     ),
 )

@@ -183,10 +183,8 @@ OTHERS = (
             This alert always fires. If it stops, Prometheus or Alertmanager is down, and no other
             alert arrives.
         """,
-        first="""
-            While it fires, there is nothing to do. Let a service outside raise an alarm when it
-            stops.
-        """,
+        what="While it fires, there is nothing to do.",
+        first="Let a service outside raise an alarm when it stops.",
         page=None,
     ),
 )

@@ -39,7 +39,7 @@ class Alert:
     expr: str
     by: tuple[str, ...] = ()
     summary: str
-    what: str = ""
+    what: str
     since: str = ""  # what writes a sentence; by default, when the alert's condition began
     first: str
     panel: str = ""  # the title of a panel of a dashboard

@@ -36,7 +36,7 @@ class Settings:
 
     def of_alert(self, name: str, variant: str = "") -> dict[str, Any]:
         """Return the table of an alert, or of one variant of it."""
-        table = self.values["alerts"].get(name, {})
+        table: dict[str, Any] = self.values["alerts"].get(name, {})
         if variant:
             table = table.get(variant, {})
         key = f"{name}.{variant}" if variant else name

@@ -76,7 +76,7 @@ def test_dashboard_urls_lead_to_the_panel_of_the_alert(texts: list[AlertText]) -
     dashboards = [json.loads(path.read_text()) for path in DASHBOARDS.glob("*.json")]
     panels = {(of["uid"], str(panel["id"])) for of in dashboards for panel in of["panels"]}
     for alert in texts:
-        if "dashboard_url" not in alert.annotations:
+        if alert.name == "Watchdog":
             continue
         url = urlsplit(alert.annotations["dashboard_url"])
         assert f"{url.scheme}://{url.netloc}" == GRAFANA

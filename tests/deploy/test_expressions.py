@@ -9,7 +9,7 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from promql_parser import AggregateExpr, VectorSelector
+from promql_parser import AggregateExpr, MatrixSelector, VectorSelector
 
 CONFIG = Path(__file__).parents[2] / "config"
 # The metrics of a bus, which several busmons may export. Others are of a process, such as memory.
@@ -87,3 +87,17 @@ def test_every_selector_of_a_metric_of_busmon_has_its_job() -> None:
     for node in selectors:
         found = [of.value for of in node.matchers.matchers if of.name == "job"]
         assert found == ["(.+/)?busmon"], node.prettify()
+
+
+def test_no_rule_reads_many_hours_every_few_seconds() -> None:
+    """A group that does has an interval of its own, of a minute at least."""
+    for path in CONFIG.glob("prometheus/rules/*.yml"):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                spans = [
+                    node.range.total_seconds()
+                    for node in nodes(promql_parser.parse(rule["expr"]))
+                    if isinstance(node, MatrixSelector)
+                ]
+                if max(spans, default=0) > 2 * 3600:
+                    assert group.get("interval", "15s").endswith("m"), rule
