@@ -22,6 +22,7 @@ from queries import (
     GROWING,
     HALF_A_WINDOW,
     NAMESPACE,
+    RATE_INTERVAL,
     STAGE_LABELS,
     TOPIC,
     audited_per_minute,
@@ -56,7 +57,7 @@ PROCESSED_BY_STAGE = " or on (bus) ".join(reached(stage, "bus, stage") for stage
 MISSING = audited_per_minute("busmon_audit_missing_total", GROWING, "")
 TO_BE_HANDLED = reached("bus")
 # Whether anything behind a bus is watched.
-IS_WATCHED = f'on () count({REACHED}{{{GROWING},stage!="bus"}})'
+IS_WATCHED = f'on () count(rate({REACHED}{{{GROWING},stage!="bus"}}{RATE_INTERVAL}))'
 
 PROCESSED_IN_RANGE = " or on (bus) ".join(in_range(REACHED, stage, "bus") for stage in LAST_FIRST)
 STILL_MISSING = (

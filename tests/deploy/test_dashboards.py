@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import yaml
 
-from busmon.web.pages.table import PAGES as SITE
+from busmon.web.api.operations import GET
 from tests.deploy.counters_by_topic import increases, of_other_topics
 from tests.deploy.dashboards import (
     BOARDS,
@@ -31,6 +32,10 @@ from tests.deploy.simulation.recording import RecordedPrometheus as Recorded
 from tests.deploy.simulation.run import PAGES, simulated
 from tests.deploy.simulation.story import SILENT, USUAL
 from tests.support.grafana_data import show
+
+PAGES_DATA = {one.path: one for one in GET}
+# What a link says for a label of the series, or a column of the row, that was clicked.
+LABEL = r"\${__(?:field[.]labels|data[.]fields)[.](\w+):percentencode}"
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +129,12 @@ def test_links_lead_to_pages_with_labels_that_their_series_have(prometheus: Reco
     for name, panel, url in linked:
         path = url.removeprefix("${pages:raw}/")
         assert path != url
-        assert re.split("[/?]", path)[0] in {page.path for page in SITE}
-        labels = set(re.findall(r"\${__(?:field[.]labels|data[.]fields)[.](\w+):", path))
+        # As the description of the pages' data writes it: `/topics/{bus}/{topic}`.
+        page, _, query = re.sub(LABEL, r"{\1}", f"/{path}").partition("?")
+        known = {one.name: one.schema.get("enum") for one in PAGES_DATA[page].query}
+        for parameter, value in parse_qsl(query):
+            assert value in (known[parameter] or ()) or value == f"{{{parameter}}}", url
+        labels = set(re.findall(LABEL, path))
         if labels:
             series = answer(prometheus, next(queries(name, panel)), values[name])
             assert series, panel["title"]
