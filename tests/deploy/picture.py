@@ -6,7 +6,7 @@ panel is at its place in Grafana.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from tests.deploy.dashboards import BOARDS, GRAFANA, fields, with_answers
+from tests.deploy.dashboards import (
+    BOARDS,
+    GRAFANA,
+    Asked,
+    answer,
+    defaults,
+    fields,
+    with_answers,
+)
 from tests.deploy.simulation.recording import RecordedPrometheus
 from tests.deploy.simulation.run import simulated
 from tests.deploy.simulation.story import DAY, HOUR
@@ -28,7 +36,7 @@ BOARD = "busmon-bus"
 PICTURE = GRAFANA / "bus.png"
 BEGIN, END = DAY + 11.5 * HOUR, DAY + 15.5 * HOUR
 SHOWN_FROM = DAY + 12 * HOUR  # when windows have been closed
-ROWS = 40  # of the dashboard's grid, at most, from the top
+ROWS = 26  # of the dashboard's grid, at most, from the top
 CELL_INCHES = 0.62, 0.3  # a cell of the grid
 BACKGROUND, PANEL, LINE, TEXT = "#111217", "#181b1f", "#2c3235", "#ccccdc"
 MAX_LEGEND_LINES = 8
@@ -53,6 +61,7 @@ def draw(prometheus: RecordedPrometheus, picture: Path) -> None:
     rows = max(map(_bottom, upper))
     asked = [with_answers(prometheus, BOARD, panel) for panel in upper if panel["type"] != "row"]
     shown = dict(zip((one["panel"]["id"] for one in asked), show(asked), strict=True))
+    marks = list(_annotations(prometheus))
     mpl.rcParams.update({"font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold"})
     for colour in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"):
         mpl.rcParams[colour] = TEXT
@@ -60,6 +69,8 @@ def draw(prometheus: RecordedPrometheus, picture: Path) -> None:
     figure = pyplot.figure(figsize=size, facecolor=BACKGROUND)
     for panel in upper:
         _panel(figure, panel, shown.get(panel["id"]), rows)
+        if panel["type"] == "timeseries":
+            _mark(figure.axes[-1], marks)
     _save(figure, picture)
 
 
@@ -176,13 +187,32 @@ def _axes(axes: Axes, panel: Mapping[str, Any]) -> None:
     after = unit.removeprefix("suffix:") if unit.startswith("suffix:") else ""
     axes.yaxis.set_major_formatter(shares.get(unit, lambda value, _: f"{value:g}{after}"))
     axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
-    axes.xaxis.set_major_locator(dates.HourLocator(tz=UTC))
-    axes.xaxis.set_minor_locator(dates.MinuteLocator(byminute=[30], tz=UTC))
+    axes.xaxis.set_major_locator(dates.MinuteLocator(byminute=[0, 30], tz=UTC))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M", tz=UTC))
-    axes.tick_params(length=0, labelsize=7, which="both")
-    axes.grid(color=LINE, which="both")
+    axes.tick_params(length=0, labelsize=7)
+    axes.grid(color=LINE)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
+
+
+def _annotations(prometheus: RecordedPrometheus) -> Iterator[tuple[str, float, float]]:
+    """Yield the colour, the begin and the end of what the dashboard marks in all graphs."""
+    values = defaults(prometheus, BOARD)
+    for one in BOARDS[BOARD]["annotations"]["list"]:
+        asked = Asked(BOARD, one["name"], one["expr"], False, one["step"])
+        for series in answer(prometheus, asked, values):
+            times = [at for at, _ in series["values"]]
+            starts = [at for at in times if at - 60 not in times]
+            ends = [at for at in times if at + 60 not in times]
+            yield from ((one["iconColor"], *span) for span in zip(starts, ends, strict=True))
+
+
+def _mark(axes: Axes, marks: list[tuple[str, float, float]]) -> None:
+    for colour, begin, end in marks:
+        begun, ended = _time(1000 * begin), _time(1000 * end)
+        axes.axvspan(begun, ended, ymax=0.02, color=colour, clip_on=False)
+        for at in {begun, ended}:
+            axes.axvline(at, color=colour, linewidth=1, linestyle=(0, (3, 3)))
 
 
 def _time(milliseconds: float) -> datetime:
