@@ -14,8 +14,8 @@ from threading import Event, Thread
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from tests.deploy.exporter_server import FOLDER
 from tests.deploy.manifests import MONITORING, NODE_EXPORTER, VARIANTS, Manifest, the
+from tests.deploy.simulation.samples import FOLDER
 from tests.support.brokers.certificates import Certificates
 
 TOKEN = "t0ken-of-prometheus"

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from tests.support.busmon_process import Busmon
 
@@ -103,15 +103,18 @@ class FastBusmon(Busmon):
     def under_clock(self, start: float) -> None:
         """Let it start at this Unix time."""
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(PATIENCE)
         port = self._listener.getsockname()[1]
         python, _, _, *arguments = self.argv  # PYTHON -m busmon …
         self.argv = [python, "-m", "tests.support.fast_clock", str(port), str(start), *arguments]
 
-    def connect(self) -> None:
-        """Take control of its clock, after the start."""
+    def start(self) -> Self:
+        """See Server; then take control of its clock."""
+        super().start()
         with self._listener:
             self._connection, _ = self._listener.accept()
-        self._connection.settimeout(PATIENCE)
+        self._connection.settimeout(2 * PATIENCE)
+        return self
 
     def __exit__(self, *error: object) -> None:
         self._connection.close()

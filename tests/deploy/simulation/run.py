@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from tests.deploy.exporter_server import FOLDER, after_scrapes
 from tests.deploy.programs import programs
 from tests.deploy.simulation import story
 from tests.deploy.simulation.packit import REPORT_SECONDS, TOKEN, Listener, Webhooks, Workers
 from tests.deploy.simulation.recording import INTERVAL, RecordedPrometheus, Recording
+from tests.deploy.simulation.samples import sample
 from tests.support.aggregation_gateway import aggregation_gateway
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.redis import Redis
@@ -73,7 +73,6 @@ class _Scene:
         _configure(self._busmon, redis, stack.enter_context(self._listener.monitor()))
         self._busmon.under_clock(begin)
         stack.enter_context(self._busmon)
-        self._busmon.connect()
         self._workers = Workers(redis.url, self._gateway)
         stack.callback(self._workers.close)
         self._webhooks = Webhooks()
@@ -116,7 +115,7 @@ class _Scene:
         wait_until(lambda: _sum(own, RECEIVED) >= received, what="Celery's events")
         # Linux says when the process started, by its own clock.
         text = STARTED.sub(rf"\g<1>{self._begin}", read(own))
-        text += after_scrapes((FOLDER / "busmon-queue.txt").read_text(), scrapes)
+        text += sample("busmon-queue", scrapes)
         recording.add(text, now, job="busmon", instance="busmon", namespace=NAMESPACE)
         others = {"flower": flower, "pushgateway": self._gateway}
         texts = {name: read(url) for name, url in others.items()}
@@ -125,7 +124,7 @@ class _Scene:
             for name in ("node", "postgres", "redis"):
                 texts[name] = read(f"http://127.0.0.1:{self._ports[name]}/metrics")
             for name in ("cadvisor", "kube-state-metrics", "kubelet"):
-                texts[name] = after_scrapes((FOLDER / f"{name}.txt").read_text(), scrapes)
+                texts[name] = sample(name, scrapes)
         for name, text in texts.items():
             recording.add(text, now, job=JOBS.get(name, name), instance=name, namespace=NAMESPACE)
 
