@@ -28,9 +28,10 @@ from tests.deploy.dashboards import (
     queries,
     with_answers,
 )
+from tests.deploy.simulation.alerts import critical
 from tests.deploy.simulation.recording import RecordedPrometheus as Recorded
 from tests.deploy.simulation.run import PAGES, simulated
-from tests.deploy.simulation.story import SILENT, USUAL
+from tests.deploy.simulation.story import LOST, SILENT, USUAL
 from tests.support.grafana_data import show
 
 PAGES_DATA = {one.path: one for one in GET}
@@ -232,6 +233,18 @@ def test_packit_counts_what_the_listener_passed_and_webhooks(prometheus: Recorde
     assert 0.98 * passed < processed - webhooks < passed  # some tasks are lost
     roots = 'task="task.steve_jobs.process_message"'
     assert total(f'flower_events_total{{{roots},type="task-received"}}') == processed
+
+
+def test_the_outage_wakes_somebody_up_and_nothing_else_does(prometheus: Recorded) -> None:
+    """The shipped alerts, of the hour that the dashboards show."""
+    times = LOST[0] - 60, LOST[1] + 60, prometheus.end - 60
+    before, outage, after = critical(prometheus.recording, prometheus.begin, prometheus.end, times)
+    assert "BusmonBusDisconnected" in before  # CentOS's
+    assert before <= {"BusmonBusDisconnected", "BusmonTopicSilent"}
+    about_it = {"BusmonListenerGap", "BusmonListenerStalled", "BusmonServiceLevelFailing"}
+    assert "BusmonListenerGap" in outage
+    assert "BusmonListenerGap" in after
+    assert outage | after <= before | about_it
 
 
 def test_grafana_knows_where_the_dashboards_and_prometheus_are() -> None:

@@ -41,7 +41,7 @@ class RecordedPrometheus(Prometheus):
     """A Prometheus for which it is always the end of a recording."""
 
     def __init__(self, directory: Path, recording: Path, begin: float, end: float) -> None:
-        self.begin, self.end = begin, end
+        self.recording, self.begin, self.end = recording, begin, end
         blocks = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q"]
         data = directory / "prometheus"
         subprocess.run([*blocks, recording, data], check=True, timeout=120)
