@@ -132,7 +132,7 @@ def _graph(figure: Figure, box: Bbox, panel: Mapping[str, Any], shown: Shown) ->
     rows = box.height * figure.get_figheight() / 0.16
     lines = 0 if beside else (len(drawn) + 1) // 2
     low = box.y0 + box.height * (lines + 2) / rows
-    right = box.x1 - (0.24 * box.width + 0.02 if beside else 0.002)
+    right = box.x1 - (0.24 * box.width + 0.02 if beside else 0.014)
     axes = figure.add_axes(
         (box.x0 + 0.03, low, right - box.x0 - 0.03, box.y1 - low), facecolor=PANEL
     )
