@@ -49,7 +49,7 @@ GROUPS = (
                 max by (namespace, bus, topic) (
                   busmon_topic_silent == 1
                     unless (
-                      busmon_last_message_timestamp_seconds
+                      busmon_topic_silent_since_timestamp_seconds
                         < on (namespace, bus, topic) group_left ()
                           (max by (namespace, bus, topic) (
                             busmon_last_message_timestamp_seconds
