@@ -75,7 +75,7 @@ GROUPS = (
                 busmon did not receive from the bus {{ $labels.bus }} for {{ $value |
                 humanizeDuration }}, and the archive does not have all of that time.
             """,
-            what="What came then is not known, and no message of then is called missing.",
+            what="What came in that time is not known, and none of it is called missing.",
             first="""
                 Look first at `/ready`, which lists the blind times and what the archive has of
                 them.

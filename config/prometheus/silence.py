@@ -256,8 +256,8 @@ GROUPS = (
             """,
             by=("bus", "topic"),
             summary="""
-                Too few messages of {{ $labels.topic }} arrive on the bus {{ $labels.bus }}; {{
-                printf "%.0f" $value }} lack to 40 % of what is usual.
+                Too few messages of {{ $labels.topic }} arrive on the bus {{ $labels.bus }}: {{
+                printf "%.0f" $value }} fewer than 40 % of what is usual.
             """,
             what="A part of its publishers has probably stopped.",
             first="""

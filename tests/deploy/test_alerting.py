@@ -2,9 +2,12 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
@@ -17,7 +20,8 @@ from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.busmon_process import Busmon
 
-STOPS, FLOWS = "pages.stops", "pages.flows"  # topics
+PREFIX = "org.fedoraproject.prod."
+STOPS, FLOWS = f"{PREFIX}copr.build.end", f"{PREFIX}buildsys.tag"  # topics
 
 
 @pytest.fixture
@@ -170,6 +174,16 @@ def test_one_cause_suppresses_its_effects_and_nothing_else(
     )
 
 
+def assert_panel_of_bus(url: str, bus: str) -> float:
+    """Check that a link leads to a panel of this bus; return the time from which on it shows."""
+    parts = urlsplit(url)
+    assert parts._replace(query="").geturl() == "https://grafana.example/d/busmon-bus"
+    query = {name: value for name, [value] in parse_qs(parts.query).items()}
+    assert query["viewPanel"].isdigit()
+    assert (query["var-bus"], query["to"]) == (bus, "now")
+    return int(query["from"]) / 1000
+
+
 def bus(config: Path) -> dict[str, Any]:
     return {"type": "amqp", "rules": "all", "config": config, "queue": str(uuid4())}
 
@@ -178,13 +192,17 @@ def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
     tmp_path: Path, rabbitmq: RabbitMQ, receiver: Receiver
 ) -> None:
     """And each page is resolved when its cause is gone."""
-    keys = ["pages.#"]
+    keys = [f"{PREFIX}#"]
     with Proxy(rabbitmq.amqps_port) as proxy:
         far = rabbitmq.fedora_toml(tmp_path / "far.toml", bindings=keys, port=proxy.port)
         near = rabbitmq.fedora_toml(tmp_path / "near.toml", bindings=keys)
         buses = {"far": bus(far), "near": bus(near)}
         busmon = Busmon(tmp_path, buses)
         busmon.configure(f'[silence]\nmax_silence = {{ "{STOPS}" = "10s" }}')
+        urls = {"PUBLIC": "https://busmon.example", "GRAFANA": "https://grafana.example"}
+        busmon.put_into_environment(
+            **{f"BUSMON__WEB__{name}_URL": url for name, url in urls.items()}
+        )
         alerts, port = alertmanager(tmp_path, receiver)
         with (
             busmon,
@@ -208,8 +226,16 @@ def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
             proxy.cut()
             wait_until(lambda: len(receiver.pages()) >= 2, 120, "two pages")
             (cut,) = receiver.page("BusmonBusDisconnected")
-            assert "not connected to the bus far" in cut["summary"]
+            assert "not been connected to the bus far" in cut["summary"]
+            today = f"{datetime.now(UTC):%Y-%m-%d}"
+            assert f"This began at {today} " in cut["description"]
+            assert cut["page_url"] == "https://busmon.example/"
+            start = assert_panel_of_bus(cut["dashboard_url"], "far")
+            assert abs(time.time() - 6 * 3600 - start) < 120
             (silent,) = receiver.page("BusmonTopicSilent")
+            assert f" {today} " in silent["description"]
+            assert silent["page_url"] == f"https://busmon.example/topics/near/{STOPS}"
+            assert_panel_of_bus(silent["dashboard_url"], "near")
             assert (silent["bus"], silent["topic"]) == ("near", STOPS)
             assert f"No message of {STOPS} has arrived" in silent["summary"]
 
