@@ -104,6 +104,7 @@ PROCESSED = [
         span=19,
     )
     .height(11)
+    .fill_opacity(0)  # of the lines
     .unit(PER_MINUTE)
     .override_by_regexp("/^processed/", area(GREEN))
     .override_by_name("not processed", area(RED))

@@ -18,6 +18,7 @@ from queries import (
     BUSMON,
     EVENTS_PROCESSED,
     GROWING,
+    HALF_A_WINDOW,
     MESSAGE_LABELS,
     NAMESPACE,
     STAGE_LABELS,
@@ -134,23 +135,22 @@ VOLUME = [
         " counts include webhooks: the tasks by Celery's events and by Flower, and the events by"
         " the push gateway, from which the last line subtracts the accepted webhooks of GitHub."
         " The variables for bus and topic have no effect on them.",
-        Query(per_minute("busmon_messages_total", HANDLED, MESSAGE_LABELS), "to be handled (bus)"),
-        Query(
-            per_minute(
-                "busmon_celery_task_events_total",
-                f'{BUSMON},{PROCESS_MESSAGE},event="received"',
-                "task",
-            ),
-            "tasks received (Celery's events)",
+        *(
+            Query(expr, legend, HALF_A_WINDOW)
+            for legend, expr in {
+                "to be handled (bus)": per_minute("busmon_messages_total", HANDLED, MESSAGE_LABELS),
+                "tasks received (Celery's events)": per_minute(
+                    "busmon_celery_task_events_total",
+                    f'{BUSMON},{PROCESS_MESSAGE},event="received"',
+                    "task",
+                ),
+                "tasks received (Flower)": others_per_minute(
+                    "flower_events_total", f'{NAMESPACE},{PROCESS_MESSAGE},type="task-received"'
+                ),
+                "events processed": others_per_minute("events_processed_total"),
+                "events processed, without GitHub's webhooks": EVENTS_PROCESSED,
+            }.items()
         ),
-        Query(
-            others_per_minute(
-                "flower_events_total", f'{NAMESPACE},{PROCESS_MESSAGE},type="task-received"'
-            ),
-            "tasks received (Flower)",
-        ),
-        Query(others_per_minute("events_processed_total"), "events processed"),
-        Query(EVENTS_PROCESSED, "events processed, without GitHub's webhooks"),
         span=8,
     )
     .unit(PER_MINUTE)

@@ -16,7 +16,8 @@ GROWING = f'{TOPIC},topic!="__other__"'
 MESSAGE_LABELS = "bus, topic, outcome, reason"
 STAGE_LABELS = "bus, topic, stage"
 RATE_INTERVAL = "[$__rate_interval]"
-# The step of queries with `audited_per_minute`. $__rate_interval is at least four steps.
+# The step of queries with `audited_per_minute`, and of what is compared with them or is as rare:
+# $__rate_interval is at least four steps.
 HALF_A_WINDOW = "${half_window}s"
 # All topics of a bus begin with the same words. They only take up room in a legend.
 PREFIX = "(?:org[.](?:fedoraproject|release-monitoring)[.][a-z]+[.]|git[.]centos[.]org/)?(.*)"
