@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,13 +55,17 @@ def labels_used(alert: dict[str, Any]) -> list[str]:
 
 
 def expanded(
-    namespace: str = VALUES["namespace"], *, topic: str = VALUES["topic"], linked: bool = True
+    namespace: str = VALUES["namespace"],
+    *,
+    topic: str = VALUES["topic"],
+    linked: bool = True,
+    lacking: Collection[str] = (),
 ) -> list[AlertText]:
-    """Return each alert with the labels that it uses, with or without links.
+    """Return each alert with the labels that it uses but for some, with or without links.
 
     Its value, and all that its texts ask Prometheus, is 3; times are 0.
     """
-    values = VALUES | {"namespace": namespace, "topic": topic}
+    values = VALUES | {"namespace": namespace, "topic": topic} | dict.fromkeys(lacking, "")
     labels = ",".join(f'{name}="{value}"' for name, value in values.items())
     urls = f'public_url="{PAGES}",grafana_url="{GRAFANA}"'
     info = f'busmon_web_info{{{urls},job="busmon",namespace="{namespace}",instance="busmon-1"}}'

@@ -12,6 +12,7 @@ from tests.deploy.alert_texts import GRAFANA, STARTED, VALUES, AlertText, expand
 from tests.deploy.alert_texts import PAGES as PUBLIC_URL
 
 DASHBOARDS = Path(__file__).parents[2] / "config/grafana/dashboards"
+WITHOUT_BUS = {"BusmonBlind", "BusmonNoAuditData"}  # what they are about may have no bus
 SIX_HOURS_BEFORE = str(-6 * 3600 * 1000)
 
 
@@ -53,6 +54,14 @@ def test_texts_read_well_with_and_without_a_namespace(texts: list[AlertText]) ->
             assert not re.search(r"  | [.,;]|\(\)|<no value>|error expanding|[$`]\w*[{}]", text), (
                 text
             )
+
+
+def test_an_alert_about_all_buses_reads_well_without_a_bus() -> None:
+    alerts = [alert for alert in expanded(lacking=("bus", "stage")) if alert.name in WITHOUT_BUS]
+    assert {alert.name for alert in alerts} == WITHOUT_BUS
+    for alert in alerts:
+        text = " ".join(alert.annotations.values())
+        assert not re.search(r"  | [.,;]|var-bus|the bus\b|<no value>", text), text
 
 
 def test_page_urls_lead_to_pages_of_busmon(texts: list[AlertText]) -> None:

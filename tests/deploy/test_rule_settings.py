@@ -33,6 +33,15 @@ def built(folder: Path, settings: str) -> list[dict[str, Any]]:
     return alerts(folder / "rules")
 
 
+def test_files_of_others_in_the_folder_stay(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/theirs.yml").write_text("groups: []\n")
+    (tmp_path / "rules/old.yml").write_text("# Built by `make rules` from config/old.py\n")
+    assert build(tmp_path, "").returncode == 0
+    assert (tmp_path / "rules/theirs.yml").read_text() == "groups: []\n"
+    assert not (tmp_path / "rules/old.yml").exists()
+
+
 def test_a_file_with_only_what_differs_changes_rules_and_texts(tmp_path: Path) -> None:
     settings = """
         job = "watch"
