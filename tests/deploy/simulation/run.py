@@ -20,7 +20,7 @@ from tests.support.fast_clock import STEP, FastBusmon
 NAMESPACE = "packit--prod"
 PAGES = "https://workers.packit.dev/busmon"  # where nobody goes
 GRAFANA = "https://grafana.example.com"
-BEGIN, END = story.DAY + 13.8 * story.HOUR, story.DAY + 14.8 * story.HOUR
+BEGIN, END = story.DAY + 13.9 * story.HOUR, story.DAY + 14.75 * story.HOUR
 LAST_SECONDS = 300.0  # in which the programs beside Packit are scraped, too
 JOBS = {
     "flower": "packit-services",
