@@ -148,7 +148,7 @@ GROUPS = (
             comment="""
                 By its monitor it consumes, but it receives nothing while messages come that it
                 should pass on; only those, since busmon may receive more topics. On a quiet bus
-                that takes an hour to see.
+                that takes an hour to see. Or its queue has a consumer, and never got shorter.
             """,
             expr="""
                 (
@@ -168,16 +168,23 @@ GROUPS = (
                     and on (namespace, bus)
                       avg_over_time(bus:busmon_messages_handled:rate5m[1h]) * 3600 >= $messages
                 )
+                or max by (namespace, bus) (
+                  min_over_time(busmon_listener_queue_messages[15m]) >= $messages
+                    and resets(busmon_listener_queue_messages[15m]) == 0
+                    and busmon_listener_queue_messages
+                      > busmon_listener_queue_messages offset 15m
+                    and busmon_listener_queue_consumers > 0
+                )
             """,
             by=("bus",),
             summary="""
-                The listener of the bus {{ $labels.bus }} says that it consumes, but receives
-                nothing while messages for it arrive on the bus.
+                The listener of the bus {{ $labels.bus }} is connected, but takes no message, while
+                messages for it arrive on the bus.
             """,
-            what="Its queue is gone, or its connection is dead; what comes is lost.",
+            what="It hangs, its queue is gone, or its connection is dead.",
             first="""
-                Look first at its log (at Packit packit-service-fedmsg), then restart it. `busmon
-                gaps` lists what it lost.
+                Look first at its log (at Packit packit-service-fedmsg), then restart it. If its
+                queue was gone, `busmon gaps` lists what it lost.
             """,
             panel="Listener's own counts beside busmon's",
         ),
