@@ -74,7 +74,6 @@ rules: .venv/development ## build the rules of Prometheus from config/prometheus
 
 dashboard-picture: .venv/development ## draw config/grafana/bus.png: the dashboard, from four hours of a real busmon
 	tests/install-brokers
-	$(BIN)/python -m pip install --quiet --group picture
 	$(BIN)/python -m tests.deploy.picture
 
 picture: .venv/development ## draw the picture of the README: the first page of the demo, in Chromium

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib import dates, pyplot
+from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -66,10 +66,11 @@ def draw(prometheus: RecordedPrometheus, picture: Path) -> None:
     for colour in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"):
         mpl.rcParams[colour] = TEXT
     size = 24 * CELL_INCHES[0], rows * CELL_INCHES[1]
-    figure = pyplot.figure(figsize=size, facecolor=BACKGROUND)
+    figure = Figure(figsize=size, facecolor=BACKGROUND)
     for panel in upper:
         _panel(figure, panel, shown.get(panel["id"]), rows)
         if panel["type"] == "timeseries":
+            figure.axes[-1].set_xlim(_time(1000 * prometheus.begin), _time(1000 * prometheus.end))
             _mark(figure.axes[-1], marks)
     _save(figure, picture)
 
@@ -139,7 +140,6 @@ def _graph(figure: Figure, box: Bbox, panel: Mapping[str, Any], shown: Shown) ->
     below: dict[tuple[str, float], float] = {}
     for times, field in series:
         _line(axes, times["values"], field, below)
-    axes.set_xlim(_time(1000 * SHOWN_FROM), _time(1000 * END))
     _, high = axes.get_ylim()
     axes.set_ylim(0, 1.05 * high)
     _axes(axes, panel)

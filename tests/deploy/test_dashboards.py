@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from busmon.web.api.operations import GET
 from tests.deploy.counters_by_topic import increases, of_other_topics
@@ -28,6 +30,7 @@ from tests.deploy.dashboards import (
     queries,
     with_answers,
 )
+from tests.deploy.picture import draw
 from tests.deploy.simulation.alerts import critical
 from tests.deploy.simulation.recording import RecordedPrometheus as Recorded
 from tests.deploy.simulation.run import PAGES, simulated
@@ -233,6 +236,16 @@ def test_packit_counts_what_the_listener_passed_and_webhooks(prometheus: Recorde
     assert 0.98 * passed < processed - webhooks < passed  # some tasks are lost
     roots = 'task="task.steve_jobs.process_message"'
     assert total(f'flower_events_total{{{roots},type="task-received"}}') == processed
+
+
+def test_the_picture_of_the_readme_shows_what_was_lost(
+    prometheus: Recorded, tmp_path: Path
+) -> None:
+    draw(prometheus, tmp_path / "bus.png")
+    with Image.open(tmp_path / "bus.png") as image:
+        first_panel = image.convert("RGB").crop((0, 0, image.width // 2, image.height // 3))
+        red, green, blue = np.moveaxis(np.asarray(first_panel, int), 2, 0)
+    assert np.mean((red > 1.5 * green) & (red > 1.5 * blue)) > 0.05
 
 
 def test_the_outage_wakes_somebody_up_and_nothing_else_does(prometheus: Recorded) -> None:
