@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parent / "settings.toml"
+SEVERITIES = ("critical", "warning", "none")
+DURATIONS = ("for", "keep_firing_for")
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
 UNKNOWN_PUBLISHER = "the administrators of its publisher"
 GO_VARIABLES = {"labels", "value", "i", "found"}
@@ -93,14 +95,23 @@ class Settings:
 
 def _merge(values: dict[str, Any], own: dict[str, Any], place: str = "") -> None:
     for key, value in own.items():
-        if key not in values:
+        default = values.get(key)
+        if default is None and "severity" in values and key in DURATIONS:
+            default = ""  # any alert may have them
+        if default is None:
             raise SettingsError(f"{place}{key}: unknown setting")
-        if type(value) is not type(values[key]):
+        if _kind(value) is not _kind(default):
             raise SettingsError(f"{place}{key}: {value!r} is of another type than the default")
+        if key == "severity" and value not in SEVERITIES:
+            raise SettingsError(f"{place}{key}: {value!r} is not {' or '.join(SEVERITIES)}")
         if isinstance(value, dict) and key != "publishers":
             _merge(values[key], value, f"{place}{key}.")
         else:
             values[key] = value
+
+
+def _kind(value: object) -> type:
+    return float if isinstance(value, int) else type(value)
 
 
 def fill(text: str, table: dict[str, Any], *, words: bool = False) -> str:

@@ -51,6 +51,7 @@ def test_a_file_with_only_what_differs_changes_rules_and_texts(tmp_path: Path) -
         [alerts]
         BusmonBusDisconnected.all = { for = "20m", severity = "warning" }
         BusmonListenerGap.losing.percent = 35
+        BusmonUnmappedTopic = { for = "2h", keep_firing_for = "1d" }
     """
     rules = built(tmp_path, settings)
     text = yaml.safe_dump(rules, width=1000)
@@ -65,6 +66,7 @@ def test_a_file_with_only_what_differs_changes_rules_and_texts(tmp_path: Path) -
     assert disconnected["annotations"]["runbook_url"] == (
         "https://wiki.example/busmon#busmonbusdisconnected"
     )
+    assert by_name["BusmonUnmappedTopic", "2h"]["keep_firing_for"] == "1d"
     [losing] = [rule for rule in rules if "35 / 100" in rule["expr"]]
     assert "more than 35 %" in losing["annotations"]["summary"]
 
@@ -76,6 +78,10 @@ def test_a_file_with_only_what_differs_changes_rules_and_texts(tmp_path: Path) -
         ("staging = 'packit--stg'", "staging: 'packit--stg' is of another type than the default"),
         ("[alerts]\nBusmonDwon = {severity = 'none'}", "alerts.BusmonDwon: unknown setting"),
         ("[alerts.BusmonDown.all]\nfro = '1m'", "alerts.BusmonDown.all.fro: unknown setting"),
+        (
+            "[alerts.BusmonBlind.all]\nseverity = 'page'",
+            "alerts.BusmonBlind.all.severity: 'page' is not critical or warning or none",
+        ),
         ("job = [", "Invalid value (at end of document)"),
     ],
 )
