@@ -55,9 +55,12 @@ def others_in_range(counter: str, matchers: str = NAMESPACE) -> str:
 
 PROCESSED_BY_STAGE = " or on (bus) ".join(reached(stage, "bus, stage") for stage in LAST_FIRST)
 MISSING = audited_per_minute("busmon_audit_missing_total", GROWING, "")
-TO_BE_HANDLED = reached("bus")
-# Whether anything behind a bus is watched.
-IS_WATCHED = f'on () count(rate({REACHED}{{{GROWING},stage!="bus"}}{RATE_INTERVAL}))'
+# The buses behind which anything is watched.
+WATCHED_BUSES = f'group by (bus) (rate({REACHED}{{{GROWING},stage!="bus"}}{RATE_INTERVAL}))'
+IS_WATCHED = f"on () {WATCHED_BUSES}"
+BROUGHT = reached("bus")
+# If any bus is watched, only of those that are, so that the graph shows no others as a difference.
+TO_BE_HANDLED = f"sum({reached('bus', 'bus')} and on (bus) {WATCHED_BUSES}) or on () {BROUGHT}"
 
 PROCESSED_IN_RANGE = " or on (bus) ".join(in_range(REACHED, stage, "bus") for stage in LAST_FIRST)
 STILL_MISSING = (
@@ -77,9 +80,9 @@ PROCESSED = [
         "The messages that the listener should pass on, and how far they came, by the windows of"
         " the audit, some minutes late. *processed*: reached the last stage that is watched, of"
         " handlers, worker and listener. *not processed*, in red: missing at one of them. Of what"
-        " is between the areas and *to be handled*, nobody knows yet: it is unconfirmed, still"
-        " running, or of a bus behind which nothing is watched. What comes late, or what only the"
-        " archive had, counts when that is found out.\n\n"
+        " is between the areas and *to be handled*, nobody knows yet: it is unconfirmed, or still"
+        " running. A bus behind which nothing is watched is in no line, unless all are like that."
+        " What comes late, or what only the archive had, counts when that is found out.\n\n"
         "If nothing behind any bus is watched, *processed* is what Packit's push gateway counts as"
         " events_processed_total, less the accepted webhooks of GitHub. That shows whether the"
         " workers stand still, or do far less than the bus brings. It cannot show single lost"
@@ -93,7 +96,7 @@ PROCESSED = [
         ),
         Query(
             f"({MISSING} and {IS_WATCHED})"
-            f" or on () clamp_min({TO_BE_HANDLED} - {EVENTS_PROCESSED}, 0)"
+            f" or on () clamp_min({BROUGHT} - {EVENTS_PROCESSED}, 0)"
             f" or on () {MISSING}",
             "not processed",
             HALF_A_WINDOW,
