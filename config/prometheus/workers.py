@@ -34,19 +34,24 @@ GROUPS = (
             name="BusmonQueueStuck",
             comment="""
                 Each queue by itself: its tasks became no fewer, whatever the workers of others do.
+                If many wait, that shows sooner; a few can wait for one long task.
             """,
             expr="""
-                max by (namespace, queue) (busmon_celery_queue_tasks) > 0
-                  and max by (namespace, queue) (
-                    min_over_time(busmon_celery_queue_tasks[$time])
-                  ) > 0
-                  and max by (namespace, queue) (resets(busmon_celery_queue_tasks[$time])) == 0
-                  and max by (namespace, queue) (busmon_celery_queue_tasks offset $time) > 0
+                max by (namespace, queue) (
+                  busmon_celery_queue_tasks > 0
+                    and min_over_time(busmon_celery_queue_tasks[$time]) > 0
+                    and resets(busmon_celery_queue_tasks[$time]) == 0
+                    and busmon_celery_queue_tasks offset $time > 0
+                  or busmon_celery_queue_tasks >= $tasks
+                    and min_over_time(busmon_celery_queue_tasks[$time_of_many]) > 0
+                    and resets(busmon_celery_queue_tasks[$time_of_many]) == 0
+                    and busmon_celery_queue_tasks offset $time_of_many > 0
+                )
             """,
             by=("queue",),
             summary="""
-                Tasks have waited in the queue {{ $labels.queue }} for $time, and no worker has
-                taken one; {{ printf "%.0f" $value }} wait.
+                Tasks have waited in the queue {{ $labels.queue }} for $time_of_many or longer, and
+                no worker has taken one; {{ printf "%.0f" $value }} wait.
             """,
             what="No worker that runs consumes from this queue, or all of them hang.",
             first="""
