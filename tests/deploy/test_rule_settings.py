@@ -71,6 +71,22 @@ def test_a_file_with_only_what_differs_changes_rules_and_texts(tmp_path: Path) -
     assert "more than 35 %" in losing["annotations"]["summary"]
 
 
+def test_topics_that_page_and_whom_to_tell_are_settings(tmp_path: Path) -> None:
+    settings = """
+        pages = "git[.].+"
+        [publishers]
+        '^git[.]' = "the team of CentOS's dist-git"
+    """
+    silent = [rule for rule in built(tmp_path, settings) if rule["alert"] == "BusmonTopicSilent"]
+    assert len(silent) == 2
+    for rule in silent:
+        assert 'topic=~"git[.].+"' in rule["expr"]
+        assert (
+            "then tell {{ if match `^git[.]` $labels.topic }}the team of CentOS's dist-git"
+            "{{ else }}the administrators of its publisher{{ end }}."
+        ) in rule["annotations"]["description"]
+
+
 @pytest.mark.parametrize(
     ("settings", "error"),
     [

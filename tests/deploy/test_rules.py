@@ -183,6 +183,21 @@ def kubernetes_jobs() -> list[dict[str, Any]]:
     return jobs
 
 
+def test_packits_gateway_is_compared_with_the_busmon_of_its_namespace() -> None:
+    """In both examples its job is the one that the alert looks for, and it has a namespace."""
+    [alert] = [
+        rule
+        for rule in ALERTS
+        if rule["alert"] == "BusmonEventsNotProcessed" and severity(rule) == "critical"
+    ]
+    [job] = re.findall(r'__name__="up",.*?job=~"(.+?)"', alert["expr"])
+    outside = yaml.safe_load(PROMETHEUS.joinpath("prometheus.yml").read_text())["scrape_configs"]
+    [plain] = [of for of in outside if re.fullmatch(job, of["job_name"])]
+    assert plain["static_configs"][0]["labels"] == {"namespace": "packit--prod"}
+    [inside] = [of for of in kubernetes_jobs() if re.fullmatch(job, of["job_name"])]
+    assert "namespace" in {of.get("target_label") for of in inside["relabel_configs"]}
+
+
 def test_promtool_accepts_the_jobs_for_kubernetes_but_for_their_discovery(tmp_path: Path) -> None:
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": kubernetes_jobs()}))
