@@ -112,7 +112,8 @@ class _Scene:
         own = f"{self._busmon.url}/metrics"
         wait_until(lambda: _sum(flower, FLOWER) >= self._workers.events, what="Flower")
         # busmon writes events a second after the last ones, which is in the next step.
-        wait_until(lambda: _sum(own, RECEIVED) >= received, what="Celery's events")
+        events = f"{own}?name[]=busmon_celery_task_events_total"
+        wait_until(lambda: _sum(events, RECEIVED) >= received, what="Celery's events")
         # Linux says when the process started, by its own clock.
         text = STARTED.sub(rf"\g<1>{self._begin}", read(own))
         text += sample("busmon-queue", scrapes)
