@@ -52,8 +52,8 @@ def nodes(node: Any) -> Iterator[Any]:
 
 
 def added_up(node: Any) -> Iterator[str]:
-    """Yield the metrics of busmon below this part of which no largest or smallest is taken."""
-    if isinstance(node, AggregateExpr) and str(node.op) in {"max", "min"}:
+    """Yield the metrics of busmon below this part of which several series may be added up."""
+    if isinstance(node, AggregateExpr) and str(node.op) in {"max", "min", "group"}:
         return
     if isinstance(node, VectorSelector) and (node.name or "").removesuffix("_bucket") in OF_BUSES:
         yield node.name or ""
