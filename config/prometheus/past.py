@@ -55,7 +55,8 @@ GROUPS = (
                 Within hours, if there are enough messages: far fewer than in the same hours of
                 yesterday and of a week ago. At a weekend, yesterday differs, and after a mass
                 rebuild, only one of the two. The other topics of the bus bring at least half of
-                theirs, so it is no holiday.
+                theirs, so it is no holiday. Nor were busmon or Prometheus away: for so long, that
+                would include the hour in the middle.
             """,
             expr=f"""
                 {HOURS} < $share * ({HOURS} offset 1d >= $messages)
@@ -67,8 +68,8 @@ GROUPS = (
                   )
                 unless on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
                 unless on (namespace, bus, topic) busmon_topic_low == 1
-                unless on (namespace, bus)
-                  max by (namespace, bus) (increase(busmon_blind_seconds_total[6h])) > 600
+                and on (namespace, bus)
+                  max by (namespace, bus) (busmon_bus_connected offset 3h) == 1
             """,
             by=("bus", "topic"),
             summary="""

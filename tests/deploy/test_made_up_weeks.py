@@ -69,6 +69,10 @@ def fired(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str, str]]
         given += series("less", topic, *less) + series("less", "another", handled, others)
         flood[FAULT : FAULT + 48] *= 30
         given += series("flooded", topic, handled, flood)
+    given += [
+        {"series": f'busmon_bus_connected{{job="busmon",bus="{bus}"}}', "values": f"1x{HOURS * 2}"}
+        for bus in ("well", "filtered", "less", "flooded")
+    ]
     [past] = yaml.safe_load((PROMETHEUS / "rules/past.yml").read_text())["groups"]
     names = set()
     for rule in past["rules"]:
