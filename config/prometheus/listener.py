@@ -133,10 +133,13 @@ GROUPS = (
             """,
             by=("bus",),
             summary="""
-                The listener of the bus {{ $labels.bus }} restarted {{ printf "%.0f" $value }} times
-                in the last 30 minutes.
+                The listener of the bus {{ $labels.bus }} restarted, or its callback raised, {{
+                printf "%.0f" $value }} times in the last 30 minutes.
             """,
-            what="It ends soon after each start, and messages can be lost each time.",
+            what="""
+                A callback that raises ends the listener (but for Nack and Drop), and messages can
+                be lost each time.
+            """,
             first="""
                 Look first at the end of its log (at Packit packit-service-fedmsg). `busmon status`
                 names topics whose messages can kill it.
