@@ -3,12 +3,14 @@
 A gap is open until its messages are recovered, or a person accepts it. So no warning ends by
 itself. The critical alert is about a loss that goes on: at least 5 messages and more than a
 fifth of the last hour's, not counting those recovered since. A stage that is ten minutes late
-has fewer. It ends when nothing more was lost for an hour.
+has fewer. It ends when nothing more was lost for an hour. Who was woken up in the last hour by what
+caused the loss is not woken up again.
 """
 
 from dataclasses import replace
 
 from annotations import when
+from causes import UNLESS_EXPLAINED
 from rule import Alert, Recording, group
 
 MESSAGES = '{{ printf "%.0f" $value }} message{{ if ne $value 1.0 }}s{{ end }}'
@@ -44,6 +46,7 @@ def gap_alerts(
             {gaps}
               and bus_stage:busmon_audit_missing:open_ratio1h > $percent / 100
               and bus_stage:busmon_audit_missing:open1h >= $messages
+              {UNLESS_EXPLAINED[stage]}
         """,
         summary=f"{losing} In all, {MESSAGES} {ARE} missing.",
         what=f"{what} The loss goes on.",

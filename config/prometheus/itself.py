@@ -40,17 +40,16 @@ RESTARTS = Recording(
 )
 
 # A crash loop is one fault: its pauses are short at first, and long later. Which of the two fires
-# first stays, and the other one waits for its end.
-UNLESS_FIRING = """
-    unless on (namespace) ALERTS{alertname="Busmon%s", alertstate="firing", instance=""}
-"""
+# first stays, and the other one waits for its end. Restarts count for half an hour.
+FIRING = 'ALERTS{alertname="Busmon%s", alertstate="firing", instance=""}'
+UNLESS_RESTARTING = f"unless on (namespace) {FIRING % 'Restarting'}"
+UNLESS_DOWN = f"unless on (namespace) max_over_time({FIRING % 'Down'}[30m])"
 
 DOWN = (
     Alert(
         name="BusmonRestarting",
         variant="all",
-        expr="min by (namespace) (instance:busmon_restarts:changes30m) > $restarts"
-        + UNLESS_FIRING % "Down",
+        expr=f"min by (namespace) (instance:busmon_restarts:changes30m) > $restarts {UNLESS_DOWN}",
         summary="""
             busmon restarted {{ printf "%.0f" $value }} times in the last 30 minutes; do not rely on
             what it says about gaps.
@@ -92,7 +91,7 @@ DOWN = (
               or absent(up) unless on () namespace:busmon_up:last_timestamp_seconds
             )
         """
-        + UNLESS_FIRING % "Restarting",
+        + UNLESS_RESTARTING,
         summary="busmon has not answered for $for; nobody watches the message buses.",
         what="Prometheus cannot scrape it.",
         since=when(

@@ -1,0 +1,23 @@
+"""Causes: who was woken up by one is not woken up again by its effects.
+
+Alertmanager suppresses an effect as long as its cause fires. What counts by the hour goes on after
+that, so it asks Prometheus which alerts fired in the last hour.
+"""
+
+LISTENER = "BusmonListener(Down|Restarting|Stalled)|BusmonBusDisconnected"
+WORKERS = "BusmonQueue(Stuck|Growing)|BusmonTasksFailing"
+LOSS = "Busmon(Listener|Worker|Handlers)Gap"
+
+
+def unless_fired(alerts: str, on: str) -> str:
+    """Return the end of an expression: nothing if one of these woke somebody up recently."""
+    fired = f'ALERTS{{alertname=~"{alerts}", alertstate="firing", severity="critical"}}'
+    return f"unless on ({on}) max_over_time({fired}[1h])"
+
+
+# What loses the messages of a stage. The alerts about workers have no bus.
+UNLESS_EXPLAINED = {
+    "listener": unless_fired(LISTENER, "namespace, bus"),
+    "worker": unless_fired(WORKERS, "namespace"),
+    "handlers": unless_fired(WORKERS, "namespace"),
+}
