@@ -21,3 +21,12 @@ UNLESS_EXPLAINED = {
     "worker": unless_fired(WORKERS, "namespace"),
     "handlers": unless_fired(WORKERS, "namespace"),
 }
+
+# What makes messages late, or loses them.
+UNLESS_LATE_BY_A_CAUSE = f"""
+    {unless_fired(f"{LISTENER}|{LOSS}", "namespace, bus")}
+    {unless_fired(WORKERS, "namespace")}
+"""
+
+# Why the workers process too little, whatever the bus.
+UNLESS_UNPROCESSED_BY_A_CAUSE = unless_fired(f"{LISTENER}|{LOSS}|{WORKERS}", "namespace")

@@ -9,6 +9,7 @@ There may be only some dozens of messages an hour, so five must have missed. Mes
 nobody knows are in no share.
 """
 
+from causes import UNLESS_LATE_BY_A_CAUSE
 from rule import Alert, Recording, group
 
 LATE = """
@@ -74,7 +75,14 @@ GROUPS = (
         "busmon-slo-alerts",
         Alert(
             name="BusmonServiceLevelFailing",
-            expr=f"({burns('1h', '5m', '14.4')}) or ({burns('6h', '30m', '6')})",
+            comment="""
+                With a cause that has an alert of its own, that one wakes somebody up. It fires
+                first, since this one waits.
+            """,
+            expr=f"""
+                ({burns("1h", "5m", "14.4")} or {burns("6h", "30m", "6")})
+                {UNLESS_LATE_BY_A_CAUSE}
+            """,
             by=("bus", "slo"),
             summary=f"{LATE} hours, far more than its objective allows.",
             what="If this goes on, what the objective allows in 30 days is used up in a few days.",
