@@ -10,6 +10,7 @@ All is by namespace, so the series of the gateway need the same label as those o
 """
 
 from annotations import NUMBER, each
+from causes import UNLESS_UNPROCESSED_BY_A_CAUSE
 from rule import Alert, Recording, group
 
 # In the quarter of an hour after busmon was away from a bus, it catches up: it counts more messages
@@ -83,7 +84,8 @@ GROUPS = (
                 A gateway that answers without the counter, which it had in the last day, has
                 restarted, and no worker has pushed since. GitHub's calls may be more than those
                 that are counted as events. So either all events, with webhooks, are too few, or the
-                ratio was good at some time in the last week.
+                ratio was good at some time in the last week. What has an alert of the listener or
+                the workers is known.
             """,
             expr=f"""
                 (
@@ -100,6 +102,7 @@ GROUPS = (
                     quantile_over_time(0.9, namespace:packit_events_processed:ratio_avg1h[1w]) > 0.5
                 )
                 unless on (namespace) ({CATCHING_UP})
+                {UNLESS_UNPROCESSED_BY_A_CAUSE}
             """,
             summary="""
                 Packit's workers have processed next to nothing for $for, while messages to be

@@ -30,13 +30,21 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _PageHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
-    def pages(self, namespace: str = "") -> list[tuple[str, str]]:
-        """Return the status and the alert name of each page, in the order of arrival."""
-        return [
-            (body["status"], body["groupLabels"]["alertname"])
-            for path, body in self.notifications
-            if path == "/pager" and body["groupLabels"].get("namespace", "") == namespace
-        ]
+    def pages(self, namespace: str = "", by: str = "pager") -> list[tuple[str, str]]:
+        """Return the status and the alert name of each page, in the order of arrival.
+
+        As with a pager, what is added to a group that fires is no new page: it has the same key.
+        """
+        pages: list[tuple[str, str]] = []
+        status: dict[str, str] = {}
+        for path, body in self.notifications:
+            key, labels = body["groupKey"], body["groupLabels"]
+            if path != f"/{by}" or labels.get("namespace", "") != namespace:
+                continue
+            if status.get(key) != body["status"]:
+                status[key] = body["status"]
+                pages.append((body["status"], labels["alertname"]))
+        return pages
 
     def chats(self, name: str) -> list[tuple[str, str]]:
         """Return the status and the summary of each message of this alert in the chat."""
