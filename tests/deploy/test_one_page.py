@@ -56,7 +56,9 @@ CAUSES = {
         pages="BusmonListenerDown",
         effects="BusmonListenerGap BusmonNoAuditData",
     ),
-    "events-not-processed": cause(fault("events not processed"), pages="BusmonEventsNotProcessed"),
+    "events-not-processed": cause(
+        fault("events not processed", begin=8), pages="BusmonEventsNotProcessed"
+    ),
     "listener-drops": cause(fault("listener drops"), ACCEPTED, pages="BusmonListenerGap"),
     "workers-down": cause(
         fault("workers down"), pages="BusmonQueueStuck", effects="BusmonQueueGrowing"
