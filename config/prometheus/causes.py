@@ -30,3 +30,9 @@ UNLESS_LATE_BY_A_CAUSE = f"""
 
 # Why the workers process too little, whatever the bus.
 UNLESS_UNPROCESSED_BY_A_CAUSE = unless_fired(f"{LISTENER}|{LOSS}|{WORKERS}", "namespace")
+
+# The same fault of the workers seen from the other side, which has no bus.
+UNLESS_WORKERS_LOSE = """
+    unless on (namespace)
+      ALERTS{alertname="BusmonWorkerGap", alertstate="firing", severity="critical"}
+"""

@@ -1,5 +1,6 @@
 """Alerts about the workers."""
 
+from causes import UNLESS_WORKERS_LOSE
 from rule import Alert, group
 
 GROUPS = (
@@ -34,7 +35,8 @@ GROUPS = (
             name="BusmonQueueStuck",
             comment="""
                 Each queue by itself: its tasks became no fewer, whatever the workers of others do.
-                If many wait, that shows sooner; a few can wait for one long task.
+                If many wait, that shows sooner; a few can wait for one long task. If the workers
+                lose messages, too, the alert that came first stays.
             """,
             expr="""
                 max by (namespace, queue) (
@@ -47,7 +49,8 @@ GROUPS = (
                     and resets(busmon_celery_queue_tasks[$time_of_many]) == 0
                     and busmon_celery_queue_tasks offset $time_of_many > 0
                 )
-            """,
+            """
+            + UNLESS_WORKERS_LOSE,
             by=("queue",),
             summary="""
                 Tasks have waited in the queue {{ $labels.queue }} for $time_of_many or longer, and

@@ -233,7 +233,7 @@ class Busmon:
         for within in ("true", "false", "unknown"):
             labels = fedora | {"slo": "copr", "within": within}
             yield "busmon_slo_messages_total", labels, self.counts["slo", within]
-        yield "busmon_slo_objective", fedora | {"slo": "copr"}, 0.98
+        yield "busmon_slo_objective", fedora | {"slo": "copr"}, 0.92
         for queue in QUEUES:
             yield "busmon_celery_queue_tasks", {"queue": queue}, round(self.tasks[queue])
         for event in ("received", "started", "succeeded", "failed"):

@@ -59,7 +59,7 @@ CAUSES = {
         {"alertname": "BusmonBusDisconnected", "bus": "fedora"},
         {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr"},
         {"alertname": "BusmonListenerDown", "bus": "fedora"},
-        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
+        {"alertname": "BusmonQueueStuck", "queue": "short-running"},
         {"alertname": "BusmonLedgerNearlyFull", "severity": "warning"},
     ],
     "the disk is full": [
@@ -90,8 +90,8 @@ CAUSES = {
     "the listener is down": [
         {"alertname": "BusmonListenerDown", "bus": "fedora"},
         {"alertname": "BusmonListenerGap", "bus": "fedora", "stage": "listener"},
-        {"alertname": "BusmonWorkerGap", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonNoAuditData", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonEventsNotProcessed"},
         {"alertname": "BusmonServiceLevelFailing", "bus": "fedora", "slo": "copr"},
     ],
     "a service level fails": [
@@ -116,19 +116,22 @@ CAUSES = {
             if stage is not Stage.BUS
         ),
     ],
+    "a publisher is silent": [{"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr"}],
     "the listener is stalled": [
         {"alertname": "BusmonListenerStalled", "bus": "fedora"},
         {"alertname": "BusmonListenerGap", "bus": "fedora", "stage": "listener"},
     ],
     "the workers are down": [
+        {"alertname": "BusmonQueueStuck", "queue": "short-running"},
+        {"alertname": "BusmonQueueGrowing", "queue": "short-running", "severity": "warning"},
+        {"alertname": "BusmonWorkerGap", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonHandlersGap", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonEventsNotProcessed"},
+    ],
+    "tasks are lost": [
         {"alertname": "BusmonWorkerGap", "bus": "fedora", "stage": "worker"},
         {"alertname": "BusmonHandlersGap", "bus": "fedora", "stage": "handlers"},
-        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
-        {"alertname": "BusmonQueueStuck", "queue": "short-running"},
-    ],
-    "the workers are slow": [
-        {"alertname": "BusmonQueueGrowing", "queue": "short-running"},
-        {"alertname": "BusmonWorkerGap", "bus": "fedora", "severity": "warning"},
+        {"alertname": "BusmonQueueGrowing", "queue": "short-running", "severity": "warning"},
     ],
     "a handler fails each time": [
         {"alertname": "BusmonTasksFailing", "task": "task.run_copr_build_end_handler"},
@@ -139,9 +142,25 @@ CAUSES = {
         {"alertname": "BusmonListenerGap", "bus": "fedora", "severity": "warning"},
     ],
 }
-UNTOUCHED = [  # nothing suppresses these
+# Nothing suppresses these: another cause does not explain them.
+UNTOUCHED = [
     {"alertname": "Watchdog", "severity": "none"},
     {"alertname": "BusmonTopicSilent", "bus": "fedora", "topic": "copr", "namespace": "another"},
+    {"alertname": "BusmonQueueStuck", "queue": "long-running", "namespace": "the disk is full"},
+    *(
+        {"alertname": name, "bus": "centos", "namespace": "the listener is down"}
+        for name in ("BusmonListenerGap", "BusmonServiceLevelFailing")
+    ),
+    {"alertname": "BusmonBusDisconnected", "bus": "centos", "namespace": "the listener is stalled"},
+    {"alertname": "BusmonWorkerGap", "bus": "fedora", "namespace": "the listener is down"},
+    {"alertname": "BusmonQueueStuck", "queue": "long-running", "namespace": "tasks are lost"},
+    {
+        "alertname": "BusmonTopicSilent",
+        "bus": "fedora",
+        "topic": "git",
+        "severity": "warning",
+        "namespace": "a publisher is silent",
+    },
 ]
 
 
