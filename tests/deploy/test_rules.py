@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from busmon.cli.main import main
 from busmon.settings.models import Web
 from tests.deploy.counters_by_topic import METRICS, increases, of_other_topics
 from tests.deploy.manifests import VARIANTS, the
@@ -114,13 +115,17 @@ def test_each_alert_has_a_severity_and_an_entry_in_the_runbook(alert: dict[str, 
     assert f"\n## {alert['alert']}\n\n" in RUNBOOK
 
 
-def test_the_runbook_has_one_section_for_each_alert_in_the_same_form() -> None:
+def test_the_runbook_has_a_section_for_each_alert_with_a_first_command() -> None:
     _, *sections = re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)
     names = [section.split("\n")[0] for section in sections]
     assert sorted(names) == sorted({alert["alert"] for alert in ALERTS})
     for section in sections:
         parts = re.findall(r"^- \*\*(.+?)\*\*", section, re.MULTILINE)
         assert parts == ["Meaning.", "Look first.", "Do.", "Ends"], section
+        command = re.match(r".+\n\n```console\n\$ (.+)\n```\n\n- ", section)
+        assert command, section
+        if busmon := re.match("oc exec deploy/busmon -- busmon (.+)", command[1]):
+            assert busmon[1] in main.commands
 
 
 def test_the_rules_use_documented_metrics_only() -> None:
