@@ -10,36 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tests.deploy.haste import FACTOR
+from tests.deploy.scene import BUSES, COPR, QUEUES, VOLUME, Fault
 
 STEP = 0.25  # minutes
 BURST = 1.75  # minutes, other than scrapes
 WINDOW = 5  # minutes
 CLOSES_AFTER = 3  # minutes after its end
-BUSES = ("fedora", "centos", "stomp")
-COPR = "org.fedoraproject.prod.copr.build.end"
-KOJI = "org.fedoraproject.prod.buildsys.task.state.change"
-ANITYA = "org.release-monitoring.prod.anitya.project.version.update.v2"
-# Messages to be handled in a minute, by bus and topic.
-VOLUME = {
-    ("fedora", COPR): 8,
-    ("fedora", KOJI): 4,
-    ("fedora", ANITYA): 4,
-    ("centos", "git.centos.org/git.receive"): 4,
-    ("stomp", "/topic/builds"): 4,
-}
-QUEUES = {"short-running": 12, "long-running": 4}  # tasks in a minute
 STAGES = ("listener", "worker", "handlers")
 Series = tuple[str, Mapping[str, str], float]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong from `begin` to `end`, in minutes; `of` is the bus, topic or queue."""
-
-    kind: str
-    begin: float
-    end: float
-    of: str = ""
 
 
 @dataclass
@@ -68,11 +46,10 @@ class Busmon:
     windows: list[Window] = field(default_factory=lambda: [Window()])
     closed: int = 0
 
-    def wrong(self, kind: str, of: str = "", minute: float | None = None) -> bool:
+    def wrong(self, kind: str, of: str = "") -> bool:
         """Return whether there is such a fault now."""
-        now = self.minute if minute is None else minute
         return any(
-            fault.kind == kind and fault.of in ("", of) and fault.begin <= now < fault.end
+            fault.kind == kind and fault.of in ("", of) and fault.begin <= self.minute < fault.end
             for fault in self.faults
         )
 
@@ -93,7 +70,7 @@ class Busmon:
 
     @property
     def answers(self) -> bool:
-        return self.scraped and not self.wrong("down") and not self.crashed
+        return self.scraped and not self.crashed
 
     @property
     def crashed(self) -> bool:
@@ -110,7 +87,7 @@ class Busmon:
         """Return the minute of the last start."""
         starts = [0.0]
         for fault in self.faults:
-            if fault.kind in {"pod gone", "down"}:
+            if fault.kind == "pod gone":
                 starts.append(fault.end)
             if fault.kind == "crash loop":
                 starts += [
@@ -304,12 +281,3 @@ class Busmon:
     def gateway(self) -> Iterator[Series]:
         """Yield what Packit's push gateway exports."""
         yield "events_processed_total", {}, self.counts["processed",]
-
-
-def text(series: Iterator[Series]) -> str:
-    """Return series in the text format."""
-    lines = []
-    for name, labels, value in series:
-        pairs = ",".join(f'{key}="{of}"' for key, of in labels.items())
-        lines.append(f"{name}{{{pairs}}} {float(value)}\n")
-    return "".join(lines)

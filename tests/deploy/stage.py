@@ -7,7 +7,16 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.deploy.played import Busmon, text
+from tests.deploy.played import Busmon, Series
+
+
+def text(series: Iterable[Series]) -> str:
+    """Return series in the text format."""
+    lines = []
+    for name, labels, value in series:
+        pairs = ",".join(f'{key}="{of}"' for key, of in labels.items())
+        lines.append(f"{name}{{{pairs}}} {float(value)}\n")
+    return "".join(lines)
 
 
 class Stage(ThreadingHTTPServer):

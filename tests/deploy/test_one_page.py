@@ -11,7 +11,8 @@ import pytest
 
 from tests.deploy.alerting import Receiver, alertmanager, prometheus, receiving
 from tests.deploy.haste import FACTOR
-from tests.deploy.played import ANITYA, COPR, Busmon, Fault
+from tests.deploy.played import Busmon
+from tests.deploy.scene import ANITYA, COPR, Fault
 from tests.deploy.stage import playing
 
 BEGIN, END, LAST = 20, 45, 90  # minutes

@@ -1,4 +1,4 @@
-"""Prometheus's rules and Alertmanager's routes, checked by promtool and amtool."""
+"""Prometheus's rules and jobs, checked by promtool."""
 
 import re
 import subprocess
@@ -18,7 +18,6 @@ from tests.support.brokers.certificates import Certificates
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 PROMETHEUS = PROJECT / "config/prometheus"
-ALERTMANAGER = PROJECT / "config/alertmanager/alertmanager.yml"
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 UNIT_TESTS = sorted(HERE.glob("rules_*.yml"))
 RUNBOOK = PROMETHEUS.joinpath("RUNBOOK.md").read_text()
@@ -265,32 +264,6 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> 
             ("sidecar", "busmon", "http", "/metrics"),
         )
     ]
-
-
-def test_amtool_finds_nothing_wrong_with_the_routes() -> None:
-    run("amtool", "check-config", ALERTMANAGER)
-
-
-@pytest.mark.parametrize("alert", ALERTS, ids=named)
-def test_critical_alerts_wake_somebody_up_and_others_do_not(alert: dict[str, Any]) -> None:
-    receiver = {"critical": "pager", "warning": "chat", "none": "heartbeat"}
-    labels = [f"severity={severity(alert)}", f"service={alert['labels']['service']}"]
-    run(
-        "amtool",
-        "config",
-        "routes",
-        "test",
-        f"--config.file={ALERTMANAGER}",
-        f"--verify.receivers={receiver[severity(alert)]}",
-        f"alertname={alert['alert']}",
-        *labels,
-    )
-
-
-def test_inhibition_names_only_alerts_that_exist() -> None:
-    config = yaml.safe_load(ALERTMANAGER.read_text())
-    text = " ".join(str(rule) for rule in config["inhibit_rules"])
-    assert set(re.findall(r"Busmon\w+|Watchdog", text)) <= {alert["alert"] for alert in ALERTS}
 
 
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
