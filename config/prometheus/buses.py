@@ -103,7 +103,7 @@ GROUPS = (
             by=("bus",),
             summary="""
                 The bus {{ $labels.bus }} delivered {{ printf "%.0f" $value }} messages again in the
-                last 30 minutes, and has done so for 45 minutes.
+                last 30 minutes, and has done so for $for.
             """,
             what="Either busmon reconnects often, or something publishes its messages twice.",
             first="""
@@ -127,7 +127,7 @@ GROUPS = (
             """,
             by=("bus",),
             summary="""
-                For 20 minutes, half of the messages of the bus {{ $labels.bus }} have arrived late,
+                For $for, half of the messages of the bus {{ $labels.bus }} have arrived late,
                 now more than {{ $value | humanizeDuration }} after they were sent.
             """,
             what="The broker, busmon or a publisher is slow, or a publisher's clock is wrong.",

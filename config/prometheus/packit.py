@@ -133,7 +133,7 @@ GROUPS = (
             """,
             summary="""
                 Packit's workers process {{ printf "%.2f" $value }} events for each message to be
-                handled, less than half of what is usual.
+                handled, less than $share of what is usual.
             """,
             what=COUNTS,
             first="""

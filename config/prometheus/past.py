@@ -74,7 +74,7 @@ GROUPS = (
             by=("bus", "topic"),
             summary="""
                 In the last 6 hours, only {{ printf "%.0f" $value }} messages of {{ $labels.topic }}
-                arrived on the bus {{ $labels.bus }}, less than a third of what came in these hours
+                arrived on the bus {{ $labels.bus }}, less than $share of what came in these hours
                 yesterday and a week ago.
             """,
             what="A part of its publishers has probably stopped.",

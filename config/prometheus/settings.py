@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from own_settings import merge
+
 FILE = Path(__file__).parent / "settings.toml"
-SEVERITIES = ("critical", "warning", "none")
-DURATIONS = ("for", "keep_firing_for")
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
 UNKNOWN_PUBLISHER = "the administrators of its publisher"
 GO_VARIABLES = {"labels", "value", "i", "found"}
@@ -31,9 +31,11 @@ class Settings:
         values = tomllib.loads(FILE.read_text())
         if own is not None:
             try:
-                _merge(values, tomllib.loads(own.read_text()))
-            except (SettingsError, tomllib.TOMLDecodeError, OSError) as error:
+                changes = tomllib.loads(own.read_text())
+            except (ValueError, OSError) as error:  # not TOML, not UTF-8, not there
                 raise SettingsError(f"{own}: {error}") from error
+            if mistakes := list(merge(values, changes)):
+                raise SettingsError("\n".join(f"{own}: {mistake}" for mistake in mistakes))
         return cls(values)
 
     def of_alert(self, name: str, variant: str = "") -> dict[str, Any]:
@@ -93,27 +95,6 @@ class Settings:
         return labels | {"service": "busmon"}
 
 
-def _merge(values: dict[str, Any], own: dict[str, Any], place: str = "") -> None:
-    for key, value in own.items():
-        default = values.get(key)
-        if default is None and "severity" in values and key in DURATIONS:
-            default = ""  # any alert may have them
-        if default is None:
-            raise SettingsError(f"{place}{key}: unknown setting")
-        if _kind(value) is not _kind(default):
-            raise SettingsError(f"{place}{key}: {value!r} is of another type than the default")
-        if key == "severity" and value not in SEVERITIES:
-            raise SettingsError(f"{place}{key}: {value!r} is not {' or '.join(SEVERITIES)}")
-        if isinstance(value, dict) and key != "publishers":
-            _merge(values[key], value, f"{place}{key}.")
-        else:
-            values[key] = value
-
-
-def _kind(value: object) -> type:
-    return float if isinstance(value, int) else type(value)
-
-
 def fill(text: str, table: dict[str, Any], *, words: bool = False) -> str:
     """Replace `$name` by that setting of the alert; with `words`, "3m" becomes "3 minutes".
 
@@ -127,14 +108,16 @@ def fill(text: str, table: dict[str, Any], *, words: bool = False) -> str:
             return match[0]
         if name not in table:
             raise SettingsError(f"no setting {name}: {text}")
-        return duration_in_words(str(table[name])) if words else str(table[name])
+        return in_words(table[name]) if words else str(table[name])
 
     return re.sub(r"\$(\w+)", setting, text)
 
 
-def duration_in_words(text: str) -> str:
-    """Return "3 minutes" for "3m"; anything that is no duration stays."""
-    if not (match := re.fullmatch(r"(\d+)([smhdw])", text)):
-        return text
+def in_words(value: object) -> str:
+    """Return "3 minutes" for "3m", and "30 %" for the share 0.3; anything else stays."""
+    if isinstance(value, float) and value < 1:
+        return f"{100 * value:g} %"
+    if not (match := re.fullmatch(r"(\d+)([smhdw])", str(value))):
+        return str(value)
     number, unit = match.groups()
     return f"{number} {UNITS[unit]}{'s' if number != '1' else ''}"

@@ -87,25 +87,89 @@ def test_topics_that_page_and_whom_to_tell_are_settings(tmp_path: Path) -> None:
         ) in rule["annotations"]["description"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "error"),
-    [
-        ("jobs = 'busmon'", "jobs: unknown setting"),
-        ("staging = 'packit--stg'", "staging: 'packit--stg' is of another type than the default"),
-        ("[alerts]\nBusmonDwon = {severity = 'none'}", "alerts.BusmonDwon: unknown setting"),
-        ("[alerts.BusmonDown.all]\nfro = '1m'", "alerts.BusmonDown.all.fro: unknown setting"),
-        (
-            "[alerts.BusmonBlind.all]\nseverity = 'page'",
-            "alerts.BusmonBlind.all.severity: 'page' is not critical or warning or none",
-        ),
-        ("job = [", "Invalid value (at end of document)"),
-    ],
-)
-def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path, settings: str, error: str) -> None:
-    done = build(tmp_path, settings)
+def test_texts_say_what_the_settings_say(tmp_path: Path) -> None:
+    settings = """
+        [alerts]
+        BusmonDuplicatesHigh.for = "2h"
+        BusmonDeliveryDelayHigh.for = "1h30m"
+        BusmonTopicLow.hours.share = 0.125
+        BusmonEventsNotProcessed.few.share = 0.6
+    """
+    said = "\n".join(rule["annotations"]["summary"] for rule in built(tmp_path, settings))
+    assert "messages again in the last 30 minutes, and has done so for 2 hours." in said
+    assert "For 1h30m, half of the messages" in said
+    assert "less than 12.5 % of what came in these hours" in said
+    assert "less than 60 % of what is usual" in said
+
+
+def test_a_pattern_needs_no_escaping_of_its_own(tmp_path: Path) -> None:
+    settings = r"""
+        job = '(.+/)?busmon\d'
+        staging = ['packit--stg\d']
+        pages = '.+\.copr\.build\..+'
+        [alerts]
+        BusmonWorkerGap.open.queue = 'short\.running'
+    """
+    assert build(tmp_path, settings).returncode == 0
+    files = list((tmp_path / "rules").glob("*.yml"))
+    check: list[str | Path] = ["promtool", "check", "rules", *files]
+    assert subprocess.run(check, capture_output=True, check=False).returncode == 0
+    text = "".join(path.read_text() for path in files)
+    for pattern in (r"busmon\\d", r"packit--stg\\d", r"copr\\.build\\.", r"short\\.running"):
+        assert pattern in text
+
+
+MISTAKES = {
+    # a setting with its value: the place, and what is wrong
+    "jobs = 'busmon'": "jobs: unknown setting; did you mean job?",
+    "job = ''": "job: it is empty",
+    "pages = '['": "pages: '[' is not a regular expression",
+    "staging = ['a{{']": "staging: 'a{{' has '{{', which cannot be part of it",
+    "status_page = 3": "status_page: 3 is not a text",
+    "bus_administrators = ' '": "bus_administrators: it is empty",
+    "runbook = 'https://$wiki'": "runbook: 'https://$wiki' has '$', which cannot be part of it",
+    "publishers.'(' = 'us'": "publishers: '(' is not a regular expression",
+    "publishers.x = 5": "publishers: 5 is not a text",
+    "alerts.BusmonDwon = { severity = 'none' }": (
+        "alerts.BusmonDwon: unknown setting; did you mean BusmonDown?"
+    ),
+    "alerts.BusmonDown.severity = 'none'": (
+        "alerts.BusmonDown.severity: unknown setting; there are all, replica"
+    ),
+    "alerts.BusmonDown.all.fro = '1m'": (
+        "alerts.BusmonDown.all.fro: unknown setting; did you mean for?"
+    ),
+    "alerts.BusmonBlind.all.severity = 'page'": (
+        "alerts.BusmonBlind.all.severity: 'page' is not critical or warning or none"
+    ),
+    "alerts.BusmonBlind.all.for = '5 minutes'": (
+        """alerts.BusmonBlind.all.for: '5 minutes' is not a duration such as "5m" or "1h30m\""""
+    ),
+    "alerts.Watchdog.keep_firing_for = ''": (
+        """alerts.Watchdog.keep_firing_for: '' is not a duration such as "5m" or "1h30m\""""
+    ),
+    "alerts.BusmonQueueStuck.tasks = true": "alerts.BusmonQueueStuck.tasks: True is not a number",
+    "alerts.BusmonTopicLow.hours.share = 1.5": (
+        "alerts.BusmonTopicLow.hours.share: 1.5 is not more than 0 and less than 1"
+    ),
+    "alerts.BusmonEventsNotProcessed.none.gateway = 'job=gateway'": (
+        "alerts.BusmonEventsNotProcessed.none.gateway: 'job=gateway' is not a list of matchers"
+    ),
+}
+
+
+def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
+    done = build(tmp_path, "\n".join(MISTAKES))
     assert done.returncode == 1
-    assert done.stderr == f"{tmp_path / 'my.toml'}: {error}\n"
+    own = tmp_path / "my.toml"
+    assert sorted(done.stderr.splitlines()) == sorted(f"{own}: {of}" for of in MISTAKES.values())
     assert not (tmp_path / "rules").exists()
+
+
+def test_settings_that_are_no_toml_are_one_line(tmp_path: Path) -> None:
+    done = build(tmp_path, "job = [")
+    assert done.returncode == 1
+    assert done.stderr == f"{tmp_path / 'my.toml'}: Invalid value (at end of document)\n"
 
 
 @pytest.mark.parametrize(("namespace", "wakes"), [("packit--prod", True), ("packit--stg", False)])
