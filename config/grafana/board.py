@@ -73,6 +73,12 @@ def annotation(name: str, expr: str, title: str, colour: str) -> models.Annotati
     return _Annotation(name, expr, title, colour)
 
 
+def busmon_starts() -> models.AnnotationQuery:
+    """Return marks at the starts of busmon."""
+    expr = f"time() - process_start_time_seconds{{{BUSMON}}} < 90"
+    return annotation("Start of busmon", expr, "busmon started: {{instance}}", "blue")
+
+
 class _Annotation(models.AnnotationQuery):
     """Prometheus's fields `titleFormat` and `step` are missing in the SDK's type."""
 

@@ -7,6 +7,7 @@ comes, what came, where it got stuck, how late it was.
 from board import (
     add_panels,
     annotation,
+    busmon_starts,
     busmons,
     half_window,
     new_dashboard,
@@ -96,12 +97,7 @@ ANNOTATIONS = [
         "{{topic}} silent",
         "purple",
     ),
-    annotation(
-        "Start of busmon",
-        f"time() - process_start_time_seconds{{{BUSMON}}} < 90",
-        "busmon started: {{instance}}",
-        "blue",
-    ),
+    busmon_starts(),
 ]
 
 

@@ -1,6 +1,6 @@
 """The dashboard *busmon and the listener as pods*: their resources, and what runs beside them."""
 
-from board import add_panels, annotation, busmons, new_dashboard, several, single
+from board import add_panels, annotation, busmon_starts, busmons, new_dashboard, several, single
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -139,6 +139,7 @@ PROCESS = [
 ]
 
 ANNOTATIONS = [
+    busmon_starts(),
     annotation(
         "Restart of a container",
         f"{BY_CONTAINER} (increase({RESTARTS}{RATE_INTERVAL})) > 0",

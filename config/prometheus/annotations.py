@@ -10,6 +10,7 @@ from settings import Settings
 DASHBOARDS = Path(__file__).parents[1] / "grafana" / "dashboards"
 TIME = '{{ (. | value | toTime).Format "2006-01-02 15:04 UTC" }}'  # Go's way to give a layout
 NUMBER = '{{ . | value | printf "%.0f" }}'
+MESSAGES = '{{ printf "%.0f" $value }} message{{ if ne (printf "%.0f" $value) "1" }}s{{ end }}'
 SECONDS_BEFORE = 6 * 3600  # what a linked panel shows before the alert's condition began
 TOPIC_PAGE = (
     '/topics/{{ $labels.bus | urlquery }}/{{ $labels.topic | urlquery | reReplaceAll "[+]" "%20" }}'
@@ -47,7 +48,7 @@ def when(sentence: str, query: str, *labels: str) -> str:
 def annotate(alert: Alert, settings: Settings) -> dict[str, str]:
     """Return the annotations of an alert."""
     began = f'min(ALERTS_FOR_STATE{{alertname="{alert.name}",%s}})'
-    since = alert.since or when("This began at TIME.", began, *alert.by)
+    since = alert.since or when(alert.began, began, *alert.by)
     texts = {
         "summary": "{{ with $labels.namespace }}{{ . }}: {{ end }}" + alert.summary.strip(),
         "description": f"{alert.what.strip()} {since}{alert.first.strip()}",

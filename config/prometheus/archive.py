@@ -3,7 +3,7 @@
 Counting needs nothing of it, so nobody is woken up.
 """
 
-from annotations import each
+from annotations import MESSAGES, each
 from rule import Alert, group
 
 TOPICS = each(
@@ -46,9 +46,9 @@ GROUPS = (
                 ) > 0
             """,
             by=("bus",),
-            summary="""
-                The archive has {{ printf "%.0f" $value }} messages of the bus {{ $labels.bus }}
-                from the last day that busmon did not receive.
+            summary=f"""
+                The archive has {MESSAGES} of the bus {{{{ $labels.bus }}}} from the last day that
+                busmon did not receive.
             """,
             what=f"Most of them are of {TOPICS}.",
             first="""

@@ -46,7 +46,7 @@ GROUPS = (
                 }}The listener's own code fails on such a message.{{ end }}
             """,
             first="""
-                {{ if eq $labels.outcome "invalid" }}Tell the publisher.{{ else }}{{ $queue := ""
+                {{ if eq $labels.outcome "invalid" }}Tell $publisher.{{ else }}{{ $queue := ""
                 }}{{ range query (printf `busmon_listener_queue_info{namespace=%q,bus=%q}`
                 $labels.namespace $labels.bus) }}{{ $queue = label "kind" . }}{{ end }}Look first
                 whether the listener runs, and at its log. {{ if eq $queue "temporary" }}Such a

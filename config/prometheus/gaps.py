@@ -9,11 +9,10 @@ caused the loss is not woken up again.
 
 from dataclasses import replace
 
-from annotations import when
+from annotations import MESSAGES, when
 from causes import UNLESS_EXPLAINED
 from rule import Alert, Recording, group
 
-MESSAGES = '{{ printf "%.0f" $value }} message{{ if ne $value 1.0 }}s{{ end }}'
 ARE = "{{ if eq $value 1.0 }}is{{ else }}are{{ end }}"
 LIST = "`busmon gaps` lists the messages, each with the command that consumes it again."
 

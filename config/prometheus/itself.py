@@ -56,7 +56,7 @@ DOWN = (
         """,
         what="It ended soon after each start, so most windows have no data.",
         first=f"Look first at the end of its log. {KILLED}",
-        panel="Restarts",
+        panel="Memory of busmon",
     ),
     Alert(
         name="BusmonRestarting",
@@ -73,7 +73,7 @@ DOWN = (
         """,
         what="It ended soon after each start.",
         first=f"Look first at the end of its log. {KILLED}",
-        panel="Restarts",
+        panel="Memory of busmon",
     ),
     Alert(
         name="BusmonDown",
@@ -147,12 +147,13 @@ OTHERS = (
         what="""
             What nobody saw does not count as missing{{ if $labels.stage }}{{ range query (printf
             `max(busmon_unconfirmed_messages{namespace=%q,bus=%q,stage=%q})` $labels.namespace
-            $labels.bus $labels.stage) }}: {{ . | value | printf "%.0f" }} messages are
-            unconfirmed{{ end }}{{ end }}.
+            $labels.bus $labels.stage) }}: {{ . | value | printf "%.0f" }} message{{ if eq
+            (value .) 1.0 }} is{{ else }}s are{{ end }} unconfirmed{{ end }}{{ end }}.
         """,
         first="""
             Look first at {{ if $labels.bus }}`busmon status`, which names the observer that is
-            down{{ else }}busmon's log{{ end }}.
+            down{{ else }}busmon's log{{ end }}.{{ if $labels.stage }} If none is down any more, the
+            alert ends by itself within an hour.{{ end }}
         """,
         panel="Connections and observers",
     ),

@@ -185,6 +185,7 @@ GROUPS = (
                 messages for it arrive on the bus.
             """,
             what="It hangs, its queue is gone, or its connection is dead.",
+            began="It had taken none for 5 minutes, on a quiet bus for an hour, at TIME.",
             first="""
                 Look first at its log (at Packit packit-service-fedmsg), then restart it. If its
                 queue was gone, `busmon gaps` lists what it lost.

@@ -4,7 +4,7 @@ In the first week there is nothing to compare with. How soon these alerts find a
 often they are wrong, is in tests/README.md, by a simulation of years.
 """
 
-from annotations import TOPIC_PAGE, each
+from annotations import MESSAGES, TOPIC_PAGE, each
 from rule import Alert, Recording, group
 
 # Messages of the last day, and the share that the listener should pass on; averages of 6 hours.
@@ -72,10 +72,10 @@ GROUPS = (
                   max by (namespace, bus) (busmon_bus_connected offset 3h) == 1
             """,
             by=("bus", "topic"),
-            summary="""
-                In the last 6 hours, only {{ printf "%.0f" $value }} messages of {{ $labels.topic }}
-                arrived on the bus {{ $labels.bus }}, less than $share of what came in these hours
-                yesterday and a week ago.
+            summary=f"""
+                In the last 6 hours, only {MESSAGES} of {{{{ $labels.topic }}}} arrived on the bus
+                {{{{ $labels.bus }}}}, less than $share of what came in these hours yesterday and a
+                week ago.
             """,
             what="A part of its publishers has probably stopped.",
             first="""

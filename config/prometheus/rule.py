@@ -40,7 +40,8 @@ class Alert:
     by: tuple[str, ...] = ()
     summary: str
     what: str
-    since: str = ""  # what writes a sentence; by default, when the alert's condition began
+    began: str = "This began at TIME."  # TIME is when the alert's condition began
+    since: str = ""  # what writes another sentence in place of it
     first: str
     panel: str = ""  # the title of a panel of a dashboard
     page: str | None = "/"  # below `[web] public_url`; None if nobody would answer

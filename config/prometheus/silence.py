@@ -26,8 +26,15 @@ OF_SEVERAL = """
 """
 SINCE = "busmon_topic_silent_since_timestamp_seconds{%s}"
 TOPIC_SINCE = when("Nothing has come since TIME.", f"max({SINCE})", "bus", "topic")
+BUS_SINCE = when(
+    "Nothing has come since TIME.", "max(busmon_last_message_timestamp_seconds{%s})", "bus"
+)
+NOTICED = "This was noticed at TIME."
 THE_TOPICS = each(
-    "topk(8, bus_topic:busmon_topic_silent_together:max{%s})", "bus", then=" {{ .Labels.topic }}"
+    "topk(8, bus_topic:busmon_topic_silent_together:max{%s})",
+    "bus",
+    then="{{ .Labels.topic }}",
+    between=", ",
 )
 TOGETHER = """
     sum by (namespace, bus) (
@@ -151,6 +158,7 @@ GROUPS = (
                 humanizeDuration }}, although busmon is connected.
             """,
             what="Either nothing is sent, or busmon does not receive it.",
+            since=BUS_SINCE,
             first=OF_THE_BUS,
             panel="Bus volume and processed events",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
@@ -172,6 +180,7 @@ GROUPS = (
                 busmon is connected. It is not known yet whether that is usual.
             """,
             what="Either nothing is sent, or busmon does not receive it.",
+            since=BUS_SINCE,
             first=OF_THE_BUS,
             panel="Bus volume and processed events",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
@@ -225,7 +234,8 @@ GROUPS = (
             """,
             by=("bus",),
             summary=SEVERAL_TOPICS,
-            what=f"One cause is likely, and Packit waits for some of them:{THE_TOPICS}.",
+            what=f"One cause is likely, and Packit waits for some of them: {THE_TOPICS}.",
+            began=NOTICED,
             first=OF_SEVERAL,
             panel="Silence, as a share of its limit",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
@@ -238,7 +248,8 @@ GROUPS = (
             """,
             by=("bus",),
             summary=SEVERAL_TOPICS,
-            what=f"One cause is likely. They are{THE_TOPICS}.",
+            what=f"One cause is likely. They are {THE_TOPICS}.",
+            began=NOTICED,
             first=OF_SEVERAL,
             panel="Silence, as a share of its limit",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",

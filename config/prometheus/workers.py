@@ -54,8 +54,10 @@ GROUPS = (
             by=("queue",),
             summary="""
                 Tasks have waited in the queue {{ $labels.queue }} for $time_of_many or longer, and
-                no worker has taken one; {{ printf "%.0f" $value }} wait.
+                no worker has taken one; {{ printf "%.0f" $value }} wait{{ if eq $value 1.0 }}s{{
+                end }}.
             """,
+            began="The tasks had waited for so long at TIME.",
             what="No worker that runs consumes from this queue, or all of them hang.",
             first="""
                 Look first whether the workers run (at Packit packit-worker-*), and whether they

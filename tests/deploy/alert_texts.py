@@ -59,11 +59,12 @@ def expanded(
     *,
     topic: str = VALUES["topic"],
     linked: bool = True,
+    value: int = 3,
     lacking: Collection[str] = (),
 ) -> list[AlertText]:
     """Return each alert with the labels that it uses but for some, with or without links.
 
-    Its value, and all that its texts ask Prometheus, is 3; times are 0.
+    Its value, and all that its texts ask Prometheus, is the same; times are 0.
     """
     values = VALUES | {"namespace": namespace, "topic": topic} | dict.fromkeys(lacking, "")
     labels = ",".join(f'{name}="{value}"' for name, value in values.items())
@@ -85,12 +86,12 @@ def expanded(
             {
                 "interval": "1m",
                 "input_series": [
-                    {"series": f"given{{{labels}}}", "values": "3x5"},
+                    {"series": f"given{{{labels}}}", "values": f"{value}x5"},
                     {"series": info, "values": "1x5" if linked else "_x5"},
                     *(
                         {
                             "series": f'{name}{{{labels},job="busmon",{FURTHER}}}',
-                            "values": "0x5" if "timestamp" in name else "3x5",
+                            "values": "0x5" if "timestamp" in name else f"{value}x5",
                         }
                         for name in sorted(queried)
                     ),

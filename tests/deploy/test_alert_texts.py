@@ -13,6 +13,7 @@ from tests.deploy.alert_texts import PAGES as PUBLIC_URL
 
 DASHBOARDS = Path(__file__).parents[2] / "config/grafana/dashboards"
 WITHOUT_BUS = {"BusmonBlind", "BusmonNoAuditData"}  # what they are about may have no bus
+MANY = {"BusmonDuplicatesHigh", "BusmonEventsNotProcessed"}  # never about a single message
 SIX_HOURS_BEFORE = str(-6 * 3600 * 1000)
 
 
@@ -54,6 +55,13 @@ def test_texts_read_well_with_and_without_a_namespace(texts: list[AlertText]) ->
             assert not re.search(r"  | [.,;]|\(\)|<no value>|error expanding|[$`]\w*[{}]", text), (
                 text
             )
+
+
+def test_one_message_or_task_is_not_called_several() -> None:
+    for alert in expanded(value=1):
+        if alert.name not in MANY:
+            text = alert.annotations["summary"] + alert.annotations["description"]
+            assert not re.search(r"\b1 (messages|wait)\b", text), text
 
 
 def test_an_alert_about_all_buses_reads_well_without_a_bus() -> None:
