@@ -61,7 +61,7 @@ timescaledb: .venv/development ## run the archive's tests on a real TimescaleDB,
 lock: ## update config/requirements*.txt, the versions and hashes in the image
 	$(PYTHON) -m venv --clear .cache/lock
 	.cache/lock/bin/python -m pip install --quiet uv
-	.cache/lock/bin/uv pip compile $(LOCK) --extra celery --extra schemas --extra sentry \
+	.cache/lock/bin/uv pip compile $(LOCK) $(addprefix --extra ,celery postgresql schemas sentry) \
 	    pyproject.toml --output-file config/requirements.txt
 	printf '%s\n' hatchling setuptools | .cache/lock/bin/uv pip compile $(LOCK) - \
 	    --output-file config/requirements-build.txt
