@@ -14,8 +14,8 @@ from busmon.cli.common import (
     config_option,
     fail,
     find_endpoint,
+    ledger_path,
     load_config,
-    not_empty,
     url_option,
 )
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ledger_option = click.option(
     "--ledger",
     metavar="PATH",
-    callback=not_empty,
+    callback=ledger_path,
     help="The ledger, instead of the configured [ledger] path.",
 )
 

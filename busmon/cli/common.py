@@ -35,10 +35,12 @@ config_option = click.option(
 )
 
 
-def not_empty(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    """Return the path that an option was given; reject an empty one."""
+def ledger_path(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """Return the path that an option was given; reject an empty one, and a URL."""
     if text == "":  # SQLite would open a temporary file
         raise click.BadParameter("should not be empty")
+    if text and text.startswith(("postgres:", "postgresql:")):  # others can see the command line
+        raise click.BadParameter("should be a file; a database is named by [ledger] url")
     return text
 
 

@@ -11,7 +11,7 @@ import click
 from busmon import __version__
 from busmon.cli.acceptances import accept, accepted, reopen
 from busmon.cli.audit import gaps, trace
-from busmon.cli.common import config_option, fatal, load_config, not_empty, set_up_log
+from busmon.cli.common import config_option, fatal, ledger_path, load_config, set_up_log
 from busmon.cli.find import find
 from busmon.cli.forget import forget
 from busmon.cli.incidents import incidents
@@ -62,7 +62,7 @@ def _finite(_context: click.Context, _option: click.Parameter, number: float) ->
 @click.option(
     "--ledger",
     metavar="PATH",
-    callback=not_empty,
+    callback=ledger_path,
     help="Use this ledger instead of the configured [ledger] path. `:memory:` needs no disk, but "
     "all counts are lost at the end, and messages that are redelivered after it count twice.",
 )
@@ -82,7 +82,7 @@ def run(path: Path | None, ledger: str | None) -> None:
     stopping = stopping_on_signals()
     config = load_config(path)
     if ledger is not None:
-        with_path = config.ledger.model_copy(update={"path": ledger})
+        with_path = config.ledger.model_copy(update={"path": ledger, "url": None})
         config = config.model_copy(update={"ledger": with_path})
     set_up_log(config.log)
     from busmon.ledger.errors import LedgerError

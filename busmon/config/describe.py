@@ -84,5 +84,6 @@ def _web(web: Web) -> Iterator[Row]:
 
 def _ledger(ledger: LedgerSettings) -> Iterator[Row]:
     retention, size = format_seconds(ledger.retention), format_bytes(ledger.size_limit)
-    yield "path", ledger.path
+    database = ledger.database()
+    yield database.describe() if database else ("path", ledger.path)
     yield "keeps", f"messages for {retention}, at most {size}"

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from busmon.config.archive import archive_problems
 from busmon.config.credentials import shared_credentials
 from busmon.config.environment import Place, Tables, override, subtables
+from busmon.config.ledger import ledger_problems
 from busmon.config.model import AnyBus, Config
 from busmon.config.service_levels import longest_task_problems, service_level_problems
 from busmon.observers.queue import QueueSettings
@@ -129,6 +130,7 @@ def _validate(tables: Tables, directory: Path) -> tuple[Config | None, list[Prob
     wrong = {place[:3] for place, _ in problems}
     problems += _web_problems(tables, context)
     problems += shared_credentials(tables, context)
+    problems += ledger_problems(tables, context)
     sound = dict(_sound_buses(subtables(tables, "buses"), wrong, context))
     problems += [(("buses", *place), text) for place, text in _bus_problems(sound)]
     problems += _rules_problems(tables)

@@ -1,11 +1,13 @@
 """The sections that belong to no source, observer or rule set."""
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 
+from busmon.settings.postgresql import VERIFIED, Database, parse_url, system_ca
 from busmon.settings.section import (
     File,
     Section,
@@ -24,6 +26,8 @@ SubjectKind = Literal[
     "package", "project", "pull-request", "build", "task", "nvr", "tag", "commit", "owner"
 ]
 SUBJECT_KINDS: tuple[SubjectKind, ...] = get_args(SubjectKind)
+
+DATABASE_KEYS = ("password", "ca", "certificate", "key")  # of [ledger], if it is in PostgreSQL
 
 OperatorName = Annotated[
     str,
@@ -75,17 +79,62 @@ def _ledger_path(path: str, info: ValidationInfo) -> str:
     return path if path == ":memory:" else str(from_directory(Path(path), info))
 
 
+def _ledger_url(secret: SecretStr | None) -> SecretStr | None:
+    """Check the URL. The error must not repeat it."""
+    if secret:
+        parse_url(secret.get_secret_value())
+    return secret
+
+
 class LedgerSettings(Section):
     """`[ledger]`: where the ledger is, how long it keeps messages, and how large it gets."""
 
     path: Annotated[str, Field(min_length=1), AfterValidator(_ledger_path)] = (
         "/var/lib/busmon/ledger.sqlite"
     )
+    url: Annotated[SecretStr | None, AfterValidator(_ledger_url)] = None
+    password: SecretStr | None = None
+    ca: File | None = None
+    certificate: File | None = None
+    key: File | None = None
     # With less, busmon could forget messages that a broker still sends again.
     retention: Annotated[Seconds, at_least(1, "h")] = 7 * UNITS["d"]
     size_limit: Annotated[Bytes, at_least(16, "MiB")] = SIZES["GiB"]
     # People are not kept unasked.
     subjects: Annotated[tuple[SubjectKind, ...], split] = SUBJECT_KINDS[:-1]
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See Section."""
+        yield from together(given, "certificate", "key")
+        if "url" not in given:
+            yield from ((key, "needs url too") for key in DATABASE_KEYS if key in given)
+            return
+        if "path" in given:
+            yield "path", "should not be given together with url"
+        if not find_spec("psycopg"):
+            yield "url", 'needs psycopg: install busmon with its extra "postgresql"'
+        try:
+            parameters = parse_url(str(given["url"]))
+        except ValueError:
+            return  # which is reported by itself
+        if "password" in given and "password" in parameters:
+            yield "password", "should not be given together with a password in url"
+        if "ca" in given and parameters["sslmode"] not in VERIFIED:
+            yield "ca", f"needs sslmode={' or '.join(VERIFIED)} in url"
+
+    def database(self) -> Database | None:
+        """Return the PostgreSQL database that has the ledger, or None if it is a file."""
+        if self.url is None:
+            return None
+        parameters = parse_url(self.url.get_secret_value())
+        if parameters["sslmode"] in VERIFIED:
+            parameters["sslrootcert"] = str(self.ca or system_ca())
+        if self.certificate and self.key:
+            parameters |= {"sslcert": str(self.certificate), "sslkey": str(self.key)}
+        if self.password:
+            parameters["password"] = self.password.get_secret_value()
+        return Database(parameters)
 
 
 class Limits(Section):

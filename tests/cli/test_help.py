@@ -132,6 +132,10 @@ def test_bash_completes_commands_and_options() -> None:
         (["run", "--ledger", ""], "'--ledger': should not be empty"),
         (["gaps", "--ledger", ""], "'--ledger': should not be empty"),
         (["trace", "id", "--ledger", ""], "'--ledger': should not be empty"),
+        (
+            ["run", "--ledger", "postgresql://u@h/d"],
+            "'--ledger': should be a file; a database is named by [ledger] url",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_reported_with_status_2(words: list[str], error: str) -> None:

@@ -84,6 +84,33 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             "ledger.size_limit: should be at least 16MiB",
         ],
     ),
+    "a ledger in two places": (
+        "[ledger]\npath = 'a'\nurl = 'postgresql://busmon:p@db/busmon'\npassword = 'p'\n" + MQTT,
+        [
+            "ledger.path: should not be given together with url",
+            "ledger.password: should not be given together with a password in url",
+        ],
+    ),
+    "settings of a database without one": (
+        "[ledger]\npassword = 'p'\nca = 'exists'\nkey = 'exists'\n" + MQTT,
+        [
+            "ledger.password: needs url too",
+            "ledger.ca: needs url too",
+            "ledger.key: needs certificate too",
+            "ledger.key: needs url too",
+        ],
+    ),
+    "a CA that would check nothing": (
+        "[ledger]\nurl = 'postgresql://busmon@db/busmon?sslmode=disable'\nca = 'exists'\n" + MQTT,
+        ["ledger.ca: needs sslmode=verify-full or verify-ca in url"],
+    ),
+    "a CA for a database that is none": (
+        "[ledger]\nurl = 'postgresql://busmon@db/busmon'\nca = 'exists'\n" + MQTT,
+        [
+            "ledger.ca: exists: should hold a certificate in PEM format (no certificate or crl"
+            " found)",
+        ],
+    ),
     "an operator's login": (
         "[web]\ntoken = 't'\nusername = 'reader'\npassword = 'p'\n"
         "[web.operators.Eve]\npassword = 'e'\n[web.operators.bob]\n"
