@@ -69,7 +69,7 @@ def test_rounds_that_fail_are_logged_once_and_the_next_one_comes(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline = filled(ledger)
-    with unwritable(ledger.path):
+    with unwritable(ledger.name):
         prune_regularly(ledger, pipeline, RETENTION, set, Rounds(2))
     [message] = caplog.messages
     assert message.startswith("ledger: cannot be pruned: ")

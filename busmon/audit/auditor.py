@@ -54,7 +54,7 @@ class Auditor:
             self._windows = AuditWindows(ledger, settings, observed, buses, self._clock.wall)
             self._windows.begin(time.time())
         except LedgerWriteError as error:
-            raise LedgerError(f"{ledger.path}: cannot be written: {error}") from error
+            raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping`. Log a failure, and try again."""

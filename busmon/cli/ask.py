@@ -84,8 +84,8 @@ def open_ledger(
 
     Yield it with the configuration, which is not read if only a ledger is named.
     """
+    from busmon.ledger.engines import open_read_only
     from busmon.ledger.errors import LedgerError
-    from busmon.ledger.sqlite import open_read_only
 
     config = None
     if path or ledger is None:

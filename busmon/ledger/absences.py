@@ -1,7 +1,6 @@
 """Messages that came while the listener was absent."""
 
-import sqlite3
-
+from busmon.ledger.connection import Connection
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.values import milliseconds, seconds, shown_id
 
@@ -28,7 +27,7 @@ ORDER BY received_at LIMIT :limit
 class AbsentMessages:
     """Questions about messages that may have come while no listener had a queue."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def first_handled(self, bus: str, since: float) -> float | None:

@@ -5,11 +5,11 @@ that is done the acceptance is pending; whoever finds it so goes on. So a crash 
 half done for longer than until the next start.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.open_messages import State
 from busmon.ledger.values import milliseconds, seconds
 from busmon.message import Stage
@@ -115,7 +115,7 @@ class Matching(NamedTuple):
 class Acceptances:
     """What people have accepted."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def windows(self, selection: Selection) -> int:

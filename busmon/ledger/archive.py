@@ -3,11 +3,11 @@
 They are known of one span of hours for each topic, which grows into the past.
 """
 
-import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.hourly import HOURS_KEPT, HourlySum
 
 FROM_SUMS = """
@@ -33,7 +33,7 @@ class Span(NamedTuple):
 class ArchiveSums:
     """The sums of each hour, and of which hours they are known."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

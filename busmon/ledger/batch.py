@@ -1,13 +1,13 @@
 """One batch: what is recorded of each message, and what it all adds to the counters."""
 
 import secrets
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.parts import SeriesParts, part_of
 from busmon.ledger.subjects import Subjects, block_of
 from busmon.ledger.values import milliseconds, stored_id
@@ -108,7 +108,7 @@ class WriteBatch:
     `filled`: an archive had the messages, so they are counted by themselves.
     """
 
-    def __init__(self, db: sqlite3.Connection, numbers: Numbers, *, filled: bool = False) -> None:
+    def __init__(self, db: Connection, numbers: Numbers, *, filled: bool = False) -> None:
         self.db, self.numbers, self._filled = db, numbers, filled
         self._sets: dict[int, str] = {}  # of keys, that are new
         self.new: list[Observation] = []

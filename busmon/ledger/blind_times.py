@@ -1,10 +1,10 @@
 """When busmon did not receive from a bus, because it was disconnected or not running."""
 
-import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import Interval, milliseconds, seconds
 
 
@@ -19,7 +19,7 @@ class BlindRecord(NamedTuple):
 class BlindTimes:
     """The blind times of each bus. One is written when it ends."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

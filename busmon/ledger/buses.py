@@ -1,16 +1,16 @@
 """The buses: each has a number, which only the tables know, and busmon's queue on it."""
 
-import sqlite3
 from collections.abc import Iterable
 from uuid import uuid4
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds, seconds
 
 
 class Buses:
     """The table of buses."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def number(self, name: str) -> int:

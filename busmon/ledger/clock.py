@@ -5,12 +5,12 @@ real time, up to the clock of the host. So a clock that is years ahead for an ho
 old. And a clock that is behind the floor is wrong, so what lies beyond it is not.
 """
 
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from busmon.clock import steady
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds, seconds
 
 CATCH_UP = 2.0  # after busmon was not running: then it does not know how much real time passed
@@ -99,7 +99,7 @@ class HostClock:
 class Clock:
     """The floor on record, and what is beyond now."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def floor(self) -> float | None:

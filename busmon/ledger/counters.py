@@ -1,9 +1,8 @@
 """The counter of each series. Their sum only grows, whatever happens to single messages."""
 
-import sqlite3
-
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import seconds
 
 # The rows of a merged topic stay, at zero: messages and hourly sums refer to them.
@@ -27,7 +26,7 @@ WHERE bus = :bus AND topic = :topic
 class Counters:
     """The counters on disk; recording adds to them."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

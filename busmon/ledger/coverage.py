@@ -6,8 +6,7 @@ the ends of those that ended in order. By the looks at its queue, the queue was 
 of `present:fedora`, and not there, or not all the time, in those of `absent:fedora`.
 """
 
-import sqlite3
-
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import Interval, milliseconds, seconds
 
 MAX_GAP_SECONDS = 30.0  # between two signs of life; a longer gap is a time without data
@@ -21,7 +20,7 @@ def observer_id(kind: str, bus: str) -> str:
 class ObserverCoverage:
     """The intervals in which each observer watched without a gap; all times are Unix times."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def extend(self, observer: str, now: float, since: float | None = None) -> None:

@@ -1,9 +1,9 @@
 """When the messages that should be handled came from one stage to the next."""
 
-import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds, seconds
 
 # A message that was passed on again, usually to heal a gap, has another task. It counts no more.
@@ -64,7 +64,7 @@ class Passage(NamedTuple):
 class Delays:
     """Questions about the times of messages, by when busmon learned of them."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def reported(self, bus: str, since: float, until: float) -> Iterator[Passage]:

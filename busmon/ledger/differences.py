@@ -1,10 +1,10 @@
 """What the archive and the ledger do not both have of the last day that was compared."""
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 IDS_KEPT = 10  # of each side
@@ -51,7 +51,7 @@ class Difference(NamedTuple):
 class Differences:
     """The last comparison of each topic."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

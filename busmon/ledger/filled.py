@@ -4,13 +4,13 @@ Such a message is on record as any other, so that it is a duplicate if a broker 
 It is counted in series of its own.
 """
 
-import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from busmon.ledger.batch import Numbers, Observation, WriteBatch
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import Interval, milliseconds, seconds, shown_id
 
 TOTALS = """
@@ -73,7 +73,7 @@ class Fill(NamedTuple):
 class Filled:
     """What the archive has of blind times."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

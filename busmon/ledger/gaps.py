@@ -1,9 +1,9 @@
 """The open gaps, and the other messages that closed windows left open, as people ask for them."""
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.open_messages import State
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 from busmon.ledger.windows import Place
@@ -114,7 +114,7 @@ class OpenAt(NamedTuple):
 class Gaps:
     """What `OpenMessages` wrote, added up and listed."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def open(self) -> dict[Place, OpenGap]:

@@ -1,10 +1,10 @@
 """The hourly sums of messages by topic; for each day, its longest pause, and what lacked."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds
 
 HOURS_KEPT = 24 * 31 * 13  # 13 months
@@ -66,7 +66,7 @@ class Deficit(NamedTuple):
 class HourlySums:
     """The sums of each hour; recording adds to them."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def between(self, first: int, end: int, numbers: Sequence[int] = ()) -> Iterator[HourlySum]:
@@ -101,7 +101,7 @@ class HourlySums:
 class Pauses:
     """What is known of each topic and day: its longest pause, and what lacked."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

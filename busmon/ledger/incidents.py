@@ -1,10 +1,10 @@
 """Incidents: the times in which the verdict on a bus was not that all is well."""
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds, seconds
 
 SAVE = """
@@ -50,7 +50,7 @@ class Loss(NamedTuple):
 class Incidents:
     """The incidents of all buses."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def save(self, incidents: Iterable[Incident]) -> None:

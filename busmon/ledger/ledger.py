@@ -1,41 +1,29 @@
 """The ledger: messages and counters, on disk before anything is acknowledged.
 
-It is one SQLite file in WAL mode with `synchronous=FULL`. Bus and id identify a message: a
-second one with both is counted as a duplicate. Messages are pruned by age and size. Counters
-are kept for ever, hourly sums for 13 months.
+It is in one SQLite file or in a PostgreSQL database: see `engines`. Bus and id identify a
+message: a second one with both is counted as a duplicate. Messages are pruned by age and size.
+Counters are kept for ever, hourly sums for 13 months.
 """
 
-import logging
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from busmon.ledger.batch import Count, Numbers, Observation, Series, WriteBatch
+from busmon.ledger.engines import open_engine
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.shares import LIMITED, ROWS_AT_ONCE
-from busmon.ledger.sqlite import (
-    MAX_LOG_BYTES,
-    Files,
-    checkpoint,
-    open_read_only,
-    opened,
-    used_bytes,
-)
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import seconds
-from busmon.problem_log import ProblemLog
 from busmon.text import format_duration
 
 PRUNED = ("tap_reports", "tasks", "coverage")  # after the retention
 NO_LIMIT = 2**62
 HANG_SECONDS = 10.0  # a write that takes longer is reported as hung
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +36,13 @@ class Recorded:
 
 
 class Ledger:
-    """The ledger at `path`, which is created if missing; ":memory:" keeps nothing. Thread-safe.
+    """The ledger at a place, which is created if missing; ":memory:" keeps nothing. Thread-safe.
 
     Raises LedgerError if it cannot be opened.
     """
 
-    def __init__(self, path: str, size_limit: int = NO_LIMIT) -> None:
-        self.path = path
+    def __init__(self, place: str, size_limit: int = NO_LIMIT) -> None:
+        self._in_memory = place == ":memory:"
         self.size_limit = size_limit  # in bytes
         self._writing = threading.Lock()
         self._reading = threading.Lock()
@@ -64,32 +52,33 @@ class Ledger:
         self._other_problem: str | None = None  # why the last other write failed
         self.pruned = Counter(age=0, size=0)  # messages
         self.dropped = Counter(dict.fromkeys(LIMITED, 0))  # other rows, by share of the size limit
-        self._log_problems = ProblemLog(log)  # that the write-ahead log is too large
-        with ExitStack() as file:
-            self._db = file.enter_context(opened(path))
-            self._tables = Tables(self._db)
-            self._counts = self._tables.counters.all()
-            self._duplicates = Counter(self._tables.counters.duplicates())
-            self._unknown_schemas = Counter(self._tables.counters.unknown_schemas())
-            self._rows = self._tables.messages.count()
-            self.floor = self._tables.clock.floor() or 0.0  # a time that has surely been reached
-            self._bytes = used_bytes(self._db)
-            self._files = Files(path)
-            self._file = file.pop_all()
+        self._engine = open_engine(place)
+        self.name = self._engine.name  # for people
+        try:
+            with self._engine.transaction() as tables:
+                self._counts = tables.counters.all()
+                self._duplicates = Counter(tables.counters.duplicates())
+                self._unknown_schemas = Counter(tables.counters.unknown_schemas())
+                self._rows = tables.messages.count()
+                self.floor = tables.clock.floor() or 0.0  # a time that has surely been reached
+        except BaseException:
+            self._engine.close()
+            raise
 
     def close(self) -> None:
-        """Close the file, after the write in progress."""
+        """Close the database, after the write in progress."""
         with self._writing:
-            self._file.close()
+            self._engine.close()
 
     def record(self, observations: Sequence[Observation]) -> Recorded:
         """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts."""
         with self._writing:
             started = time.perf_counter()
-            batch = WriteBatch(self._db, self._numbers)
+            numbers = self._numbers
             self._numbers = Numbers()  # until the batch is on disk: else its numbers are wrong
             try:
-                with self._transaction():
+                with self._transaction() as tables:
+                    batch = tables.batch(numbers)
                     batch.add(observations)
                     batch.write_counts()
             except LedgerWriteError as error:
@@ -111,12 +100,12 @@ class Ledger:
         Raises LedgerWriteError, and then nothing has changed.
         """
         with self._writing:
-            with self._noted(), self._transaction():
+            with self._noted(), self._transaction() as tables:
                 for topic in topics:
-                    self._tables.counters.merge(bus, topic, into)
-                    self._tables.windows.merge_totals(bus, topic, into)
-                self._tables.open_messages.merge_topics(bus, topics, into)
-                counts = self._tables.counters.all()
+                    tables.counters.merge(bus, topic, into)
+                    tables.windows.merge_totals(bus, topic, into)
+                tables.open_messages.merge_topics(bus, topics, into)
+                counts = tables.counters.all()
             with self._reading:
                 kept = (one for one in self._counts if one.bus != bus or one.topic not in topics)
                 self._counts = dict.fromkeys(kept, Count()) | counts
@@ -142,7 +131,7 @@ class Ledger:
 
     def problem(self) -> str | None:
         """Return why the last write failed, or why the next one will; None if all is well."""
-        problem = self._files.problem() or self._hang()
+        problem = self._engine.problem() or self._hang()
         problem = problem or self._batch_problem or self._other_problem
         return problem and f"ledger: {problem}"
 
@@ -153,11 +142,11 @@ class Ledger:
 
     def size(self) -> tuple[int, int]:
         """Return the number of messages on record, and the bytes of the ledger with its log."""
-        return self._rows, self._bytes + self.log_bytes()
+        return self._rows, self._engine.bytes() + self.log_bytes()
 
     def log_bytes(self) -> int:
         """Return the bytes of the write-ahead log."""
-        return self._files.log_bytes()
+        return self._engine.log_bytes()
 
     def prune(self, now: float, retention: float) -> bool:
         """Delete what is old, up to `ROWS_AT_ONCE` rows of each kind; return if there is more.
@@ -176,7 +165,7 @@ class Ledger:
             more = {tables.shares.prune(kind, before) for kind, before in ages.items()}
             above = bool(tables.shares.above(self.size_limit))
         with self.write() as tables:
-            too_large = used_bytes(self._db) - tables.shares.on_top() > self.size_limit
+            too_large = self._engine.used_bytes() - tables.shares.on_top() > self.size_limit
             removed = tables.messages.prune(None if too_large else horizon, ROWS_AT_ONCE)
             self._rows = tables.messages.count()  # also those that were filled
         with self._reading:
@@ -207,9 +196,9 @@ class Ledger:
         nothing was written.
         """
         with self._writing, self._noted():
-            with self._transaction():
-                yield self._tables
-                dropped = self._tables.shares.enforce(self.size_limit)
+            with self._transaction() as tables:
+                yield tables
+                dropped = tables.shares.enforce(self.size_limit)
             with self._reading:
                 self.dropped.update(dropped)
 
@@ -219,22 +208,22 @@ class Ledger:
         A source calls this before it subscribes: what it receives and cannot record counts
         against the delivery limit of some brokers.
         """
-        with self.write() as tables:
-            tables.check_writable()
+        with self.write():
+            self._engine.check_room()
         self._batch_problem = None
+
+    def forget_key(self, key: str, block: int) -> int:
+        """Delete a key from all sets of a block that have it; return from how many.
+
+        The text is overwritten, as far as the database can. Raises LedgerWriteError.
+        """
+        with self.write() as tables, self._engine.erasing():
+            return tables.subjects.forget(key, block)
 
     def empty_log(self) -> None:
         """Empty the write-ahead log, unless another program reads it; raise LedgerWriteError."""
-        with self._writing, self._noted(), self._using_disk():
-            emptied = checkpoint(self._db)
-        size = self._files.log_bytes()
-        if emptied:
-            self._log_problems.solved()
-        elif size > MAX_LOG_BYTES:
-            self._log_problems.problem(
-                f"{self.path}-wal: has more than {MAX_LOG_BYTES >> 20} MiB, because another program"
-                " reads the ledger for a long time; end it, or the disk fills up"
-            )
+        with self._writing, self._noted(), self._timed():
+            self._engine.empty_log()
 
     @contextmanager
     def read(self, seconds: float | None = None) -> Iterator[Tables]:
@@ -242,8 +231,7 @@ class Ledger:
 
         Raises LedgerError, and from a file TooSlow if a query is not done in so many seconds.
         """
-        in_memory = self.path == ":memory:"
-        with self.write() if in_memory else open_read_only(self.path, seconds) as tables:
+        with self.write() if self._in_memory else self._engine.read(seconds) as tables:
             yield tables
 
     @contextmanager
@@ -264,24 +252,17 @@ class Ledger:
         return f"a write has not finished for {format_duration(waiting)}: does the disk hang?"
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[Tables]:
         """Write all or nothing; raise LedgerWriteError if it is nothing."""
-        with self._using_disk(), self._db:  # commits, or rolls back
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            size = used_bytes(self._db)
-            if lost := self._files.problem():
-                raise LedgerWriteError(lost)
-        self._bytes = size
+        with self._timed(), self._engine.transaction() as tables:
+            yield tables
 
     @contextmanager
-    def _using_disk(self) -> Iterator[None]:
-        """Note since when, in case the disk hangs; raise LedgerWriteError for SQLite's errors."""
+    def _timed(self) -> Iterator[None]:
+        """Note since when, in case the disk hangs."""
         self._write_began = time.monotonic()
         try:
             yield
-        except sqlite3.Error as error:
-            raise LedgerWriteError(self._files.explain(error)) from error
         finally:
             self._write_began = None
 

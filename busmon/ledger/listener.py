@@ -1,8 +1,9 @@
 """What the listener's own monitor said: its totals over restarts."""
 
-import sqlite3
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from busmon.ledger.connection import Connection
 
 
 class Increase(NamedTuple):
@@ -15,7 +16,7 @@ class Increase(NamedTuple):
 class ListenerCounts:
     """The counts of each bus's listener, by state."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def last(self, bus: str) -> dict[str, int]:

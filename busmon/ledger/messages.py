@@ -1,11 +1,11 @@
 """Single messages: what is on record of each, from the bus to the workers."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import starmap, takewhile
 from typing import Any, NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.parts import SeriesParts
 from busmon.ledger.subjects import Subjects
 from busmon.ledger.trees import TREE
@@ -92,7 +92,7 @@ class MessageRecord(NamedTuple):
 class Messages:
     """Questions about single messages."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def traces(self, bus: str, start: float, end: float) -> Iterator[MessageTrace]:

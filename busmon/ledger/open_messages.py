@@ -4,12 +4,12 @@ A message is open at one stage at a time. The rows of missing messages are the o
 and no size limit deletes them.
 """
 
-import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.trees import TREE, TreeProgress
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -122,7 +122,7 @@ class OpenMessage(NamedTuple):
 class OpenMessages:
     """The messages that closed windows left open."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

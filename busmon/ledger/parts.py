@@ -4,9 +4,10 @@ With this the newest messages of a series are found in the few parts that have a
 the messages by series would cost more: each batch would change a page of it for each series.
 """
 
-import sqlite3
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
+
+from busmon.ledger.connection import Connection
 
 PART = 512  # messages
 NO_END = 2**62
@@ -38,7 +39,7 @@ class Span(NamedTuple):
 class SeriesParts:
     """Which parts have messages of which series."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def add(self, pairs: Iterable[tuple[int, int]]) -> None:

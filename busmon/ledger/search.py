@@ -3,10 +3,10 @@
 However large the ledger is, one search reads a bounded part of it, and says where to go on.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.parts import NO_END, SeriesParts, Span
 from busmon.ledger.subjects import BLOCK, Subjects
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -69,7 +69,7 @@ class Found(NamedTuple):
 class Search:
     """Searches, each of which reads the messages of at most so many blocks."""
 
-    def __init__(self, db: sqlite3.Connection, scans: int = MAX_SCANS) -> None:
+    def __init__(self, db: Connection, scans: int = MAX_SCANS) -> None:
         self._db = db
         self._scans = scans
         self._subjects = Subjects(db)

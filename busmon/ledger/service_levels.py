@@ -4,10 +4,10 @@ Messages are judged in the order in which they were recorded. One transaction ad
 found and moves the progress, so that each is judged exactly once.
 """
 
-import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.messages import Messages
 from busmon.ledger.trees import PROGRESS
 from busmon.ledger.values import milliseconds, seconds
@@ -60,7 +60,7 @@ class HandledMessage(NamedTuple):
 class ServiceLevels:
     """The progress and the totals of each service level."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def begin(self, levels: Collection[LevelKey]) -> None:

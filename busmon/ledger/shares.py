@@ -6,12 +6,12 @@ messages: they have all that is left, nearly half at least. Only missing message
 they are never deleted, and come on top of the size limit.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.values import milliseconds
 
@@ -142,7 +142,7 @@ def definitions() -> Iterator[str]:
 class Shares:
     """What each kind of row takes, and how it is deleted."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def bytes(self) -> dict[str, int]:

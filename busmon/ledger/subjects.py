@@ -7,13 +7,13 @@ written in the order of the index, at its end, which takes little time. The sets
 block are read one by one.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
+from busmon.ledger.connection import Connection
+
 BLOCK = 4096  # messages
 MAX_KEYS = 8  # of a message
-SECURE = "PRAGMA secure_delete"  # 1: SQLite overwrites what it deletes; some builds do so always
 
 
 def block_of(seq: int) -> int:
@@ -29,7 +29,7 @@ def indexed(key: str) -> int:
 class Subjects:
     """The sets of keys."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def last(self) -> int:
@@ -110,26 +110,16 @@ class Subjects:
             )
 
     def forget(self, key: str, block: int) -> int:
-        """Delete a key from all sets of a block that have it; return from how many.
-
-        The text is overwritten in the file. A copy of the file still has it.
-        """
+        """Delete a key from all sets of a block that have it; return from how many."""
         found = self.find(block, [[key]])
-        (before,) = self._db.execute(SECURE).fetchone()
-        self._db.execute(f"{SECURE} = 1")
-        try:
-            for seq in found:
-                (keys,) = self._db.execute(
-                    "SELECT keys FROM subjects WHERE seq = ?", (seq,)
-                ).fetchone()
-                left = "\n".join(line for line in keys.split("\n") if line != key)
-                self._db.execute("UPDATE subjects SET keys = ? WHERE seq = ?", (left, seq))
-                self._db.execute(
-                    "DELETE FROM subject_keys WHERE block = ? AND key = ? AND subject = ?",
-                    (block, indexed(key), seq),
-                )
-        finally:
-            self._db.execute(f"{SECURE} = {before}")
+        for seq in found:
+            (keys,) = self._db.execute("SELECT keys FROM subjects WHERE seq = ?", (seq,)).fetchone()
+            left = "\n".join(line for line in keys.split("\n") if line != key)
+            self._db.execute("UPDATE subjects SET keys = ? WHERE seq = ?", (left, seq))
+            self._db.execute(
+                "DELETE FROM subject_keys WHERE block = ? AND key = ? AND subject = ?",
+                (block, indexed(key), seq),
+            )
         return len(found)
 
     def _last(self) -> int:

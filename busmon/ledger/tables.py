@@ -1,13 +1,13 @@
 """All tables, by concern, over one connection. What they take and return are typed values."""
 
-import sqlite3
-
 from busmon.ledger.absences import AbsentMessages
 from busmon.ledger.acceptances import Acceptances
 from busmon.ledger.archive import ArchiveSums
+from busmon.ledger.batch import Numbers, WriteBatch
 from busmon.ledger.blind_times import BlindTimes
 from busmon.ledger.buses import Buses
 from busmon.ledger.clock import Clock
+from busmon.ledger.connection import Connection
 from busmon.ledger.counters import Counters
 from busmon.ledger.coverage import ObserverCoverage
 from busmon.ledger.delays import Delays
@@ -28,13 +28,11 @@ from busmon.ledger.tasks import Tasks
 from busmon.ledger.topics import Topics
 from busmon.ledger.windows import Windows
 
-TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
-
 
 class Tables:
     """The tables of a ledger, for as long as its connection is open."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self.buses = Buses(db)
         self.counters = Counters(db)
         self.messages = Messages(db)
@@ -63,12 +61,6 @@ class Tables:
         self.topics = Topics(db)
         self._db = db
 
-    def check_writable(self) -> None:
-        """Write `TRIAL_BYTES`, and undo it. What follows is committed: at least one page."""
-        self._db.execute("SAVEPOINT trial")
-        self._db.execute(
-            "INSERT INTO versions (version, busmon) VALUES (0, zeroblob(?))", (TRIAL_BYTES,)
-        )
-        self._db.execute("ROLLBACK TO trial")
-        self._db.execute("RELEASE trial")
-        self._db.execute("UPDATE versions SET busmon = busmon")  # the same again, but written
+    def batch(self, numbers: Numbers) -> WriteBatch:
+        """Return a batch of messages to be recorded in this transaction."""
+        return WriteBatch(self._db, numbers)

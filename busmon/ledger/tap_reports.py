@@ -1,10 +1,10 @@
 """What the listener did with each message, as the tap in its process reported it."""
 
-import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 # Of several reports of one message, the one that says most stays: passed before dropped, and
@@ -56,7 +56,7 @@ class TapReport(NamedTuple):
 class TapReports:
     """The reports of the tap, one for each message."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

@@ -4,9 +4,9 @@ The listener publishes the root of a tree of tasks: `process_message`, which sta
 each thing that is to be done. Celery gives each task of the tree the id of the root.
 """
 
-import sqlite3
 from typing import Any, NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.messages import FINISHED
 from busmon.ledger.values import milliseconds, seconds
 
@@ -79,7 +79,7 @@ class Task(NamedTuple):
 class Tasks:
     """The tasks of which an event came."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def exist(self) -> bool:

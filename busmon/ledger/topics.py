@@ -3,10 +3,10 @@
 Each query is bounded, whatever the ledger holds: by its hours, or by a number of messages.
 """
 
-import sqlite3
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from busmon.ledger.connection import Connection
 from busmon.ledger.parts import SeriesParts
 from busmon.ledger.values import milliseconds, seconds, shown_id
 
@@ -113,7 +113,7 @@ class TopicMessage(NamedTuple):
 class Topics:
     """Questions about the messages of a topic, or of all."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
 
     def recent(self, first: int, end: int) -> Iterator[RecentSum]:

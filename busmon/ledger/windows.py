@@ -1,10 +1,10 @@
 """The audit's windows: what of each topic reached each stage, and all of it summed up."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
+from busmon.ledger.connection import Connection
 from busmon.ledger.values import milliseconds, seconds
 from busmon.message import Stage
 
@@ -95,7 +95,7 @@ class WindowRow(NamedTuple):
 class Windows:
     """The closed windows, up to when they are closed, and their totals."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
         self._buses = Buses(db)
 

@@ -62,8 +62,7 @@ def _forget(ledger: Ledger, key: str, seconds: float) -> tuple[int, bool]:
     with ledger.read() as tables:
         blocks = list(tables.subjects.blocks(0, tables.subjects.last() + 1, [[key]]))
     for number, block in enumerate(blocks, 1):
-        with ledger.write() as tables:
-            sets += tables.subjects.forget(key, block)
+        sets += ledger.forget_key(key, block)
         if number < len(blocks):
             if sets and time.monotonic() > end:
                 return sets, False

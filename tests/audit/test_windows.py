@@ -8,9 +8,9 @@ import pytest
 
 from busmon.audit.windows import DAY_SECONDS
 from busmon.ledger.coverage import MAX_GAP_SECONDS
+from busmon.ledger.engines import open_read_only
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.open_messages import State
-from busmon.ledger.sqlite import open_read_only
 from busmon.ledger.windows import Totals
 from busmon.message import UNJUDGED, Stage
 from tests.ledger.sql import foreign_writer

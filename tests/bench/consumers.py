@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.engines import open_read_only
 from tests.bench.measure import Run, drain
 from tests.support.brokers import Server, wait_until
 from tests.support.busmon_process import PROJECT, Busmon

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.engines import open_read_only
 from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.installed import as_installed

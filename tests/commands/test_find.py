@@ -85,7 +85,7 @@ def test_an_owner_is_forgotten_and_overwritten_in_the_file(
     def in_file() -> bool:
         bench.ledger.empty_log()
         # What remains of a long text that was made shorter is its first part.
-        return LONG[:40].encode() in Path(bench.ledger.path).read_bytes()
+        return LONG[:40].encode() in Path(bench.ledger.name).read_bytes()
 
     service = "-c", tmp_path / "busmon.toml", "--url", url
     with bench.ledger.write() as tables:  # as most builds of SQLite; Debian's overwrites always

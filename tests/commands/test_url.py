@@ -10,8 +10,8 @@ from busmon.commands.gaps import TooMany
 from busmon.commands.questions import Gaps, Incidents
 from busmon.config.load import load
 from busmon.ledger.acceptances import Selection
+from busmon.ledger.engines import open_read_only
 from busmon.ledger.incidents import Incident
-from busmon.ledger.sqlite import open_read_only
 from busmon.web.server import WebServer
 from tests.support.brokers import free_port
 from tests.support.busmon_process import PROJECT

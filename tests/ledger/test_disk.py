@@ -15,7 +15,7 @@ import pytest
 from busmon import __version__
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.migrations import VERSION
+from busmon.ledger.sqlite.migrations import VERSION
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, counted, judged
 

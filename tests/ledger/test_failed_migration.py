@@ -12,7 +12,7 @@ import pytest
 
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.migrations import STEPS, VERSION, migrate
+from busmon.ledger.sqlite.migrations import STEPS, VERSION, migrate
 from tests.ledger.sql import foreign
 from tests.ledger.version_1 import EXPECTED, contents, version, write_sample
 
@@ -116,7 +116,7 @@ def kill(_: sqlite3.Connection) -> None:
 
 KILLED_BETWEEN_STEPS = """
 import sys
-from busmon.ledger.migrations import STEPS, migrate
+from busmon.ledger.sqlite.migrations import STEPS, migrate
 from tests.ledger.sql import foreign
 from tests.ledger.test_failed_migration import kill
 with foreign(sys.argv[1]) as db:

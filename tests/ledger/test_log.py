@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from busmon.ledger import ledger as ledgers
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.sqlite import LOG_KEPT_BYTES
-from busmon.ledger.tables import TRIAL_BYTES
+from busmon.ledger.sqlite import engine
+from busmon.ledger.sqlite.engine import TRIAL_BYTES
+from busmon.ledger.sqlite.file import LOG_KEPT_BYTES
 from tests.ledger.sql import foreign, foreign_reader, foreign_writer
 from tests.support.ledgers import counted, judged
 
@@ -26,7 +26,7 @@ def test_the_log_is_emptied_as_soon_as_no_reader_needs_it(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ledgers, "MAX_LOG_BYTES", 100_000)
+    monkeypatch.setattr(engine, "MAX_LOG_BYTES", 100_000)
     with foreign_reader(path):
         for start in range(0, 3000, 100):
             ledger.record(judged(*range(start, start + 100)))

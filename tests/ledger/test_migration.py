@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from busmon import __version__
+from busmon.ledger.engines import open_read_only
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageRecord
-from busmon.ledger.migrations import STEPS, VERSION, migrate
 from busmon.ledger.open_messages import State
 from busmon.ledger.shares import KINDS
-from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.sqlite.migrations import STEPS, VERSION, migrate
 from busmon.ledger.tables import Tables
 from tests.ledger.sql import foreign
 from tests.ledger.version_1 import EXPECTED, contents, schema, version, write_sample

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from busmon.ledger.engines import open_read_only
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.sqlite import open_read_only
 from tests.support.ledgers import counted, judged
 
 # CI runs as root, so it skips nothing.

@@ -101,7 +101,7 @@ def test_what_has_an_id_is_found_by_it(ledger: Ledger) -> None:
 
 
 def test_a_search_reads_a_bounded_part_and_says_where_to_go_on(ledger: Ledger) -> None:
-    with foreign(ledger.path) as db:
+    with foreign(ledger.name) as db:
         part = Search(db, scans=1).find(Criteria((PACKAGE,)), 1000)
         assert [hit.seq for hit in part.hits] == [
             n for n in expected(Criteria((PACKAGE,))) if n >= BLOCK

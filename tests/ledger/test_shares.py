@@ -14,7 +14,6 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
 from busmon.ledger.shares import KINDS, LIMITED, ROWS_AT_ONCE
-from busmon.ledger.sqlite import used_bytes
 from busmon.ledger.tables import Tables
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.tasks import Origin
@@ -111,10 +110,10 @@ def test_each_kind_is_tried() -> None:
 def fill(ledger: Ledger, add: Add, numbers: Iterable[int]) -> int:
     """Add these rows; return how many bytes the ledger has grown by."""
     with ledger.write() as tables:
-        before = used_bytes(tables.shares._db)  # noqa: SLF001 - in pages, nothing else says that
+        before = ledger._engine.used_bytes()  # noqa: SLF001 - in pages, nothing else says that
         for number in numbers:
             add(tables, number)
-        return used_bytes(tables.shares._db) - before  # noqa: SLF001 - see above
+        return ledger._engine.used_bytes() - before  # noqa: SLF001 - see above
 
 
 @pytest.mark.parametrize("rows", ROWS)

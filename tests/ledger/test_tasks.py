@@ -10,6 +10,6 @@ from tests.ledger.sql import foreign
 @pytest.mark.parametrize("statement", [tasks.SENT, tasks.RECEIVED, tasks.CHANGED, tasks.BETTER])
 def test_an_event_of_a_task_is_written_without_a_scan(statement: str, ledger: Ledger) -> None:
     values = dict.fromkeys(("id", "name", "state", "root", "parent", "at"), "x")
-    with foreign(ledger.path) as db:
+    with foreign(ledger.name) as db:
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
     assert [step for step in plan if step.startswith("SCAN")] == []

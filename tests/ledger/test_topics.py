@@ -138,7 +138,7 @@ QUERIES = {
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_no_query_of_a_topic_goes_through_a_large_table(name: str, ledger: Ledger) -> None:
-    with foreign(ledger.path) as db:
+    with foreign(ledger.name) as db:
         plan = [
             row[3]
             for row in db.execute(

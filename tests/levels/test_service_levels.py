@@ -85,7 +85,7 @@ def test_each_handled_message_of_the_topics_is_counted_once(slo: Bench) -> None:
 
 def test_what_could_not_be_written_is_counted_later_and_once(slo: Bench) -> None:
     slo.receive(*map(str, range(MAX_MESSAGES + 1)))
-    with foreign_writer(Path(slo.ledger.path)), pytest.raises(LedgerWriteError):
+    with foreign_writer(Path(slo.ledger.name)), pytest.raises(LedgerWriteError):
         slo.judge(at=200)
     assert slo.counted() == {"copr": [0, 0, 0]}
     slo.levels.count(NOW + 200, lambda: True)  # busmon ends after the first step
@@ -188,7 +188,7 @@ def test_the_thread_goes_on_when_the_ledger_can_be_written_again(
     caplog.set_level("INFO")
     slo.receive("1")
     watcher = LevelsWatcher(slo.ledger, slo.counter, slo.levels)
-    with foreign_writer(Path(slo.ledger.path)):
+    with foreign_writer(Path(slo.ledger.name)):
         watcher.run(Rounds(1))
     assert slo.counted() == {"copr": [0, 0, 0]}
     watcher.run(Rounds(1))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.engines import open_read_only
 from tests.support.busmon_process import Busmon
 from tests.support.consumerino import task_id
 from tests.support.tap_reports import TOKEN

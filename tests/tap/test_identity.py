@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from busmon.ledger.batch import Observation, Series
-from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.engines import open_read_only
 from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.source import to_message
 from busmon.tap.busmon_tap import Reports, tapped

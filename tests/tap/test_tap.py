@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.engines import open_read_only
 from busmon.ledger.values import Interval
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from busmon.ledger.sqlite import open_read_only
+from busmon.ledger.engines import open_read_only
 from busmon.ledger.tap_reports import TapReport
 from tests.ledger.sql import foreign_writer
 from tests.support.ledgers import judged, unwritable

@@ -11,10 +11,10 @@ from contextlib import closing
 
 from busmon import __version__
 from busmon.ledger import shares
-from busmon.ledger.copies import copy_before, copy_name
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.parts import PART
-from busmon.ledger.schema import (
+from busmon.ledger.sqlite.copies import copy_before, copy_name
+from busmon.ledger.sqlite.schema import (
     APPLICATION_ID,
     FOUND_QUEUES,
     INDEX_OF_OTHER_TASKS,

@@ -1,0 +1,40 @@
+"""What the tables use of a connection to a database, whichever engine it is of.
+
+The SQL of the tables is one text for all engines, in what SQLite 3.34 and PostgreSQL understand.
+Its parameters are `?` or `:name`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Cursor(Protocol):
+    """What a statement returned."""
+
+    @property
+    def rowcount(self) -> int:
+        """The number of rows that were changed."""
+
+    def fetchone(self) -> Any:
+        """Return the next row, a tuple; None if there is no more."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return the rows that are left, one by one."""
+
+
+class Connection(Protocol):
+    """A connection, inside a transaction."""
+
+    def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
+        """Execute one statement."""
+
+    def executemany(self, sql: str, rows: Iterable[Parameters], /) -> Cursor:
+        """Execute a statement for each row of parameters; the result counts all changed rows.
+
+        Rows that update others if they conflict have different keys.
+        """

@@ -1,0 +1,51 @@
+"""What a database must offer to hold a ledger."""
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from busmon.ledger.tables import Tables
+
+
+class Engine(Protocol):
+    """An open ledger. One thread at a time writes; any may read."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, without any password."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes can write, too, so that what is counted is read each time."""
+
+    def transaction(self) -> AbstractContextManager[Tables]:
+        """Write: afterwards all of it is on disk, or nothing. Raises LedgerWriteError."""
+
+    def read(self, seconds: float | None) -> AbstractContextManager[Tables]:
+        """Read what was committed, all of one moment, and wait for no writer.
+
+        Raises LedgerError, and TooSlow if a query is not done in so many seconds.
+        """
+
+    def problem(self) -> str | None:
+        """Return why nothing may be written, or None. It takes some microseconds."""
+
+    def check_room(self) -> None:
+        """Within a transaction: write what a large batch takes, and undo it."""
+
+    def erasing(self) -> AbstractContextManager[None]:
+        """Within a transaction: overwrite what is deleted, as far as the database can."""
+
+    def used_bytes(self) -> int:
+        """Within a transaction: return how many bytes the rows and indexes take."""
+
+    def bytes(self) -> int:
+        """Return the same as of the last transaction."""
+
+    def log_bytes(self) -> int:
+        """Return the bytes of a write-ahead log of its own; 0 without any."""
+
+    def empty_log(self) -> None:
+        """Empty that log, unless another program reads it; raise LedgerWriteError."""
+
+    def close(self) -> None:
+        """Close all connections."""

@@ -1,0 +1,22 @@
+"""The engines: which one has the ledger at a place."""
+
+from contextlib import AbstractContextManager
+
+from busmon.ledger.engine import Engine
+from busmon.ledger.sqlite import file
+from busmon.ledger.sqlite.engine import SqliteEngine
+from busmon.ledger.tables import Tables
+
+
+def open_engine(place: str) -> Engine:
+    """Open a ledger for writing; raise LedgerError. A missing one is created."""
+    return SqliteEngine(place)
+
+
+def open_read_only(place: str, seconds: float | None = None) -> AbstractContextManager[Tables]:
+    """Open a ledger for reading, whether a busmon writes it or not. What is read is of one moment.
+
+    Raises LedgerError, also for the database's errors inside the with statement: TooSlow for a
+    query that is not done so many seconds from now.
+    """
+    return file.open_read_only(place, seconds)
