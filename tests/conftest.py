@@ -14,6 +14,7 @@ from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.redis import redis  # noqa: F401 - a fixture
 from tests.support.buses import Bus, centos_bus, durable_bus, fedora_bus, started, virtual_bus
 from tests.support.busmon_process import Busmon
+from tests.support.ledger_server import ledger_server  # noqa: F401 - a fixture
 from tests.support.streams import Stream
 
 # HYPOTHESIS_PROFILE=soak tries more examples in tests that set no number of their own. No example

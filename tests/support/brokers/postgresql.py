@@ -28,7 +28,7 @@ class PostgreSQL(Server):
         self.port = free_port()
         self.url = f"postgresql://{database}@127.0.0.1:{self.port}/{database}?sslmode=disable"
         self._database = database
-        self._data = directory / "data"
+        self.data = directory / "data"
         self._usr = usr
         self._as_user: list[str] = []
         if usr != USR:
@@ -49,23 +49,27 @@ class PostgreSQL(Server):
             [
                 *self._as_user,
                 self._program("postgres"),
-                *("-D", self._data, "-p", str(self.port)),
+                *("-D", self.data, "-p", str(self.port)),
                 *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
             ],
             directory / "postgresql.log",
             cwd=directory,
-            ready=lambda server: server.logged("ready to accept connections"),
+            ready=lambda server: server.logged("system is ready to accept"),
         )
 
     def start(self) -> Self:
-        """Make its files, and its database when it has started."""
+        """Start it; the first time make its files before, and its database afterwards."""
+        if self.data.exists():
+            return super().start()
         name = self._database
-        self._run("initdb", "-D", self._data, "-U", name, "--auth=trust", "--no-sync")
+        options = ("--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+        self.program("initdb", "-D", self.data, "-U", name, *options)
         super().start()
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", name, name)
+        self.program("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", name, name)
         return self
 
-    def _run(self, program: str, *words: str | Path) -> None:
+    def program(self, program: str, *words: str | Path) -> None:
+        """Run one of its programs, as its user."""
         done = subprocess.run(
             [*self._as_user, self._program(program), *words],
             capture_output=True,

@@ -1,0 +1,165 @@
+"""A private PostgreSQL for ledgers: databases, users, TLS, a standby, and ways to break it."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import psycopg
+import pytest
+
+from tests.support.brokers import wait_until
+from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.postgresql import PostgreSQL
+
+ADMIN = "admin"  # its superuser
+USER, PASSWORD = "busmon", "p4ss/word"
+SETTINGS = {
+    "full_page_writes": "off",  # the machine does not crash, only the server
+    "max_wal_senders": "2",
+    "hot_standby": "on",
+    "max_connections": "60",
+}
+# The superuser is trusted, so that tests can break and repair anything.
+ACCESS = f"""
+local all {ADMIN} trust
+host all,replication {ADMIN} 127.0.0.1/32 trust
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+class LedgerServer(PostgreSQL):
+    """A PostgreSQL with TLS. `database` makes one; each is that of USER, who has PASSWORD."""
+
+    def __init__(self, directory: Path, certificates: Certificates) -> None:
+        certificate, key = (directory / f"server.{kind}" for kind in ("pem", "key"))
+        for source, copy in zip(certificates.server, (certificate, key), strict=True):
+            shutil.copy(source, copy)
+            copy.chmod(0o600)
+            if not os.geteuid():
+                shutil.chown(copy, "postgres")
+        files = {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
+        super().__init__(directory, ADMIN, settings=SETTINGS | files)
+        self.directory = directory
+        self._names = map("ledger{}".format, count(1))
+        self._shared = ""
+
+    def prepare(self) -> None:
+        """Make the user, and let others than the superuser in by password only."""
+        self.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
+        (self.data / "pg_hba.conf").write_text(ACCESS)
+        self.sql("SELECT pg_reload_conf()")
+
+    def database(self, options: str = "") -> str:
+        """Make an empty database, and return its name. `options` are of CREATE DATABASE."""
+        name = next(self._names)
+        self.sql(f"CREATE DATABASE {name} OWNER {USER} TEMPLATE template0 {options}")
+        return name
+
+    def emptied(self) -> str:
+        """Return the name of a database that tests share, without a ledger. A new one takes longer."""
+        if not self._shared:
+            self._shared = self.database()
+        self.sql("DROP SCHEMA IF EXISTS busmon CASCADE", self._shared)
+        return self._shared
+
+    def url_of(self, database: str, port: int = 0, sslmode: str = "disable") -> str:
+        """Return the URL with which USER connects, by this port."""
+        login = f"{USER}:{PASSWORD.replace('/', '%2F')}"
+        return f"postgresql://{login}@127.0.0.1:{port or self.port}/{database}?sslmode={sslmode}"
+
+    def sql(self, text: str, database: str = ADMIN) -> list[tuple[object, ...]]:
+        """Return what a statement of the superuser returns."""
+        url = f"postgresql://{ADMIN}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+        with psycopg.connect(url, autocommit=True) as connection:
+            cursor = connection.execute(text.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def backends(self) -> list[int]:
+        """Return the processes that serve USER."""
+        found = self.sql(f"SELECT pid FROM pg_stat_activity WHERE usename = '{USER}'")
+        return [cast(int, pid) for (pid,) in found]
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Meanwhile it is down: killed, not stopped."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+        try:
+            yield
+        finally:
+            # Its children end as soon as they notice; before, it refuses to start.
+            wait_until(lambda: not self._children(), what="the server's processes to end")
+            self.start()
+
+    @contextmanager
+    def frozen(self, processes: list[int]) -> Iterator[None]:
+        """Meanwhile these processes of it hang."""
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    @contextmanager
+    def setting(self, scope: str, name: str, value: str) -> Iterator[None]:
+        """Meanwhile a setting has this value, for a scope such as `DATABASE ledger1`."""
+        self.sql(f"ALTER {scope} SET {name} = {value}")
+        try:
+            yield
+        finally:
+            self.sql(f"ALTER {scope} RESET {name}")
+
+    @contextmanager
+    def standby(self) -> Iterator["Standby"]:
+        """A server that replicates this one, and can only be read."""
+        with directory("standby") as path, Standby(path, self) as standby:
+            yield standby
+
+    def _children(self) -> list[str]:
+        """Return the processes of the server that work in its files."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (process / "cwd").readlink() == self.data:
+                    found.append(process.name)
+            except OSError:
+                continue
+        return found
+
+
+class Standby(PostgreSQL):
+    """A replica that follows a server, and can only be read until it is promoted."""
+
+    def __init__(self, directory: Path, primary: LedgerServer) -> None:
+        super().__init__(directory, ADMIN, settings=SETTINGS)
+        address = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", ADMIN)
+        options = ("-R", "-X", "stream", "--checkpoint=fast", "--no-sync")
+        self.program("pg_basebackup", *address, "-D", self.data, *options)
+
+    def promote(self) -> None:
+        """Let it be written to."""
+        self.program("pg_ctl", "promote", "-D", self.data)
+
+
+@contextmanager
+def directory(purpose: str) -> Iterator[Path]:
+    """A directory that PostgreSQL's user can reach, unlike pytest's."""
+    with TemporaryDirectory(prefix=f"busmon-{purpose}-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+@pytest.fixture(scope="session")
+def ledger_server(certificates: Certificates) -> Iterator[LedgerServer]:
+    """One for the session; each test makes databases of its own, and leaves it running."""
+    with directory("postgresql") as path, LedgerServer(path, certificates) as server:
+        server.prepare()
+        yield server
