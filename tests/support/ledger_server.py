@@ -62,7 +62,7 @@ class LedgerServer(PostgreSQL):
         return name
 
     def emptied(self) -> str:
-        """Return the name of a database that tests share, without a ledger. A new one takes longer."""
+        """Return the name of a database that tests share, without a ledger in it."""
         if not self._shared:
             self._shared = self.database()
         self.sql("DROP SCHEMA IF EXISTS busmon CASCADE", self._shared)
