@@ -63,9 +63,19 @@ LIBRARIES = {
     "sentry_sdk": ("sentry",),
     "jinja2": ("web.pages",),
     "markupsafe": ("web.pages",),
+    "psycopg": ("ledger.postgresql",),
     "sqlite3": ("ledger",),
 }
-CLIENTS = {"celery", "fedora_messaging", "paho", "pika", "sentry_sdk", "stomp", "twisted"}
+CLIENTS = {
+    "celery",
+    "fedora_messaging",
+    "paho",
+    "pika",
+    "psycopg",
+    "sentry_sdk",
+    "stomp",
+    "twisted",
+}
 
 SQL = re.compile(
     r"\b(SELECT\b.+\bFROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM|PRAGMA \w|CREATE TABLE)\b", re.S

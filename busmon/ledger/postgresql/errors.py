@@ -1,0 +1,74 @@
+"""What PostgreSQL's errors say, in one line, and what to do."""
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psycopg import Error
+
+# By SQLSTATE, which the server sends once it has let busmon in.
+HINTS = {
+    "25006": "is it a standby? url in [ledger] can name several servers, HOST,HOST",
+    "3F000": "the ledger was removed; restore a backup, or restart busmon to begin a new one",
+    "42501": "busmon's user must own the schema busmon, or be allowed to create it",
+    "42P01": "the ledger was removed; restore a backup, or restart busmon to begin a new one",
+    "53100": "is the disk of the server full?",
+    "53300": "each busmon takes up to 5 connections; raise the limit of the server, or end others",
+    "55P03": "another busmon, or another program, keeps the ledger locked",
+    "57014": "the server is too slow, or another program keeps a part of the ledger locked",
+    "XX001": "the database is damaged; restore a backup",
+    "XX002": "an index is damaged: REINDEX DATABASE repairs it",
+}
+# By a part of the text: before a login is complete, libpq gives nothing else.
+CONNECTING = {
+    "password authentication failed": "check user and password in [ledger]",
+    "no password supplied": "set password in [ledger]",
+    "no pg_hba.conf entry": "allow busmon's user in the server's pg_hba.conf",
+    "certificate verify failed": "ca in [ledger] must be the CA of the server's certificate",
+    "does not match host name": "url in [ledger] must have a name that is in the certificate",
+    "server does not support SSL": "if you trust the network, add ?sslmode=disable to url in"
+    " [ledger]",
+    "requires a valid client certificate": "set certificate and key in [ledger]",
+    "connection timeout expired": "is the network cut, or does the server hang?",
+    "session is read-only": HINTS["25006"],
+    "too many connections": HINTS["53300"],
+    "remaining connection slots": HINTS["53300"],
+}
+DATABASE = re.compile(r'database "[^"]*" does not exist')
+NO_DATABASE = "create it: CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0"
+
+SERVER = re.compile(
+    r'connection (?:failed|is bad): connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?,'
+    r' port (?P<port>[0-9]+)|on socket "(?P<socket>[^"]*)") failed: (?:FATAL:\s+)?'
+)
+ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
+ALL_FAILED = "Multiple connection attempts failed. All failures were:\n"
+
+
+def explain(error: "Error") -> str:
+    """Return what an error says, and what to do. It has no values of rows and no password."""
+    if error.sqlstate:
+        text = (error.diag.message_primary or str(error)).strip()
+        return _with_hint(text, HINTS.get(error.sqlstate))
+    text = str(error)
+    if ALL_FAILED in text:  # one for each of several servers
+        _, _, each = text.partition(ALL_FAILED)
+        servers = re.split(r"(?m)^- host: .*?, port: .*?, hostaddr: [^:]*: ", each)
+        return "; ".join(_of_server(one) for one in servers if one)
+    return _of_server(text)
+
+
+def _of_server(text: str) -> str:
+    """Return why one server cannot be used, with its address."""
+    shown = ERRNO.sub("", SERVER.sub(_address, text.strip()).splitlines()[0])
+    hints = (hint for part, hint in CONNECTING.items() if part in shown)
+    return _with_hint(shown, NO_DATABASE if DATABASE.search(shown) else next(hints, None))
+
+
+def _address(found: re.Match[str]) -> str:
+    address = found["socket"] or f"{found['host']}:{found['port']}"
+    return f"{address}: "
+
+
+def _with_hint(text: str, hint: str | None) -> str:
+    return f"{text}; {hint}" if hint else text
