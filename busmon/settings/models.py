@@ -1,7 +1,6 @@
 """The sections that belong to no source, observer or rule set."""
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -112,8 +111,6 @@ class LedgerSettings(Section):
             return
         if "path" in given:
             yield "path", "should not be given together with url"
-        if not find_spec("psycopg"):
-            yield "url", 'needs psycopg: install busmon with its extra "postgresql"'
         try:
             parameters = parse_url(str(given["url"]))
         except ValueError:
