@@ -10,8 +10,14 @@ from urllib.parse import quote
 
 from busmon.ledger.errors import LedgerError, LedgerInUseError, TooSlow
 from busmon.ledger.sqlite import ownership
-from busmon.ledger.sqlite.migrations import VERSION, create, explain_newer, lacking, migrate
-from busmon.ledger.sqlite.schema import APPLICATION_ID
+from busmon.ledger.sqlite.migrations import (
+    APPLICATION_ID,
+    VERSION,
+    create,
+    explain_newer,
+    lacking,
+    migrate,
+)
 from busmon.ledger.tables import Tables
 
 # The write-ahead log is copied into the file when it has this number of pages. It is a tenth faster

@@ -13,19 +13,20 @@ from busmon import __version__
 from busmon.ledger import shares
 from busmon.ledger.errors import LedgerError
 from busmon.ledger.parts import PART
-from busmon.ledger.sqlite.copies import copy_before, copy_name
-from busmon.ledger.sqlite.schema import (
-    APPLICATION_ID,
+from busmon.ledger.schema import (
     FOUND_QUEUES,
     INDEX_OF_OTHER_TASKS,
     INDEXES_OF_TASKS,
     INDEXES_OF_VERSION_3,
     NEW_IN_VERSION_5,
-    SCHEMA,
     SERIES,
     SHARES,
     WINDOWS,
+    statements,
 )
+from busmon.ledger.sqlite.copies import copy_before, copy_name
+
+APPLICATION_ID = 0x6275736D  # "busm", in the file's header
 
 log = logging.getLogger(__name__)
 
@@ -216,10 +217,8 @@ def migrate(db: sqlite3.Connection, path: str, version: int, steps: Sequence[Ste
 def create(db: sqlite3.Connection) -> None:
     """Make the tables of the newest version in an empty file."""
     with db:
-        db.executescript(f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};")
-        _execute(db, (SERIES, FOUND_QUEUES, WINDOWS))
-        _to_version_3(db)
-        _execute(db, (*INDEXES_OF_TASKS, INDEX_OF_OTHER_TASKS, *NEW_IN_VERSION_5))
+        db.executescript("; ".join(("BEGIN", *statements())))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         _count_bytes(db)
         _sign(db, VERSION)
 

@@ -1,6 +1,9 @@
-"""The tables of the ledger in SQLite. To change them, add a step to `migrations`."""
+"""The tables of the ledger, as SQLite reads them; `postgresql/schema.py` translates their types.
 
-APPLICATION_ID = 0x6275736D  # "busm", in the file's header
+To change them, add a step to `sqlite/migrations.py`, and to `postgresql/migrations.py`.
+"""
+
+from collections.abc import Iterator
 
 INDEXES_OF_VERSION_3 = (  # for what is deleted by its age
     "CREATE INDEX coverage_until ON coverage (until)",
@@ -253,3 +256,9 @@ CREATE TABLE audit_progress (                  -- one row, none before the first
     closed_until INTEGER NOT NULL              -- where the next window starts
 );
 """
+
+
+def statements() -> Iterator[str]:
+    """Yield what makes the tables and indexes of a new ledger, but for `SHARES`."""
+    yield from (SCHEMA, SERIES, FOUND_QUEUES, WINDOWS, *INDEXES_OF_VERSION_3)
+    yield from (*INDEXES_OF_TASKS, INDEX_OF_OTHER_TASKS, *NEW_IN_VERSION_5)
