@@ -28,17 +28,17 @@ FROM acceptances
 """
 SELECTED = """
 FROM open_messages WHERE state IN ('missing', 'unconfirmed') AND start >= :since AND start < :until
-    AND (:bus IS NULL OR bus = (SELECT buses.id FROM buses WHERE name = :bus))
-    AND (:topic IS NULL OR topic = :topic) AND (:stage IS NULL OR stage = :stage)
+    AND (CAST(:bus AS TEXT) IS NULL OR bus = (SELECT buses.id FROM buses WHERE name = :bus))
+    AND (CAST(:topic AS TEXT) IS NULL OR topic = :topic)
+    AND (CAST(:stage AS TEXT) IS NULL OR stage = :stage)
 """
 AMOUNT = f"SELECT state, count(*) {SELECTED} GROUP BY state"
 WINDOWS = f"SELECT count(DISTINCT start) {SELECTED}"
 # In the order of the key: so the rows of a transaction are on few pages of the file.
 MATCHING = f"""
-SELECT id, bus, stage, state {SELECTED} AND (id, bus, stage) > (:last_id, :last_bus, :last_stage)
-ORDER BY id, bus, stage LIMIT :limit
+SELECT id, bus, stage, state {SELECTED} {{after}} ORDER BY id, bus, stage LIMIT :limit
 """
-BEFORE_ALL: Key = (-1, 0, "")  # numbers come before texts and bytes
+AFTER = "AND (id, bus, stage) > (:last_id, :last_bus, :last_stage)"
 ACCEPT = """
 UPDATE open_messages SET accepted_from = state, state = 'accepted', acceptance = ?, ended_at = ?
 WHERE id = ? AND bus = ? AND stage = ? AND state = ?
@@ -63,8 +63,8 @@ FROM open_messages WHERE acceptance = ?
 """
 MESSAGES = """
 SELECT count(*) FROM open_messages WHERE acceptance IS NOT NULL AND until > :since
-    AND (:bus IS NULL OR bus = (SELECT buses.id FROM buses WHERE name = :bus))
-    AND (:topic IS NULL OR topic = :topic)
+    AND (CAST(:bus AS TEXT) IS NULL OR bus = (SELECT buses.id FROM buses WHERE name = :bus))
+    AND (CAST(:topic AS TEXT) IS NULL OR topic = :topic)
 """
 
 
@@ -153,8 +153,10 @@ class Acceptances:
 
     def matching(self, selection: Selection, after: Key | None, limit: int) -> list[Matching]:
         """Return the next open messages of a selection, `after` that one, up to `limit`."""
-        last = dict(zip(("last_id", "last_bus", "last_stage"), after or BEFORE_ALL, strict=True))
-        rows = self._db.execute(MATCHING, {**_parameters(selection), **last, "limit": limit})
+        values = _parameters(selection) | {"limit": limit}
+        if after:
+            values |= zip(("last_id", "last_bus", "last_stage"), after, strict=True)
+        rows = self._db.execute(MATCHING.format(after=AFTER if after else ""), values)
         return [Matching((*key,), State(state)) for *key, state in rows]
 
     def accept(self, number: int, messages: Iterable[Matching], now: float) -> None:

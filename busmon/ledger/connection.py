@@ -4,10 +4,15 @@ The SQL of the tables is one text for all engines, in what SQLite 3.34 and Postg
 Its parameters are `?` or `:name`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Protocol
 
 Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+def places(values: Sized) -> str:
+    """Return the placeholders of a list of values, for `IN`. An empty list contains nothing."""
+    return ", ".join("?" * len(values)) or "NULL"
 
 
 class Cursor(Protocol):

@@ -35,11 +35,8 @@ class Engine(Protocol):
     def erasing(self) -> AbstractContextManager[None]:
         """Within a transaction: overwrite what is deleted, as far as the database can."""
 
-    def used_bytes(self) -> int:
+    def used_bytes(self, tables: Tables) -> int:
         """Within a transaction: return how many bytes the rows and indexes take."""
-
-    def bytes(self) -> int:
-        """Return the same as of the last transaction."""
 
     def log_bytes(self) -> int:
         """Return the bytes of a write-ahead log of its own; 0 without any."""

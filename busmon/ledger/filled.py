@@ -27,7 +27,9 @@ WHERE messages.bus = (SELECT id FROM buses WHERE name = :bus)
 PRUNED = "SELECT pruned FROM buses WHERE name = ?"
 FIRST = """
 SELECT received_at FROM messages JOIN series ON series.id = messages.series
-WHERE filled = 0 AND (:bus IS NULL OR messages.bus = (SELECT id FROM buses WHERE name = :bus))
+WHERE filled = 0 AND (
+    CAST(:bus AS TEXT) IS NULL OR messages.bus = (SELECT id FROM buses WHERE name = :bus)
+)
 ORDER BY received_at LIMIT 1
 """
 BACKLOG = """

@@ -42,11 +42,12 @@ WHERE open.id = ? AND name = ? ORDER BY start, stage
 
 # By the index of what is missing alone, in its order.
 OPEN_WINDOWS = """
-SELECT start, name, stage, topic, count(*)
+SELECT start, max(name), stage, topic, count(*)
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state = 'missing' AND (:bus IS NULL OR name = :bus) AND (:topic IS NULL OR topic = :topic)
-    AND (:stage IS NULL OR stage = :stage) AND start <= :until
-GROUP BY open.bus, stage, topic, start ORDER BY start DESC, name, stage, topic LIMIT :limit
+WHERE state = 'missing' AND (CAST(:bus AS TEXT) IS NULL OR name = :bus)
+    AND (CAST(:topic AS TEXT) IS NULL OR topic = :topic)
+    AND (CAST(:stage AS TEXT) IS NULL OR stage = :stage) AND start <= :until
+GROUP BY open.bus, stage, topic, start ORDER BY start DESC, 2, stage, topic LIMIT :limit
 """
 OF_WINDOW = """
 SELECT until, estimated, id FROM open_messages

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, places
 from busmon.ledger.values import milliseconds
 
 HOURS_KEPT = 24 * 31 * 13  # 13 months
@@ -75,7 +75,7 @@ class HourlySums:
         Of these series only, unless there are more than `MAX_NUMBERS` of them, or none.
         """
         few = numbers if len(numbers) <= MAX_NUMBERS else ()
-        where = f"AND hourly_sums.series IN ({', '.join('?' * len(few))})" if few else ""
+        where = f"AND hourly_sums.series IN ({places(few)})" if few else ""
         rows = self._db.execute(BETWEEN.format(where), (first, end, *few))
         return map(HourlySum._make, rows)
 

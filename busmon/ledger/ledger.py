@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from busmon.ledger.batch import Count, Numbers, Observation, Series, WriteBatch
-from busmon.ledger.engines import open_engine
+from busmon.ledger.batch import Count, Numbers, Observation, Series
+from busmon.ledger.engines import Place, open_engine
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.hourly import HOURS_KEPT
+from busmon.ledger.known import Known
 from busmon.ledger.shares import LIMITED, ROWS_AT_ONCE
 from busmon.ledger.tables import Tables
-from busmon.ledger.values import seconds
 from busmon.text import format_duration
 
 PRUNED = ("tap_reports", "tasks", "coverage")  # after the retention
@@ -41,7 +41,7 @@ class Ledger:
     Raises LedgerError if it cannot be opened.
     """
 
-    def __init__(self, place: str, size_limit: int = NO_LIMIT) -> None:
+    def __init__(self, place: Place, size_limit: int = NO_LIMIT) -> None:
         self._in_memory = place == ":memory:"
         self.size_limit = size_limit  # in bytes
         self._writing = threading.Lock()
@@ -55,12 +55,7 @@ class Ledger:
         self._engine = open_engine(place)
         self.name = self._engine.name  # for people
         try:
-            with self._engine.transaction() as tables:
-                self._counts = tables.counters.all()
-                self._duplicates = Counter(tables.counters.duplicates())
-                self._unknown_schemas = Counter(tables.counters.unknown_schemas())
-                self._rows = tables.messages.count()
-                self.floor = tables.clock.floor() or 0.0  # a time that has surely been reached
+            self._known = Known(self._engine)
         except BaseException:
             self._engine.close()
             raise
@@ -86,13 +81,13 @@ class Ledger:
                 raise
             self._batch_problem = self._other_problem = None
             duration = time.perf_counter() - started
-            self._publish(batch)
+            self._known.add(batch)
+            self._numbers = batch.numbers
         return Recorded(batch.new, len(observations) - len(batch.new), duration)
 
     def declare_series(self, series: Iterable[Series]) -> None:
         """Create these counters at zero, unless they exist."""
-        with self._reading:
-            self._counts = dict.fromkeys(series, Count()) | self._counts
+        self._known.declare(series)
 
     def merge_topics(self, bus: str, topics: Collection[str], into: str) -> None:
         """Count the messages of these topics as those of another one, in one transaction.
@@ -106,28 +101,28 @@ class Ledger:
                     tables.windows.merge_totals(bus, topic, into)
                 tables.open_messages.merge_topics(bus, topics, into)
                 counts = tables.counters.all()
-            with self._reading:
-                kept = (one for one in self._counts if one.bus != bus or one.topic not in topics)
-                self._counts = dict.fromkeys(kept, Count()) | counts
+            self._known.merge(bus, topics, counts)
+
+    @property
+    def floor(self) -> float:
+        """A time that has surely been reached; 0 before the first pruning."""
+        return self._known.floor
 
     def counts(self) -> dict[Series, Count]:
         """Return every counter. Never waits for a write."""
-        with self._reading:
-            return dict(self._counts)
+        return self._known.counts()
 
     def has_messages(self, bus: str) -> bool:
         """Return whether a message of a bus was ever counted."""
         return any(one.bus == bus and count.messages for one, count in self.counts().items())
 
     def duplicates(self) -> Counter[str]:
-        """Return the number of duplicates by bus."""
-        with self._reading:
-            return Counter(self._duplicates)
+        """Return the number of duplicates by bus. Never waits for a write."""
+        return self._known.duplicates()
 
     def unknown_schemas(self) -> Counter[str]:
         """Return the number of messages of unknown schemas by bus. Never waits for a write."""
-        with self._reading:
-            return Counter(self._unknown_schemas)
+        return self._known.unknown_schemas()
 
     def problem(self) -> str | None:
         """Return why the last write failed, or why the next one will; None if all is well."""
@@ -142,7 +137,8 @@ class Ledger:
 
     def size(self) -> tuple[int, int]:
         """Return the number of messages on record, and the bytes of the ledger with its log."""
-        return self._rows, self._engine.bytes() + self.log_bytes()
+        rows, size = self._known.size()
+        return rows, size + self.log_bytes()
 
     def log_bytes(self) -> int:
         """Return the bytes of the write-ahead log."""
@@ -165,9 +161,9 @@ class Ledger:
             more = {tables.shares.prune(kind, before) for kind, before in ages.items()}
             above = bool(tables.shares.above(self.size_limit))
         with self.write() as tables:
-            too_large = self._engine.used_bytes() - tables.shares.on_top() > self.size_limit
+            too_large = self._engine.used_bytes(tables) - tables.shares.on_top() > self.size_limit
             removed = tables.messages.prune(None if too_large else horizon, ROWS_AT_ONCE)
-            self._rows = tables.messages.count()  # also those that were filled
+            self._known.rows = tables.messages.count()  # also those that were filled
         with self._reading:
             self.pruned["size" if too_large else "age"] += removed
         return True in {*more, above, removed == ROWS_AT_ONCE}
@@ -176,7 +172,7 @@ class Ledger:
         """Write a time that has surely been reached. Raises LedgerWriteError."""
         with self.write() as tables:
             tables.clock.set_floor(floor)
-        self.floor = floor
+        self._known.floor = floor
 
     def cut(self, now: float) -> bool:
         """Cut what lies beyond now, as a wrong clock left it; return if there is more."""
@@ -184,8 +180,8 @@ class Ledger:
             if not tables.clock.is_passed(now):
                 return False
             more = tables.clock.cut(now, ROWS_AT_ONCE)
-            with self._reading:
-                self._counts |= tables.counters.all()
+            counts = tables.counters.all()
+        self._known.update(counts)
         return more
 
     @contextmanager
@@ -256,6 +252,8 @@ class Ledger:
         """Write all or nothing; raise LedgerWriteError if it is nothing."""
         with self._timed(), self._engine.transaction() as tables:
             yield tables
+            size = self._engine.used_bytes(tables)
+        self._known.written(size)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -265,16 +263,3 @@ class Ledger:
             yield
         finally:
             self._write_began = None
-
-    def _publish(self, batch: WriteBatch) -> None:
-        with self._reading:
-            for count in batch.counts.values():
-                before = self._counts.get(count.series, Count())
-                sent = before.last_sent if count.sent is None else seconds(count.sent)
-                self._counts[count.series] = Count(
-                    before.messages + count.messages, seconds(count.received), sent
-                )
-            self._duplicates.update(batch.duplicates)
-            self._unknown_schemas.update(batch.unknown_schemas)
-            self._rows += len(batch.new)
-        self._numbers = batch.numbers

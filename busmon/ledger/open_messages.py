@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, places
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.trees import TREE, TreeProgress
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -144,7 +144,7 @@ class OpenMessages:
             )
             times = message.start, message.until, message.trace.received_at, message.due
             row = *key, *map(milliseconds, times), message.trace.topic
-            self._db.execute(ADD, (*row, message.state, message.estimated))
+            self._db.execute(ADD, (*row, message.state, int(message.estimated)))
         return replaced
 
     def to_correct(
@@ -157,7 +157,7 @@ class OpenMessages:
         the last one that was looked at, to go on `after` it. It is None if there are no more.
         """
         order = ORDER[state]
-        marks = ", ".join("?" * len(order.split(",")))
+        marks = places(order.split(","))
         within = f"open.state = '{state}'" + (f" AND ({order}) > ({marks})" if after else "")
         last: Position | None = self._db.execute(
             f"SELECT {order} FROM open_messages AS open WHERE {within}"  # noqa: S608 - our own names
@@ -202,7 +202,7 @@ class OpenMessages:
 
     def merge_topics(self, bus: str, topics: Collection[str], into: str) -> None:
         """Count the messages of these topics under another one."""
-        marks = ", ".join("?" * len(topics))
+        marks = places(topics)
         self._db.execute(
             f"UPDATE open_messages SET topic = ? WHERE bus = ? AND topic IN ({marks})",  # noqa: S608 - only marks
             (into, self._buses.number(bus), *topics),

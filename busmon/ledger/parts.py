@@ -7,7 +7,7 @@ the messages by series would cost more: each batch would change a page of it for
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, places
 
 PART = 512  # messages
 NO_END = 2**62
@@ -55,16 +55,16 @@ class SeriesParts:
 
         It reads at most as many parts as it finds messages, but for those at the span's ends.
         """
-        places = ", ".join("?" * len(series))
+        marks = places(series)
         parts = self._db.execute(
-            WITH_SERIES.format(series=places),
+            WITH_SERIES.format(series=marks),
             (part_of(span.first), part_of(span.end - 1), *series),
         )
         found: list[int] = []
         for (part,) in parts:
             first, end = max(span.first, part * PART), min(span.end, (part + 1) * PART)
             rows = self._db.execute(
-                IN_PART.format(series=places),
+                IN_PART.format(series=marks),
                 (first, end, span.since, span.until, *series, limit - len(found)),
             )
             found += (seq for (seq,) in rows)

@@ -6,7 +6,7 @@ However large the ledger is, one search reads a bounded part of it, and says whe
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, places
 from busmon.ledger.parts import NO_END, SeriesParts, Span
 from busmon.ledger.subjects import BLOCK, Subjects
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -108,7 +108,7 @@ class Search:
             if not (sets := self._subjects.find(block, words)):
                 continue
             scans += 1
-            query = OF_SETS.format(sets=_places(sets), series=_and_series(series))
+            query = OF_SETS.format(sets=places(sets), series=_and_series(series))
             within = max(span.first, sets[0]), min(span.end, (block + 1) * BLOCK)
             rows = self._db.execute(
                 query,
@@ -126,7 +126,7 @@ class Search:
         return [seq for (seq,) in self._db.execute(OF_ALL, (*span, limit))]
 
     def _rows(self, numbers: Sequence[int]) -> list[Hit]:
-        query = OF_NUMBERS.format(numbers=_places(numbers))
+        query = OF_NUMBERS.format(numbers=places(numbers))
         return [_hit(*row) for row in self._db.execute(query, numbers)]
 
     def _series(self, criteria: Criteria) -> list[int] | None:
@@ -168,12 +168,8 @@ class Search:
         return found and int(found[0])
 
 
-def _places(numbers: Sequence[object]) -> str:
-    return ", ".join("?" * len(numbers))
-
-
 def _and_series(numbers: Sequence[int] | None) -> str:
-    return "" if numbers is None else f"AND series IN ({_places(numbers)})"
+    return "" if numbers is None else f"AND series IN ({places(numbers)})"
 
 
 def _hit(*row: Any) -> Hit:

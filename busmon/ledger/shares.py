@@ -146,12 +146,13 @@ class Shares:
         self._db = db
 
     def bytes(self) -> dict[str, int]:
-        """Return the bytes that each kind takes, by its name."""
+        """Return the bytes that each kind takes, by its name; PostgreSQL has others, too."""
         return dict(self._db.execute("SELECT kind, bytes FROM shares").fetchall())
 
     def on_top(self) -> int:
         """Return the bytes that come on top of the size limit."""
-        return sum(size for name, size in self.bytes().items() if KINDS[name].share is None)
+        size = self.bytes()
+        return sum(size[name] for name, kind in KINDS.items() if kind.share is None)
 
     def prune(self, name: str, before: float) -> bool:
         """Delete rows older than this Unix time, up to `ROWS_AT_ONCE`; return if there are more."""

@@ -10,7 +10,7 @@ block are read one by one.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, places
 
 BLOCK = 4096  # messages
 MAX_KEYS = 8  # of a message
@@ -53,7 +53,7 @@ class Subjects:
             for word in keys:
                 conditions.append(
                     "seq IN (SELECT subject FROM subject_keys WHERE block = ?"  # noqa: S608 - question marks
-                    f" AND key IN ({', '.join('?' * len(word))}))"
+                    f" AND key IN ({places(word)}))"
                 )
                 values += [block, *map(indexed, word)]
         rows = self._db.execute(
@@ -75,7 +75,7 @@ class Subjects:
         keys = [[indexed(key) for key in set(word)] for word in words]
         conditions = " AND ".join(
             "EXISTS (SELECT 1 FROM subject_keys WHERE subject_keys.block = blocks.block"  # noqa: S608 - question marks
-            f" AND key IN ({', '.join('?' * len(word))}))"
+            f" AND key IN ({places(word)}))"
             for word in keys
         )
         last = min(block_of(self._last()), block_of(end - 1))

@@ -6,7 +6,7 @@ Each query is bounded, whatever the ledger holds: by its hours, or by a number o
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, places
 from busmon.ledger.parts import SeriesParts
 from busmon.ledger.values import milliseconds, seconds, shown_id
 
@@ -123,7 +123,7 @@ class Topics:
     def by_time(self, bus: str, topic: str, first: int, end: int, length: int = 1) -> list[TimeSum]:
         """Return the sums of the hours from `first` on and before `end`, `length` hours each."""
         series = self._series(bus, topic)
-        query = BY_TIME.format(numbers=_places(series))
+        query = BY_TIME.format(numbers=places(series))
         rows = self._db.execute(query, (first, end, length, *series))
         return [TimeSum(time, *series[number][:2], messages) for time, number, messages in rows]
 
@@ -170,16 +170,12 @@ class Topics:
 
     def _newest(self, series: Collection[int], limit: int) -> list[TopicMessage]:
         found = SeriesParts(self._db).newest(series, limit)
-        rows = self._db.execute(MESSAGES.format(numbers=_places(found)), found)
+        rows = self._db.execute(MESSAGES.format(numbers=places(found)), found)
         return [_message(*row) for row in rows]
 
     def _series(self, bus: str, topic: str) -> dict[int, tuple[str, str, int]]:
         """Return the numbers of the series of a topic, some ten, with all but their counts."""
         return {number: tuple(of) for number, *of in self._db.execute(SERIES, (bus, topic))}
-
-
-def _places(numbers: Collection[int]) -> str:
-    return ", ".join("?" * len(numbers))
 
 
 def _message(*row: Any) -> TopicMessage:

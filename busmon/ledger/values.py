@@ -10,6 +10,22 @@ DIGEST = re.compile("[0-9a-f]{32}")  # the ids that busmon makes if a protocol h
 SHORTENED = re.compile("digest:([0-9a-f]{64})")  # how `shown_id` shows an id that was not kept
 
 
+# How a text is told from other ids where all of them are bytes.
+TEXT, LONGER_TEXT = b"\1", b"\2\0"
+BYTES_OF_OTHERS = {16, 32}  # a UUID, the digest of a text; one of 17 bytes begins with 0
+
+
+class TextId(str):
+    """An id that is stored as it is."""
+
+    __slots__ = ()
+
+    def in_bytes(self) -> bytes:
+        """Return the bytes that no other id is stored as."""
+        text = self.encode()
+        return (LONGER_TEXT if len(text) + 1 in BYTES_OF_OTHERS else TEXT) + text
+
+
 class Interval(NamedTuple):
     """A span of time; Unix times."""
 
@@ -30,7 +46,7 @@ def stored_id(identity: str) -> str | bytes:
     if shortened := SHORTENED.fullmatch(identity):
         return bytes.fromhex(shortened[1])
     if identity.isascii() and len(identity) <= 255:
-        return identity
+        return TextId(identity)
     return blake2b(identity.encode(errors="surrogatepass"), digest_size=32).digest()
 
 
@@ -38,12 +54,16 @@ def shown_id(stored: str | bytes) -> str:
     """Return an id as the bus had it; of one that was too long or odd, its digest."""
     if isinstance(stored, str):
         return stored
-    match len(stored):
-        case 16:
+    match len(stored), stored[:1]:
+        case 16, _:
             return str(UUID(bytes=stored))
-        case 17:
+        case 17, b"\0":
             return stored[1:].hex()
-    return f"digest:{stored.hex()}"
+        case 32, _:
+            return f"digest:{stored.hex()}"
+        case _, b"\1":
+            return stored[1:].decode()
+    return stored[2:].decode()
 
 
 def milliseconds(seconds: float | None) -> int | None:

@@ -110,10 +110,10 @@ def test_each_kind_is_tried() -> None:
 def fill(ledger: Ledger, add: Add, numbers: Iterable[int]) -> int:
     """Add these rows; return how many bytes the ledger has grown by."""
     with ledger.write() as tables:
-        before = ledger._engine.used_bytes()  # noqa: SLF001 - in pages, nothing else says that
+        before = ledger._engine.used_bytes(tables)  # noqa: SLF001 - in pages, nothing else says that
         for number in numbers:
             add(tables, number)
-        return ledger._engine.used_bytes() - before  # noqa: SLF001 - see above
+        return ledger._engine.used_bytes(tables) - before  # noqa: SLF001 - see above
 
 
 @pytest.mark.parametrize("rows", ROWS)

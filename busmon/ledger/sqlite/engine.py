@@ -28,7 +28,6 @@ class SqliteEngine:
         with ExitStack() as file:
             self._db = file.enter_context(opened(path))
             self._tables = Tables(self._db)
-            self._bytes = used_bytes(self._db)
             self._files = Files(path)
             self._file = file.pop_all()
 
@@ -42,10 +41,8 @@ class SqliteEngine:
         with self._explained(), self._db:  # commits, or rolls back
             self._db.execute("BEGIN IMMEDIATE")
             yield self._tables
-            size = used_bytes(self._db)
             if lost := self._files.problem():
                 raise LedgerWriteError(lost)
-        self._bytes = size
 
     def read(self, seconds: float | None) -> AbstractContextManager[Tables]:
         """Read beside the writer. A ledger in memory cannot be read so."""
@@ -75,13 +72,9 @@ class SqliteEngine:
         finally:
             self._db.execute(f"{SECURE} = {before}")
 
-    def used_bytes(self) -> int:
+    def used_bytes(self, _: Tables) -> int:
         """Return how many bytes of the file are in use."""
         return used_bytes(self._db)
-
-    def bytes(self) -> int:
-        """Return the same as of the last transaction."""
-        return self._bytes
 
     def log_bytes(self) -> int:
         """Return the bytes of the write-ahead log."""

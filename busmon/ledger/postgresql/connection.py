@@ -1,0 +1,154 @@
+"""PostgreSQL's connection with the calls that the tables use, and the SQL of theirs translated."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
+from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
+
+from busmon.ledger.connection import Cursor, Parameters
+from busmon.ledger.values import TextId
+
+CONNECT_SECONDS = 5
+# A server that no longer answers, as its network is cut, is left after some ten seconds.
+NETWORK = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "client_encoding": "UTF8",
+    "application_name": "busmon",
+}
+NUL = "\N{REPLACEMENT CHARACTER}"  # which no text of PostgreSQL can have
+
+# What no placeholder is in, or a placeholder.
+TOKEN = re.compile(r"'[^']*'|--[^\n]*|::|%|\?|(?<!:):(\w+)")
+INSERT = re.compile(r"\s*INSERT INTO (\w+) \(([^)]*)\)\s*VALUES \(([?, ]+)\)(.*)", re.DOTALL)
+
+Types = Mapping[tuple[str, str], str]  # of columns, by table and column
+
+
+class TooLate(Exception):
+    """The time for reading is over."""
+
+
+class IntLoader(Loader):
+    """Reads the sum of whole numbers, which is a `numeric`."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> int:
+        """Return a whole number."""
+        return int(NumericBinaryLoader(self.oid).load(data))
+
+
+@lru_cache(maxsize=1000)
+def translated(sql: str) -> bytes:
+    """Return a statement with psycopg's placeholders."""
+
+    def replace(match: re.Match[str]) -> str:
+        match match[0]:
+            case "?":
+                return "%s"
+            case "%":
+                return "%%"
+            case text:
+                return f"%({match[1]})s" if match[1] else text.replace("%", "%%")
+
+    return TOKEN.sub(replace, sql).encode()
+
+
+class PostgresConnection:
+    """A connection, inside a transaction that others begin and end."""
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        self.of_server = psycopg.connect(**NETWORK, **parameters, autocommit=True)  # type: ignore[arg-type]
+        adapters = self.of_server.adapters
+        adapters.register_dumper(int, Int8BinaryDumper)
+        adapters.register_loader("numeric", IntLoader)
+        self.types: Types = {}
+        self.deadline: float | None = None  # monotonic
+        self._inserts: dict[str, bytes | None] = {}
+
+    def run(self, script: str) -> Cursor:
+        """Execute statements without parameters, in one round trip."""
+        return self.of_server.execute(script.encode())
+
+    def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
+        """See Connection."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TooLate
+        values = _mapped(parameters) if isinstance(parameters, Mapping) else _listed(parameters)
+        return self.of_server.execute(translated(sql), values, binary=True)
+
+    def executemany(self, sql: str, rows: Iterable[Parameters], /) -> Cursor:
+        """See Connection. Rows of values are inserted by one statement."""
+        if sql not in self._inserts:
+            self._inserts[sql] = self._of_arrays(sql)
+        cursor = self.of_server.cursor()
+        if insert := self._inserts[sql]:
+            if columns := [_array(column) for column in zip(*rows, strict=True)]:
+                cursor.execute(insert, columns)
+            else:
+                cursor.execute("SELECT 1 WHERE false")
+        else:
+            values = [_mapped(r) if isinstance(r, Mapping) else _listed(r) for r in rows]
+            cursor.executemany(translated(sql), values)
+        return cursor
+
+    def _of_arrays(self, sql: str) -> bytes | None:
+        """Return an INSERT that takes an array for each column; None for another statement."""
+        found = INSERT.fullmatch(sql)
+        if not found:
+            return None
+        table, columns, _, rest = found.groups()
+        types = (self.types[table, column.strip()] for column in columns.split(","))
+        arrays = ", ".join(f"%s::{of}[]" for of in types)
+        insert = f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}) {rest}"  # noqa: S608 - our own text
+        return insert.encode()
+
+
+def _listed(values: Sequence[Any]) -> list[Any]:
+    return [_value(value) if isinstance(value, str) else value for value in values]
+
+
+def _array(values: Sequence[Any]) -> str:
+    """Return an array as PostgreSQL reads it; psycopg's arrays take far more time."""
+    return f"{{{','.join(map(_element, values))}}}"
+
+
+def _element(value: Any) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case int() | float():
+            return str(value)
+        case str() if not isinstance(value, TextId):
+            escaped = _text(value).replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"'
+    return f'"\\\\x{_bytes(value).hex()}"'
+
+
+def _bytes(value: bytes | TextId) -> bytes:
+    return value.in_bytes() if isinstance(value, TextId) else value
+
+
+def _mapped(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _value(value) if isinstance(value, str) else value for name, value in values.items()
+    }
+
+
+def _value(text: str) -> str | bytes:
+    return text.in_bytes() if isinstance(text, TextId) else _text(text)
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", NUL) if "\0" in text else text

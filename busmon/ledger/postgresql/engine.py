@@ -1,0 +1,216 @@
+"""The ledger in the schema `busmon` of a PostgreSQL database.
+
+One transaction writes at a time, as with SQLite, whoever begins it: each takes the same lock
+first. So the numbers of messages are in the order in which they are committed.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+
+import psycopg
+
+from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerWriteError, TooSlow
+from busmon.ledger.postgresql.connection import PostgresConnection, TooLate
+from busmon.ledger.postgresql.errors import explain
+from busmon.ledger.postgresql.schema import NAME
+from busmon.ledger.postgresql.versions import check, create, is_new
+from busmon.ledger.tables import Tables
+from busmon.settings.postgresql import Database
+
+LOCK_SECONDS = 5  # to wait while another process writes
+WRITE_SECONDS = 30  # for one statement
+IDLE_SECONDS = 15  # between two statements; then the server ends a process that hangs with the lock
+TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
+WRITING, OWNING = 0x6275736D01, 0x6275736D02  # keys of advisory locks: "busm" and a number
+BEGIN = f"""
+BEGIN; SET LOCAL search_path = {NAME}, pg_temp; SET LOCAL synchronous_commit = on;
+SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{WRITE_SECONDS}s';
+SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
+SELECT pg_advisory_xact_lock({WRITING})
+"""
+BEGIN_READING = f"""
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = {NAME}, pg_temp;
+SET LOCAL statement_timeout = {{milliseconds}}
+"""
+TRIAL = f"""
+SAVEPOINT trial; CREATE TABLE {NAME}.trial (filler text STORAGE PLAIN);
+INSERT INTO {NAME}.trial SELECT repeat('x', 4000) FROM generate_series(1, {TRIAL_BYTES // 4000});
+ROLLBACK TO trial; UPDATE versions SET busmon = busmon
+"""  # noqa: S608 - our own name
+IDLE_READERS = 4  # connections that are kept open
+
+
+class PostgresEngine:
+    """The ledger in a database, whose tables are made if the database has none."""
+
+    shared = True
+
+    def __init__(self, database: Database) -> None:
+        self.name = str(database)
+        self._database = database
+        self._idle: list[PostgresConnection] = []
+        self._pool = threading.Lock()
+        with explained(self.name):
+            self._writer: PostgresConnection | None = self._connected()
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._pool:
+            idle, self._idle = self._idle, []
+        for db in (*idle, *filter(None, [self._writer])):
+            db.of_server.close()
+        self._writer = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tables]:
+        """Write all or nothing; raise LedgerWriteError if it is nothing."""
+        try:
+            db = self._begun()
+            with _ended(db):
+                yield Tables(db)
+                db.run("COMMIT")
+        except psycopg.Error as error:
+            raise LedgerWriteError(explain(error)) from error
+
+    @contextmanager
+    def read(self, seconds: float | None) -> Iterator[Tables]:
+        """Read beside the writer, on a connection that no other thread uses meanwhile."""
+        with explained(self.name):
+            with self._pool:
+                db = self._idle.pop() if self._idle else None
+            try:
+                if db is None or not _begin_reading(db, seconds):
+                    db = connected(self._database)
+                    _begin_reading(db, seconds)
+                with _ended(db):
+                    yield Tables(db)
+            finally:
+                self._put_back(db)
+
+    def problem(self) -> str | None:
+        """Return None: only a transaction shows what is wrong."""
+        return None
+
+    def check_room(self) -> None:
+        """Make a table with `TRIAL_BYTES`, and undo it."""
+        if self._writer:
+            self._writer.run(TRIAL)
+
+    def erasing(self) -> AbstractContextManager[None]:
+        """Overwrite nothing: PostgreSQL keeps what is deleted until it has vacuumed."""
+        return nullcontext()
+
+    def used_bytes(self, tables: Tables) -> int:
+        """Return how many bytes the rows and indexes take, without what can be used again."""
+        return sum(tables.shares.bytes().values())
+
+    def log_bytes(self) -> int:
+        """Return 0: the log is the server's."""
+        return 0
+
+    def empty_log(self) -> None:
+        """Do nothing: the log is the server's."""
+
+    def _connected(self) -> PostgresConnection:
+        """Return a connection that may write; the tables are made if there are none."""
+        db = connected(self._database, new=True)
+        try:
+            (owned,) = db.run(f"SELECT pg_try_advisory_lock({OWNING})").fetchone()
+            if not owned:
+                raise LedgerInUseError(f"{self.name}: in use by another busmon; each needs its own")
+            if is_new(db):
+                create(db)
+            db.types = check(db, self.name)
+        except BaseException:
+            db.of_server.close()
+            raise
+        return db
+
+    def _begun(self) -> PostgresConnection:
+        """Return the writer's connection in a new transaction, with the lock."""
+        if self._writer:
+            try:
+                self._writer.run(BEGIN)
+                return self._writer
+            except psycopg.Error:
+                # Nothing was written. If the server was restarted, a new connection will do.
+                if not self._writer.of_server.closed:
+                    self._writer.run("ROLLBACK")
+                    raise
+                self._writer = None
+        try:
+            self._writer = self._connected()
+        except LedgerError as error:
+            raise LedgerWriteError(str(error).removeprefix(f"{self.name}: ")) from error
+        self._writer.run(BEGIN)
+        return self._writer
+
+    def _put_back(self, db: PostgresConnection | None) -> None:
+        if db is None or db.of_server.closed:
+            return
+        db.deadline = None
+        with self._pool:
+            if self._writer and len(self._idle) < IDLE_READERS:
+                self._idle.append(db)
+                return
+        db.of_server.close()
+
+
+@contextmanager
+def open_read_only(database: Database, seconds: float | None = None) -> Iterator[Tables]:
+    """Open a ledger for reading; see `engines.open_read_only`."""
+    with explained(str(database)):
+        db = connected(database)
+        with db.of_server:
+            _begin_reading(db, seconds)
+            with _ended(db):
+                yield Tables(db)
+
+
+def connected(database: Database, *, new: bool = False) -> PostgresConnection:
+    """Return a connection to a ledger of this version; with `new` it may lack its tables."""
+    db = PostgresConnection(database.parameters)
+    try:
+        if not new:
+            db.types = check(db, str(database))
+    except BaseException:
+        db.of_server.close()
+        raise
+    return db
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn PostgreSQL's errors into texts that say what to do."""
+    try:
+        yield
+    except (TooLate, psycopg.errors.QueryCanceled) as error:
+        raise TooSlow(f"{name}: reading takes too long") from error
+    except psycopg.Error as error:
+        raise LedgerError(f"{name}: {explain(error)}") from error
+
+
+def _begin_reading(db: PostgresConnection, seconds: float | None) -> bool:
+    """Begin a transaction; return False if the connection is broken."""
+    db.deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        limit = 0 if seconds is None else max(1, round(1000 * seconds))  # 0: none
+        db.run(BEGIN_READING.format(milliseconds=limit))
+    except psycopg.OperationalError:
+        if not db.of_server.closed:
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _ended(db: PostgresConnection) -> Iterator[None]:
+    """Roll back what was not committed."""
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # the connection is broken: the server rolls it back
+            if db.of_server.pgconn.transaction_status:
+                db.run("ROLLBACK")

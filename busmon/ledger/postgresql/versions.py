@@ -1,0 +1,68 @@
+"""Which version the tables in a database have; how they are made."""
+
+from collections.abc import Mapping
+
+from busmon import __version__
+from busmon.ledger.errors import LedgerError
+from busmon.ledger.postgresql.connection import PostgresConnection, Types
+from busmon.ledger.postgresql.schema import COLUMNS, INDEXES, NAME, counting, statements
+
+VERSION = 5  # the first one, and SQLite's
+EXISTS = f"SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = '{NAME}')"  # noqa: S608 - our own name
+ANY_TABLE = f"""
+SELECT EXISTS (
+    SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = '{NAME}'
+)
+"""  # noqa: S608 - our own name
+
+
+def is_new(db: PostgresConnection) -> bool:
+    """Return whether the database has nothing in the schema `busmon` yet."""
+    return not db.run(ANY_TABLE).fetchone()[0]
+
+
+def create(db: PostgresConnection) -> None:
+    """Make the tables, all or none."""
+    with db.of_server.transaction():
+        if not db.run(EXISTS).fetchone()[0]:
+            db.run(f"CREATE SCHEMA {NAME}")
+        db.run(f"SET LOCAL search_path = {NAME}, pg_temp")
+        for statement in statements():
+            db.run(statement)
+        columns: dict[str, dict[str, str]] = {}
+        for (table, column), of in _types(db).items():
+            columns.setdefault(table, {})[column] = of
+        for statement in counting(columns, db.run(INDEXES).fetchall()):
+            db.run(statement)
+        db.execute("INSERT INTO versions (version, busmon) VALUES (?, ?)", (VERSION, __version__))
+
+
+def check(db: PostgresConnection, name: str) -> Types:
+    """Return the types of all columns; raise LedgerError if the tables are not of this version."""
+    (encoding,) = db.run("SHOW server_encoding").fetchone()
+    if encoding != "UTF8":
+        raise LedgerError(
+            f"{name}: its encoding is {encoding}; busmon needs a database with the encoding UTF8"
+        )
+    types = _types(db)
+    if ("versions", "busmon") not in types:
+        raise LedgerError(f"{name}: not a ledger of busmon")
+    newest = f"SELECT version, busmon FROM {NAME}.versions ORDER BY version DESC LIMIT 1"  # noqa: S608 - our own name
+    version, busmon = db.run(newest).fetchone() or (0, "")
+    if version > VERSION:
+        raise LedgerError(
+            f"{name}: written by busmon {busmon} (ledger version {version}; busmon {__version__}"
+            f" knows version {VERSION}). Start that busmon again, or restore a backup: then all"
+            " that was counted since is lost"
+        )
+    if version < VERSION:
+        raise LedgerError(
+            f"{name}: has ledger version {version}, and this busmon needs version {VERSION};"
+            " make a backup, and run `busmon ledger migrate`"
+        )
+    return types
+
+
+def _types(db: PostgresConnection) -> Mapping[tuple[str, str], str]:
+    return {(table, column): of for table, column, of in db.run(COLUMNS)}
