@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from busmon.commands.questions import Printed, Question
     from busmon.config.model import Config
     from busmon.ledger.tables import Tables
+    from busmon.settings.postgresql import Database
 
 ledger_option = click.option(
     "--ledger",
     metavar="PATH",
     callback=ledger_path,
-    help="The ledger, instead of the configured [ledger] path.",
+    help="The ledger in this file, instead of the configured one.",
 )
 
 
@@ -78,7 +79,7 @@ def _ask_service(question: "Question", path: Path | None, url: str) -> "Printed"
 
 @contextmanager
 def open_ledger(
-    path: Path | None, ledger: str | None
+    path: Path | None, ledger: "str | Database | None"
 ) -> Iterator[tuple["Tables", "Config | None"]]:
     """Open the ledger for reading, or print why that failed and exit with 2.
 
@@ -90,7 +91,7 @@ def open_ledger(
     config = None
     if path or ledger is None:
         config = load_config(path)
-        ledger = ledger or config.ledger.path
+        ledger = ledger or config.ledger.place()
     try:
         with open_read_only(ledger) as tables:
             yield tables, config

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from busmon.config.model import Config
     from busmon.settings.archive import Archive
+    from busmon.settings.postgresql import Database
 
 STEPS = 1000  # of the progress bar
 
@@ -56,13 +57,13 @@ def learn(path: Path | None, ledger: str | None, weeks: int) -> None:
     from busmon.ledger.errors import LedgerError, LedgerInUseError
 
     set_up_log(config.log)
-    file = ledger or config.ledger.path
-    if file == ":memory:":
+    place = ledger or config.ledger.place()
+    if place == ":memory:":
         fail(CONFIGURATION, "ledger.path: is in memory, so that nothing learned would be kept")
     try:
-        finished = _learn(config, config.archive, file, weeks, stopping)
+        finished = _learn(config, config.archive, place, weeks, stopping)
     except LedgerInUseError:
-        _say_how_far(file, config.archive)
+        _say_how_far(place, config.archive)
         return
     except LedgerError as error:
         fail(FATAL, str(error))
@@ -70,7 +71,9 @@ def learn(path: Path | None, ledger: str | None, weeks: int) -> None:
         fail(FATAL, "interrupted; the next time it goes on from there")
 
 
-def _learn(config: "Config", archive: "Archive", file: str, weeks: int, stopping: "Event") -> bool:
+def _learn(
+    config: "Config", archive: "Archive", place: "str | Database", weeks: int, stopping: "Event"
+) -> bool:
     """Return whether all is learned."""
     from busmon.cli.files import progress
     from busmon.commands import learn
@@ -84,15 +87,15 @@ def _learn(config: "Config", archive: "Archive", file: str, weeks: int, stopping
         shown = steps
 
     with (
-        learn.opened(config, archive, file, weeks) as (worker, learner),
+        learn.opened(config, archive, place, weeks) as (worker, learner),
         progress(STEPS, "Learning") as advance,
     ):
         return learn.run(worker, learner, stopping, show)
 
 
-def _say_how_far(file: str, archive: "Archive") -> None:
+def _say_how_far(place: "str | Database", archive: "Archive") -> None:
     from busmon.commands import learn
 
-    with open_ledger(None, file) as (tables, _):
+    with open_ledger(None, place) as (tables, _):
         share = learn.share_of_service(tables, archive)
     click.echo(f"the service learns, and has learned {share:.0%}")

@@ -18,17 +18,18 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.tables import Tables
 from busmon.rules import rule_set
 from busmon.settings.archive import Archive
+from busmon.settings.postgresql import Database
 from busmon.silence.rates import WEEK_HOURS
 
 
 @contextmanager
 def opened(
-    config: Config, archive: Archive, path: str, weeks: int
+    config: Config, archive: Archive, place: str | Database, weeks: int
 ) -> Iterator[tuple[Worker, Learner]]:
-    """Yield what learns into the ledger at `path`. Raises LedgerError."""
+    """Yield what learns into the ledger there. Raises LedgerError."""
     bus = archive.bus
     rules = rule_set(config.buses[bus].rules, config.rules)
-    ledger = Ledger(path, config.ledger.size_limit)
+    ledger = Ledger(place, config.ledger.size_limit)
     try:
         topics = partial(topics_to_learn, bus, rules, ledger, config.silence.retired)
         client = Datagrepper(archive)

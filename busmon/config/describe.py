@@ -84,6 +84,6 @@ def _web(web: Web) -> Iterator[Row]:
 
 def _ledger(ledger: LedgerSettings) -> Iterator[Row]:
     retention, size = format_seconds(ledger.retention), format_bytes(ledger.size_limit)
-    database = ledger.database()
-    yield database.describe() if database else ("path", ledger.path)
+    place = ledger.place()
+    yield ("path", place) if isinstance(place, str) else place.describe()
     yield "keeps", f"messages for {retention}, at most {size}"

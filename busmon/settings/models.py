@@ -120,10 +120,10 @@ class LedgerSettings(Section):
         if "ca" in given and parameters["sslmode"] not in VERIFIED:
             yield "ca", f"needs sslmode={' or '.join(VERIFIED)} in url"
 
-    def database(self) -> Database | None:
-        """Return the PostgreSQL database that has the ledger, or None if it is a file."""
+    def place(self) -> str | Database:
+        """Return the file that has the ledger, or the PostgreSQL database."""
         if self.url is None:
-            return None
+            return self.path
         parameters = parse_url(self.url.get_secret_value())
         if parameters["sslmode"] in VERIFIED:
             parameters["sslrootcert"] = str(self.ca or system_ca())

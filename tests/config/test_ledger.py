@@ -22,14 +22,13 @@ PARAMETERS = (
 
 def database(directory: Path, url: str, *lines: str, **environ: str) -> Database:
     text = "\n".join([f"[ledger]\nurl = '{url}'", *lines, MQTT])
-    found = read(directory, text, **environ).ledger.database()
-    assert found
+    found = read(directory, text, **environ).ledger.place()
+    assert isinstance(found, Database)
     return found
 
 
 def test_without_a_url_the_ledger_is_a_file(directory: Path) -> None:
-    ledger = read(directory, MQTT).ledger
-    assert (ledger.database(), ledger.path) == (None, "/var/lib/busmon/ledger.sqlite")
+    assert read(directory, MQTT).ledger.place() == "/var/lib/busmon/ledger.sqlite"
 
 
 # In the order of what is shown, and what libpq gets beside it.
@@ -113,9 +112,8 @@ def test_url_password_and_certificates_come_from_files_and_variables(
     certificate, key = certificates.client("busmon")
     files = f"[ledger]\nca = '{certificates.ca}'\ncertificate = '{certificate}'\nkey = '{key}'\n"
     variables = {"BUSMON__LEDGER__URL_FILE": "url", "BUSMON__LEDGER__PASSWORD": SECRET}
-    ledger = read(directory, files + MQTT, **variables).ledger
-    found = ledger.database()
-    assert found
+    found = read(directory, files + MQTT, **variables).ledger.place()
+    assert isinstance(found, Database)
     assert dict(found.parameters) == {
         **{"user": "busmon", "password": SECRET, "host": "db", "port": "5432"},
         **{"dbname": "busmon", "sslmode": "verify-full", "sslrootcert": str(certificates.ca)},
