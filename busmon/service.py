@@ -62,10 +62,9 @@ YIELD_SECONDS = 0.02  # seconds between two steps of pruning, so that recording 
 log = logging.getLogger(__name__)
 
 
-def open_service(config: Config) -> "Service":
+def open_service(config: Config, ledger: Ledger) -> "Service":
     """Return the service that a configuration describes; raises LedgerError and OSError."""
-    ledger = Ledger(config.ledger.path, config.ledger.size_limit)
-    if config.ledger.path == ":memory:":
+    if ledger.name == ":memory:":
         log.warning(
             "the ledger is in memory: a restart sets all counters to zero, and counts again"
             " what was counted but not yet acknowledged"
@@ -84,7 +83,7 @@ def open_service(config: Config) -> "Service":
         observers = config.audit.make_observers(config.buses, ledger)
         return build_service(config, ledger, rule_sets, sources, observers)
     except LedgerWriteError as error:  # for example of the name of a queue
-        raise LedgerError(f"{config.ledger.path}: cannot be written: {error}") from error
+        raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
 
 
 def build_service(

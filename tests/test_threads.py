@@ -156,7 +156,8 @@ def observed(directory: Path) -> Busmon:
 
 def test_the_list_of_this_test_has_every_thread(tmp_path: Path) -> None:
     observed(tmp_path)
-    service = open_service(load(tmp_path / "busmon.toml", {}))
+    config = load(tmp_path / "busmon.toml", {})
+    service = open_service(config, Ledger(config.ledger.path))
     before, stopping = set(threading.enumerate()), threading.Event()
     main = threading.Thread(target=service.run, args=(stopping,), name="main")
     started: set[str] = set()

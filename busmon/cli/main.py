@@ -63,14 +63,14 @@ def _finite(_context: click.Context, _option: click.Parameter, number: float) ->
     "--ledger",
     metavar="PATH",
     callback=ledger_path,
-    help="Use this ledger instead of the configured [ledger] path. `:memory:` needs no disk, but "
+    help="Use the ledger in this file instead of the configured one. `:memory:` needs no disk, but "
     "all counts are lost at the end, and messages that are redelivered after it count twice.",
 )
 def run(path: Path | None, ledger: str | None) -> None:
     """Run the service: receive, count, serve /metrics.
 
     If a bus is down, busmon tries to connect until it succeeds; /ready says which bus is down
-    and why.
+    and why. It also waits for the server of a ledger in PostgreSQL.
 
     SIGTERM, SIGINT and SIGHUP stop the service: it receives no more messages, records and
     acknowledges those it has received, and exits with status 0 within 5 seconds. Settings are
@@ -86,12 +86,15 @@ def run(path: Path | None, ledger: str | None) -> None:
         config = config.model_copy(update={"ledger": with_path})
     set_up_log(config.log)
     from busmon.ledger.errors import LedgerError
+    from busmon.ledger.opening import open_when_reachable
     from busmon.sentry import reporting
     from busmon.service import open_service
     from busmon.threads import ThreadDied
 
     with fatal(LedgerError, OSError, ThreadDied), reporting(config.sentry, config.buses):
-        open_service(config).run(stopping)
+        place, size_limit = config.ledger.place(), config.ledger.size_limit
+        if opened := open_when_reachable(place, size_limit, stopping):
+            open_service(config, opened).run(stopping)
 
 
 @main.command("check-config")

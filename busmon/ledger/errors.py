@@ -9,6 +9,10 @@ class LedgerInUseError(LedgerError):
     """Another busmon has it open."""
 
 
+class LedgerUnreachable(LedgerError):
+    """The server of its database cannot be reached now."""
+
+
 class TooSlow(LedgerError):
     """What was read took longer than it may."""
 

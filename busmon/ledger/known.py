@@ -16,6 +16,7 @@ from busmon.ledger.tables import Tables
 from busmon.ledger.values import seconds
 
 MAX_AGE = 1.0  # seconds, of what another process may have changed
+RETRY_SECONDS = 15.0  # after they could not be read, unless something is written
 READ_SECONDS = 1.0  # for one query
 
 
@@ -104,8 +105,8 @@ class Known:
             try:
                 with self._engine.read(READ_SECONDS) as tables:
                     self._load(tables)
-            except LedgerError:
-                return  # the next write will fail, too, and says why
+            except LedgerError:  # the next write will fail, too, and says why
+                self._stale_at = time.monotonic() + RETRY_SECONDS
 
     def _load(self, tables: Tables) -> None:
         counts, rows = tables.counters.all(), tables.messages.count()

@@ -245,7 +245,8 @@ class Ledger:
         waiting = 0.0 if began is None else time.monotonic() - began
         if waiting <= HANG_SECONDS:
             return None
-        return f"a write has not finished for {format_duration(waiting)}: does the disk hang?"
+        waited = format_duration(waiting)
+        return f"a write has not finished for {waited}: does the disk, or the database, hang?"
 
     @contextmanager
     def _transaction(self) -> Iterator[Tables]:

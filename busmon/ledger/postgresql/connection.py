@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
 
 from busmon.ledger.connection import Cursor, Parameters
+from busmon.ledger.postgresql.answers import BoundedConnection
 from busmon.ledger.values import TextId
 
 CONNECT_SECONDS = 5
-# A server that no longer answers, as its network is cut, is left after some ten seconds.
+# If the network is cut, both sides know within some ten seconds, also while nothing is sent. The
+# server then ends the session, with its locks.
 NETWORK = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 5,
@@ -26,6 +27,10 @@ NETWORK = {
     "client_encoding": "UTF8",
     "application_name": "busmon",
 }
+SERVER_SIDE = """
+SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 10000; SET client_connection_check_interval = '5s'
+"""
 NUL = "\N{REPLACEMENT CHARACTER}"  # which no text of PostgreSQL can have
 
 # What no placeholder is in, or a placeholder.
@@ -69,10 +74,12 @@ class PostgresConnection:
     """A connection, inside a transaction that others begin and end."""
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
-        self.of_server = psycopg.connect(**NETWORK, **parameters, autocommit=True)  # type: ignore[arg-type]
+        self.of_server = BoundedConnection.connect(**NETWORK, **parameters, autocommit=True)  # type: ignore[arg-type]
         adapters = self.of_server.adapters
         adapters.register_dumper(int, Int8BinaryDumper)
         adapters.register_loader("numeric", IntLoader)
+        self.of_server.patience = CONNECT_SECONDS
+        self.run(SERVER_SIDE)
         self.types: Types = {}
         self.deadline: float | None = None  # monotonic
         self._inserts: dict[str, bytes | None] = {}

@@ -11,9 +11,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 
 import psycopg
 
-from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerWriteError, TooSlow
+from busmon.ledger.errors import (
+    LedgerError,
+    LedgerInUseError,
+    LedgerUnreachable,
+    LedgerWriteError,
+    TooSlow,
+)
+from busmon.ledger.postgresql.answers import NoAnswer
 from busmon.ledger.postgresql.connection import PostgresConnection, TooLate
-from busmon.ledger.postgresql.errors import explain
+from busmon.ledger.postgresql.errors import explain, may_pass
 from busmon.ledger.postgresql.schema import NAME
 from busmon.ledger.postgresql.versions import check, create, is_new
 from busmon.ledger.tables import Tables
@@ -21,6 +28,8 @@ from busmon.settings.postgresql import Database
 
 LOCK_SECONDS = 5  # to wait while another process writes
 WRITE_SECONDS = 30  # for one statement
+OWN_SECONDS = 2  # to wait until a busmon that was killed no longer has the ledger
+READ_SECONDS = 600  # for a statement that may take long
 IDLE_SECONDS = 15  # between two statements; then the server ends a process that hangs with the lock
 TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
 WRITING, OWNING = 0x6275736D01, 0x6275736D02  # keys of advisory locks: "busm" and a number
@@ -35,8 +44,8 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = {NAME},
 SET LOCAL statement_timeout = {{milliseconds}}
 """
 TRIAL = f"""
-SAVEPOINT trial; CREATE TABLE {NAME}.trial (filler text STORAGE PLAIN);
-INSERT INTO {NAME}.trial SELECT repeat('x', 4000) FROM generate_series(1, {TRIAL_BYTES // 4000});
+SAVEPOINT trial; CREATE TABLE {NAME}.trial (filler text);
+INSERT INTO {NAME}.trial SELECT repeat('x', 1900) FROM generate_series(1, {TRIAL_BYTES // 1900});
 ROLLBACK TO trial; UPDATE versions SET busmon = busmon
 """  # noqa: S608 - our own name
 IDLE_READERS = 4  # connections that are kept open
@@ -117,9 +126,8 @@ class PostgresEngine:
         """Return a connection that may write; the tables are made if there are none."""
         db = connected(self._database, new=True)
         try:
-            (owned,) = db.run(f"SELECT pg_try_advisory_lock({OWNING})").fetchone()
-            if not owned:
-                raise LedgerInUseError(f"{self.name}: in use by another busmon; each needs its own")
+            db.of_server.patience = LOCK_SECONDS + WRITE_SECONDS
+            self._own(db)
             if is_new(db):
                 create(db)
             db.types = check(db, self.name)
@@ -127,6 +135,14 @@ class PostgresEngine:
             db.of_server.close()
             raise
         return db
+
+    def _own(self, db: PostgresConnection) -> None:
+        """Take the lock that a busmon has as long as it has the ledger."""
+        try:
+            db.run(f"SET lock_timeout = '{OWN_SECONDS}s'; SELECT pg_advisory_lock({OWNING})")
+        except psycopg.errors.LockNotAvailable as error:
+            text = f"{self.name}: in use by another busmon; each needs its own"
+            raise LedgerInUseError(text) from error
 
     def _begun(self) -> PostgresConnection:
         """Return the writer's connection in a new transaction, with the lock."""
@@ -189,15 +205,20 @@ def explained(name: str) -> Iterator[None]:
     except (TooLate, psycopg.errors.QueryCanceled) as error:
         raise TooSlow(f"{name}: reading takes too long") from error
     except psycopg.Error as error:
-        raise LedgerError(f"{name}: {explain(error)}") from error
+        kind = LedgerUnreachable if may_pass(error) else LedgerError
+        raise kind(f"{name}: {explain(error)}") from error
 
 
 def _begin_reading(db: PostgresConnection, seconds: float | None) -> bool:
     """Begin a transaction; return False if the connection is broken."""
     db.deadline = None if seconds is None else time.monotonic() + seconds
+    # The server ends a statement before that, if it works.
+    db.of_server.patience = 1 + (READ_SECONDS if seconds is None else seconds)
     try:
-        limit = 0 if seconds is None else max(1, round(1000 * seconds))  # 0: none
+        limit = max(1, round(1000 * (READ_SECONDS if seconds is None else seconds)))
         db.run(BEGIN_READING.format(milliseconds=limit))
+    except NoAnswer:
+        raise
     except psycopg.OperationalError:
         if not db.of_server.closed:
             raise

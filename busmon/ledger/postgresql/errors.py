@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from psycopg import Error
 
 # By SQLSTATE, which the server sends once it has let busmon in.
+READ_ONLY = "25006"
+STANDBY = "is it a standby? url in [ledger] can name several servers, HOST,HOST"
 HINTS = {
-    "25006": "is it a standby? url in [ledger] can name several servers, HOST,HOST",
     "3F000": "the ledger was removed; restore a backup, or restart busmon to begin a new one",
     "42501": "busmon's user must own the schema busmon, or be allowed to create it",
     "42P01": "the ledger was removed; restore a backup, or restart busmon to begin a new one",
@@ -19,6 +20,7 @@ HINTS = {
     "XX001": "the database is damaged; restore a backup",
     "XX002": "an index is damaged: REINDEX DATABASE repairs it",
 }
+HUNG = "is the network cut, or does the server hang?"
 # By a part of the text: before a login is complete, libpq gives nothing else.
 CONNECTING = {
     "password authentication failed": "check user and password in [ledger]",
@@ -29,24 +31,34 @@ CONNECTING = {
     "server does not support SSL": "if you trust the network, add ?sslmode=disable to url in"
     " [ledger]",
     "requires a valid client certificate": "set certificate and key in [ledger]",
-    "connection timeout expired": "is the network cut, or does the server hang?",
-    "session is read-only": HINTS["25006"],
+    "connection timeout expired": HUNG,
+    "no answer for": HUNG,
+    "session is read-only": STANDBY,
     "too many connections": HINTS["53300"],
     "remaining connection slots": HINTS["53300"],
 }
 DATABASE = re.compile(r'database "[^"]*" does not exist')
 NO_DATABASE = "create it: CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0"
 
+# Why a connection fails that nobody has to correct in busmon. A server that starts says the last.
+PASSING = re.compile(
+    "Connection refused|Connection reset|closed the connection|connection timeout expired"
+    "|timed out|No route to host|Network is unreachable|Temporary failure in name resolution"
+    "|no answer for|too many connections|remaining connection slots|the database system is"
+)
+
 SERVER = re.compile(
     r'connection (?:failed|is bad): connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?,'
     r' port (?P<port>[0-9]+)|on socket "(?P<socket>[^"]*)") failed: (?:FATAL:\s+)?'
 )
-ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
+NOISE = re.compile(r"\[Errno -?[0-9]+\] |fe_sendauth: ")
 ALL_FAILED = "Multiple connection attempts failed. All failures were:\n"
 
 
 def explain(error: "Error") -> str:
     """Return what an error says, and what to do. It has no values of rows and no password."""
+    if error.sqlstate == READ_ONLY:  # each statement has another text
+        return f"the database can only be read; {STANDBY}"
     if error.sqlstate:
         text = (error.diag.message_primary or str(error)).strip()
         return _with_hint(text, HINTS.get(error.sqlstate))
@@ -58,9 +70,14 @@ def explain(error: "Error") -> str:
     return _of_server(text)
 
 
+def may_pass(error: "Error") -> bool:
+    """Return whether a connection failed for a reason that can be over soon."""
+    return not error.sqlstate and bool(PASSING.search(str(error)))
+
+
 def _of_server(text: str) -> str:
     """Return why one server cannot be used, with its address."""
-    shown = ERRNO.sub("", SERVER.sub(_address, text.strip()).splitlines()[0])
+    shown = NOISE.sub("", SERVER.sub(_address, text.strip()).splitlines()[0])
     hints = (hint for part, hint in CONNECTING.items() if part in shown)
     return _with_hint(shown, NO_DATABASE if DATABASE.search(shown) else next(hints, None))
 
