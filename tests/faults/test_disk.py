@@ -1,25 +1,21 @@
 """The ledger's disk fails under `busmon run`: what is not on record is not acknowledged.
 
-Mosquitto redelivers everything that was not acknowledged. So if nothing is lost, what was
-published is what is counted.
+See `stopping`.
 """
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from itertools import count
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from busmon.ledger.ledger import Ledger
+from tests.faults.stopping import Bus, wait_until_counted, wait_until_reported
 from tests.ledger.sql import foreign_reader, foreign_writer
 from tests.support.brokers import wait_until
 from tests.support.brokers.mosquitto import Mosquitto
@@ -27,30 +23,6 @@ from tests.support.busmon_process import Busmon
 from tests.support.ledgers import judged
 
 ENOUGH = 20_000  # messages: more than fit into the room that a trial write has left in the log
-
-
-class Bus:
-    """A bus with one topic, every message of which is handled."""
-
-    def __init__(self, broker: Mosquitto) -> None:
-        self._broker = broker
-        self._place = uuid4().hex
-        self._numbers = count()
-        self.settings = {
-            "type": "mqtt",
-            "rules": "all",
-            "url": broker.url,
-            "client_id": self._place,
-            "topics": [f"{self._place}/#"],
-        }
-
-    def publish(self, messages: int) -> None:
-        """Publish so many; on return the broker has them."""
-        bodies = [json.dumps({"number": next(self._numbers)}).encode() for _ in range(messages)]
-        self._broker.publish((f"{self._place}/pull-request.new", body) for body in bodies)
-
-    def counted(self, messages: int) -> Counter[tuple[str, ...]]:
-        return Counter({("centos", f"{self._place}/pull-request.new", "handled", ""): messages})
 
 
 @pytest.fixture
@@ -66,23 +38,6 @@ def busmon(bus: Bus, tmp_path: Path) -> Iterator[Busmon]:
         bus.publish(100)
         wait_until_counted(busmon, bus, 100)
         yield busmon
-
-
-def wait_until_counted(busmon: Busmon, bus: Bus, messages: int) -> None:
-    """Wait until exactly so many are counted, none of them came twice, and busmon is ready."""
-    wait_until(lambda: busmon.counts() == bus.counted(messages), 60, f"{messages} messages")
-    busmon.wait_until_ready()
-    assert busmon.counts() == bus.counted(messages)
-    assert busmon.duplicates() == {}
-
-
-def wait_until_reported(busmon: Busmon, cause: str) -> None:
-    """Wait until /ready says that the ledger and the bus have stopped for this cause."""
-    expected = [f"centos: ledger: {cause}", f"ledger: {cause}"]
-    wait_until(lambda: busmon.ask("/ready") == (503, expected), what=f"{expected} in /ready")
-    assert busmon.ask("/live") == (200, ["live"])
-    _, lines = busmon.ask("/metrics?name[]=busmon_ledger_up")
-    assert "busmon_ledger_up 0.0" in lines
 
 
 # No room

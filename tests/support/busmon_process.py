@@ -26,13 +26,14 @@ class Busmon(Server):
     def __init__(
         self, directory: Path, buses: Mapping[str, Mapping[str, Any]], **ledger: str
     ) -> None:
-        """Write the configuration; `ledger` has more settings of [ledger] than the path."""
+        """Write the configuration; `ledger` has settings of [ledger], by default a path."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._seen: Counter[Series] = Counter()
+        place = {} if "url" in ledger else {"path": str(directory / "ledger.sqlite")}
         sections = {
             "web": {"listen": f"127.0.0.1:{self.port}"},
-            "ledger": {"path": str(directory / "ledger.sqlite")} | ledger,
+            "ledger": place | ledger,
             **{f"buses.{name}": settings for name, settings in buses.items()},
         }
         self.configuration = directory / "busmon.toml"
@@ -86,7 +87,11 @@ class Busmon(Server):
 
     def wait_until_ready(self) -> None:
         """Wait until every bus is subscribed."""
-        wait_until(lambda: not self.troubles(), 60, "busmon to be ready")
+        try:
+            wait_until(lambda: not self.troubles(), 60, "busmon to be ready")
+        except AssertionError as error:
+            error.add_note("\n".join(self.ask("/ready")[1]))
+            raise
 
     def wait_until_counted(self, expected: Counter[Series], last: Iterable[Series]) -> None:
         """Wait for as many messages as expected, and compare each series of their buses.

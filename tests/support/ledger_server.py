@@ -43,8 +43,8 @@ class LedgerServer(PostgreSQL):
             copy.chmod(0o600)
             if not os.geteuid():
                 shutil.chown(copy, "postgres")
-        files = {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
-        super().__init__(directory, ADMIN, settings=SETTINGS | files)
+        super().__init__(directory, ADMIN, settings=SETTINGS)
+        self._files = {"ssl_cert_file": certificate, "ssl_key_file": key, "ssl": "on"}
         self.directory = directory
         self._names = map("ledger{}".format, count(1))
         self._shared = ""
@@ -52,6 +52,8 @@ class LedgerServer(PostgreSQL):
     def prepare(self) -> None:
         """Make the user, and let others than the superuser in by password only."""
         self.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
+        for name, value in self._files.items():
+            self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
         (self.data / "pg_hba.conf").write_text(ACCESS)
         self.sql("SELECT pg_reload_conf()")
 
@@ -73,10 +75,19 @@ class LedgerServer(PostgreSQL):
         login = f"{USER}:{PASSWORD.replace('/', '%2F')}"
         return f"postgresql://{login}@127.0.0.1:{port or self.port}/{database}?sslmode={sslmode}"
 
+    @contextmanager
+    def locked(self, table: str, database: str) -> Iterator[None]:
+        """Meanwhile another program has locked a table."""
+        with psycopg.connect(self._url(database)) as connection:
+            connection.execute(f"LOCK TABLE {table}".encode())
+            yield
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{ADMIN}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
     def sql(self, text: str, database: str = ADMIN) -> list[tuple[object, ...]]:
         """Return what a statement of the superuser returns."""
-        url = f"postgresql://{ADMIN}@127.0.0.1:{self.port}/{database}?sslmode=disable"
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(self._url(database), autocommit=True) as connection:
             cursor = connection.execute(text.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -84,6 +95,11 @@ class LedgerServer(PostgreSQL):
         """Return the processes that serve USER."""
         found = self.sql(f"SELECT pid FROM pg_stat_activity WHERE usename = '{USER}'")
         return [cast(int, pid) for (pid,) in found]
+
+    def disconnect(self) -> None:
+        """End all connections of USER."""
+        for process in self.backends():
+            self.sql(f"SELECT pg_terminate_backend({process}, 5000)")
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -109,13 +125,15 @@ class LedgerServer(PostgreSQL):
                 os.kill(process, signal.SIGCONT)
 
     @contextmanager
-    def setting(self, scope: str, name: str, value: str) -> Iterator[None]:
-        """Meanwhile a setting has this value, for a scope such as `DATABASE ledger1`."""
-        self.sql(f"ALTER {scope} SET {name} = {value}")
-        try:
-            yield
-        finally:
-            self.sql(f"ALTER {scope} RESET {name}")
+    def without_tls(self) -> Iterator[None]:
+        """Meanwhile new connections have no TLS."""
+        for text in ("ALTER SYSTEM SET ssl = off", "ALTER SYSTEM SET ssl = on"):
+            self.sql(text)
+            self.sql("SELECT pg_reload_conf()")
+            expected = [(text.split()[-1],)]
+            wait_until(lambda: self.sql("SHOW ssl") == expected, what=text)  # noqa: B023 - now
+            if text.endswith("off"):
+                yield
 
     @contextmanager
     def standby(self) -> Iterator["Standby"]:

@@ -15,6 +15,8 @@ from typing import Any
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.settings.models import LedgerSettings
+from busmon.settings.postgresql import Database
 
 NOW = 1_790_000_000.0
 HANDLED = Series("fedora", "a.topic", "handled", "")
@@ -24,6 +26,13 @@ def judged(*ids: object, at: float = NOW, bus: str = "fedora", **fields: Any) ->
     """Return an observation for each id, all handled."""
     series = HANDLED._replace(bus=bus)
     return [Observation(series, str(i), at, **fields) for i in ids]
+
+
+def database_at(url: str, **settings: object) -> Database:
+    """Return the database that `url` in [ledger] names."""
+    place = LedgerSettings.model_validate({"url": url} | settings).place()
+    assert isinstance(place, Database)
+    return place
 
 
 def counted(ledger: Ledger) -> int:

@@ -77,7 +77,7 @@ class Server:
 
     def start(self) -> Self:
         """Start it, and wait until it is ready."""
-        process = self._launch()
+        process = self.launch()
         try:
             wait_until(self._ready_or_ended, self._seconds, f"{self.argv[0]} to be ready")
             assert self.running, f"{self.argv[0]} ended with status {process.returncode}"
@@ -89,10 +89,10 @@ class Server:
 
     def run(self, seconds: float = 30) -> int:
         """Start it, wait until it has ended by itself, and return its exit status."""
-        self._launch()
+        self.launch()
         return self.wait(seconds)
 
-    def _launch(self) -> subprocess.Popen[bytes]:
+    def launch(self) -> subprocess.Popen[bytes]:
         assert not self.running, f"{self.argv[0]} runs already"
         with self.log.open("ab") as output:
             self._log_start = output.tell()

@@ -1,0 +1,62 @@
+"""The ledger's database fails under `busmon run`: what is not on record is not acknowledged.
+
+See `stopping`; tests/ledger/test_database_faults.py has more of what can fail.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.stopping import Bus, wait_until_counted, wait_until_reported
+from tests.support.brokers import accepts, wait_until
+from tests.support.brokers.mosquitto import Mosquitto
+from tests.support.busmon_process import Busmon
+from tests.support.ledger_server import LedgerServer
+
+
+@pytest.fixture
+def bus(mosquitto: Mosquitto) -> Bus:
+    return Bus(mosquitto)
+
+
+@pytest.fixture
+def busmon(bus: Bus, ledger_server: LedgerServer, tmp_path: Path) -> Iterator[Busmon]:
+    """A busmon that has counted 100 messages."""
+    url = ledger_server.url_of(ledger_server.emptied())
+    with Busmon(tmp_path, {"centos": bus.settings}, url=url) as busmon:
+        busmon.wait_until_ready()
+        bus.publish(100)
+        wait_until_counted(busmon, bus, 100)
+        yield busmon
+
+
+def test_a_database_that_is_away_stops_acknowledging_until_it_is_back(
+    busmon: Busmon, bus: Bus, ledger_server: LedgerServer
+) -> None:
+    refused = f"127.0.0.1:{ledger_server.port}: Connection refused"
+    with ledger_server.away():
+        bus.publish(50)
+        wait_until_reported(busmon, refused)
+        assert busmon.counts() == bus.counted(100)
+        busmon.kill()  # nothing was acknowledged, so nothing is lost
+        busmon.launch()
+        waits = f"ledger1: {refused}; busmon starts as soon as it can be reached"
+        wait_until(lambda: busmon.logged(waits), what=waits)
+    wait_until(lambda: accepts(busmon.port), what="busmon to listen")
+    wait_until_counted(busmon, bus, 150)
+
+
+def test_a_database_that_hangs_is_reported_and_everything_is_counted_later(
+    busmon: Busmon, bus: Bus, ledger_server: LedgerServer
+) -> None:
+    with ledger_server.frozen(ledger_server.backends()):
+        bus.publish(50)
+        wait_until(lambda: len(busmon.ask("/ready")[1]) == 2, 60, "bus and ledger in /ready")
+        bus_problem, problem = busmon.ask("/ready")[1]
+        assert bus_problem.startswith("centos: hung: ")
+        text = r"ledger: a write has not finished for \d+ s: does the disk, or the database, hang\?"
+        assert re.fullmatch(text, problem)
+        assert "busmon_ledger_up 0.0" in busmon.ask("/metrics?name[]=busmon_ledger_up")[1]
+    wait_until_counted(busmon, bus, 150)
