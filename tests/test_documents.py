@@ -67,10 +67,10 @@ def test_the_readme_is_short_and_leads_to_every_other_document() -> None:
 
 def test_the_readme_shows_every_command_with_all_its_options() -> None:
     row = re.compile(
-        r"^\| `busmon ([a-z-]+(?: (?:accept|reopen|accepted)\b)?)([^`]*)` \|", re.MULTILINE
+        r"^\| `busmon ([a-z-]+(?: (?:accept|reopen|accepted|migrate)\b)?)([^`]*)` \|", re.MULTILINE
     )
     rows = dict(row.findall(README.read_text()))
-    commands = dict(main.commands)
+    commands = {name: one for name, one in main.commands.items() if name != "ledger"}
     for group, inner in main.commands.items():
         if isinstance(inner, click.Group):
             commands |= {f"{group} {name}": command for name, command in inner.commands.items()}

@@ -16,6 +16,7 @@ from busmon.cli.find import find
 from busmon.cli.forget import forget
 from busmon.cli.incidents import incidents
 from busmon.cli.learn import learn
+from busmon.cli.ledger import ledger as ledger_group
 from busmon.cli.lint import lint
 from busmon.cli.recorded import explain, replay
 from busmon.cli.status import status
@@ -149,7 +150,10 @@ def demo(listen: str, rate: float, empty: bool) -> None:
         demo.run(listen, rate, stopping, click.echo, empty=empty)
 
 
-for command in (explain, replay, status, find, forget, gaps, incidents, trace, lint, learn):
+for command in (
+    *(explain, replay, status, find, forget, gaps, incidents, trace, lint, learn),
+    ledger_group,
+):
     main.add_command(command)
 for command in (accept, reopen, accepted):
     gaps.add_command(command)

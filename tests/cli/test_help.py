@@ -24,6 +24,7 @@ COMMANDS = (
     "status",
     "find",
     "forget",
+    "ledger",
 )
 OUTCOMES = ("handled", "ignored", "unmapped", "invalid", "error")
 
@@ -33,8 +34,9 @@ import sys
 before = set(sys.modules)
 from click.testing import CliRunner
 from busmon.cli.main import main
-of_gaps = (["gaps", name] for name in main.commands["gaps"].commands)
-for command in [[], *([name] for name in main.commands), *of_gaps]:
+groups = ("gaps", "ledger")
+deeper = ([group, name] for group in groups for name in main.commands[group].commands)
+for command in [[], *([name] for name in main.commands), *deeper]:
     assert CliRunner().invoke(main, [*command, "--help"]).exit_code == 0
 modules = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*sorted(modules - sys.stdlib_module_names))
@@ -82,6 +84,7 @@ def test_help_names_every_command_with_a_whole_sentence() -> None:
         ("gaps reopen", ["NUMBER", "--operator", "busmon gaps accepted"]),
         ("gaps accepted", ["by whom", "--json", "13 months"]),
         ("trace", ["--json", "1 it is not", "--ledger"]),
+        ("ledger migrate", ["backup", "one transaction", "1 nothing was changed", "--config"]),
         ("status", ["--url", "whose fault", "publisher", "0 all is well on every bus, 1"]),
         ("lint", ["--fedora-toml", "--listener-source", "--worker-source", "never run"]),
     ],

@@ -7,6 +7,7 @@ from uuid import UUID
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.engines import Place
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
 from busmon.settings.audit import Audit
@@ -20,11 +21,14 @@ IDS = [str(UUID(int=n)) for n in range(400)]
 class Past:
     """What busmon received, and what the tap reported. Times are seconds after `start`."""
 
-    def __init__(self, directory: Path, window: int = 4, begun: float = 120) -> None:
+    def __init__(
+        self, directory: Path, window: int = 4, begun: float = 120, place: Place | None = None
+    ) -> None:
+        """`place` is that of the ledger; without it, it is a file in `directory`."""
         self.path = str(directory / "ledger.sqlite")
         self.window = window
         self.start = (time.time() - begun) // window * window
-        self.ledger = Ledger(self.path)
+        self.ledger = Ledger(place or self.path)
         self.audit(Observed(tap=BUS))
         self.windows.begin(self.start)
 

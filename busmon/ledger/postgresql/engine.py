@@ -126,8 +126,7 @@ class PostgresEngine:
         """Return a connection that may write; the tables are made if there are none."""
         db = connected(self._database, new=True)
         try:
-            db.of_server.patience = LOCK_SECONDS + WRITE_SECONDS
-            self._own(db)
+            own(db, self.name)
             if is_new(db):
                 create(db)
             db.types = check(db, self.name)
@@ -135,14 +134,6 @@ class PostgresEngine:
             db.of_server.close()
             raise
         return db
-
-    def _own(self, db: PostgresConnection) -> None:
-        """Take the lock that a busmon has as long as it has the ledger."""
-        try:
-            db.run(f"SET lock_timeout = '{OWN_SECONDS}s'; SELECT pg_advisory_lock({OWNING})")
-        except psycopg.errors.LockNotAvailable as error:
-            text = f"{self.name}: in use by another busmon; each needs its own"
-            raise LedgerInUseError(text) from error
 
     def _begun(self) -> PostgresConnection:
         """Return the writer's connection in a new transaction, with the lock."""
@@ -195,6 +186,16 @@ def connected(database: Database, *, new: bool = False) -> PostgresConnection:
         db.of_server.close()
         raise
     return db
+
+
+def own(db: PostgresConnection, name: str) -> None:
+    """Take the lock that a busmon has as long as it has the ledger; the connection writes."""
+    db.of_server.patience = LOCK_SECONDS + WRITE_SECONDS
+    try:
+        db.run(f"SET lock_timeout = '{OWN_SECONDS}s'; SELECT pg_advisory_lock({OWNING})")
+    except psycopg.errors.LockNotAvailable as error:
+        text = f"{name}: in use by another busmon; each needs its own"
+        raise LedgerInUseError(text) from error
 
 
 @contextmanager

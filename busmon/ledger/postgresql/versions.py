@@ -40,12 +40,25 @@ def create(db: PostgresConnection) -> None:
 
 def check(db: PostgresConnection, name: str) -> Types:
     """Return the types of all columns; raise LedgerError if the tables are not of this version."""
+    types, version = inspect(db, name)
+    if version < VERSION:
+        raise LedgerError(
+            f"{name}: has ledger version {version}, and this busmon needs version {VERSION};"
+            " make a backup, and run `busmon ledger migrate`"
+        )
+    return types
+
+
+def inspect(db: PostgresConnection, name: str) -> tuple[Types, int]:
+    """Return the types of all columns, and the version, this one or older; raise LedgerError."""
     (encoding,) = db.run("SHOW server_encoding").fetchone()
     if encoding != "UTF8":
         raise LedgerError(
             f"{name}: its encoding is {encoding}; busmon needs a database with the encoding UTF8"
         )
     types = _types(db)
+    if not types:
+        raise LedgerError(f"{name}: has no ledger yet; the first `busmon run` makes it")
     if ("versions", "busmon") not in types:
         raise LedgerError(f"{name}: not a ledger of busmon")
     newest = f"SELECT version, busmon FROM {NAME}.versions ORDER BY version DESC LIMIT 1"  # noqa: S608 - our own name
@@ -56,12 +69,7 @@ def check(db: PostgresConnection, name: str) -> Types:
             f" knows version {VERSION}). Start that busmon again, or restore a backup: then all"
             " that was counted since is lost"
         )
-    if version < VERSION:
-        raise LedgerError(
-            f"{name}: has ledger version {version}, and this busmon needs version {VERSION};"
-            " make a backup, and run `busmon ledger migrate`"
-        )
-    return types
+    return types, version
 
 
 def _types(db: PostgresConnection) -> Mapping[tuple[str, str], str]:
