@@ -13,7 +13,10 @@ from tests.faults.stopping import Bus, wait_until_counted, wait_until_reported
 from tests.support.brokers import accepts, wait_until
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
-from tests.support.ledger_server import LedgerServer
+from tests.support.command import busmon as command
+from tests.support.ledger_server import PASSWORD, LedgerServer
+
+PAGES = ("/ready", "/", "/topics", "/metrics", "/v1/status")
 
 
 @pytest.fixture
@@ -25,11 +28,19 @@ def bus(mosquitto: Mosquitto) -> Bus:
 def busmon(bus: Bus, ledger_server: LedgerServer, tmp_path: Path) -> Iterator[Busmon]:
     """A busmon that has counted 100 messages."""
     url = ledger_server.url_of(ledger_server.emptied())
-    with Busmon(tmp_path, {"centos": bus.settings}, url=url) as busmon:
+    busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
+    busmon.configure('[log]\nlevel = "debug"')
+    with busmon:
         busmon.wait_until_ready()
         bus.publish(100)
         wait_until_counted(busmon, bus, 100)
         yield busmon
+    assert_hidden(busmon.log.read_text())
+
+
+def assert_hidden(text: str) -> None:
+    """No part of the password is in a text."""
+    assert re.findall("p4ss|(?<!pass)word", text) == []
 
 
 def test_a_database_that_is_away_stops_acknowledging_until_it_is_back(
@@ -40,6 +51,7 @@ def test_a_database_that_is_away_stops_acknowledging_until_it_is_back(
         bus.publish(50)
         wait_until_reported(busmon, refused)
         assert busmon.counts() == bus.counted(100)
+        assert_hidden("".join(line for page in PAGES for line in busmon.ask(page)[1]))
         busmon.kill()  # nothing was acknowledged, so nothing is lost
         busmon.launch()
         waits = f"ledger1: {refused}; busmon starts as soon as it can be reached"
@@ -60,3 +72,24 @@ def test_a_database_that_hangs_is_reported_and_everything_is_counted_later(
         assert re.fullmatch(text, problem)
         assert "busmon_ledger_up 0.0" in busmon.ask("/metrics?name[]=busmon_ledger_up")[1]
     wait_until_counted(busmon, bus, 150)
+
+
+def test_no_password_shows_whatever_is_wrong_with_it(
+    bus: Bus, ledger_server: LedgerServer, tmp_path: Path
+) -> None:
+    url = ledger_server.url_of(ledger_server.emptied())
+    for settings, text in (
+        ({"url": url.replace("busmon:", "nobody:")}, "password authentication failed"),
+        ({"url": url.replace("%2F", "/")}, "ledger.url: should be postgresql://USER:PASSWORD@"),
+        ({"url": url.replace("%2F", "?")}, "ledger.url: should be postgresql://USER:PASSWORD@"),
+        ({"url": url, "password": PASSWORD}, "ledger.password: should not be given together"),
+    ):
+        busmon = Busmon(tmp_path, {"centos": bus.settings}, **settings)
+        busmon.configure('[log]\nlevel = "debug"')
+        assert busmon.run() in {1, 2}
+        assert busmon.logged(text)
+        assert_hidden(busmon.log.read_text())
+    busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
+    shown = command("check-config", "-c", busmon.configuration).stdout
+    assert "user busmon, password" in shown
+    assert_hidden(shown)
