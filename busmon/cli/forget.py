@@ -16,8 +16,9 @@ def forget(path: Path | None, url: str | None, operator: str | None, owner: str)
 
     Names are kept only if `subjects` in [ledger] lists `owner`: take it out of there first, or
     new messages bring the name back. The messages stay, and stay counted. The running service
-    does it, and overwrites the name in the file of its ledger; its backups still have it. Its
-    configuration needs an operator, a login in [web.operators].
+    does it, and overwrites the name in the file of its ledger. A database overwrites it some time
+    after its next vacuum. Backups still have it. The service's configuration needs an operator, a
+    login in [web.operators].
 
     Exit status: 0 the name is forgotten, or was not there, 1 the service does not answer or
     refuses, 2 wrong command line or configuration.
