@@ -8,10 +8,10 @@ from busmon.ledger.sqlite.engine import SqliteEngine
 from busmon.ledger.tables import Tables
 from busmon.settings.postgresql import Database
 
-Place = str | Database  # the path of a file, or a database of PostgreSQL
+LedgerPlace = str | Database  # the path of a file, or a database of PostgreSQL
 
 
-def open_engine(place: Place) -> Engine:
+def open_engine(place: LedgerPlace) -> Engine:
     """Open a ledger for writing; raise LedgerError. A missing one is created."""
     if isinstance(place, Database):
         from busmon.ledger.postgresql.engine import PostgresEngine
@@ -20,7 +20,9 @@ def open_engine(place: Place) -> Engine:
     return SqliteEngine(place)
 
 
-def open_read_only(place: Place, seconds: float | None = None) -> AbstractContextManager[Tables]:
+def open_read_only(
+    place: LedgerPlace, seconds: float | None = None
+) -> AbstractContextManager[Tables]:
     """Open a ledger for reading, whether a busmon writes it or not. What is read is of one moment.
 
     Raises LedgerError, also for the database's errors inside the with statement: TooSlow for a

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from busmon.ledger.batch import Count, Numbers, Observation, Series
-from busmon.ledger.engines import Place, open_engine
+from busmon.ledger.engines import LedgerPlace, open_engine
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.known import Known
@@ -41,7 +41,7 @@ class Ledger:
     Raises LedgerError if it cannot be opened.
     """
 
-    def __init__(self, place: Place, size_limit: int = NO_LIMIT) -> None:
+    def __init__(self, place: LedgerPlace, size_limit: int = NO_LIMIT) -> None:
         self._in_memory = place == ":memory:"
         self.size_limit = size_limit  # in bytes
         self._writing = threading.Lock()

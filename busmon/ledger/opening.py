@@ -4,7 +4,7 @@ import logging
 from threading import Event
 
 from busmon.backoff import Backoff
-from busmon.ledger.engines import Place
+from busmon.ledger.engines import LedgerPlace
 from busmon.ledger.errors import LedgerUnreachable
 from busmon.ledger.ledger import Ledger
 from busmon.problem_log import ProblemLog
@@ -12,7 +12,7 @@ from busmon.problem_log import ProblemLog
 log = logging.getLogger(__name__)
 
 
-def open_when_reachable(place: Place, size_limit: int, stopping: Event) -> Ledger | None:
+def open_when_reachable(place: LedgerPlace, size_limit: int, stopping: Event) -> Ledger | None:
     """Open a ledger as soon as it can be reached; return None if it is `stopping` before.
 
     Raises LedgerError for anything else that is wrong.

@@ -4,6 +4,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from busmon.ledger.engines import LedgerPlace
 
 
 @contextmanager
@@ -11,6 +17,17 @@ def foreign(path: str | Path) -> Iterator[sqlite3.Connection]:
     """Another program's connection to the ledger's file."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as db:
         yield db
+
+
+def rows(place: LedgerPlace, sql: str) -> list[tuple[Any, ...]]:
+    """Return what a statement of another program returns, or []."""
+    if isinstance(place, str):
+        with foreign(place) as db:
+            return db.execute(sql).fetchall()
+    with psycopg.connect(make_conninfo(**place.parameters), autocommit=True) as connection:
+        connection.execute("SET search_path = busmon")
+        cursor = connection.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
@@ -36,3 +53,13 @@ def message_ids(path: str | Path) -> list[object]:
     """Return the ids of all messages on record, in their stored form."""
     with foreign(path) as db:
         return [identity for (identity,) in db.execute("SELECT id FROM messages")]
+
+
+@contextmanager
+def refusing(place: LedgerPlace) -> Iterator[None]:
+    """Let no batch be written meanwhile."""
+    rows(place, "ALTER TABLE hourly_sums RENAME TO elsewhere")
+    try:
+        yield
+    finally:
+        rows(place, "ALTER TABLE elsewhere RENAME TO hourly_sums")

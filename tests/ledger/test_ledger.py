@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from busmon.ledger.batch import Count, Observation, Series
+from busmon.ledger.engines import LedgerPlace
 from busmon.ledger.errors import TooSlow
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import shown_id, stored_id
 from busmon.message import Outcome
-from tests.support.ledgers import HANDLED, NOW, counted, judged
+from tests.support.ledger_server import LedgerServer
+from tests.support.ledgers import HANDLED, NOW, counted, database_at, judged
 from tests.support.open_gaps import Place, leave_open
 
 DAY = 86400.0
@@ -30,12 +32,12 @@ GIB = 2**30
 # --- counting ---------------------------------------------------------------------------
 
 
-def test_an_id_is_counted_once_across_batches_and_restarts(path: str) -> None:
-    with closing(Ledger(path)) as ledger:
+def test_an_id_is_counted_once_across_batches_and_restarts(place: LedgerPlace) -> None:
+    with closing(Ledger(place)) as ledger:
         first = ledger.record(judged(1, 2, 1))
         assert ([m.id for m in first.new], first.duplicates) == (["1", "2"], 1)
         assert ledger.record(judged(2, 3)).duplicates == 1
-    with closing(Ledger(path)) as ledger:
+    with closing(Ledger(place)) as ledger:
         assert ledger.record(judged(3, 4)).duplicates == 1
         assert ledger.counts()[HANDLED].messages == 4
         assert ledger.duplicates() == {"fedora": 3}
@@ -47,13 +49,13 @@ def test_the_same_id_on_another_bus_is_another_message(ledger: Ledger) -> None:
     assert ledger.duplicates() == Counter()
 
 
-def test_an_id_with_another_judgement_is_still_a_duplicate(path: str) -> None:
+def test_an_id_with_another_judgement_is_still_a_duplicate(place: LedgerPlace) -> None:
     first, = judged(1)  # fmt: skip
     again = first._replace(series=HANDLED._replace(outcome="ignored", reason="releng"))
-    with closing(Ledger(path)) as ledger:
+    with closing(Ledger(place)) as ledger:
         ledger.record([first, again])
         assert ledger.counts() == {HANDLED: Count(1, NOW)}
-    with closing(Ledger(path)) as ledger:
+    with closing(Ledger(place)) as ledger:
         assert ledger.counts() == {HANDLED: Count(1, NOW)}
 
 
@@ -79,10 +81,10 @@ ODD_IDS = [
 ]  # fmt: skip
 
 
-def test_odd_ids_are_all_distinguished_and_all_recognised(path: str) -> None:
-    with closing(Ledger(path)) as ledger:
+def test_odd_ids_are_all_distinguished_and_all_recognised(place: LedgerPlace) -> None:
+    with closing(Ledger(place)) as ledger:
         assert [m.id for m in ledger.record(judged(*ODD_IDS)).new] == ODD_IDS
-    with closing(Ledger(path)) as ledger:
+    with closing(Ledger(place)) as ledger:
         assert ledger.record(judged(*ODD_IDS)).duplicates == len(ODD_IDS)
 
 
@@ -123,20 +125,22 @@ def test_a_long_or_odd_id_is_shown_as_its_digest_and_found_by_it(identity: str) 
         (-62135596800.0, -62135596800.0),  # the start of the year 1
     ],
 )
-def test_a_sent_time_is_kept_if_a_clock_can_show_it(path: str, sent_at: float, kept: float) -> None:
-    with closing(Ledger(path)) as ledger:
+def test_a_sent_time_is_kept_if_a_clock_can_show_it(
+    place: LedgerPlace, sent_at: float, kept: float
+) -> None:
+    with closing(Ledger(place)) as ledger:
         ledger.record(judged(1, sent_at=sent_at))
         assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
-    with closing(Ledger(path)) as ledger:
+    with closing(Ledger(place)) as ledger:
         assert ledger.counts() == {HANDLED: Count(1, NOW, kept)}
 
 
-def test_the_last_times_are_those_of_the_newest_message_that_has_them(path: str) -> None:
-    with closing(Ledger(path)) as ledger:
+def test_the_last_times_are_those_of_the_newest_message_that_has_them(place: LedgerPlace) -> None:
+    with closing(Ledger(place)) as ledger:
         ledger.record(judged(1, sent_at=NOW - 5))
         ledger.record(judged(2, at=NOW + 0.0014))
         assert ledger.counts() == {HANDLED: Count(2, NOW + 0.001, NOW - 5)}
-    with closing(Ledger(path)) as ledger:
+    with closing(Ledger(place)) as ledger:
         assert ledger.counts() == {HANDLED: Count(2, NOW + 0.001, NOW - 5)}
 
 
@@ -165,20 +169,20 @@ def test_threads_that_record_the_same_messages_count_each_once(ledger: Ledger) -
     assert ledger.duplicates() == {"fedora": 1500}
 
 
-def test_the_queue_of_a_bus_is_a_uuid_made_once(path: str) -> None:
-    with closing(Ledger(path)) as ledger:
+def test_the_queue_of_a_bus_is_a_uuid_made_once(place: LedgerPlace) -> None:
+    with closing(Ledger(place)) as ledger:
         ledger.record(judged(1))
         queues = [ledger.own_queue(bus) for bus in ("fedora", "new", "fedora")]
         ledger.record(judged(1, bus="new"))
     assert queues[0] == queues[2] != queues[1]
     assert [str(UUID(queue)) for queue in queues] == queues
-    with closing(Ledger(path)) as ledger:
+    with closing(Ledger(place)) as ledger:
         assert [ledger.own_queue(bus) for bus in ("fedora", "new", "fedora")] == queues
         assert counted(ledger) == 2
 
 
-def test_what_is_read_at_once_is_of_one_moment(path: str) -> None:
-    with closing(Ledger(path)) as ledger:
+def test_what_is_read_at_once_is_of_one_moment(place: LedgerPlace) -> None:
+    with closing(Ledger(place)) as ledger:
         ledger.record(judged("1"))
         with ledger.read() as tables:
             assert tables.messages.count() == 1
@@ -233,8 +237,19 @@ class Model:
                 self.messages[message.series] += 1
             self.seen.add((bus, message.id))
 
+    def check(self, ledger: Ledger) -> None:
+        """Close a ledger that has counted the same."""
+        with closing(ledger):
+            messages = {series: count.messages for series, count in ledger.counts().items()}
+            assert Counter(messages) == self.messages
+            assert ledger.duplicates() == self.duplicates
+            assert ledger.size()[0] == self.messages.total()
 
-@given(st.lists(BATCHES | st.sampled_from(["restart", "crash"]), max_size=12))
+
+STEPS = st.lists(BATCHES | st.sampled_from(["restart", "crash"]), max_size=12)
+
+
+@given(STEPS)
 @settings(max_examples=60)
 def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list[Any]) -> None:
     """A crash leaves the files as they are at that moment, the write-ahead log among them."""
@@ -252,15 +267,31 @@ def test_batches_restarts_and_crashes_agree_with_a_plain_model(steps: list[Any])
                 home = shutil.copytree(home, Path(directory, str(number)))
             ledger.close()
             ledger = Ledger(f"{home}/ledger")
-        with closing(ledger):
-            messages = {series: count.messages for series, count in ledger.counts().items()}
-            assert Counter(messages) == model.messages
-            assert ledger.duplicates() == model.duplicates
-            assert ledger.size()[0] == model.messages.total()
+        model.check(ledger)
 
 
-def test_a_reader_with_a_limit_ends_a_query_that_takes_longer(path: str) -> None:
-    with closing(Ledger(path)) as ledger:
+@given(steps=STEPS)
+@settings(max_examples=10)
+def test_with_a_database_they_agree_with_it_too(
+    steps: list[Any], ledger_server: LedgerServer
+) -> None:
+    """A crash ends all connections to it."""
+    model, place = Model(), database_at(ledger_server.url_of(ledger_server.cleared()))
+    ledger = Ledger(place)
+    for step in steps:
+        if isinstance(step, list):
+            ledger.record(step)
+            model.record(step)
+        elif step == "crash":
+            ledger_server.disconnect()
+        else:
+            ledger.close()
+            ledger = Ledger(place)
+    model.check(ledger)
+
+
+def test_a_reader_with_a_limit_ends_a_query_that_takes_longer(place: LedgerPlace) -> None:
+    with closing(Ledger(place)) as ledger:
         leave_open(ledger, Place(), 3000)
         with ledger.read(60) as tables:
             assert len(list(tables.gaps.listed())) == 3000

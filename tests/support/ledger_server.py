@@ -13,9 +13,11 @@ from typing import cast
 import psycopg
 import pytest
 
+from busmon.ledger.ledger import Ledger
 from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.postgresql import PostgreSQL
+from tests.support.ledgers import database_at
 
 ADMIN = "admin"  # its superuser
 USER, PASSWORD = "busmon", "p4ss/word"
@@ -47,7 +49,7 @@ class LedgerServer(PostgreSQL):
         self._files = {"ssl_cert_file": certificate, "ssl_key_file": key, "ssl": "on"}
         self.directory = directory
         self._names = map("ledger{}".format, count(1))
-        self._shared = ""
+        self._shared = self._ledger = ""
 
     def prepare(self) -> None:
         """Make the user, and let others than the superuser in by password only."""
@@ -69,6 +71,19 @@ class LedgerServer(PostgreSQL):
             self._shared = self.database()
         self.sql("DROP SCHEMA IF EXISTS busmon CASCADE", self._shared)
         return self._shared
+
+    def cleared(self) -> str:
+        """Return the name of a database that tests share, with an empty ledger in it."""
+        if not self._ledger:
+            self._ledger = self.database()
+            Ledger(database_at(self.url_of(self._ledger))).close()
+        tables = self.sql(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'busmon'", self._ledger
+        )
+        names = {str(name) for (name,) in tables} - {"versions", "shares"}
+        # Some hundred times as fast as to make them again, or to truncate them.
+        self.sql("; ".join(f"DELETE FROM busmon.{name}" for name in names), self._ledger)
+        return self._ledger
 
     def url_of(self, database: str, port: int = 0, sslmode: str = "disable") -> str:
         """Return the URL with which USER connects, by this port."""

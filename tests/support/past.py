@@ -7,7 +7,7 @@ from uuid import UUID
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
-from busmon.ledger.engines import Place
+from busmon.ledger.engines import LedgerPlace
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tap_reports import TapReport
 from busmon.settings.audit import Audit
@@ -22,7 +22,7 @@ class Past:
     """What busmon received, and what the tap reported. Times are seconds after `start`."""
 
     def __init__(
-        self, directory: Path, window: int = 4, begun: float = 120, place: Place | None = None
+        self, directory: Path, window: int = 4, begun: float = 120, place: LedgerPlace | None = None
     ) -> None:
         """`place` is that of the ledger; without it, it is a file in `directory`."""
         self.path = str(directory / "ledger.sqlite")
