@@ -52,11 +52,11 @@ silence-report: .venv/development ## simulate a year: how soon is an outage foun
 	$(BIN)/python -m tests.silence.simulation.first_weeks $(ARGS)
 	$(BIN)/python -m tests.silence.simulation.past
 
-timescaledb: .venv/development ## run the archive's tests on a real TimescaleDB, 3 minutes; as root on Debian
+timescaledb: .venv/development ## run the archive's tests on a real TimescaleDB, and more on PostgreSQL 17, 5 minutes; as root on Debian
 	tests/install-brokers
 	$(BIN)/python -m tests.support.datagrepper
 	$(BIN)/python -m tests.support.brokers.timescaledb # downloads 100 MB, once
-	TEST_TIMESCALEDB=1 $(BIN)/python -m pytest $(or $(ARGS),tests/archive)
+	TEST_TIMESCALEDB=1 $(BIN)/python -m pytest $(or $(ARGS),tests/archive tests/*/test_database*)
 
 lock: ## update config/requirements*.txt, the versions and hashes in the image
 	$(PYTHON) -m venv --clear .cache/lock

@@ -14,13 +14,16 @@ import psycopg
 import pytest
 
 from busmon.ledger.ledger import Ledger
-from tests.support.brokers import wait_until
+from tests.support.brokers import timescaledb, wait_until
 from tests.support.brokers.certificates import Certificates
-from tests.support.brokers.postgresql import PostgreSQL
+from tests.support.brokers.postgresql import USR, PostgreSQL
+from tests.support.datagrepper import TIMESCALEDB
 from tests.support.ledgers import database_at
 
 ADMIN = "admin"  # its superuser
 USER, PASSWORD = "busmon", "p4ss/word"
+# With `make timescaledb`, PostgreSQL 17.
+USR_OF_SERVER = timescaledb.USR if TIMESCALEDB in os.environ else USR
 SETTINGS = {
     "full_page_writes": "off",  # the machine does not crash, only the server
     "max_wal_senders": "2",
@@ -45,7 +48,7 @@ class LedgerServer(PostgreSQL):
             copy.chmod(0o600)
             if not os.geteuid():
                 shutil.chown(copy, "postgres")
-        super().__init__(directory, ADMIN, settings=SETTINGS)
+        super().__init__(directory, ADMIN, USR_OF_SERVER, SETTINGS)
         self._files = {"ssl_cert_file": certificate, "ssl_key_file": key, "ssl": "on"}
         self.directory = directory
         self._names = map("ledger{}".format, count(1))
@@ -172,7 +175,7 @@ class Standby(PostgreSQL):
     """A replica that follows a server, and can only be read until it is promoted."""
 
     def __init__(self, directory: Path, primary: LedgerServer) -> None:
-        super().__init__(directory, ADMIN, settings=SETTINGS)
+        super().__init__(directory, ADMIN, USR_OF_SERVER, SETTINGS)
         address = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", ADMIN)
         options = ("-R", "-X", "stream", "--checkpoint=fast", "--no-sync")
         self.program("pg_basebackup", *address, "-D", self.data, *options)
