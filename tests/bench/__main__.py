@@ -8,7 +8,19 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import Options, amqp, growth, ledger, memory, mqtt, scrape, shipped, start, stomp
+from tests.bench import (
+    Options,
+    amqp,
+    growth,
+    ledger,
+    memory,
+    mqtt,
+    postgresql,
+    scrape,
+    shipped,
+    start,
+    stomp,
+)
 from tests.bench.machine import describe
 from tests.bench.measure import Table
 
@@ -22,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "scrape": scrape.run,
     "ledger": ledger.run,
     "growth": growth.run,
+    "postgresql": postgresql.run,
 }
 HELP = """\
 The C client of the AMQP benchmark is compiled here: it needs cc, pkg-config and librabbitmq

@@ -1,6 +1,7 @@
 """Consumers as processes, each drained of its full queue; see `measure.drain`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,17 @@ def drain_busmon(
     directory: Path, settings: Mapping[str, Any], fill: Callable[[], object], messages: int
 ) -> Run:
     """Time busmon with one bus until all messages are on disk; check that it counted them."""
-    with Busmon(directory, {"bench": settings}) as busmon:
+    busmon = Busmon(directory, {"bench": settings})
+    return drain_started(busmon, fill, messages, partial(recorded, directory / "ledger.sqlite"))
+
+
+def drain_started(
+    busmon: Busmon, fill: Callable[[], object], messages: int, on_disk: Callable[[], int]
+) -> Run:
+    """Start a busmon with one bus, and do the same; `on_disk` returns what its ledger has."""
+    with busmon:
         busmon.wait_until_ready()
-        ledger = directory / "ledger.sqlite"
-        run = drain(busmon, fill, messages, lambda: recorded(ledger) >= messages)
+        run = drain(busmon, fill, messages, lambda: on_disk() >= messages)
         check_counted([busmon], messages)
         assert busmon.output().count("connected to") == 1, busmon.output()
     return run

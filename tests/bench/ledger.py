@@ -67,7 +67,7 @@ def _keys(options: Options) -> Table:
             ledger, subjects = Ledger(str(path)), Subjects(kinds)
             started = time.process_time()
             for start in range(0, rows, BATCH):
-                ledger.record([_about(subjects, *event) for event in bodies[start : start + BATCH]])
+                ledger.record([about(subjects, *event) for event in bodies[start : start + BATCH]])
             costs.append((time.process_time() - started) / rows * 1e6)
             ledger.close()
         table.append([name, rows, path.stat().st_size / rows, Spread.of(costs)])
@@ -79,7 +79,8 @@ def _keys(options: Options) -> Table:
     )
 
 
-def _about(subjects: Subjects, topic: str, body: object) -> Observation:
+def about(subjects: Subjects, topic: str, body: object) -> Observation:
+    """Return what is recorded of a message with this body."""
     now = time.time()
     message = Message(bus="fedora", id=str(uuid4()), topic=topic, received_at=now, body=body)
     series = Series("fedora", topic, "handled", "")
