@@ -13,6 +13,7 @@ from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
+from busmon.ledger.postgresql.schema import OTHERS
 from busmon.ledger.shares import KINDS, LIMITED, ROWS_AT_ONCE
 from busmon.ledger.tables import Tables
 from busmon.ledger.tap_reports import TapReport
@@ -22,7 +23,8 @@ from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
 from tests.ledger.sql import foreign
 from tests.ledger.version_1 import write_sample
-from tests.support.ledgers import NOW, counted, judged
+from tests.support.ledger_server import LedgerServer
+from tests.support.ledgers import NOW, counted, database_at, judged
 
 BUS = "fedora"
 LIMIT = 16 * 1024**2
@@ -105,6 +107,34 @@ ROWS: dict[str, Add] = {
 
 def test_each_kind_is_tried() -> None:
     assert {rows.split(",")[0] for rows in ROWS} == set(KINDS)
+
+
+@pytest.mark.parametrize("rows", [*ROWS, "messages"])
+def test_what_a_kind_takes_in_a_database_is_known_too(
+    rows: str, ledger_server: LedgerServer
+) -> None:
+    name = ledger_server.cleared()
+    kind = rows.split(",")[0]
+    of_kind = [KINDS[kind].table or kind] if kind in KINDS else OTHERS
+    ledger_server.sql(f"TRUNCATE {', '.join(f'busmon.{table}' for table in of_kind)}", name)
+    total = " + ".join(f"pg_total_relation_size('busmon.{table}')" for table in of_kind)
+    empty = ledger_server.sql(f"SELECT {total}", name)[0][0]
+    with closing(Ledger(database_at(ledger_server.url_of(name)))) as ledger:
+        if rows in ROWS:
+            with ledger.write() as tables:
+                for number in range(1000):
+                    ROWS[rows](tables, number)
+        else:
+            for number in range(20):
+                keys = f"build {number}", "package hello"
+                ledger.record(judged(*(uuid4() for _ in range(500)), keys=keys))
+        with ledger.read() as tables:
+            known = sum(
+                tables.shares.bytes()[one] for one in (of_kind if rows == "messages" else [kind])
+            )
+    grown = ledger_server.sql(f"SELECT {total} - {empty}", name)[0][0]
+    assert isinstance(grown, int)
+    assert grown <= known <= 2.5 * grown
 
 
 def fill(ledger: Ledger, add: Add, numbers: Iterable[int]) -> int:
