@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.stopping import Bus, wait_until_counted, wait_until_reported
-from tests.support.brokers import accepts, wait_until
+from tests.support.brokers import accepts, free_port, wait_until
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon as command
@@ -58,6 +58,17 @@ def test_a_database_that_is_away_stops_acknowledging_until_it_is_back(
         wait_until(lambda: busmon.logged(waits), what=waits)
     wait_until(lambda: accepts(busmon.port), what="busmon to listen")
     wait_until_counted(busmon, bus, 150)
+
+
+def test_a_start_that_waits_for_a_database_ends_when_it_is_asked_to(
+    bus: Bus, ledger_server: LedgerServer, tmp_path: Path
+) -> None:
+    url = ledger_server.url_of("any", free_port())
+    busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
+    busmon.launch()
+    waits = "Connection refused; busmon starts as soon as it can be reached"
+    wait_until(lambda: busmon.logged(waits), what=waits)
+    assert busmon.terminate(5) == 0
 
 
 def test_a_database_that_hangs_is_reported_and_everything_is_counted_later(
