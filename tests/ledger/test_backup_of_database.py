@@ -8,7 +8,7 @@ from pathlib import Path
 
 from busmon.ledger.ledger import Ledger
 from tests.support.busmon_process import PROJECT
-from tests.support.ledger_server import LedgerServer
+from tests.support.ledger_server import ADMIN, USER, LedgerServer
 from tests.support.ledgers import counted, database_at, judged
 
 SECTION = (PROJECT / "config/postgresql/README.md").read_text().split("## Back up and restore")[1]
@@ -30,7 +30,10 @@ def test_counters_continue_from_a_restored_backup_of_a_database(
         run(BACK_UP, url, tmp_path)  # while it is open
         ledger.record(judged(*range(100, 150)))
     run(RESTORE, url, tmp_path)
-    other = ledger_server.url_of(ledger_server.database())
+    name = ledger_server.database()  # that of another service, as config/postgresql/ has it
+    ledger_server.sql(f"ALTER DATABASE {name} OWNER TO {ADMIN}")
+    ledger_server.sql(f"GRANT CREATE ON DATABASE {name} TO {USER}")
+    other = ledger_server.url_of(name)
     run(RESTORE, other, tmp_path)
     for place in map(database_at, (url, other)):
         with closing(Ledger(place)) as ledger:
