@@ -9,12 +9,17 @@ from typing import NamedTuple
 from busmon.ledger.buses import Buses
 from busmon.ledger.connection import Connection
 from busmon.ledger.parts import SeriesParts, part_of
-from busmon.ledger.subjects import Subjects, block_of
+from busmon.ledger.subjects import Subjects, block_of, end_of
 from busmon.ledger.values import milliseconds, stored_id
 
 INSERT = """
 INSERT INTO messages (seq, bus, id, series, received_at, sent_at, subject)
 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, bus) DO NOTHING
+"""
+# In one statement, because a database can be far away.
+LAST = """
+SELECT (SELECT coalesce(max(seq), 0) FROM messages), (SELECT coalesce(max(seq), 0) FROM subjects),
+    (SELECT coalesce(max(block), -1) FROM subject_keys)
 """
 
 
@@ -111,6 +116,7 @@ class WriteBatch:
     def __init__(self, db: Connection, numbers: Numbers, *, filled: bool = False) -> None:
         self.db, self.numbers, self._filled = db, numbers, filled
         self._sets: dict[int, str] = {}  # of keys, that are new
+        self._last_set = 0  # before them
         self.new: list[Observation] = []
         self.counts: dict[tuple[int, int], HourlyCount] = {}  # by hour and the series' number
         self.duplicates: Counter[str] = Counter()
@@ -125,7 +131,7 @@ class WriteBatch:
             added = list(self._without_duplicates(added, first))
             self._drop_sets({row.subject for _, row in added})
         self._count(added)
-        Subjects(self.db).add(self._sets)
+        Subjects(self.db).add(self._sets, self._last_set)
         if block_of(first + len(rows)) != block_of(first):
             self.numbers.leave_block()
 
@@ -163,8 +169,8 @@ class WriteBatch:
 
     def _next(self) -> int:
         """Return the number of the next message; it is larger than all that are in use."""
-        (last,) = self.db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()
-        last = max(int(last), Subjects(self.db).last())
+        message, self._last_set, block = self.db.execute(LAST).fetchone()
+        last = max(int(message), self._last_set, end_of(block))
         if not last:  # all is pruned, and numbers begin anew
             self.numbers.leave_block()
         return last + 1

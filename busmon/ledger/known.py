@@ -34,8 +34,10 @@ class Known:
             self._load(tables)
 
     def written(self, size: int) -> None:
-        """Note that something was written; the ledger has this size since."""
-        self.bytes, self._stale_at = size, 0.0
+        """Note that something was written, and the size since then if nobody else writes."""
+        self._stale_at = 0.0
+        if not self._engine.shared:
+            self.bytes = size
 
     def declare(self, series: Iterable[Series]) -> None:
         """Have counters at zero for these series, unless they have some."""

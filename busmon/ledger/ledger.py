@@ -253,7 +253,7 @@ class Ledger:
         """Write all or nothing; raise LedgerWriteError if it is nothing."""
         with self._timed(), self._engine.transaction() as tables:
             yield tables
-            size = self._engine.used_bytes(tables)
+            size = 0 if self._engine.shared else self._engine.used_bytes(tables)
         self._known.written(size)
 
     @contextmanager

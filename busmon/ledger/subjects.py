@@ -21,6 +21,11 @@ def block_of(seq: int) -> int:
     return seq // BLOCK
 
 
+def end_of(block: int) -> int:
+    """Return the last number of a block, 0 without any block."""
+    return max((block + 1) * BLOCK - 1, 0)
+
+
 def indexed(key: str) -> int:
     """Return the form of a key in the index. Others can have the same: compare the text, too."""
     return crc32(key.encode()) - 2**31
@@ -34,13 +39,12 @@ class Subjects:
 
     def last(self) -> int:
         """Return a number that no set, and no block with an index, is beyond; 0 without any."""
-        return max(self._last(), (self._indexed() + 1) * BLOCK - 1, 0)
+        return max(self._last(), end_of(self._indexed()))
 
-    def add(self, sets: Mapping[int, str]) -> None:
-        """Store sets of keys, one key a line, by number; they are newer than all others."""
+    def add(self, sets: Mapping[int, str], last: int) -> None:
+        """Store sets of keys, one key a line, by number; they are newer than the `last` one."""
         if not sets:
             return
-        last = self._last()
         self._db.executemany("INSERT INTO subjects (seq, keys) VALUES (?, ?)", sets.items())
         if (newest := block_of(max(sets))) > block_of(last):
             self._index(newest)

@@ -13,6 +13,8 @@ NOT_PORTABLE = {
     "RETURNING and STRICT: SQLite 3.35 and 3.37": r"\bRETURNING\b|\bSTRICT\b",
     "the last row's id": r"\blastrowid\b|\blast_insert_rowid\b",
     "max and min of two values": r"\b(SELECT|SET|WHERE|AND|THEN)\b.*\b(max|min)\([^()]*,",
+    "a parameter of no type: CAST it": r"(?<!AS )[?] IS (NOT )?NULL|:\w+ IS (NOT )?NULL",
+    "IN with a list that can be empty: use `places`": r'"[?]" [*](?!.*or "NULL")',
     "IS with a value": r"\bIS (NOT )?(?!NOT|NULL)['?:]",
     "HAVING without GROUP BY: SQLite 3.39": r"^(?!.*GROUP BY).*\bHAVING\b",
 }
@@ -37,6 +39,8 @@ def test_sql_is_portable(what: str) -> None:
         ("RETURNING and STRICT: SQLite 3.35 and 3.37", "DELETE FROM t RETURNING id"),
         ("the last row's id", "db.execute(query).lastrowid"),
         ("max and min of two values", "SELECT max(a, b) FROM t"),
+        ("a parameter of no type: CAST it", "WHERE :bus IS NULL OR bus = :bus"),
+        ("IN with a list that can be empty: use `places`", '", ".join("?" * len(numbers))'),
         ("IS with a value", "WHERE state IS NOT 'passed'"),
         ("HAVING without GROUP BY: SQLite 3.39", "SELECT max(a) FROM t HAVING max(a) > 1"),
     ],

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -54,6 +54,22 @@ class IntLoader(Loader):
         return int(NumericBinaryLoader(self.oid).load(data))
 
 
+class Nothing:
+    """What a statement that was executed for no row returned."""
+
+    rowcount = 0
+
+    def fetchone(self) -> None:
+        """Return None."""
+
+    def fetchall(self) -> list[Any]:
+        """Return []."""
+        return []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
 @lru_cache(maxsize=1000)
 def translated(sql: str) -> bytes:
     """Return a statement with psycopg's placeholders."""
@@ -99,12 +115,11 @@ class PostgresConnection:
         """See Connection. Rows of values are inserted by one statement."""
         if sql not in self._inserts:
             self._inserts[sql] = self._of_arrays(sql)
-        cursor = self.of_server.cursor()
+        cursor, rows = self.of_server.cursor(), list(rows)
+        if not rows:
+            return Nothing()
         if insert := self._inserts[sql]:
-            if columns := [_array(column) for column in zip(*rows, strict=True)]:
-                cursor.execute(insert, columns)
-            else:
-                cursor.execute("SELECT 1 WHERE false")
+            cursor.execute(insert, [_array(column) for column in zip(*rows, strict=True)])
         else:
             values = [_mapped(r) if isinstance(r, Mapping) else _listed(r) for r in rows]
             cursor.executemany(translated(sql), values)
