@@ -13,7 +13,7 @@ import pytest
 from busmon import __version__
 from busmon.ledger.batch import Observation
 from busmon.ledger.engines import open_read_only
-from busmon.ledger.errors import LedgerError, LedgerWriteError
+from busmon.ledger.errors import LedgerError, LedgerUnreachable, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.postgresql.versions import VERSION
 from busmon.settings.postgresql import Database
@@ -115,6 +115,23 @@ def test_a_restarted_server_is_not_noticed(ledger_server: LedgerServer) -> None:
             assert tables.messages.count() == 1
         assert len(ledger.record(judged(1, 2)).new) == 1
         assert ledger.problem() is None
+
+
+def test_a_reader_does_not_wait_for_a_server_that_hangs(ledger_server: LedgerServer) -> None:
+    place = database_at(ledger_server.url_of(ledger_server.emptied()))
+    with closing(Ledger(place)) as ledger:
+        ledger.record(judged(1))
+        assert read_messages(ledger) == 1
+        with ledger_server.frozen(ledger_server.backends()):
+            text = "no answer for 2 s; is the network cut, or does the server hang?"
+            with pytest.raises(LedgerUnreachable, match=f"{re.escape(text)}$"):
+                read_messages(ledger)
+        assert read_messages(ledger) == 1
+
+
+def read_messages(ledger: Ledger) -> int:
+    with ledger.read(seconds=1) as tables:
+        return tables.messages.count()
 
 
 def test_a_locked_ledger_is_reported_after_5_seconds(ledger_server: LedgerServer) -> None:
