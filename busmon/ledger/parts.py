@@ -4,7 +4,7 @@ With this the newest messages of a series are found in the few parts that have a
 the messages by series would cost more: each batch would change a page of it for each series.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from busmon.ledger.connection import Connection, places
@@ -14,7 +14,7 @@ NO_END = 2**62
 
 WITH_SERIES = """
 SELECT DISTINCT part FROM series_parts WHERE part >= ? AND part <= ? AND series IN ({series})
-ORDER BY part DESC
+ORDER BY part DESC LIMIT ?
 """
 IN_PART = """
 SELECT seq FROM messages WHERE seq >= ? AND seq < ? AND +received_at >= ? AND +received_at < ?
@@ -56,12 +56,8 @@ class SeriesParts:
         It reads at most as many parts as it finds messages, but for those at the span's ends.
         """
         marks = places(series)
-        parts = self._db.execute(
-            WITH_SERIES.format(series=marks),
-            (part_of(span.first), part_of(span.end - 1), *series),
-        )
         found: list[int] = []
-        for (part,) in parts:
+        for part in self._parts(series, span, limit + 2):  # nearly always enough: one at each end
             first, end = max(span.first, part * PART), min(span.end, (part + 1) * PART)
             rows = self._db.execute(
                 IN_PART.format(series=marks),
@@ -71,6 +67,16 @@ class SeriesParts:
             if len(found) == limit:
                 break
         return found
+
+    def _parts(self, series: Collection[int], span: Span, limit: int) -> Iterator[int]:
+        """Yield the parts with messages of these series, the newest first; reads few at once."""
+        query, last = WITH_SERIES.format(series=places(series)), part_of(span.end - 1)
+        while True:
+            rows = self._db.execute(query, (part_of(span.first), last, *series, limit)).fetchall()
+            yield from (part for (part,) in rows)
+            if len(rows) < limit:
+                return
+            last = rows[-1][0] - 1
 
     def prune(self, before: int) -> None:
         """Delete what is noted of parts before that of this message."""

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,12 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.sqlite.migrations import VERSION
 from tests.ledger.sql import foreign
 from tests.support.ledgers import NOW, counted, judged
+
+
+@pytest.fixture
+def place(path: str) -> str:
+    """What is tried here is a ledger in a file."""
+    return path
 
 
 def test_no_other_user_may_read_it(path: str) -> None:
@@ -189,23 +195,6 @@ def test_a_failed_write_is_a_problem_until_one_succeeds(path: str, ledger: Ledge
     with ledger.write():
         pass
     assert ledger.problem() is None
-
-
-def test_an_error_within_a_transaction_undoes_all_of_it(ledger: Ledger) -> None:
-    with suppress(KeyError), ledger.write() as tables:
-        tables.windows.begin(NOW)
-        tables.coverage.start("tap:fedora", NOW)
-        raise KeyError
-    with ledger.read() as tables:
-        assert tables.windows.closed_until() is None
-        assert tables.coverage.intervals("tap:fedora") == []
-    assert ledger.problem() is None
-
-
-def test_what_comes_after_closing_is_not_recorded(ledger: Ledger) -> None:
-    ledger.close()
-    with pytest.raises(LedgerWriteError):
-        ledger.record(judged(1))
 
 
 # --- what cannot be opened ---------------------------------------------------------------

@@ -16,6 +16,12 @@ from tests.ledger.sql import foreign, foreign_reader, foreign_writer
 from tests.support.ledgers import counted, judged
 
 
+@pytest.fixture
+def place(path: str) -> str:
+    """Only a ledger in a file has a log of its own."""
+    return path
+
+
 def log_bytes(path: str) -> int:
     return Path(f"{path}-wal").stat().st_size
 

@@ -146,6 +146,7 @@ def fill(ledger: Ledger, add: Add, numbers: Iterable[int]) -> int:
         return ledger._engine.used_bytes(tables) - before  # noqa: SLF001 - see above
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("rows", ROWS)
 def test_what_a_kind_takes_is_known_with_little_to_spare(rows: str, ledger: Ledger) -> None:
     table = rows.split(",")[0]

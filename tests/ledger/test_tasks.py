@@ -7,6 +7,7 @@ from busmon.ledger.ledger import Ledger
 from tests.ledger.sql import foreign
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("statement", [tasks.SENT, tasks.RECEIVED, tasks.CHANGED, tasks.BETTER])
 def test_an_event_of_a_task_is_written_without_a_scan(statement: str, ledger: Ledger) -> None:
     values = dict.fromkeys(("id", "name", "state", "root", "parent", "at"), "x")

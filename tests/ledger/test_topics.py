@@ -136,6 +136,7 @@ QUERIES = {
 }
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", QUERIES)
 def test_no_query_of_a_topic_goes_through_a_large_table(name: str, ledger: Ledger) -> None:
     with foreign(ledger.name) as db:

@@ -61,12 +61,14 @@ class PostgresEngine:
         self._database = database
         self._idle: list[PostgresConnection] = []
         self._pool = threading.Lock()
+        self._closed = False
         with explained(self.name):
             self._writer: PostgresConnection | None = self._connected()
 
     def close(self) -> None:
         """Close all connections."""
         with self._pool:
+            self._closed = True
             idle, self._idle = self._idle, []
         for db in (*idle, *filter(None, [self._writer])):
             db.of_server.close()
@@ -137,6 +139,8 @@ class PostgresEngine:
 
     def _begun(self) -> PostgresConnection:
         """Return the writer's connection in a new transaction, with the lock."""
+        if self._closed:
+            raise LedgerWriteError("the ledger is closed")
         if self._writer:
             try:
                 self._writer.run(BEGIN)
@@ -159,7 +163,7 @@ class PostgresEngine:
             return
         db.deadline = None
         with self._pool:
-            if self._writer and len(self._idle) < IDLE_READERS:
+            if not self._closed and len(self._idle) < IDLE_READERS:
                 self._idle.append(db)
                 return
         db.of_server.close()
