@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.engines import LedgerPlace
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.search import Criteria, Search
 from busmon.ledger.subjects import BLOCK
-from tests.ledger.sql import foreign
-from tests.support.ledgers import NOW
+from tests.support.ledger_server import LedgerServer
+from tests.support.ledgers import NOW, database_at
 
 TOPICS = "org.example.build.end", "org.example.tag"
 OUTCOMES = "handled", "ignored"
@@ -28,9 +29,15 @@ def observation(number: int) -> Observation:
     return Observation(series, str(UUID(int=number)), NOW + number, keys=keys)
 
 
-@pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    with closing(Ledger(str(tmp_path_factory.mktemp("search") / "ledger.sqlite"))) as ledger:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def ledger(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ledger]:
+    place: LedgerPlace = str(tmp_path_factory.mktemp("search") / "ledger.sqlite")
+    if request.param == "postgresql":
+        server: LedgerServer = request.getfixturevalue("ledger_server")
+        place = database_at(server.url_of(server.database()))
+    with closing(Ledger(place)) as ledger:
         ledger.record([observation(number) for number in range(1, NUMBER + 1)])
         yield ledger
 
@@ -101,7 +108,8 @@ def test_what_has_an_id_is_found_by_it(ledger: Ledger) -> None:
 
 
 def test_a_search_reads_a_bounded_part_and_says_where_to_go_on(ledger: Ledger) -> None:
-    with foreign(ledger.name) as db:
+    with ledger.read() as tables:
+        db = tables.search._db  # noqa: SLF001 - for a search with another limit
         part = Search(db, scans=1).find(Criteria((PACKAGE,)), 1000)
         assert [hit.seq for hit in part.hits] == [
             n for n in expected(Criteria((PACKAGE,))) if n >= BLOCK
