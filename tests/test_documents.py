@@ -67,7 +67,8 @@ def test_the_readme_is_short_and_leads_to_every_other_document() -> None:
 
 def test_the_readme_shows_every_command_with_all_its_options() -> None:
     row = re.compile(
-        r"^\| `busmon ([a-z-]+(?: (?:accept|reopen|accepted|migrate)\b)?)([^`]*)` \|", re.MULTILINE
+        r"^\| `busmon ([a-z-]+(?: (?:accept|reopen|accepted|copy|migrate)\b)?)([^`]*)` \|",
+        re.MULTILINE,
     )
     rows = dict(row.findall(README.read_text()))
     commands = {name: one for name, one in main.commands.items() if name != "ledger"}

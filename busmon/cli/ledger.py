@@ -4,12 +4,42 @@ from pathlib import Path
 
 import click
 
-from busmon.cli.common import config_option, fatal, load_config
+from busmon.cli.common import (
+    CONFIGURATION,
+    config_option,
+    fail,
+    fatal,
+    ledger_path,
+    load_config,
+)
 
 
 @click.group()
 def ledger() -> None:
-    """Care for a ledger in PostgreSQL. One in a file needs nothing."""
+    """Care for a ledger in PostgreSQL, or copy one to it. One in a file needs nothing."""
+
+
+@ledger.command()
+@config_option
+@click.argument("file", metavar="LEDGER", callback=ledger_path)
+def copy(path: Path | None, file: str) -> None:
+    """Copy the ledger in the file LEDGER to the database that `url` in [ledger] names.
+
+    Stop busmon first. The database must have no ledger yet. If the command is interrupted, run
+    it again: it goes on where it was, and busmon refuses the database until all is copied. At the
+    end all rows of both ledgers are compared. The file is not changed. A busmon that is started with
+    the database then continues where it was, and counts nothing twice.
+
+    Exit status: 0 all is copied, 1 not all is copied, 2 wrong command line or configuration.
+    """
+    place = load_config(path).ledger.place()
+    if isinstance(place, str):
+        fail(CONFIGURATION, "ledger.url: should name the database to copy to")
+    from busmon.ledger.errors import LedgerError
+    from busmon.ledger.postgresql.copying import copy
+
+    with fatal(LedgerError):
+        copy(file, place, click.echo)
 
 
 @ledger.command()

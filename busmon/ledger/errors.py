@@ -8,6 +8,10 @@ class LedgerError(Exception):
 class LedgerInUseError(LedgerError):
     """Another busmon has it open."""
 
+    def __init__(self, ledger: str, why: str = "each needs its own") -> None:
+        super().__init__(f"{ledger}: in use by another busmon; {why}")
+        self.ledger = ledger
+
 
 class LedgerUnreachable(LedgerError):
     """The server of its database cannot be reached now."""

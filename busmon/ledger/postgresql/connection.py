@@ -153,7 +153,7 @@ def _element(value: Any) -> str:
         case int() | float():
             return str(value)
         case str() if not isinstance(value, TextId):
-            escaped = _text(value).replace("\\", "\\\\").replace('"', '\\"')
+            escaped = without_nul(value).replace("\\", "\\\\").replace('"', '\\"')
             return f'"{escaped}"'
     return f'"\\\\x{_bytes(value).hex()}"'
 
@@ -169,8 +169,9 @@ def _mapped(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(text: str) -> str | bytes:
-    return text.in_bytes() if isinstance(text, TextId) else _text(text)
+    return text.in_bytes() if isinstance(text, TextId) else without_nul(text)
 
 
-def _text(text: str) -> str:
+def without_nul(text: str) -> str:
+    """Return a text that PostgreSQL can store."""
     return text.replace("\0", NUL) if "\0" in text else text

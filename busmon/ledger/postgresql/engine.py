@@ -198,8 +198,7 @@ def own(db: PostgresConnection, name: str) -> None:
     try:
         db.run(f"SET lock_timeout = '{OWN_SECONDS}s'; SELECT pg_advisory_lock({OWNING})")
     except psycopg.errors.LockNotAvailable as error:
-        text = f"{name}: in use by another busmon; each needs its own"
-        raise LedgerInUseError(text) from error
+        raise LedgerInUseError(name) from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from busmon.ledger.postgresql.connection import PostgresConnection, Types
 from busmon.ledger.postgresql.schema import COLUMNS, INDEXES, NAME, counting, statements
 
 VERSION = 5  # the first one, and SQLite's
+UNFINISHED = "unfinished_copy"  # a table that is there until all of a ledger is copied
 EXISTS = f"SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = '{NAME}')"  # noqa: S608 - our own name
 ANY_TABLE = f"""
 SELECT EXISTS (
@@ -38,9 +39,16 @@ def create(db: PostgresConnection) -> None:
         db.execute("INSERT INTO versions (version, busmon) VALUES (?, ?)", (VERSION, __version__))
 
 
-def check(db: PostgresConnection, name: str) -> Types:
-    """Return the types of all columns; raise LedgerError if the tables are not of this version."""
+def check(db: PostgresConnection, name: str, *, unfinished: bool = False) -> Types:
+    """Return the types of all columns; raise LedgerError if the tables are not of this version.
+
+    `unfinished`: it may be a copy that is not finished.
+    """
     types, version = inspect(db, name)
+    if not unfinished and any(table == UNFINISHED for table, _ in types):
+        raise LedgerError(
+            f"{name}: not all of a ledger has been copied to it; run `busmon ledger copy` again"
+        )
     if version < VERSION:
         raise LedgerError(
             f"{name}: has ledger version {version}, and this busmon needs version {VERSION};"

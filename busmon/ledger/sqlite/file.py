@@ -135,12 +135,40 @@ def open_read_only(path: str, seconds: float | None = None) -> Iterator[Tables]:
     Raises LedgerError, also for SQLite's errors inside the with statement: TooSlow for a query
     that is not done so many seconds from now.
     """
+    _check_readable(path)
+    with _reading(path, seconds) as db:
+        yield Tables(db)
+
+
+@contextmanager
+def reserved(path: str) -> Iterator[sqlite3.Connection]:
+    """Open a ledger for reading, and let no busmon write it meanwhile.
+
+    Raises LedgerError, also for SQLite's errors inside the with statement.
+    """
+    _check_readable(path)
+    with _locked(Path(path)), _reading(path) as db:
+        yield db
+
+
+def written_at(path: str) -> str:
+    """Return what changes whenever a ledger is written."""
+    files = (Path(path), Path(f"{path}-wal"))
+    found = [file.stat() for file in files if file.exists() and file.stat().st_size]
+    return " ".join(f"{one.st_size} {one.st_mtime_ns}" for one in found)
+
+
+def _check_readable(path: str) -> None:
     try:
         if not Path(path).exists():
             raise LedgerError(f"{path}: no such ledger")
         ownership.check(path, reading=True)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _reading(path: str, seconds: float | None = None) -> Iterator[sqlite3.Connection]:
     with _explained(path):
         uri = f"file:{quote(path)}?mode=ro"
         db = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
@@ -157,7 +185,7 @@ def open_read_only(path: str, seconds: float | None = None) -> Iterator[Tables]:
                 end = time.monotonic() + seconds
                 db.set_progress_handler(lambda: time.monotonic() > end, PROGRESS_STEPS)
             db.execute("BEGIN")  # so all that is read is of one moment
-            yield Tables(db)
+            yield db
 
 
 def _version(db: sqlite3.Connection, path: str) -> int:
@@ -205,6 +233,5 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            text = f"{path}: in use by another busmon; each needs its own"
-            raise LedgerInUseError(text) from error
+            raise LedgerInUseError(str(path)) from error
         yield
