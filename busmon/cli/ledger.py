@@ -27,8 +27,8 @@ def copy(path: Path | None, file: str) -> None:
 
     Stop busmon first. The database must have no ledger yet. If the command is interrupted, run
     it again: it goes on where it was, and busmon refuses the database until all is copied. At the
-    end all rows of both ledgers are compared. The file is not changed. A busmon that is started with
-    the database then continues where it was, and counts nothing twice.
+    end all rows of both ledgers are compared. The file is not changed. A busmon that is started
+    with the database then continues where it was, and counts nothing twice.
 
     Exit status: 0 all is copied, 1 not all is copied, 2 wrong command line or configuration.
     """
