@@ -294,7 +294,7 @@ class RabbitMQ:
         certificate, key = self.certificates.server
         (here / "rabbitmq-env.conf").touch()
         (here / "enabled_plugins").write_text(
-            "[rabbitmq_auth_mechanism_ssl,rabbitmq_mqtt,rabbitmq_stomp].\n"
+            "[rabbitmq_auth_mechanism_ssl,rabbitmq_consistent_hash_exchange,rabbitmq_mqtt,rabbitmq_stomp].\n"
         )
         (here / "definitions.json").write_text(json.dumps(DEFINITIONS))
         (here / "rabbitmq.conf").write_text(
