@@ -164,28 +164,6 @@ GROUPS = (
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
         ),
         Alert(
-            name="BusmonAllTopicsSilent",
-            variant="day",
-            comment="No topic has a baseline yet, and none is expected.",
-            expr="""
-                min_over_time((max by (namespace, bus) (busmon_bus_connected))[1d:5m]) == 1
-                  and on (namespace, bus) busmon_bus_connected offset 1d
-                  unless on (namespace, bus) bus:busmon_last_message_age_seconds:min < 86400
-                  unless on (namespace, bus) busmon_topic_baseline_ready == 1
-                  unless on (namespace, bus) bus_topic:busmon_topic_silent:max == 1
-            """,
-            by=("bus",),
-            summary="""
-                No message of any topic has arrived on the bus {{ $labels.bus }} for a day, although
-                busmon is connected. It is not known yet whether that is usual.
-            """,
-            what="Either nothing is sent, or busmon does not receive it.",
-            since=BUS_SINCE,
-            first=OF_THE_BUS,
-            panel="Bus volume and processed events",
-            page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
-        ),
-        Alert(
             name="BusmonTopicSilent",
             variant="pages",
             comment="""
@@ -279,5 +257,32 @@ GROUPS = (
             panel="Messages by topic",
             page=TOPIC_PAGE,
         ),
+    ),
+    group(
+        "busmon-silence-day",
+        Alert(
+            name="BusmonAllTopicsSilent",
+            variant="day",
+            comment="No topic has a baseline yet, and none is expected.",
+            expr="""
+                min_over_time((max by (namespace, bus) (busmon_bus_connected))[1d:5m]) == 1
+                  and on (namespace, bus) busmon_bus_connected offset 1d
+                  unless on (namespace, bus) bus:busmon_last_message_age_seconds:min < 86400
+                  unless on (namespace, bus) busmon_topic_baseline_ready == 1
+                  unless on (namespace, bus) bus_topic:busmon_topic_silent:max == 1
+            """,
+            by=("bus",),
+            summary="""
+                No message of any topic has arrived on the bus {{ $labels.bus }} for a day, although
+                busmon is connected. It is not known yet whether that is usual.
+            """,
+            what="Either nothing is sent, or busmon does not receive it.",
+            since=BUS_SINCE,
+            first=OF_THE_BUS,
+            panel="Bus volume and processed events",
+            page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
+        ),
+        interval="5m",
+        comment="For a whole day, every 5 minutes is often enough.",
     ),
 )
