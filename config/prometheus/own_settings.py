@@ -12,6 +12,7 @@ OF_ANY_ALERT = ("for", "keep_firing_for")
 PATTERNS = ("job", "pages", "queue")
 DURATIONS = (*OF_ANY_ALERT, "time", "time_of_many")
 DURATION = re.compile(r"(?=\d)(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
+KINDS: dict[type, str] = {str: "text", list: "list", dict: "table"}
 BELOW = {"share": 1, "percent": 100}  # the other numbers have no upper bound
 
 
@@ -60,7 +61,7 @@ def _problems(key: str, value: Any, default: Any) -> Iterator[str]:
 def _kind(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
-    return {str: "text", list: "list", dict: "table"}.get(type(value), "setting")
+    return KINDS.get(type(value), "setting")
 
 
 def _wrong_word(key: str, value: str) -> Iterator[str]:
