@@ -67,13 +67,18 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What is known of the tables, so that it need not be read: it may be nothing."""
+    """What is known of the tables, so that it need not be read: it may be nothing.
+
+    It holds for one connection. Over another one, the tables can be those of a standby that took
+    over and lacks the last transactions, or of a backup.
+    """
 
     buses: dict[str, int] = field(default_factory=dict)
     series: dict[Series, int] = field(default_factory=dict)
     # Of the newest block of messages:
     subjects: dict[str, int] = field(default_factory=dict)  # sets of keys
     series_parts: set[tuple[int, int]] = field(default_factory=set)
+    read_over: Connection | None = None
 
     def leave_block(self) -> None:
         """Forget what is known of a block of messages."""
@@ -114,7 +119,8 @@ class WriteBatch:
     """
 
     def __init__(self, db: Connection, numbers: Numbers, *, filled: bool = False) -> None:
-        self.db, self.numbers, self._filled = db, numbers, filled
+        self.db, self._filled = db, filled
+        self.numbers = numbers if numbers.read_over is db else Numbers(read_over=db)
         self._sets: dict[int, str] = {}  # of keys, that are new
         self._last_set = 0  # before them
         self.new: list[Observation] = []

@@ -59,7 +59,9 @@ class Buses:
         return frozenset(queue for (queue,) in self._db.execute(query, (name,)))
 
     def add_found_queues(self, name: str, queues: Iterable[str]) -> None:
-        """Write that these queues of the listener, which were not yet known, are there."""
+        """Write that these queues of the listener are there."""
         number = self.number(name)
-        insert = "INSERT INTO found_queues (bus, name) VALUES (?, ?)"
+        insert = (
+            "INSERT INTO found_queues (bus, name) VALUES (?, ?) ON CONFLICT (bus, name) DO NOTHING"
+        )
         self._db.executemany(insert, [(number, queue) for queue in queues])

@@ -39,7 +39,4 @@ class Connection(Protocol):
         """Execute one statement."""
 
     def executemany(self, sql: str, rows: Iterable[Parameters], /) -> Cursor:
-        """Execute a statement for each row of parameters; the result counts all changed rows.
-
-        Rows that update others if they conflict have different keys.
-        """
+        """Execute a statement for each row of parameters; the result counts all changed rows."""

@@ -16,8 +16,7 @@ from busmon.ledger.engines import open_read_only
 from busmon.ledger.errors import LedgerError, LedgerUnreachable, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.postgresql.versions import VERSION
-from busmon.settings.postgresql import Database
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.postgresql import USR
 from tests.support.ledger_server import PASSWORD, USER, USR_OF_SERVER, LedgerServer, directory
@@ -265,32 +264,3 @@ def test_a_ledger_of_another_version_is_refused_with_what_to_do(
         with pytest.raises(LedgerError) as raised, open_read_only(place):
             pass
         assert str(raised.value) == f"{place}: {text}"
-
-
-def test_a_standby_is_only_read_until_it_is_promoted(ledger_server: LedgerServer) -> None:
-    server, name = ledger_server, ledger_server.emptied()
-    with closing(Ledger(database_at(server.url_of(name)))) as ledger, server.standby() as standby:
-        ledger.record(judged(1))
-        lone = database_at(server.url_of(name, standby.port))
-        both = server.url_of(name, standby.port).replace(
-            "127.0.0.1", f"127.0.0.1:{server.port},127.0.0.1"
-        )
-        wait_until(lambda: messages(lone) == 1, what="the message on the standby")
-        with closing(Ledger(lone)) as there, pytest.raises(LedgerWriteError) as raised:
-            there.record(judged(2))
-        assert str(raised.value) == f"the database can only be read; {STANDBY}"
-        ledger.close()
-        with closing(Ledger(database_at(both))) as ledger:
-            assert len(ledger.record(judged(1, 2)).new) == 1
-            wait_until(lambda: messages(lone) == 2, what="the other one")
-            with server.away():
-                with pytest.raises(LedgerWriteError):
-                    ledger.record(judged(3))
-                standby.promote()
-                assert len(ledger.record(judged(1, 2, 3)).new) == 1
-                assert counted(ledger) == 3
-
-
-def messages(place: Database) -> int:
-    with open_read_only(place) as tables:
-        return tables.messages.count()

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.postgresql.engine import WRITING
 from tests.support.brokers import timescaledb, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.postgresql import USR, PostgreSQL
@@ -92,6 +93,13 @@ class LedgerServer(PostgreSQL):
         """Return the URL with which USER connects, by this port."""
         login = f"{USER}:{PASSWORD.replace('/', '%2F')}"
         return f"postgresql://{login}@127.0.0.1:{port or self.port}/{database}?sslmode={sslmode}"
+
+    @contextmanager
+    def writing(self, database: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+        """Meanwhile another busmon writes; at the end, what it wrote is there."""
+        with psycopg.connect(self._url(database)) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s::bigint)", (WRITING,))
+            yield connection
 
     @contextmanager
     def locked(self, table: str, database: str) -> Iterator[None]:
@@ -178,7 +186,18 @@ class Standby(PostgreSQL):
         super().__init__(directory, ADMIN, USR_OF_SERVER, SETTINGS)
         address = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", ADMIN)
         options = ("-R", "-X", "stream", "--checkpoint=fast", "--no-sync")
+        self._url = f"postgresql://{ADMIN}@127.0.0.1:{self.port}/{ADMIN}?sslmode=disable"
         self.program("pg_basebackup", *address, "-D", self.data, *options)
+
+    def detach(self) -> None:
+        """Let it receive no more."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+            receiving = "SELECT 1 FROM pg_stat_wal_receiver"
+            wait_until(
+                lambda: not connection.execute(receiving).fetchall(), what="the end of receiving"
+            )
 
     def promote(self) -> None:
         """Let it be written to."""

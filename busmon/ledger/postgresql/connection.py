@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
@@ -36,6 +36,7 @@ NUL = "\N{REPLACEMENT CHARACTER}"  # which no text of PostgreSQL can have
 # What no placeholder is in, or a placeholder.
 TOKEN = re.compile(r"'[^']*'|--[^\n]*|::|%|\?|(?<!:):(\w+)")
 INSERT = re.compile(r"\s*INSERT INTO (\w+) \(([^)]*)\)\s*VALUES \(([?, ]+)\)(.*)", re.DOTALL)
+UPDATE = re.compile(r"\s*ON CONFLICT \(([^)]*)\)\s*DO UPDATE")
 
 Types = Mapping[tuple[str, str], str]  # of columns, by table and column
 
@@ -52,6 +53,17 @@ class IntLoader(Loader):
     def load(self, data: Buffer) -> int:
         """Return a whole number."""
         return int(NumericBinaryLoader(self.oid).load(data))
+
+
+class Insert(NamedTuple):
+    """An INSERT that takes an array for each column."""
+
+    sql: bytes
+    key: tuple[int, ...]  # the places of the columns by which it updates a row; empty: it does not
+
+    def takes(self, rows: Sequence[Sequence[Any]]) -> bool:
+        """Return whether it can insert these rows: it can update no row twice."""
+        return not self.key or len({tuple(row[n] for n in self.key) for row in rows}) == len(rows)
 
 
 class Nothing:
@@ -98,7 +110,7 @@ class PostgresConnection:
         self.run(SERVER_SIDE)
         self.types: Types = {}
         self.deadline: float | None = None  # monotonic
-        self._inserts: dict[str, bytes | None] = {}
+        self._inserts: dict[str, Insert | None] = {}
 
     def run(self, script: str) -> Cursor:
         """Execute statements without parameters, in one round trip."""
@@ -112,29 +124,33 @@ class PostgresConnection:
         return self.of_server.execute(translated(sql), values, binary=True)
 
     def executemany(self, sql: str, rows: Iterable[Parameters], /) -> Cursor:
-        """See Connection. Rows of values are inserted by one statement."""
+        """See Connection. Rows of values are inserted by one statement, if it can do so."""
         if sql not in self._inserts:
             self._inserts[sql] = self._of_arrays(sql)
         cursor, rows = self.of_server.cursor(), list(rows)
         if not rows:
             return Nothing()
-        if insert := self._inserts[sql]:
-            cursor.execute(insert, [_array(column) for column in zip(*rows, strict=True)])
+        insert = self._inserts[sql]
+        if insert and insert.takes(cast(list[Sequence[Any]], rows)):
+            cursor.execute(insert.sql, [_array(column) for column in zip(*rows, strict=True)])
         else:
             values = [_mapped(r) if isinstance(r, Mapping) else _listed(r) for r in rows]
             cursor.executemany(translated(sql), values)
         return cursor
 
-    def _of_arrays(self, sql: str) -> bytes | None:
-        """Return an INSERT that takes an array for each column; None for another statement."""
+    def _of_arrays(self, sql: str) -> Insert | None:
+        """Return the same with an array for each column; None for another statement."""
         found = INSERT.fullmatch(sql)
         if not found:
             return None
         table, columns, _, rest = found.groups()
-        types = (self.types[table, column.strip()] for column in columns.split(","))
+        names = [column.strip() for column in columns.split(",")]
+        types = (self.types[table, name] for name in names)
         arrays = ", ".join(f"%s::{of}[]" for of in types)
         insert = f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}) {rest}"  # noqa: S608 - our own text
-        return insert.encode()
+        update = UPDATE.match(rest)
+        key = [column.strip() for column in update[1].split(",")] if update else []
+        return Insert(insert.encode(), tuple(map(names.index, key)))
 
 
 def _listed(values: Sequence[Any]) -> list[Any]:

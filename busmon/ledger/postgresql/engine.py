@@ -20,7 +20,7 @@ from busmon.ledger.errors import (
 )
 from busmon.ledger.postgresql.answers import NoAnswer
 from busmon.ledger.postgresql.connection import PostgresConnection, TooLate
-from busmon.ledger.postgresql.errors import explain, may_pass
+from busmon.ledger.postgresql.errors import REMOVED, explain, may_pass
 from busmon.ledger.postgresql.schema import NAME
 from busmon.ledger.postgresql.versions import check, create, is_new
 from busmon.ledger.tables import Tables
@@ -33,8 +33,10 @@ READ_SECONDS = 600  # for a statement that may take long
 IDLE_SECONDS = 15  # between two statements; then the server ends a process that hangs with the lock
 TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
 WRITING, OWNING = 0x6275736D01, 0x6275736D02  # keys of advisory locks: "busm" and a number
+# A transaction of another isolation level would not see what was written while it waited.
 BEGIN = f"""
-BEGIN; SET LOCAL search_path = {NAME}, pg_temp; SET LOCAL synchronous_commit = on;
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL search_path = {NAME}, pg_temp; SET LOCAL synchronous_commit = on;
 SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{WRITE_SECONDS}s';
 SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
 SELECT pg_advisory_xact_lock({WRITING})
@@ -63,7 +65,7 @@ class PostgresEngine:
         self._pool = threading.Lock()
         self._closed = False
         with explained(self.name):
-            self._writer: PostgresConnection | None = self._connected()
+            self._writer: PostgresConnection | None = self._connected(first=True)
 
     def close(self) -> None:
         """Close all connections."""
@@ -124,12 +126,14 @@ class PostgresEngine:
     def empty_log(self) -> None:
         """Do nothing: the log is the server's."""
 
-    def _connected(self) -> PostgresConnection:
-        """Return a connection that may write; the tables are made if there are none."""
+    def _connected(self, *, first: bool = False) -> PostgresConnection:
+        """Return a connection that may write; if it is the `first`, the tables may be made."""
         db = connected(self._database, new=True)
         try:
             own(db, self.name)
             if is_new(db):
+                if not first:
+                    raise LedgerError(f"{self.name}: {REMOVED}")
                 create(db)
             db.types = check(db, self.name)
         except BaseException:

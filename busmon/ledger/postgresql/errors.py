@@ -9,10 +9,11 @@ if TYPE_CHECKING:
 # By SQLSTATE, which the server sends once it has let busmon in.
 READ_ONLY = "25006"
 STANDBY = "is it a standby? url in [ledger] can name several servers, HOST,HOST"
+REMOVED = "the ledger was removed; restore a backup, or restart busmon to begin a new one"
 HINTS = {
-    "3F000": "the ledger was removed; restore a backup, or restart busmon to begin a new one",
+    "3F000": REMOVED,
     "42501": "busmon's user must own the schema busmon, or be allowed to create it",
-    "42P01": "the ledger was removed; restore a backup, or restart busmon to begin a new one",
+    "42P01": REMOVED,
     "53100": "is the disk of the server full?",
     "53300": "each busmon takes up to 5 connections; raise the limit of the server, or end others",
     "55P03": "another busmon, or another program, keeps the ledger locked",
