@@ -30,6 +30,7 @@ PACKIT: dict[str, Any] = {
             "page_password": "p4ge",
             "operator_password": "0perator",
             "reports_token": "r3ports",
+            "ledger_password": "",
         },
         "sentry": {"dsn": ""},  # as in Packit's secrets for development
     },
@@ -63,11 +64,16 @@ def _lookup(kind: str, path: str, *, rstrip: bool) -> str:
     return Path(path).read_text() if Path(path).exists() else path
 
 
+IN_POSTGRESQL = {
+    "vault": PACKIT["vault"] | {"busmon": PACKIT["vault"]["busmon"] | {"ledger_password": "l3dger"}}
+}
 VARIANTS = {
     **{path.stem: load(path) for path in PLAIN},
     "packit": render(),
     "packit-secret": render("secret-busmon.yml.j2"),
     "packit-sentry": render(vault={**PACKIT["vault"], "sentry": {"dsn": "https://key@sentry/1"}}),
+    "packit-postgresql": render(**IN_POSTGRESQL),
+    "packit-postgresql-secret": render("secret-busmon.yml.j2", **IN_POSTGRESQL),
     "packit-stage": render(deployment="stg", project="packit--stg"),
     "packit-managed": render(**MANAGED),
 }

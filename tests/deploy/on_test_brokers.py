@@ -38,15 +38,15 @@ def listener_toml(directory: Path, rabbitmq: RabbitMQ, queue: str = "") -> str:
 
 
 def packit(
-    directory: Path, rabbitmq: RabbitMQ, ports: Mapping[int, int], toml: str
+    directory: Path, rabbitmq: RabbitMQ, ports: Mapping[int, int], toml: str, **variables: Any
 ) -> list[Manifest]:
     """Return the manifests of Packit's templates, and the Secret of its listener."""
     for name, content in certificates(rabbitmq).items():
         (directory / name).write_text(content)
     listener = {"packit-service.yaml": "a: secret", "copr": "another", "fedora.toml": toml}
     manifests = [
-        *render(redis_hostname="127.0.0.1"),
-        *render("secret-busmon.yml.j2", path_to_secrets=str(directory)),
+        *render(redis_hostname="127.0.0.1", **variables),
+        *render("secret-busmon.yml.j2", path_to_secrets=str(directory), **variables),
         secret("packit-config", listener),
     ]
     return replaced(manifests, ports)

@@ -1,19 +1,23 @@
 """busmon started on the file system that the manifests mount, at a broker with TLS."""
 
 import os
+import re
 import subprocess
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import pytest
 
+from busmon.ledger.ledger import Ledger
 from tests.deploy.deployment import NAME, consumer_config, listener_deployment, listener_image
-from tests.deploy.manifests import Manifest
+from tests.deploy.manifests import IN_POSTGRESQL, PROJECT, Manifest
 from tests.deploy.on_test_brokers import (
     PORT,
     REDIS,
@@ -28,6 +32,8 @@ from tests.support.brokers import Server, accepts, free_port, wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.exposition import counter
+from tests.support.ledger_server import LedgerServer
+from tests.support.ledgers import judged
 from tests.support.listener_process import is_registered
 
 # CI runs as root, so nothing is skipped there.
@@ -91,6 +97,39 @@ def test_busmon_starts_as_packits_template_mounts_it(
     tmp_path: Path, rabbitmq: RabbitMQ, packit_manifests: list[Manifest], port: int
 ) -> None:
     counts_a_message(tmp_path, rabbitmq, packit_manifests, port, stranger=401)
+
+
+def test_packits_busmon_takes_its_ledger_along_to_postgresql(
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, ledger_server: LedgerServer, port: int
+) -> None:
+    """With the command that config/postgresql/README.md names."""
+    toml, ports = listener_toml(tmp_path, rabbitmq), {PORT: port, REDIS: redis.port}
+    manifests = packit(tmp_path, rabbitmq, ports, toml, **IN_POSTGRESQL)
+    [of_busmon] = [m for m in manifests if m["kind"] == "Secret" and "data" in m]
+    rendered = b64decode(of_busmon["data"]["ledger-url"])
+    assert rendered == b"postgresql://busmon:l3dger@postgres/busmon?sslmode=disable"
+    url = ledger_server.url_of(ledger_server.emptied())
+    of_busmon["data"]["ledger-url"] = b64encode(url.encode()).decode()
+    pod = Pod(tmp_path / "pod", manifests)
+    directory = pod.volumes["ledger"]
+    with closing(Ledger(str(directory / "ledger.sqlite"))) as ledger:
+        ledger.record(judged(COPR.message_id))
+    for file in directory.iterdir():
+        os.chown(file, USER, 0)
+    documented = (PROJECT / "config/postgresql/README.md").read_text()
+    [command] = re.findall(r"oc debug deployment/busmon -- busmon (.*)", documented)
+    subprocess.run(pod.command("busmon", BUSMON, *command.split()), check=True)
+    with running(pod, tmp_path / "log", port) as busmon:
+        wait_until(lambda: get(port, "/ready")[0] == 200, what="busmon to be ready")
+        rabbitmq.publish([replace(COPR, message_id=str(uuid4())), COPR])
+
+        def duplicates() -> int:
+            text = get(port, "/metrics", TOKEN)[1]
+            return counter(text, "busmon_duplicates_total", ("bus",)).total()
+
+        wait_until(lambda: duplicates() == 1, what="both messages")
+        assert counter(get(port, "/metrics", TOKEN)[1]).total() == 2
+        assert busmon.terminate() == 0
 
 
 def test_busmon_starts_as_the_kustomization_mounts_it(
