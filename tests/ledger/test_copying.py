@@ -154,6 +154,21 @@ def test_an_interrupted_copy_goes_on_and_nobody_uses_it_before(
     Ledger(database).close()
 
 
+def test_a_copy_whose_connection_is_lost_says_so_and_goes_on_later(
+    path: str, database: Database, ledger_server: LedgerServer
+) -> None:
+    fill(path)
+
+    def disconnect(line: str) -> None:
+        if "series:" in line:
+            ledger_server.disconnect()
+
+    with pytest.raises(LedgerError, match="terminating connection due to administrator command"):
+        copy(path, database, disconnect)
+    copied(path, database)
+    Ledger(database).close()
+
+
 def test_a_copy_begins_anew_if_the_ledger_was_written_since(path: str, database: Database) -> None:
     with closing(Ledger(path)) as ledger:
         ledger.record(judged(*range(100)))

@@ -21,6 +21,7 @@ from busmon.ledger.values import TextId
 from busmon.settings.postgresql import Database
 
 ROWS_AT_ONCE = 20_000  # in one transaction: some tenths of a second
+ROWS_IN_MEMORY = 2_000  # of those that are compared
 REPORT_SECONDS = 5.0
 # Each database has its own; the triggers of the new one write its shares.
 NOT_COPIED = {"versions", "shares", UNFINISHED}
@@ -94,7 +95,7 @@ def _copy_all(path: str, database: Database, report: Report) -> None:
             names = ", ".join(table.name for table in tables)
             target.run(f"ANALYZE {names}")
             report("comparing all rows")
-            different = [table.name for table in tables if not _same(table, source, target)]
+            different = [table.name for table in tables if not _same(table, source, target, report)]
             if different:
                 target.run(f"UPDATE {UNFINISHED} SET written = ''")  # noqa: S608 - our own name
                 raise LedgerError(
@@ -158,10 +159,14 @@ def _copy(
             report(f"{table.name}: {done:,} of {total:,} rows")
 
 
-def _same(table: Table, source: sqlite3.Connection, target: PostgresConnection) -> bool:
+def _same(
+    table: Table, source: sqlite3.Connection, target: PostgresConnection, report: Report
+) -> bool:
     """Return whether both have the same rows. Their order is not the same, because of the ids."""
+    if (number := _count(table, source)) > ROWS_AT_ONCE:
+        report(f"{table.name}: comparing {number:,} rows")
     with target.of_server.transaction(), target.of_server.cursor("rows", binary=True) as cursor:
-        cursor.itersize = ROWS_AT_ONCE
+        cursor.itersize = ROWS_IN_MEMORY
         cursor.execute(table.select().encode())
         return _sums(table.rows(source)) == _sums(cursor)
 
