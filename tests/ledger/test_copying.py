@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from busmon.ledger.engines import open_read_only
-from busmon.ledger.errors import LedgerError
+from busmon.ledger.errors import LedgerError, LedgerInUseError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.postgresql.copying import copy
 from busmon.ledger.values import shown_id, stored_id
@@ -161,6 +161,8 @@ def test_a_copy_whose_connection_is_lost_says_so_and_goes_on_later(
 
     def disconnect(line: str) -> None:
         if "series:" in line:
+            with pytest.raises(LedgerInUseError):
+                Ledger(path)  # which would be written behind the copy's back
             ledger_server.disconnect()
 
     with pytest.raises(LedgerError, match="terminating connection due to administrator command"):
