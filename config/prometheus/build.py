@@ -68,8 +68,13 @@ def main() -> None:
         settings = Settings.load(options.settings)
         built = {family: groups_of(family, settings) for family in FAMILIES}
         settings.check_all_used()
-    except SettingsError as error:
+        write(built, rules, operator)
+    except (SettingsError, OSError) as error:
         raise SystemExit(str(error)) from error
+
+
+def write(built: dict[ModuleType, list[str]], rules: Path, operator: Path) -> None:
+    """Write the groups of each family to a file in `rules`, and all of them to one."""
     rules.mkdir(parents=True, exist_ok=True)
     for path in rules.glob("*.yml"):  # of a family that is gone; other files may be there, too
         if path.read_text().startswith(f"# {BUILT}"):

@@ -140,7 +140,8 @@ GROUPS = (
                 The same conditions as for the verdict "bus": some topic is silent for too long, the
                 whole bus has been silent for at least half of that time, and the other topics
                 should have brought 3 messages since. Or no message ever came, and that of an
-                expected topic should have.
+                expected topic should have; while busmon is away, what is silent is remembered for
+                5 minutes, and that a message came for longer.
             """,
             expr="""
                 bus:busmon_last_message_age_seconds:min
@@ -150,7 +151,10 @@ GROUPS = (
                   )
                   unless on (namespace, bus) bus:busmon_topic_expected_since_last_messages:sum < 3
                 or max by (namespace, bus) (bus_topic:busmon_topic_silent_seconds:min)
-                  unless on (namespace, bus) bus:busmon_last_message_age_seconds:min
+                  unless on (namespace, bus)
+                    max by (namespace, bus) (
+                      last_over_time(busmon_last_message_timestamp_seconds[10m])
+                    )
             """,
             by=("bus",),
             summary="""
@@ -267,6 +271,7 @@ GROUPS = (
             expr="""
                 min_over_time((max by (namespace, bus) (busmon_bus_connected))[1d:5m]) == 1
                   and on (namespace, bus) busmon_bus_connected offset 1d
+                  and on (namespace, bus) last_over_time(busmon_bus_connected[10m])
                   unless on (namespace, bus) bus:busmon_last_message_age_seconds:min < 86400
                   unless on (namespace, bus) busmon_topic_baseline_ready == 1
                   unless on (namespace, bus) bus_topic:busmon_topic_silent:max == 1

@@ -166,6 +166,13 @@ def test_all_mistakes_in_the_settings_are_told_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "rules").exists()
 
 
+def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text("a file")
+    done = build(tmp_path, "")
+    assert done.returncode == 1
+    assert done.stderr == f"[Errno 17] File exists: '{tmp_path / 'rules'}'\n"
+
+
 def test_settings_that_are_no_toml_are_one_line(tmp_path: Path) -> None:
     done = build(tmp_path, "job = [")
     assert done.returncode == 1
