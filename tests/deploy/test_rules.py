@@ -93,15 +93,19 @@ def test_alerts_fire_when_they_should_and_no_other_time(path: Path, tmp_path: Pa
 
 
 def test_each_alert_is_tested_both_firing_and_not_firing() -> None:
-    firing: set[str] = set()
+    """And firing with each severity and variant that it has."""
+    firing: set[tuple[str, str, str | None]] = set()
     quiet: set[str] = set()
     for path in UNIT_TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
             for case in test.get("alert_rule_test", []):
-                (firing if case.get("exp_alerts") else quiet).add(case["alertname"])
-    names = {alert["alert"] for alert in ALERTS}
-    assert firing == names
-    assert quiet == names - {"Watchdog"}
+                for labels in (one["exp_labels"] for one in case.get("exp_alerts") or ()):
+                    firing.add((case["alertname"], labels["severity"], labels.get("variant")))
+                if not case.get("exp_alerts"):
+                    quiet.add(case["alertname"])
+    rules = {(of["alert"], severity(of), of["labels"].get("variant")) for of in ALERTS}
+    assert firing == rules
+    assert quiet == {alert["alert"] for alert in ALERTS} - {"Watchdog"}
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
