@@ -11,8 +11,16 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.postgresql.errors import REMOVED
 from busmon.settings.postgresql import Database
 from tests.support.brokers import wait_until
+from tests.support.brokers.proxy import Proxy
 from tests.support.ledger_server import LedgerServer
-from tests.support.ledgers import database_at, judged
+from tests.support.ledgers import counted, database_at, judged
+
+SLOW_COMMIT = """
+CREATE FUNCTION busmon.wait() RETURNS trigger LANGUAGE plpgsql
+    AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow AFTER INSERT OR UPDATE ON busmon.hourly_sums
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION busmon.wait()
+"""
 
 
 def test_a_ledger_that_is_removed_meanwhile_is_not_made_anew(ledger_server: LedgerServer) -> None:
@@ -50,6 +58,30 @@ def test_a_writer_sees_what_was_written_while_it_waited(ledger_server: LedgerSer
             assert [one.id for one in recording.result().new] == ["3"]
     finally:
         ledger_server.sql(level.format("RESET", ""))
+
+
+def test_a_batch_counts_once_although_the_answer_to_its_commit_is_lost(
+    ledger_server: LedgerServer,
+) -> None:
+    name = ledger_server.emptied()
+    ids = [1, *range(10, 15)]
+    with (
+        Proxy(ledger_server.port) as proxy,
+        closing(Ledger(database_at(ledger_server.url_of(name, proxy.port)))) as ledger,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        ledger.record(judged(1))
+        ledger_server.sql(SLOW_COMMIT, name)
+        recording = thread.submit(ledger.record, judged(*ids))
+        committing = "SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
+        wait_until(lambda: ledger_server.sql(committing), what="the commit")
+        proxy.cut()
+        with pytest.raises(LedgerWriteError):
+            recording.result()
+        ledger_server.sql("DROP TRIGGER slow ON busmon.hourly_sums", name)
+        again = ledger.record(judged(*ids))
+        assert (len(again.new), again.duplicates) == (0, len(ids))
+        assert counted(ledger) == len(ids)
 
 
 def test_a_promoted_standby_goes_on_without_what_it_lacks(ledger_server: LedgerServer) -> None:
