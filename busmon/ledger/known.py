@@ -18,6 +18,7 @@ from busmon.ledger.values import seconds
 MAX_AGE = 1.0  # seconds, of what another process may have changed
 RETRY_SECONDS = 15.0  # after they could not be read, unless something is written
 READ_SECONDS = 1.0  # for one query
+FIRST_READ_SECONDS = 30.0  # nothing else can be done before
 
 
 class Known:
@@ -30,7 +31,8 @@ class Known:
         self._stale_at = 0.0  # monotonic: from then on, they are read again
         self._declared: dict[Series, Count] = {}
         self._counts: dict[Series, Count] = {}
-        with engine.transaction() as tables:
+        # One of a single process can be in memory, which cannot be read beside the writer.
+        with engine.read(FIRST_READ_SECONDS) if engine.shared else engine.transaction() as tables:
             self._load(tables)
 
     def written(self, size: int) -> None:

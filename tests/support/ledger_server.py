@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -138,6 +138,15 @@ class LedgerServer(PostgreSQL):
             # Its children end as soon as they notice; before, it refuses to start.
             wait_until(lambda: not self._children(), what="the server's processes to end")
             self.start()
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Meanwhile it has as many connections as it may have."""
+        with ExitStack() as connections:
+            with suppress(psycopg.OperationalError):
+                while True:
+                    connections.enter_context(psycopg.connect(self._url(ADMIN)))
+            yield
 
     @contextmanager
     def frozen(self, processes: list[int]) -> Iterator[None]:

@@ -36,17 +36,23 @@ CONNECTING = {
     "no answer for": HUNG,
     "session is read-only": STANDBY,
     "too many connections": HINTS["53300"],
+    "too many clients": HINTS["53300"],
     "remaining connection slots": HINTS["53300"],
 }
 DATABASE = re.compile(r'database "[^"]*" does not exist')
 NO_DATABASE = "create it: CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0"
 
-# Why a connection fails that nobody has to correct in busmon. A server that starts says the last.
+# Why a connection fails that nobody has to correct in busmon. The last three are said by a server
+# that starts, by one that ends, and by a PgBouncer without its server.
 PASSING = re.compile(
     "Connection refused|Connection reset|closed the connection|connection timeout expired"
     "|timed out|No route to host|Network is unreachable|Temporary failure in name resolution"
-    "|no answer for|too many connections|remaining connection slots|the database system is"
+    "|no answer for|too many connections|too many clients|remaining connection slots"
+    "|the database system is|terminating connection|server login has been failing"
 )
+
+# The same of a connection that was complete: the server ends, was killed, starts, or is full.
+PASSING_STATES = {"57P01", "57P02", "57P03", "53300"}
 
 SERVER = re.compile(
     r'connection (?:failed|is bad): connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?,'
@@ -73,7 +79,9 @@ def explain(error: "Error") -> str:
 
 def may_pass(error: "Error") -> bool:
     """Return whether a connection failed for a reason that can be over soon."""
-    return not error.sqlstate and bool(PASSING.search(str(error)))
+    if error.sqlstate:
+        return error.sqlstate in PASSING_STATES
+    return bool(PASSING.search(str(error)))
 
 
 def _of_server(text: str) -> str:
