@@ -97,7 +97,8 @@ def alertmanager(directory: Path, receiver: Receiver, heartbeat: str = "") -> tu
     config = yaml.safe_load(hasten(text))
     for of in config["receivers"]:
         outside = heartbeat if of["name"] == "heartbeat" else ""
-        of["webhook_configs"][0]["url"] = outside or f"{receiver.url}/{of['name']}"
+        for webhook in of.get("webhook_configs", ()):
+            webhook["url"] = outside or f"{receiver.url}/{of['name']}"
     path = directory / "alertmanager.yml"
     path.write_text(yaml.safe_dump(config))
     port = free_port()

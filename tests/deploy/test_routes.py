@@ -31,6 +31,20 @@ def test_critical_alerts_wake_somebody_up_and_others_do_not(alert: dict[str, Any
     )
 
 
+def test_an_alert_that_the_settings_switch_off_reaches_nobody() -> None:
+    run(
+        "amtool",
+        "config",
+        "routes",
+        "test",
+        f"--config.file={ALERTMANAGER}",
+        "--verify.receivers=nobody",
+        "alertname=BusmonTopicLow",
+        "severity=none",
+        "service=busmon",
+    )
+
+
 def test_inhibition_names_only_alerts_that_exist() -> None:
     config = yaml.safe_load(ALERTMANAGER.read_text())
     text = " ".join(str(rule) for rule in config["inhibit_rules"])
