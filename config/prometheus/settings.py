@@ -108,14 +108,14 @@ def fill(text: str, table: dict[str, Any], *, words: bool = False) -> str:
             return match[0]
         if name not in table:
             raise SettingsError(f"no setting {name}: {text}")
-        return in_words(table[name]) if words else str(table[name])
+        return in_words(name, table[name]) if words else str(table[name])
 
     return re.sub(r"\$(\w+)", setting, text)
 
 
-def in_words(value: object) -> str:
+def in_words(name: str, value: Any) -> str:
     """Return "3 minutes" for "3m", and "30 %" for the share 0.3; anything else stays."""
-    if isinstance(value, float) and value < 1:
+    if name == "share":
         return f"{100 * value:g} %"
     if not (match := re.fullmatch(r"(\d+)([smhdw])", str(value))):
         return str(value)

@@ -93,6 +93,7 @@ def test_texts_say_what_the_settings_say(tmp_path: Path) -> None:
         BusmonDuplicatesHigh.for = "2h"
         BusmonDeliveryDelayHigh.for = "1h30m"
         BusmonTopicLow.hours.share = 0.125
+        BusmonListenerGap.losing.percent = 0.5
         BusmonEventsNotProcessed.few.share = 0.6
     """
     said = "\n".join(rule["annotations"]["summary"] for rule in built(tmp_path, settings))
@@ -100,6 +101,7 @@ def test_texts_say_what_the_settings_say(tmp_path: Path) -> None:
     assert "For 1h30m, half of the messages" in said
     assert "less than 12.5 % of what came in these hours" in said
     assert "less than 60 % of what is usual" in said
+    assert "more than 0.5 % of the last hour's messages" in said
 
 
 def test_a_pattern_needs_no_escaping_of_its_own(tmp_path: Path) -> None:
