@@ -1,6 +1,7 @@
 """What an alert says: summary, description, and links to Grafana, busmon's pages, the runbook."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,9 @@ DASHBOARDS = Path(__file__).parents[1] / "grafana" / "dashboards"
 TIME = '{{ (. | value | toTime).Format "2006-01-02 15:04 UTC" }}'  # Go's way to give a layout
 NUMBER = '{{ . | value | printf "%.0f" }}'
 MESSAGES = '{{ printf "%.0f" $value }} message{{ if ne (printf "%.0f" $value) "1" }}s{{ end }}'
+# A publisher can write anything into a topic: shown are no line breaks, and nothing invisible.
+TOPIC = re.compile(r"\{\{\s+((?:\$labels|[.]Labels)[.]topic)\s+\}\}")
+SHOWN = r'{{ \1 | reReplaceAll `\\p{C}` "?" }}'
 SECONDS_BEFORE = 6 * 3600  # what a linked panel shows before the alert's condition began
 TOPIC_PAGE = (
     '/topics/{{ $labels.bus | urlquery }}/{{ $labels.topic | urlquery | reReplaceAll "[+]" "%20" }}'
@@ -53,6 +57,7 @@ def annotate(alert: Alert, settings: Settings) -> dict[str, str]:
         "summary": "{{ with $labels.namespace }}{{ . }}: {{ end }}" + alert.summary.strip(),
         "description": f"{alert.what.strip()} {since}{alert.first.strip()}",
     }
+    texts = {name: TOPIC.sub(SHOWN, text) for name, text in texts.items()}
     if alert.panel:
         texts["dashboard_url"] = _dashboard_url(alert, began)
     if alert.page is not None:

@@ -9,16 +9,17 @@ WORKERS = "BusmonQueue(Stuck|Growing)|BusmonTasksFailing"
 LOSS = "Busmon(Listener|Worker|Handlers)Gap"
 
 
-def unless_fired(alerts: str, on: str) -> str:
+def unless_fired(alerts: str, on: str, matcher: str = "") -> str:
     """Return the end of an expression: nothing if one of these woke somebody up recently."""
-    fired = f'ALERTS{{alertname=~"{alerts}", alertstate="firing", severity="critical"}}'
+    fired = f'ALERTS{{alertname=~"{alerts}", alertstate="firing", severity="critical"{matcher}}}'
     return f"unless on ({on}) max_over_time({fired}[1h])"
 
 
-# What loses the messages of a stage. The alerts about workers have no bus.
+# What loses the messages of a stage. The alerts about workers have no bus. A task that fails has
+# reached the stage `worker`, and so has one whose handlers wait in another queue.
 UNLESS_EXPLAINED = {
     "listener": unless_fired(LISTENER, "namespace, bus"),
-    "worker": unless_fired(WORKERS, "namespace"),
+    "worker": unless_fired("BusmonQueue(Stuck|Growing)", "namespace", ', queue=~"$queue"'),
     "handlers": unless_fired(WORKERS, "namespace"),
 }
 
@@ -32,7 +33,4 @@ UNLESS_LATE_BY_A_CAUSE = f"""
 UNLESS_UNPROCESSED_BY_A_CAUSE = unless_fired(f"{LISTENER}|{LOSS}|{WORKERS}", "namespace")
 
 # The same fault of the workers seen from the other side, which has no bus.
-UNLESS_WORKERS_LOSE = """
-    unless on (namespace)
-      ALERTS{alertname="BusmonWorkerGap", alertstate="firing", severity="critical"}
-"""
+WORKERS_LOSE = 'ALERTS{alertname="BusmonWorkerGap", alertstate="firing", severity="critical"}'

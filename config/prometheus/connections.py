@@ -49,7 +49,8 @@ DISCONNECTED = (
         comment="""
             None of several buses: that is the network of busmon. The protocols notice it after
             seconds or after minutes. Whoever is first, the alert of a single bus waits for as long
-            as this one, and does not begin once the last connection is lost.
+            as this one, and does not begin once the last connection is lost. One that fires goes
+            on, so that it is not resolved while this one waits.
         """,
         expr=f"""
             (
@@ -71,7 +72,13 @@ DISCONNECTED = (
         variant="all",
         expr=f"""
             bus:busmon_bus_connected:max == 0
-              unless on (namespace) namespace:busmon_bus_disconnected:count
+              unless on (namespace, bus) (
+                bus:busmon_bus_connected:max
+                  and on (namespace) namespace:busmon_bus_disconnected:count
+                  unless on (namespace, bus) ALERTS{{
+                    alertname="BusmonBusDisconnected", alertstate="firing", instance=""
+                  }}
+              )
               unless on (namespace) {UNABLE_TO_WRITE}
         """,
         by=("bus",),

@@ -40,10 +40,15 @@ RESTARTS = Recording(
 )
 
 # A crash loop is one fault: its pauses are short at first, and long later. Which of the two fires
-# first stays, and the other one waits for its end. Restarts count for half an hour.
+# first stays: BusmonRestarting suppresses BusmonDown in Alertmanager, so that there is an alert
+# without a break if busmon does not start any more, and does not begin after BusmonDown. Restarts
+# count for half an hour.
 FIRING = 'ALERTS{alertname="Busmon%s", alertstate="firing", instance=""}'
-UNLESS_RESTARTING = f"unless on (namespace) {FIRING % 'Restarting'}"
-UNLESS_DOWN = f"unless on (namespace) max_over_time({FIRING % 'Down'}[30m])"
+UNLESS_DOWN = f"""
+    unless on (namespace) (
+      max_over_time({FIRING % "Down"}[30m]) unless on (namespace) {FIRING % "Restarting"}
+    )
+"""
 
 DOWN = (
     Alert(
@@ -90,8 +95,7 @@ DOWN = (
               or max by (namespace) (up) == 0
               or absent(up) unless on () namespace:busmon_up:last_timestamp_seconds
             )
-        """
-        + UNLESS_RESTARTING,
+        """,
         summary="busmon has not answered for $for; nobody watches the message buses.",
         what="Prometheus cannot scrape it.",
         since=when(

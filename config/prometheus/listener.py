@@ -123,13 +123,25 @@ GROUPS = (
             name="BusmonListenerRestarting",
             comment="""
                 Each restart is too quick for BusmonListenerDown. A callback that raises ends the
-                listener; without its monitor, the tap's reports say so.
+                listener; without its monitor, the tap's reports say so. If its pauses are long,
+                BusmonListenerDown fires first, and stays; restarts count for half an hour. Else
+                this one suppresses it in Alertmanager.
             """,
             expr="""
-                max by (namespace, bus) (increase(busmon_listener_restarts_total[30m])) > $restarts
-                or max by (namespace, bus) (
-                  increase(busmon_tap_reports_total{state="raised"}[30m])
-                ) > $restarts
+                (
+                  max by (namespace, bus) (increase(busmon_listener_restarts_total[30m]))
+                    > $restarts
+                  or max by (namespace, bus) (
+                    increase(busmon_tap_reports_total{state="raised"}[30m])
+                  ) > $restarts
+                )
+                unless on (namespace, bus) (
+                  max_over_time(
+                    ALERTS{alertname="BusmonListenerDown", alertstate="firing", variant=""}[30m]
+                  )
+                    unless on (namespace, bus)
+                      ALERTS{alertname="BusmonListenerRestarting", alertstate="firing"}
+                )
             """,
             by=("bus",),
             summary="""
@@ -151,7 +163,8 @@ GROUPS = (
             comment="""
                 By its monitor it consumes, but it receives nothing while messages come that it
                 should pass on; only those, since busmon may receive more topics. On a quiet bus
-                that takes an hour to see. Or its queue has a consumer, and never got shorter.
+                that takes an hour to see. Or its queue has a consumer, and never got shorter, and
+                its monitor does not say that it received something: then it is only slow.
             """,
             expr="""
                 (
@@ -177,7 +190,9 @@ GROUPS = (
                     and busmon_listener_queue_messages
                       > busmon_listener_queue_messages offset 15m
                     and busmon_listener_queue_consumers > 0
-                )
+                ) unless on (namespace, bus) max by (namespace, bus) (
+                  increase(busmon_listener_messages_total{state="received"}[15m])
+                ) > 0
             """,
             by=("bus",),
             summary="""

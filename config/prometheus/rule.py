@@ -11,8 +11,8 @@ import yaml
 from settings import Settings, fill
 
 WIDTH = 100
-# What busmon exports, in an expression: neither a recorded series nor a text.
-BUSMON_METRIC = re.compile(r'(?<![\w:"])(busmon_\w+|process_\w+|up)(?![\w:])(\{)?')
+# What busmon exports, in an expression: no recorded series. A text is found to be skipped.
+BUSMON_METRIC = re.compile(r'"[^"]*"|(?<![\w:])(busmon_\w+|process_\w+|up)(?![\w:])(\{)?')
 ACTION = re.compile(r"\{\{(?:`[^`]*`|[^`])*?\}\}")  # of a template; a query in it is in backquotes
 
 
@@ -70,6 +70,8 @@ def matched(expr: str, settings: Settings) -> str:
     """Return the expression with the job in every selector of busmon's metrics."""
 
     def with_job(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
         return f"{match[1]}{{{settings.job}{',' if match[2] else '}'}"
 
     return BUSMON_METRIC.sub(with_job, expr)

@@ -114,14 +114,24 @@ GROUPS = (
         ),
         Recording(
             "bus:busmon_last_message_age_seconds:min",
-            "time() - max by (namespace, bus) (busmon_last_message_timestamp_seconds)",
-            "The age of the newest message of any topic, in seconds.",
+            """
+                time() - max by (namespace, bus) (
+                  max_over_time(busmon_last_message_timestamp_seconds[5m])
+                )
+            """,
+            """
+                The age of the newest message of any topic, in seconds. While busmon restarts, it is
+                known for as long as the silence of a topic, and so is what should have come; else
+                it would seem that no message ever came.
+            """,
         ),
         Recording(
             "bus:busmon_topic_expected_since_last_messages:sum",
             """
                 sum by (namespace, bus) (
-                  min by (namespace, bus, topic) (busmon_topic_expected_since_last_messages)
+                  min by (namespace, bus, topic) (
+                    last_over_time(busmon_topic_expected_since_last_messages[5m])
+                  )
                     unless on (namespace, bus, topic) bus_topic:busmon_topic_silent:max
                 )
             """,

@@ -1,6 +1,6 @@
 """Alerts about the workers."""
 
-from causes import UNLESS_WORKERS_LOSE
+from causes import WORKERS_LOSE
 from rule import Alert, group
 
 GROUPS = (
@@ -35,10 +35,11 @@ GROUPS = (
             name="BusmonQueueStuck",
             comment="""
                 Each queue by itself: its tasks became no fewer, whatever the workers of others do.
-                If many wait, that shows sooner; a few can wait for one long task. If the workers
-                lose messages, too, the alert that came first stays.
+                If many wait, that shows sooner; a few can wait for one long task. The listener's
+                tasks are told by their name: if some were taken, their queue is only slow. If the
+                workers lose messages of that queue, too, the alert that came first stays.
             """,
-            expr="""
+            expr=f"""
                 max by (namespace, queue) (
                   busmon_celery_queue_tasks > 0
                     and min_over_time(busmon_celery_queue_tasks[$time]) > 0
@@ -49,8 +50,20 @@ GROUPS = (
                     and resets(busmon_celery_queue_tasks[$time_of_many]) == 0
                     and busmon_celery_queue_tasks offset $time_of_many > 0
                 )
-            """
-            + UNLESS_WORKERS_LOSE,
+                unless on (namespace, queue) (
+                  busmon_celery_queue_tasks{{queue=~"$queue"}}
+                    and on (namespace) (
+                      max by (namespace) (
+                        increase(
+                          busmon_celery_task_events_total{{
+                            event="received", task=~"$listener_tasks"
+                          }}[$time_of_many]
+                        )
+                      ) > 0
+                      or on (namespace) {WORKERS_LOSE}
+                    )
+                )
+            """,
             by=("queue",),
             summary="""
                 Tasks have waited in the queue {{ $labels.queue }} for $time_of_many or longer, and

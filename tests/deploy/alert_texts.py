@@ -3,6 +3,7 @@
 Run `python -m tests.deploy.alert_texts [NAMESPACE]` to read them all.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def expanded(
     Its value, and all that its texts ask Prometheus, is the same; times are 0.
     """
     values = VALUES | {"namespace": namespace, "topic": topic} | dict.fromkeys(lacking, "")
-    labels = ",".join(f'{name}="{value}"' for name, value in values.items())
+    labels = ",".join(f"{name}={json.dumps(value)}" for name, value in values.items())
     urls = f'public_url="{PAGES}",grafana_url="{GRAFANA}"'
     info = f'busmon_web_info{{{urls},job="busmon",namespace="{namespace}",instance="busmon-1"}}'
     rules = [

@@ -135,3 +135,11 @@ def test_alerts_about_a_publisher_say_whom_to_tell(topic: str, administrators: s
     for alert in told:
         assert f"then tell {administrators}" in alert.annotations["description"]
         assert "https://status.fedoraproject.org" in alert.annotations["description"]
+
+
+def test_a_topic_adds_neither_lines_nor_anything_invisible() -> None:
+    alerts = [of for of in expanded(topic='a\nb\u202ec "}{{ up }}\\') if "topic" in of.labels]
+    assert alerts
+    for alert in alerts:
+        assert 'a?b?c "}{{ up }}\\' in alert.annotations["summary"]
+        assert "error" not in str(alert.annotations)

@@ -110,14 +110,14 @@ def test_a_pattern_needs_no_escaping_of_its_own(tmp_path: Path) -> None:
         staging = ['packit--stg\d']
         pages = '.+\.copr\.build\..+'
         [alerts]
-        BusmonWorkerGap.open.queue = 'short\.running'
+        BusmonWorkerGap.open.queue = 'short\.running|up'
     """
     assert build(tmp_path, settings).returncode == 0
     files = list((tmp_path / "rules").glob("*.yml"))
     check: list[str | Path] = ["promtool", "check", "rules", *files]
     assert subprocess.run(check, capture_output=True, check=False).returncode == 0
     text = "".join(path.read_text() for path in files)
-    for pattern in (r"busmon\\d", r"packit--stg\\d", r"copr\\.build\\.", r"short\\.running"):
+    for pattern in (r"busmon\\d", r"packit--stg\\d", r"copr\\.build\\.", r"short\\.running|up"):
         assert pattern in text
 
 
