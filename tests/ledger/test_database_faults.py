@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from busmon.ledger.engines import open_read_only
 from busmon.ledger.errors import LedgerError, LedgerUnreachable, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.postgresql.versions import VERSION
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.postgresql import USR
 from tests.support.ledger_server import PASSWORD, USER, USR_OF_SERVER, LedgerServer, directory
@@ -233,29 +232,6 @@ def test_a_ledger_that_cannot_be_opened_says_why(
         f"CREATE SCHEMA busmon AUTHORIZATION {USER}; CREATE TABLE busmon.cats (name text)", name
     )
     assert_refused(url, "not a ledger of busmon")
-
-
-def test_a_server_with_too_many_clients_will_do_later(ledger_server: LedgerServer) -> None:
-    place = database_at(ledger_server.url_of(ledger_server.emptied()))
-    text = "sorry, too many clients already; each busmon takes up to 5 connections;"
-    with ledger_server.full(), pytest.raises(LedgerUnreachable, match=text):
-        Ledger(place)
-    Ledger(place).close()
-
-
-def test_a_server_that_ends_while_a_ledger_is_opened_will_do_later(
-    ledger_server: LedgerServer,
-) -> None:
-    name = ledger_server.emptied()
-    place = database_at(ledger_server.url_of(name))
-    Ledger(place).close()
-    with ThreadPoolExecutor(1) as thread, ledger_server.locked("busmon.series", name):
-        opening = thread.submit(Ledger, place)
-        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
-        wait_until(lambda: ledger_server.sql(waiting, name), what="the counters to be read")
-        ledger_server.disconnect()
-        with pytest.raises(LedgerUnreachable, match="terminating connection"):
-            opening.result()
 
 
 def test_a_ledger_of_another_version_is_refused_with_what_to_do(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
+from psycopg import NotSupportedError
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
@@ -16,6 +17,7 @@ from busmon.ledger.postgresql.answers import BoundedConnection
 from busmon.ledger.values import TextId
 
 CONNECT_SECONDS = 5
+OLDEST = 14  # PostgreSQL; it is the first that notices a client that is gone
 # If the network is cut, both sides know within some ten seconds, also while nothing is sent. The
 # server then ends the session, with its locks.
 NETWORK = {
@@ -103,6 +105,10 @@ class PostgresConnection:
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
         self.of_server = BoundedConnection.connect(**NETWORK, **parameters, autocommit=True)  # type: ignore[arg-type]
+        if self.of_server.info.server_version < OLDEST * 10_000:
+            version = self.of_server.info.parameter_status("server_version")
+            self.of_server.close()
+            raise NotSupportedError(f"PostgreSQL {version} is too old; busmon needs {OLDEST}")
         adapters = self.of_server.adapters
         adapters.register_dumper(int, Int8BinaryDumper)
         adapters.register_loader("numeric", IntLoader)

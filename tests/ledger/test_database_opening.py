@@ -1,0 +1,46 @@
+"""A ledger in PostgreSQL is opened: servers that are too old, or of use later only."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from busmon.ledger.errors import LedgerError, LedgerUnreachable
+from busmon.ledger.ledger import Ledger
+from tests.support.brokers import wait_until
+from tests.support.ledger_server import USER, LedgerServer
+from tests.support.ledgers import database_at
+from tests.support.pretenders import Pretender
+
+
+def test_a_server_of_an_older_version_is_refused() -> None:
+    login, version, ready = b"R\0\0\0\x08\0\0\0\0", b"server_version\x0013.9\0", b"Z\0\0\0\x05I"
+    with closing(
+        Pretender(b"%bS\0\0\0%c%b%b" % (login, 4 + len(version), version, ready))
+    ) as server:
+        place = database_at(f"postgresql://{USER}@127.0.0.1:{server.port}/b?sslmode=disable")
+        with pytest.raises(LedgerError, match=r": PostgreSQL 13.9 is too old; busmon needs 14$"):
+            Ledger(place)
+
+
+def test_a_server_with_too_many_clients_will_do_later(ledger_server: LedgerServer) -> None:
+    place = database_at(ledger_server.url_of(ledger_server.emptied()))
+    text = "sorry, too many clients already; each busmon takes up to 5 connections;"
+    with ledger_server.full(), pytest.raises(LedgerUnreachable, match=text):
+        Ledger(place)
+    Ledger(place).close()
+
+
+def test_a_server_that_ends_while_a_ledger_is_opened_will_do_later(
+    ledger_server: LedgerServer,
+) -> None:
+    name = ledger_server.emptied()
+    place = database_at(ledger_server.url_of(name))
+    Ledger(place).close()
+    with ThreadPoolExecutor(1) as thread, ledger_server.locked("busmon.series", name):
+        opening = thread.submit(Ledger, place)
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: ledger_server.sql(waiting, name), what="the counters to be read")
+        ledger_server.disconnect()
+        with pytest.raises(LedgerUnreachable, match="terminating connection"):
+            opening.result()
