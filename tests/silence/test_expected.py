@@ -94,6 +94,7 @@ def test_the_wait_continues_over_restarts_if_the_topic_stays_expected(tmp_path: 
         (None, None), (None, MONDAY), ({}, None), (None, None), (None, MONDAY + 9 * DAY),
     ):  # fmt: skip
         bench = Bench(path, rules="packit", expected=expected)
+        assert expected is None or bench.state(PUSHES, now).awaited is None
         bench.watch.learn(now)
         state = bench.state(PUSHES, now + 1)
         assert (state.quiet_since if state.silent else None) == silent_since, now
