@@ -91,7 +91,7 @@ GROUPS = (
                 the 45 minutes are over.
             """,
             expr="""
-                max by (namespace, bus) (increase(busmon_duplicates_total[30m])) > 300
+                max by (namespace, bus) (increase(busmon_duplicates_total[30m])) > $messages
                   and on (namespace, bus)
                     max by (namespace, bus) (rate(busmon_duplicates_total[30m]))
                       > 0.1 * sum by (namespace, bus) (
@@ -123,7 +123,7 @@ GROUPS = (
                   0.5, max by (namespace, bus, le) (
                     rate(busmon_stage_delay_seconds_bucket{stage="bus"}[10m])
                   )
-                ) > 300
+                ) > $seconds
             """,
             by=("bus",),
             summary="""

@@ -15,7 +15,7 @@ GO_VARIABLES = {"labels", "value", "i", "found"}
 
 
 class SettingsError(Exception):
-    """A settings file has a setting that nothing uses, or the rules need one that it lacks."""
+    """A settings file is wrong, or the rules need a setting that it lacks."""
 
 
 @dataclass

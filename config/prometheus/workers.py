@@ -16,7 +16,7 @@ GROUPS = (
             expr="""
                 max by (namespace, queue) (
                   min_over_time(busmon_celery_queue_tasks[200s])
-                    > 10 + max_over_time(busmon_celery_queue_tasks[200s] offset 400s)
+                    > $tasks + max_over_time(busmon_celery_queue_tasks[200s] offset 400s)
                 )
             """,
             by=("queue",),
@@ -84,7 +84,7 @@ GROUPS = (
                 (
                   max by (namespace, task) (
                     increase(busmon_celery_task_events_total{event="failed"}[30m])
-                  ) >= 5
+                  ) >= $tasks
                 )
                 > max by (namespace, task) (
                   increase(busmon_celery_task_events_total{event="succeeded"}[30m])
