@@ -63,11 +63,13 @@ class TapReports:
     def add(self, bus: str, reports: Iterable[TapReport], now: float) -> None:
         """Write reports that came `now`, a Unix time. When it happened is kept if it was passed."""
         number, reported = self._buses.number(bus), milliseconds(now)
-        for report in reports:
-            row = _row(number, reported, report)
-            added = self._db.execute(ADD, row).rowcount
-            if not added and report.state == "passed" and report.task is not None:
-                self._db.execute(PASSED_AGAIN, dict(zip(COLUMNS, row, strict=True)))
+        rows = [_row(number, reported, report) for report in reports]
+        if self._db.executemany(ADD, rows).rowcount == len(rows):
+            return
+        # Some were on record. For the others, this changes nothing: the task is the same.
+        named = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+        again = [row for row in named if row["state"] == "passed" and row["task"] is not None]
+        self._db.executemany(PASSED_AGAIN, again)
 
     def message_of(self, task: str) -> str | None:
         """Return the id of the message that was passed on as this task."""
