@@ -1,8 +1,10 @@
-"""The audit beside a real broker, a listener with its tap, Redis and a worker."""
+"""The audit in both engines, beside a real broker, a listener with its tap, Redis and a worker."""
 
 import json
 import time
 from collections import Counter
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,6 +15,8 @@ from tests.support.brokers.redis import Redis
 from tests.support.busmon_process import Busmon
 from tests.support.celery_worker import HANDLER, CeleryWorker
 from tests.support.command import busmon as command
+from tests.support.ledger_server import LedgerServer
+from tests.support.report_tee import report_tee
 from tests.support.tap_reports import TOKEN
 from tests.support.tapped_listener import TappedListener
 
@@ -60,42 +64,59 @@ def closed_until(busmon: Busmon) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith(name))
 
 
+def totals_when_closed(busmon: Busmon, end: float) -> Counter[tuple[str, str]]:
+    """Return the totals when the windows that begin before `end` are closed."""
+    wait_until(lambda: closed_until(busmon) >= end, what="the windows")
+    return audit_totals(busmon)
+
+
 def test_dropped_messages_are_missing_and_finished_tasks_are_counted(
-    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis
+    tmp_path: Path, rabbitmq: RabbitMQ, redis: Redis, ledger_server: LedgerServer
 ) -> None:
     listener = TappedListener(tmp_path / "listener", rabbitmq, redis)
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     bus = {"type": "amqp", "rules": "all", "config": toml}
     worker = CeleryWorker(tmp_path, redis, "-E")
-    busmon = Busmon(tmp_path, {"fedora": bus})
-    busmon.configure(CONFIGURATION.format(broker=redis.url))
-    listener.tap(f"{busmon.url}/v1/reports")
+    # Both have the same messages, reports and events; the waiting is what takes the time.
+    of_file, of_database = tmp_path / "sqlite", tmp_path / "postgresql"
+    of_file.mkdir()
+    of_database.mkdir()
+    url = ledger_server.url_of(ledger_server.emptied())
+    busmons = [Busmon(of_file, {"fedora": bus}), Busmon(of_database, {"fedora": bus}, url=url)]
+    for busmon in busmons:
+        busmon.configure(CONFIGURATION.format(broker=redis.url))
     try:
-        with busmon, worker, listener:
-            busmon.wait_until_ready()
+        with ExitStack() as running:
+            tee = running.enter_context(report_tee([busmon.url for busmon in busmons]))
+            listener.tap(f"{tee}/v1/reports")
+            for program in (*busmons, worker, listener):
+                running.enter_context(program)
+            for busmon in busmons:
+                busmon.wait_until_ready()
             # That workers send events shows only in their first one.
             rabbitmq.publish([make_message(listener, "pass", "well")])
-            wait_until(lambda: celery_is_up(busmon), what="the workers' first event")
+            for busmon in busmons:
+                wait_until(partial(celery_is_up, busmon), what="the workers' first event")
             watched = time.time() // WINDOW * WINDOW + 2 * WINDOW  # from then on by all observers
-            wait_until(lambda: closed_until(busmon) >= watched, what="the windows before")
-            before = audit_totals(busmon)
+            before = [totals_when_closed(busmon, watched) for busmon in busmons]
             works = [("pass", "well"), ("drop", ""), ("pass", "fail"), ("pass", "retry")]
             messages = [make_message(listener, do, work) for do, work in works]
             fanned_out = make_message(listener, "pass", "fan out")
             rabbitmq.publish([*messages, fanned_out])
             over = time.time() + 2 * WINDOW
-            wait_until(lambda: closed_until(busmon) >= over, what="the window")
-            assert audit_totals(busmon) - before == {
-                ("messages", "bus"): 5,
-                ("messages", "listener"): 4,
-                ("missing", "listener"): 1,
-                ("messages", "worker"): 4,
-                ("messages", "handlers"): 2,
-                ("missing", "handlers"): 2,  # its task failed; so did a handler
-            }
-            trace = command("trace", str(fanned_out.message_id), "-c", busmon.configuration).stdout
-            assert f"\n              {HANDLER}: failed, " in trace
-            assert "\n  handlers  6 of 8 tasks succeeded\n" in trace
-            assert "\n  audit     missing at the handlers in the window that began " in trace
+            for busmon, totals in zip(busmons, before, strict=True):
+                assert totals_when_closed(busmon, over) - totals == {
+                    ("messages", "bus"): 5,
+                    ("messages", "listener"): 4,
+                    ("missing", "listener"): 1,
+                    ("messages", "worker"): 4,
+                    ("messages", "handlers"): 2,
+                    ("missing", "handlers"): 2,  # its task failed; so did a handler
+                }, busmon.configuration
+                message_id = str(fanned_out.message_id)
+                trace = command("trace", message_id, "-c", busmon.configuration).stdout
+                assert f"\n              {HANDLER}: failed, " in trace
+                assert "\n  handlers  6 of 8 tasks succeeded\n" in trace
+                assert "\n  audit     missing at the handlers in the window that began " in trace
     finally:
         listener.close()
