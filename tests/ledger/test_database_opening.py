@@ -5,11 +5,11 @@ from contextlib import closing
 
 import pytest
 
-from busmon.ledger.errors import LedgerError, LedgerUnreachable
+from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerUnreachable
 from busmon.ledger.ledger import Ledger
 from tests.support.brokers import wait_until
 from tests.support.ledger_server import USER, LedgerServer
-from tests.support.ledgers import database_at
+from tests.support.ledgers import database_at, judged
 from tests.support.pretenders import Pretender
 
 
@@ -44,3 +44,18 @@ def test_a_server_that_ends_while_a_ledger_is_opened_will_do_later(
         ledger_server.disconnect()
         with pytest.raises(LedgerUnreachable, match="terminating connection"):
             opening.result()
+
+
+def test_settings_of_a_database_change_nothing(ledger_server: LedgerServer) -> None:
+    name = ledger_server.emptied()
+    place = database_at(ledger_server.url_of(name))
+    changes = ("array_nulls {} off", "statement_timeout {} '1s'")
+    for change in changes:
+        ledger_server.sql(f"ALTER DATABASE {name} SET {change.format('=')}")
+    try:
+        with closing(Ledger(place)) as ledger:
+            ledger.record(judged(1))  # with NULL among its values
+            with pytest.raises(LedgerInUseError):  # after two seconds
+                Ledger(place)
+    finally:
+        ledger_server.sql(f"ALTER DATABASE {name} RESET ALL")

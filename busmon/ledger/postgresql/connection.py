@@ -33,6 +33,8 @@ SERVER_SIDE = """
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 10000; SET client_connection_check_interval = '5s'
 """
+# Others than these can be the default of a user or a database.
+DEFAULTS = "SET statement_timeout = 0; SET array_nulls = on"
 NUL = "\N{REPLACEMENT CHARACTER}"  # which no text of PostgreSQL can have
 
 # What no placeholder is in, or a placeholder.
@@ -113,7 +115,7 @@ class PostgresConnection:
         adapters.register_dumper(int, Int8BinaryDumper)
         adapters.register_loader("numeric", IntLoader)
         self.of_server.patience = CONNECT_SECONDS
-        self.run(SERVER_SIDE)
+        self.run(f"{SERVER_SIDE}; {DEFAULTS}")
         self.types: Types = {}
         self.deadline: float | None = None  # monotonic
         self._inserts: dict[str, Insert | None] = {}
