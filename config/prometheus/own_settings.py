@@ -9,7 +9,7 @@ import promql_parser
 
 SEVERITIES = ("critical", "warning", "none")
 OF_ANY_ALERT = ("for", "keep_firing_for")
-PATTERNS = ("job", "pages", "queue")
+PATTERNS = ("job", "pages", "queue", "listener_tasks")
 DURATIONS = (*OF_ANY_ALERT, "time", "time_of_many")
 DURATION = re.compile(r"(?=\d)(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 KINDS: dict[type, str] = {str: "text", list: "list", dict: "table"}

@@ -221,9 +221,7 @@ GROUPS = (
             name="BusmonTopicsSilent",
             variant="pages",
             comment="The value is the number of topics.",
-            expr=f"""
-                {TOGETHER} and on (namespace, bus) ({PAGES_TOGETHER})
-            """,
+            expr=f"{TOGETHER} and on (namespace, bus) ({PAGES_TOGETHER})",
             by=("bus",),
             summary=SEVERAL_TOPICS,
             what=f"One cause is likely, and Packit waits for some of them: {THE_TOPICS}.",
@@ -235,9 +233,7 @@ GROUPS = (
         Alert(
             name="BusmonTopicsSilent",
             variant="other",
-            expr=f"""
-                {TOGETHER} unless on (namespace, bus) ({PAGES_TOGETHER})
-            """,
+            expr=f"{TOGETHER} unless on (namespace, bus) ({PAGES_TOGETHER})",
             by=("bus",),
             summary=SEVERAL_TOPICS,
             what=f"One cause is likely. They are {THE_TOPICS}.",

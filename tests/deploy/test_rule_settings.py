@@ -151,6 +151,9 @@ MISTAKES = {
         """alerts.Watchdog.keep_firing_for: '' is not a duration such as "5m" or "1h30m\""""
     ),
     "alerts.BusmonQueueStuck.tasks = true": "alerts.BusmonQueueStuck.tasks: True is not a number",
+    "alerts.BusmonQueueStuck.listener_tasks = '('": (
+        "alerts.BusmonQueueStuck.listener_tasks: '(' is not a regular expression"
+    ),
     "alerts.BusmonTopicLow.hours.share = 1.5": (
         "alerts.BusmonTopicLow.hours.share: 1.5 is not more than 0 and less than 1"
     ),
