@@ -150,6 +150,13 @@ def test_no_rule_takes_the_increase_of_the_topic_that_stands_for_others() -> Non
     assert of_other_topics(exprs) == []
 
 
+def test_each_recorded_series_is_used_by_an_alert_or_another_rule() -> None:
+    """The dashboards read the metrics."""
+    for recording in (rule for rule in rules() if "record" in rule):
+        others = [of for of in rules() if of.get("record") != recording["record"]]
+        assert any(recording["record"] in str(of) for of in others), recording["record"]
+
+
 def test_recorded_series_are_named_level_metric_operations() -> None:
     for rule in rules():
         assert "alert" in rule or re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", rule["record"])
