@@ -9,16 +9,37 @@ WORKERS = "BusmonQueue(Stuck|Growing)|BusmonTasksFailing"
 LOSS = "Busmon(Listener|Worker|Handlers)Gap"
 
 
+def fired(alerts: str, span: str = "1h", matcher: str = "") -> str:
+    """Return an expression: one of these woke somebody up in this time."""
+    series = f'ALERTS{{alertname=~"{alerts}", alertstate="firing", severity="critical"{matcher}}}'
+    return f"max_over_time({series}[{span}])"
+
+
 def unless_fired(alerts: str, on: str, matcher: str = "") -> str:
     """Return the end of an expression: nothing if one of these woke somebody up recently."""
-    fired = f'ALERTS{{alertname=~"{alerts}", alertstate="firing", severity="critical"{matcher}}}'
-    return f"unless on ({on}) max_over_time({fired}[1h])"
+    return f"unless on ({on}) {fired(alerts, matcher=matcher)}"
 
+
+# What a listener lost while it was away is counted at once when it is back. If it still loses
+# messages 20 minutes later, that is another fault.
+UNLESS_LOST_BY_AN_ABSENCE = f"""
+    unless on (namespace, bus) (
+      {fired(LISTENER)}
+        unless on (namespace, bus) (
+          sum by (namespace, bus) (
+            max by (namespace, bus, topic) (
+              increase(busmon_audit_missing_total{{stage="listener", topic!="__other__"}}[15m])
+            )
+          ) >= $messages
+          unless on (namespace, bus) {fired(LISTENER, "20m")}
+        )
+    )
+"""
 
 # What loses the messages of a stage. The alerts about workers have no bus. A task that fails has
 # reached the stage `worker`, and so has one whose handlers wait in another queue.
 UNLESS_EXPLAINED = {
-    "listener": unless_fired(LISTENER, "namespace, bus"),
+    "listener": UNLESS_LOST_BY_AN_ABSENCE,
     "worker": unless_fired("BusmonQueue(Stuck|Growing)", "namespace", ', queue=~"$queue"'),
     "handlers": unless_fired(WORKERS, "namespace"),
 }

@@ -4,7 +4,7 @@ A gap is open until its messages are recovered, or a person accepts it. So no wa
 itself. The critical alert is about a loss that goes on: at least 5 messages and more than a
 fifth of the last hour's, not counting those recovered since. A stage that is ten minutes late
 has fewer. It ends when nothing more was lost for an hour. Who was woken up in the last hour by what
-caused the loss is not woken up again.
+caused the loss is not woken up again, unless a listener that is back goes on losing messages.
 """
 
 from dataclasses import replace
