@@ -9,7 +9,7 @@ from busmon.ledger.values import milliseconds
 
 HOURS_KEPT = 24 * 31 * 13  # 13 months
 BETWEEN = """
-SELECT name, topic, hour, sum(hourly_sums.messages)
+SELECT name, topic, hour, CAST(sum(hourly_sums.messages) AS bigint)
 FROM hourly_sums JOIN series ON series.id = hourly_sums.series
 JOIN buses ON buses.id = series.bus
 WHERE hour >= ? AND hour < ? {} GROUP BY name, topic, hour

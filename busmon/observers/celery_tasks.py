@@ -30,7 +30,7 @@ OTHER = "__other__"  # the name that stands for all tasks that are not counted b
 MAX_NAMES = 100  # that are counted
 MAX_LENGTH = 255  # of an id and of a name
 MAX_UNWRITTEN_EVENTS = 20_000  # kept while they cannot be written
-MAX_WRITTEN_EVENTS = 2_000  # of one transaction, which holds up counting
+MAX_WRITTEN_EVENTS = 500  # of one transaction, which holds up counting
 # Events of several workers may overtake each other: a task can be heard of before its root.
 ORPHAN_SECONDS = 5.0
 MAX_ORPHAN_EVENTS = 5_000

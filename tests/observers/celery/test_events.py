@@ -31,6 +31,11 @@ class Work:
             assert self.events.add(one, self.now)
 
     def write(self) -> None:
+        while self.events.too_many():
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
         with self.ledger.write() as tables:
             written = self.events.write(tables.tasks, self.now)
         self.events.commit(written)
