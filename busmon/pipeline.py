@@ -112,6 +112,11 @@ class Pipeline:
             return topic
         if topic == OTHER or len(unknown) >= self._unknown_topics:
             return OTHER
+        if self._ledger.shared:  # others may have counted unknown topics, too
+            counted = {one.topic for one in self._ledger.counts() if one.bus == message.bus}
+            unknown |= counted - {OTHER, *self._known[message.bus]}
+            if topic not in unknown and len(unknown) >= self._unknown_topics:
+                return OTHER
         unknown.add(topic)
         return topic
 

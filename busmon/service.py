@@ -30,6 +30,7 @@ from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
 from busmon.problem_log import ProblemLog
+from busmon.replicas import Replica, leading
 from busmon.rules import SCHEMA_PACKAGES, RuleSet, rule_set
 from busmon.rules.subjects import Subjects
 from busmon.silence.blind_time import BlindTime
@@ -56,6 +57,7 @@ from busmon.web.server import ClosedConnections, WebServer
 
 STOP_TIMEOUT = 3.5  # seconds to finish the batches; with it the process ends within 5 s
 WEB_STOP_TIMEOUT = 0.5  # seconds
+END_INTERVAL = 0.2  # seconds between two looks whether it is at its end
 PRUNE_INTERVAL = 60.0  # seconds
 YIELD_SECONDS = 0.02  # seconds between two steps of pruning, so that recording is not held up
 
@@ -96,6 +98,7 @@ def build_service(
     """Connect the parts, each to those that it reads. Raises OSError if it cannot listen."""
     threads = Threads()
     connections = {source.name: source.connection for source in sources}
+    replica = leading(ledger, threads)
     metrics = Metrics(ledger, connections, __version__, config.ledger.size_limit)
     rejections = {source.name: source.rejections for source in sources}
     pipeline = Pipeline(
@@ -140,6 +143,7 @@ def build_service(
         verdicts,
         closed,
         WebInfo(config.web),
+        *filter(None, [replica]),
     )
     access = Access(config.web)
     own = _own_views(config.audit, observers) | gaps_views(acceptor, access)
@@ -150,12 +154,12 @@ def build_service(
 
     ready = ready_view(not_ready, history)
     pages = pages_view(Shown(config, parts, verdicts, acceptor, not_ready))
-    app = make_app(config.web, registry, ready, pages, own, verdicts.status)
+    app = make_app(config.web, registry, ready, pages, own.get, verdicts.status)
     web = WebServer(config.web, app, closed=closed)
 
     for source in sources:
-        receive = partial(_receive, source, pipeline)
-        threads.add(thread_name(source.name), receive, source.stop, may_end=source.may_end)
+        run = partial(receive, source, pipeline)
+        threads.add(thread_name(source.name), run, source.stop, may_end=source.may_end)
     for observer in observers:
         threads.add(observer_id(observer.kind, observer.bus), observer.run)
     threads.add("watchdog", Watchdog(connections).run)
@@ -169,7 +173,7 @@ def build_service(
     if archive:
         threads.add("archive", archive.run, archive.worker.wake)
     threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention, silence.watched))
-    return Service(ledger, threads, web)
+    return Service(ledger, threads, web, replica)
 
 
 def _archive(
@@ -206,8 +210,9 @@ def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[s
     return {"/v1/reports": reports_view(taps[0], token)}
 
 
-def _receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> None:
-    source.run(pipeline)  # until `source.stop` is called
+def receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> None:
+    """Receive and record until `source.stop` is called."""
+    source.run(pipeline)
 
 
 def prune_regularly(
@@ -258,22 +263,30 @@ def _report_clock(problems: ProblemLog, now: float, floor: float) -> None:
 class Service:
     """Counts what the sources receive, and serves the counters."""
 
-    def __init__(self, ledger: Ledger, threads: Threads, web: WebServer) -> None:
+    def __init__(
+        self, ledger: Ledger, threads: Threads, web: WebServer, replica: Replica | None = None
+    ) -> None:
+        """Put it together; it runs as long as this busmon is that `replica`, if it is one."""
         self.url = web.url
+        self._ended = replica.ended if replica else None
+        if replica:
+            replica.url = web.url
         self._ledger = ledger
         self._threads = threads
         self._serving = Threads()  # apart from the others, since it ends after them
         self._serving.add("web", web.run)
 
     def run(self, stopping: threading.Event) -> None:
-        """Receive, count and serve until `stopping`, then finish the batches in hand.
+        """Receive, count and serve until `stopping` or the end, then finish the batches in hand.
 
         Raises ThreadDied, after the same orderly end, if a thread ended before it was asked to.
         """
         self._serving.start(stopping)
         log.info("listening on %s", self.url)
         self._threads.start(stopping)
-        stopping.wait()
+        while not stopping.wait(END_INTERVAL if self._ended else None):
+            if self._ended and self._ended.is_set():
+                break
         log.info("stopping")
         ended = self._threads.stop(STOP_TIMEOUT)
         self._serving.stop(WEB_STOP_TIMEOUT)
@@ -281,3 +294,5 @@ class Service:
             self._ledger.close()
         for died in filter(None, (self._threads.problem(), self._serving.problem())):
             raise ThreadDied(f"{died}; the log has the traceback")
+        if not (ended or stopping.is_set()):
+            raise ThreadDied("a thread has not ended, although another busmon now leads")

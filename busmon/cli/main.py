@@ -86,15 +86,19 @@ def run(path: Path | None, ledger: str | None) -> None:
         with_path = config.ledger.model_copy(update={"path": ledger, "url": None})
         config = config.model_copy(update={"ledger": with_path})
     set_up_log(config.log)
+    from busmon.follower import run as run_with_others
     from busmon.ledger.errors import LedgerError
     from busmon.ledger.opening import open_when_reachable
     from busmon.sentry import reporting
     from busmon.service import open_service
+    from busmon.settings.postgresql import Database
     from busmon.threads import ThreadDied
 
     with fatal(LedgerError, OSError, ThreadDied), reporting(config.sentry, config.buses):
         place, size_limit = config.ledger.place(), config.ledger.size_limit
-        if opened := open_when_reachable(place, size_limit, stopping):
+        if isinstance(place, Database):
+            run_with_others(config, stopping)
+        elif opened := open_when_reachable(place, size_limit, stopping):
             open_service(config, opened).run(stopping)
 
 

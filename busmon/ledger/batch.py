@@ -65,7 +65,7 @@ class Observation(NamedTuple):
     keys: tuple[str, ...] = ()  # what it is about
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Numbers:
     """What is known of the tables, so that it need not be read: it may be nothing.
 
@@ -73,6 +73,7 @@ class Numbers:
     over and lacks the last transactions, or of a backup.
     """
 
+    last: int = 0  # the largest of the messages and sets, after the last batch
     buses: dict[str, int] = field(default_factory=dict)
     series: dict[Series, int] = field(default_factory=dict)
     # Of the newest block of messages:
@@ -177,7 +178,7 @@ class WriteBatch:
         """Return the number of the next message; it is larger than all that are in use."""
         message, self._last_set, block = self.db.execute(LAST).fetchone()
         last = max(int(message), self._last_set, end_of(block))
-        if not last:  # all is pruned, and numbers begin anew
+        if last != self.numbers.last:  # others recorded messages, or all is pruned
             self.numbers.leave_block()
         return last + 1
 
@@ -236,6 +237,7 @@ class WriteBatch:
         parts = set()
         for one, row in added:
             self.new.append(one)
+            self.numbers.last = row.seq
             if one.unknown_schema:
                 self.unknown_schemas[one.series.bus] += 1
             hour = int(one.received_at // 3600), row.series

@@ -3,7 +3,8 @@
 An observer is named by its kind and the bus: `tap:fedora`, `ready:fedora`, `celery:fedora`. The
 intervals of `listener:fedora` are the times in which a listener with a tap ran; `ended:fedora` has
 the ends of those that ended in order. By the looks at its queue, the queue was there in the times
-of `present:fedora`, and not there, or not all the time, in those of `absent:fedora`.
+of `present:fedora`, and not there, or not all the time, in those of `absent:fedora`. In those of
+`replica:fedora`, a busmon received from the bus that follows another one.
 """
 
 from busmon.ledger.connection import Connection
@@ -92,6 +93,14 @@ class ObserverCoverage:
         """Return until when the observer watched last, None if it never did."""
         query = "SELECT max(until) FROM coverage WHERE observer = ?"
         return seconds(self._db.execute(query, (observer,)).fetchone()[0])
+
+    def last(self, observer: str) -> Interval | None:
+        """Return the last interval, None without any."""
+        row = self._db.execute(
+            "SELECT since, until FROM coverage WHERE observer = ? ORDER BY since DESC LIMIT 1",
+            (observer,),
+        ).fetchone()
+        return Interval(row[0] / 1000, row[1] / 1000) if row else None
 
     def intervals(self, observer: str) -> list[Interval]:
         """Return all known intervals, oldest first."""

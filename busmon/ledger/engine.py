@@ -1,9 +1,20 @@
 """What a database must offer to hold a ledger."""
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from busmon.ledger.tables import Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who has a ledger that several can have."""
+
+    replicas: int
+    led: bool  # whether one of them leads
+    leads: bool  # whether this one does, or did last
+    url: str  # of the one that leads, or led last; empty if it is not known
 
 
 class Engine(Protocol):
@@ -24,6 +35,15 @@ class Engine(Protocol):
         """Read what was committed, all of one moment, and wait for no writer.
 
         Raises LedgerError, and TooSlow if a query is not done in so many seconds.
+        """
+
+    def members(self) -> Members | None:
+        """Return who has the ledger, None if only one can have it; raise LedgerError."""
+
+    def announce(self, url: str) -> None:
+        """Write where the leader answers; raise LedgerWriteError.
+
+        If `url` has the address of no host, it is that from which it reaches the database.
         """
 
     def problem(self) -> str | None:

@@ -11,12 +11,15 @@ from busmon.settings.postgresql import Database
 LedgerPlace = str | Database  # the path of a file, or a database of PostgreSQL
 
 
-def open_engine(place: LedgerPlace) -> Engine:
-    """Open a ledger for writing; raise LedgerError. A missing one is created."""
+def open_engine(place: LedgerPlace, *, follows: bool = False) -> Engine:
+    """Open a ledger for writing; raise LedgerError. A missing one is created.
+
+    Several busmons can have one in PostgreSQL, all but one of which follow.
+    """
     if isinstance(place, Database):
         from busmon.ledger.postgresql.engine import PostgresEngine
 
-        return PostgresEngine(place)
+        return PostgresEngine(place, follows=follows)
     return SqliteEngine(place)
 
 

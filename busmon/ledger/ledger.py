@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from busmon.ledger.batch import Count, Numbers, Observation, Series
+from busmon.ledger.engine import Members
 from busmon.ledger.engines import LedgerPlace, open_engine
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.hourly import HOURS_KEPT
@@ -38,10 +39,13 @@ class Recorded:
 class Ledger:
     """The ledger at a place, which is created if missing; ":memory:" keeps nothing. Thread-safe.
 
-    Raises LedgerError if it cannot be opened.
+    Raises LedgerError if it cannot be opened; LedgerInUseError if another busmon has it, or leads
+    those that have it. With `follows`, this one does not lead.
     """
 
-    def __init__(self, place: LedgerPlace, size_limit: int = NO_LIMIT) -> None:
+    def __init__(
+        self, place: LedgerPlace, size_limit: int = NO_LIMIT, *, follows: bool = False
+    ) -> None:
         self._in_memory = place == ":memory:"
         self.size_limit = size_limit  # in bytes
         self._writing = threading.Lock()
@@ -52,7 +56,7 @@ class Ledger:
         self._other_problem: str | None = None  # why the last other write failed
         self.pruned = Counter(age=0, size=0)  # messages
         self.dropped = Counter(dict.fromkeys(LIMITED, 0))  # other rows, by share of the size limit
-        self._engine = open_engine(place)
+        self._engine = open_engine(place, follows=follows)
         self.name = self._engine.name  # for people
         try:
             self._known = Known(self._engine)
@@ -84,6 +88,23 @@ class Ledger:
             self._known.add(batch)
             self._numbers = batch.numbers
         return Recorded(batch.new, len(observations) - len(batch.new), duration)
+
+    @property
+    def shared(self) -> bool:
+        """Whether several busmons can have it."""
+        return self._engine.shared
+
+    def members(self) -> Members | None:
+        """Return who has the ledger, None if only one can have it. Raises LedgerError."""
+        return self._engine.members()
+
+    def announce(self, url: str) -> None:
+        """Write where the leader answers, which this one is, and that it is still there.
+
+        Raises LedgerWriteError.
+        """
+        with self._writing:
+            self._engine.announce(url)
 
     def declare_series(self, series: Iterable[Series]) -> None:
         """Create these counters at zero, unless they exist."""

@@ -12,7 +12,9 @@ from busmon.problem_log import ProblemLog
 log = logging.getLogger(__name__)
 
 
-def open_when_reachable(place: LedgerPlace, size_limit: int, stopping: Event) -> Ledger | None:
+def open_when_reachable(
+    place: LedgerPlace, size_limit: int, stopping: Event, *, follows: bool = False
+) -> Ledger | None:
     """Open a ledger as soon as it can be reached; return None if it is `stopping` before.
 
     Raises LedgerError for anything else that is wrong.
@@ -20,7 +22,7 @@ def open_when_reachable(place: LedgerPlace, size_limit: int, stopping: Event) ->
     backoff, problems = Backoff(), ProblemLog(log)
     while not stopping.is_set():
         try:
-            ledger = Ledger(place, size_limit)
+            ledger = Ledger(place, size_limit, follows=follows)
         except LedgerUnreachable as error:
             problems.problem("%s; busmon starts as soon as it can be reached", error)
             stopping.wait(backoff.next_pause())

@@ -16,8 +16,15 @@ from busmon.ledger.batch import last_received
 from busmon.ledger.clock import may_be
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.values import Interval
 from busmon.problem_log import ProblemLog
-from busmon.silence.reception import BLIND_TIMES_KEPT_SECONDS, Reception, WatchedBus
+from busmon.silence.reception import (
+    BLIND_TIMES_KEPT_SECONDS,
+    TURN_SECONDS,
+    Reception,
+    WatchedBus,
+)
+from busmon.silence.shared import received_by_followers
 from busmon.sources.base import ConnectionState
 from busmon.text import format_span
 
@@ -56,6 +63,7 @@ class BlindTime:
         if not may_be(now, self._ledger.floor):
             return  # the clock is wrong, so the ledger is not; the time counts as blind
         due = []
+        followed = self._received_by_followers(now)
         for bus, connection in self._connections.items():
             before, written = self._receptions[bus], self._written[bus]
             if connection.forgotten > self._forgotten[bus]:
@@ -65,8 +73,11 @@ class BlindTime:
             watched = WatchedBus(
                 connection.connected, connection.connects, connection.seconds_since_turn()
             )
-            after = before.after(now, watched, since_start)
-            after = after.forgetting(self._ledger.floor - BLIND_TIMES_KEPT_SECONDS)
+            if others := followed.get(bus):
+                before = before.received_by_others(others, now, watched.connects, since_start)
+            if watched.up or not others:
+                before = before.after(now, watched, since_start)
+            after = before.forgetting(self._ledger.floor - BLIND_TIMES_KEPT_SECONDS)
             self._receptions[bus] = after
             if (
                 after.receiving != written.receiving
@@ -88,6 +99,20 @@ class BlindTime:
         """Return for how long busmon was blind on each bus in all, over restarts."""
         receptions = self._receptions.items()
         return {bus: known.blind_seconds(now, since_start) for bus, known in receptions}
+
+    def _received_by_followers(self, now: float) -> Mapping[str, Interval]:
+        """Return when followers received each bus that this busmon lately did not receive."""
+        if not self._ledger.shared:
+            return {}
+        missed = [
+            bus
+            for bus, connection in self._connections.items()
+            if not connection.connected
+            or not self._receptions[bus].receiving
+            or self._receptions[bus].connects != connection.connects
+            or connection.seconds_since_turn() > TURN_SECONDS
+        ]
+        return received_by_followers(self._ledger, missed, now) if missed else {}
 
     def _last_message(self, bus: str) -> float | None:
         received = last_received(self._ledger.counts()).items()

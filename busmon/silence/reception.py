@@ -70,6 +70,24 @@ class Reception:
             receiving, blind_times=(*self.blind_times, Interval(self.watched_until, now))
         )
 
+    def received_by_others(
+        self, others: Interval, now: float, connects: int, steady: float | None
+    ) -> "Reception":
+        """Return the reception if others received without a gap, up to a time before `now`."""
+        known = self
+        if others.since > self.watched_until:
+            before = None if steady is None else steady - (now - others.since)
+            known = self.after(others.since, WatchedBus(True, connects), before)
+        watched = max(known.watched_until, min(others.until, now))
+        return replace(
+            known,
+            watched_until=watched,
+            receiving=True,
+            connects=connects,
+            steady=None if steady is None else steady - (now - watched),
+            before=0.0,
+        )
+
     def _length(self, now: float, steady: float | None) -> float:
         """Return for how long busmon has not looked at the bus, or not received."""
         if self.steady is None or steady is None:

@@ -30,6 +30,11 @@ class Bus(Section):
     type: str
     rules: str  # the name of a rule set
 
+    @property
+    def divisible(self) -> bool:
+        """Whether several busmons can receive from it, each message by one of them."""
+        return False
+
     @abstractmethod
     def make_source(self, name: str, ledger: Ledger) -> Source:
         """Return the source. Only this imports the client library."""

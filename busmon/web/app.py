@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from types import MappingProxyType
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
@@ -49,13 +48,14 @@ def make_app(
     registry: CollectorRegistry,
     ready: View,
     pages: View = no_page,
-    own: Mapping[str, View] = MappingProxyType({}),
+    own: Callable[[str], View | None] = lambda _: None,
     status: Callable[[], Mapping[str, object]] = dict,
 ) -> WSGIApplication:
     """Return the application. The health checks need no credentials.
 
-    `pages` answers what is left, for those who may read. `own` are views, by path, that check
-    methods and credentials themselves; what they refuse is counted here, if they raise Refused.
+    `pages` answers what is left, for those who may read. `own` gives the view for a path, if it
+    has one that checks methods and credentials itself; what such a view refuses is counted here,
+    if it raises Refused.
     `status` is what /v1/status answers, as JSON.
     """
     sharing, refusals = Sharing(), Refusals()
@@ -75,8 +75,8 @@ def make_app(
 
     def respond(environ: WSGIEnvironment) -> Response:
         path = environ["PATH_INFO"] = urls.own(environ.get("PATH_INFO", ""))
-        if path in own:
-            return own[path](environ)
+        if view := own(path):
+            return view(environ)
         if path not in public:
             access.read(environ)
         view = public.get(path) or private.get(path)

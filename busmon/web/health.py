@@ -29,14 +29,16 @@ def live(_environ: WSGIEnvironment) -> Response:
 
 
 def ready_view(
-    problems: Callable[[], Sequence[str]], history: Callable[[], Sequence[str]] = tuple
+    problems: Callable[[], Sequence[str]],
+    history: Callable[[], Sequence[str]] = tuple,
+    well: Callable[[], str] = lambda: "ready",
 ) -> View:
-    """Return the view: status 200, or 503 and a line for each problem; then the history."""
+    """Return the view: status 200 and `well`, or 503 and its problems; then the history."""
 
     def ready(_environ: WSGIEnvironment) -> Response:
         found = problems()
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
-        lines = [*(found or ["ready"]), *(f"earlier: {line}" for line in history())]
+        lines = [*(found or [well()]), *(f"earlier: {line}" for line in history())]
         return text(status, "\n".join(map(printable, lines)))
 
     return ready

@@ -102,7 +102,7 @@ def test_the_service_answers_from_a_database(
         assert IDS[1] in found
         busmon("status", "-c", service.configuration, status=1)
         refused = busmon("ledger", "migrate", "-c", service.configuration, status=1).stderr
-        assert refused == f"busmon: {place}: in use by another busmon; each needs its own\n"
+        assert refused == f"busmon: {place}: in use by another busmon; stop all of them first\n"
         assert service.terminate() == 0
     assert PASSWORD not in service.log.read_text()
 

@@ -54,7 +54,7 @@ def test_a_database_that_is_away_stops_acknowledging_until_it_is_back(
         assert_hidden("".join(line for page in PAGES for line in busmon.ask(page)[1]))
         busmon.kill()  # nothing was acknowledged, so nothing is lost
         busmon.launch()
-        waits = f"ledger1: {refused}; busmon starts as soon as it can be reached"
+        waits = f": {refused}; busmon starts as soon as it can be reached"
         wait_until(lambda: busmon.logged(waits), what=waits)
     wait_until(lambda: accepts(busmon.port), what="busmon to listen")
     wait_until_counted(busmon, bus, 150)

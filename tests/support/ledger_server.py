@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.postgresql.engine import WRITING
+from busmon.ledger.postgresql.connection import WRITING
 from tests.support.brokers import timescaledb, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.postgresql import USR, PostgreSQL

@@ -12,6 +12,7 @@ from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.differences import Difference
+from busmon.ledger.engine import Members
 from busmon.ledger.ledger import Ledger
 from busmon.levels.delays import DelayCounter
 from busmon.levels.service_levels import ServiceLevelCounter
@@ -25,6 +26,7 @@ from busmon.observers.ready import ReadyObserver, ReadySettings
 from busmon.observers.tap import TapObserver
 from busmon.observers.tap_batch import ReportBatch
 from busmon.pipeline import Pipeline
+from busmon.replicas import Replica
 from busmon.rules import Rules, rule_set
 from busmon.settings.audit import Audit, Silence
 from busmon.settings.models import Web
@@ -98,7 +100,8 @@ class Bench:
         at, topics = settings_of_archive("http://127.0.0.1:1"), lambda: [COPR]
         archive = ArchiveJobs(at, self.ledger, topics, self.silence, blind, filling)
         observers = ObserverMetrics([*watching, archive])
-        rest = levels, Refusals(), ClosedConnections(), WebInfo(WEB)
+        replica = Replica(self.ledger, Members(1, True, True, ""), lambda _: False)
+        rest = levels, Refusals(), ClosedConnections(), WebInfo(WEB), replica
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
 
     def value(self, name: str, **labels: str) -> float | None:

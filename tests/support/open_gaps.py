@@ -100,7 +100,7 @@ def serving(web: Web, ledger: Ledger, registry: CollectorRegistry | None = None)
     """Serve what a service with this `[web]` does with gaps, and yield its URL."""
     acceptor = Acceptor(ledger, lambda: None)
     views = gaps_views(acceptor, Access(web))
-    app = make_app(web, registry or CollectorRegistry(), ready_view(list), own=views)
+    app = make_app(web, registry or CollectorRegistry(), ready_view(list), own=views.get)
     server = WebServer(web, app)
     with accepting(acceptor), running(server.run):
         yield server.url

@@ -35,7 +35,7 @@ def pages(
     shown = Shown(config, bench.parts, bench.watch, acceptor, lambda: problems, query_seconds)
     view = pages_view(shown, lambda: bench.now, pause=0.0)  # tests/web/test_sharing.py
     registry = registry or CollectorRegistry()
-    return make_app(web, registry, ready_view(list), view, own, bench.watch.status)
+    return make_app(web, registry, ready_view(list), view, own.get, bench.watch.status)
 
 
 def text_of(html: bytes) -> str:

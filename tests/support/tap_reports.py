@@ -46,7 +46,9 @@ class Bench:
         self.ledger = Ledger(path)
         self.tap = TapObserver(self.ledger, "fedora", lambda: self.monotonic)
         view = reports_view(self.tap, TOKEN, lambda: self.now)
-        self.app = make_app(Web(), CollectorRegistry(), ready_view(list), own={"/v1/reports": view})
+        self.app = make_app(
+            Web(), CollectorRegistry(), ready_view(list), own={"/v1/reports": view}.get
+        )
         self.registry = CollectorRegistry()
         self.registry.register(ObserverMetrics([self.tap]))
 

@@ -35,7 +35,7 @@ class Bench:
         leave_open(self.ledger, Place())
         self.acceptor = Acceptor(self.ledger, lambda: None)
         views = gaps_views(self.acceptor, Access(web))
-        self.app = make_app(web, self.registry, ready_view(list), own=views)
+        self.app = make_app(web, self.registry, ready_view(list), own=views.get)
 
     def post(self, path: str, content: object, **environ: str | None) -> Answer:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()

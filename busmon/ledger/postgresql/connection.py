@@ -1,6 +1,8 @@
 """PostgreSQL's connection with the calls that the tables use, and the SQL of theirs translated."""
 
+import os
 import re
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -18,6 +20,7 @@ from busmon.ledger.values import TextId
 
 CONNECT_SECONDS = 5
 OLDEST = 14  # PostgreSQL; it is the first that notices a client that is gone
+WRITING = 0x6275736D01  # the key of an advisory lock: "busm" and a number
 # If the network is cut, both sides know within some ten seconds, also while nothing is sent. The
 # server then ends the session, with its locks.
 NETWORK = {
@@ -119,6 +122,13 @@ class PostgresConnection:
         self.types: Types = {}
         self.deadline: float | None = None  # monotonic
         self._inserts: dict[str, Insert | None] = {}
+
+    def own_address(self) -> str:
+        """Return the address of this host, as the connection has it."""
+        with socket.socket(fileno=os.dup(self.of_server.fileno())) as connection:
+            if connection.family == socket.AF_UNIX:
+                return "127.0.0.1"
+            return str(connection.getsockname()[0])
 
     def run(self, script: str) -> Cursor:
         """Execute statements without parameters, in one round trip."""

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from busmon.ledger.errors import LedgerError, LedgerInUseError
 from busmon.ledger.postgresql.connection import PostgresConnection, without_nul
-from busmon.ledger.postgresql.engine import READ_SECONDS, connected, explained, own
+from busmon.ledger.postgresql.engine import READ_SECONDS, connected, explained
+from busmon.ledger.postgresql.lead import own
 from busmon.ledger.postgresql.schema import NAME
 from busmon.ledger.postgresql.versions import UNFINISHED, check, create, is_new
 from busmon.ledger.sqlite.file import reserved, written_at
@@ -24,7 +25,7 @@ ROWS_AT_ONCE = 20_000  # in one transaction: some tenths of a second
 ROWS_IN_MEMORY = 2_000  # of those that are compared
 REPORT_SECONDS = 5.0
 # Each database has its own; the triggers of the new one write its shares.
-NOT_COPIED = {"versions", "shares", UNFINISHED}
+NOT_COPIED = {"versions", "shares", "leader", UNFINISHED}
 SESSION = f"""
 SET search_path = {NAME}, pg_temp; SET synchronous_commit = on; SET lock_timeout = '5s';
 SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0

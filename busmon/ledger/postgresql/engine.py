@@ -1,25 +1,28 @@
 """The ledger in the schema `busmon` of a PostgreSQL database.
 
 One transaction writes at a time, as with SQLite, whoever begins it: each takes the same lock
-first. So the numbers of messages are in the order in which they are committed.
+first. So the numbers of messages are in the order in which they are committed. See `lead` for
+what else holds with several.
 """
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from uuid import uuid4
 
 import psycopg
 
+from busmon.ledger.engine import Members
 from busmon.ledger.errors import (
     LedgerError,
-    LedgerInUseError,
     LedgerUnreachable,
     LedgerWriteError,
     TooSlow,
 )
+from busmon.ledger.postgresql import lead
 from busmon.ledger.postgresql.answers import NoAnswer
-from busmon.ledger.postgresql.connection import PostgresConnection, TooLate
+from busmon.ledger.postgresql.connection import WRITING, PostgresConnection, TooLate
 from busmon.ledger.postgresql.errors import REMOVED, explain, may_pass
 from busmon.ledger.postgresql.schema import NAME
 from busmon.ledger.postgresql.versions import check, create, is_new
@@ -28,11 +31,11 @@ from busmon.settings.postgresql import Database
 
 LOCK_SECONDS = 5  # to wait while another process writes
 WRITE_SECONDS = 30  # for one statement
-OWN_SECONDS = 2  # to wait until a busmon that was killed no longer has the ledger
 READ_SECONDS = 600  # for a statement that may take long
+PATIENCE = LOCK_SECONDS + WRITE_SECONDS  # for an answer; the server gives up before
+READ_MEMBERS_SECONDS = 1.0
 IDLE_SECONDS = 15  # between two statements; then the server ends a process that hangs with the lock
 TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
-WRITING, OWNING = 0x6275736D01, 0x6275736D02  # keys of advisory locks: "busm" and a number
 # A transaction of another isolation level would not see what was written while it waited.
 BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED;
@@ -54,13 +57,20 @@ IDLE_READERS = 4  # connections that are kept open
 
 
 class PostgresEngine:
-    """The ledger in a database, whose tables are made if the database has none."""
+    """The ledger in a database, whose tables are made if the database has none.
+
+    It leads, or raises LedgerInUseError; with `follows` it does not lead.
+    """
 
     shared = True
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, follows: bool = False) -> None:
         self.name = str(database)
         self._database = database
+        self._follows = follows
+        self._replica = str(uuid4())
+        self._led = False
+        self._confirmed: PostgresConnection | None = None  # over which it is known to lead
         self._idle: list[PostgresConnection] = []
         self._pool = threading.Lock()
         self._closed = False
@@ -90,6 +100,11 @@ class PostgresEngine:
     @contextmanager
     def read(self, seconds: float | None) -> Iterator[Tables]:
         """Read beside the writer, on a connection that no other thread uses meanwhile."""
+        with self._reader(seconds) as db:
+            yield Tables(db)
+
+    @contextmanager
+    def _reader(self, seconds: float | None) -> Iterator[PostgresConnection]:
         with explained(self.name):
             with self._pool:
                 db = self._idle.pop() if self._idle else None
@@ -98,9 +113,24 @@ class PostgresEngine:
                     db = connected(self._database)
                     _begin_reading(db, seconds)
                 with _ended(db):
-                    yield Tables(db)
+                    yield db
             finally:
                 self._put_back(db)
+
+    def members(self) -> Members:
+        """Return who has the ledger; raise LedgerError."""
+        with self._reader(READ_MEMBERS_SECONDS) as db:
+            return lead.members(db, self._replica)
+
+    def announce(self, url: str) -> None:
+        """Write where it answers."""
+        try:
+            db = self._begun()
+            with _ended(db):
+                lead.announce(db, url)
+                db.run("COMMIT")
+        except psycopg.Error as error:
+            raise LedgerWriteError(explain(error)) from error
 
     def problem(self) -> str | None:
         """Return None: only a transaction shows what is wrong."""
@@ -130,16 +160,32 @@ class PostgresEngine:
         """Return a connection that may write; if it is the `first`, the tables may be made."""
         db = connected(self._database, new=True)
         try:
-            own(db, self.name)
             if is_new(db):
                 if not first:
                     raise LedgerError(f"{self.name}: {REMOVED}")
                 create(db)
             db.types = check(db, self.name)
+            lead.join(db)
+            db.of_server.patience = PATIENCE
+            if not self._follows:
+                lead.take_lead(db, self.name, self._replica if self._led else None)
         except BaseException:
             db.of_server.close()
             raise
         return db
+
+    def _begin(self, db: PostgresConnection) -> None:
+        """Begin a transaction; over a new connection only if nobody else has led meanwhile."""
+        if not self._follows and db is not self._confirmed:
+            try:
+                self._led = lead.confirm(db, self._replica, led=self._led)
+                self._confirmed = db
+            except LedgerWriteError:  # let another one have the lead
+                db.of_server.close()
+                raise
+            except psycopg.errors.ReadOnlySqlTransaction:
+                pass  # then nothing can be written anyway
+        db.run(BEGIN)
 
     def _begun(self) -> PostgresConnection:
         """Return the writer's connection in a new transaction, with the lock."""
@@ -147,7 +193,7 @@ class PostgresEngine:
             raise LedgerWriteError("the ledger is closed")
         if self._writer:
             try:
-                self._writer.run(BEGIN)
+                self._begin(self._writer)
                 return self._writer
             except psycopg.Error:
                 # Nothing was written. If the server was restarted, a new connection will do.
@@ -159,7 +205,7 @@ class PostgresEngine:
             self._writer = self._connected()
         except LedgerError as error:
             raise LedgerWriteError(str(error).removeprefix(f"{self.name}: ")) from error
-        self._writer.run(BEGIN)
+        self._begin(self._writer)
         return self._writer
 
     def _put_back(self, db: PostgresConnection | None) -> None:
@@ -194,15 +240,6 @@ def connected(database: Database, *, new: bool = False) -> PostgresConnection:
         db.of_server.close()
         raise
     return db
-
-
-def own(db: PostgresConnection, name: str) -> None:
-    """Take the lock that a busmon has as long as it has the ledger; the connection writes."""
-    db.of_server.patience = LOCK_SECONDS + WRITE_SECONDS
-    try:
-        db.run(f"SET lock_timeout = '{OWN_SECONDS}s'; SELECT pg_advisory_lock({OWNING})")
-    except psycopg.errors.LockNotAvailable as error:
-        raise LedgerInUseError(name) from error
 
 
 @contextmanager

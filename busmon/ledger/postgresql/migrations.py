@@ -6,8 +6,9 @@ import psycopg
 
 from busmon import __version__
 from busmon.ledger.errors import LedgerError
-from busmon.ledger.postgresql.engine import connected, explained, own
+from busmon.ledger.postgresql.engine import connected, explained
 from busmon.ledger.postgresql.errors import explain
+from busmon.ledger.postgresql.lead import own
 from busmon.ledger.postgresql.schema import NAME
 from busmon.ledger.postgresql.versions import VERSION, inspect
 from busmon.settings.postgresql import Database

@@ -40,6 +40,9 @@ JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
 WHERE tables.relnamespace = '{NAME}'::regnamespace GROUP BY indexrelid, tables.relname
 """  # noqa: S608 - our own name
 
+LEADER = """CREATE TABLE leader (         -- one row: the busmon that leads, or led last
+    id INTEGER PRIMARY KEY CHECK (id = 1), replica TEXT NOT NULL, url TEXT NOT NULL
+)"""
 # The tables that have what is left to the messages.
 OTHERS = ("messages", "subjects", "subject_keys", "series_parts")
 FIXED = {"bigint": 8, "integer": 4, "double precision": 8}
@@ -64,7 +67,7 @@ CHANGES = {
 
 def statements() -> Iterator[str]:
     """Yield what makes the tables and indexes of a new ledger."""
-    for text in (*schema.statements(), schema.SHARES):
+    for text in (*schema.statements(), schema.SHARES, LEADER):
         for pattern, replacement in TYPES:
             text = re.sub(pattern, replacement, text)
         yield text

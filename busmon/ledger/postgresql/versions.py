@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from busmon import __version__
 from busmon.ledger.errors import LedgerError
-from busmon.ledger.postgresql.connection import PostgresConnection, Types
+from busmon.ledger.postgresql.connection import WRITING, PostgresConnection, Types
 from busmon.ledger.postgresql.schema import COLUMNS, INDEXES, NAME, counting, statements
 
 VERSION = 5  # the first one, and SQLite's
@@ -24,8 +24,11 @@ def is_new(db: PostgresConnection) -> bool:
 
 
 def create(db: PostgresConnection) -> None:
-    """Make the tables, all or none."""
+    """Make the tables, all or none, unless another busmon does so now."""
     with db.of_server.transaction():
+        db.run(f"SELECT pg_advisory_xact_lock({WRITING})")
+        if not is_new(db):
+            return
         if not db.run(EXISTS).fetchone()[0]:
             db.run(f"CREATE SCHEMA {NAME}")
         db.run(f"SET LOCAL search_path = {NAME}, pg_temp")

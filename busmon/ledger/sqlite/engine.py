@@ -48,6 +48,12 @@ class SqliteEngine:
         """Read beside the writer. A ledger in memory cannot be read so."""
         return open_read_only(self.name, seconds)
 
+    def members(self) -> None:
+        """Return nothing: a file is of one busmon only."""
+
+    def announce(self, url: str) -> None:
+        """Do nothing."""
+
     def problem(self) -> str | None:
         """Return why nothing may be written: a file was removed, replaced or found damaged."""
         return self._files.problem()

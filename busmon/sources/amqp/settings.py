@@ -35,6 +35,11 @@ class AmqpBus(Bus):
     prefetch: Annotated[int, Field(gt=0, le=65535)] = 1000
     heartbeat: Annotated[Seconds, Field(le=65535)] = 30
 
+    @property
+    def divisible(self) -> bool:
+        """See Bus: they consume one queue."""
+        return True
+
     def make_source(self, name: str, ledger: Ledger) -> Source:
         """See Bus."""
         from busmon.sources.amqp.source import AmqpSource

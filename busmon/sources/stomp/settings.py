@@ -84,6 +84,11 @@ class StompBus(Tls, Bus):
         if str(given.get("tls", False)).lower() == "false":
             yield from ((key, "needs tls = true") for key in Tls.model_fields if key in given)
 
+    @property
+    def divisible(self) -> bool:
+        """See Bus: they consume one queue. To a topic, each has a subscription of its own."""
+        return all(destination.startswith("/queue/") for destination in self.destinations)
+
     def make_source(self, name: str, _ledger: Ledger) -> Source:
         """See Bus."""
         from busmon.sources.stomp.source import StompSource

@@ -1,0 +1,125 @@
+"""Runs one of several busmons that have one ledger: it follows, or leads if no other does."""
+
+import logging
+from functools import partial
+from http import HTTPStatus
+from threading import Event
+from wsgiref.types import WSGIEnvironment
+
+from busmon import __version__
+from busmon.config.model import Config
+from busmon.ledger.engine import Members
+from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerWriteError
+from busmon.ledger.ledger import Ledger
+from busmon.ledger.opening import open_when_reachable
+from busmon.metrics.collector import Metrics, make_registry
+from busmon.pipeline import Pipeline
+from busmon.replicas import Replica
+from busmon.rules import rule_set
+from busmon.rules.subjects import Subjects
+from busmon.service import Service, open_service, receive
+from busmon.silence.shared import FollowersReception
+from busmon.sources.watchdog import Watchdog, thread_name
+from busmon.threads import Threads
+from busmon.web.app import make_app
+from busmon.web.health import problems, ready_view
+from busmon.web.http import Response, View, text
+from busmon.web.server import ClosedConnections, WebServer
+
+SERVED = {"/live", "/-/healthy", "/ready", "/-/ready", "/metrics"}
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, stopping: Event) -> None:
+    """Follow and lead in turn until `stopping`. Raises LedgerError, OSError and ThreadDied."""
+    place, size_limit = config.ledger.place(), config.ledger.size_limit
+    try:
+        ledger = open_when_reachable(place, size_limit, stopping)
+    except LedgerInUseError:
+        ledger = None
+    while not stopping.is_set():
+        if ledger:
+            open_service(config, ledger).run(stopping)
+            ledger = None
+        else:
+            ledger = follow(config, stopping)
+    if ledger:
+        ledger.close()
+
+
+def follow(config: Config, stopping: Event) -> Ledger | None:
+    """Follow until `stopping`, or until no other busmon leads: then return the ledger to lead."""
+    place, size_limit = config.ledger.place(), config.ledger.size_limit
+    ledger = open_when_reachable(place, size_limit, stopping, follows=True)
+    members = ledger and ledger.members()
+    if not (ledger and members):
+        return None
+    taken: list[Ledger] = []
+
+    def leads(members: Members) -> bool:
+        if not members.led:
+            try:
+                taken.append(Ledger(place, size_limit))
+            except LedgerInUseError:  # another one was faster
+                return False
+        return bool(taken)
+
+    replica = Replica(ledger, members, leads)
+    log.info("another busmon leads: %s", members.url or "its address is not known yet")
+    build_follower(config, ledger, replica).run(stopping)
+    if not taken:
+        return None
+    log.info("no other busmon leads: this one does now")
+    return taken[0]
+
+
+def build_follower(config: Config, ledger: Ledger, replica: Replica) -> Service:
+    """Return what receives its share, and serves the counters; raises LedgerError and OSError."""
+    threads, closed = Threads(), ClosedConnections()
+    buses = {name: bus for name, bus in config.buses.items() if bus.divisible}
+    try:
+        sources = [bus.make_source(name, ledger) for name, bus in buses.items()]
+    except LedgerWriteError as error:
+        raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
+    connections = {source.name: source.connection for source in sources}
+    metrics = Metrics(ledger, connections, __version__, config.ledger.size_limit)
+    pipeline = Pipeline(
+        ledger,
+        {name: rule_set(bus.rules, config.rules) for name, bus in buses.items()},
+        {source.name: source.rejections for source in sources},
+        config.limits.unknown_topics,
+        metrics.observe,
+        Subjects(config.ledger.subjects),
+    )
+    registry = make_registry(metrics, replica, closed)
+
+    def not_ready() -> list[str]:
+        return [*problems(connections, ledger, threads), *filter(None, [replica.problem])]
+
+    ready = ready_view(not_ready, well=partial(_standby, replica))
+    of_leader = _of_leader(replica)
+    own = partial(_own_view, of_leader)
+    app = make_app(config.web, registry, ready, own=own)
+    for source in sources:
+        threads.add(thread_name(source.name), partial(receive, source, pipeline), source.stop)
+    threads.add("watchdog", Watchdog(connections).run)
+    threads.add("reception", FollowersReception(ledger, connections).run)
+    threads.add("replica", replica.run)
+    return Service(ledger, threads, WebServer(config.web, app, closed=closed), replica)
+
+
+def _standby(replica: Replica) -> str:
+    return f"standby: {replica.members.url or 'another busmon'} leads"
+
+
+def _own_view(of_leader: View, path: str) -> View | None:
+    return None if path in SERVED else of_leader
+
+
+def _of_leader(replica: Replica) -> View:
+    def answer(_environ: WSGIEnvironment) -> Response:
+        retry = ("Retry-After", "5")
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, _standby(replica), retry)
+
+    return answer

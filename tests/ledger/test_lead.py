@@ -1,0 +1,71 @@
+"""Several ledgers in one database: one leads, and what another one writes is not confused."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from busmon.ledger.errors import LedgerInUseError, LedgerWriteError
+from busmon.ledger.ledger import Ledger
+from busmon.settings.postgresql import Database
+from tests.support.ledger_server import LedgerServer
+from tests.support.ledgers import counted, database_at, judged
+
+
+@pytest.fixture
+def database(ledger_server: LedgerServer) -> Database:
+    return database_at(ledger_server.url_of(ledger_server.cleared()))
+
+
+@pytest.fixture
+def leader(database: Database) -> Iterator[Ledger]:
+    with closing(Ledger(database)) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def follower(database: Database, leader: Ledger) -> Iterator[Ledger]:  # noqa: ARG001 - first
+    with closing(Ledger(database, follows=True)) as ledger:
+        yield ledger
+
+
+def test_one_leads_and_all_know_who(database: Database, leader: Ledger, follower: Ledger) -> None:
+    with pytest.raises(LedgerInUseError, match="in use by another busmon; that one leads"):
+        Ledger(database)
+    leader.announce("http://[::]:12876")
+    for ledger, leads in ((leader, True), (follower, False)):
+        members = ledger.members()
+        assert members
+        assert (members.replicas, members.led, members.leads) == (2, True, leads)
+        assert members.url == "http://127.0.0.1:12876"
+    leader.close()
+    members = follower.members()
+    assert members
+    assert (members.replicas, members.led) == (1, False)
+
+
+def test_both_record_and_a_message_counts_once(leader: Ledger, follower: Ledger) -> None:
+    keys = ("package hello", "build 1")
+    for number in range(3):
+        for ledger in (leader, follower, follower, leader):
+            ledger.record(judged(number, ledger is leader and "l", keys=keys))
+    assert counted(leader) == counted(follower) == 5
+    assert leader.duplicates() == follower.duplicates() == {"fedora": 19}
+
+
+def test_who_lost_the_lead_writes_nothing_more(
+    database: Database, leader: Ledger, ledger_server: LedgerServer
+) -> None:
+    leader.record(judged(1))
+    ledger_server.disconnect()
+    leader.record(judged(2))  # it has taken the lead again
+    ledger_server.disconnect()
+    with closing(Ledger(database)) as other:
+        for ended in (False, True):
+            with pytest.raises(LedgerWriteError, match="another busmon leads now"):
+                leader.record(judged(3))
+            if not ended:
+                other.record(judged(4))
+                other.close()
+    with closing(Ledger(database)) as other:
+        assert counted(other) == 3

@@ -1,0 +1,56 @@
+"""Several busmons with one database."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.support.brokers import wait_until
+from tests.support.busmon_process import Busmon
+
+
+@contextmanager
+def replicas(
+    number: int, directory: Path, buses: Mapping[str, Mapping[str, Any]], url: str
+) -> Iterator[list[Busmon]]:
+    """Run so many busmons with one database. The first one leads."""
+    with ExitStack() as stack:
+        started = []
+        for name in map(str, range(number)):
+            (directory / name).mkdir()
+            started.append(Busmon(directory / name, buses, url=url))
+            stack.enter_context(started[-1])
+        yield started
+
+
+def leads(busmon: Busmon) -> bool:
+    return metric(busmon, "busmon_replica_leader") == 1
+
+
+def metric(busmon: Busmon, name: str) -> float:
+    """Return the value of a metric with one series."""
+    _, lines = busmon.ask(f"/metrics?name[]={name}")
+    return float(lines[-1].rpartition(" ")[2])
+
+
+def says(busmon: Busmon, line: str) -> bool:
+    """Return whether /ready says just this. While a busmon begins to lead, nobody answers."""
+    with suppress(OSError):
+        return busmon.ask("/ready") == (200, [line])
+    return False
+
+
+TAKE_OVER_SECONDS = 15
+
+
+def leader_of(several: list[Busmon]) -> Busmon:
+    """Wait until one leads, and return it."""
+
+    def find() -> list[Busmon]:
+        found = []
+        for busmon in several:
+            with suppress(OSError):  # it begins to lead
+                found += [busmon] if leads(busmon) else []
+        return found
+
+    return wait_until(find, TAKE_OVER_SECONDS, "one to lead")[0]
