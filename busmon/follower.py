@@ -2,9 +2,7 @@
 
 import logging
 from functools import partial
-from http import HTTPStatus
 from threading import Event
-from wsgiref.types import WSGIEnvironment
 
 from busmon import __version__
 from busmon.config.model import Config
@@ -22,8 +20,9 @@ from busmon.silence.shared import FollowersReception
 from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.threads import Threads
 from busmon.web.app import make_app
+from busmon.web.forward import forward_view
 from busmon.web.health import problems, ready_view
-from busmon.web.http import Response, View, text
+from busmon.web.http import View
 from busmon.web.server import ClosedConnections, WebServer
 
 SERVED = {"/live", "/-/healthy", "/ready", "/-/ready", "/metrics"}
@@ -98,7 +97,7 @@ def build_follower(config: Config, ledger: Ledger, replica: Replica) -> Service:
         return [*problems(connections, ledger, threads), *filter(None, [replica.problem])]
 
     ready = ready_view(not_ready, well=partial(_standby, replica))
-    of_leader = _of_leader(replica)
+    of_leader = forward_view(lambda: replica.members.url, partial(_standby, replica))
     own = partial(_own_view, of_leader)
     app = make_app(config.web, registry, ready, own=own)
     for source in sources:
@@ -115,11 +114,3 @@ def _standby(replica: Replica) -> str:
 
 def _own_view(of_leader: View, path: str) -> View | None:
     return None if path in SERVED else of_leader
-
-
-def _of_leader(replica: Replica) -> View:
-    def answer(_environ: WSGIEnvironment) -> Response:
-        retry = ("Retry-After", "5")
-        return text(HTTPStatus.SERVICE_UNAVAILABLE, _standby(replica), retry)
-
-    return answer

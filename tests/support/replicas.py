@@ -11,14 +11,19 @@ from tests.support.busmon_process import Busmon
 
 @contextmanager
 def replicas(
-    number: int, directory: Path, buses: Mapping[str, Mapping[str, Any]], url: str
+    number: int,
+    directory: Path,
+    buses: Mapping[str, Mapping[str, Any]],
+    url: str,
+    more: str = "",
 ) -> Iterator[list[Busmon]]:
-    """Run so many busmons with one database. The first one leads."""
+    """Run so many busmons with one database, and more in their configuration. The first leads."""
     with ExitStack() as stack:
         started = []
         for name in map(str, range(number)):
             (directory / name).mkdir()
             started.append(Busmon(directory / name, buses, url=url))
+            started[-1].configure(more)
             stack.enter_context(started[-1])
         yield started
 

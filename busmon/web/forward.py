@@ -1,0 +1,82 @@
+"""Passes requests on to the busmon that leads: one that follows can't answer them itself."""
+
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from urllib.parse import quote, urlsplit
+from wsgiref.types import WSGIEnvironment
+
+from busmon.http_client import TimedConnection
+from busmon.web.http import Header, Response, View, text
+from busmon.web.refusals import Refused
+
+MAX_SECONDS = 9.0  # the server closes a connection after 10
+MAX_REQUEST_BYTES = 1024 * 1024  # of a body: as many as reports may have
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+MARK = "X-Busmon-Forwarded"  # a request is passed on once: the leader can be another one by then
+# What belongs to one connection, or is made anew for the other one.
+OWN_HEADERS = {"connection", "content-length", "content-type", "date", "host", "keep-alive"}
+OWN_HEADERS |= {"te", "transfer-encoding", "upgrade", MARK.lower()}
+
+
+def forward_view(leader: Callable[[], str], standby: Callable[[], str]) -> View:
+    """Return the view. `leader` is the URL of the leader, or ""; `standby` says who leads."""
+
+    def forward(environ: WSGIEnvironment) -> Response:
+        url = urlsplit(leader())
+        if url.scheme != "http" or not url.hostname or not url.port or _header(MARK) in environ:
+            return _unavailable(standby())
+        body = _body(environ)
+        connection = TimedConnection(
+            url.hostname, url.port, None, MAX_SECONDS, max_bytes=MAX_ANSWER_BYTES
+        )
+        try:
+            with connection:
+                connection.request(
+                    environ["REQUEST_METHOD"], _target(environ), body, dict(_headers(environ))
+                )
+                return _response(connection.getresponse())
+        except (OSError, HTTPException, ValueError):
+            return _unavailable(f"{standby()}, and does not answer")
+
+    return forward
+
+
+def _unavailable(line: str) -> Response:
+    return text(HTTPStatus.SERVICE_UNAVAILABLE, line, ("Retry-After", "5"))
+
+
+def _body(environ: WSGIEnvironment) -> bytes | None:
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if "HTTP_TRANSFER_ENCODING" in environ or not (length.isascii() and length.isdigit()):
+        raise Refused("length", HTTPStatus.LENGTH_REQUIRED)
+    if len(length) > 9 or int(length) > MAX_REQUEST_BYTES:
+        raise Refused("size", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return environ["wsgi.input"].read(int(length)) if int(length) else None
+
+
+def _target(environ: WSGIEnvironment) -> str:
+    path = quote(environ["PATH_INFO"].encode("latin-1", "replace")) or "/"
+    query = environ.get("QUERY_STRING", "")
+    return f"{path}?{query}" if query else path
+
+
+def _headers(environ: WSGIEnvironment) -> Iterator[Header]:
+    for key, value in environ.items():
+        name = key.removeprefix("HTTP_").replace("_", "-").title()
+        if key.startswith("HTTP_") and (name == "Host" or name.lower() not in OWN_HEADERS):
+            yield name, value
+    if given := environ.get("CONTENT_TYPE"):
+        yield "Content-Type", given
+    yield MARK, "1"
+
+
+def _header(name: str) -> str:
+    return f"HTTP_{name.upper().replace('-', '_')}"
+
+
+def _response(answer: HTTPResponse) -> Response:
+    headers = [(name, value) for name, value in answer.getheaders()]
+    kind = answer.getheader("Content-Type") or "application/octet-stream"
+    kept = tuple(header for header in headers if header[0].lower() not in OWN_HEADERS)
+    return Response(HTTPStatus(answer.status), answer.read(), kind, kept)
