@@ -19,6 +19,8 @@ from busmon.message import Judgement, Message, Outcome, Stage
 from busmon.pipeline import RELEASE_SECONDS, Pipeline
 from busmon.rules import Rules, rule_set
 from busmon.rules.centos import CentosRules
+from tests.support.ledger_server import LedgerServer
+from tests.support.ledgers import database_at
 from tests.support.sources import count
 
 COPR = "org.fedoraproject.prod.copr.build.start"
@@ -125,6 +127,18 @@ def test_unknown_topics_past_the_limit_share_a_name_after_a_restart_too(ledger: 
     Watched(ledger).send("other", "d", "b")
     assert ledger.counts().keys() >= {Series("other", "__other__", "handled", "")}
     assert Watched(ledger).counts() == {"a": 2, "b": 2, "__other__": 3}
+
+
+def test_busmons_with_one_ledger_share_the_room_for_unknown_topics(
+    ledger_server: LedgerServer,
+) -> None:
+    database = database_at(ledger_server.url_of(ledger_server.cleared()))
+    with closing(Ledger(database)) as leader, closing(Ledger(database, follows=True)) as follower:
+        one, other = Watched(leader), Watched(follower)
+        one.send("other", "a", "b")
+        other.send("other", "a")
+        other.send("other", "c")
+        assert one.counts() == other.counts() == {"a": 2, "b": 1, "__other__": 1}
 
 
 def test_a_higher_limit_gives_further_topics_their_own_name(ledger: Ledger) -> None:

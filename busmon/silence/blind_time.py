@@ -16,15 +16,13 @@ from busmon.ledger.batch import last_received
 from busmon.ledger.clock import may_be
 from busmon.ledger.errors import LedgerWriteError
 from busmon.ledger.ledger import Ledger
-from busmon.ledger.values import Interval
 from busmon.problem_log import ProblemLog
 from busmon.silence.reception import (
     BLIND_TIMES_KEPT_SECONDS,
-    TURN_SECONDS,
     Reception,
     WatchedBus,
 )
-from busmon.silence.shared import received_by_followers
+from busmon.silence.shared import Followed, received_by_followers
 from busmon.sources.base import ConnectionState
 from busmon.text import format_span
 
@@ -46,6 +44,9 @@ class BlindTime:
         self._receptions = {bus: self._load(bus, now) for bus in connections}
         self._written = dict(self._receptions)  # what the ledger has
         self._forgotten = dict.fromkeys(connections, 0)
+        self._forgotten_by_others = {  # a Unix time
+            bus: known.watched_until for bus, known in self._receptions.items()
+        }
         self._history: list[str] = []
         self._problems = ProblemLog(log)
 
@@ -63,18 +64,19 @@ class BlindTime:
         if not may_be(now, self._ledger.floor):
             return  # the clock is wrong, so the ledger is not; the time counts as blind
         due = []
-        followed = self._received_by_followers(now)
+        followed = received_by_followers(self._ledger, self._connections, now)
         for bus, connection in self._connections.items():
             before, written = self._receptions[bus], self._written[bus]
-            if connection.forgotten > self._forgotten[bus]:
-                self._forgotten[bus] = connection.forgotten
+            others = followed.get(bus)
+            if self._is_forgotten(bus, others):
                 before = before.lost_since(self._last_message(bus))
                 self._report_forgotten(bus, before.watched_until, now)
             watched = WatchedBus(
                 connection.connected, connection.connects, connection.seconds_since_turn()
             )
-            if others := followed.get(bus):
-                before = before.received_by_others(others, now, watched.connects, since_start)
+            if others:
+                received = others.interval
+                before = before.received_by_others(received, now, watched.connects, since_start)
             if watched.up or not others:
                 before = before.after(now, watched, since_start)
             after = before.forgetting(self._ledger.floor - BLIND_TIMES_KEPT_SECONDS)
@@ -100,19 +102,13 @@ class BlindTime:
         receptions = self._receptions.items()
         return {bus: known.blind_seconds(now, since_start) for bus, known in receptions}
 
-    def _received_by_followers(self, now: float) -> Mapping[str, Interval]:
-        """Return when followers received each bus that this busmon lately did not receive."""
-        if not self._ledger.shared:
-            return {}
-        missed = [
-            bus
-            for bus, connection in self._connections.items()
-            if not connection.connected
-            or not self._receptions[bus].receiving
-            or self._receptions[bus].connects != connection.connects
-            or connection.seconds_since_turn() > TURN_SECONDS
-        ]
-        return received_by_followers(self._ledger, missed, now) if missed else {}
+    def _is_forgotten(self, bus: str, others: Followed | None) -> bool:
+        """Return whether this busmon, or one that follows, just found that nothing was kept."""
+        known, reported = self._forgotten[bus], self._forgotten_by_others[bus]
+        self._forgotten[bus] = self._connections[bus].forgotten
+        if others and others.forgotten:
+            self._forgotten_by_others[bus] = max(reported, others.forgotten)
+        return self._forgotten[bus] > known or self._forgotten_by_others[bus] > reported
 
     def _last_message(self, bus: str) -> float | None:
         received = last_received(self._ledger.counts()).items()

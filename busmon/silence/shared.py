@@ -1,6 +1,7 @@
 """What a busmon receives that follows another one: the leader is not blind meanwhile.
 
-Its times are the coverage of the observer `replica:BUS`, which all that follow extend.
+Its times are the coverage of the observer `replica:BUS`, which all that follow extend. The times
+of `forgotten:BUS` are when one of them found that the broker had kept nothing.
 """
 
 import logging
@@ -35,6 +36,7 @@ class FollowersReception:
         self._ledger = ledger
         self._connections = connections
         self._signs: dict[str, _Sign] = {}
+        self._forgotten = dict.fromkeys(connections, 0)  # on record
         self._problems = ProblemLog(log)
 
     def run(self, stopping: threading.Event) -> None:
@@ -53,30 +55,43 @@ class FollowersReception:
             unbroken = last and last.connects == connection.connects
             since = last.at if last and unbroken else now
             spans[bus] = since if 0 <= now - since <= MAX_TICK_GAP_SECONDS else now
+        forgotten = {bus: one.forgotten for bus, one in self._connections.items()}
         try:
             with self._ledger.write() as tables:
                 for bus, since in spans.items():
                     tables.coverage.add_span(observer_id("replica", bus), since, now, 0.0)
+                    if forgotten[bus] > self._forgotten[bus]:
+                        tables.coverage.start(observer_id("forgotten", bus), now)
         except LedgerWriteError as error:
             self._problems.problem(f"ledger: cannot write what is received: {error}")
             return
         self._problems.solved()
         for bus in spans:
             self._signs[bus] = _Sign(now, self._connections[bus].connects)
+            self._forgotten[bus] = forgotten[bus]
 
 
-def received_by_followers(ledger: Ledger, buses: Iterable[str], now: float) -> dict[str, Interval]:
-    """Return since when any follower has received each bus without a gap, and its last sign.
+class Followed(NamedTuple):
+    """What followers received of a bus; Unix times."""
 
-    It has no bus of which the last sign is too old.
-    """
-    found = {}
+    interval: Interval  # without a gap, up to their last sign
+    forgotten: float | None  # when one of them last found that the broker had kept nothing
+
+
+def received_by_followers(
+    ledger: Ledger, buses: Iterable[str], now: float
+) -> Mapping[str, Followed]:
+    """Return what followers receive now, by bus."""
+    found: dict[str, Followed] = {}
+    if not ledger.shared:
+        return found
     try:
         with ledger.read(1.0) as tables:
             for bus in buses:
                 last = tables.coverage.last(observer_id("replica", bus))
                 if last and last.until >= now - FRESH_SECONDS:
-                    found[bus] = last
+                    forgotten = tables.coverage.last_end(observer_id("forgotten", bus))
+                    found[bus] = Followed(last, forgotten)
     except LedgerError:  # the next write will fail, too, and says why
         pass
     return found

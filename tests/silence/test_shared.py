@@ -11,7 +11,7 @@ from busmon.silence.blind_time import BlindTime
 from busmon.silence.shared import FRESH_SECONDS, FollowersReception
 from busmon.sources.base import Cause, ConnectionState
 from tests.support.ledger_server import LedgerServer
-from tests.support.ledgers import NOW, database_at
+from tests.support.ledgers import NOW, database_at, judged
 
 
 class Replicas:
@@ -96,3 +96,18 @@ def test_it_is_blind_if_the_follower_ended_with_the_leader(replicas: Replicas) -
     replicas.leads.up()
     replicas.run(3)
     assert replicas.seconds() == pytest.approx(before + 21, abs=1)
+
+
+def test_what_a_follower_finds_forgotten_is_blind_since_the_last_message(
+    replicas: Replicas,
+) -> None:
+    replicas.leader.record(judged(1, at=NOW + 1))
+    replicas.run(8)
+    for link in (replicas.leads, replicas.follows):
+        link.down(Cause.NETWORK, "gone")
+    replicas.run(10)
+    replicas.follows.up(forgotten=True)
+    replicas.leads.up()
+    replicas.run(3)
+    assert replicas.intervals() == [(1, 21)]
+    assert len(replicas.blind.history()) == 1
