@@ -31,18 +31,34 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, stopping: Event) -> None:
-    """Follow and lead in turn until `stopping`. Raises LedgerError, OSError and ThreadDied."""
+    """Follow and lead in turn until `stopping`. Raises LedgerError, OSError and ThreadDied.
+
+    The database can fail while a busmon begins to follow or to lead: then it begins anew, once.
+    """
     place, size_limit = config.ledger.place(), config.ledger.size_limit
     try:
         ledger = open_when_reachable(place, size_limit, stopping)
     except LedgerInUseError:
         ledger = None
+    failed = False
     while not stopping.is_set():
-        if ledger:
-            open_service(config, ledger).run(stopping)
-            ledger = None
-        else:
-            ledger = follow(config, stopping)
+        try:
+            if ledger:
+                open_service(config, ledger).run(stopping)
+                ledger = None
+            else:
+                ledger = follow(config, stopping)
+            failed = False
+        except LedgerError as error:
+            if failed:
+                raise
+            log.warning("%s; beginning anew", error)
+            _close(ledger)
+            failed, ledger = True, None
+    _close(ledger)
+
+
+def _close(ledger: Ledger | None) -> None:
     if ledger:
         ledger.close()
 

@@ -35,6 +35,8 @@ def leads(busmon: Busmon) -> bool:
 def metric(busmon: Busmon, name: str) -> float:
     """Return the value of a metric with one series."""
     _, lines = busmon.ask(f"/metrics?name[]={name}")
+    if not lines:
+        raise ConnectionError("closed in the middle of the answer")
     return float(lines[-1].rpartition(" ")[2])
 
 
