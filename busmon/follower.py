@@ -67,8 +67,7 @@ def follow(config: Config, stopping: Event) -> Ledger | None:
     """Follow until `stopping`, or until no other busmon leads: then return the ledger to lead."""
     place, size_limit = config.ledger.place(), config.ledger.size_limit
     ledger = open_when_reachable(place, size_limit, stopping, follows=True)
-    members = ledger and ledger.members()
-    if not (ledger and members):
+    if not ledger:
         return None
     taken: list[Ledger] = []
 
@@ -80,9 +79,14 @@ def follow(config: Config, stopping: Event) -> Ledger | None:
                 return False
         return bool(taken)
 
-    replica = Replica(ledger, members, leads)
-    log.info("another busmon leads: %s", members.url or "its address is not known yet")
-    build_follower(config, ledger, replica).run(stopping)
+    try:
+        replica = Replica(ledger, leads)
+        service = build_follower(config, ledger, replica)
+    except LedgerError:
+        ledger.close()
+        raise
+    log.info("another busmon leads: %s", replica.members.url or "its address is not known yet")
+    service.run(stopping)
     if not taken:
         return None
     log.info("no other busmon leads: this one does now")

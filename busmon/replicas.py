@@ -14,6 +14,7 @@ from busmon.threads import Threads
 
 LOOK_INTERVAL = 1.0  # seconds
 SIGN_INTERVAL = 3.0  # seconds between two signs of life of the leader; see `lead.IDLE_SECONDS`
+ALONE = Members(1, led=True, leads=True, url="")  # with a ledger in a file
 
 
 class Replica:
@@ -23,9 +24,10 @@ class Replica:
     writes for the others at which `url` it answers.
     """
 
-    def __init__(self, ledger: Ledger, members: Members, ends: Callable[[Members], bool]) -> None:
+    def __init__(self, ledger: Ledger, ends: Callable[[Members], bool]) -> None:
+        """Look for the first time; raises LedgerError."""
         self.ended = threading.Event()
-        self.members = members
+        self.members = ledger.members() or ALONE
         self.problem: str | None = None
         self._ledger = ledger
         self._ends = ends
@@ -67,8 +69,8 @@ class Replica:
 
 def leading(ledger: Ledger, threads: Threads) -> Replica | None:
     """Return what this busmon is, which leads, with its thread; None if nobody else can."""
-    if (members := ledger.members()) is None:
+    if not ledger.shared:
         return None
-    replica = Replica(ledger, members, lambda now: not now.leads)
+    replica = Replica(ledger, lambda now: not now.leads)
     threads.add("replica", replica.run)
     return replica

@@ -295,4 +295,4 @@ class Service:
         for died in filter(None, (self._threads.problem(), self._serving.problem())):
             raise ThreadDied(f"{died}; the log has the traceback")
         if not (ended or stopping.is_set()):
-            raise ThreadDied("a thread has not ended, although another busmon now leads")
+            raise ThreadDied("a thread does not end, so this busmon can neither lead nor follow")

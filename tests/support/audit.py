@@ -3,6 +3,7 @@
 from busmon.audit.scope import Observed
 from busmon.audit.windows import AuditWindows
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.engines import LedgerPlace
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.open_messages import State
 from busmon.ledger.tap_reports import TapReport
@@ -25,11 +26,11 @@ class AuditBench:
 
     def __init__(
         self,
-        path: str = ":memory:",
+        place: LedgerPlace = ":memory:",
         observed: Observed = BY_IDS,
         settings: Audit = AUDIT,
     ) -> None:
-        self.ledger = Ledger(path)
+        self.ledger = Ledger(place)
         self.settings, self.observed = settings, observed
         self.at = NOW  # when what workers do happens
         self.restart()

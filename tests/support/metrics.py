@@ -12,7 +12,6 @@ from busmon.audit.scope import Observed
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.differences import Difference
-from busmon.ledger.engine import Members
 from busmon.ledger.ledger import Ledger
 from busmon.levels.delays import DelayCounter
 from busmon.levels.service_levels import ServiceLevelCounter
@@ -100,7 +99,7 @@ class Bench:
         at, topics = settings_of_archive("http://127.0.0.1:1"), lambda: [COPR]
         archive = ArchiveJobs(at, self.ledger, topics, self.silence, blind, filling)
         observers = ObserverMetrics([*watching, archive])
-        replica = Replica(self.ledger, Members(1, True, True, ""), lambda _: False)
+        replica = Replica(self.ledger, lambda _: False)
         rest = levels, Refusals(), ClosedConnections(), WebInfo(WEB), replica
         self.registry = make_registry(metrics, silence, observers, audit, verdicts, *rest)
 
