@@ -47,9 +47,6 @@ def says(busmon: Busmon, line: str) -> bool:
     return False
 
 
-TAKE_OVER_SECONDS = 15
-
-
 def leader_of(several: list[Busmon]) -> Busmon:
     """Wait until one leads, and return it."""
 
@@ -60,4 +57,4 @@ def leader_of(several: list[Busmon]) -> Busmon:
                 found += [busmon] if leads(busmon) else []
         return found
 
-    return wait_until(find, TAKE_OVER_SECONDS, "one to lead")[0]
+    return wait_until(find, what="one to lead")[0]

@@ -76,6 +76,7 @@ class PostgresEngine:
         self._closed = False
         with explained(self.name):
             self._writer: PostgresConnection | None = self._connected(first=True)
+            self._confirm(self._writer)
 
     def close(self) -> None:
         """Close all connections."""
@@ -174,17 +175,21 @@ class PostgresEngine:
             raise
         return db
 
+    def _confirm(self, db: PostgresConnection) -> None:
+        """Write that it leads, over a new connection; but not if another one did meanwhile."""
+        if self._follows or db is self._confirmed:
+            return
+        try:
+            self._led = lead.confirm(db, self._replica, led=self._led)
+            self._confirmed = db
+        except LedgerWriteError:  # let another one have the lead
+            db.of_server.close()
+            raise
+        except psycopg.errors.ReadOnlySqlTransaction:
+            pass  # then nothing can be written anyway
+
     def _begin(self, db: PostgresConnection) -> None:
-        """Begin a transaction; over a new connection only if nobody else has led meanwhile."""
-        if not self._follows and db is not self._confirmed:
-            try:
-                self._led = lead.confirm(db, self._replica, led=self._led)
-                self._confirmed = db
-            except LedgerWriteError:  # let another one have the lead
-                db.of_server.close()
-                raise
-            except psycopg.errors.ReadOnlySqlTransaction:
-                pass  # then nothing can be written anyway
+        self._confirm(db)
         db.run(BEGIN)
 
     def _begun(self) -> PostgresConnection:

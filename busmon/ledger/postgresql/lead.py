@@ -13,7 +13,7 @@ from busmon.ledger.postgresql.connection import PostgresConnection
 from busmon.ledger.postgresql.schema import NAME
 
 LEAD_SECONDS = 2  # to wait until a busmon that was killed no longer has the lock
-IDLE_SECONDS = 10  # after which the server ends the leader's connection: it hangs, or is cut off
+IDLE_SECONDS = 8  # after which the server ends the leader's connection: it hangs, or is cut off
 LOST = "another busmon leads now"
 LEADS = "that one leads"
 LEADING, PRESENT = 0x6275736D02, 0x6275736D03  # keys of advisory locks: "busm" and a number
