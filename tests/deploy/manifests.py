@@ -67,8 +67,15 @@ def _lookup(kind: str, path: str, *, rstrip: bool) -> str:
 IN_POSTGRESQL = {
     "vault": PACKIT["vault"] | {"busmon": PACKIT["vault"]["busmon"] | {"ledger_password": "l3dger"}}
 }
+REPLICAS = [
+    manifest
+    for path in sorted((MANIFESTS / "replicas").glob("*.yaml"))
+    if path.name != "kustomization.yaml"
+    for manifest in load(path)
+]
 VARIANTS = {
     **{path.stem: load(path) for path in PLAIN},
+    "replicas": REPLICAS,
     "packit": render(),
     "packit-secret": render("secret-busmon.yml.j2"),
     "packit-sentry": render(vault={**PACKIT["vault"], "sentry": {"dsn": "https://key@sentry/1"}}),
@@ -83,6 +90,12 @@ MONITORING = {path.stem: load(path) for path in (MANIFESTS / "monitoring").glob(
 def the(kind: str, manifests: Sequence[Manifest]) -> Manifest:
     [found] = [manifest for manifest in manifests if manifest["kind"] == kind]
     return found
+
+
+def workload(manifests: Sequence[Manifest]) -> Manifest:
+    """Return what runs busmon's pods: a Deployment, or a StatefulSet."""
+    kinds = {manifest["kind"] for manifest in manifests}
+    return the("StatefulSet" if "StatefulSet" in kinds else "Deployment", manifests)
 
 
 SIDECAR = the("Deployment", load(MANIFESTS / "node-exporter/sidecar.yaml"))

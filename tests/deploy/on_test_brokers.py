@@ -54,11 +54,22 @@ def packit(
 
 def plain(rabbitmq: RabbitMQ, ports: Mapping[int, int]) -> list[Manifest]:
     """Return what the kustomization applies, and the Secret."""
-    names = ("deployment", "configmap")
-    manifests = [manifest for name in names for manifest in VARIANTS[name]]
+    return _with_secret(VARIANTS["deployment"], rabbitmq, ports)
+
+
+def replica(rabbitmq: RabbitMQ, ports: Mapping[int, int], url: str) -> list[Manifest]:
+    """Return what it applies with its component `replicas`, and the Secrets; `url` is a ledger."""
+    manifests = _with_secret(VARIANTS["replicas"], rabbitmq, ports)
+    return [*manifests, secret("busmon-ledger", {"uri": url})]
+
+
+def _with_secret(
+    manifests: Sequence[Manifest], rabbitmq: RabbitMQ, ports: Mapping[int, int]
+) -> list[Manifest]:
     content = {"reports-token": "r3ports"} | certificates(rabbitmq)
     url = {PUBLIC_BROKER: rabbitmq.url_for_fedora()}
-    return replaced([*manifests, secret("busmon", content)], {**ports, **url})
+    together = [*manifests, *VARIANTS["configmap"], secret("busmon", content)]
+    return replaced(together, {**ports, **url})
 
 
 def sidecar(rabbitmq: RabbitMQ, ports: Mapping[int, int], toml: str) -> list[Manifest]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.deploy.manifests import PROJECT, Manifest, the
+from tests.deploy.manifests import PROJECT, Manifest, workload
 
 USER = 1000770000
 PROGRAMS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "dev", "proc", "sys")
@@ -43,12 +43,12 @@ BUSMON = Image(
 
 
 class Pod:
-    """The pod of the Deployment in `manifests`, with the ConfigMaps and Secrets beside it."""
+    """A pod of what runs busmon in `manifests`, with the ConfigMaps and Secrets beside it."""
 
     def __init__(self, directory: Path, manifests: Sequence[Manifest]) -> None:
         self._manifests = manifests
         self._directory = directory
-        self._spec = the("Deployment", manifests)["spec"]["template"]["spec"]
+        self._spec = workload(manifests)["spec"]["template"]["spec"]
         self.volumes = {volume["name"]: self._volume(volume) for volume in self._spec["volumes"]}
         self._root = directory / "root"
         self._root.mkdir()

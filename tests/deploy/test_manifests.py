@@ -21,6 +21,7 @@ from tests.deploy.manifests import (
     load,
     render,
     the,
+    workload,
 )
 from tests.support.brokers.certificates import Certificates
 from tests.support.command import busmon
@@ -120,13 +121,16 @@ EXTENSIONS = {
 }
 
 
-def of_kind(kind: str) -> list[Any]:
+def of_kind(*kinds: str) -> list[Any]:
     return [
         pytest.param(manifest, id=name)
         for name, manifests in VARIANTS.items()
         for manifest in manifests
-        if manifest["kind"] == kind
+        if manifest["kind"] in kinds
     ]
+
+
+WORKLOADS = of_kind("Deployment", "StatefulSet")
 
 
 @pytest.mark.parametrize("manifests", VARIANTS.values(), ids=VARIANTS)
@@ -153,9 +157,48 @@ def test_the_kustomization_names_what_is_there_and_one_way_to_scrape() -> None:
 
 
 @pytest.mark.parametrize("deployment", of_kind("Deployment"))
-def test_a_pod_of_busmon_is_locked_down_and_small(deployment: Manifest) -> None:
+def test_one_pod_has_a_ledger_and_closes_it_before_the_next(deployment: Manifest) -> None:
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_replicas_differ_from_the_one_pod_only_where_they_must() -> None:
+    one, many = (workload(VARIANTS[name]) for name in ("deployment", "replicas"))
+    pods = [deployment["spec"]["template"]["spec"] for deployment in (one, many)]
+    containers = [pod["containers"][0] for pod in pods]
+    assert one["metadata"] == many["metadata"]
+    assert one["spec"]["template"]["metadata"] == many["spec"]["template"]["metadata"]
+    assert differences(*containers) == {"env", "resources", "volumeMounts"}
+    assert differences(*pods) == {"affinity", "containers", "volumes"}
+    volumes = [{volume["name"] for volume in pod["volumes"]} for pod in pods]
+    assert volumes[0] - volumes[1] == {"ledger"}
+
+
+def differences(one: Manifest, other: Manifest) -> set[str]:
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
+def test_replicas_take_the_place_of_the_one_pod_and_its_volume() -> None:
+    [component] = load(MANIFESTS / "replicas/kustomization.yaml")
+    there = {path.name for path in (MANIFESTS / "replicas").glob("*.yaml")}
+    assert {*component["resources"]} == there - {"kustomization.yaml"}
+    deleted = [yaml.safe_load(patch["patch"]) for patch in component["patches"]]
+    assert all(patch["$patch"] == "delete" for patch in deleted)
+    assert [(patch["kind"], patch["metadata"]) for patch in deleted] == [
+        (kind, {"name": the(kind, VARIANTS[name])["metadata"]["name"]})
+        for kind, name in (("Deployment", "deployment"), ("PersistentVolumeClaim", "pvc"))
+    ]
+
+
+@pytest.mark.parametrize("kind", ["PodDisruptionBudget", "NetworkPolicy"])
+def test_what_is_about_all_replicas_selects_their_pods(kind: str) -> None:
+    spec = the(kind, VARIANTS["replicas"])["spec"]
+    labels = workload(VARIANTS["replicas"])["spec"]["template"]["metadata"]["labels"]
+    assert (spec.get("selector") or spec["podSelector"]) == {"matchLabels": labels}
+
+
+@pytest.mark.parametrize("deployment", WORKLOADS)
+def test_a_pod_of_busmon_is_locked_down_and_small(deployment: Manifest) -> None:
     pod = deployment["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"] == {
@@ -177,7 +220,7 @@ def test_a_pod_of_busmon_is_locked_down_and_small(deployment: Manifest) -> None:
     assert busmon["startupProbe"]["httpGet"] == {"path": "/live", "port": "http"}
 
 
-@pytest.mark.parametrize("deployment", of_kind("Deployment"))
+@pytest.mark.parametrize("deployment", WORKLOADS)
 def test_every_mount_has_its_volume_and_the_selector_its_pods(deployment: Manifest) -> None:
     template = deployment["spec"]["template"]
     pod = template["spec"]
@@ -194,9 +237,11 @@ def test_a_service_keeps_a_pod_that_is_not_ready(service: Manifest) -> None:
     assert service["spec"]["publishNotReadyAddresses"] is True
 
 
-@pytest.mark.parametrize("manifests", ["deployment", "packit", "packit-managed", "sidecar"])
+@pytest.mark.parametrize(
+    "manifests", ["deployment", "packit", "packit-managed", "replicas", "sidecar"]
+)
 def test_services_monitors_and_network_policy_select_each_pod(manifests: str) -> None:
-    pod = the("Deployment", VARIANTS[manifests])["spec"]["template"]["metadata"]["labels"]
+    pod = workload(VARIANTS[manifests])["spec"]["template"]["metadata"]["labels"]
     policy, monitor = (VARIANTS[name][0]["spec"] for name in ("networkpolicy", "podmonitor"))
     for selector in policy["podSelector"], monitor["selector"]:
         assert selector["matchLabels"].items() <= pod.items()

@@ -47,6 +47,9 @@ def test_a_new_pod_of_the_same_busmon_has_the_same_series(kind: str, tmp_path: P
     ]
     instance = "__meta_kubernetes_pod_label_app_kubernetes_io_instance"
     pods.append(("second-1", "10.1.2.5", {instance: "second"}))
+    stateful = "__meta_kubernetes_pod_label_statefulset_kubernetes_io_pod_name"
+    pods.append(("busmon-0", "10.1.2.6", {stateful: "busmon-0"}))
+    pods.append(("busmon-0", "10.1.2.7", {stateful: "busmon-0", instance: "second"}))
     job = {
         "job_name": "busmon",
         "relabel_configs": relabelled(the(kind, VARIANTS[kind.lower()])),
@@ -88,4 +91,6 @@ def test_a_new_pod_of_the_same_busmon_has_the_same_series(kind: str, tmp_path: P
         "10.1.2.3:12876": first,
         "10.1.2.4:12876": first,
         "10.1.2.5:12876": series | {"instance": "second"},
+        "10.1.2.6:12876": series | {"instance": "busmon-0"},
+        "10.1.2.7:12876": series | {"instance": "busmon-0"},
     }

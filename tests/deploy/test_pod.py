@@ -5,8 +5,9 @@ import re
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from urllib.error import HTTPError
@@ -24,6 +25,7 @@ from tests.deploy.on_test_brokers import (
     listener_toml,
     packit,
     plain,
+    replica,
     secret,
     sidecar,
 )
@@ -69,6 +71,14 @@ def get(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({}))
     except HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def answers_ready(port: int) -> bool:
+    return get(port, "/ready")[0] == 200
+
+
+def has_counted(number: int, port: int) -> bool:
+    return counter(get(port, "/metrics")[1]).total() == number
 
 
 def counts_a_message(
@@ -136,6 +146,24 @@ def test_busmon_starts_as_the_kustomization_mounts_it(
     tmp_path: Path, rabbitmq: RabbitMQ, port: int
 ) -> None:
     counts_a_message(tmp_path, rabbitmq, plain(rabbitmq, {PORT: port}), port)
+
+
+def test_replicas_share_a_ledger_as_their_component_mounts_it(
+    tmp_path: Path, rabbitmq: RabbitMQ, ledger_server: LedgerServer
+) -> None:
+    url = ledger_server.url_of(ledger_server.emptied())
+    ports = [free_port(), free_port()]
+    with ExitStack() as stack:
+        for port in ports:
+            pod = Pod(tmp_path / f"pod{port}", replica(rabbitmq, {PORT: port}, url))
+            stack.enter_context(running(pod, tmp_path / f"log{port}", port))
+            wait_until(partial(answers_ready, port), what="a replica to be ready")
+        leader, follower = ports
+        assert get(follower, "/ready")[1].startswith(f"standby: http://127.0.0.1:{leader} leads")
+        rabbitmq.publish([COPR, replace(COPR, message_id=str(uuid4()))])
+        for port in ports:
+            wait_until(partial(has_counted, 2, port), what="both messages")
+        assert get(follower, "/v1/status")[0] == 200
 
 
 def test_busmon_starts_as_a_sidecar(tmp_path: Path, rabbitmq: RabbitMQ, port: int) -> None:
