@@ -10,6 +10,7 @@ import pytest
 
 from busmon.archive.client import Unanswered
 from busmon.diagnosis.verdict import FaultKind, Verdict
+from busmon.ledger.archive import Span
 from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
 from busmon.silence.rates import WEEK_HOURS
@@ -125,6 +126,35 @@ def test_what_the_archive_has_decides_between_publisher_and_connection(
     evidence = "\n".join(verdict.evidence)
     assert verdict.kind is kind, evidence
     assert words.replace("STOPPED", STOPPED) in evidence
+
+
+def test_a_topic_that_never_came_does_not_show_that_the_archive_is_complete(
+    datagrepper: Datagrepper,
+) -> None:
+    never, now = f"org.example.never.{uuid4()}", NOW + 4000 * DAY
+    datagrepper.add(
+        Sent(one, topic, now - age)
+        for one, topic, age in [*ALIVE, *sent(never, *(age * HOUR / 2 for age in range(160)))]
+    )
+    bench = Bench(now=now - 2.4 * HOUR, archive=datagrepper.url, expected={never: int(DAY)})
+    bench.now = now
+    bench.refresh()
+    hours = range(int((now - 2 * DAY) // HOUR), int(now // HOUR))
+    before = Span(hours[0] - 8 * WEEK_HOURS, hours[0])
+    with bench.ledger.write() as tables:
+        for topic in (STOPPED, FLOWING, never):
+            sums = dict.fromkeys(range(*before), 2)
+            tables.archive_sums.add_before("fedora", topic, before, sums)
+    for topic, known, age in ((STOPPED, hours[:1], 2 * DAY), (FLOWING, hours, 60)):
+        series = Series("fedora", topic, "handled", "")
+        past(bench.ledger, series, dict.fromkeys(known, 2), now - age)
+    bench.silence.learn(now)
+    states = {topic.name: state for topic, state in bench.silence.states(now).items()}
+    assert states[never].ready
+    assert not states[never].silent
+    evidence = "\n".join(ask(bench).evidence)
+    bench.ledger.close()
+    assert f"({STOPPED}): it has holes: 0 messages of other topics" in evidence
 
 
 @pytest.mark.parametrize(
