@@ -3,43 +3,68 @@
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
-from urllib.parse import quote, urlsplit
+from threading import Semaphore
+from urllib.parse import SplitResult, quote, urlsplit
 from wsgiref.types import WSGIEnvironment
 
 from busmon.http_client import TimedConnection
 from busmon.web.http import Header, Response, View, text
 from busmon.web.refusals import Refused
+from busmon.web.sharing import Busy
 
-MAX_SECONDS = 9.0  # the server closes a connection after 10
+MAX_AT_ONCE = 8  # requests: their bodies and answers are in memory, whoever asks
+MAX_WAIT_SECONDS = 1.0  # until there are fewer
+MAX_SECONDS = 8.0  # then; the server closes a connection after 10
 MAX_REQUEST_BYTES = 1024 * 1024  # of a body: as many as reports may have
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MARK = "X-Busmon-Forwarded"  # a request is passed on once: the leader can be another one by then
 # What belongs to one connection, or is made anew for the other one.
 OWN_HEADERS = {"connection", "content-length", "content-type", "date", "host", "keep-alive"}
-OWN_HEADERS |= {"te", "transfer-encoding", "upgrade", MARK.lower()}
+OWN_HEADERS |= {"expect", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te"}
+OWN_HEADERS |= {"trailer", "transfer-encoding", "upgrade", MARK.lower()}
 
 
 def forward_view(leader: Callable[[], str], standby: Callable[[], str]) -> View:
     """Return the view. `leader` is the URL of the leader, or ""; `standby` says who leads."""
+    slots = Semaphore(MAX_AT_ONCE)
 
     def forward(environ: WSGIEnvironment) -> Response:
-        url = urlsplit(leader())
-        if url.scheme != "http" or not url.hostname or not url.port or _header(MARK) in environ:
+        url = _split(leader())
+        if not url or _header(MARK) in environ:
             return _unavailable(standby())
-        body = _body(environ)
-        connection = TimedConnection(
-            url.hostname, url.port, None, MAX_SECONDS, max_bytes=MAX_ANSWER_BYTES
-        )
+        if not slots.acquire(timeout=MAX_WAIT_SECONDS):
+            raise Busy
         try:
-            with connection:
-                connection.request(
-                    environ["REQUEST_METHOD"], _target(environ), body, dict(_headers(environ))
-                )
-                return _response(connection.getresponse())
-        except (OSError, HTTPException, ValueError):
-            return _unavailable(f"{standby()}, and does not answer")
+            return _answer(url, environ) or _unavailable(f"{standby()}, and does not answer")
+        finally:
+            slots.release()
 
     return forward
+
+
+def _split(text: str) -> SplitResult | None:
+    """Return a URL to which requests can be passed on, else None."""
+    try:
+        url = urlsplit(text)
+        return url if url.scheme == "http" and url.hostname and url.port else None
+    except ValueError:
+        return None
+
+
+def _answer(url: SplitResult, environ: WSGIEnvironment) -> Response | None:
+    """Return what the leader answers, None if it does not."""
+    method, body = environ["REQUEST_METHOD"], _body(environ)
+    if method == "HEAD":  # the application leaves out the body, and gives its length
+        method = "GET"
+    connection = TimedConnection(
+        url.hostname or "", url.port or 0, None, MAX_SECONDS, max_bytes=MAX_ANSWER_BYTES
+    )
+    try:
+        with connection:
+            connection.request(method, _target(environ), body, dict(_headers(environ)))
+            return _response(connection.getresponse())
+    except (OSError, HTTPException, ValueError):
+        return None
 
 
 def _unavailable(line: str) -> Response:
@@ -62,9 +87,11 @@ def _target(environ: WSGIEnvironment) -> str:
 
 
 def _headers(environ: WSGIEnvironment) -> Iterator[Header]:
+    of_connection = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
+    left_out = (OWN_HEADERS | of_connection) - {"host"}
     for key, value in environ.items():
         name = key.removeprefix("HTTP_").replace("_", "-").title()
-        if key.startswith("HTTP_") and (name == "Host" or name.lower() not in OWN_HEADERS):
+        if key.startswith("HTTP_") and name.lower() not in left_out:
             yield name, value
     if given := environ.get("CONTENT_TYPE"):
         yield "Content-Type", given
