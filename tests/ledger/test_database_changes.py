@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from busmon.ledger.engines import open_read_only
-from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.postgresql.errors import REMOVED
 from busmon.settings.postgresql import Database
@@ -93,9 +93,8 @@ def test_a_promoted_standby_goes_on_without_what_it_lacks(ledger_server: LedgerS
             "127.0.0.1", f"127.0.0.1:{server.port},127.0.0.1"
         )
         wait_until(lambda: messages(lone) == 1, what="the message on the standby")
-        with closing(Ledger(lone)) as there, pytest.raises(LedgerWriteError) as raised:
-            there.record(judged(2))
-        assert "is it a standby?" in str(raised.value)
+        with pytest.raises(LedgerError, match="is it a standby"):
+            Ledger(lone)
         ledger.close()
         with closing(Ledger(database_at(both))) as ledger:
             assert len(ledger.record(judged(1, 2)).new) == 1

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from busmon.ledger.errors import LedgerInUseError, LedgerWriteError
+from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.settings.postgresql import Database
 from tests.support.ledger_server import LedgerServer
@@ -69,3 +69,21 @@ def test_who_lost_the_lead_writes_nothing_more(
                 other.close()
     with closing(Ledger(database)) as other:
         assert counted(other) == 3
+
+
+def test_of_a_database_that_can_only_be_read_nobody_takes_the_lead(
+    database: Database, leader: Ledger, follower: Ledger, ledger_server: LedgerServer
+) -> None:
+    leader.close()
+    name = ledger_server.cleared()
+    ledger_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    try:
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="can only be read; is it a standby"):
+                Ledger(database)
+        members = follower.members()
+        assert members
+        assert (members.replicas, members.led) == (1, False)
+    finally:
+        ledger_server.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    Ledger(database).close()

@@ -182,11 +182,9 @@ class PostgresEngine:
         try:
             self._led = lead.confirm(db, self._replica, led=self._led)
             self._confirmed = db
-        except LedgerWriteError:  # let another one have the lead
+        except (LedgerWriteError, psycopg.Error):  # let another one have the lead
             db.of_server.close()
             raise
-        except psycopg.errors.ReadOnlySqlTransaction:
-            pass  # then nothing can be written anyway
 
     def _begin(self, db: PostgresConnection) -> None:
         self._confirm(db)
