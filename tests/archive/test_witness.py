@@ -128,7 +128,7 @@ def test_what_the_archive_has_decides_between_publisher_and_connection(
     assert words.replace("STOPPED", STOPPED) in evidence
 
 
-def test_a_topic_that_never_came_does_not_show_that_the_archive_is_complete(
+def test_a_topic_that_never_came_says_nothing_of_the_archives_holes(
     datagrepper: Datagrepper,
 ) -> None:
     never, now = f"org.example.never.{uuid4()}", NOW + 4000 * DAY

@@ -8,6 +8,7 @@ import pytest
 from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.settings.postgresql import Database
+from tests.support.brokers import wait_until
 from tests.support.ledger_server import LedgerServer
 from tests.support.ledgers import counted, database_at, judged
 
@@ -29,6 +30,12 @@ def follower(database: Database, leader: Ledger) -> Iterator[Ledger]:  # noqa: A
         yield ledger
 
 
+def is_alone(ledger: Ledger) -> bool:
+    """Return whether no other one has it, and so nobody leads."""
+    members = ledger.members()
+    return members is not None and (members.replicas, members.led) == (1, False)
+
+
 def test_one_leads_and_all_know_who(database: Database, leader: Ledger, follower: Ledger) -> None:
     with pytest.raises(LedgerInUseError, match="in use by another busmon; that one leads"):
         Ledger(database)
@@ -39,9 +46,7 @@ def test_one_leads_and_all_know_who(database: Database, leader: Ledger, follower
         assert (members.replicas, members.led, members.leads) == (2, True, leads)
         assert members.url == "http://127.0.0.1:12876"
     leader.close()
-    members = follower.members()
-    assert members
-    assert (members.replicas, members.led) == (1, False)
+    wait_until(lambda: is_alone(follower), what="the server to end the leader's session")
 
 
 def test_both_record_and_a_message_counts_once(leader: Ledger, follower: Ledger) -> None:
@@ -71,7 +76,7 @@ def test_who_lost_the_lead_writes_nothing_more(
         assert counted(other) == 3
 
 
-def test_of_a_database_that_can_only_be_read_nobody_takes_the_lead(
+def test_of_a_database_that_can_only_be_read_nobody_leads(
     database: Database, leader: Ledger, follower: Ledger, ledger_server: LedgerServer
 ) -> None:
     leader.close()
@@ -81,9 +86,7 @@ def test_of_a_database_that_can_only_be_read_nobody_takes_the_lead(
         for _ in range(2):
             with pytest.raises(LedgerError, match="can only be read; is it a standby"):
                 Ledger(database)
-        members = follower.members()
-        assert members
-        assert (members.replicas, members.led) == (1, False)
+        wait_until(lambda: is_alone(follower), what="the server to end the others' sessions")
     finally:
         ledger_server.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     Ledger(database).close()
