@@ -34,7 +34,9 @@ WRITE_SECONDS = 30  # for one statement
 READ_SECONDS = 600  # for a statement that may take long
 PATIENCE = LOCK_SECONDS + WRITE_SECONDS  # for an answer; the server gives up before
 READ_MEMBERS_SECONDS = 1.0
-IDLE_SECONDS = 15  # between two statements; then the server ends a process that hangs with the lock
+# Between two statements; then the server ends a process that hangs with the lock. It is less than
+# the 15 s after which another one leads, whatever the leader is in the middle of.
+IDLE_SECONDS = 10
 TRIAL_BYTES = 4 * 1024**2  # about what a batch of 500 messages takes in a large ledger
 # A transaction of another isolation level would not see what was written while it waited.
 BEGIN = f"""
