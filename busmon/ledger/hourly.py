@@ -156,6 +156,6 @@ class Pauses:
         self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         for (bus, topic), at in times.items():
             self._db.execute(
-                f"INSERT INTO {table} (bus, topic, {column}) VALUES (?, ?, ?)",  # noqa: S608
+                f"INSERT INTO {table} (bus, topic, {column}) VALUES (?, ?, ?)",  # noqa: S608 - as above
                 (self._buses.number(bus), topic, milliseconds(at)),
             )

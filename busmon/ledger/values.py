@@ -10,7 +10,7 @@ DIGEST = re.compile("[0-9a-f]{32}")  # the ids that busmon makes if a protocol h
 SHORTENED = re.compile("digest:([0-9a-f]{64})")  # how `shown_id` shows an id that was not kept
 
 
-# How a text is told from other ids where all of them are bytes.
+# What a text begins with where all ids are bytes, so that it differs from the others.
 TEXT, LONGER_TEXT = b"\1", b"\2\0"
 BYTES_OF_OTHERS = {16, 32}  # a UUID, the digest of a text; one of 17 bytes begins with 0
 

@@ -1,4 +1,4 @@
-"""The database of a ledger in PostgreSQL: its URL, and what libpq is to be told.
+"""The database of a ledger in PostgreSQL: its URL, and the parameters of libpq.
 
 No error repeats a part of the URL: with a special character in the password, a part of it can
 look like a host, a port or a parameter.

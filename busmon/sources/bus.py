@@ -65,7 +65,7 @@ class Bus(Section):
     def look_at_queues(
         self,
         connection: ConnectionState,  # noqa: ARG002 - for sources whose listeners have queues
-        uncounted: Set[str],  # noqa: ARG002
+        uncounted: Set[str],  # noqa: ARG002 - for those, too
     ) -> dict[str, QueueState]:
         """Return the state of each of these queues, as the broker says it now.
 

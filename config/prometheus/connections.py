@@ -3,6 +3,11 @@
 from rule import Alert, Recording
 
 READY = "Look first at busmon's page /ready, which gives the reason."
+BLIND = """
+    {{ if $labels.bus }}In the last 30 minutes, it was without a connection for {{ $value |
+    humanizePercentage }} of the time.{{ else }}It acknowledges nothing that it cannot record, so
+    the brokers keep the messages.{{ end }}
+"""
 CAUSES = """
     Usual causes are {{ if $labels.bus }}the network, or an overloaded broker{{ else }}a full,
     failing or read-only disk, or a damaged ledger{{ end }}.
@@ -135,11 +140,7 @@ BLIND = (
             again and again{{ else }}cannot record messages{{ end }}; do not rely on what it says
             about gaps.
         """,
-        what="""
-            {{ if $labels.bus }}In the last 30 minutes, it was without a connection for {{ $value |
-            humanizePercentage }} of the time.{{ else }}It acknowledges nothing that it cannot
-            record, so the brokers keep the messages.{{ end }}
-        """,
+        what=BLIND,
         first=f"Look first at busmon's page /ready and its log. {CAUSES}",
         panel="Connections and observers",
     ),
@@ -170,11 +171,7 @@ BLIND = (
             $labels.bus }} again and again{{ else }}cannot record messages{{ end }}; another busmon
             still watches the buses.
         """,
-        what="""
-            {{ if $labels.bus }}In the last 30 minutes, it was without a connection for {{ $value |
-            humanizePercentage }} of the time.{{ else }}It acknowledges nothing that it cannot
-            record, so the brokers keep the messages.{{ end }}
-        """,
+        what=BLIND,
         first=f"Look first at its page /ready and its log. {CAUSES}",
         panel="Connections and observers",
     ),

@@ -1,5 +1,7 @@
 """Alerts about topics that are silent, or bring too little."""
 
+from dataclasses import replace
+
 from annotations import TOPIC_PAGE, each, when
 from rule import Alert, Recording, group
 
@@ -46,6 +48,29 @@ PAGES_TOGETHER = """
     bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
       and on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
 """
+
+ONE_SILENT = Alert(
+    name="BusmonTopicSilent",
+    variant="pages",
+    comment="""
+        A topic without which Packit stops, at 1.4 times what is learned, so that false
+        alarms are rare; the ratio is above 1.4 beyond a fixed time, too. A topic that is
+        gone wakes up nobody, and topics that became silent together have one alert.
+    """,
+    expr="""
+        bus_topic:busmon_topic_silent_seconds:min{topic=~"$pages"}
+          and on (namespace, bus, topic)
+            bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
+          unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
+    """,
+    by=("bus", "topic"),
+    summary=ONE_TOPIC,
+    what="Its publisher has probably stopped, and Packit waits for it.",
+    since=TOPIC_SINCE,
+    first=OF_THE_PUBLISHER,
+    panel="Silence, as a share of its limit",
+    page=TOPIC_PAGE,
+)
 
 GROUPS = (
     group(
@@ -177,30 +202,9 @@ GROUPS = (
             panel="Bus volume and processed events",
             page="/topics?bus={{ $labels.bus | urlquery }}&state=silent",
         ),
-        Alert(
-            name="BusmonTopicSilent",
-            variant="pages",
-            comment="""
-                A topic without which Packit stops, at 1.4 times what is learned, so that false
-                alarms are rare; the ratio is above 1.4 beyond a fixed time, too. A topic that is
-                gone wakes up nobody, and topics that became silent together have one alert.
-            """,
-            expr="""
-                bus_topic:busmon_topic_silent_seconds:min{topic=~"$pages"}
-                  and on (namespace, bus, topic)
-                    bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
-                  unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
-            """,
-            by=("bus", "topic"),
-            summary=ONE_TOPIC,
-            what="Its publisher has probably stopped, and Packit waits for it.",
-            since=TOPIC_SINCE,
-            first=OF_THE_PUBLISHER,
-            panel="Silence, as a share of its limit",
-            page=TOPIC_PAGE,
-        ),
-        Alert(
-            name="BusmonTopicSilent",
+        ONE_SILENT,
+        replace(
+            ONE_SILENT,
             variant="other",
             comment="Nobody can do more about any other publisher at night than tell it.",
             expr="""
@@ -209,13 +213,7 @@ GROUPS = (
                     bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
                   unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
             """,
-            by=("bus", "topic"),
-            summary=ONE_TOPIC,
             what="Its publisher has probably stopped.",
-            since=TOPIC_SINCE,
-            first=OF_THE_PUBLISHER,
-            panel="Silence, as a share of its limit",
-            page=TOPIC_PAGE,
         ),
         Alert(
             name="BusmonTopicsSilent",

@@ -36,7 +36,7 @@ GROUPS = (
             comment="""
                 Each queue by itself: its tasks became no fewer, whatever the workers of others do.
                 If many wait, that shows sooner; a few can wait for one long task. The listener's
-                tasks are told by their name: if some were taken, their queue is only slow. If the
+                tasks are known by their name: if some were taken, their queue is only slow. If the
                 workers lose messages of that queue, too, the alert that came first stays.
             """,
             expr=f"""

@@ -4,9 +4,7 @@ Only durations and addresses differ from ours.
 """
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import yaml
 
 from tests.deploy.haste import FACTOR, hasten, hasty_rules
 from tests.support.brokers import Server, accepts, free_port
+from tests.support.http_server import running
 from tests.support.prometheus import Prometheus
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -75,17 +74,9 @@ class _PageHandler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def receiving() -> Iterator[Receiver]:
+def receiving() -> AbstractContextManager[Receiver]:
     """Run a receiver of notifications."""
-    with Receiver() as receiver:
-        thread = threading.Thread(target=receiver.serve_forever)
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            receiver.shutdown()
-            thread.join()
+    return running(Receiver())
 
 
 def alertmanager(directory: Path, receiver: Receiver, heartbeat: str = "") -> tuple[Server, int]:

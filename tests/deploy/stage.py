@@ -1,13 +1,14 @@
-"""Serves the metrics of played busmons, and tells Prometheus where they are."""
+"""Serves the metrics of played busmons, and lists them for Prometheus."""
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.deploy.played import Busmon, Series
+from tests.support.http_server import running
 
 
 def text(series: Iterable[Series]) -> str:
@@ -97,14 +98,6 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def playing(busmons: Iterable[Busmon]) -> Iterator[Stage]:
+def playing(busmons: Iterable[Busmon]) -> AbstractContextManager[Stage]:
     """Play busmons; they begin now."""
-    with Stage(busmons) as stage:
-        thread = threading.Thread(target=stage.serve_forever)
-        thread.start()
-        try:
-            yield stage
-        finally:
-            stage.shutdown()
-            thread.join()
+    return running(Stage(busmons))

@@ -60,7 +60,7 @@ def test_a_file_with_only_what_differs_changes_rules_and_texts(tmp_path: Path) -
     assert "downgraded_from" not in text
     by_name = {(rule["alert"], rule.get("for")): rule for rule in rules}
     disconnected = by_name["BusmonBusDisconnected", "20m"]
-    # Two rules of one severity are told apart by their variant.
+    # Two rules of one severity differ by their variant.
     assert disconnected["labels"] == {"severity": "warning", "variant": "all", "service": "busmon"}
     assert "for 20 minutes;" in disconnected["annotations"]["summary"]
     assert disconnected["annotations"]["runbook_url"] == (

@@ -60,7 +60,7 @@ def test_whatever_is_killed_each_message_of_a_shared_queue_counts_once(
         wait_until(partial(is_ready, busmon), 60, "busmon to be ready")
     assert_exact(leader, stream)
     for busmon in three:
-        wait_until(lambda: busmon.counts() == leader.counts(), what="the same")  # noqa: B023
+        wait_until(lambda: busmon.counts() == leader.counts(), what="the same")  # noqa: B023 - now
     assert metric(leader, "busmon_replicas") == 3
 
 

@@ -74,7 +74,7 @@ class Watch:
         """Wait for so many more looks."""
         for _ in range(number):
             before = self.observer.looks()
-            wait_until(lambda: self.observer.looks() is not before, what="a look")  # noqa: B023
+            wait_until(lambda: self.observer.looks() is not before, what="a look")  # noqa: B023 - now
 
     def _time(self) -> float:
         return time.time() + self.ahead

@@ -139,7 +139,7 @@ def test_a_topic_that_never_comes_is_gone_after_13_weeks_until_it_comes(bench: B
 def test_what_is_expected_and_how_soon(
     settings: dict[str, object], expected: dict[str, float]
 ) -> None:
-    bench = Bench(":memory:", rules="packit", **settings)  # type: ignore[arg-type]
+    bench = Bench(":memory:", rules="packit", **settings)  # type: ignore[arg-type] # of the table
     bench.watch.learn(MONDAY)
     just_after = {name: MONDAY + seconds + 1 for name, seconds in expected.items()}
     assert silent(bench, MONDAY + 400 * DAY) == expected.keys()

@@ -86,7 +86,7 @@ class MovedClock:
         """Wait until every thread that was woken waits again, or has ended."""
         end = _monotonic() + PATIENCE
         while self._working:
-            self._settled.wait(0.05)  # since nothing tells of the end of a thread
+            self._settled.wait(0.05)  # since nothing reports the end of a thread
             self._working = {thread for thread in self._working if thread.is_alive()}
             if _monotonic() > end:
                 names = ", ".join(thread.name for thread in self._working)
@@ -139,8 +139,9 @@ def main() -> None:
 
     time.time = time.monotonic = clock.time
     time.clock_gettime = clock.clock_gettime
-    threading.Event.wait = wait  # type: ignore[method-assign,assignment]
-    threading.Event.set = set_  # type: ignore[method-assign,assignment]
+    # The methods of Python themselves, so that no name of busmon is replaced.
+    setattr(threading.Event, "wait", wait)  # noqa: B010 - mypy refuses an assignment
+    setattr(threading.Event, "set", set_)  # noqa: B010 - as above
     threading.Thread(target=_obey, args=(clock, int(port)), name="clock", daemon=True).start()
     from busmon.cli.main import main as busmon  # only now, so that all of it sees this clock
 

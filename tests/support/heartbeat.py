@@ -4,11 +4,11 @@ It does what Healthchecks documents: a ping is a POST to the check's own URL; wi
 `period` and then `grace`, the check is down until the next ping.
 """
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.http_server import running
 
 PATH = "/ping/5f9a3c1e"  # whoever knows it can ping
 
@@ -49,14 +49,6 @@ class _PingHandler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def heartbeat(period: float, grace: float) -> Iterator[Heartbeat]:
+def heartbeat(period: float, grace: float) -> AbstractContextManager[Heartbeat]:
     """Run a heartbeat service."""
-    with Heartbeat(period, grace) as service:
-        thread = threading.Thread(target=service.serve_forever)
-        thread.start()
-        try:
-            yield service
-        finally:
-            service.shutdown()
-            thread.join()
+    return running(Heartbeat(period, grace))

@@ -75,7 +75,8 @@ def marked(message: Any) -> Any:
     return coroutine(message)
 
 
-# What a decorator can do to its wrapper of a coroutine, and fedora-messaging then awaits that.
+# What a decorator can do to its wrapper of a coroutine, and fedora-messaging then awaits that. Only
+# the private mark does it, so this is the one place that sets it.
 marked._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
 
 

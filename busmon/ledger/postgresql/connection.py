@@ -109,6 +109,7 @@ class PostgresConnection:
     """A connection, inside a transaction that others begin and end."""
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
+        # psycopg's type knows its own parameters only, and these are libpq's.
         self.of_server = BoundedConnection.connect(**NETWORK, **parameters, autocommit=True)  # type: ignore[arg-type]
         if self.of_server.info.server_version < OLDEST * 10_000:
             version = self.of_server.info.parameter_status("server_version")
