@@ -3,7 +3,7 @@
 from rule import Alert, Recording
 
 READY = "Look first at busmon's page /ready, which gives the reason."
-BLIND = """
+HOW_BLIND = """
     {{ if $labels.bus }}In the last 30 minutes, it was without a connection for {{ $value |
     humanizePercentage }} of the time.{{ else }}It acknowledges nothing that it cannot record, so
     the brokers keep the messages.{{ end }}
@@ -140,7 +140,7 @@ BLIND = (
             again and again{{ else }}cannot record messages{{ end }}; do not rely on what it says
             about gaps.
         """,
-        what=BLIND,
+        what=HOW_BLIND,
         first=f"Look first at busmon's page /ready and its log. {CAUSES}",
         panel="Connections and observers",
     ),
@@ -171,7 +171,7 @@ BLIND = (
             $labels.bus }} again and again{{ else }}cannot record messages{{ end }}; another busmon
             still watches the buses.
         """,
-        what=BLIND,
+        what=HOW_BLIND,
         first=f"Look first at its page /ready and its log. {CAUSES}",
         panel="Connections and observers",
     ),
