@@ -46,6 +46,7 @@ def test_one_death_of_the_listener_and_what_was_lost_with_its_queue(
             wait_until(lambda: busmon.counts().total() == 3, what="the message to be counted")
             listener.start()
             [last] = listener.publish("pass")
+            wait_until(lambda: busmon.counts().total() == 4, what="the last one to be counted")
             wait_until(lambda: reported(last), what="the report")
             assert reported(first)
             text = traced(busmon, killer)
