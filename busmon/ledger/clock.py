@@ -40,6 +40,7 @@ CLEAN = (
     "DELETE FROM deficits WHERE hour > :end / 3600000",
     "DELETE FROM coverage WHERE since > :end",
     "UPDATE coverage SET until = :now WHERE until > :end",
+    "UPDATE tap_processes SET reported_at = :now WHERE reported_at > :end",
 )
 
 

@@ -163,6 +163,21 @@ ARCHIVE_FILLS = """CREATE TABLE archive_fills (   -- blind times, and what the a
     holes INTEGER NOT NULL DEFAULT 0,          -- parts that it does not have completely
     PRIMARY KEY (bus, since)
 ) WITHOUT ROWID"""
+TAPS = (
+    """CREATE TABLE tap_processes (           -- of the listener: those that reported last
+    bus INTEGER NOT NULL, tap TEXT NOT NULL,
+    seq INTEGER NOT NULL,                      -- of its last batch
+    ended INTEGER NOT NULL,                    -- 1: in order, and it has reported everything
+    reported_at INTEGER NOT NULL,
+    PRIMARY KEY (bus, tap)
+) WITHOUT ROWID""",
+    """CREATE TABLE tap_totals (              -- all reports ever
+    bus INTEGER NOT NULL,
+    state TEXT NOT NULL,                       -- passed, dropped or raised; lost or malformed
+    reports INTEGER NOT NULL,
+    PRIMARY KEY (bus, state)
+) WITHOUT ROWID""",
+)
 NEW_IN_VERSION_5 = (
     *SILENCE_TABLES,
     *SERVICE_LEVELS,
@@ -173,6 +188,7 @@ NEW_IN_VERSION_5 = (
     SERIES_PARTS,
     *SUBJECTS,
     ARCHIVE_FILLS,
+    *TAPS,
 )
 
 # Times are Unix times in milliseconds. The names of the indexes are older than those of their

@@ -24,6 +24,7 @@ from busmon.ledger.service_levels import ServiceLevels
 from busmon.ledger.shares import Shares
 from busmon.ledger.subjects import Subjects
 from busmon.ledger.tap_reports import TapReports
+from busmon.ledger.taps import Taps
 from busmon.ledger.tasks import Tasks
 from busmon.ledger.topics import Topics
 from busmon.ledger.windows import Windows
@@ -43,6 +44,7 @@ class Tables:
         self.differences = Differences(db)
         self.pauses = Pauses(db)
         self.tap_reports = TapReports(db)
+        self.taps = Taps(db)
         self.tasks = Tasks(db)
         self.listener = ListenerCounts(db)
         self.windows = Windows(db)

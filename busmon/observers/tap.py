@@ -4,8 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated
 
 from prometheus_client.core import Metric
@@ -25,7 +24,6 @@ from busmon.text import format_time
 STATES = ("passed", "dropped", "raised")
 REFUSALS = ("method", "token", "type", "length", "size", "malformed", "bus", "ledger")
 ARRIVAL_JITTER_SECONDS = 1.0  # between the times that two batches need to arrive
-MAX_TAPS = 100  # processes of the listener that are remembered
 CHECK_INTERVAL = 1.0  # seconds
 # Packit's image has it there. The listener's own file then has no say.
 NEVER_HEARD = (
@@ -58,14 +56,6 @@ class TapSettings(ObserverSettings):
         return f"of the tap of {self.bus}, at /v1/reports with a bearer token"
 
 
-@dataclass(slots=True)
-class _TapProcess:
-    """A process of the listener."""
-
-    seq: int = -1  # the highest
-    ended: bool = False
-
-
 class TapObserver:
     """Takes the reports for one bus. Thread-safe."""
 
@@ -80,14 +70,12 @@ class TapObserver:
         self._clock = clock
         self._taking = threading.Lock()  # held while a batch is written
         self._counting = threading.Lock()  # never held while something waits
-        self._taps: dict[str, _TapProcess] = {}  # the one that reported last is at the end
         self._up_until = float("-inf")  # monotonic
         with ledger.read() as tables:
             self._last_report = tables.buses.tap_reported(bus)  # Unix time; None: never
-        self._states = Counter(dict.fromkeys(STATES, 0))
+            self._totals: Mapping[str, int] = tables.taps.totals(bus)
         self._refusals = Counter(dict.fromkeys(REFUSALS, 0))
         self._refused: dict[str, None] = {}  # reasons since the last report
-        self._lost = self._malformed = 0
 
     def take(self, batch: ReportBatch, now: float) -> None:
         """Write the reports, and the time that they cover, in one transaction.
@@ -98,28 +86,31 @@ class TapObserver:
         if not self._taking.acquire(timeout=MAX_WAIT_SECONDS):
             raise LedgerWriteError("an earlier batch is still being written")
         try:
-            self._write(batch, list(batch.messages()), now)
+            self._write(batch, now)
         finally:
             self._taking.release()
-
-    def _write(self, batch: ReportBatch, messages: list[ReportedMessage], now: float) -> None:
-        tap = self._taps.get(batch.tap)
-        repeated = tap is not None and batch.seq <= tap.seq
-        since, until = now - batch.since, now - batch.until
-        with self._ledger.write() as tables:
-            tables.tap_reports.add(self.bus, _reports(messages, since, until, now), now)
-            gap = self._max_gap(batch)
-            tables.coverage.add_span(self._name, min(since, until), until, gap)
-            self._write_run(tables, batch, min(since, until), until)
-            tables.buses.set_tap_reported(self.bus, now)
-        self._remember(batch)
-        self._last_report, self._up_until = now, self._clock() + MAX_GAP_SECONDS
         with self._counting:
             self._refused.clear()
-            if not repeated:
-                self._states.update(message.state for message in messages)
-                self._malformed += len(batch.reports) - len(messages)
-                self._lost += batch.lost
+
+    def _write(self, batch: ReportBatch, now: float) -> None:
+        """Write a batch. If it was taken before, only its counts would change anything."""
+        messages = list(batch.messages())
+        until = now - batch.until
+        since = min(now - batch.since, until)
+        with self._ledger.write() as tables:
+            tables.tap_reports.add(self.bus, _reports(messages, since, until, now), now)
+            gap = self._max_gap(tables, batch, since)
+            tables.coverage.add_span(self._name, since, until, gap)
+            self._write_run(tables, batch, since, until)
+            tables.buses.set_tap_reported(self.bus, now)
+            if tables.taps.add_batch(self.bus, batch.tap, batch.seq, now, last=batch.last):
+                counts = Counter[str](message.state for message in messages)
+                counts["malformed"] = len(batch.reports) - len(messages)
+                counts["lost"] = batch.lost
+                tables.taps.count(self.bus, counts)
+            totals = tables.taps.totals(self.bus)
+        self._totals = totals
+        self._last_report, self._up_until = now, self._clock() + MAX_GAP_SECONDS
 
     def _write_run(self, tables: Tables, batch: ReportBatch, since: float, until: float) -> None:
         """Write that the listener ran, also if its reports were lost; and its end, if in order."""
@@ -130,26 +121,17 @@ class TapObserver:
         if batch.last:
             tables.coverage.start(observer_id("ended", self.bus), until)
 
-    def _max_gap(self, batch: ReportBatch) -> float:
+    def _max_gap(self, tables: Tables, batch: ReportBatch, since: float) -> float:
         """Return the seconds before a batch in which certainly nothing was missed."""
-        newest = next(reversed(self._taps.values()), None)
         if batch.seq > 1:
             # The next batch of a process. Without losses it continues the one before, but two
             # batches do not need the same time to arrive.
             return 0.0 if batch.lost else ARRIVAL_JITTER_SECONDS
-        if batch.tap not in self._taps and newest is not None and newest.ended:
-            # The first batch of the successor of a process that ended in order. That one had
-            # reported everything, and then there was no listener that could do anything.
-            return MAX_GAP_SECONDS
-        # The first batch of any other process. A killed process may have had more to report.
-        return 0.0
-
-    def _remember(self, batch: ReportBatch) -> None:
-        tap = self._taps.pop(batch.tap, None) or _TapProcess()
-        tap.seq, tap.ended = max(tap.seq, batch.seq), batch.last
-        self._taps[batch.tap] = tap
-        while len(self._taps) > MAX_TAPS:
-            del self._taps[next(iter(self._taps))]
+        if tables.taps.has_unended(self.bus, batch.tap, since - MAX_GAP_SECONDS):
+            return 0.0  # that process may have been killed, with more to report
+        # The first batch of the successor of processes that ended in order. They had reported
+        # everything, and then there was no listener that could do anything.
+        return MAX_GAP_SECONDS
 
     def refuse(self, reason: str) -> None:
         """Count a refused request, by one of REFUSALS."""
@@ -191,27 +173,27 @@ class TapObserver:
         return f"{silent}; some were refused: {refused}" if refused else silent
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what was taken, refused and lost, since this process started."""
+        """Yield what was taken and lost ever, and refused since this process started."""
+        totals = self._totals
         with self._counting:
-            states, refusals = dict(self._states), dict(self._refusals)
-            lost, malformed = self._lost, self._malformed
+            refusals = dict(self._refusals)
         yield counter(
             "busmon_tap_reports_total",
             "Messages by what the tap in the listener's process reported about them.",
             ["bus", "state"],
-            (((self.bus, state), number) for state, number in states.items()),
+            (((self.bus, state), totals.get(state, 0)) for state in STATES),
         )
         yield counter(
             "busmon_tap_lost_reports_total",
             "Reports that the tap could not keep until busmon accepted them.",
             ["bus"],
-            [((self.bus,), lost)],
+            [((self.bus,), totals.get("lost", 0))],
         )
         yield counter(
             "busmon_tap_malformed_reports_total",
             "Reports that busmon could not take because they are malformed.",
             ["bus"],
-            [((self.bus,), malformed)],
+            [((self.bus,), totals.get("malformed", 0))],
         )
         yield counter(
             "busmon_tap_reports_refused_total",

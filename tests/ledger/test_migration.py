@@ -94,6 +94,8 @@ NEW = (
     "slo_progress",
     "subjects",
     "subject_keys",
+    "tap_processes",
+    "tap_totals",
 )  # and empty
 RENAMED = {
     "seen": "messages",

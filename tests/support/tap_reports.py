@@ -63,6 +63,9 @@ class Bench:
         answer = ask(self.app, "/v1/reports", "POST", body=body, **usual | environ)
         return int(answer.status[:3]), answer.body.decode()
 
+    def close(self) -> None:
+        self.ledger.close()
+
     def stored(self) -> list[TapReport]:
         with self.ledger.read() as tables:
             return tables.tap_reports.of("fedora")

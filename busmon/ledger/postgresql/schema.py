@@ -21,7 +21,9 @@ TYPES = (
 # Rows that each batch changes have room for their next form beside them, so no index changes.
 # What was deleted is to be found again early: of large tables a fifth would be dead before that.
 SETTINGS = {
-    "fillfactor = 50": ("buses", "series", "shares", "audit_totals"),
+    "fillfactor = 50": (
+        *("buses", "series", "shares", "audit_totals", "tap_processes", "tap_totals"),
+    ),
     "autovacuum_vacuum_scale_factor = 0.02": (
         *("messages", "subjects", "subject_keys", "series_parts", "tap_reports", "tasks"),
         *("hourly_sums", "open_messages", "windows"),

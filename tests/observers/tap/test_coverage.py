@@ -1,6 +1,7 @@
 """Which time the tap has reported on."""
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,49 @@ def test_time_with_lost_reports_is_not_covered(bench: Bench) -> None:
     assert (tap.covered(0, 10), tap.covered(15, 30), tap.covered(0, 30)) == (True, True, False)
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "busmon restarts meanwhile"])
 @pytest.mark.parametrize("ended", [True, False])
 def test_a_restart_is_covered_if_the_old_process_reported_everything(
-    bench: Bench, ended: bool
+    tmp_path: Path, ended: bool, restarted: bool
+) -> None:
+    path = str(tmp_path / "ledger.sqlite")
+    with closing(Bench(path)) as bench:
+        tap = Lives(bench)
+        tap.reports(10, since=0, last=ended)
+        if restarted:
+            tap.bench.close()
+            tap.bench = Bench(path)
+        tap.reports(20, since=15, tap="b")
+        tap.reports(30, since=20, tap="b")
+        assert (tap.covered(0, 30), tap.covered(15, 30)) == (ended, True)
+        tap.bench.close()
+
+
+@pytest.mark.parametrize(
+    ("last_of_a", "covered"),
+    [
+        (8, False),  # it is killed as well, before the start of the next one
+        (-19, True),  # it was killed long before
+    ],
+)
+def test_a_restart_is_covered_if_no_other_had_more_to_report(
+    bench: Bench, last_of_a: float, covered: bool
 ) -> None:
     tap = Lives(bench)
-    tap.reports(10, since=0, last=ended)
+    tap.reports(last_of_a, since=last_of_a - 1)
+    tap.reports(10, since=0, tap="b", last=True)
+    tap.reports(13, since=12, tap="c")
+    assert tap.covered(0, 13) == covered
+
+
+def test_an_earlier_batch_that_comes_again_does_not_undo_the_end(bench: Bench) -> None:
+    tap = Lives(bench)
+    tap.reports(5, since=0)
+    tap.reports(10, since=5, last=True)
+    tap.batches["a"] = 0
+    tap.reports(11, since=6, until=6)  # it waited somewhere on its way
     tap.reports(20, since=15, tap="b")
-    tap.reports(30, since=20, tap="b")
-    assert (tap.covered(0, 30), tap.covered(15, 30)) == (ended, True)
+    assert tap.covered(0, 20)
 
 
 def test_when_a_listener_ran_is_known_whatever_was_reported(bench: Bench) -> None:
@@ -97,12 +132,9 @@ def test_batches_with_different_delays_leave_no_gap(bench: Bench) -> None:
 
 def test_after_a_restart_of_busmon_the_tap_continues(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
-    first = Bench(path)
-    tap = Lives(first)
-    tap.reports(10, since=0)
-    first.ledger.close()
-    second = Bench(path)
-    tap.bench = second
-    tap.reports(600, since=10)
-    assert tap.covered(0, 600)
-    second.ledger.close()
+    with closing(Bench(path)) as first:
+        tap = Lives(first)
+        tap.reports(10, since=0)
+    with closing(Bench(path)) as tap.bench:
+        tap.reports(600, since=10)
+        assert tap.covered(0, 600)

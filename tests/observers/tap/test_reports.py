@@ -2,12 +2,14 @@
 
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from busmon.ledger.engines import open_read_only
 from busmon.ledger.tap_reports import TapReport
+from busmon.observers.tap import STATES
 from tests.ledger.sql import foreign_writer
 from tests.support.ledgers import judged, unwritable
 from tests.support.tap_reports import ID, NOW, TOPIC, Bench, batch, report
@@ -88,6 +90,30 @@ def test_a_batch_sent_again_counts_once(bench: Bench) -> None:
     }
     assert counts == {"passed": 3, "dropped": 1, "raised": 0}
     assert bench.value("busmon_tap_lost_reports_total", bus="fedora") == 8
+
+
+def test_after_a_restart_counts_go_on_and_a_batch_sent_again_is_known(
+    tmp_path: Path,
+) -> None:
+    """busmon may have been killed before it could answer."""
+    path = str(tmp_path / "ledger.sqlite")
+    again = batch(report(), report("x", "dropped"), "malformed", lost=5, seq=7)
+    with closing(Bench(path)) as first:
+        assert first.post(again)[0] == 200
+        before = tap_counts(first)
+    with closing(Bench(path)) as second:
+        assert tap_counts(second) == before == [1, 1, 0, 5, 1]
+        second.post(again)
+        assert tap_counts(second) == before
+        second.post(batch(report("y"), seq=8))
+        assert tap_counts(second) == [2, 1, 0, 5, 1]
+
+
+def tap_counts(bench: Bench) -> list[float | None]:
+    name = "busmon_tap_reports_total"
+    others = ("busmon_tap_lost_reports_total", "busmon_tap_malformed_reports_total")
+    of_states = (bench.value(name, bus="fedora", state=state) for state in STATES)
+    return [*of_states, *(bench.value(other, bus="fedora") for other in others)]
 
 
 def test_while_the_ledger_cannot_write_the_tap_is_asked_to_retry(tmp_path: Path) -> None:
