@@ -96,10 +96,13 @@ class BusWatch:
         by_stage = {one.stage: one.messages for one in lost}
         self._windows.add(now, self._parts.auditor.totals(), by_stage)
         finished, handled = map(self._windows.counts, (Stage.WORKER, Stage.HANDLERS))
-        problem = self._parts.connections[self._bus].problem()
+        own = self._parts.connections[self._bus].problem()
+        shared = self._parts.blind_time.is_received_by_others(self._bus)
+        problem = None if shared else own
         return BusFacts(
             name=self._bus,
             problem=problem,
+            cut_off=own if shared else None,
             own_problem=(problem or "").startswith(OWN_CAUSES),
             topics=topic_facts(self._bus, came, states, self._opinions(now), now),
             listener=self._listener(now, came),

@@ -178,6 +178,8 @@ def unknown(bus: BusFacts) -> Iterator[str]:
     """Yield what is not known, and what is wrong without being anybody's fault."""
     monitor, tap, passed = bus.listener.monitor, bus.listener.tap, bus.listener.passed
     celery = bus.workers.celery
+    if bus.cut_off:
+        yield f"only other busmons receive from it: this one's connection is down: {bus.cut_off}"
     yield from low(bus.topics)
     yield from archive_evidence.comparisons(bus.topics)
     yield from archive_evidence.differences(bus.differences)

@@ -149,6 +149,7 @@ class BusFacts:
     name: str
     problem: str | None = None  # why busmon does not receive
     own_problem: bool = False  # the problem is busmon's own: it cannot record, or has a bug
+    cut_off: str | None = None  # why this busmon does not receive, if others with its ledger do
     topics: TopicFacts = TopicFacts()
     listener: ListenerFacts = ListenerFacts()
     workers: WorkerFacts = WorkerFacts()

@@ -47,6 +47,7 @@ class BlindTime:
         self._forgotten_by_others = {  # a Unix time
             bus: known.watched_until for bus, known in self._receptions.items()
         }
+        self._followed: Mapping[str, Followed] = {}
         self._history: list[str] = []
         self._problems = ProblemLog(log)
 
@@ -64,7 +65,7 @@ class BlindTime:
         if not may_be(now, self._ledger.floor):
             return  # the clock is wrong, so the ledger is not; the time counts as blind
         due = []
-        followed = received_by_followers(self._ledger, self._connections, now)
+        followed = self._followed = received_by_followers(self._ledger, self._connections, now)
         for bus, connection in self._connections.items():
             before, written = self._receptions[bus], self._written[bus]
             others = followed.get(bus)
@@ -92,6 +93,10 @@ class BlindTime:
     def reception(self, bus: str) -> Reception:
         """Return what is known of a bus now."""
         return self._receptions[bus]
+
+    def is_received_by_others(self, bus: str) -> bool:
+        """Return whether busmons that follow this one receive from a bus."""
+        return bus in self._followed
 
     def history(self) -> Sequence[str]:
         """Return a line for each of the last times that a broker had kept nothing."""

@@ -12,6 +12,7 @@ from busmon.diagnosis.facts import BusFacts, Facts
 from busmon.diagnosis.verdict import Verdict, diagnose
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.batch import Observation, Series
+from busmon.ledger.engines import LedgerPlace
 from busmon.ledger.ledger import Ledger
 from busmon.message import Judgement
 from busmon.observers.base import Observer
@@ -44,7 +45,7 @@ class Bench:
         self,
         audit: ObservedAudit = ObservedAudit(),  # noqa: B008 - frozen
         now: float = NOW,
-        path: str = ":memory:",
+        path: LedgerPlace = ":memory:",
         ask: Ask | None = None,
         archive: str | None = None,
         expected: dict[str, int] | None = None,
