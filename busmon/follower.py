@@ -1,6 +1,7 @@
 """Runs one of several busmons that have one ledger: it follows, or leads if no other does."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from threading import Event
 
@@ -15,17 +16,19 @@ from busmon.pipeline import Pipeline
 from busmon.replicas import Replica
 from busmon.rules import rule_set
 from busmon.rules.subjects import Subjects
-from busmon.service import Service, open_service, receive
+from busmon.service import STOP_TIMEOUT, Service, open_service, receive
 from busmon.silence.shared import FollowersReception
 from busmon.sources.watchdog import Watchdog, thread_name
-from busmon.threads import Threads
-from busmon.web.app import make_app
+from busmon.threads import Threads, call_in_thread
+from busmon.web.app import all_but_health, make_app
 from busmon.web.forward import forward_view
 from busmon.web.health import problems, ready_view
-from busmon.web.http import View
-from busmon.web.server import ClosedConnections, WebServer
+from busmon.web.server import WebServer
+from busmon.web.waiting import Waiting
 
-SERVED = {"/live", "/-/healthy", "/ready", "/-/ready", "/metrics"}
+SLACK = 0.8  # seconds: with STOP_TIMEOUT, and the web server's, the process ends within 5 s
+
+Waits = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
@@ -33,21 +36,33 @@ log = logging.getLogger(__name__)
 def run(config: Config, stopping: Event) -> None:
     """Follow and lead in turn until `stopping`. Raises LedgerError, OSError and ThreadDied.
 
+    It listens all the time, and says what it waits for.
+    """
+    web = WebServer(config.web)
+    waiting = Waiting(config.web, web.closed)
+    take_turns = partial(_take_turns, config, web, waiting.waits, stopping)
+    with web.serving(waiting.app, stopping):
+        call_in_thread("ledger", take_turns, stopping, STOP_TIMEOUT + SLACK)
+
+
+def _take_turns(config: Config, web: WebServer, waits: Waits, stopping: Event) -> None:
+    """Follow and lead in turn.
+
     The database can fail while a busmon begins to follow or to lead: then it begins anew, once.
     """
     place, size_limit = config.ledger.place(), config.ledger.size_limit
     try:
-        ledger = open_when_reachable(place, size_limit, stopping)
+        ledger = open_when_reachable(place, size_limit, stopping, waits)
     except LedgerInUseError:
         ledger = None
     failed = False
     while not stopping.is_set():
         try:
             if ledger:
-                open_service(config, ledger).run(stopping)
+                open_service(config, ledger, web).run(stopping)
                 ledger = None
             else:
-                ledger = follow(config, stopping)
+                ledger = follow(config, web, waits, stopping)
             failed = False
         except LedgerError as error:
             if failed:
@@ -63,10 +78,10 @@ def _close(ledger: Ledger | None) -> None:
         ledger.close()
 
 
-def follow(config: Config, stopping: Event) -> Ledger | None:
+def follow(config: Config, web: WebServer, waits: Waits, stopping: Event) -> Ledger | None:
     """Follow until `stopping`, or until no other busmon leads: then return the ledger to lead."""
     place, size_limit = config.ledger.place(), config.ledger.size_limit
-    ledger = open_when_reachable(place, size_limit, stopping, follows=True)
+    ledger = open_when_reachable(place, size_limit, stopping, waits, follows=True)
     if not ledger:
         return None
     taken: list[Ledger] = []
@@ -81,7 +96,7 @@ def follow(config: Config, stopping: Event) -> Ledger | None:
 
     try:
         replica = Replica(ledger, leads)
-        service = build_follower(config, ledger, replica)
+        service = build_follower(config, ledger, web, replica)
     except LedgerError:
         ledger.close()
         raise
@@ -93,9 +108,9 @@ def follow(config: Config, stopping: Event) -> Ledger | None:
     return taken[0]
 
 
-def build_follower(config: Config, ledger: Ledger, replica: Replica) -> Service:
-    """Return what receives its share, and serves the counters; raises LedgerError and OSError."""
-    threads, closed = Threads(), ClosedConnections()
+def build_follower(config: Config, ledger: Ledger, web: WebServer, replica: Replica) -> Service:
+    """Return what receives its share, and serves the counters; raises LedgerError."""
+    threads = Threads()
     buses = {name: bus for name, bus in config.buses.items() if bus.divisible}
     try:
         sources = [bus.make_source(name, ledger) for name, bus in buses.items()]
@@ -111,26 +126,21 @@ def build_follower(config: Config, ledger: Ledger, replica: Replica) -> Service:
         metrics.observe,
         Subjects(config.ledger.subjects),
     )
-    registry = make_registry(metrics, replica, closed)
+    registry = make_registry(metrics, replica, web.closed)
 
     def not_ready() -> list[str]:
         return [*problems(connections, ledger, threads), *filter(None, [replica.problem])]
 
     ready = ready_view(not_ready, well=partial(_standby, replica))
     of_leader = forward_view(lambda: replica.members.url, partial(_standby, replica))
-    own = partial(_own_view, of_leader)
-    app = make_app(config.web, registry, ready, own=own)
+    app = make_app(config.web, registry, ready, own=all_but_health(of_leader))
     for source in sources:
         threads.add(thread_name(source.name), partial(receive, source, pipeline), source.stop)
     threads.add("watchdog", Watchdog(connections).run)
     threads.add("reception", FollowersReception(ledger, connections).run)
     threads.add("replica", replica.run)
-    return Service(ledger, threads, WebServer(config.web, app, closed=closed), replica)
+    return Service(ledger, threads, web, app, replica)
 
 
 def _standby(replica: Replica) -> str:
     return f"standby: {replica.members.url or 'another busmon'} leads"
-
-
-def _own_view(of_leader: View, path: str) -> View | None:
-    return None if path in SERVED else of_leader

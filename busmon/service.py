@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from wsgiref.types import WSGIApplication
 
 from busmon import __version__
 from busmon.archive.bound import BoundTopics
@@ -53,10 +54,9 @@ from busmon.web.info import WebInfo
 from busmon.web.pages.page import Shown
 from busmon.web.pages.view import pages_view
 from busmon.web.reports import reports_view
-from busmon.web.server import ClosedConnections, WebServer
+from busmon.web.server import WebServer
 
 STOP_TIMEOUT = 3.5  # seconds to finish the batches; with it the process ends within 5 s
-WEB_STOP_TIMEOUT = 0.5  # seconds
 END_INTERVAL = 0.2  # seconds between two looks whether it is at its end
 PRUNE_INTERVAL = 60.0  # seconds
 YIELD_SECONDS = 0.02  # seconds between two steps of pruning, so that recording is not held up
@@ -64,8 +64,8 @@ YIELD_SECONDS = 0.02  # seconds between two steps of pruning, so that recording 
 log = logging.getLogger(__name__)
 
 
-def open_service(config: Config, ledger: Ledger) -> "Service":
-    """Return the service that a configuration describes; raises LedgerError and OSError."""
+def open_service(config: Config, ledger: Ledger, web: WebServer) -> "Service":
+    """Return the service that a configuration describes; raises LedgerError."""
     if ledger.name == ":memory:":
         log.warning(
             "the ledger is in memory: a restart sets all counters to zero, and counts again"
@@ -83,7 +83,7 @@ def open_service(config: Config, ledger: Ledger) -> "Service":
     try:
         sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
         observers = config.audit.make_observers(config.buses, ledger)
-        return build_service(config, ledger, rule_sets, sources, observers)
+        return build_service(config, ledger, web, rule_sets, sources, observers)
     except LedgerWriteError as error:  # for example of the name of a queue
         raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
 
@@ -91,11 +91,12 @@ def open_service(config: Config, ledger: Ledger) -> "Service":
 def build_service(
     config: Config,
     ledger: Ledger,
+    web: WebServer,
     rule_sets: Mapping[str, RuleSet],
     sources: Sequence[Source],
     observers: Sequence[Observer] = (),
 ) -> "Service":
-    """Connect the parts, each to those that it reads. Raises OSError if it cannot listen."""
+    """Connect the parts, each to those that it reads."""
     threads = Threads()
     connections = {source.name: source.connection for source in sources}
     replica = leading(ledger, threads)
@@ -133,7 +134,6 @@ def build_service(
     def not_ready() -> list[str]:
         return problems(connections, ledger, threads)
 
-    closed = ClosedConnections()
     registry = make_registry(
         metrics,
         SilenceMetrics(silence, blind_time),
@@ -141,7 +141,7 @@ def build_service(
         auditor,
         levels,
         verdicts,
-        closed,
+        web.closed,
         WebInfo(config.web),
         *filter(None, [replica]),
     )
@@ -155,7 +155,6 @@ def build_service(
     ready = ready_view(not_ready, history)
     pages = pages_view(Shown(config, parts, verdicts, acceptor, not_ready))
     app = make_app(config.web, registry, ready, pages, own.get, verdicts.status)
-    web = WebServer(config.web, app, closed=closed)
 
     for source in sources:
         run = partial(receive, source, pipeline)
@@ -173,7 +172,7 @@ def build_service(
     if archive:
         threads.add("archive", archive.run, archive.worker.wake)
     threads.add("pruning", partial(prune_regularly, ledger, pipeline, retention, silence.watched))
-    return Service(ledger, threads, web, replica)
+    return Service(ledger, threads, web, app, replica)
 
 
 def _archive(
@@ -264,35 +263,37 @@ class Service:
     """Counts what the sources receive, and serves the counters."""
 
     def __init__(
-        self, ledger: Ledger, threads: Threads, web: WebServer, replica: Replica | None = None
+        self,
+        ledger: Ledger,
+        threads: Threads,
+        web: WebServer,
+        app: WSGIApplication,
+        replica: Replica | None = None,
     ) -> None:
         """Put it together; it runs as long as this busmon is that `replica`, if it is one."""
-        self.url = web.url
         self._ended = replica.ended if replica else None
         if replica:
             replica.url = web.url
         self._ledger = ledger
         self._threads = threads
-        self._serving = Threads()  # apart from the others, since it ends after them
-        self._serving.add("web", web.run)
+        self._web, self._app = web, app
+        self.url = web.url
 
     def run(self, stopping: threading.Event) -> None:
         """Receive, count and serve until `stopping` or the end, then finish the batches in hand.
 
         Raises ThreadDied, after the same orderly end, if a thread ended before it was asked to.
         """
-        self._serving.start(stopping)
-        log.info("listening on %s", self.url)
-        self._threads.start(stopping)
-        while not stopping.wait(END_INTERVAL if self._ended else None):
-            if self._ended and self._ended.is_set():
-                break
-        log.info("stopping")
-        ended = self._threads.stop(STOP_TIMEOUT)
-        self._serving.stop(WEB_STOP_TIMEOUT)
+        with self._web.serving(self._app, stopping):
+            self._threads.start(stopping)
+            while not stopping.wait(END_INTERVAL if self._ended else None):
+                if self._ended and self._ended.is_set():
+                    break
+            log.info("stopping")
+            ended = self._threads.stop(STOP_TIMEOUT)
         if ended:  # else a thread may be in a write that hangs, and closing would wait for it
             self._ledger.close()
-        for died in filter(None, (self._threads.problem(), self._serving.problem())):
+        if died := self._threads.problem():
             raise ThreadDied(f"{died}; the log has the traceback")
         if not (ended or stopping.is_set()):
             raise ThreadDied("a thread does not end, so this busmon can neither lead nor follow")

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,32 @@ def stack(name: str) -> str:
     named = (thread for thread in threading.enumerate() if thread.name == name)
     found = (frames[thread.ident] for thread in named if thread.ident in frames)
     return "".join(line for frame in found for line in traceback.format_stack(frame))
+
+
+def call_in_thread(
+    name: str, call: Callable[[], None], stopping: threading.Event, timeout: float
+) -> None:
+    """Call it in a thread, and raise what it raises. At its end, `stopping` is set.
+
+    If it has not ended `timeout` seconds after `stopping`, it is left behind, whatever hangs.
+    """
+    ended: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+            ended.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - raised to the caller
+            ended.set_exception(error)
+        finally:
+            stopping.set()
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    stopping.wait()
+    if wait([ended], timeout).not_done:
+        log.warning("still running after %g s, left behind: %s", timeout, name)
+    else:
+        ended.result()
 
 
 class ThreadDied(Exception):

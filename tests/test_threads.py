@@ -157,7 +157,7 @@ def observed(directory: Path) -> Busmon:
 def test_the_list_of_this_test_has_every_thread(tmp_path: Path) -> None:
     observed(tmp_path)
     config = load(tmp_path / "busmon.toml", {})
-    service = open_service(config, Ledger(config.ledger.path))
+    service = open_service(config, Ledger(config.ledger.path), WebServer(config.web))
     before, stopping = set(threading.enumerate()), threading.Event()
     main = threading.Thread(target=service.run, args=(stopping,), name="main")
     started: set[str] = set()
@@ -220,7 +220,7 @@ def test_a_write_that_hangs_does_not_hold_up_the_end() -> None:
 
     threads.add("writer", write)
     app = make_app(Web(), CollectorRegistry(), ready_view(list))
-    service = Service(ledger, threads, WebServer(Web(listen="127.0.0.1:0"), app))
+    service = Service(ledger, threads, WebServer(Web(listen="127.0.0.1:0")), app)
     stopping = threading.Event()
     stopping.set()
     main = threading.Thread(target=service.run, args=(stopping,))

@@ -88,18 +88,20 @@ def run(path: Path | None, ledger: str | None) -> None:
     set_up_log(config.log)
     from busmon.follower import run as run_with_others
     from busmon.ledger.errors import LedgerError
-    from busmon.ledger.opening import open_when_reachable
+    from busmon.ledger.ledger import Ledger
     from busmon.sentry import reporting
     from busmon.service import open_service
     from busmon.settings.postgresql import Database
     from busmon.threads import ThreadDied
+    from busmon.web.server import WebServer
 
     with fatal(LedgerError, OSError, ThreadDied), reporting(config.sentry, config.buses):
-        place, size_limit = config.ledger.place(), config.ledger.size_limit
+        place = config.ledger.place()
         if isinstance(place, Database):
             run_with_others(config, stopping)
-        elif opened := open_when_reachable(place, size_limit, stopping):
-            open_service(config, opened).run(stopping)
+        else:
+            opened = Ledger(place, config.ledger.size_limit)
+            open_service(config, opened, WebServer(config.web)).run(stopping)
 
 
 @main.command("check-config")

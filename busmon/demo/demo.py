@@ -24,6 +24,7 @@ from busmon.rules import RuleSet, rule_set
 from busmon.rules.subjects import Subjects
 from busmon.service import Service, build_service
 from busmon.settings.models import LedgerSettings, Web
+from busmon.web.server import WebServer
 
 FEDORA_SHARE = 0.9  # of all messages, roughly as on the real buses
 LOOK_AT = f"""\
@@ -94,7 +95,9 @@ def _service(config: Config, ledger: Ledger, stopping: threading.Event, *, empty
     sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
     tap = TapObserver(ledger, "fedora")
     observers: list[Observer] = [tap, MadeUpListener(ledger, tap, time.time())]
-    return build_service(config, ledger, _rule_sets(config), sources, observers)
+    return build_service(
+        config, ledger, WebServer(config.web), _rule_sets(config), sources, observers
+    )
 
 
 def _rule_sets(config: Config) -> Mapping[str, RuleSet]:

@@ -14,7 +14,7 @@ class LedgerInUseError(LedgerError):
 
 
 class LedgerUnreachable(LedgerError):
-    """The server of its database cannot be reached now."""
+    """The server of its database cannot be reached, or cannot be written to, now."""
 
 
 class TooSlow(LedgerError):

@@ -38,7 +38,7 @@ class Metrics:
         self._ledger = ledger
         self._size_limit = size_limit
         self._connections = connections
-        self._build = version, platform.python_version()
+        self._version = version
         self._histograms = BatchHistograms(connections)
         self.delays = self._histograms.delays
 
@@ -71,12 +71,28 @@ class Metrics:
                 [],
                 [((), self._size_limit)],
             )
-        yield gauge(
-            "busmon_build_info",
-            "Always 1; the labels are the versions of busmon and Python.",
-            ["version", "python"],
-            [(self._build, 1)],
-        )
+        yield build_info(self._version)
+
+
+def build_info(version: str) -> Metric:
+    """Return which busmon this is."""
+    return gauge(
+        "busmon_build_info",
+        "Always 1; the labels are the versions of busmon and Python.",
+        ["version", "python"],
+        [((version, platform.python_version()), 1)],
+    )
+
+
+def ledger_up(up: bool) -> Metric:
+    """Return whether the ledger can be written."""
+    return gauge(
+        "busmon_ledger_up",
+        "1 while the ledger can be written; 0 after a failed write, while a write hangs, or before"
+        " the ledger is open.",
+        [],
+        [((), up)],
+    )
 
 
 def make_registry(*collectors: Collector) -> CollectorRegistry:
@@ -173,12 +189,7 @@ def _connections(connections: Mapping[str, ConnectionState]) -> Iterator[Metric]
 
 def _ledger(ledger: Ledger) -> Iterator[Metric]:
     rows, size = ledger.size()
-    yield gauge(
-        "busmon_ledger_up",
-        "1 while the ledger can be written; 0 after a failed write, or while a write hangs.",
-        [],
-        [((), ledger.problem() is None)],
-    )
+    yield ledger_up(ledger.problem() is None)
     yield gauge("busmon_ledger_rows", "Messages on record in the ledger.", [], [((), rows)])
     yield gauge(
         "busmon_ledger_size_bytes",

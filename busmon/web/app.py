@@ -34,8 +34,14 @@ HEADERS = (  # of an answer that does not have its own
         " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     ),
 )
+HEALTH = {"/live", "/-/healthy", "/ready", "/-/ready", "/metrics"}
 
 log = logging.getLogger(__name__)
+
+
+def all_but_health(view: View) -> Callable[[str], View | None]:
+    """Return what gives a view for each path, but for the health checks and /metrics."""
+    return lambda path: None if path in HEALTH else view
 
 
 def no_page(_environ: WSGIEnvironment) -> Response:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from socketserver import TCPServer, ThreadingMixIn
@@ -20,19 +20,20 @@ from prometheus_client.core import Metric
 from busmon.metrics.families import counter
 from busmon.settings.models import Web
 from busmon.text import format_address, parse_address
+from busmon.threads import ThreadDied, Threads
 from busmon.web.request import RequestHandler
 from busmon.web.tls import ServerTls
 
 MAX_SECONDS = 10.0  # for handshake, request and answer of one connection
 MAX_CONNECTIONS = 64
 MAX_THREADS = 160  # of open connections, and of closed ones that still wait for their answer
-
+STOP_TIMEOUT = 0.5  # seconds
 
 log = logging.getLogger(__name__)
 
 
 class WebServer:
-    """Serves `app` as `[web]` says.
+    """Serves an application, or one after the other, as `[web]` says.
 
     Listens as soon as it is made; raises OSError with a clear text if it cannot. A connection
     is closed after `max_seconds`. If there are more than `max_connections`, the oldest is
@@ -43,24 +44,49 @@ class WebServer:
     def __init__(
         self,
         settings: Web,
-        app: WSGIApplication,
         max_seconds: float = MAX_SECONDS,
         max_connections: int = MAX_CONNECTIONS,
-        closed: "ClosedConnections | None" = None,
     ) -> None:
+        self.closed = ClosedConnections()
         host, port = parse_address(settings.listen)
         tls = ServerTls(settings) if settings.certificate else None
         try:
-            limits = _Limits(max_seconds, max_connections, closed or ClosedConnections())
+            limits = _Limits(max_seconds, max_connections, self.closed)
             self._server = _Server(host, port, tls, limits)
         except (OSError, UnicodeError) as error:  # UnicodeError: not a possible host name
             reason = getattr(error, "strerror", None) or "no such host"
             raise OSError(f"cannot listen on {settings.listen}: {reason}") from error
-        self._server.set_app(app)
         address = format_address(host, self._server.server_port)
         self.url = f"{'https' if tls else 'http'}://{address}"
 
-    def run(self, stopping: threading.Event) -> None:
+    @contextmanager
+    def serving(self, app: WSGIApplication, on_death: threading.Event) -> Iterator[None]:
+        """Serve `app` meanwhile; within another `serving`, instead of its application.
+
+        If its thread dies, `on_death` is set, and ThreadDied raised at the end.
+        """
+        outer = self._server.get_app()
+        self._server.set_app(app)
+        try:
+            with nullcontext() if outer else self._running(on_death):
+                yield
+        finally:
+            self._server.set_app(outer)
+
+    @contextmanager
+    def _running(self, on_death: threading.Event) -> Iterator[None]:
+        threads = Threads()
+        threads.add("web", self._run)
+        threads.start(on_death)
+        log.info("listening on %s", self.url)
+        try:
+            yield
+        finally:
+            threads.stop(STOP_TIMEOUT)
+        if died := threads.problem():
+            raise ThreadDied(f"{died}; the log has the traceback")
+
+    def _run(self, stopping: threading.Event) -> None:
         """Answer until `stopping`, each connection in a thread of its own; then close them all."""
         with self._server:
             while not stopping.is_set():

@@ -10,7 +10,8 @@ HOW_BLIND = """
 """
 CAUSES = """
     Usual causes are {{ if $labels.bus }}the network, or an overloaded broker{{ else }}a full,
-    failing or read-only disk, or a damaged ledger{{ end }}.
+    failing or read-only disk, a damaged ledger, or a database of the ledger that is down or cannot
+    be reached{{ end }}.
 """
 # If busmon cannot write its ledger, it closes its connections: that is BusmonBlind.
 UNABLE_TO_WRITE = "max by (namespace) (busmon_ledger_up) == 0"

@@ -13,13 +13,12 @@ from busmon.ledger.subjects import BLOCK
 from busmon.settings.models import Web
 from busmon.web.access import Access
 from busmon.web.forget import SECONDS, forget_view
-from busmon.web.server import WebServer
+from tests.support import web_server
 from tests.support.brokers import free_port
 from tests.support.command import busmon
 from tests.support.datagrepper import settings
 from tests.support.diagnosis import Bench
 from tests.support.pages import pages
-from tests.support.threads import running
 from tests.support.wsgi import ask
 
 ALICE = b64encode(b"alice:secret").decode()
@@ -42,8 +41,7 @@ def url(bench: Bench, tmp_path: Path) -> Iterator[str]:
     bench.ledger.record([Observation(COPR, f"id-{n}", bench.now, keys=keys) for n in range(3)])
     own = {"/v1/forget": forget_view(bench.ledger, Access(web))}
     archive = settings("https://archive.example")
-    server = WebServer(web, pages(bench, web, own=own, archive=archive))
-    with running(server.run):
+    with web_server.serving(web, pages(bench, web, own=own, archive=archive)) as server:
         (tmp_path / "busmon.toml").write_text(
             f'web = {{ token = "{SECRET}", operators.ann.password = "{PASSWORD}" }}\n'
             '[buses.x]\ntype = "mqtt"\nurl = "mqtt://localhost"\nclient_id = "x"\n'

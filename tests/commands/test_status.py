@@ -13,14 +13,12 @@ from busmon.diagnosis.verdict import FaultKind, Verdict
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
-from busmon.web.server import WebServer
-from tests.support import http_server
+from tests.support import http_server, web_server
 from tests.support.brokers import free_port
 from tests.support.brokers.certificates import Certificates
 from tests.support.command import busmon
 from tests.support.endless import endless
 from tests.support.http_server import Silent
-from tests.support.threads import running
 
 SECRET = "tr0ub4dor"
 OTHER_ANSWER = "the answer is not that of a busmon"
@@ -36,8 +34,7 @@ def serving(web: Web, *verdicts: Verdict, lost: Sequence[str] = ()) -> Iterator[
     gaps = [{"bus": bus, "stage": "worker", "messages": 3, "oldest": 0.0} for bus in lost]
     status = {"buses": buses, "open_gaps": gaps}
     app = make_app(web, CollectorRegistry(), ready_view(list), status=lambda: status)
-    server = WebServer(web, app)
-    with running(server.run):
+    with web_server.serving(web, app) as server:
         yield server.url
 
 

@@ -12,14 +12,13 @@ from busmon.config.load import load
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.engines import open_read_only
 from busmon.ledger.incidents import Incident
-from busmon.web.server import WebServer
+from tests.support import web_server
 from tests.support.brokers import free_port
 from tests.support.busmon_process import PROJECT
 from tests.support.command import busmon
 from tests.support.diagnosis import Bench
 from tests.support.pages import pages
 from tests.support.past import BUS, IDS, TOPIC, Past
-from tests.support.threads import running
 
 SECRET = "tr0ub4dor"
 EVIL = "a \x1b[2K\N{SNOWMAN}"
@@ -69,8 +68,7 @@ def url(config: Path) -> Iterator[str]:
     settings = load(config, {})
     bench = Bench(path=settings.ledger.path)
     app = pages(bench, settings.web, buses=settings.buses)
-    server = WebServer(settings.web, app)
-    with running(server.run):
+    with web_server.serving(settings.web, app) as server:
         yield server.url
     bench.ledger.close()
 

@@ -4,13 +4,14 @@ See `stopping`; tests/ledger/test_database_faults.py has more of what can fail.
 """
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.stopping import Bus, wait_until_counted, wait_until_reported
-from tests.support.brokers import accepts, free_port, wait_until
+from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon as command
@@ -54,10 +55,26 @@ def test_a_database_that_is_away_stops_acknowledging_until_it_is_back(
         assert_hidden("".join(line for page in PAGES for line in busmon.ask(page)[1]))
         busmon.kill()  # nothing was acknowledged, so nothing is lost
         busmon.launch()
-        waits = f": {refused}; busmon starts as soon as it can be reached"
+        waits = f": {refused}; busmon goes on as soon as it can be reached"
         wait_until(lambda: busmon.logged(waits), what=waits)
-    wait_until(lambda: accepts(busmon.port), what="busmon to listen")
+        assert_says_what_it_waits_for(busmon, refused)
+    wait_until(busmon.has_ledger, what="busmon to go on")
     wait_until_counted(busmon, bus, 150)
+
+
+def assert_says_what_it_waits_for(busmon: Busmon, reason: str) -> None:
+    """It lives and is not ready, its metrics wake somebody up, and its pages say why."""
+    assert busmon.ask("/live") == (200, ["live"])
+    status, (problem,) = busmon.ask("/ready")
+    since = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    assert status == 503
+    assert re.fullmatch(rf"ledger: postgresql://\S+: {re.escape(reason)}, {since}", problem)
+    for page in ("/", "/v1/status", "/v1/reports"):
+        assert busmon.ask(page) == (503, [f"busmon cannot answer yet. {problem}"])
+    status, metrics = busmon.ask("/metrics")
+    assert status == 200
+    assert "busmon_ledger_up 0.0" in metrics
+    assert any(line.startswith("busmon_build_info{") for line in metrics)
 
 
 def test_a_start_that_waits_for_a_database_ends_when_it_is_asked_to(
@@ -66,9 +83,21 @@ def test_a_start_that_waits_for_a_database_ends_when_it_is_asked_to(
     url = ledger_server.url_of("any", free_port())
     busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
     busmon.launch()
-    waits = "Connection refused; busmon starts as soon as it can be reached"
+    waits = "Connection refused; busmon goes on as soon as it can be reached"
     wait_until(lambda: busmon.logged(waits), what=waits)
     assert busmon.terminate(5) == 0
+
+
+def test_a_start_at_a_server_that_swallows_all_ends_when_it_is_asked_to(
+    bus: Bus, ledger_server: LedgerServer, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = ledger_server.url_of("any", silent.getsockname()[1])
+        busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
+        busmon.launch()
+        with silent.accept()[0]:  # so it waits for the server's first word
+            assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
+            assert busmon.logged("left behind: ledger")
 
 
 def test_a_database_that_hangs_is_reported_and_everything_is_counted_later(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -42,7 +43,7 @@ class Busmon(Server):
             [sys.executable, "-m", "busmon", "run", "-c", self.configuration],
             directory / "busmon.log",
             cwd=PROJECT,  # for rules that are the tests' own
-            ready=lambda _: accepts(self.port),
+            ready=lambda _: accepts(self.port) and ("url" not in ledger or self.has_ledger()),
         )
 
     def configure(self, text: str) -> None:
@@ -76,6 +77,12 @@ class Busmon(Server):
         except HTTPError as error:
             with error:
                 return error.code, error.read().decode().splitlines()
+
+    def has_ledger(self) -> bool:
+        """Return whether it leads or follows. It listens before."""
+        with suppress(OSError):
+            return bool(self.ask("/metrics?name[]=busmon_ledger_rows")[1])
+        return False
 
     def troubles(self) -> dict[str, str]:
         """Return the cause of each bus that /ready names; with status 200 it names none."""

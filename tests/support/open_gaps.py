@@ -19,8 +19,7 @@ from busmon.web.access import Access
 from busmon.web.app import make_app
 from busmon.web.gaps import gaps_views
 from busmon.web.health import ready_view
-from busmon.web.server import WebServer
-from tests.support.threads import running
+from tests.support import web_server
 
 FIRST = 1_772_373_900.0  # 2026-03-01 14:05:00 UTC
 WINDOW = 300.0
@@ -101,6 +100,5 @@ def serving(web: Web, ledger: Ledger, registry: CollectorRegistry | None = None)
     acceptor = Acceptor(ledger, lambda: None)
     views = gaps_views(acceptor, Access(web))
     app = make_app(web, registry or CollectorRegistry(), ready_view(list), own=views.get)
-    server = WebServer(web, app)
-    with accepting(acceptor), running(server.run):
+    with accepting(acceptor), web_server.serving(web, app) as server:
         yield server.url

@@ -15,8 +15,7 @@ from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
 from busmon.web.reports import reports_view
-from busmon.web.server import WebServer
-from tests.support.threads import running
+from tests.support import web_server
 from tests.support.wsgi import ask
 
 TOKEN = "s3cret-of-the-tap"
@@ -83,6 +82,5 @@ class Bench:
 @contextmanager
 def served(bench: Bench, **settings: Any) -> Iterator[str]:
     """Serve it, and yield its URL."""
-    server = WebServer(Web(**{"listen": "127.0.0.1:0", **settings}), bench.app)
-    with running(server.run):
+    with web_server.serving(Web(**{"listen": "127.0.0.1:0", **settings}), bench.app) as server:
         yield server.url

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
+from threading import Event
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from wsgiref.types import WSGIEnvironment
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
 
@@ -19,7 +20,6 @@ from busmon.web.http import Response
 from busmon.web.server import WebServer
 from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
-from tests.support.threads import running
 
 
 def page(_environ: WSGIEnvironment) -> Response:
@@ -30,10 +30,13 @@ APP = make_app(Web(), CollectorRegistry(), ready_view(list))
 
 
 @contextmanager
-def serving(settings: Web, **bounds: Any) -> Iterator[WebServer]:
-    app = make_app(settings, CollectorRegistry(), ready_view(list), page)
-    server = WebServer(settings, app, **bounds)
-    with running(server.run):
+def serving(
+    settings: Web, app: WSGIApplication | None = None, **bounds: Any
+) -> Iterator[WebServer]:
+    """Serve an application, by default the health checks and a page."""
+    server = WebServer(settings, **bounds)
+    app = app or make_app(settings, CollectorRegistry(), ready_view(list), page)
+    with server.serving(app, Event()):
         yield server
 
 

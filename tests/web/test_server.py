@@ -14,13 +14,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
-from busmon.web.server import MAX_THREADS, ClosedConnections, WebServer
+from busmon.web.server import MAX_THREADS, WebServer
 from busmon.web.sharing import MAX_REQUESTS
 from tests.support.brokers import wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
-from tests.support.threads import running
-from tests.support.web_server import APP, address, get, raw, serving, tls_settings
+from tests.support.web_server import address, get, raw, serving, tls_settings
 
 
 def hosts() -> list[str]:
@@ -57,16 +56,15 @@ def test_a_client_that_says_nothing_stops_no_other_and_is_ended(
 ) -> None:
     settings = settings or tls_settings(certificates)
     client = certificates.trusting() if settings.certificate else None
-    closed = ClosedConnections()
     with (
-        serving(settings, max_seconds=0.5, closed=closed) as server,
+        serving(settings, max_seconds=0.5) as server,
         socket.create_connection(address(server), timeout=30) as silent,
         socket.create_connection(address(server), timeout=30) as slow,
     ):
         slow.sendall(b"GET /live HTTP/1.0\r\nx: ")
         assert get(server, "/live", client).text == "live\n"
         assert rest(silent) == rest(slow) == b""
-    assert closed.numbers["slow"] >= 1  # plain text ends a connection with TLS sooner
+    assert server.closed.numbers["slow"] >= 1  # plain text ends a connection with TLS sooner
 
 
 def test_a_client_that_reads_nothing_is_ended() -> None:
@@ -80,24 +78,24 @@ def test_a_client_that_reads_nothing_is_ended() -> None:
         finally:
             left.set()
 
-    server = WebServer(Web(listen="127.0.0.1:0"), endless, max_seconds=0.5)
-    with running(server.run), socket.create_connection(address(server), timeout=30) as client:
+    with (
+        serving(Web(listen="127.0.0.1:0"), endless, max_seconds=0.5) as server,
+        socket.create_connection(address(server), timeout=30) as client,
+    ):
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(1) == b"H"
         assert left.wait(30)
 
 
 def test_of_too_many_connections_the_oldest_is_ended() -> None:
-    closed = ClosedConnections()
-    limits = {"max_seconds": 60, "max_connections": 3, "closed": closed}
-    with serving(Web(listen="127.0.0.1:0"), **limits) as server:
+    with serving(Web(listen="127.0.0.1:0"), max_seconds=60, max_connections=3) as server:
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(4)]
         assert clients[0].recv(1) == b""
         assert get(server, "/live").text == "live\n"
         assert clients[1].recv(1) == b""
         clients[3].sendall(b"GET /live HTTP/1.0\r\n\r\n")
         assert clients[3].recv(8) == b"HTTP/1.0"
-        assert closed.numbers == {"crowded": 2, "slow": 0}
+        assert server.closed.numbers == {"crowded": 2, "slow": 0}
         for client in clients:
             client.close()
 
@@ -137,7 +135,7 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
 )
 def test_an_address_of_another_machine_is_reported(listen: str, reason: str) -> None:
     with pytest.raises(OSError, match=f"^cannot listen on {listen}: {reason}$"):
-        WebServer(Web(listen=listen), APP)
+        WebServer(Web(listen=listen))
 
 
 class Blocked:
@@ -183,9 +181,8 @@ def test_hundreds_of_scrapes_at_once_share_one_thread_and_live_answers(query: st
     registry = CollectorRegistry()
     registry.register(blocked)
     app = Inside(make_app(Web(), registry, ready_view(list)))
-    server = WebServer(Web(listen="127.0.0.1:0"), app, max_seconds=60)
     threads = threading.active_count()
-    with running(server.run):
+    with serving(Web(listen="127.0.0.1:0"), app, max_seconds=60) as server:
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(300)]
         for number, client in enumerate(clients):
             with suppress(OSError):  # closed, since there are more
@@ -210,8 +207,8 @@ def test_nobody_gets_metrics_that_are_older_than_the_request() -> None:
     blocked = Blocked()
     registry = CollectorRegistry()
     registry.register(blocked)
-    server = WebServer(Web(listen="127.0.0.1:0"), make_app(Web(), registry, ready_view(list)))
-    with running(server.run), ThreadPoolExecutor(4) as clients:
+    app = make_app(Web(), registry, ready_view(list))
+    with serving(Web(listen="127.0.0.1:0"), app) as server, ThreadPoolExecutor(4) as clients:
         first = clients.submit(get, server, "/metrics")
         wait_until(lambda: blocked.started == 1, what="the first rendering")
         later = [clients.submit(get, server, "/metrics") for _ in range(3)]

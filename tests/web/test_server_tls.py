@@ -11,7 +11,7 @@ import pytest
 from busmon.settings.models import Web
 from busmon.web.server import WebServer
 from tests.support.brokers.certificates import Certificates
-from tests.support.web_server import APP, address, get, raw, serving, tls_settings
+from tests.support.web_server import address, get, raw, serving, tls_settings
 
 
 def test_it_serves_tls_and_nothing_else_then(certificates: Certificates) -> None:
@@ -88,7 +88,7 @@ def test_a_key_of_another_certificate_is_reported(certificates: Certificates) ->
     with pytest.raises(
         OSError, match=r"^cannot serve TLS: check key in \[web\]: .* does not belong to"
     ):
-        WebServer(settings, APP)
+        WebServer(settings)
 
 
 @pytest.mark.parametrize("content", [b"", b"no certificate"])
@@ -100,11 +100,11 @@ def test_what_is_no_certificate_is_reported(
     with pytest.raises(
         OSError, match=r"^cannot serve TLS: check certificate .*none.pem with .* PEM"
     ):
-        WebServer(settings, APP)
+        WebServer(settings)
 
 
 def test_an_encrypted_key_is_reported_and_no_terminal_is_asked(certificates: Certificates) -> None:
     certificate, key = certificates.server
     settings = Web(certificate=certificate, key=certificates.encrypted(key))
     with pytest.raises(OSError, match=r"^cannot serve TLS: .*encrypted-server.key is encrypted"):
-        WebServer(settings, APP)
+        WebServer(settings)

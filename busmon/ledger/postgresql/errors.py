@@ -42,17 +42,19 @@ CONNECTING = {
 DATABASE = re.compile(r'database "[^"]*" does not exist')
 NO_DATABASE = "create it: CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0"
 
-# Why a connection fails that nobody has to correct in busmon. The last three are said by a server
-# that starts, by one that ends, and by a PgBouncer without its server.
+# Why a connection fails that nobody has to correct in busmon. The last four are said of a standby
+# that may take over, by a server that starts or ends, and by a PgBouncer without its server.
 PASSING = re.compile(
     "Connection refused|Connection reset|closed the connection|connection timeout expired"
     "|timed out|No route to host|Network is unreachable|Temporary failure in name resolution"
     "|no answer for|too many connections|too many clients|remaining connection slots"
-    "|the database system is|terminating connection|server login has been failing"
+    "|session is read-only|the database system is|terminating connection"
+    "|server login has been failing"
 )
 
-# The same of a connection that was complete: the server ends, was killed, starts, or is full.
-PASSING_STATES = {"57P01", "57P02", "57P03", "53300"}
+# The same of a connection that was complete: the server ends, was killed, starts, is full, or is
+# a standby.
+PASSING_STATES = {"57P01", "57P02", "57P03", "53300", READ_ONLY}
 
 SERVER = re.compile(
     r'connection (?:failed|is bad): connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?,'
