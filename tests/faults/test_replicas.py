@@ -41,7 +41,8 @@ def test_a_second_busmon_waits_and_takes_over_from_the_first(
         assert_passed_on(first, second)
         first.kill()
         bus.publish(50)
-        wait_until(lambda: says(second, "ready"), what="the second to lead")
+        ready = (200, ["ready"])  # it answers all the time until then: else `ask` raises
+        wait_until(lambda: second.ask("/ready") == ready, what="the second to lead")
         wait_until_counted(second, bus, 150)
         first.launch()
         standby = f"standby: {second.url} leads"

@@ -41,8 +41,10 @@ def metric(busmon: Busmon, name: str) -> float:
 
 
 def says(busmon: Busmon, line: str) -> bool:
-    """Return whether /ready says just this."""
-    return busmon.ask("/ready") == (200, [line])
+    """Return whether /ready says just this. While it starts, nobody answers."""
+    with suppress(OSError):
+        return busmon.ask("/ready") == (200, [line])
+    return False
 
 
 def leader_of(several: list[Busmon]) -> Busmon:
