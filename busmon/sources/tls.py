@@ -1,9 +1,12 @@
 """TLS: one context for all clients, and one for the web server. No key may be encrypted."""
 
+import re
 import ssl
 from pathlib import Path
 
 from busmon.sources.base import Cause, Disconnected
+
+FIRST = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class UnusableFile(Disconnected):
@@ -33,6 +36,24 @@ def client_context(ca: Path | None, certificate: Path | None, key: Path | None) 
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if certificate:
         _load_pair(context, certificate, key)
+    return context
+
+
+def pinned_context(certificate: Path) -> ssl.SSLContext:
+    """Return a context that demands this very certificate of a server, by whatever name.
+
+    Of a file with a chain it is the first one: who has another of the same CA is not trusted.
+    Raises UnusableFile.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # else only that of a CA can be trusted
+    try:
+        found = FIRST.search(certificate.read_text(encoding="latin-1"))
+        context.load_verify_locations(cadata=found[0] if found else "")
+    except (OSError, ValueError) as error:
+        why = _reason(error, "a certificate") if isinstance(error, OSError) else "has none"
+        raise UnusableFile("certificate", f"{certificate}: {why}") from error
     return context
 
 

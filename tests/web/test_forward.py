@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from wsgiref.types import WSGIApplication
 
 import pytest
@@ -12,17 +13,21 @@ from prometheus_client import CollectorRegistry
 
 from busmon.settings.models import Web
 from busmon.web.app import make_app
-from busmon.web.forward import MARK, MAX_AT_ONCE, forward_view
+from busmon.web.forward import MARK, MAX_AT_ONCE, OTHER_CERTIFICATE, forward_view
 from busmon.web.health import ready_view
+from tests.support.brokers.certificates import Certificates
 from tests.support.http_server import Silent, serving
+from tests.support.web_server import serving as web_server
+from tests.support.web_server import tls_settings
 from tests.support.wsgi import ask
 
 STANDBY = b"standby"
+PLAIN = Web()
 
 
-def follower(leader: str) -> WSGIApplication:
+def follower(leader: str, settings: Web = PLAIN) -> WSGIApplication:
     """Return what answers each request by asking the leader at this URL."""
-    view = forward_view(lambda: leader, STANDBY.decode)
+    view = forward_view(lambda: leader, STANDBY.decode, settings)
     return make_app(Web(), CollectorRegistry(), ready_view(list), own=lambda _: view)
 
 
@@ -74,6 +79,28 @@ def test_headers_of_one_connection_are_not_passed_on() -> None:
 def test_a_leader_that_cannot_be_asked_is_named(url: str) -> None:
     answer = ask(follower(url), "/topics")
     assert (answer.status, answer.body) == ("503 Service Unavailable", STANDBY + b"\n")
+
+
+def test_a_leader_is_asked_over_tls_if_it_has_the_same_certificate(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    settings = tls_settings(certificates)
+    chain = tmp_path / "chain.pem"  # of the same CA; who has another certificate of it is refused
+    own, key = certificates.client("other")
+    chain.write_bytes(own.read_bytes() + certificates.ca.read_bytes())
+    other = Web(certificate=chain, key=key)
+    with web_server(settings) as leader:
+        url = leader.url.replace("localhost", "127.0.0.1")  # as it has announced it
+        assert ask(follower(url, settings), "/").body == "<p>café</p>".encode()
+        for wrong, answer in (
+            (other, f"standby, {OTHER_CERTIFICATE}\n"),
+            (settings.model_copy(update={"client_ca": certificates.ca}), "standby\n"),
+            (PLAIN, "standby\n"),
+        ):
+            got = ask(follower(url, wrong), "/")
+            assert (got.status[:3], got.body) == ("503", answer.encode())
+    with serving(Leader) as url:  # it has no certificate any more, or not yet
+        assert ask(follower(url, settings), "/").body == b"standby\n"
 
 
 @contextmanager
