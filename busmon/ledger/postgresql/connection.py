@@ -38,6 +38,16 @@ SET tcp_user_timeout = 10000; SET client_connection_check_interval = '5s'
 """
 # Others than these can be the default of a user or a database.
 DEFAULTS = "SET statement_timeout = 0; SET array_nulls = on"
+# A new session has no lock. So if this one has, a pooler has given it to another client before.
+SESSION = """
+SELECT pg_backend_pid(), EXISTS (
+    SELECT 1 FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'
+)
+"""
+POOLED = (
+    "a pooler between busmon and the server, such as PgBouncer, shares sessions; it must be in"
+    " session mode, or busmon must connect without it"
+)
 NUL = "\N{REPLACEMENT CHARACTER}"  # which no text of PostgreSQL can have
 
 # What no placeholder is in, or a placeholder.
@@ -119,7 +129,10 @@ class PostgresConnection:
         adapters.register_dumper(int, Int8BinaryDumper)
         adapters.register_loader("numeric", IntLoader)
         self.of_server.patience = CONNECT_SECONDS
-        self.run(f"{SERVER_SIDE}; {DEFAULTS}")
+        self._session, shared = self.run(f"{SERVER_SIDE}; {DEFAULTS}; {SESSION}").fetchone()
+        if shared:
+            self.of_server.close()
+            raise NotSupportedError(POOLED)
         self.types: Types = {}
         self.deadline: float | None = None  # monotonic
         self._inserts: dict[str, Insert | None] = {}
@@ -132,8 +145,20 @@ class PostgresConnection:
             return str(connection.getsockname()[0])
 
     def run(self, script: str) -> Cursor:
-        """Execute statements without parameters, in one round trip."""
-        return self.of_server.execute(script.encode())
+        """Execute statements without parameters, in one round trip; return the last result."""
+        cursor = self.of_server.execute(script.encode())
+        while cursor.nextset():
+            pass
+        return cursor
+
+    def lock(self, script: str) -> None:
+        """Execute statements, the last of which selects a lock, for the session of this connection.
+
+        Raises NotSupportedError if the server executed them for another one.
+        """
+        *_, session = self.run(f"{script}, pg_backend_pid()").fetchone()
+        if session != self._session:
+            raise NotSupportedError(POOLED)
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
         """See Connection."""

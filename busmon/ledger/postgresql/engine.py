@@ -44,8 +44,7 @@ BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL search_path = {NAME}, pg_temp; SET LOCAL synchronous_commit = on;
 SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{WRITE_SECONDS}s';
 SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
-SELECT pg_advisory_xact_lock({WRITING})
-"""
+SELECT pg_advisory_xact_lock({WRITING})"""
 BEGIN_READING = f"""
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = {NAME}, pg_temp;
 SET LOCAL statement_timeout = {{milliseconds}}
@@ -190,7 +189,7 @@ class PostgresEngine:
 
     def _begin(self, db: PostgresConnection) -> None:
         self._confirm(db)
-        db.run(BEGIN)
+        db.lock(BEGIN)
 
     def _begun(self) -> PostgresConnection:
         """Return the writer's connection in a new transaction, with the lock."""

@@ -34,7 +34,7 @@ WHERE locktype = 'advisory' AND granted AND datname = current_database()
 
 def join(db: PostgresConnection) -> None:
     """Be one of those that have the ledger, as long as the connection lives."""
-    db.run(f"SELECT pg_advisory_lock_shared({PRESENT})")
+    db.lock(f"SELECT pg_advisory_lock_shared({PRESENT})")
 
 
 def take_lead(db: PostgresConnection, name: str, again: str | None = None) -> None:
@@ -45,7 +45,7 @@ def take_lead(db: PostgresConnection, name: str, again: str | None = None) -> No
     if again and _leader(db) != again:
         raise LedgerInUseError(name, LOST)
     try:
-        db.run(
+        db.lock(
             f"SET lock_timeout = '{LEAD_SECONDS}s'; SET idle_session_timeout = '{IDLE_SECONDS}s';"
             f" SELECT pg_advisory_lock({LEADING})"
         )
@@ -75,7 +75,7 @@ def own(db: PostgresConnection, name: str) -> None:
     db.of_server.patience = 2 * LEAD_SECONDS + 1
     try:
         for key in (PRESENT, LEADING):  # in the order in which a busmon takes them: no deadlock
-            db.run(f"SET lock_timeout = '{LEAD_SECONDS}s'; SELECT pg_advisory_lock({key})")
+            db.lock(f"SET lock_timeout = '{LEAD_SECONDS}s'; SELECT pg_advisory_lock({key})")
     except psycopg.errors.LockNotAvailable as error:
         raise LedgerInUseError(name, "stop all of them first") from error
 
