@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TypeVar
 
 from busmon.silence.baseline import Baseline
@@ -136,6 +137,12 @@ def setting_of(topic: str, settings: Mapping[str, Value]) -> Value | None:
     if topic in settings:
         return settings[topic]
     return next((value for p, value in settings.items() if fnmatchcase(topic, p)), None)
+
+
+@lru_cache(4096)  # each scrape asks for each topic
+def usual_max_silence(topic: str) -> float | None:
+    """Return after how many seconds Fedora's Nagios warns of a topic; None: never."""
+    return setting_of(topic, USUAL_MAX_SILENCE)
 
 
 def setting_reached(dates: Mapping[str, float], topic: str, now: float) -> bool | None:

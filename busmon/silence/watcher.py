@@ -37,13 +37,13 @@ from busmon.silence.record import (
     save_awaited,
 )
 from busmon.silence.state import (
-    USUAL_MAX_SILENCE,
     SilenceState,
     setting_of,
     setting_reached,
     silence_state,
     silent_since,
     together,
+    usual_max_silence,
 )
 from busmon.sources.bus import Subscription
 
@@ -228,8 +228,9 @@ class SilenceWatcher:
             )
 
         volume, begun = learned.volume if learned else None, self._begun.get(topic)
-        known = replace(at(now), retired=retired, volume=volume, begun=begun)
-        state = replace(known, last=last, awaited=awaited)
+        state = replace(
+            at(now), retired=retired, volume=volume, begun=begun, last=last, awaited=awaited
+        )
         if quiet_since is None:
             return state
         if quiet_since <= self._gone.get(topic, 0.0):
@@ -246,7 +247,7 @@ class SilenceWatcher:
         """
         configured = setting_of(topic.name, self._settings.max_silence)
         within = None if topic in self._learned else self._expected.within(topic)
-        usual = setting_of(topic.name, USUAL_MAX_SILENCE) if within is None else within
+        usual = usual_max_silence(topic.name) if within is None else within
         return configured, usual
 
     def _await(self, last: Mapping[Topic, float], now: float) -> None:

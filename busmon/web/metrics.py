@@ -11,6 +11,7 @@ from wsgiref.types import WSGIEnvironment
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from busmon.metrics.openmetrics import write_openmetrics
 from busmon.web.http import Response, View
 from busmon.web.sharing import Sharing
 
@@ -37,9 +38,12 @@ def metrics_view(registry: CollectorRegistry, sharing: Sharing) -> View:
 
 def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
     try:
-        return choose_encoder(" ".join(accept.split()))  # on one line: it may be echoed
+        encode, content_type = choose_encoder(" ".join(accept.split()))  # on one line: echoed
     except TypeError:  # raised for a version that is not a number
-        return choose_encoder("")
+        encode, content_type = choose_encoder("")
+    if content_type.startswith("application/openmetrics-text") and "dots" not in content_type:
+        return write_openmetrics, content_type
+    return encode, content_type
 
 
 def _accepts_gzip(accept_encoding: str) -> bool:

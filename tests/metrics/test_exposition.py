@@ -1,11 +1,13 @@
 """/metrics as a whole: its text, its documentation, and scrapes while messages are recorded."""
 
 import json
+import math
 import re
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
 from busmon.message import Stage
 from busmon.metrics.collector import Metrics
+from busmon.metrics.families import counter, gauge
+from busmon.metrics.openmetrics import write_openmetrics
 from busmon.observers.tap_batch import parse
 from busmon.silence.rates import WEEK_HOURS
 from busmon.sources.base import Cause
@@ -98,10 +102,40 @@ def test_the_documentation_names_exactly_what_is_exposed(redis: Redis) -> None:
     assert documented == exposed
 
 
+class Odd:
+    """A collector of values and labels that have to be written with care."""
+
+    def collect(self) -> Iterator[Metric]:
+        numbers = [0, True, -0.5, 999999, 1e6, 1234567.5, NOW, math.inf, -math.inf, math.nan]
+        labels = ['"', "\\", "\n", r"\n", "é", "", "\u2028", "a,b", "}", "{"]
+        odd = zip(labels, numbers, strict=True)
+        yield gauge("odd", 'With "\\" and\na line', ["b", "a"], (((n, "x"), v) for n, v in odd))
+        yield counter("without_labels", "None.", [], [((), 1)])
+
+
+@dataclass
+class Once:
+    """A collector of what was collected once."""
+
+    families: list[Metric]
+
+    def collect(self) -> list[Metric]:
+        return self.families
+
+
+@pytest.mark.parametrize("state", [idle, busy, learned])
+def test_openmetrics_is_written_as_prometheus_client_does(
+    bench: Bench, state: Callable[[Bench], Bench]
+) -> None:
+    state(bench).registry.register(Odd())
+    once = Once(list(bench.registry.collect()))
+    assert write_openmetrics(once) == openmetrics.generate_latest(once)  # type: ignore[no-untyped-call]  # prometheus-client's
+
+
 @pytest.mark.parametrize("state", [idle, busy])
 def test_both_formats_say_the_same(bench: Bench, state: Callable[[Bench], Bench]) -> None:
     text = generate_latest(state(bench).registry).decode()
-    modern = openmetrics.generate_latest(bench.registry).decode()  # type: ignore[no-untyped-call]  # prometheus-client's
+    modern = write_openmetrics(bench.registry).decode()
 
     def samples(families: Iterable[Metric]) -> list[tuple[str, list[tuple[str, str]], float]]:
         found = [sample for family in families for sample in family.samples]

@@ -11,11 +11,11 @@ from busmon.rules.packit import TABLE
 from busmon.silence.baseline import Baseline
 from busmon.silence.state import (
     PAGE,
-    USUAL_MAX_SILENCE,
     setting_of,
     silence_state,
     silent_since,
     together,
+    usual_max_silence,
 )
 from busmon.sources.amqp import fedora_toml
 from tests.support.silence import DAY, MONDAY, flat
@@ -112,12 +112,12 @@ def test_a_topics_own_name_goes_first_then_patterns_in_order() -> None:
 def test_every_topic_that_packit_binds_or_maps_has_a_usual_bound() -> None:
     bindings = fedora_toml.read(Path(__file__).parents[2] / "config" / "fedora.toml").bindings
     topics = [*TABLE, *(binding.routing_key for binding in bindings)]
-    assert [topic for topic in topics if setting_of(topic, USUAL_MAX_SILENCE) is None] == []
+    assert [topic for topic in topics if usual_max_silence(topic) is None] == []
 
 
 def test_dist_git_has_the_same_bound_on_pagure_and_on_forgejo() -> None:
     pagure, forgejo = (
-        setting_of(f"org.fedoraproject.prod.{topic}", USUAL_MAX_SILENCE)
+        usual_max_silence(f"org.fedoraproject.prod.{topic}")
         for topic in ("pagure.git.receive", "forgejo.push")
     )
     assert pagure == forgejo == 604800

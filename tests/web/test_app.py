@@ -131,6 +131,12 @@ def test_the_format_is_negotiated(
     assert "busmon_build" in " ".join(family.name for family in parse(answer.body.decode()))
 
 
+def test_a_client_may_want_names_without_doubt_what_was_a_dot() -> None:
+    answer = ask(make(), "/metrics", HTTP_ACCEPT=PROMETHEUS.replace("allow-utf-8", "dots"))
+    assert answer.headers["Content-Type"] == f"{OPENMETRICS}; escaping=dots"
+    assert b"\nbusmon__build__info{" in answer.body
+
+
 @pytest.mark.parametrize(
     ("accept_encoding", "packed"),
     [
