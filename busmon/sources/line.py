@@ -159,20 +159,15 @@ def _connect(broker: Broker, stopping: threading.Event) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not broker.context:
         return sock
-    secure = broker.context.wrap_socket(
-        sock, server_hostname=broker.host, do_handshake_on_connect=False
-    )
     try:
-        _shake_hands(secure, stopping)
+        return _encrypted(sock, broker.context, broker.host, stopping)
     except OSError as error:
-        secure.close()
         failure = _disconnected(error, broker)
         if failure.cause is Cause.TLS:
             raise failure from error
         cause = Cause.SILENT if failure.cause is Cause.SILENT else Cause.TLS
         detail = f"{failure.detail} in the TLS handshake: check that the port speaks TLS"
         raise Disconnected(cause, detail) from error
-    return secure
 
 
 def _connect_tcp(broker: Broker, stopping: threading.Event) -> socket.socket:
@@ -195,6 +190,19 @@ def _connect_tcp(broker: Broker, stopping: threading.Event) -> socket.socket:
         else:
             return sock
     raise failures[0]
+
+
+def _encrypted(
+    sock: socket.socket, context: ssl.SSLContext, host: str, stopping: threading.Event
+) -> ssl.SSLSocket:
+    """Begin TLS; raises OSError, also if the connection has ended already."""
+    secure = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        _shake_hands(secure, stopping)
+    except OSError:
+        secure.close()
+        raise
+    return secure
 
 
 def _shake_hands(secure: ssl.SSLSocket, stopping: threading.Event) -> None:

@@ -1,15 +1,23 @@
 """The TLS of the sources as clients."""
 
+import gc
 import json
 import re
+import select
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
+from busmon.sources.base import Cause, Disconnected
+from busmon.sources.line import Broker, Line
 from busmon.sources.tls import UnusableFile, client_context
 from tests.support.brokers.certificates import Certificates
+from tests.support.brokers.proxy import RESET
 from tests.support.terminal import run_on_terminal
 
 Files = tuple[Path | None, Path | None, Path | None]  # ca, certificate, key
@@ -190,3 +198,33 @@ def test_a_key_encrypted_later_ends_an_attempt_and_asks_no_terminal(encrypted: P
     reason = rf"tls: check keyfile in \[tls\] of {toml}: .* is encrypted, and .*\n"
     assert re.search(reason, shown)
     assert status == 0
+
+
+# Then Python's ssl leaves the socket to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_connection_that_ends_before_tls_begins_says_why(reset: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        class Context(ssl.SSLContext):
+            def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+                peer, _ = server.accept()
+                if reset:
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                peer.close()
+                ended = select.poll()
+                ended.register(sock, select.POLLIN)
+                assert ended.poll(60_000)
+                return super().wrap_socket(sock, *args, **kwargs)
+
+        port = server.getsockname()[1]
+        context = Context(ssl.PROTOCOL_TLS_CLIENT)
+        with pytest.raises(Disconnected) as raised:
+            Line(
+                Broker(host="127.0.0.1", port=port, context=context, address_setting="url"), Event()
+            )
+    assert raised.value.cause is Cause.TLS
+    assert f"127.0.0.1:{port}: " in raised.value.detail
+    assert raised.value.detail.endswith(" in the TLS handshake: check that the port speaks TLS")
+    del raised
+    gc.collect()
