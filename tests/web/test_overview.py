@@ -74,7 +74,7 @@ def test_open_gaps_and_silent_topics_are_shown() -> None:
     title, text = shown(bench)
     assert title == "✗ publisher · busmon"
     assert "3 messages missing at listener , the oldest from 2026-03-01 14:05" in text
-    assert "Silent quiet , since " in text
+    assert "Silent quiet , for too long since " in text
     assert "brew: no longer configured, but 6 messages still lost" in text
     [bus] = json.loads(ask(pages(bench), "/v1/").body)["buses"]
     assert [topic["topic"] for topic in bus["topics"]] == ["quiet"]

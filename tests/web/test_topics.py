@@ -69,7 +69,7 @@ def test_the_topics_that_need_attention_are_first(bench: Bench) -> None:
     assert [one["gaps"] for one in found.values()] == [0, 3, 0, 0]
     text = text_of(html.encode())
     assert "4 topics. What needs attention is first." in text
-    assert "new fedora no baseline yet , until 2026-10-" in text
+    assert "new no baseline yet , until 2026-10-" in text
     assert " 50 % 0 just now" in text
 
 

@@ -42,6 +42,7 @@ class Renderer:
         self._templates.filters |= {
             "at": at,
             "age": format_age,
+            "breakable": breakable,
             "duration": format_duration,
             "for_shell": shlex.quote,
             "number": "{:,}".format,
@@ -74,6 +75,11 @@ def at(unix: float | None) -> str:
         return ""
     full, iso = format_time(unix), datetime.fromtimestamp(unix, UTC).isoformat(timespec="seconds")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, full, full[:16])
+
+
+def breakable(text: str) -> str:
+    """Return a text as HTML in which a line can break before a dot, as in the name of a topic."""
+    return Markup("<wbr>.").join(printable(text).split("."))
 
 
 def _paths(files: Files) -> dict[str, tuple[str, str]]:
