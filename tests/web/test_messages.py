@@ -81,6 +81,12 @@ def test_a_search_that_makes_no_sense_says_why(
     assert problem in text_of(answer.body)
 
 
+def test_a_search_on_an_unknown_bus_is_no_empty_answer(bench: Bench) -> None:
+    answer = ask(pages(bench), "/messages", query="bus=fedroa&q=hello")
+    assert answer.status == "404 Not Found"
+    assert "no such bus: fedroa; known buses: fedora" in text_of(answer.body)
+
+
 def test_what_is_found_leads_to_the_message_and_to_older_ones(bench: Bench) -> None:
     app = pages(bench)
     html = ask(app, "/messages", query="q=hello&limit=1").body.decode()
@@ -117,7 +123,8 @@ def test_hostile_ids_and_words_are_shown_as_text(bench: Bench) -> None:
         (f"/messages/fedora/{EVIL}\u202e", ""),
         ("/messages/fedora/" + "x" * 3000, ""),
         ("/messages/" + EVIL, ""),
-        ("/messages", urlencode(dict.fromkeys(("q", "bus", "topic", "reason"), f"{EVIL}\u202e"))),
+        ("/messages", urlencode(dict.fromkeys(("q", "topic", "reason"), f"{EVIL}\u202e"))),
+        ("/messages", urlencode({"bus": f"{EVIL}\u202e"})),
     ):
         answer = ask(app, path.encode().decode("latin-1"), query=query)
         assert answer.status in {"200 OK", "404 Not Found"}
@@ -141,7 +148,8 @@ def test_hostile_ids_and_words_are_shown_as_text(bench: Bench) -> None:
 def test_a_search_is_linked_to_what_the_archive_has(
     bench: Bench, asked: dict[str, str], link: str | None
 ) -> None:
-    application = pages(bench, archive=archive_settings("https://archive.example/"))
+    archive = archive_settings("https://archive.example/")
+    application = pages(bench, archive=archive, buses={"fedora": None, "centos": None})
     query = urlencode(asked)
     found = json.loads(ask(application, "/v1/messages", query=query).body)["archive"]
     assert (link in found) if link else found is None
