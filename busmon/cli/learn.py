@@ -53,7 +53,7 @@ def learn(path: Path | None, ledger: str | None, weeks: int) -> None:
     stopping = stopping_on_signals()
     config = load_config(path)
     if config.archive is None:
-        fail(CONFIGURATION, "archive: is missing; name the Datagrepper there")
+        fail(CONFIGURATION, "archive: is missing: [archive] names the archive to learn from")
     from busmon.ledger.errors import LedgerError, LedgerInUseError
 
     set_up_log(config.log)

@@ -105,11 +105,13 @@ def load_lists(
 
 def _read(path: Path | None, environ: Mapping[str, str]) -> tuple[Tables, Path]:
     """Return the tables of the file, and its directory."""
-    path = path or Path(environ.get("BUSMON_CONFIG") or DEFAULT_PATH)
+    named = path or environ.get("BUSMON_CONFIG")
+    path = Path(named or DEFAULT_PATH)
     try:
         return read_toml(path), path.parent
     except TomlError as error:
-        raise ConfigError([str(error)]) from error
+        hint = "" if named or path.exists() else "; -c FILE or $BUSMON_CONFIG names another"
+        raise ConfigError([f"{error}{hint}"]) from error
 
 
 def _texts(

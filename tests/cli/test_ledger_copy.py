@@ -103,8 +103,8 @@ def test_what_cannot_be_copied_is_refused(
 
     assert refusal(file) == f"{file}: no such ledger"
     assert refusal(configuration) == (
-        f"{configuration}: damaged: file is not a database; move it away: busmon starts a new"
-        " one, with all counters at zero"
+        f"{configuration}: not a ledger of busmon, or damaged at its beginning; name another file,"
+        " or move it away: busmon starts a new one, with all counters at zero"
     )
     record(file)
     assert refusal(file, {}, 2) == "ledger.url: should name the database to copy to"

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from busmon.config.describe import describe
-from busmon.config.load import ConfigError, load
+from busmon.config.load import DEFAULT_PATH, ConfigError, load
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.mqtt.settings import MqttBus
@@ -124,6 +124,12 @@ def test_without_a_file_the_one_of_the_environment_is_read(directory: Path) -> N
     assert list(load(None, {"BUSMON_CONFIG": "other.toml"}).buses) == ["centos"]
     with pytest.raises(ConfigError, match=r"^nowhere\.toml: No such file or directory$"):
         load(None, {"BUSMON_CONFIG": "nowhere.toml"})
+
+
+@pytest.mark.skipif(Path(DEFAULT_PATH).exists(), reason="this machine has a configuration")
+def test_without_any_file_the_error_says_how_to_name_one() -> None:
+    with pytest.raises(ConfigError, match=r"directory; -c FILE or \$BUSMON_CONFIG names another$"):
+        load(None, {})
 
 
 def test_a_file_that_is_no_text_is_reported(directory: Path) -> None:

@@ -235,8 +235,8 @@ def test_a_directory_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_reported(path: str) -> None:
     Path(path).write_bytes(b"something else" * 100)
     assert refusal(path) == (
-        f"{path}: damaged: file is not a database; move it away: busmon starts a new one,"
-        " with all counters at zero"
+        f"{path}: not a ledger of busmon, or damaged at its beginning; name another file, or"
+        " move it away: busmon starts a new one, with all counters at zero"
     )
 
 

@@ -212,7 +212,11 @@ def _explained(path: str) -> Iterator[None]:
         text = f"{error}; {hint}" if hint else str(error)
         raise LedgerError(f"{path}: cannot be opened: {text}") from error
     except sqlite3.DatabaseError as error:
-        raise LedgerError(f"{path}: damaged: {error}; move it away: {START_ANEW}") from error
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            text = "not a ledger of busmon, or damaged at its beginning; name another file, or"
+        else:
+            text = f"damaged: {error};"
+        raise LedgerError(f"{path}: {text} move it away: {START_ANEW}") from error
 
 
 @contextmanager
