@@ -94,8 +94,8 @@ def low(topics: TopicFacts) -> Iterator[str]:
     """Yield of which topics too few messages come, and which are not watched."""
     for topic, deficit, limit in ((one.topic, one.deficit, one.limit) for one in topics.low):
         yield (
-            f"too few messages of {topic} come: {_about(deficit)} lack to 40 % of what is usual,"
-            f" and the limit is {_about(limit)}"
+            f"too few messages of {topic} come: {_about(deficit)} fewer than 40 % of what is"
+            f" usual, and the limit is {_about(limit)}"
         )
     for name in topics.campaigns:
         yield (

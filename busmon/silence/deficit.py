@@ -2,7 +2,7 @@
 
 Each hour adds `SHARE` of the messages that are usual, at the pace of the bus, and takes off those
 that came. So it grows only while less than that share comes. The topic's own pace has no part in
-it: it would explain the lack away.
+it: it would explain the deficit away.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,8 +16,8 @@ from busmon.silence.rates import MIN_DAYS, WEEK_HOURS, Hour, Rates
 SHARE = 0.4
 FACTOR = 1.2  # over what happens by chance
 MIN_HOURS = 12.0  # of the share, at the mean rate
-MIN_MESSAGES = 1.0  # less cannot lack
-CAP = 1.25  # times the limit, so that it ends soon after the lack
+MIN_MESSAGES = 1.0  # a smaller deficit means nothing
+CAP = 1.25  # times the limit, so that it ends soon after the cause
 
 
 @dataclass(frozen=True, slots=True)

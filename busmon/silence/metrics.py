@@ -66,12 +66,12 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
     ),
     (
         "busmon_topic_deficit_messages",
-        "How many messages lack to 40 % of what is usual.",
+        "How many messages fewer than 40 % of what is usual came.",
         lambda state: state.volume.deficit if state.volume else None,
     ),
     (
         "busmon_topic_deficit_limit_messages",
-        "If more messages than this lack, the volume of the topic is too low.",
+        "If the deficit is larger than this, the volume of the topic is too low.",
         lambda state: state.volume.limit if state.volume else None,
     ),
     (

@@ -91,7 +91,7 @@ SCENARIOS = {
         fedora(low=(LowTopic("copr", 4400.0, 4000.0),), campaigns=("mass.rebuild",)),
         FaultKind.NONE,
         [
-            "too few messages of copr come: 4400 lack to 40 % of what is usual, and the limit is",
+            "too few messages of copr come: 4400 fewer than 40 % of what is usual, and the limit",
             "mass.rebuild comes in campaigns, some days on and many off",
         ],
     ),
