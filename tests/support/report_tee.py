@@ -1,6 +1,6 @@
 """A server that passes the reports of one tap on to several busmons."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from urllib.error import HTTPError
@@ -12,10 +12,11 @@ PASSED_ON = ("Authorization", "Content-Type", "Content-Encoding")
 
 
 @contextmanager
-def report_tee(urls: Sequence[str]) -> Iterator[str]:
+def report_tee(urls: Sequence[str], answers: Callable[[], bool] = lambda: True) -> Iterator[str]:
     """Pass each request on to these URLs; yield the one that takes it, without a path.
 
-    What it answers is the worst status, so that the tap reports again until all have it.
+    What it answers is the worst status, so that the tap reports again until all have it. If it
+    does not answer, what was taken is reported again, too.
     """
 
     class Handler(Silent, BaseHTTPRequestHandler):
@@ -23,7 +24,10 @@ def report_tee(urls: Sequence[str]) -> Iterator[str]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
             requests = [Request(f"{url}{self.path}", body, headers) for url in urls]
-            self.send_response(max(map(_status, requests)))
+            status = max(map(_status, requests))
+            if not answers():
+                return
+            self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

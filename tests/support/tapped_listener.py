@@ -24,11 +24,13 @@ class TappedListener(ListenerProcess):
         redis: Redis,
         callback: str = "tests.support.consumerino:Consumerino",
         image: ListenerImage | None = None,
+        key: str = "",
     ) -> None:
+        """Write its configuration. With the key of another one, both share a queue."""
         directory.mkdir(exist_ok=True)
         self.callback = callback
         self.rabbitmq = rabbitmq
-        self.key = uuid4().hex
+        self.key = key or uuid4().hex
         self.queue, self.dropped = f"listener-{self.key}", f"dropped-{self.key}"
         self.calls = directory / "calls"
         self.toml = rabbitmq.fedora_toml(
