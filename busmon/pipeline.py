@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from busmon.ledger.batch import Observation, Series, last_received
 from busmon.ledger.ledger import Ledger, Recorded
+from busmon.ledger.tables import Tables
 from busmon.message import Judgement, Message
 from busmon.rules import RAISES, RuleSet
 from busmon.rules.subjects import Subjects
@@ -38,16 +39,9 @@ class Pipeline:
         self._subjects = subjects
         self._unknown_topics = unknown_topics
         self._known = {
-            bus: {topic for topic, _ in rules.known_series()} for bus, rules in rule_sets.items()
+            bus: {OTHER, *(topic for topic, _ in rules.known_series())}
+            for bus, rules in rule_sets.items()
         }
-        self._unknown = {bus: set[str]() for bus in rule_sets}
-        for series in ledger.counts():
-            if series.bus in rule_sets and series.topic not in {OTHER, *self._known[series.bus]}:
-                self._unknown[series.bus].add(series.topic)
-        with ledger.read() as tables:
-            for bus, unknown in self._unknown.items():
-                filled = {topic for topic, _ in tables.filled.totals(bus)}
-                unknown |= filled - {OTHER, *self._known[bus]}
         for bus, rules in rule_sets.items():
             ledger.declare_series(
                 Series(bus, *labels) for labels in _labels(rules, rejections[bus])
@@ -80,7 +74,28 @@ class Pipeline:
         now = time.time()
         if any(observation.received_at > now for observation in batch):
             batch = [one._replace(received_at=min(one.received_at, now)) for one in batch]
-        self._observe(self._ledger.record(batch))
+        self._observe(self._ledger.record(batch, self.fold))
+
+    def fold(self, tables: Tables, batch: Sequence[Observation]) -> Sequence[Observation]:
+        """Return the batch with all unknown topics beyond the limit as one.
+
+        This is decided in the transaction that records it, so several busmons decide as one.
+        """
+        named: dict[str, set[str]] = {}  # unknown topics with series of their own, by bus
+        beyond: dict[Series, Series] = {}
+        for series in dict.fromkeys(one.series for one in batch):
+            bus, topic = series.bus, series.topic
+            if topic in self._known[bus]:
+                continue
+            if bus not in named:
+                named[bus] = tables.counters.topics(bus) - self._known[bus]
+            if topic in named[bus] or len(named[bus]) < self._unknown_topics:
+                named[bus].add(topic)
+            else:
+                beyond[series] = series._replace(topic=OTHER)
+        if not beyond:
+            return batch
+        return [one._replace(series=beyond.get(one.series, one.series)) for one in batch]
 
     def release_topics(self, watched: Collection[tuple[str, str]] = ()) -> None:
         """Count the unknown topics that no longer come as one, so that others have their series.
@@ -88,37 +103,25 @@ class Pipeline:
         Not those whose silence is watched: bus and topic. Raises LedgerWriteError.
         """
         received = last_received(self._ledger.counts())
-        for bus, unknown in self._unknown.items():
+        for bus, known in self._known.items():
             last = {topic: at for (of, topic), at in received.items() if of == bus}
             newest = max(last.values(), default=0.0)
             if self._ledger.floor:  # a clock may have been ahead
                 newest = min(newest, self._ledger.floor)
             gone = {
                 topic
-                for topic in unknown & last.keys()
+                for topic in last.keys() - known
                 if last[topic] < newest - RELEASE_SECONDS and (bus, topic) not in watched
             }
             if gone:
                 self._ledger.merge_topics(bus, gone, OTHER)
-                unknown -= gone
 
     def _topic(self, message: Message) -> str:
-        """Return the topic under which the message is counted."""
-        unknown = self._unknown[message.bus]
-        if message.topic in self._known[message.bus] or message.topic in unknown:
+        """Return the topic as it is on record."""
+        if message.topic in self._known[message.bus]:
             return message.topic
-        topic = message.topic.encode(errors="backslashreplace").decode()[:MAX_TOPIC_CHARACTERS]
-        if topic in unknown:
-            return topic
-        if topic == OTHER or len(unknown) >= self._unknown_topics:
-            return OTHER
-        if self._ledger.shared:  # others may have counted unknown topics, too
-            counted = {one.topic for one in self._ledger.counts() if one.bus == message.bus}
-            unknown |= counted - {OTHER, *self._known[message.bus]}
-            if topic not in unknown and len(unknown) >= self._unknown_topics:
-                return OTHER
-        unknown.add(topic)
-        return topic
+        topic = message.topic.replace("\0", "\\x00")  # which PostgreSQL cannot store
+        return topic.encode(errors="backslashreplace").decode()[:MAX_TOPIC_CHARACTERS]
 
 
 def _labels(rules: RuleSet, rejections: Iterable[Judgement]) -> Iterator[tuple[str, str, str]]:

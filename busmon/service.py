@@ -197,7 +197,7 @@ def _filling(config: Config, pipeline: Pipeline, auditor: Auditor) -> Filling | 
         return None
     scope, retention = config.audit.observed(config.buses).scope(bus), config.ledger.retention
     bound, refresh = BoundTopics(keys), auditor.refresh
-    return Filling(bus, bound, pipeline.judge, scope, config.audit, retention, refresh)
+    return Filling(bus, bound, pipeline, scope, config.audit, retention, refresh)
 
 
 def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[str, View]:

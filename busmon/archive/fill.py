@@ -26,8 +26,8 @@ from busmon.ledger.filled import Fill, FillState
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tables import Tables
 from busmon.ledger.values import UUID_TEXT, Interval
-from busmon.message import Message
 from busmon.metrics.families import counter, gauge
+from busmon.pipeline import Pipeline
 from busmon.settings.audit import Audit
 from busmon.sources.recorded.format import Format
 from busmon.sources.recorded.reader import read
@@ -43,7 +43,7 @@ class Filling(NamedTuple):
 
     bus: str
     bound: BoundTopics
-    judge: Callable[[Message], Observation]
+    pipeline: Pipeline
     scope: Scope
     audit: Audit
     retention: float  # seconds
@@ -217,7 +217,7 @@ class BlindTimeFiller:
         bus, scope, audit = self._filling.bus, self._filling.scope, self._filling.audit
         with self._ledger.write() as tables:
             last = tables.messages.last()
-            new = tables.filled.add(observations)
+            new = tables.filled.add(self._filling.pipeline.fold(tables, observations))
             fill = fill._replace(messages=fill.messages + new)
             if new:
                 enter(tables, bus, scope, audit, list(tables.messages.recorded(bus, last)))
@@ -238,7 +238,7 @@ class BlindTimeFiller:
 
     def _judged(self, messages: Sequence[Stored], since: float) -> Iterator[Observation]:
         """Yield what is recorded of messages; one without a time was sent `since` then."""
-        bus, bound, judge, *_ = self._filling
+        bus, bound, pipeline, *_ = self._filling
         found = [one for one in messages if bound.has(one.topic)]
         lines = read((one.content for one in found), self._archive.name, bus)
         for stored, line in zip(found, lines, strict=True):
@@ -246,4 +246,4 @@ class BlindTimeFiller:
             message = replace(line.message, received_at=at, sent_at=stored.sent_at)
             if line.format is not Format.FEDORA:  # busmon cannot read it
                 message = replace(message, id=stored.id, topic=stored.topic)
-            yield judge(message)
+            yield pipeline.judge(message)

@@ -41,6 +41,15 @@ class Counters:
             for *labels, messages, received, sent in rows
         }
 
+    def topics(self, bus: str) -> set[str]:
+        """Return the topics of a bus that have a message, if only a filled one."""
+        rows = self._db.execute(
+            "SELECT DISTINCT topic FROM series WHERE messages > 0"
+            " AND bus = (SELECT id FROM buses WHERE name = ?)",
+            (bus,),
+        )
+        return {topic for (topic,) in rows}
+
     def merge(self, bus: str, topic: str, into: str) -> None:
         """Count the messages of a topic as those of another one."""
         keys = {"bus": self._buses.number(bus), "topic": topic, "into": into}

@@ -8,7 +8,7 @@ Counters are kept for ever, hourly sums for 13 months.
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,6 +25,14 @@ from busmon.text import format_duration
 PRUNED = ("tap_reports", "tasks", "coverage")  # after the retention
 NO_LIMIT = 2**62
 HANG_SECONDS = 10.0  # a write that takes longer is reported as hung
+
+
+Fold = Callable[[Tables, Sequence[Observation]], Sequence[Observation]]
+
+
+def as_they_are(_: Tables, observations: Sequence[Observation]) -> Sequence[Observation]:
+    """Return the observations."""
+    return observations
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +77,11 @@ class Ledger:
         with self._writing:
             self._engine.close()
 
-    def record(self, observations: Sequence[Observation]) -> Recorded:
-        """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts."""
+    def record(self, observations: Sequence[Observation], fold: Fold = as_they_are) -> Recorded:
+        """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts.
+
+        `fold` returns how they are counted, by what is on record then.
+        """
         with self._writing:
             started = time.perf_counter()
             numbers = self._numbers
@@ -78,7 +89,7 @@ class Ledger:
             try:
                 with self._transaction() as tables:
                     batch = tables.batch(numbers)
-                    batch.add(observations)
+                    batch.add(fold(tables, observations))
                     batch.write_counts()
             except LedgerWriteError as error:
                 self._batch_problem = str(error)

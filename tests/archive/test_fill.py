@@ -67,7 +67,7 @@ class FillBench:
         audit = self.audit
         scope = audit.observed.scope(BUS)
         filling = Filling(
-            *(BUS, BoundTopics(self.keys), self.pipeline.judge, scope, audit.settings),
+            *(BUS, BoundTopics(self.keys), self.pipeline, scope, audit.settings),
             *(7 * 86400, audit.windows.refresh),
         )
         return BlindTimeFiller(Client(settings(self.url)), audit.ledger, filling)

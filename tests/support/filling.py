@@ -30,7 +30,7 @@ def main(path: str, url: str, topic: str, now: float) -> None:
     pipeline = Pipeline(ledger, {BUS: rule_set("packit", Rules())}, {BUS: []}, 10, lambda _: None)
     scope = Observed().scope(BUS)
     filling = Filling(
-        *(BUS, BoundTopics([topic]), pipeline.judge, scope, AUDIT, 7 * 86400, windows.refresh)
+        *(BUS, BoundTopics([topic]), pipeline, scope, AUDIT, 7 * 86400, windows.refresh)
     )
     filler = BlindTimeFiller(Datagrepper(settings(url)), ledger, filling)
     print("ready", flush=True)

@@ -93,9 +93,8 @@ class Bench:
         )
         rejections = {"fedora": [NOT_JSON], "centos": []}
         self.pipeline = Pipeline(self.ledger, rule_sets, rejections, 1, metrics.observe)
-        bound, judge = BoundTopics(["#"]), self.pipeline.judge
-        scope, refresh = observed.scope("fedora"), audit.refresh
-        filling = Filling("fedora", bound, judge, scope, settings, 7 * 86400, refresh)
+        bound, scope, refresh = BoundTopics(["#"]), observed.scope("fedora"), audit.refresh
+        filling = Filling("fedora", bound, self.pipeline, scope, settings, 7 * 86400, refresh)
         at, topics = settings_of_archive("http://127.0.0.1:1"), lambda: [COPR]
         archive = ArchiveJobs(at, self.ledger, topics, self.silence, blind, filling)
         observers = ObserverMetrics([*watching, archive])
