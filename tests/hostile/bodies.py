@@ -51,8 +51,8 @@ SHAPES: dict[str, Shape] = {
     "a long text": text("x"),
     "a long text of escapes": text(r"\u00e9"),
 }
-SHAPES["lists in a list"] = lambda count: f"[{SHAPES['deeper lists'](count)}]"
 SHAPES |= {f"{name}, and an emoji": with_emoji(shape) for name, shape in SHAPES.items()}
+SHAPES["lists in a list"] = lambda count: f"[{SHAPES['deeper lists'](count)}]"
 
 
 def largest(shape: Shape) -> bytes:

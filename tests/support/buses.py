@@ -121,8 +121,12 @@ def proxied(
     certificates: Certificates,
     directory: Path,
     beat: str,
+    **of_fedora: Any,
 ) -> Iterator[tuple[list[Bus], dict[str, Proxy]]]:
-    """Yield a bus of each kind, with heartbeats like this, and the proxies in between by bus."""
+    """Yield a bus of each kind, with heartbeats like this, and the proxies in between by bus.
+
+    `of_fedora` are settings of Fedora's bus.
+    """
     with (
         Proxy(rabbitmq.amqps_port) as fedora,
         Proxy(mosquitto.tls_port) as centos,
@@ -132,7 +136,9 @@ def proxied(
         certificate, key = certificates.client("stomp")
         tls = {"tls": True, "ca": certificates.ca, "certificate": certificate, "key": key}
         buses = [
-            fedora_bus(rabbitmq, directory / "fedora.toml", fedora.port, heartbeat=beat),
+            fedora_bus(
+                rabbitmq, directory / "fedora.toml", fedora.port, heartbeat=beat, **of_fedora
+            ),
             centos_bus(mosquitto, certificates, centos.port, keepalive=beat),
             durable_bus(activemq, durable.port, heartbeat=beat),
             virtual_bus(activemq, virtual.port, heartbeat=beat, **tls),

@@ -100,7 +100,9 @@ class Busmon(Server):
             error.add_note("\n".join(self.ask("/ready")[1]))
             raise
 
-    def wait_until_counted(self, expected: Counter[Series], last: Iterable[Series]) -> None:
+    def wait_until_counted(
+        self, expected: Counter[Series], last: Iterable[Series], seconds: float = 60
+    ) -> None:
         """Wait for as many messages as expected, and compare each series of their buses.
 
         Publish the messages of `last` after all others, so that what is counted twice shows, too.
@@ -116,7 +118,7 @@ class Busmon(Server):
             return ended and counts.total() >= expected.total()
 
         try:
-            wait_until(complete, 60, f"{expected.total()} messages")
+            wait_until(complete, seconds, f"{expected.total()} messages")
         except AssertionError as error:
             error.add_note(differences(counted(), expected))
             error.add_note("\n".join(self.ask("/ready")[1]))

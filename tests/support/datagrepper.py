@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,6 +87,13 @@ class Datagrepper:
         assert self._nommer.stdin
         print(json.dumps(rows), file=self._nommer.stdin, flush=True)
         assert self._answer() == "stored"
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Meanwhile it does not answer; what is added is stored."""
+        self._web.kill()
+        yield
+        self._web.start()
 
     def __enter__(self) -> Self:
         try:

@@ -19,16 +19,20 @@ from tests.support.exposition import Series
 
 FEDORA_TOPIC = "org.fedoraproject.prod."
 CHUNK = 100  # messages that a publisher sends at once
+BLANKS = str.maketrans("01", " \t")
 PAUSE = 0.3  # seconds between them in `publishing`
 
 
 class Sample(NamedTuple):
-    """A message to publish repeatedly, and how busmon must judge it."""
+    """A message to publish repeatedly, and how busmon must judge it.
+
+    Bytes get a number behind them, and text, which is JSON, one that JSON does not see.
+    """
 
     topic: str
     outcome: str
     reason: str
-    body: Any  # bytes go as they are
+    body: Any
     headers: Mapping[str, Any] = {}
     encoding: str = "utf-8"
 
@@ -36,6 +40,8 @@ class Sample(NamedTuple):
         """Return the body with a number in it, so that no two messages are the same."""
         if isinstance(self.body, bytes):
             return self.body + b"%d" % number
+        if isinstance(self.body, str):  # JSON
+            return self.body.encode() + f"{number:b}".translate(BLANKS).encode()
         if isinstance(self.body, dict):
             return json.dumps(self.body | {"number": number}).encode()
         return json.dumps([*self.body, number]).encode()

@@ -1,6 +1,7 @@
 """A real `fedora-messaging consume`, plain or with the tap around its callback."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,18 +26,23 @@ class TappedListener(ListenerProcess):
         callback: str = "tests.support.consumerino:Consumerino",
         image: ListenerImage | None = None,
         key: str = "",
+        topics: Sequence[str] = (),
     ) -> None:
-        """Write its configuration. With the key of another one, both share a queue."""
+        """Write its configuration. With the key of another one, both share a queue.
+
+        It consumes these topics, or else its `key`.
+        """
         directory.mkdir(exist_ok=True)
         self.callback = callback
         self.rabbitmq = rabbitmq
         self.key = key or uuid4().hex
         self.queue, self.dropped = f"listener-{self.key}", f"dropped-{self.key}"
+        self.bindings = topics or [self.key]
         self.calls = directory / "calls"
         self.toml = rabbitmq.fedora_toml(
             directory / "listener.toml",
             queue=self.queue,
-            bindings=[self.key],
+            bindings=self.bindings,
             tls=False,
             callback=callback,
         )

@@ -50,6 +50,11 @@ class Redis:
         with Client.from_url(self.url) as client:
             return int(client.llen(queue))
 
+    def unfinished(self) -> int:
+        """Return how many tasks workers have taken, and not acknowledged."""
+        with Client.from_url(self.url) as client:
+            return int(client.hlen("unacked"))
+
     def _answers(self) -> bool:
         with suppress(NoConnection), Client.from_url(self.url) as client:
             return bool(client.ping())
