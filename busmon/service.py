@@ -225,8 +225,7 @@ def prune_regularly(
 
     `watched` returns the topics whose silence is watched; None while that is not known.
     """
-    problems = ProblemLog(log)
-    clock_problems = ProblemLog(log)
+    problems, clock_problems = ProblemLog(log), ProblemLog(log)
     started = steady()
     floor = Floor(ledger.floor, started) if ledger.floor else Floor(time.time(), started, started)
     while not stopping.wait(PRUNE_INTERVAL):
@@ -252,11 +251,11 @@ def _report_clock(problems: ProblemLog, now: float, floor: float) -> None:
         problems.solved("the clock of the host may be right again")
     else:
         reached = format_time(floor)
-        problems.problem(
+        text = (
             "the clock of the host is wrong: by the ledger, it has already been %s;"
-            " until then no window is closed, and nothing is learned of silence",
-            reached,
+            " until then no window is closed, and nothing is learned of silence"
         )
+        problems.problem(text, reached)
 
 
 class Service:
@@ -274,8 +273,7 @@ class Service:
         self._ended = replica.ended if replica else None
         if replica:
             replica.url = web.url
-        self._ledger = ledger
-        self._threads = threads
+        self._ledger, self._threads = ledger, threads
         self._web, self._app = web, app
         self.url = web.url
 
@@ -291,6 +289,9 @@ class Service:
                     break
             log.info("stopping")
             ended = self._threads.stop(STOP_TIMEOUT)
+            if not (ended or stopping.is_set()):  # it goes on, so no thread may stay behind
+                self._ledger.give_up()
+                ended = self._threads.stop(STOP_TIMEOUT)
         if ended:  # else a thread may be in a write that hangs, and closing would wait for it
             self._ledger.close()
         if died := self._threads.problem():

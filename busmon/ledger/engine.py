@@ -64,5 +64,8 @@ class Engine(Protocol):
     def empty_log(self) -> None:
         """Empty that log, unless another program reads it; raise LedgerWriteError."""
 
+    def give_up(self) -> None:
+        """Let a write that hangs fail, as far as the database can, and each one after it."""
+
     def close(self) -> None:
         """Close all connections."""

@@ -56,8 +56,7 @@ class Ledger:
     ) -> None:
         self._in_memory = place == ":memory:"
         self.size_limit = size_limit  # in bytes
-        self._writing = threading.Lock()
-        self._reading = threading.Lock()
+        self._writing, self._reading = threading.Lock(), threading.Lock()
         self._numbers = Numbers()
         self._write_began: float | None = None  # monotonic; None: no write is in progress
         self._batch_problem: str | None = None  # why the last batch was not written
@@ -77,6 +76,10 @@ class Ledger:
         with self._writing:
             self._engine.close()
 
+    def give_up(self) -> None:
+        """Let a write that hangs fail, so that its thread comes back. Only `close` may follow."""
+        self._engine.give_up()
+
     def record(self, observations: Sequence[Observation], fold: Fold = as_they_are) -> Recorded:
         """Write a batch in one transaction. Raises LedgerWriteError, and then none of it counts.
 
@@ -84,8 +87,7 @@ class Ledger:
         """
         with self._writing:
             started = time.perf_counter()
-            numbers = self._numbers
-            self._numbers = Numbers()  # until the batch is on disk: else its numbers are wrong
+            numbers, self._numbers = self._numbers, Numbers()  # wrong until the batch is on disk
             try:
                 with self._transaction() as tables:
                     batch = tables.batch(numbers)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.brokers import wait_until
+from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.buses import Bus
 from tests.support.busmon_process import Busmon
 from tests.support.ledger_server import LedgerServer
 from tests.support.replicas import leader_of, metric, replicas
-from tests.support.streams import assert_exact, publish
+from tests.support.streams import assert_exact, publish, publishing
 
 # Tried, too: 30 of them at random with 50,000 messages, and RabbitMQ killed among them.
 FAILURES = ("leader", "database", "others", "leader")
@@ -62,6 +63,31 @@ def test_whatever_is_killed_each_message_of_a_shared_queue_counts_once(
     for busmon in three:
         wait_until(lambda: busmon.counts() == leader.counts(), what="the same")  # noqa: B023 - now
     assert metric(leader, "busmon_replicas") == 3
+
+
+def test_a_follower_cut_off_in_the_middle_of_a_write_leads_soon_after(
+    fedora: Bus, ledger_server: LedgerServer, tmp_path: Path
+) -> None:
+    database, buses = ledger_server.emptied(), {"fedora": fedora.settings}
+    directories = [tmp_path / "leader", tmp_path / "follower"]
+    for directory in directories:
+        directory.mkdir()
+    with Proxy(ledger_server.port) as proxy:
+        urls = [ledger_server.url_of(database), ledger_server.url_of(database, proxy.port)]
+        leader, follower = (
+            Busmon(directory, buses, url=url)
+            for directory, url in zip(directories, urls, strict=True)
+        )
+        with leader, follower:
+            for busmon in (leader, follower):
+                wait_until(partial(is_ready, busmon), 60, "busmon to be ready")
+            with publishing([fedora.stream]):
+                proxy.half_open()  # what it writes now is lost on the way, and it does not know
+                time.sleep(1)
+                leader.kill()
+                leader_of([follower])
+            assert_exact(follower, [fedora.stream])
+            assert not follower.logged("neither lead nor follow")
 
 
 def is_ready(busmon: Busmon) -> bool:

@@ -17,29 +17,32 @@ class NoAnswer(psycopg.OperationalError):
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
-    """A connection that waits `patience` seconds for the answer to a statement."""
+    """A connection that waits `patience` seconds for the answer to a statement.
+
+    Another thread may make it less, also for a statement in progress.
+    """
 
     patience = 5.0
 
     def wait(self, gen: PQGen[T], *_: Any, **__: Any) -> T:
         """See Connection.wait, which has no limit in each version of psycopg."""
         try:
-            return super().wait(_bounded(gen, self.patience), INTERVAL)
+            return super().wait(self._bounded(gen), INTERVAL)
         except NoAnswer:
             self.close()
             raise
 
-
-def _bounded(gen: PQGen[T], seconds: float) -> PQGen[T]:
-    """Yield what a generator of psycopg yields, but end it after some seconds of waiting."""
-    end = time.monotonic() + seconds
-    try:
-        waits_for = next(gen)
-        while True:
-            ready = yield waits_for
-            if not ready and time.monotonic() > end:
-                raise NoAnswer(f"no answer for {seconds:g} s")
-            waits_for = gen.send(ready)
-    except StopIteration as done:
-        result: T = done.value
-        return result
+    def _bounded(self, gen: PQGen[T]) -> PQGen[T]:
+        """Yield what a generator of psycopg yields, but end it when the patience is over."""
+        began = time.monotonic()
+        try:
+            waits_for = next(gen)
+            while True:
+                ready = yield waits_for
+                waited = time.monotonic() - began
+                if not ready and waited > self.patience:
+                    raise NoAnswer(f"no answer for {waited:.0f} s")
+                waits_for = gen.send(ready)
+        except StopIteration as done:
+            result: T = done.value
+            return result

@@ -88,6 +88,12 @@ class PostgresEngine:
             db.of_server.close()
         self._writer = None
 
+    def give_up(self) -> None:
+        """Let the write in progress fail now, if the server does not answer it, and the next."""
+        self._closed = True
+        if writer := self._writer:
+            writer.of_server.patience = 0
+
     @contextmanager
     def transaction(self) -> Iterator[Tables]:
         """Write all or nothing; raise LedgerWriteError if it is nothing."""
