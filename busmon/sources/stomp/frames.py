@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from stomp import utils
+
 from busmon.sources.base import ProtocolError
 from busmon.sources.body import BodyBuffer
 
@@ -144,8 +146,7 @@ def write_frame(command: str, headers: Mapping[str, str]) -> bytes:
     """Return a frame without a body; nothing is escaped in CONNECT."""
     if command != "CONNECT":
         headers = {name: value.translate(ESCAPES) for name, value in headers.items()}
-    lines = [command, *(f"{name}:{value}" for name, value in headers.items()), "", "\0"]
-    return "\n".join(lines).encode()
+    return b"".join(utils.convert_frame(utils.Frame(command, headers)))
 
 
 def _size(length: str) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from stomp.utils import calculate_heartbeats
+
 from busmon.ledger.batch import Observation
 from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import CONNECT_TIMEOUT, Broker
@@ -131,15 +133,14 @@ class StompSession(Session[Frame]):
         return {name: value for name, value in headers.items() if value is not None}
 
     def _settle_heartbeats(self, offered: str) -> None:
-        """Agree on the longer interval of both sides, in each direction; 0 is none."""
         seconds = self._settings.heartbeat
         if not re.fullmatch("[0-9]{1,9},[0-9]{1,9}", offered):
             offered = "0,0"
-        sent, wanted = (int(milliseconds) / 1000 for milliseconds in offered.split(","))
-        if wanted:
-            self._keepalive_seconds = max(seconds, wanted) / 2
+        sent, expected = calculate_heartbeats(offered.split(","), (seconds * 1000, seconds * 1000))
         if sent:
-            self._line.silence_limit = SILENT_HEARTBEATS * max(seconds, sent)
+            self._keepalive_seconds = sent / 2000
+        if expected:
+            self._line.silence_limit = SILENT_HEARTBEATS * expected / 1000
             return
         instead = f"TCP keepalive every {seconds} s instead"
         log.warning("%s sends no heart-beats; %s", self._broker, instead)

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stomp.utils import parse_frame
 
 from busmon.message import Message
 from busmon.sources.stomp.frames import Frame, FrameReader, write_frame
@@ -17,18 +16,6 @@ from tests.support.stomp import bus
 def test_a_header_is_read_as_it_was_written(value: str) -> None:
     (frame,) = FrameReader(["header"]).feed(write_frame("MESSAGE", {"header": value}))
     assert frame.headers == {"header": value}
-
-
-@given(st.dictionaries(st.text("abc-", min_size=1), st.text("\\rnc:\r\né")))
-def test_a_frame_is_written_as_stomp_py_reads_it(headers: dict[str, str]) -> None:
-    frame = parse_frame(write_frame("SUBSCRIBE", headers))
-    assert (frame.cmd, frame.headers, frame.body) == ("SUBSCRIBE", headers, b"\0")
-
-
-def test_what_is_written_in_the_login_is_not_escaped() -> None:
-    assert write_frame("CONNECT", {"login": "a:b", "passcode": "c\\d"}) == (
-        b"CONNECT\nlogin:a:b\npasscode:c\\d\n\n\0"
-    )
 
 
 @pytest.mark.parametrize(
