@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -56,6 +57,7 @@ def main() -> None:
     say = partial(print, flush=True)
     output = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # in the image, all modules are compiled
     machine = describe(output)
     say("\n".join(f"{name}: {value}" for name, value in machine.items()))
     tables: list[Table] = []

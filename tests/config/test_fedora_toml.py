@@ -1,6 +1,7 @@
 """What is taken from a configuration file of fedora-messaging."""
 
 import logging
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,20 @@ def test_whether_the_listeners_queue_outlives_its_connection_is_read(
     toml = tmp_path / "listener.toml"
     toml.write_text(text)
     assert fedora_toml.listener_queue(toml) is expected
+
+
+def test_a_url_is_parsed_once_because_pika_loads_all_cas_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def load(*_: object) -> ssl.SSLContext:
+        loaded.append("CAs")
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    monkeypatch.setattr(ssl, "create_default_context", load)
+    toml = tmp_path / "fedora.toml"
+    tls = "ca_cert = ''\ncertfile = ''\nkeyfile = ''"
+    toml.write_text(f"amqp_url = 'amqps://once.example.com'\n[tls]\n{tls}")
+    assert [fedora_toml.read(toml).broker for _ in range(3)] == ["once.example.com:5671"] * 3
+    assert loaded == ["CAs"]

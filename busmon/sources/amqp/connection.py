@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple
 
-from pika import URLParameters, frame, spec
+from pika import frame, spec
 from pika.credentials import ExternalCredentials
 
-from busmon.sources.amqp.fedora_toml import FedoraToml, tls_context
+from busmon.sources.amqp.fedora_toml import FedoraToml, parameters, tls_context
 from busmon.sources.amqp.frames import FRAME_MAX, FrameReader
 from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import Broker
@@ -96,10 +96,10 @@ class AmqpConnection(Session[Any]):
     def _log_in(self) -> None:
         self._write(frame.ProtocolHeader().marshal())
         start = self._answer_of(spec.Connection.Start)
-        parameters = URLParameters(self._toml.amqp_url.get_secret_value())
-        if self._toml.certificate and self._toml.key:
-            parameters.credentials = ExternalCredentials()
-        mechanism, response = parameters.credentials.response_for(start)
+        url = parameters(self._toml.amqp_url.get_secret_value())
+        by_certificate = self._toml.certificate and self._toml.key
+        credentials = ExternalCredentials() if by_certificate else url.credentials
+        mechanism, response = credentials.response_for(start)
         self._stage = LOGIN
         if not mechanism:
             offered = start.mechanisms.decode(errors="replace")
@@ -111,7 +111,7 @@ class AmqpConnection(Session[Any]):
         self._reader.frame_max = min(tune.frame_max or FRAME_MAX, FRAME_MAX)
         tune_ok = spec.Connection.TuneOk(CHANNEL, self._reader.frame_max, self._heartbeat)
         self._send_method(tune_ok, channel=0)
-        vhost = spec.Connection.Open(parameters.virtual_host)
+        vhost = spec.Connection.Open(url.virtual_host)
         self._call(vhost, spec.Connection.OpenOk, channel=0)
         self._stage = CHANNEL_OPEN
         self._keepalive_seconds = self._heartbeat / 2
@@ -165,7 +165,7 @@ class AmqpConnection(Session[Any]):
 
 
 def _broker(toml: FedoraToml) -> Broker:
-    url = URLParameters(toml.amqp_url.get_secret_value())
+    url = parameters(toml.amqp_url.get_secret_value())
     return Broker(
         host=url.host,
         port=url.port,
