@@ -4,15 +4,25 @@ The SQL of the tables is one text for all engines, in what SQLite 3.34 and Postg
 Its parameters are `?` or `:name`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any, Protocol, TypeVar
 
+T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 def places(values: Sized) -> str:
     """Return the placeholders of a list of values, for `IN`. An empty list contains nothing."""
     return ", ".join("?" * len(values)) or "NULL"
+
+
+def padded(values: Collection[T]) -> list[T | None]:
+    """Return some hundred values for `IN`, with NULLs behind them.
+
+    Their number is a power of two, so that there are few different statements to be parsed.
+    """
+    room = 1 << (len(values) - 1).bit_length()
+    return [*values, *[None] * (room - len(values))]
 
 
 class Cursor(Protocol):

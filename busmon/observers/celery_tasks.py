@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
 
-from busmon.ledger.tasks import Origin, Tasks
+from busmon.ledger.tasks import Origin, TaskChanges, Tasks
 from busmon.text import printable
 
 STATES = {
@@ -80,8 +80,6 @@ class Written:
     counts: Counts = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)  # by reason
     orphans: Orphans = field(default_factory=dict)  # to be tried again
-    roots: set[str] = field(default_factory=set)  # known to be on record
-    full: set[str] = field(default_factory=set)  # roots of trees without room
 
 
 class TaskEvents:
@@ -121,14 +119,17 @@ class TaskEvents:
     def write(self, tasks: Tasks, now: float) -> Written:
         """Write the oldest events. `commit` takes what this returns, after the transaction."""
         written = Written()
-        for event in chain(*self._orphans.values(), self._unwritten[:MAX_WRITTEN_EVENTS]):
-            if event.task in written.orphans:
-                written.orphans[event.task].append(event)
-            elif event.origin:
-                self._start(tasks, event, event.origin, written)
-            elif (name := tasks.name(event.task)) is not None:
-                tasks.change(event.task, event.state, event.at)
-                written.counts[event.state, self._names.label(name)] += 1
+        events = [*chain(*self._orphans.values()), *self._unwritten[:MAX_WRITTEN_EVENTS]]
+        ids = {event.task for event in events} | {one.origin.root for one in events if one.origin}
+        with tasks.changing(ids) as changes:
+            for event in events:
+                if event.task in written.orphans:
+                    written.orphans[event.task].append(event)
+                elif event.origin:
+                    self._start(changes, event, event.origin, written)
+                elif (name := changes.name(event.task)) is not None:
+                    changes.change(event.task, event.state, event.at)
+                    written.counts[event.state, self._names.label(name)] += 1
         _forget(written, now)
         return written
 
@@ -154,19 +155,17 @@ class TaskEvents:
             return name, None
         return name, Origin(root, parent if _usable(parent) else None)
 
-    def _start(self, tasks: Tasks, event: _TaskEvent, origin: Origin, written: Written) -> None:
-        root = origin.root
-        if root != event.task:
-            if root not in written.roots and not tasks.is_root(root):
+    def _start(
+        self, changes: TaskChanges, event: _TaskEvent, origin: Origin, written: Written
+    ) -> None:
+        if origin.root != event.task:
+            if not changes.is_root(origin.root):
                 written.orphans[event.task] = [event]
                 return
-            written.roots.add(root)
-            if root not in written.full and not tasks.has_room(root):
-                written.full.add(root)
-            if root in written.full and tasks.name(event.task) is None:
+            if changes.name(event.task) is None and not changes.has_room(origin.root):
                 written.dropped["tree-too-large"] += 1
                 return
-        begin = tasks.send if event.state == "sent" else tasks.receive
+        begin = changes.send if event.state == "sent" else changes.receive
         begin(event.task, event.name, event.at, origin)
         written.counts[event.state, self._names.label(event.name)] += 1
 
@@ -176,7 +175,13 @@ def _zeros(names: Iterable[str]) -> dict[tuple[str, str], int]:
 
 
 def _usable(identity: object) -> TypeGuard[str]:
-    return isinstance(identity, str) and identity.isascii() and 0 < len(identity) <= MAX_LENGTH
+    """Return whether it is an id that each ledger stores as it is."""
+    return (
+        isinstance(identity, str)
+        and identity.isascii()
+        and "\0" not in identity
+        and 0 < len(identity) <= MAX_LENGTH
+    )
 
 
 def _forget(written: Written, now: float) -> None:

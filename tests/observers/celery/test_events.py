@@ -211,6 +211,7 @@ def test_the_newest_event_gives_the_state_and_success_is_final(
         event("received", task=None, name="mine"),
         event("received", task="x" * 256, name="mine"),
         event("received", task="\udcff", name="mine"),
+        event("received", task="a\0b", name="mine"),
         event("rejected", requeue=True),  # a worker will receive it again
         {"type": "task-received"},
     ],
