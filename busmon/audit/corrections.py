@@ -5,7 +5,7 @@ late. One that was unconfirmed, or still on its way, is counted at its stage whe
 it. One that is on its way for too long becomes missing, or unconfirmed if nobody watched.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -31,6 +31,22 @@ class CorrectionKind(StrEnum):
     LOST = "lost"  # it came while the listener was absent, as is known to a minute
     UNKNOWN = "unknown"  # the same, but the stage was not watched all the time
     EXPIRED = "expired"  # it was missing for 13 months
+
+
+MOVES = {
+    CorrectionKind.RECOVERED: State.RECOVERED,
+    CorrectionKind.MISSING: State.MISSING,
+    CorrectionKind.UNKNOWN: State.UNCONFIRMED,
+    CorrectionKind.EXPIRED: State.EXPIRED,
+}  # the others are removed
+COUNTS = {
+    CorrectionKind.RECOVERED: Totals(recovered=1),
+    CorrectionKind.CONFIRMED: Totals(messages=1),
+    CorrectionKind.MISSING: Totals(missing=1),
+    CorrectionKind.LOST: Totals(missing=1),
+    CorrectionKind.EXPIRED: Totals(expired=1),
+}
+REACHED = {CorrectionKind.RECOVERED, CorrectionKind.CONFIRMED}
 
 
 class Correction(NamedTuple):
@@ -100,25 +116,31 @@ def apply(
     What has reached a stage only now must have reached the next one when it is `due`, a Unix
     time. What somebody else has changed since it was read stays as it is.
     """
-    messages = tables.open_messages
+    # Without what somebody else, or an earlier correction, has changed since it was read.
+    left = tables.open_messages.unchanged([message for _, message in found])
+    moved, removed, added, counted = [], [], [], []
     for kind, message in found:
-        match kind:
-            case CorrectionKind.RECOVERED if messages.move(message, State.RECOVERED, now):
-                _add(tables, message, Totals(recovered=1))
-                _follow(tables, message, scopes, due)
-            case CorrectionKind.CONFIRMED if messages.remove(message):
-                _add(tables, message, Totals(messages=1))
-                _follow(tables, message, scopes, due)
-            case CorrectionKind.MISSING if messages.move(message, State.MISSING, now):
-                _add(tables, message, Totals(missing=1))
-            # What no window left open is missing from the start.
-            case CorrectionKind.LOST if message.state is State.MISSING or messages.remove(message):
-                add_open(tables, [message._replace(state=State.MISSING, estimated=True)])
-                _add(tables, message, Totals(missing=1))
-            case CorrectionKind.UNKNOWN:
-                messages.move(message, State.UNCONFIRMED, now)
-            case CorrectionKind.EXPIRED if messages.move(message, State.EXPIRED, now):
-                _add(tables, message, Totals(expired=1))
+        # What no window left open is missing from the start.
+        if kind is not CorrectionKind.LOST or message.state is not State.MISSING:
+            if message.key not in left:
+                continue
+            left.remove(message.key)
+            if kind in MOVES:
+                moved.append((message, MOVES[kind]))
+            else:
+                removed.append(message)
+        if kind in COUNTS:
+            counted.append((message.start, message.place, COUNTS[kind]))
+        if kind is CorrectionKind.LOST:
+            added.append(message._replace(state=State.MISSING, estimated=True))
+        elif kind in REACHED:
+            for one in _following(message, scopes, due):
+                added.append(one)
+                left.discard(one.key)
+    tables.open_messages.move(moved, now)
+    tables.open_messages.remove(removed)
+    tables.windows.correct(counted)
+    add_open(tables, added)
 
 
 def find_expired(tables: Tables, now: float) -> list[Correction]:
@@ -127,17 +149,12 @@ def find_expired(tables: Tables, now: float) -> list[Correction]:
     return [Correction(CorrectionKind.EXPIRED, message) for message in old]
 
 
-def _add(tables: Tables, message: OpenMessage, added: Totals) -> None:
-    tables.windows.correct(message.start, message.place, added)
-
-
-def _follow(tables: Tables, message: OpenMessage, scopes: Scopes, due: float) -> None:
-    """Expect at the next stage what has reached this one only now."""
+def _following(message: OpenMessage, scopes: Scopes, due: float) -> Iterator[OpenMessage]:
+    """Yield what is expected at the next stage of what has reached this one only now."""
     scope = scopes.get(message.bus)
     after = scope.after(message.stage) if scope else None
     if after and PROGRESS[after](message.trace) is not Progress.UNEXPECTED:
-        running = message._replace(stage=after, state=State.RUNNING, due=due, estimated=False)
-        add_open(tables, [running])
+        yield message._replace(stage=after, state=State.RUNNING, due=due, estimated=False)
 
 
 def add_open(tables: Tables, messages: Iterable[OpenMessage]) -> None:
@@ -145,5 +162,5 @@ def add_open(tables: Tables, messages: Iterable[OpenMessage]) -> None:
 
     One that comes again under an id that is still missing ends the old gap.
     """
-    for start, place in tables.open_messages.add(messages):
-        tables.windows.correct(start, place, Totals(recovered=1))
+    replaced = tables.open_messages.add(messages)
+    tables.windows.correct((*one, Totals(recovered=1)) for one in replaced)

@@ -5,7 +5,6 @@ that is done the acceptance is pending; whoever finds it so goes on. So a crash 
 half done for longer than until the next start.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -161,10 +160,13 @@ class Acceptances:
 
     def accept(self, number: int, messages: Iterable[Matching], now: float) -> None:
         """Accept these messages, those of them that are still open."""
-        at, changed = milliseconds(now), Counter[State]()
-        for key, state in messages:
-            changed[state] += self._db.execute(ACCEPT, (number, at, *key, state)).rowcount
-        counts = changed[State.MISSING], changed[State.UNCONFIRMED]
+        at, rows = milliseconds(now), list(messages)
+        counts = (
+            self._db.executemany(
+                ACCEPT, [(number, at, *key, state) for key, state in rows if state is of]
+            ).rowcount
+            for of in (State.MISSING, State.UNCONFIRMED)
+        )
         self._db.execute(ADD_COUNTS, (*counts, number))
 
     def count(self, number: int) -> tuple[int, int, int]:

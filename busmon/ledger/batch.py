@@ -112,6 +112,16 @@ class _Row(NamedTuple):
 Added = Iterable[tuple[Observation, _Row]]
 
 
+def _salted(identity: str, row: _Row) -> _Row:
+    """Return a message with a random id.
+
+    Its id is only a digest of the content, and the broker does not say that it delivers it again.
+    So this is another message with the same content. If it is delivered again, the first one's id
+    identifies it.
+    """
+    return row._replace(id=stored_id(f"{identity}~{secrets.token_hex(8)}"))
+
+
 class WriteBatch:
     """One batch inside its transaction: what it will add once that is committed.
 
@@ -208,23 +218,16 @@ class WriteBatch:
         recorded = {
             seq for (seq,) in self.db.execute("SELECT seq FROM messages WHERE seq >= ?", (first,))
         }
+        salted = []
         for one, row in added:
-            if row.seq in recorded or (
-                one.digest_id and not one.redelivered and self._add_salted(one.id, row)
-            ):
+            if row.seq in recorded:
+                yield one, row
+            elif one.digest_id and not one.redelivered:
+                salted.append(_salted(one.id, row))
                 yield one, row
             else:
                 self.duplicates[one.series.bus] += 1
-
-    def _add_salted(self, identity: str, row: _Row) -> bool:
-        """Record a message under a random id.
-
-        Its id is only a digest of the content, and the broker does not say that it delivers it
-        again. So this is another message with the same content. If it is delivered again, the
-        first one's id identifies it.
-        """
-        salted = stored_id(f"{identity}~{secrets.token_hex(8)}")
-        return bool(self.db.execute(INSERT, row._replace(id=salted)).rowcount)
+        self.db.executemany(INSERT, salted)
 
     def _drop_sets(self, used: Collection[int | None]) -> None:
         """Forget the new sets of keys that only duplicates have."""

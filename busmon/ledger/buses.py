@@ -22,6 +22,10 @@ class Buses:
             found = self._db.execute(find, (name,)).fetchone()
         return int(found[0])
 
+    def numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the number of each bus; add those that are new."""
+        return {name: self.number(name) for name in dict.fromkeys(names)}
+
     def names(self) -> list[str]:
         """Return the names of all buses, also of those that are no longer configured."""
         return [name for (name,) in self._db.execute("SELECT name FROM buses ORDER BY name")]

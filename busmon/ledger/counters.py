@@ -1,5 +1,7 @@
 """The counter of each series. Their sum only grows, whatever happens to single messages."""
 
+from collections.abc import Collection
+
 from busmon.ledger.batch import Count, Series
 from busmon.ledger.buses import Buses
 from busmon.ledger.connection import Connection
@@ -50,11 +52,12 @@ class Counters:
         )
         return {topic for (topic,) in rows}
 
-    def merge(self, bus: str, topic: str, into: str) -> None:
-        """Count the messages of a topic as those of another one."""
-        keys = {"bus": self._buses.number(bus), "topic": topic, "into": into}
-        self._db.execute(MERGE, keys)
-        self._db.execute(CLEAR, keys)
+    def merge(self, bus: str, topics: Collection[str], into: str) -> None:
+        """Count the messages of these topics as those of another one."""
+        number = self._buses.number(bus)
+        keys = [{"bus": number, "topic": topic, "into": into} for topic in topics]
+        self._db.executemany(MERGE, keys)
+        self._db.executemany(CLEAR, keys)
 
     def duplicates(self) -> dict[str, int]:
         """Return the number of duplicates by bus."""

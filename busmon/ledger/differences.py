@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, padded, places
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 IDS_KEPT = 10  # of each side
@@ -84,11 +84,9 @@ class Differences:
 
     def ids(self, numbers: list[int]) -> list[str]:
         """Return the ids of the messages with these numbers, as far as they are on record."""
-        found = (
-            self._db.execute("SELECT id FROM messages WHERE seq = ?", (number,)).fetchone()
-            for number in numbers
-        )
-        return [shown_id(row[0]) for row in found if row]
+        wanted = padded(numbers)
+        query = f"SELECT id FROM messages WHERE seq IN ({places(wanted)})"  # noqa: S608 - question marks
+        return [shown_id(identity) for (identity,) in self._db.execute(query, wanted)]
 
 
 def _difference(*row: Any) -> Difference:

@@ -1,7 +1,7 @@
 """The hourly sums of messages by topic; for each day, its longest pause, and what lacked."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
 from busmon.ledger.connection import Connection, places
@@ -112,8 +112,7 @@ class Pauses:
 
     def add(self, pauses: Iterable[Pause]) -> None:
         """Write pauses; of several on a day the longest stays."""
-        for bus, topic, day, expected in pauses:
-            self._db.execute(ADD_PAUSE, (self._buses.number(bus), topic, day, expected))
+        self._db.executemany(ADD_PAUSE, self._numbered(pauses))
 
     def prune(self, now: float) -> None:
         """Delete the pauses that are older than the hourly sums; `now` is a Unix time."""
@@ -129,8 +128,7 @@ class Pauses:
 
     def save_deficits(self, deficits: Iterable[Deficit]) -> None:
         """Write deficits in the place of those of the same day."""
-        for bus, *row in deficits:
-            self._db.execute(SAVE_DEFICIT, (self._buses.number(bus), *row))
+        self._db.executemany(SAVE_DEFICIT, self._numbered(deficits))
 
     def gone(self) -> dict[tuple[str, str], float]:
         """Return the bus and topic of those that are gone, and when their newest message came."""
@@ -154,8 +152,13 @@ class Pauses:
 
     def _set_times(self, table: str, column: str, times: Mapping[tuple[str, str], float]) -> None:
         self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-        for (bus, topic), at in times.items():
-            self._db.execute(
-                f"INSERT INTO {table} (bus, topic, {column}) VALUES (?, ?, ?)",  # noqa: S608 - as above
-                (self._buses.number(bus), topic, milliseconds(at)),
-            )
+        self._db.executemany(
+            f"INSERT INTO {table} (bus, topic, {column}) VALUES (?, ?, ?)",  # noqa: S608 - as above
+            self._numbered((*topic, milliseconds(at)) for topic, at in times.items()),
+        )
+
+    def _numbered(self, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return rows that begin with a bus, with its number instead."""
+        rows = list(rows)
+        numbers = self._buses.numbers(bus for bus, *_ in rows)
+        return [(numbers[bus], *row) for bus, *row in rows]

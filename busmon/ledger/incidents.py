@@ -55,8 +55,7 @@ class Incidents:
 
     def save(self, incidents: Iterable[Incident]) -> None:
         """Write how these incidents are now. Bus, kind and begin identify one."""
-        for incident in incidents:  # one by one, because the same one can be among them twice
-            self._db.execute(SAVE, _row(incident))
+        self._db.executemany(SAVE, map(_row, incidents))
 
     def open(self) -> list[Incident]:
         """Return those whose end is not known."""

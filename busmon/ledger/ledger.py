@@ -130,9 +130,8 @@ class Ledger:
         """
         with self._writing:
             with self._noted(), self._transaction() as tables:
-                for topic in topics:
-                    tables.counters.merge(bus, topic, into)
-                    tables.windows.merge_totals(bus, topic, into)
+                tables.counters.merge(bus, topics, into)
+                tables.windows.merge_totals(bus, topics, into)
                 tables.open_messages.merge_topics(bus, topics, into)
                 counts = tables.counters.all()
             self._known.merge(bus, topics, counts)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from itertools import starmap, takewhile
 from typing import Any, NamedTuple
 
-from busmon.ledger.connection import Connection
+from busmon.ledger.connection import Connection, padded, places
 from busmon.ledger.parts import SeriesParts
 from busmon.ledger.subjects import Subjects
 from busmon.ledger.trees import TREE
@@ -119,15 +119,14 @@ class Messages:
 
     def known(self, bus: str, identities: Collection[str]) -> set[str]:
         """Return those of these ids that a message on record has."""
-        query = (
-            "SELECT 1 FROM messages JOIN buses ON buses.id = messages.bus"
-            " WHERE messages.id = ? AND buses.name = ?"
+        ids = padded([stored_id(identity) for identity in identities])
+        rows = self._db.execute(
+            "SELECT messages.id FROM messages JOIN buses ON buses.id = messages.bus"  # noqa: S608 - question marks
+            f" WHERE messages.id IN ({places(ids)}) AND buses.name = ?",
+            (*ids, bus),
         )
-        return {
-            identity
-            for identity in identities
-            if self._db.execute(query, (stored_id(identity), bus)).fetchone()
-        }
+        found = {shown_id(identity) for (identity,) in rows}
+        return {one for one in identities if shown_id(stored_id(one)) in found}
 
     def count(self) -> int:
         """Return how many messages are on record: all that are counted, not pruned."""

@@ -4,12 +4,12 @@ A message is open at one stage at a time. The rows of missing messages are the o
 and no size limit deletes them.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
-from busmon.ledger.connection import Connection, places
+from busmon.ledger.connection import Connection, padded, places
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.trees import TREE, TreeProgress
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -74,14 +74,16 @@ ON CONFLICT (id, bus, stage) DO UPDATE SET topic = excluded.topic, start = exclu
     due = excluded.due, estimated = excluded.estimated,
     ended_at = NULL, acceptance = NULL, accepted_from = NULL
 """
-BEFORE = """
-SELECT start, topic FROM open_messages
-WHERE id = ? AND bus = ? AND stage = ? AND state = 'missing'
+IDS_AT_ONCE = 1000  # that are asked for
+KNOWN = """
+SELECT name, stage, open.id, state, start, topic
+FROM open_messages AS open JOIN buses ON buses.id = open.bus WHERE open.id IN ({ids})
 """
 MOVE = """
 UPDATE open_messages SET state = ?, due = NULL, ended_at = ?
 WHERE id = ? AND bus = ? AND stage = ? AND state = ?
 """
+REMOVE = "DELETE FROM open_messages WHERE id = ? AND bus = ? AND stage = ? AND state = ?"
 FIND = f"""
 SELECT open.start, open.until, (SELECT name FROM buses WHERE buses.id = open.bus), open.stage,
     open.state, open.due, open.estimated, open.id, open.topic,
@@ -101,6 +103,14 @@ ORDER BY open.start LIMIT :limit
 OLD = f"{FIND} WHERE open.state = 'missing' AND open.start < ? LIMIT ?"
 
 
+class Key(NamedTuple):
+    """What identifies an open message."""
+
+    bus: str
+    stage: Stage
+    id: str
+
+
 class OpenMessage(NamedTuple):
     """A message that had not reached a stage when its window closed; Unix times."""
 
@@ -112,6 +122,11 @@ class OpenMessage(NamedTuple):
     trace: MessageTrace
     due: float | None = None  # running: from when on it is missing
     estimated: bool = False  # its time is known to a minute only
+
+    @property
+    def key(self) -> Key:
+        """What identifies it."""
+        return Key(self.bus, self.stage, shown_id(stored_id(self.trace.id)))
 
     @property
     def place(self) -> Place:
@@ -132,20 +147,36 @@ class OpenMessages:
         If the same id was missing before, and came again after busmon had forgotten it, the new
         message replaces the old one. Return window and place of such old ones.
         """
-        replaced: list[tuple[float, Place]] = []
-        numbers: dict[str, int] = {}
+        messages = list(messages)
+        numbers, missing = self._buses.numbers(one.bus for one in messages), {}
+        for bus, stage, identity, state, start, topic in self._known(messages):
+            if state == State.MISSING:
+                missing[Key(bus, stage, identity)] = start / 1000, Place(bus, topic, stage)
+        replaced, rows = [], []
         for message in messages:
-            bus, stage = message.bus, message.stage
-            number = numbers.get(bus) or numbers.setdefault(bus, self._buses.number(bus))
-            key = stored_id(message.trace.id), number, stage
-            replaced += (
-                (start / 1000, Place(bus, topic, stage))
-                for start, topic in self._db.execute(BEFORE, key)
-            )
+            if message.key in missing:
+                replaced.append(missing.pop(message.key))
+            if message.state is State.MISSING:
+                missing[message.key] = message.start, message.place
             times = message.start, message.until, message.trace.received_at, message.due
+            key = stored_id(message.trace.id), numbers[message.bus], message.stage
             row = *key, *map(milliseconds, times), message.trace.topic
-            self._db.execute(ADD, (*row, message.state, int(message.estimated)))
+            rows.append((*row, message.state, int(message.estimated)))
+        self._db.executemany(ADD, rows)
         return replaced
+
+    def unchanged(self, messages: Sequence[OpenMessage]) -> set[Key]:
+        """Return the keys of those messages that still have their state."""
+        known = {Key(*row[:3]): row[3] for row in self._known(messages)}
+        return {one.key for one in messages if known.get(one.key) == one.state}
+
+    def _known(self, messages: Sequence[OpenMessage]) -> Iterator[tuple[Any, ...]]:
+        """Yield what is on record under the ids of these messages."""
+        ids = [stored_id(one.trace.id) for one in messages]
+        for first in range(0, len(ids), IDS_AT_ONCE):
+            some = padded(ids[first : first + IDS_AT_ONCE])
+            for row in self._db.execute(KNOWN.format(ids=places(some)), some):
+                yield (*row[:2], shown_id(row[2]), *row[3:])
 
     def to_correct(
         self, state: State, after: Position | None, limit: int, due: float
@@ -181,24 +212,20 @@ class OpenMessages:
         """Return missing messages of windows that began before this Unix time."""
         return [_message(*row) for row in self._db.execute(OLD, (milliseconds(before), limit))]
 
-    def move(self, message: OpenMessage, state: State, now: float) -> bool:
-        """Write that a message has another state; return False if it was not in its own any more.
+    def move(self, moves: Iterable[tuple[OpenMessage, State]], now: float) -> None:
+        """Write that messages have other states; what is not in its own any more stays as it is.
 
-        `now` is when it ended, if it has.
+        `now` is when those ended that have.
         """
-        ended = milliseconds(now) if state in ENDED else None
-        row = (state, ended, *self._key(message), message.state)
-        return self._db.execute(MOVE, row).rowcount > 0
-
-    def remove(self, message: OpenMessage) -> bool:
-        """Remove a message that reached its stage and was never missing; return as `move`."""
-        return (
-            self._db.execute(
-                "DELETE FROM open_messages WHERE id = ? AND bus = ? AND stage = ? AND state = ?",
-                (*self._key(message), message.state),
-            ).rowcount
-            > 0
+        moves, ended = list(moves), milliseconds(now)
+        rows = zip(moves, self._keys(one for one, _ in moves), strict=True)
+        self._db.executemany(
+            MOVE, [(to, ended if to in ENDED else None, *key) for (_, to), key in rows]
         )
+
+    def remove(self, messages: Sequence[OpenMessage]) -> None:
+        """Remove messages that reached their stage and were never missing; as `move`."""
+        self._db.executemany(REMOVE, self._keys(messages))
 
     def merge_topics(self, bus: str, topics: Collection[str], into: str) -> None:
         """Count the messages of these topics under another one."""
@@ -208,8 +235,12 @@ class OpenMessages:
             (into, self._buses.number(bus), *topics),
         )
 
-    def _key(self, message: OpenMessage) -> tuple[str | bytes, int, Stage]:
-        return stored_id(message.trace.id), self._buses.number(message.bus), message.stage
+    def _keys(self, messages: Iterable[OpenMessage]) -> list[tuple[str | bytes, int, Stage, State]]:
+        messages = list(messages)
+        numbers = self._buses.numbers(one.bus for one in messages)
+        return [
+            (stored_id(one.trace.id), numbers[one.bus], one.stage, one.state) for one in messages
+        ]
 
 
 def _message(*row: Any) -> OpenMessage:

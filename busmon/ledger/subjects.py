@@ -51,6 +51,10 @@ class Subjects:
 
     def find(self, block: int, words: Sequence[Iterable[str]]) -> list[int]:
         """Return the numbers of the sets of a block that have, of each word, one of its keys."""
+        return [seq for seq, _ in self._find(block, words)]
+
+    def _find(self, block: int, words: Sequence[Iterable[str]]) -> list[tuple[int, list[str]]]:
+        """Return the same with the keys of each set."""
         keys = [set(word) for word in words]
         conditions, values = ["seq >= ?", "seq < ?"], [block * BLOCK, (block + 1) * BLOCK]
         if block <= self._indexed():
@@ -64,9 +68,8 @@ class Subjects:
             f"SELECT seq, keys FROM subjects WHERE {' AND '.join(conditions)} ORDER BY seq",  # noqa: S608 - question marks
             values,
         )
-        return [
-            seq for seq, text in rows if not any(word.isdisjoint(text.split("\n")) for word in keys)
-        ]
+        sets = ((seq, text.split("\n")) for seq, text in rows)
+        return [(seq, one) for seq, one in sets if not any(w.isdisjoint(one) for w in keys)]
 
     def blocks(self, first: int, end: int, words: Sequence[Iterable[str]]) -> Iterator[int]:
         """Yield the blocks of messages `first` to `end` that can have such sets, the newest first.
@@ -115,15 +118,15 @@ class Subjects:
 
     def forget(self, key: str, block: int) -> int:
         """Delete a key from all sets of a block that have it; return from how many."""
-        found = self.find(block, [[key]])
-        for seq in found:
-            (keys,) = self._db.execute("SELECT keys FROM subjects WHERE seq = ?", (seq,)).fetchone()
-            left = "\n".join(line for line in keys.split("\n") if line != key)
-            self._db.execute("UPDATE subjects SET keys = ? WHERE seq = ?", (left, seq))
-            self._db.execute(
-                "DELETE FROM subject_keys WHERE block = ? AND key = ? AND subject = ?",
-                (block, indexed(key), seq),
-            )
+        found = self._find(block, [[key]])
+        self._db.executemany(
+            "UPDATE subjects SET keys = ? WHERE seq = ?",
+            [("\n".join(one for one in keys if one != key), seq) for seq, keys in found],
+        )
+        self._db.executemany(
+            "DELETE FROM subject_keys WHERE block = ? AND key = ? AND subject = ?",
+            [(block, indexed(key), seq) for seq, _ in found],
+        )
         return len(found)
 
     def _last(self) -> int:

@@ -1,6 +1,6 @@
 """The audit's windows: what of each topic reached each stage, and all of it summed up."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from busmon.ledger.buses import Buses
@@ -11,7 +11,7 @@ from busmon.message import Stage
 ADD = """
 INSERT INTO windows
     (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
-VALUES (:start, :until, :bus, :topic, :stage, :messages, :missing, :unexpected, 0)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (start, bus, topic, stage) DO UPDATE SET messages = excluded.messages,
     missing = excluded.missing, unexpected = excluded.unexpected
 """
@@ -19,7 +19,7 @@ ON CONFLICT (start, bus, topic, stage) DO UPDATE SET messages = excluded.message
 ADD_FILLED = """
 INSERT INTO windows
     (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
-VALUES (:start, :until, :bus, :topic, :stage, :messages, :missing, :unexpected, 0)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
     messages = windows.messages + excluded.messages,
     missing = windows.missing + excluded.missing,
@@ -28,8 +28,8 @@ ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
 CORRECT = """
 INSERT INTO windows
     (start, until, bus, topic, stage, messages, missing, unexpected, recovered)
-SELECT start, until, bus, :topic, :stage, :messages, :missing, 0, :recovered
-FROM windows WHERE start = :start AND bus = :bus AND stage = 'bus' LIMIT 1
+SELECT start, until, bus, ?, ?, ?, ?, 0, ?
+FROM windows WHERE start = ? AND bus = ? AND stage = 'bus' LIMIT 1
 ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
     messages = windows.messages + excluded.messages,
     missing = windows.missing + excluded.missing,
@@ -38,7 +38,7 @@ ON CONFLICT (start, bus, topic, stage) DO UPDATE SET
 ADD_TO_TOTALS = """
 INSERT INTO audit_totals
     (bus, topic, stage, messages, missing, unexpected, recovered, no_data, expired)
-VALUES (:bus, :topic, :stage, :messages, :missing, :unexpected, :recovered, :no_data, :expired)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (bus, topic, stage) DO UPDATE SET
     messages = audit_totals.messages + excluded.messages,
     missing = audit_totals.missing + excluded.missing,
@@ -135,35 +135,60 @@ class Windows:
 
         If a stage has no data, its row replaces that of an empty topic, which comes before it.
         """
-        for start, until, place, totals in rows:
-            window = {"start": milliseconds(start), "until": milliseconds(until)}
-            counts = (totals or Totals(no_data=1))._asdict()
-            row = self._keys(place) | counts
-            self._db.execute(ADD, row | window | ({} if totals else {"messages": None}))
-            self._db.execute(ADD_TO_TOTALS, row)
+        self._add(ADD, rows)
 
     def add_filled(self, rows: Iterable[WindowRow]) -> None:
         """Add messages that the archive had to windows that were closed before, and the totals."""
-        for start, until, place, totals in rows:
-            window = {"start": milliseconds(start), "until": milliseconds(until)}
-            row = self._keys(place) | (totals or Totals())._asdict()
-            self._db.execute(ADD_FILLED, row | window)
-            self._db.execute(ADD_TO_TOTALS, row)
+        self._add(ADD_FILLED, rows)
 
-    def correct(self, start: float, place: Place, added: Totals) -> None:
-        """Add to a window that was closed before, and to the totals."""
-        row = self._keys(place) | added._asdict()
-        self._db.execute(CORRECT, row | {"start": milliseconds(start)})
-        self._db.execute(ADD_TO_TOTALS, row)
+    def correct(self, corrections: Iterable[tuple[float, Place, Totals]]) -> None:
+        """Add to windows that were closed before, by their start and place, and to the totals."""
+        rows = list(corrections)
+        numbers = self._buses.numbers(place.bus for _, place, _ in rows)
+        self._db.executemany(
+            CORRECT,
+            [
+                (*place[1:], one.messages, one.missing, one.recovered, milliseconds(start), bus)
+                for start, place, one in rows
+                for bus in (numbers[place.bus],)
+            ],
+        )
+        self._add_to_totals((place, totals) for _, place, totals in rows)
 
-    def merge_totals(self, bus: str, topic: str, into: str) -> None:
-        """Count the totals of a topic under another one."""
-        for place, totals in self.totals().items():
-            if place[:2] == (bus, topic):
-                row = self._keys(place._replace(topic=into)) | totals._asdict()
-                self._db.execute(ADD_TO_TOTALS, row)
-        key = self._buses.number(bus), topic
-        self._db.execute("DELETE FROM audit_totals WHERE bus = ? AND topic = ?", key)
+    def _add(self, statement: str, rows: Iterable[WindowRow]) -> None:
+        rows = list(rows)
+        numbers = self._buses.numbers(row.place.bus for row in rows)
+        self._db.executemany(
+            statement,
+            [
+                (
+                    *(milliseconds(start), milliseconds(until)),
+                    *(numbers[place.bus], place.topic, place.stage),
+                    *(totals[:4] if totals else (None, 0, 0, 0)),
+                )
+                for start, until, place, totals in rows
+            ],
+        )
+        self._add_to_totals((row.place, row.totals or Totals(no_data=1)) for row in rows)
+
+    def _add_to_totals(self, added: Iterable[tuple[Place, Totals]]) -> None:
+        rows = list(added)
+        numbers = self._buses.numbers(place.bus for place, _ in rows)
+        self._db.executemany(
+            ADD_TO_TOTALS,
+            [(numbers[place.bus], *place[1:], *totals) for place, totals in rows],
+        )
+
+    def merge_totals(self, bus: str, topics: Collection[str], into: str) -> None:
+        """Count the totals of these topics under another one."""
+        self._add_to_totals(
+            (place._replace(topic=into), totals)
+            for place, totals in self.totals().items()
+            if place.bus == bus and place.topic in topics
+        )
+        number = self._buses.number(bus)
+        delete = "DELETE FROM audit_totals WHERE bus = ? AND topic = ?"
+        self._db.executemany(delete, [(number, topic) for topic in topics])
 
     def totals(self) -> dict[Place, Totals]:
         """Return what all windows ever closed add up to, including the pruned ones."""
@@ -186,10 +211,3 @@ class Windows:
             place = Place(name, topic, Stage(stage))
             totals = None if messages is None else Totals(messages, *counts)
             yield WindowRow(start / 1000, until / 1000, place, totals)
-
-    def _keys(self, place: Place) -> dict[str, str | int | None]:
-        return {
-            "bus": self._buses.number(place.bus),
-            "topic": place.topic,
-            "stage": place.stage,
-        }

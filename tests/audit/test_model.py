@@ -213,7 +213,7 @@ class Both:
         with self.bench.ledger.write() as tables:
             for message in tables.open_messages.older(self.now + WINDOW, 1000):
                 if message.trace.id == one:
-                    assert tables.open_messages.move(message, State.ACCEPTED, self.now)
+                    tables.open_messages.move([(message, State.ACCEPTED)], self.now)
         self.bench.windows.refresh()
 
     def wait(self, seconds: int) -> None:

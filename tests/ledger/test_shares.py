@@ -52,7 +52,7 @@ def add_open(tables: Tables, n: int, state: State, identity: str = "") -> OpenMe
 
 def end_gap(tables: Tables, n: int) -> None:
     missing = add_open(tables, n, State.MISSING, str(uuid4()))
-    tables.open_messages.move(missing, State.RECOVERED, NOW + n)
+    tables.open_messages.move([(missing, State.RECOVERED)], NOW + n)
 
 
 def add_hourly_sum(tables: Tables, n: int) -> None:

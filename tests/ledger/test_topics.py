@@ -87,7 +87,7 @@ def test_an_hour_with_a_window_without_data_has_no_sum_of_its_stage(ledger: Ledg
             ]
         )
         listener = Place("fedora", "a.topic", Stage.LISTENER)
-        tables.windows.correct(START + 3600, listener, Totals(recovered=1))
+        tables.windows.correct([(START + 3600, listener, Totals(recovered=1))])
     with ledger.read() as tables:
         found = sorted(tables.topics.reached(HOUR, HOUR + 2), key=lambda one: one[:3])
     assert found == [

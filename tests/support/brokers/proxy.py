@@ -21,6 +21,7 @@ class Proxy:
 
     def __init__(self, target_port: int) -> None:
         self.accepted = 0  # connections so far
+        self.round_trips = 0  # so far: how often a client sent something and then waited
         self._target = ("127.0.0.1", target_port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -29,7 +30,7 @@ class Proxy:
         self._held: list[socket.socket] = []  # accepted while swallowing, not forwarded yet
         self._stranded: list[socket.socket] = []  # clients that don't know of their end
         self._order: Callable[[], None] | None = None  # for the thread, which takes it off
-        self._swallowing = self._closing = False
+        self._swallowing = self._closing = self._asked = False
         self._rate = 0  # bytes per second; 0: as fast as it goes
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
@@ -116,6 +117,9 @@ class Proxy:
         most = max(1, int(self._rate * BEAT)) if self._rate else CHUNK
         if data := _received(sock, most):
             self._pending[self._peers[sock]] = data
+            of_client = sock.getsockname()[1] == self.port
+            self.round_trips += of_client and not self._asked
+            self._asked = of_client
             if self._rate:
                 time.sleep(len(data) / self._rate)
         else:
