@@ -131,7 +131,7 @@ def build_follower(config: Config, ledger: Ledger, web: WebServer, replica: Repl
     def not_ready() -> list[str]:
         return [*problems(connections, ledger, threads), *filter(None, [replica.problem])]
 
-    ready = ready_view(not_ready, well=partial(_standby, replica))
+    ready = ready_view(not_ready, well=partial(_standby, replica), warning=ledger.warning)
     of_leader = forward_view(lambda: replica.members.url, partial(_standby, replica), config.web)
     app = make_app(config.web, registry, ready, own=all_but_health(of_leader))
     for source in sources:

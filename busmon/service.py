@@ -152,7 +152,7 @@ def build_service(
     def history() -> list[str]:
         return [*blind_time.history(), *(archive.history() if archive else ())]
 
-    ready = ready_view(not_ready, history)
+    ready = ready_view(not_ready, history, warning=ledger.warning)
     pages = pages_view(Shown(config, parts, verdicts, acceptor, not_ready))
     app = make_app(config.web, registry, ready, pages, own.get, verdicts.status)
 

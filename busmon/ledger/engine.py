@@ -49,6 +49,9 @@ class Engine(Protocol):
     def problem(self) -> str | None:
         """Return why nothing may be written, or None. It takes some microseconds."""
 
+    def warning(self) -> str | None:
+        """Return what endangers that which is written, or None."""
+
     def check_room(self) -> None:
         """Within a transaction: write what a large batch takes, and undo it."""
 

@@ -163,6 +163,10 @@ class Ledger:
         problem = problem or self._batch_problem or self._other_problem
         return problem and f"ledger: {problem}"
 
+    def warning(self) -> str | None:
+        """Return what endangers the ledger though it can be written; None if all is well."""
+        return (warning := self._engine.warning()) and f"ledger: {warning}"
+
     def own_queue(self, bus: str) -> str:
         """Return the name of busmon's queue on this bus: a UUID, made once."""
         with self.write() as tables:

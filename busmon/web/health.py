@@ -32,13 +32,15 @@ def ready_view(
     problems: Callable[[], Sequence[str]],
     history: Callable[[], Sequence[str]] = tuple,
     well: Callable[[], str] = lambda: "ready",
+    warning: Callable[[], str | None] = lambda: None,
 ) -> View:
-    """Return the view: status 200 and `well`, or 503 and its problems; then the history."""
+    """Return the view: status 200, `well` and the warning, or 503 and the problems; the history."""
 
     def ready(_environ: WSGIEnvironment) -> Response:
         found = problems()
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
-        lines = [*(found or [well()]), *(f"earlier: {line}" for line in history())]
+        warned = [f"warning: {line}" for line in filter(None, [warning()])]
+        lines = [*(found or [well(), *warned]), *(f"earlier: {line}" for line in history())]
         return text(status, "\n".join(map(printable, lines)))
 
     return ready

@@ -37,6 +37,7 @@ def busmon(bus: Bus, ledger_server: LedgerServer, tmp_path: Path) -> Iterator[Bu
         wait_until_counted(busmon, bus, 100)
         yield busmon
     assert_hidden(busmon.log.read_text())
+    assert busmon.logged("WARNING ledger: switched off in the server: fsync and full_page_writes;")
 
 
 def assert_hidden(text: str) -> None:
@@ -105,7 +106,7 @@ def test_a_database_that_hangs_is_reported_and_everything_is_counted_later(
 ) -> None:
     with ledger_server.frozen(ledger_server.backends()):
         bus.publish(50)
-        wait_until(lambda: len(busmon.ask("/ready")[1]) == 2, 60, "bus and ledger in /ready")
+        wait_until(lambda: len(busmon.troubles()) == 2, 60, "bus and ledger in /ready")
         bus_problem, problem = busmon.ask("/ready")[1]
         assert bus_problem.startswith("centos: hung: ")
         text = r"ledger: a write has not finished for \d+ s: does the disk, or the database, hang\?"

@@ -20,7 +20,7 @@ from busmon.ledger.errors import (
     LedgerWriteError,
     TooSlow,
 )
-from busmon.ledger.postgresql import lead
+from busmon.ledger.postgresql import durability, lead
 from busmon.ledger.postgresql.answers import NoAnswer
 from busmon.ledger.postgresql.connection import WRITING, PostgresConnection, TooLate
 from busmon.ledger.postgresql.errors import REMOVED, explain, may_pass
@@ -71,6 +71,7 @@ class PostgresEngine:
         self._follows = follows
         self._replica = str(uuid4())
         self._led = False
+        self._warning: str | None = None
         self._confirmed: PostgresConnection | None = None  # over which it is known to lead
         self._idle: list[PostgresConnection] = []
         self._pool = threading.Lock()
@@ -144,6 +145,10 @@ class PostgresEngine:
         """Return None: only a transaction shows what is wrong."""
         return None
 
+    def warning(self) -> str | None:
+        """Return which settings of the server endanger that which is written."""
+        return self._warning
+
     def check_room(self) -> None:
         """Make a table with `TRIAL_BYTES`, and undo it."""
         if self._writer:
@@ -173,6 +178,7 @@ class PostgresEngine:
                     raise LedgerError(f"{self.name}: {REMOVED}")
                 create(db)
             db.types = check(db, self.name)
+            self._warning = durability.warning(db)
             lead.join(db)
             db.of_server.patience = PATIENCE
             if not self._follows:

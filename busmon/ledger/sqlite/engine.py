@@ -61,6 +61,10 @@ class SqliteEngine:
         """Return why nothing may be written: a file was removed, replaced or found damaged."""
         return self._files.problem()
 
+    def warning(self) -> str | None:
+        """Return None: busmon makes all settings of the database itself."""
+        return None
+
     def check_room(self) -> None:
         """Write `TRIAL_BYTES`, and undo it. What follows is committed: at least one page."""
         self._db.execute("SAVEPOINT trial")
