@@ -8,7 +8,7 @@ import click
 import pytest
 
 from busmon.cli.main import main
-from tests.support.brokers import free_port
+from tests.support.brokers import free_port, wait_until
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon
 from tests.support.ledger_server import LedgerServer
@@ -91,7 +91,8 @@ def test_every_command_works_with_a_ledger_in_each_engine(
     service = Busmon(tmp_path, {BUS: bus}, **ledger)
     service.configure(SETTINGS)
     with service:
-        service.wait_until_ready()
+        well = '"kind": "none"'
+        wait_until(lambda: well in service.ask("/v1/status")[1][0], what="the first verdict")
         assert_answers(service, engine, 0)
         assert service.terminate() == 0
     assert_answers(service, engine, 1)
