@@ -39,7 +39,7 @@ def run(config: Config, stopping: Event) -> None:
     It listens all the time, and says what it waits for.
     """
     web = WebServer(config.web)
-    waiting = Waiting(config.web, web.closed)
+    waiting = Waiting(config.web, web)
     take_turns = partial(_take_turns, config, web, waiting.waits, stopping)
     with web.serving(waiting.app, stopping):
         call_in_thread("ledger", take_turns, stopping, STOP_TIMEOUT + SLACK)

@@ -64,7 +64,7 @@ class Ledger:
         self.pruned = Counter(age=0, size=0)  # messages
         self.dropped = Counter(dict.fromkeys(LIMITED, 0))  # other rows, by share of the size limit
         self._engine = open_engine(place, follows=follows)
-        self.name = self._engine.name  # for people
+        self.name, self.warning = self._engine.name, self._engine.warning()  # for people
         try:
             self._known = Known(self._engine)
         except BaseException:
@@ -162,10 +162,6 @@ class Ledger:
         problem = self._engine.problem() or self._hang()
         problem = problem or self._batch_problem or self._other_problem
         return problem and f"ledger: {problem}"
-
-    def warning(self) -> str | None:
-        """Return what endangers the ledger though it can be written; None if all is well."""
-        return (warning := self._engine.warning()) and f"ledger: {warning}"
 
     def own_queue(self, bus: str) -> str:
         """Return the name of busmon's queue on this bus: a UUID, made once."""

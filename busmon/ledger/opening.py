@@ -37,7 +37,7 @@ def open_when_reachable(
             stopping.wait(backoff.next_pause())
         else:
             problems.solved("the ledger can be reached")
-            if warning := ledger.warning():
-                log.warning("%s", warning)
+            if ledger.warning:
+                log.warning("ledger: %s", ledger.warning)
             return ledger
     return None

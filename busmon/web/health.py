@@ -32,14 +32,14 @@ def ready_view(
     problems: Callable[[], Sequence[str]],
     history: Callable[[], Sequence[str]] = tuple,
     well: Callable[[], str] = lambda: "ready",
-    warning: Callable[[], str | None] = lambda: None,
+    warning: str | None = None,
 ) -> View:
     """Return the view: status 200, `well` and the warning, or 503 and the problems; the history."""
 
     def ready(_environ: WSGIEnvironment) -> Response:
         found = problems()
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
-        warned = [f"warning: {line}" for line in filter(None, [warning()])]
+        warned = [f"warning: ledger: {warning}"] if warning else []
         lines = [*(found or [well(), *warned]), *(f"earlier: {line}" for line in history())]
         return text(status, "\n".join(map(printable, lines)))
 

@@ -61,17 +61,18 @@ class WebServer:
 
     @contextmanager
     def serving(self, app: WSGIApplication, on_death: threading.Event) -> Iterator[None]:
-        """Serve `app` meanwhile; within another `serving`, instead of its application.
+        """Serve `app` meanwhile. If the thread dies, set `on_death`; raise ThreadDied at the end.
 
-        If its thread dies, `on_death` is set, and ThreadDied raised at the end.
+        Within another `serving` it takes the place of its application, until another one does.
         """
         outer = self._server.get_app()
+        self.show(app)
+        with nullcontext() if outer else self._running(on_death):
+            yield
+
+    def show(self, app: WSGIApplication) -> None:
+        """Answer each request from now on with another application."""
         self._server.set_app(app)
-        try:
-            with nullcontext() if outer else self._running(on_death):
-                yield
-        finally:
-            self._server.set_app(outer)
 
     @contextmanager
     def _running(self, on_death: threading.Event) -> Iterator[None]:

@@ -15,23 +15,25 @@ from busmon.web.app import all_but_health, make_app
 from busmon.web.health import ready_view
 from busmon.web.http import Response, text
 from busmon.web.info import WebInfo
-from busmon.web.server import ClosedConnections
+from busmon.web.server import WebServer
 
 
 class Waiting:
     """An application, `app`, and the reason that it gives."""
 
-    def __init__(self, settings: Web, closed: ClosedConnections) -> None:
-        self._reason, self._since = "", time.time()
-        registry = make_registry(self, closed, WebInfo(settings))
+    def __init__(self, settings: Web, web: WebServer) -> None:
+        self._reason, self._since, self._web = "", time.time(), web
+        registry = make_registry(self, web.closed, WebInfo(settings))
         ready, own = ready_view(self._problems), all_but_health(self._answer)
         self.app = make_app(settings, registry, ready, own=own)
 
     def waits(self, reason: str = "") -> None:
-        """Note what is wrong; without a reason, the ledger is just being opened."""
+        """Show what is wrong, until another application is shown; "" if nothing is."""
         if bool(reason) != bool(self._reason):
             self._since = time.time()
         self._reason = reason
+        if reason:
+            self._web.show(self.app)
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is known without a ledger."""
