@@ -5,20 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from threading import Event
 
-from busmon import __version__
 from busmon.config.model import Config
 from busmon.ledger.engine import Members
 from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.opening import open_when_reachable
-from busmon.metrics.collector import Metrics, make_registry
-from busmon.pipeline import Pipeline
+from busmon.metrics.collector import make_registry
+from busmon.receiver import Receiver
 from busmon.replicas import Replica
-from busmon.rules import rule_set
-from busmon.rules.subjects import Subjects
-from busmon.service import STOP_TIMEOUT, Service, open_service, receive
+from busmon.service import STOP_TIMEOUT, Service, open_service
 from busmon.silence.shared import FollowersReception
-from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.threads import Threads, call_in_thread
 from busmon.web.app import all_but_health, make_app
 from busmon.web.forward import forward_view
@@ -116,17 +112,9 @@ def build_follower(config: Config, ledger: Ledger, web: WebServer, replica: Repl
         sources = [bus.make_source(name, ledger) for name, bus in buses.items()]
     except LedgerWriteError as error:
         raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
-    connections = {source.name: source.connection for source in sources}
-    metrics = Metrics(ledger, connections, __version__, config.ledger.size_limit)
-    pipeline = Pipeline(
-        ledger,
-        {name: rule_set(bus.rules, config.rules) for name, bus in buses.items()},
-        {source.name: source.rejections for source in sources},
-        config.limits.unknown_topics,
-        metrics.observe,
-        Subjects(config.ledger.subjects),
-    )
-    registry = make_registry(metrics, replica, web.closed)
+    receiver = Receiver(config, ledger, sources)
+    connections = receiver.connections
+    registry = make_registry(receiver.metrics, replica, web.closed)
 
     def not_ready() -> list[str]:
         return [*problems(connections, ledger, threads), *filter(None, [replica.problem])]
@@ -134,9 +122,7 @@ def build_follower(config: Config, ledger: Ledger, web: WebServer, replica: Repl
     ready = ready_view(not_ready, well=partial(_standby, replica), warning=ledger.warning)
     of_leader = forward_view(lambda: replica.members.url, partial(_standby, replica), config.web)
     app = make_app(config.web, registry, ready, own=all_but_health(of_leader))
-    for source in sources:
-        threads.add(thread_name(source.name), partial(receive, source, pipeline), source.stop)
-    threads.add("watchdog", Watchdog(connections).run)
+    receiver.add_to(threads)
     threads.add("reception", FollowersReception(ledger, connections).run)
     threads.add("replica", replica.run)
     return Service(ledger, threads, web, app, replica)

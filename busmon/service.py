@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from wsgiref.types import WSGIApplication
 
-from busmon import __version__
 from busmon.archive.bound import BoundTopics
 from busmon.archive.fill import Filling
 from busmon.archive.jobs import ArchiveJobs
@@ -25,15 +24,15 @@ from busmon.ledger.ledger import Ledger
 from busmon.levels.delays import DelayCounter
 from busmon.levels.service_levels import ServiceLevelCounter
 from busmon.levels.watcher import LevelsWatcher
-from busmon.metrics.collector import Metrics, make_registry
+from busmon.metrics.collector import make_registry
 from busmon.observers.base import Observer, ObserverMetrics
 from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
 from busmon.problem_log import ProblemLog
+from busmon.receiver import Receiver
 from busmon.replicas import Replica, leading
-from busmon.rules import SCHEMA_PACKAGES, RuleSet, rule_set
-from busmon.rules.subjects import Subjects
+from busmon.rules import SCHEMA_PACKAGES, RuleSet
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher
@@ -41,7 +40,6 @@ from busmon.sources import schema_packages
 from busmon.sources.base import Source
 from busmon.sources.bus import subscriptions
 from busmon.sources.listener_queue import ListenerQueue
-from busmon.sources.watchdog import Watchdog, thread_name
 from busmon.text import format_time
 from busmon.threads import ThreadDied, Threads
 from busmon.web.access import Access
@@ -71,7 +69,6 @@ def open_service(config: Config, ledger: Ledger, web: WebServer) -> "Service":
             "the ledger is in memory: a restart sets all counters to zero, and counts again"
             " what was counted but not yet acknowledged"
         )
-    rule_sets = {name: rule_set(bus.rules, config.rules) for name, bus in config.buses.items()}
     for name, bus in config.buses.items():
         if absent := schema_packages.missing(SCHEMA_PACKAGES.get(bus.rules, ())):
             log.warning(
@@ -83,7 +80,7 @@ def open_service(config: Config, ledger: Ledger, web: WebServer) -> "Service":
     try:
         sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
         observers = config.audit.make_observers(config.buses, ledger)
-        return build_service(config, ledger, web, rule_sets, sources, observers)
+        return build_service(config, ledger, web, sources, observers)
     except LedgerWriteError as error:  # for example of the name of a queue
         raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
 
@@ -92,24 +89,15 @@ def build_service(
     config: Config,
     ledger: Ledger,
     web: WebServer,
-    rule_sets: Mapping[str, RuleSet],
     sources: Sequence[Source],
     observers: Sequence[Observer] = (),
 ) -> "Service":
     """Connect the parts, each to those that it reads."""
     threads = Threads()
-    connections = {source.name: source.connection for source in sources}
     replica = leading(ledger, threads)
-    metrics = Metrics(ledger, connections, __version__, config.ledger.size_limit)
-    rejections = {source.name: source.rejections for source in sources}
-    pipeline = Pipeline(
-        ledger,
-        rule_sets,
-        rejections,
-        config.limits.unknown_topics,
-        metrics.observe,
-        Subjects(config.ledger.subjects),
-    )
+    receiver = Receiver(config, ledger, sources)
+    connections, metrics, pipeline = receiver.connections, receiver.metrics, receiver.pipeline
+    rule_sets = receiver.rule_sets
     blind_time = BlindTime(ledger, connections, time.time())
     silence = SilenceWatcher(
         config.silence, ledger, rule_sets, blind_time, subscriptions(config.buses)
@@ -156,12 +144,9 @@ def build_service(
     pages = pages_view(Shown(config, parts, verdicts, acceptor, not_ready))
     app = make_app(config.web, registry, ready, pages, own.get, verdicts.status)
 
-    for source in sources:
-        run = partial(receive, source, pipeline)
-        threads.add(thread_name(source.name), run, source.stop, may_end=source.may_end)
+    receiver.add_to(threads)
     for observer in observers:
         threads.add(observer_id(observer.kind, observer.bus), observer.run)
-    threads.add("watchdog", Watchdog(connections).run)
     threads.add("blind-time", blind_time.run)
     threads.add("silence", silence.run)
     threads.add("audit", auditor.run)
@@ -207,11 +192,6 @@ def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[s
     token = settings.reports.token.get_secret_value()
     taps = [observer for observer in observers if isinstance(observer, TapObserver)]
     return {"/v1/reports": reports_view(taps[0], token)}
-
-
-def receive(source: Source, pipeline: Pipeline, _stopping: threading.Event) -> None:
-    """Receive and record until `source.stop` is called."""
-    source.run(pipeline)
 
 
 def prune_regularly(

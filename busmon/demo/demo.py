@@ -95,9 +95,7 @@ def _service(config: Config, ledger: Ledger, stopping: threading.Event, *, empty
     sources = [bus.make_source(name, ledger) for name, bus in config.buses.items()]
     tap = TapObserver(ledger, "fedora")
     observers: list[Observer] = [tap, MadeUpListener(ledger, tap, time.time())]
-    return build_service(
-        config, ledger, WebServer(config.web), _rule_sets(config), sources, observers
-    )
+    return build_service(config, ledger, WebServer(config.web), sources, observers)
 
 
 def _rule_sets(config: Config) -> Mapping[str, RuleSet]:
