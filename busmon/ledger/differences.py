@@ -23,8 +23,9 @@ SELECT name, topic, day, ours, archive, only_ours, only_archive, our_ids, archiv
 FROM archive_differences JOIN buses ON buses.id = archive_differences.bus ORDER BY name, topic
 """
 # A message may have been received long after it was sent, but not long before. One that only the
-# archive had is younger by its number than by its times.
-FIRST = "SELECT min(seq) FROM messages WHERE received_at >= ? AND received_at < ?"
+# archive had is younger by its number than by its times. The "+" keeps the database from reading
+# all older messages in the order of their numbers.
+FIRST = "SELECT min(+seq) FROM messages WHERE received_at >= ? AND received_at < ?"
 SENT = """
 SELECT messages.sent_at, messages.seq FROM messages
 JOIN series ON series.id = messages.series JOIN buses ON buses.id = series.bus

@@ -1,10 +1,11 @@
 """Parts of the messages, by their numbers: which of them have messages of which series.
 
 With this the newest messages of a series are found in the few parts that have any. An index of
-the messages by series would cost more: each batch would change a page of it for each series.
+the messages by series would cost more: of each part it would have all messages.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, islice
 from typing import NamedTuple
 
 from busmon.ledger.connection import Connection, places
@@ -12,14 +13,20 @@ from busmon.ledger.connection import Connection, places
 PART = 512  # messages
 NO_END = 2**62
 
-WITH_SERIES = """
-SELECT DISTINCT part FROM series_parts WHERE part >= ? AND part <= ? AND series IN ({series})
-ORDER BY part DESC LIMIT ?
+# The newest of each series, so that of one that came long ago no other's are read.
+OF_ONE = """
+SELECT part FROM (
+    SELECT part FROM series_parts WHERE series = ? AND part >= ? AND part <= ?
+    ORDER BY part DESC LIMIT ?
+) AS of_one
 """
-IN_PART = """
-SELECT seq FROM messages WHERE seq >= ? AND seq < ? AND +received_at >= ? AND +received_at < ?
-    AND series IN ({series}) ORDER BY seq DESC LIMIT ?
+MAX_SERIES = 100  # in a query; SQLite can join 500
+RANGE = "SELECT seq, series, received_at FROM messages WHERE seq >= ? AND seq < ?"
+IN_RANGES = """
+SELECT seq FROM ({ranges}) AS parts
+WHERE +received_at >= ? AND +received_at < ? AND series IN ({series}) ORDER BY seq DESC LIMIT ?
 """
+MAX_RANGES = 32  # in a query
 
 
 def part_of(seq: int) -> int:
@@ -53,30 +60,37 @@ class SeriesParts:
     def newest(self, series: Collection[int], limit: int, span: Span = Span()) -> list[int]:  # noqa: B008 - it never changes
         """Return the numbers of messages of these series, the newest first.
 
-        It reads at most as many parts as it finds messages, but for those at the span's ends.
+        It reads at most twice as many parts as it finds messages, but for the span's ends.
         """
-        marks = places(series)
         found: list[int] = []
-        for part in self._parts(series, span, limit + 2):  # nearly always enough: one at each end
-            first, end = max(span.first, part * PART), min(span.end, (part + 1) * PART)
-            rows = self._db.execute(
-                IN_PART.format(series=marks),
-                (first, end, span.since, span.until, *series, limit - len(found)),
+        parts, number = self._parts(series, span, limit + 2), 1
+        while len(found) < limit and (some := list(islice(parts, number))):
+            ranges = (
+                (max(span.first, part * PART), min(span.end, (part + 1) * PART)) for part in some
             )
-            found += (seq for (seq,) in rows)
-            if len(found) == limit:
-                break
+            values = *chain(*ranges), span.since, span.until, *series, limit - len(found)
+            query = IN_RANGES.format(
+                ranges=" UNION ALL ".join([RANGE] * len(some)), series=places(series)
+            )
+            found += (seq for (seq,) in self._db.execute(query, values))
+            number = min(2 * number, MAX_RANGES)
         return found
 
     def _parts(self, series: Collection[int], span: Span, limit: int) -> Iterator[int]:
         """Yield the parts with messages of these series, the newest first; reads few at once."""
-        query, last = WITH_SERIES.format(series=places(series)), part_of(span.end - 1)
+        first, last, every = part_of(span.first), part_of(span.end - 1), list(series)
         while True:
-            rows = self._db.execute(query, (part_of(span.first), last, *series, limit)).fetchall()
-            yield from (part for (part,) in rows)
-            if len(rows) < limit:
+            found: set[int] = set()
+            for start in range(0, len(every), MAX_SERIES):
+                few = every[start : start + MAX_SERIES]
+                query = " UNION ".join([OF_ONE] * len(few))
+                values = [value for one in few for value in (one, first, last, limit)]
+                found |= {part for (part,) in self._db.execute(query, values)}
+            parts = sorted(found, reverse=True)[:limit]
+            yield from parts
+            if len(parts) < limit:
                 return
-            last = rows[-1][0] - 1
+            last = parts[-1] - 1
 
     def prune(self, before: int) -> None:
         """Delete what is noted of parts before that of this message."""

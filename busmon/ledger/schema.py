@@ -131,10 +131,13 @@ ACCEPTANCES = (
 )""",
     "CREATE INDEX open_accepted ON open_messages (acceptance) WHERE acceptance IS NOT NULL",
 )
-SERIES_PARTS = """CREATE TABLE series_parts (    -- which parts have messages of which series
+SERIES_PARTS = (
+    """CREATE TABLE series_parts (            -- which parts have messages of which series
     part INTEGER NOT NULL, series INTEGER NOT NULL,
     PRIMARY KEY (part, series)
-) WITHOUT ROWID"""
+) WITHOUT ROWID""",
+    "CREATE INDEX parts_of_series ON series_parts (series, part)",
+)
 SUBJECTS = (
     """CREATE TABLE subjects (                -- sets of keys: what messages of a block are about
     seq INTEGER PRIMARY KEY,                   -- that of the first message with this set, or less
@@ -185,7 +188,7 @@ NEW_IN_VERSION_5 = (
     *OPEN_MESSAGES,
     *ACCEPTANCES,
     *ARCHIVE_TABLES,
-    SERIES_PARTS,
+    *SERIES_PARTS,
     *SUBJECTS,
     ARCHIVE_FILLS,
     *TAPS,

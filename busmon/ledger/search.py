@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from busmon.ledger.connection import Connection, places
 from busmon.ledger.parts import NO_END, SeriesParts, Span
-from busmon.ledger.subjects import BLOCK, Subjects
+from busmon.ledger.subjects import BLOCK, Subjects, block_of
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 MAX_SCANS = 60  # blocks of which messages are read; each has some thousand
+MAX_BLOCKS = 2_000  # 8 million messages
 SLACK_SECONDS = 600  # messages are recorded in the order of their receipt, but for this
 
 SERIES = "SELECT series.id, name, topic, outcome, reason FROM series JOIN buses ON buses.id = bus"
@@ -67,11 +68,11 @@ class Found(NamedTuple):
 
 
 class Search:
-    """Searches, each of which reads the messages of at most so many blocks."""
+    """Searches, each of which looks at so many blocks, and reads the messages of so many."""
 
-    def __init__(self, db: Connection, scans: int = MAX_SCANS) -> None:
+    def __init__(self, db: Connection, scans: int = MAX_SCANS, blocks: int = MAX_BLOCKS) -> None:
         self._db = db
-        self._scans = scans
+        self._scans, self._blocks = scans, blocks
         self._subjects = Subjects(db)
 
     def by_id(self, identity: str, limit: int) -> list[Hit]:
@@ -101,8 +102,12 @@ class Search:
     ) -> tuple[list[int], int | None]:
         """Return messages with these keys, and where to go on if there was too much to read."""
         numbers: list[int] = []
-        scans = 0
-        for block in self._subjects.blocks(span.first, span.end, words):
+        scans, oldest = 0, self._subjects.first()
+        if oldest is None:
+            return [], None
+        first = max(span.first, oldest)
+        begin = max(first, (block_of(span.end - 1) - self._blocks + 1) * BLOCK)
+        for block in self._subjects.blocks(begin, span.end, words):
             if scans == self._scans:
                 return numbers, (block + 1) * BLOCK
             if not (sets := self._subjects.find(block, words)):
@@ -116,8 +121,8 @@ class Search:
             )
             numbers += (seq for (seq,) in rows)
             if len(numbers) == limit:
-                break
-        return numbers, None
+                return numbers, None
+        return numbers, begin if begin > first else None
 
     def _of(self, series: Sequence[int] | None, span: Span, limit: int) -> list[int]:
         """Return the newest messages of these series."""

@@ -14,6 +14,7 @@ from busmon.ledger.connection import Connection, places
 
 BLOCK = 4096  # messages
 MAX_KEYS = 8  # of a message
+FIRST_BLOCKS = 32  # that are looked at; then twice as many, and so on
 
 
 def block_of(seq: int) -> int:
@@ -71,34 +72,34 @@ class Subjects:
         sets = ((seq, text.split("\n")) for seq, text in rows)
         return [(seq, one) for seq, one in sets if not any(w.isdisjoint(one) for w in keys)]
 
+    def first(self) -> int | None:
+        """Return a number that no set is before; None without any."""
+        found: int | None = self._db.execute("SELECT min(seq) FROM subjects").fetchone()[0]
+        return found
+
     def blocks(self, first: int, end: int, words: Sequence[Iterable[str]]) -> Iterator[int]:
         """Yield the blocks of messages `first` to `end` that can have such sets, the newest first.
 
-        It takes some microseconds a block.
+        It reads few at once, and takes some microseconds a block.
         """
-        (oldest,) = self._db.execute("SELECT min(seq) FROM subjects").fetchone()
-        if oldest is None or first >= end:
-            return
         keys = [[indexed(key) for key in set(word)] for word in words]
         conditions = " AND ".join(
             "EXISTS (SELECT 1 FROM subject_keys WHERE subject_keys.block = blocks.block"  # noqa: S608 - question marks
             f" AND key IN ({places(word)}))"
             for word in keys
         )
-        last = min(block_of(self._last()), block_of(end - 1))
-        rows = self._db.execute(
+        query = (
             "WITH RECURSIVE blocks (block) AS"  # noqa: S608 - question marks
             " (SELECT ? UNION ALL SELECT block - 1 FROM blocks WHERE block > ?)"
-            f" SELECT block FROM blocks WHERE block > ? OR {conditions}",
-            [
-                last,
-                max(block_of(oldest), block_of(first)),
-                self._indexed(),
-                *(key for word in keys for key in word),
-            ],
+            f" SELECT block FROM blocks WHERE block > ? OR {conditions}"
         )
-        for (block,) in rows:
-            yield block
+        values = self._indexed(), *(key for word in keys for key in word)
+        last, lowest = min(block_of(self._last()), block_of(end - 1)), block_of(first)
+        number = FIRST_BLOCKS
+        while first < end and last >= lowest:
+            until = max(lowest, last - number + 1)
+            yield from (block for (block,) in self._db.execute(query, (last, until, *values)))
+            last, number = until - 1, 2 * number
 
     def prune(self, before: int, limit: int) -> None:
         """Delete sets that no message from `before` on has, at most as many as `limit` messages.

@@ -21,6 +21,7 @@ SELECT series.id, outcome, reason, filled FROM series JOIN buses ON buses.id = s
 WHERE name = ? AND topic = ?
 """
 # Hour by hour, so that only the rows of a topic are read: the keys of the sums begin with the hour.
+# If the database does it otherwise, it reads no other hours.
 HOURS = """
 WITH RECURSIVE hours (hour) AS (
     SELECT ? UNION ALL SELECT hour + 1 FROM hours WHERE hour + 1 < ?
@@ -28,14 +29,15 @@ WITH RECURSIVE hours (hour) AS (
 """
 BY_TIME = f"""
 {HOURS} SELECT hours.hour / ?, series, sum(messages) FROM hours CROSS JOIN hourly_sums
-WHERE hourly_sums.hour = hours.hour AND series IN ({{numbers}}) GROUP BY 1, series
+WHERE hourly_sums.hour = hours.hour AND series IN ({{numbers}})
+    AND hourly_sums.hour >= ? AND hourly_sums.hour < ? GROUP BY 1, series
 """  # noqa: S608 - our own text
 ARCHIVED = f"""
 {HOURS} SELECT hours.hour / ?, sum(messages) FROM hours CROSS JOIN archive_sums
 WHERE archive_sums.hour = hours.hour AND topic = (
     SELECT archive_topics.id FROM archive_topics JOIN buses ON buses.id = archive_topics.bus
     WHERE name = ? AND archive_topics.topic = ?
-) GROUP BY 1
+) AND archive_sums.hour >= ? AND archive_sums.hour < ? GROUP BY 1
 """  # noqa: S608 - our own text
 HANDLED_BY_HOUR = """
 SELECT name, hour, sum(hourly_sums.messages)
@@ -124,14 +126,14 @@ class Topics:
         """Return the sums of the hours from `first` on and before `end`, `length` hours each."""
         series = self._series(bus, topic)
         query = BY_TIME.format(numbers=places(series))
-        rows = self._db.execute(query, (first, end, length, *series))
+        rows = self._db.execute(query, (first, end, length, *series, first, end))
         return [TimeSum(time, *series[number][:2], messages) for time, number, messages in rows]
 
     def archived(
         self, topic: tuple[str, str], first: int, end: int, length: int = 1
     ) -> dict[int, int]:
         """Return what an archive has of a bus and topic in the same way, for times with any."""
-        return dict(self._db.execute(ARCHIVED, (first, end, length, *topic)).fetchall())
+        return dict(self._db.execute(ARCHIVED, (first, end, length, *topic, first, end)).fetchall())
 
     def begun(self) -> float | None:
         """Return when the first message came of which anything is known, as a Unix time.

@@ -53,8 +53,11 @@ FROM audit_totals JOIN buses ON buses.id = audit_totals.bus
 """
 ROWS = """
 SELECT start, until, name, topic, stage, messages, missing, unexpected, recovered
-FROM windows JOIN buses ON buses.id = windows.bus WHERE until > ? AND name = coalesce(?, name)
+FROM windows JOIN buses ON buses.id = windows.bus
+WHERE start >= ? AND until > ? AND name = coalesce(?, name)
 """
+# The window of a time; by itself, so that the database knows how few rows begin later.
+LAST_BEGUN = "SELECT coalesce(max(start), 0) FROM windows WHERE start <= ?"
 # A closed window without a row had no message: to close it again adds nothing.
 GO_BACK = """
 UPDATE audit_progress
@@ -204,9 +207,10 @@ class Windows:
 
         `without_data`: only those without data.
         """
-        query = ROWS + (WITHOUT_DATA if without_data else "") + IN_ORDER
+        query, ended = ROWS + (WITHOUT_DATA if without_data else "") + IN_ORDER, milliseconds(since)
+        (first,) = self._db.execute(LAST_BEGUN, (ended,)).fetchone()
         for start, until, name, topic, stage, messages, *counts in self._db.execute(
-            query, (milliseconds(since), bus)
+            query, (first, ended, bus)
         ):
             place = Place(name, topic, Stage(stage))
             totals = None if messages is None else Totals(messages, *counts)

@@ -117,6 +117,15 @@ def test_a_search_reads_a_bounded_part_and_says_where_to_go_on(ledger: Ledger) -
         assert part.before == BLOCK
 
 
+def test_a_search_looks_at_so_many_blocks_and_says_where_to_go_on(ledger: Ledger) -> None:
+    with ledger.read() as tables:
+        search = Search(tables.search._db, blocks=1)  # noqa: SLF001 - as above
+        part = search.find(Criteria((("build 1",),)), 10)
+        assert (part.hits, part.before) == ([], BLOCK)
+        part = search.find(Criteria((("build 1",),)), 10, part.before)
+        assert ({hit.seq for hit in part.hits}, part.before) == ({5, 7, 8}, None)
+
+
 def test_what_was_recorded_minutes_after_its_receipt_is_found() -> None:
     """A bus hung, for example, and another one went on."""
     series = Series("fedora", TOPICS[0], "handled", "")

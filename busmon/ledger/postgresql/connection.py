@@ -36,8 +36,12 @@ SERVER_SIDE = """
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 10000; SET client_connection_check_interval = '5s'
 """
-# Others than these can be the default of a user or a database.
-DEFAULTS = "SET statement_timeout = 0; SET array_nulls = on"
+# Others than these can be the default of a user or a database. No query of busmon takes as long
+# as compiling it does, or as starting others to help.
+DEFAULTS = """
+SET statement_timeout = 0; SET array_nulls = on; SET jit = off;
+SET max_parallel_workers_per_gather = 0
+"""
 # A new session has no lock. So if this one has, a pooler has given it to another client before.
 SESSION = """
 SELECT pg_backend_pid(), EXISTS (
