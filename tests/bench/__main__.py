@@ -13,10 +13,12 @@ from tests.bench import (
     Options,
     amqp,
     growth,
+    large,
     ledger,
     memory,
     mqtt,
     postgresql,
+    replicas,
     scrape,
     shipped,
     start,
@@ -35,7 +37,9 @@ BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "scrape": scrape.run,
     "ledger": ledger.run,
     "growth": growth.run,
+    "large": large.run,
     "postgresql": postgresql.run,
+    "replicas": replicas.run,
 }
 HELP = """\
 The C client of the AMQP benchmark is compiled here: it needs cc, pkg-config and librabbitmq

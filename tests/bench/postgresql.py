@@ -2,12 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
+from types import MappingProxyType
 from uuid import uuid4
 
 import psycopg
@@ -46,18 +47,19 @@ def run(options: Options) -> list[Table]:
 
 
 @contextmanager
-def server() -> Iterator[PostgreSQL]:
+def server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[PostgreSQL]:
     """Yield a PostgreSQL in a directory on a disk that its user can reach."""
     directory = Path(mkdtemp(prefix="busmon-bench-", dir="/var/tmp"))
     directory.chmod(0o755)
     try:
-        with PostgreSQL(directory, "busmon", settings={"fsync": "on"}) as started:
+        with PostgreSQL(directory, "busmon", settings={"fsync": "on", **settings}) as started:
             yield started
     finally:
         shutil.rmtree(directory)
 
 
-def _ask(database: PostgreSQL, statement: str) -> int:
+def ask(database: PostgreSQL, statement: str) -> int:
+    """Execute a statement; return the number that it returns, 0 for none."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         cursor = connection.execute(statement.encode())
         return int(cursor.fetchall()[0][0]) if cursor.description else 0
@@ -74,7 +76,7 @@ def _whole_way(database: PostgreSQL, broker: RabbitMQ, options: Options) -> Tabl
         fill = partial(_publish, broker, messages)
         if not in_database:
             return drain_busmon(directory, settings, fill, messages)
-        _ask(database, DROP)
+        ask(database, DROP)
         started = Busmon(directory, {"bench": settings}, url=database.url)
         with psycopg.connect(database.url, autocommit=True) as connection:
 
@@ -110,7 +112,7 @@ def _recording(database: PostgreSQL, options: Options) -> Table:
                     messages = judged(*(uuid4() for _ in range(rows)))
                 else:
                     messages = [about(subjects, *event) for event in islice(events(), rows)]
-                _ask(database, DROP)
+                ask(database, DROP)
                 place = database_at(database.url)
                 rates["PostgreSQL"].append(_rate(place, messages, size))
                 path = options.directory / f"{size}-{keys}-{number}.sqlite"
@@ -120,7 +122,7 @@ def _recording(database: PostgreSQL, options: Options) -> Table:
                     f"{size}, keys {keys}",
                     *map(Spread.of, rates.values()),
                     Spread.of([one / other for one, other in zip(*rates.values(), strict=True)]),
-                    _ask(database, SIZE) / rows,
+                    ask(database, SIZE) / rows,
                     path.stat().st_size / rows,
                 ]
             )
