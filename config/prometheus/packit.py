@@ -142,6 +142,18 @@ GROUPS = (
             """,
             panel="Bus volume and processed events",
         ),
+        Alert(
+            name="BusmonGatewayDown",
+            comment="Without it, BusmonEventsNotProcessed knows nothing.",
+            expr='max by (namespace) ({__name__="up", $gateway}) == 0',
+            summary="""
+                Packit's push gateway has not answered for $for; nobody knows how many events the
+                workers process.
+            """,
+            what="Prometheus cannot scrape it.",
+            first="Look first at its pod, and at its log.",
+            panel="Bus volume and processed events",
+        ),
         interval="1m",
     ),
 )
