@@ -7,8 +7,8 @@ LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes
 LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test coverage lint bench soak overload silence-report timescaledb lock \
-    dashboards rules dashboard-picture picture clean
+.PHONY: help demo test coverage lint bench soak overload silence-report pages-report \
+    timescaledb lock dashboards rules dashboard-picture picture clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
@@ -51,6 +51,9 @@ silence-report: .venv/development ## simulate a year: how soon is an outage foun
 	$(BIN)/python -m tests.silence.simulation.report $(ARGS)
 	$(BIN)/python -m tests.silence.simulation.first_weeks $(ARGS)
 	$(BIN)/python -m tests.silence.simulation.past
+
+pages-report: .venv/development ## simulate years of causes: who is woken up by what, and what is missed
+	$(BIN)/python -m tests.deploy.year.report $(ARGS)
 
 timescaledb: .venv/development ## run the archive's tests on a real TimescaleDB, and more on PostgreSQL 17, 5 minutes; as root on Debian
 	tests/install-brokers

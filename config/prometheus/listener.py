@@ -29,22 +29,26 @@ GROUPS = (
                 If the listener's monitor answers, it decides: a silent tap may only be unable to
                 reach busmon. If the monitor does not answer, a tap that reports shows that the
                 listener runs. A listener without a queue, or without a consumer of it, receives
-                nothing in any case.
+                nothing in any case. While the broker is down, so is its listener: that is
+                BusmonBusDisconnected, which fires later.
             """,
             expr="""
-                max by (namespace, bus) (busmon_listener_up) == 0
-                  unless on (namespace, bus) (
-                    max by (namespace, bus) (busmon_observer_up{observer="ready"}) == 0
-                      and on (namespace, bus) bus:busmon_tap_up:max == 1
-                  )
-                or bus:busmon_tap_up:max == 0
-                  unless on (namespace, bus) busmon_listener_up
-                or min by (namespace, bus) (
-                  max by (namespace, bus, queue) (busmon_listener_queue_up)
-                ) == 0
-                or min by (namespace, bus) (
-                  max by (namespace, bus, queue) (busmon_listener_queue_consumers)
-                ) == 0
+                (
+                  max by (namespace, bus) (busmon_listener_up) == 0
+                    unless on (namespace, bus) (
+                      max by (namespace, bus) (busmon_observer_up{observer="ready"}) == 0
+                        and on (namespace, bus) bus:busmon_tap_up:max == 1
+                    )
+                  or bus:busmon_tap_up:max == 0
+                    unless on (namespace, bus) busmon_listener_up
+                  or min by (namespace, bus) (
+                    max by (namespace, bus, queue) (busmon_listener_queue_up)
+                  ) == 0
+                  or min by (namespace, bus) (
+                    max by (namespace, bus, queue) (busmon_listener_queue_consumers)
+                  ) == 0
+                )
+                unless on (namespace, bus) max by (namespace, bus) (busmon_bus_connected) == 0
             """,
             by=("bus",),
             summary="""

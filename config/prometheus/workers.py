@@ -80,6 +80,10 @@ GROUPS = (
         ),
         Alert(
             name="BusmonTasksFailing",
+            comment="""
+                If messages are missing because of that, and BusmonHandlersGap fired first, it
+                stays.
+            """,
             expr="""
                 (
                   max by (namespace, task) (
@@ -89,6 +93,9 @@ GROUPS = (
                 > max by (namespace, task) (
                   increase(busmon_celery_task_events_total{event="succeeded"}[30m])
                 )
+                unless on (namespace) ALERTS{
+                  alertname="BusmonHandlersGap", alertstate="firing", severity="critical"
+                }
             """,
             by=("task",),
             summary="""

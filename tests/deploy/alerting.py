@@ -4,6 +4,7 @@ Only durations and addresses differ from ours.
 """
 
 import json
+import time
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.notifications: list[tuple[str, dict[str, Any]]] = []
+        self.times: list[float] = []  # when they came
         super().__init__(("127.0.0.1", 0), _PageHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -66,6 +68,7 @@ class _PageHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert isinstance(self.server, Receiver)
+        self.server.times.append(time.time())
         self.server.notifications.append((self.path, json.loads(body)))
         self.send_response(200)
         self.end_headers()

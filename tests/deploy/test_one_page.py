@@ -39,7 +39,7 @@ ACCEPTED = fault("accepted", begin=75, end=LAST)
 CAUSES = {
     "all-is-well": cause(),
     "pod-gone": cause(fault("pod gone"), pages="BusmonDown"),
-    "crash-loop": cause(fault("crash loop"), pages="BusmonDown", effects="BusmonNoAuditData"),
+    "crash-loop": cause(fault("crash loop"), pages="BusmonRestarting", effects="BusmonNoAuditData"),
     "network-cut": cause(  # its three connections notice it at different times
         fault("cut", "fedora"),
         fault("cut", "centos", BEGIN + 1.5),
