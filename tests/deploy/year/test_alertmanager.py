@@ -68,7 +68,7 @@ CASES = {
         "BusmonListenerGap,bus=fedora,stage=listener 0 13",
         "BusmonListenerGap,bus=fedora,stage=listener,severity=warning 0 33",
     ],
-    "two-sided": ["BusmonDown 0 23", "BusmonRestarting 0 18"],
+    "down-between-restarts": ["BusmonDown 0 23", "BusmonRestarting 0 18"],
     "replica": [
         "BusmonDown,instance=a,severity=warning 0 13",
         "BusmonTopicSilent,bus=fedora,topic=a 0 13",

@@ -3,8 +3,6 @@
 `make pages-report` has whole years. Here only the busiest topics are watched, to save time.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
