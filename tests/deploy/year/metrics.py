@@ -124,8 +124,11 @@ def _buses(of: _Exported, buses: Buses, topics: Sequence[Silence], starts: Value
         together = silent_together(own)
         newest = 60 * np.max([topic.since for topic in own], axis=0)
         of.add("busmon_last_message_timestamp_seconds", f'{labels},topic="newest"', newest)
-        expected = np.sum([np.where(t.ratio > 1, 0, t.expected) for t in own], axis=0)
-        of.add("busmon_topic_expected_since_last_messages", f'{labels},topic="newest"', expected)
+        # The rules leave out the topics that are silent.
+        flow = np.array([topic.ratio <= 1 for topic in own])
+        expected = np.sum([topic.expected for topic in own] * flow, axis=0)
+        name = "busmon_topic_expected_since_last_messages"
+        of.add(name, f'{labels},topic="newest"', expected, of.there & flow.any(axis=0))
         for topic in own:
             names = f'{labels},topic="{topic.topic}"'
             silent = topic.ratio > 1
