@@ -65,7 +65,7 @@ KINDS = (
     ),
     # busmon.
     Kind("a new busmon is rolled out", 12, (0.7, 2), NOBODY, at_work=True),
-    Kind("busmon's node dies", 4, (6, 13), NOBODY),
+    Kind("busmon's node dies", 4, (6, 13), NOBODY, "BusmonDown"),
     Kind("busmon does not come back", 1, (60, 300), ON_CALL, "BusmonDown", must=True),
     Kind(
         "busmon crashes after each start", 2, (60, 300), ON_CALL,
@@ -75,7 +75,7 @@ KINDS = (
     # The listener. The queue of Packit's is deleted with its connection.
     Kind("a new Packit is rolled out", 52, (0.7, 2.5), NOBODY, at_work=True),  # workers, too
     Kind("the listener crashes once", 24, (0.5, 1.5), NOBODY),
-    Kind("the listener's node dies", 4, (6, 8), NOBODY),
+    Kind("the listener's node dies", 4, (6, 8), NOBODY, "BusmonListenerDown"),
     Kind("the listener is down", 4, (20, 240), ON_CALL, LISTENER, must=True),
     Kind("the listener crashes after each start", 2, (60, 240), ON_CALL, LISTENER, must=True),
     Kind(

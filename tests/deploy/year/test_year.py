@@ -6,7 +6,7 @@
 import numpy as np
 import pytest
 
-from tests.deploy.year.causes import BY_NAME, KINDS, Cause
+from tests.deploy.year.causes import KINDS, Cause
 from tests.deploy.year.evaluation import firing, wrong
 from tests.deploy.year.report import Found, judge, summary, table
 from tests.deploy.year.world import make_world
@@ -24,6 +24,12 @@ AT_WORK = (
     "handlers fail",
     "the workers lose tasks",
 )
+HEAL_SLOWLY = {
+    "Fedora's planned outage",
+    "GitHub is down",
+    "busmon's node dies",
+    "the listener's node dies",
+}
 MINUTES = {"the listener drops half": 150.0, "the workers are down": 90.0}
 
 
@@ -57,11 +63,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def test_each_outage_pages_once_and_what_heals_by_itself_does_not(found: Found) -> None:
-    assert not [page.name for page in found.pages if page.again], summary(found)
+    """But for what lasts for many minutes before it heals."""
     assert found.missed == []
-    paged = [page.cause.kind.name if page.cause else page.name for page in found.pages]
-    must = {cause.kind.name for cause in found.causes if cause.kind.must}
-    assert {name for name in paged if BY_NAME[name].actionable} >= must
+    assert not [page.name for page in found.pages if page.again], summary(found)
+    paged = {page.cause.kind for page in found.pages if page.cause}
+    assert {kind.name for kind in paged if not kind.actionable} == HEAL_SLOWLY
+    assert {kind for kind in KINDS if kind.must} <= paged
+    assert all(page.cause for page in found.pages), summary(found)
 
 
 def test_the_report_has_a_row_for_each_outage_that_has_to_page(found: Found) -> None:
