@@ -180,7 +180,7 @@ def busmon_with_dying(thread: str, directory: Path) -> Busmon:
 
 
 def assert_ended_by_death(busmon: Server, thread: str) -> None:
-    assert busmon.wait(10) == 1
+    assert busmon.wait() == 1
     lines = busmon.output().splitlines()
     died = f"thread {thread} died"
     assert any(line.endswith(f" ERROR   {died}") for line in lines)
