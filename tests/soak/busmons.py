@@ -107,11 +107,17 @@ def is_ready(busmon: Busmon) -> bool:
 Buses = Mapping[str, Mapping[str, Any]]
 
 
+def configured(busmon: Busmon, more: str) -> Busmon:
+    """Return it with more in its configuration, and the environment that is shipped."""
+    busmon.configure(more)
+    busmon.put_into_environment(MALLOC_ARENA_MAX=1)
+    return busmon
+
+
 @contextmanager
 def with_file(path: Path, buses: Buses, more: str) -> Iterator[Busmons]:
     """Run one busmon; `more` is added to its configuration."""
-    busmon = Busmon(path, buses)
-    busmon.configure(more)
+    busmon = configured(Busmon(path, buses), more)
     with busmon:
         yield Busmons([busmon])
 
@@ -132,7 +138,6 @@ def with_database(
             url = server.url_of(database, proxies[-1].port)
             own = path / f"busmon-{number}"
             own.mkdir()
-            busmons.append(Busmon(own, buses, url=url))
-            busmons[-1].configure(more)
+            busmons.append(configured(Busmon(own, buses, url=url), more))
             stack.enter_context(busmons[-1])
         yield Busmons(busmons, server, proxies)
