@@ -71,6 +71,7 @@ class Operator(threading.Thread):
             for path in STARTS:
                 wait_until(lambda: ask(busmon, path)[0] == 200, PATIENCE, f"{busmon.url}{path}")  # noqa: B023 - now
         assert not self.faults, self.faults
+        assert self.is_alive(), "the operator has died"
 
     def _walk(self) -> None:
         """Follow some links from a page."""
@@ -112,7 +113,8 @@ def ask(busmon: Busmon, path: str, body: bytes | None = None) -> tuple[int, str]
     headers = {"Authorization": LOGIN, "Content-Type": "application/json"}
     try:
         with urlopen(Request(busmon.url + path, body, headers), timeout=30) as answer:
-            return answer.status, answer.read().decode()
+            text = answer.read().decode()  # empty: closed in the middle of the head
+            return answer.status if text else 0, text
     except HTTPError as error:
         with error:
             return error.code, ""
