@@ -5,9 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from threading import Event
 
+from busmon.backoff import Backoff
 from busmon.config.model import Config
 from busmon.ledger.engine import Members
-from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerWriteError
+from busmon.ledger.errors import (
+    LedgerError,
+    LedgerInUseError,
+    LedgerUnreachable,
+    LedgerWriteError,
+    TooSlow,
+)
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.opening import open_when_reachable
 from busmon.metrics.collector import make_registry
@@ -44,14 +51,14 @@ def run(config: Config, stopping: Event) -> None:
 def _take_turns(config: Config, web: WebServer, waits: Waits, stopping: Event) -> None:
     """Follow and lead in turn.
 
-    The database can fail while a busmon begins to follow or to lead: then it begins anew, once.
+    The database can fail while a busmon begins to follow or to lead: then it begins anew.
     """
     place, size_limit = config.ledger.place(), config.ledger.size_limit
+    backoff = Backoff()
     try:
         ledger = open_when_reachable(place, size_limit, stopping, waits)
     except LedgerInUseError:
         ledger = None
-    failed = False
     while not stopping.is_set():
         try:
             if ledger:
@@ -59,13 +66,13 @@ def _take_turns(config: Config, web: WebServer, waits: Waits, stopping: Event) -
                 ledger = None
             else:
                 ledger = follow(config, web, waits, stopping)
-            failed = False
-        except LedgerError as error:
-            if failed:
-                raise
-            log.warning("%s; beginning anew", error)
+            backoff.reset()
+        except (LedgerUnreachable, TooSlow) as error:
             _close(ledger)
-            failed, ledger = True, None
+            ledger = None
+            waits(str(error))
+            log.warning("%s; beginning anew", error)
+            stopping.wait(backoff.next_pause())
     _close(ledger)
 
 
@@ -111,7 +118,7 @@ def build_follower(config: Config, ledger: Ledger, web: WebServer, replica: Repl
     try:
         sources = [bus.make_source(name, ledger) for name, bus in buses.items()]
     except LedgerWriteError as error:
-        raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
+        raise LedgerUnreachable(f"{ledger.name}: cannot be written: {error}") from error
     receiver = Receiver(config, ledger, sources)
     connections = receiver.connections
     registry = make_registry(receiver.metrics, replica, web.closed)

@@ -19,7 +19,7 @@ from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
 from busmon.ledger.clock import Floor, may_be
 from busmon.ledger.coverage import observer_id
-from busmon.ledger.errors import LedgerError, LedgerWriteError
+from busmon.ledger.errors import LedgerUnreachable, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.levels.delays import DelayCounter
 from busmon.levels.service_levels import ServiceLevelCounter
@@ -82,7 +82,7 @@ def open_service(config: Config, ledger: Ledger, web: WebServer) -> "Service":
         observers = config.audit.make_observers(config.buses, ledger)
         return build_service(config, ledger, web, sources, observers)
     except LedgerWriteError as error:  # for example of the name of a queue
-        raise LedgerError(f"{ledger.name}: cannot be written: {error}") from error
+        raise LedgerUnreachable(f"{ledger.name}: cannot be written: {error}") from error
 
 
 def build_service(

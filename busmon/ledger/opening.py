@@ -6,7 +6,7 @@ from threading import Event
 
 from busmon.backoff import Backoff
 from busmon.ledger.engines import LedgerPlace
-from busmon.ledger.errors import LedgerUnreachable
+from busmon.ledger.errors import LedgerUnreachable, TooSlow
 from busmon.ledger.ledger import Ledger
 from busmon.problem_log import ProblemLog
 
@@ -31,7 +31,7 @@ def open_when_reachable(
     while not stopping.is_set():
         try:
             ledger = Ledger(place, size_limit, follows=follows)
-        except LedgerUnreachable as error:
+        except (LedgerUnreachable, TooSlow) as error:
             waits(str(error))
             problems.problem("%s; busmon goes on as soon as it can be reached", error)
             stopping.wait(backoff.next_pause())

@@ -6,16 +6,19 @@ See `stopping`; tests/ledger/test_database_faults.py has more of what can fail.
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from busmon.ledger.ledger import Ledger
 from tests.faults.stopping import Bus, wait_until_counted, wait_until_reported
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon as command
 from tests.support.ledger_server import PASSWORD, LedgerServer
+from tests.support.ledgers import database_at
 
 PAGES = ("/ready", "/", "/topics", "/metrics", "/v1/status")
 
@@ -87,6 +90,23 @@ def test_a_start_that_waits_for_a_database_ends_when_it_is_asked_to(
     waits = "Connection refused; busmon goes on as soon as it can be reached"
     wait_until(lambda: busmon.logged(waits), what=waits)
     assert busmon.terminate(5) == 0
+
+
+def test_a_start_waits_until_the_ledger_can_be_written(
+    bus: Bus, ledger_server: LedgerServer, tmp_path: Path
+) -> None:
+    name = ledger_server.emptied()
+    url = ledger_server.url_of(name)
+    Ledger(database_at(url)).close()
+    busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
+    text = "cannot be written: canceling statement due to lock timeout"
+    with ExitStack() as stack:
+        with ledger_server.locked("busmon.buses IN SHARE MODE", name):
+            busmon.launch()
+            stack.push(busmon)  # which kills it
+            wait_until(lambda: busmon.output().count(text) == 3, what="three attempts")
+            assert text in busmon.ask("/ready")[1][0]
+        busmon.wait_until_ready()
 
 
 def test_a_start_at_a_server_that_swallows_all_ends_when_it_is_asked_to(

@@ -1,5 +1,6 @@
 """A ledger in PostgreSQL is opened: servers that are too old, or of use later only."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -8,6 +9,7 @@ import pytest
 from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerUnreachable
 from busmon.ledger.ledger import Ledger
 from tests.support.brokers import wait_until
+from tests.support.brokers.proxy import Proxy
 from tests.support.ledger_server import USER, LedgerServer
 from tests.support.ledgers import database_at, judged
 from tests.support.pretenders import Pretender
@@ -44,6 +46,24 @@ def test_a_server_that_ends_while_a_ledger_is_opened_will_do_later(
         ledger_server.disconnect()
         with pytest.raises(LedgerUnreachable, match="terminating connection"):
             opening.result()
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "require"])
+@pytest.mark.parametrize("fault", [Proxy.end, Proxy.cut])
+def test_a_connection_that_ends_while_a_ledger_is_opened_will_do_later(
+    fault: Callable[[Proxy], None], sslmode: str, ledger_server: LedgerServer
+) -> None:
+    name = ledger_server.emptied()
+    Ledger(database_at(ledger_server.url_of(name))).close()
+    with Proxy(ledger_server.port) as proxy, ThreadPoolExecutor(1) as thread:
+        place = database_at(ledger_server.url_of(name, proxy.port, sslmode))
+        with ledger_server.locked("busmon.series", name):
+            opening = thread.submit(Ledger, place)
+            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+            wait_until(lambda: ledger_server.sql(waiting, name), what="the counters to be read")
+            fault(proxy)
+            with pytest.raises(LedgerUnreachable):
+                opening.result()
 
 
 def test_settings_of_a_database_change_nothing(ledger_server: LedgerServer) -> None:

@@ -42,19 +42,24 @@ CONNECTING = {
 DATABASE = re.compile(r'database "[^"]*" does not exist')
 NO_DATABASE = "create it: CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0"
 
-# Why a connection fails that nobody has to correct in busmon. The last four are said of a standby
-# that may take over, by a server that starts or ends, and by a PgBouncer without its server.
+# Why a connection fails that nobody has to correct in busmon. TLS has words of its own for one that
+# ends, and so has psycopg for one that was complete. The last four are said of a standby that may
+# take over, by a server that starts or ends, and by a PgBouncer without its server.
 PASSING = re.compile(
     "Connection refused|Connection reset|closed the connection|connection timeout expired"
     "|timed out|No route to host|Network is unreachable|Temporary failure in name resolution"
     "|no answer for|too many connections|too many clients|remaining connection slots"
+    "|could not fork|out of memory|Broken pipe|unexpected eof|EOF detected|closed unexpectedly"
+    "|consuming input failed|sending query|connection is (?:closed|lost)"
     "|session is read-only|the database system is|terminating connection"
     "|server login has been failing"
 )
 
-# The same of a connection that was complete: the server ends, was killed, starts, is full, or is
-# a standby.
-PASSING_STATES = {"57P01", "57P02", "57P03", "53300", READ_ONLY}
+# The same of a connection that was complete: the server ends, was killed, starts, has ended a
+# session that was idle while this process was paused, is full, has no room or memory, is a
+# standby, or another program keeps a table locked.
+PASSING_STATES = {"57P01", "57P02", "57P03", "57P05", "25P03", "53100", "53200", "53300"}
+PASSING_STATES |= {READ_ONLY, "55P03"}
 
 SERVER = re.compile(
     r'connection (?:failed|is bad): connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?,'

@@ -39,6 +39,10 @@ class Proxy:
         """Reset every connection there is; new ones are accepted."""
         self._do(self._reset_all)
 
+    def end(self) -> None:
+        """End every connection there is, as the kernel does for a broker that is killed."""
+        self._do(self._end_all)
+
     def half_open(self) -> None:
         """Reset every connection towards the broker only, without the client's knowledge.
 
@@ -144,6 +148,10 @@ class Proxy:
         del self._peers[peer], self._pending[sock], self._pending[peer]
         sock.close()
         return peer
+
+    def _end_all(self) -> None:
+        while self._peers:
+            self._part(next(iter(self._peers))).close()
 
     def _strand_all(self) -> None:
         clients, servers = list(self._peers)[::2], list(self._peers)[1::2]
