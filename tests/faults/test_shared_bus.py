@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.buses import Bus
 from tests.support.busmon_process import Busmon
 from tests.support.ledger_server import LedgerServer
-from tests.support.replicas import leader_of, metric, replicas
+from tests.support.replicas import leader_of, metric, replicas, says
 from tests.support.streams import assert_exact, publish, publishing
 
 # Tried, too: 30 of them at random with 50,000 messages, and RabbitMQ killed among them.
@@ -65,29 +65,31 @@ def test_whatever_is_killed_each_message_of_a_shared_queue_counts_once(
     assert metric(leader, "busmon_replicas") == 3
 
 
-def test_a_follower_cut_off_in_the_middle_of_a_write_leads_soon_after(
-    fedora: Bus, ledger_server: LedgerServer, tmp_path: Path
+@pytest.mark.parametrize("cut_off", ["follower", "leader"])
+def test_a_busmon_cut_off_from_the_database_leads_or_follows_soon(
+    cut_off: str, fedora: Bus, ledger_server: LedgerServer, tmp_path: Path
 ) -> None:
     database, buses = ledger_server.emptied(), {"fedora": fedora.settings}
-    directories = [tmp_path / "leader", tmp_path / "follower"]
-    for directory in directories:
-        directory.mkdir()
-    with Proxy(ledger_server.port) as proxy:
-        urls = [ledger_server.url_of(database), ledger_server.url_of(database, proxy.port)]
-        leader, follower = (
-            Busmon(directory, buses, url=url)
-            for directory, url in zip(directories, urls, strict=True)
-        )
-        with leader, follower:
-            for busmon in (leader, follower):
-                wait_until(partial(is_ready, busmon), 60, "busmon to be ready")
-            with publishing([fedora.stream]):
-                proxy.half_open()  # what it writes now is lost on the way, and it does not know
+    with Proxy(ledger_server.port) as proxy, ExitStack() as running:
+        busmons = {}
+        for name in ("leader", "follower"):
+            (tmp_path / name).mkdir()
+            url = ledger_server.url_of(database, proxy.port if name == cut_off else 0)
+            busmons[name] = running.enter_context(Busmon(tmp_path / name, buses, url=url))
+        for busmon in busmons.values():
+            wait_until(partial(is_ready, busmon), 60, "busmon to be ready")
+        leader, follower = busmons.values()
+        with publishing([fedora.stream]):
+            proxy.half_open()  # what it writes and asks now is lost, and it does not know
+            if cut_off == "follower":
                 time.sleep(1)
                 leader.kill()
-                leader_of([follower])
-            assert_exact(follower, [fedora.stream])
-            assert not follower.logged("neither lead nor follow")
+            leader_of([follower])
+        if cut_off == "leader":
+            standby = f"standby: {follower.url} leads"
+            wait_until(lambda: says(leader, standby), what=standby)
+        assert_exact(follower, [fedora.stream])
+        assert not busmons[cut_off].logged("neither lead nor follow")
 
 
 def is_ready(busmon: Busmon) -> bool:

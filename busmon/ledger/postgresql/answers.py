@@ -19,10 +19,11 @@ class NoAnswer(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[TupleRow]):
     """A connection that waits `patience` seconds for the answer to a statement.
 
-    Another thread may make it less, also for a statement in progress.
+    If another thread sets `given_up`, it waits no longer, also for a statement in progress.
     """
 
     patience = 5.0
+    given_up = False
 
     def wait(self, gen: PQGen[T], *_: Any, **__: Any) -> T:
         """See Connection.wait, which has no limit in each version of psycopg."""
@@ -40,7 +41,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             while True:
                 ready = yield waits_for
                 waited = time.monotonic() - began
-                if not ready and waited > self.patience:
+                if not ready and (self.given_up or waited > self.patience):
                     raise NoAnswer(f"no answer for {waited:.0f} s")
                 waits_for = gen.send(ready)
         except StopIteration as done:

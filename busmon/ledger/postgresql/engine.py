@@ -10,16 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from uuid import uuid4
+from weakref import WeakSet
 
 import psycopg
 
 from busmon.ledger.engine import Members
-from busmon.ledger.errors import (
-    LedgerError,
-    LedgerUnreachable,
-    LedgerWriteError,
-    TooSlow,
-)
+from busmon.ledger.errors import LedgerError, LedgerUnreachable, LedgerWriteError, TooSlow
 from busmon.ledger.postgresql import durability, lead
 from busmon.ledger.postgresql.answers import NoAnswer
 from busmon.ledger.postgresql.connection import WRITING, PostgresConnection, TooLate
@@ -67,13 +63,12 @@ class PostgresEngine:
 
     def __init__(self, database: Database, *, follows: bool = False) -> None:
         self.name = str(database)
-        self._database = database
-        self._follows = follows
-        self._replica = str(uuid4())
-        self._led = False
+        self._database, self._follows = database, follows
+        self._replica, self._led = str(uuid4()), False
         self._warning: str | None = None
         self._confirmed: PostgresConnection | None = None  # over which it is known to lead
         self._idle: list[PostgresConnection] = []
+        self._connections: WeakSet[PostgresConnection] = WeakSet()
         self._pool = threading.Lock()
         self._closed = False
         with explained(self.name):
@@ -90,10 +85,11 @@ class PostgresEngine:
         self._writer = None
 
     def give_up(self) -> None:
-        """Let the write in progress fail now, if the server does not answer it, and the next."""
-        self._closed = True
-        if writer := self._writer:
-            writer.of_server.patience = 0
+        """Let what is in progress fail now, if the server does not answer it; write no more."""
+        with self._pool:
+            self._closed = True
+            for db in self._connections:
+                db.of_server.given_up = True
 
     @contextmanager
     def transaction(self) -> Iterator[Tables]:
@@ -119,7 +115,7 @@ class PostgresEngine:
                 db = self._idle.pop() if self._idle else None
             try:
                 if db is None or not _begin_reading(db, seconds):
-                    db = connected(self._database)
+                    db = self._opened()
                     _begin_reading(db, seconds)
                 with _ended(db):
                     yield db
@@ -169,9 +165,15 @@ class PostgresEngine:
     def empty_log(self) -> None:
         """Do nothing: the log is the server's."""
 
+    def _opened(self, *, new: bool = False) -> PostgresConnection:
+        db = connected(self._database, new=new)
+        with self._pool:
+            self._connections.add(db)
+        return db
+
     def _connected(self, *, first: bool = False) -> PostgresConnection:
         """Return a connection that may write; if it is the `first`, the tables may be made."""
-        db = connected(self._database, new=True)
+        db = self._opened(new=True)
         try:
             if is_new(db):
                 if not first:
