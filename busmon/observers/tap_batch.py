@@ -12,7 +12,7 @@ UNREADABLE = msgspec.MsgspecError, UnicodeDecodeError, RecursionError
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 SecondsAgo = Annotated[float, Meta(ge=0, le=1e9)]
-Number = Annotated[int, Meta(ge=0, le=2**53)]
+Number = Annotated[int, Meta(ge=0, le=10**9)]  # the sum of all must stay below 2**63
 
 
 class ReportedMessage(msgspec.Struct, frozen=True):

@@ -50,6 +50,7 @@ from tests.support.wsgi import ask
         (batch(*[report()] * 1001), {}, 400, "malformed"),
         (batch(last=1), {}, 400, "malformed"),
         (batch(lost=True), {}, 400, "malformed"),
+        (batch(lost=10**9 + 1), {}, 400, "malformed"),
         (batch(bus="\ud800"), {}, 403, "bus"),
         (b'{"reports":' + b"[" * 100_000, {}, 400, "malformed"),
         (batch(report(), bus="centos"), {}, 403, "bus"),
