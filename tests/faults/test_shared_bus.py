@@ -21,6 +21,8 @@ from tests.support.streams import assert_exact, publish, publishing
 # Tried, too: 30 of them at random with 50,000 messages, and RabbitMQ killed among them.
 FAILURES = ("leader", "database", "others", "leader")
 MESSAGES = 2000  # before each
+# It reads all the time, and may take long.
+AUDIT = '[audit]\nwindow = "1s"\ngrace = "1s"\n[audit.reports]\nbus = "fedora"\ntoken = "t0ken"'
 
 
 @pytest.fixture
@@ -75,7 +77,9 @@ def test_a_busmon_cut_off_from_the_database_leads_or_follows_soon(
         for name in ("leader", "follower"):
             (tmp_path / name).mkdir()
             url = ledger_server.url_of(database, proxy.port if name == cut_off else 0)
-            busmons[name] = running.enter_context(Busmon(tmp_path / name, buses, url=url))
+            busmons[name] = Busmon(tmp_path / name, buses, url=url)
+            busmons[name].configure(AUDIT)
+            running.enter_context(busmons[name])
         for busmon in busmons.values():
             wait_until(partial(is_ready, busmon), 60, "busmon to be ready")
         leader, follower = busmons.values()
