@@ -1,14 +1,12 @@
 """axe-core, which finds what people with a screen reader, or with weak eyes, stumble over."""
 
-import fcntl
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.browser import Browser
 from tests.support.busmon_process import PROJECT
+from tests.support.made_once import made_once, unpack
 
 # A package that has axe-core 4.12.1 in it; of what it needs itself, nothing is used.
 PACKAGE = "axe-playwright-python==0.1.8"
@@ -21,14 +19,8 @@ FOUND = """axe.run({runOnly: %s, resultTypes: ["violations"]}).then((found) => f
 
 def installed() -> Path:
     """Return axe-core's one file; it is downloaded once, 0.2 MB."""
-    MADE.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{MADE}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker of the tests may be at it
-        script = MADE / "axe_playwright_python" / "axe.min.js"
-        if not script.exists():
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-            subprocess.run([*pip, "--target", MADE, PACKAGE], check=True)
-    return script
+    made_once(MADE, lambda: unpack(PACKAGE, MADE))
+    return MADE / "axe_playwright_python" / "axe.min.js"
 
 
 def violations(browser: Browser, rules: Sequence[str] = ALL) -> list[str]:

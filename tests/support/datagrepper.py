@@ -3,7 +3,6 @@
 With `make timescaledb`, over a private TimescaleDB, as Fedora's.
 """
 
-import fcntl
 import json
 import os
 import subprocess
@@ -22,6 +21,7 @@ from busmon.settings.archive import Archive
 from tests.support.brokers import Server, accepts, free_port, timescaledb
 from tests.support.brokers.postgresql import PostgreSQL
 from tests.support.busmon_process import PROJECT
+from tests.support.made_once import made_once
 
 TIMESCALEDB = "TEST_TIMESCALEDB"  # a variable; if it is set, the database is the real one
 MADE = PROJECT / ".cache" / "datagrepper-1.1.0"
@@ -133,15 +133,13 @@ class Datagrepper:
 
 def installed() -> Path:
     """Return the virtual environment of Datagrepper and datanommer; it is made once, in 20 s."""
-    MADE.parent.mkdir(parents=True, exist_ok=True)
-    with MADE.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker of the tests may be at it
-        if not (MADE / "complete").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", MADE], check=True)
-            for packages in (DEPENDENCIES, ("--no-deps", *WITHOUT_DEPENDENCIES)):
-                subprocess.run([MADE / "bin/pip", "install", "--quiet", *packages], check=True)
-            (MADE / "complete").touch()
-    return MADE
+    return made_once(MADE, _install)
+
+
+def _install() -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--clear", MADE], check=True)
+    for packages in (DEPENDENCIES, ("--no-deps", *WITHOUT_DEPENDENCIES)):
+        subprocess.run([MADE / "bin/pip", "install", "--quiet", *packages], check=True)
 
 
 @pytest.fixture(scope="session")

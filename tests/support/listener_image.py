@@ -4,7 +4,6 @@ fedora-messaging and Copr's schemas are packages of the system. pip has installe
 callback in another directory, which only PYTHONPATH names.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.busmon_process import PROJECT
+from tests.support.made_once import made_once
 from tests.support.pythons import found
 
 TAP = PROJECT / "busmon" / "tap"
@@ -64,15 +64,13 @@ def _installed(python: Path, system_packages: Sequence[str]) -> Path:
     """Return a directory with a virtual environment `system`, and `pip` with what pip adds."""
     names = f"{python} {' '.join(system_packages)}"
     made = CACHE / hashlib.sha256(names.encode()).hexdigest()[:16]
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with made.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker of the tests may be at it
-        if not (made / "complete").exists():
-            subprocess.run([python, "-m", "venv", "--clear", made / "system"], check=True)
-            _pip(made / "system" / "bin", *system_packages)
-            _pip(made / "system" / "bin", "--prefix", str(made / "pip"), "celery[redis]")
-            (made / "complete").touch()
-    return made
+
+    def install() -> None:
+        subprocess.run([python, "-m", "venv", "--clear", made / "system"], check=True)
+        _pip(made / "system" / "bin", *system_packages)
+        _pip(made / "system" / "bin", "--prefix", str(made / "pip"), "celery[redis]")
+
+    return made_once(made, install)
 
 
 def _pip(programs: Path, *arguments: str) -> None:

@@ -4,11 +4,11 @@
 processes see the unpacked `/usr` in the place of the system's.
 """
 
-import fcntl
 import subprocess
 from pathlib import Path
 
 from tests.support.busmon_process import PROJECT
+from tests.support.made_once import made_once
 
 UNPACKED = PROJECT / ".cache" / "timescaledb"
 USR = UNPACKED / "usr"
@@ -31,18 +31,16 @@ OPTIONS = {
 
 def install() -> None:
     """Download the packages and what they depend on (100 MB), and unpack them (420 MB)."""
-    UNPACKED.mkdir(parents=True, exist_ok=True)
-    with (UNPACKED / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (UNPACKED / "complete").exists():
-            return
-        apt = _apt(UNPACKED / "apt")
-        subprocess.run([*apt, "update"], check=True)
-        subprocess.run([*apt, "install", "--yes", "--download-only", *PACKAGES], check=True)
-        for package in sorted((UNPACKED / "apt/cache/archives").glob("*.deb")):
-            subprocess.run(["dpkg-deb", "--extract", package, UNPACKED], check=True)
-            package.unlink()
-        (UNPACKED / "complete").touch()
+    made_once(UNPACKED, _unpack)
+
+
+def _unpack() -> None:
+    apt = _apt(UNPACKED / "apt")
+    subprocess.run([*apt, "update"], check=True)
+    subprocess.run([*apt, "install", "--yes", "--download-only", *PACKAGES], check=True)
+    for package in sorted((UNPACKED / "apt/cache/archives").glob("*.deb")):
+        subprocess.run(["dpkg-deb", "--extract", package, UNPACKED], check=True)
+        package.unlink()
 
 
 def _apt(directory: Path) -> list[str]:
