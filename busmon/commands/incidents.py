@@ -94,11 +94,16 @@ class _Record:
         settings = config.audit if config else Audit()
         # A verdict goes by the last windows, so what it is about was before it.
         self._before = RECENT_WINDOWS * settings.window + settings.grace
-        self.tables = tables
         self._losses: Mapping[str, list[Loss]] = {}
+        self._blind: Mapping[str, list[Interval]] = {}
         if incidents:  # reading all that is open takes long where that is much
             first = min(incident.began for incident in incidents)
+            last = max(self.span(incident).until for incident in incidents)
             self._losses = tables.incidents.losses(first - self._before)
+            self._blind = {
+                bus: tables.blind_times.between(bus, first, last)
+                for bus in {incident.bus for incident in incidents}
+            }
         at_fault = {one.bus for one in incidents if one.kind == FaultKind.LISTENER}
         self._absences = (
             {bus: list(known_absences(tables, bus, config)) for bus in at_fault} if config else {}
@@ -120,6 +125,12 @@ class _Record:
             found.append(Loss(stage, state, sum(messages), min(starts), max(ends)))
         return found
 
+    def blind(self, incident: Incident) -> Sequence[Interval]:
+        """Return when busmon did not receive from the bus in the time of an incident."""
+        times, (_, until) = self._blind[incident.bus], self.span(incident)  # they follow each other
+        first = bisect_right(times, incident.began, key=lambda time: time.until)
+        return times[first : bisect_left(times, until, key=lambda time: time.since)]
+
     def absences(self, bus: str, span: Interval) -> list[Absence]:
         """Return those of the listener that have some of this time."""
         known = self._absences.get(bus, [])
@@ -133,5 +144,4 @@ def _found(record: _Record, incident: Incident) -> Found:
         losses = [loss for loss in losses if loss.stage != Stage.LISTENER]
     if incident.kind == FaultKind.LISTENER:
         absences = record.absences(incident.bus, span)
-    blind = record.tables.blind_times.between(incident.bus, incident.began, span.until)
-    return Found(incident, losses, absences, blind)
+    return Found(incident, losses, absences, record.blind(incident))

@@ -1,9 +1,11 @@
 """`busmon incidents`: what it prints of a ledger."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+from busmon.commands.incidents import Query, find_incidents
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
@@ -153,3 +155,25 @@ def test_control_characters_in_the_evidence_are_escaped(tmp_path: Path) -> None:
     ledger.close()
     for form in ("table", "markdown"):
         assert "    a topic.\\x1b[2K is silent\n" in f"{incidents(path, '--format', form)}\n"
+
+
+def test_incidents_have_their_own_blind_times_and_are_read_at_once(past: Past) -> None:
+    """However many there are: in a year there can be hundreds."""
+    queries: list[str] = []
+    with past.ledger.write() as tables:
+        blind = [Interval(past.start + at, past.start + at + 5) for at in range(0, 3000, 10)]
+        tables.blind_times.save(BUS, past.start + 3000, 0.0, blind)
+        spans = [(past.start + at, length) for at in range(0, 2400, 7) for length in (0, 1, 12)]
+        tables.incidents.save(
+            Incident(BUS, f"of {length} s", began, began + length) for began, length in spans
+        )
+    with past.ledger.read() as tables:
+        db = tables.incidents._db  # noqa: SLF001 - to count the queries
+        assert isinstance(db, sqlite3.Connection)
+        db.set_trace_callback(queries.append)
+        found = find_incidents(tables, Query(past.start - 1, past.start + 3000), None).found
+        db.set_trace_callback(None)
+        own = [tables.blind_times.between(BUS, *one.incident[2:4]) for one in found]
+    assert [one.blind for one in found] == own
+    assert len(found) == len(spans)
+    assert len(queries) < 10
