@@ -44,7 +44,7 @@ def test_counters_are_exact_and_continue_over_a_restart(tmp_path: Path) -> None:
         wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
         assert busmon.duplicates() == {}
         assert busmon.ask("/ready") == (200, ["ready"])
-        assert busmon.terminate(5) == 0
+        assert busmon.terminate() == 0
         busmon.start()
         again = {("fedora",): len(FEDORA), ("centos",): len(CENTOS)}
         wait_until(lambda: busmon.duplicates() == again, what="the same messages again")
@@ -94,7 +94,7 @@ def test_nohup_keeps_it_running(tmp_path: Path) -> None:
         os.kill(busmon.pid, signal.SIGHUP)
         wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
         assert busmon.running
-        assert busmon.terminate(5) == 0
+        assert busmon.terminate() == 0
 
 
 # What keeps it from starting
@@ -161,7 +161,7 @@ def test_log_lines_in_json_are_objects(tmp_path: Path) -> None:
     busmon.configure('[log]\nformat = "json"\nlevel = "debug"')
     with busmon:
         wait_until(lambda: busmon.counts() == COUNTED, what="every message to be counted")
-        assert busmon.terminate(5) == 0
+        assert busmon.terminate() == 0
     entries = [json.loads(line) for line in busmon.output().splitlines()]
     assert {"time", "level", "logger", "message"} == set.union(*map(set, entries))
     messages = {entry["message"] for entry in entries if entry["logger"].startswith("busmon")}
@@ -192,7 +192,7 @@ def test_brokers_that_hang_do_not_hold_up_the_end(tmp_path: Path) -> None:
             status, lines = busmon.ask("/ready")
             assert status == 503
             assert [line.partition(":")[0] for line in lines] == ["amqp", "mqtt", "stomp"]
-            assert busmon.terminate(5) == 0
+            assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
 
 
 def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_no_broker_can_forge_a_line_of_the_log(tmp_path: Path) -> None:
     }
     with Busmon(tmp_path, {"umb": bus}) as busmon:
         wait_until(lambda: busmon.logged("all is well"), what="the broker's words in the log")
-        assert busmon.terminate(5) == 0
+        assert busmon.terminate() == 0
     pretender.close()
     lines = busmon.output().splitlines()
     assert not [line for line in lines if not re.match(r"[\d-]+ [\d:.]+ UTC (INFO|WARNING) ", line)]

@@ -132,7 +132,7 @@ def complete(ledger: Ledger) -> None:
             return tables.acceptances.pending() is None
 
     with accepting(Acceptor(ledger, nothing)):
-        wait_until(is_complete, 30, "the acceptance to be complete")
+        wait_until(is_complete, what="the acceptance to be complete")
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
@@ -170,7 +170,7 @@ def test_what_recovers_meanwhile_is_not_accepted_and_the_rest_is(tmp_path: Path)
         reached = tables.acceptances.matching(ALL, None, 1)
         tables.acceptances.accept(99, reached, FIRST)  # somebody else is faster
     with accepting(acceptor):
-        assert changed.wait(10)
+        assert changed.wait(60)
     with ledger.read() as tables:
         mine, other = tables.acceptances.count(1), tables.acceptances.count(99)
     assert (mine, other) == ((2, 0, 1), (1, 0, 1))

@@ -193,7 +193,7 @@ def test_one_cause_suppresses_its_effects_and_nothing_else(
     with server:
         with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=5):
             pass
-        wait_until(lambda: len(receiver.notifications) >= len(expected), 30, "notifications")
+        wait_until(lambda: len(receiver.notifications) >= len(expected), what="notifications")
         with urlopen(url, timeout=5) as answer:
             known = json.load(answer)
     active = [alert["labels"] for alert in known if alert["status"]["state"] == "active"]
@@ -240,7 +240,7 @@ def test_a_lost_bus_and_a_stopped_publisher_give_one_page_each(
             Publisher(rabbitmq) as publisher,
         ):
             busmon.wait_until_ready()
-            wait_until(lambda: receiver.notifications, 30, "the watchdog")
+            wait_until(lambda: receiver.notifications, what="the watchdog")
             wait_until(
                 lambda: (
                     {series[:2] for series in busmon.counts()}

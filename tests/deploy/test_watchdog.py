@@ -16,13 +16,13 @@ def test_a_heartbeat_service_alarms_without_prometheus_or_alertmanager(tmp_path:
         alerts, port = alertmanager(tmp_path, receiver, heartbeat=service.url)
         with alerts, prometheus(tmp_path, [], port) as server:
             for program in server, alerts:
-                wait_until(lambda: service.up, 30, "a ping")
+                wait_until(lambda: service.up, what="a ping")
                 some = len(service.pings) + 3
-                wait_until(partial(service.pinged, some), 30, "pings that go on")
+                wait_until(partial(service.pinged, some), what="pings that go on")
                 program.kill()
-                wait_until(lambda: not service.up, 30, "the alarm")
+                wait_until(lambda: not service.up, what="the alarm")
                 program.start()
-            wait_until(lambda: service.up, 30, "a ping after the restart")
+            wait_until(lambda: service.up, what="a ping after the restart")
     # One in each period, not in every second one: that would be half way to an alarm.
     assert median(later - earlier for earlier, later in pairwise(service.pings)) < 1.5
     assert {path for path, _ in receiver.notifications} <= {"/pager"}  # no busmon is there

@@ -134,7 +134,7 @@ def test_a_read_only_file_system_is_reported_and_nothing_is_lost(
         bus.publish(50)
         wait_until_reported(busmon, "disk I/O error")
         assert busmon.counts() == bus.counted(100)
-        assert busmon.terminate(5) == 0
+        assert busmon.terminate() == 0
     # A copy: the mount namespace of a test beside this one may still hold the failed disk.
     copy = Path(shutil.copy(image, tmp_path / "copy"))
     checked = subprocess.run(["e2fsck", "-fy", copy], capture_output=True, text=True, check=False)
@@ -157,7 +157,7 @@ def test_a_hung_disk_is_reported_and_everything_is_counted_later(
             assert bus_problem.startswith("centos: hung: ")
             assert re.fullmatch(r"ledger: a write has not finished for \d+ s: .*", problem)
             assert "busmon_ledger_up 0.0" in busmon.ask("/metrics?name[]=busmon_ledger_up")[1]
-            wait_until(lambda: '"kind": "busmon"' in busmon.ask("/v1/status")[1][0], 10)
+            wait_until(lambda: '"kind": "busmon"' in busmon.ask("/v1/status")[1][0])
             assert busmon.counts() == bus.counted(100)
         finally:
             subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
@@ -177,7 +177,7 @@ def test_a_disk_that_hangs_while_the_log_is_emptied_is_reported(
         emptying = threading.Thread(target=ledger.empty_log)
         try:
             emptying.start()
-            wait_until(ledger.problem, 15, "the ledger's problem")
+            wait_until(ledger.problem, what="the ledger's problem")
             assert re.match(r"ledger: a write has not finished for \d+ s: ", str(ledger.problem()))
         finally:
             subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
@@ -200,7 +200,7 @@ def test_a_removed_file_is_reported_and_stops_acknowledging(
     bus.publish(50)
     wait_until_reported(busmon, cause)
     assert busmon.counts() == bus.counted(100)
-    assert busmon.terminate(5) == 0
+    assert busmon.terminate() == 0
     with Busmon(tmp_path, {"centos": bus.settings}) as another:
         wait_until_counted(another, bus, kept + 50)
 
@@ -235,7 +235,7 @@ def test_a_damaged_file_is_reported_and_stops_acknowledging(bus: Bus, tmp_path: 
             " busmon starts a new one, with all counters at zero",
         )
         assert bus.counted(1).keys().isdisjoint(busmon.counts())
-        assert busmon.terminate(5) == 0
+        assert busmon.terminate() == 0
     for part in tmp_path.glob("ledger.sqlite*"):
         part.unlink()
     with Busmon(tmp_path, {"centos": bus.settings}) as another:

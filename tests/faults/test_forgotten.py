@@ -39,7 +39,7 @@ def test_a_queue_deleted_while_busmon_was_away_is_reported(
         assert busmon.ask("/ready") == (200, ["ready"])  # the queue was new, as busmon was
         rabbitmq.publish([Publication(topic="forgotten.a")])
         wait_until(lambda: busmon.counts().total() == 1, what="the message")
-        busmon.terminate(10)
+        busmon.terminate()
         rabbitmq.delete_queue(QUEUE)
         busmon.start()
         wait_until_told(busmon)

@@ -48,7 +48,7 @@ def test_a_rule_that_hangs_shows_everywhere_and_holds_up_nothing(
         busmon.wait_until_ready()
         blind = blind_seconds(busmon)
         published(mosquitto, hung)
-        wait_until(lambda: busmon.troubles() == {"hung": "hung"}, 10, "/ready to name it")
+        wait_until(lambda: busmon.troubles() == {"hung": "hung"}, what="/ready to name it")
         wait_until(
             lambda: (
                 'busmon_verdict{bus="hung",kind="busmon"} 1.0' in lines(busmon, "busmon_verdict")

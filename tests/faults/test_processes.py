@@ -37,7 +37,7 @@ def test_stopped_in_mid_stream_it_has_acknowledged_what_it_recorded(
     for _ in range(3):
         busmon.wait_until_ready()
         with in_mid_stream(busmon, streams, all):
-            assert busmon.terminate(seconds=5) == 0
+            assert busmon.terminate() == 0
             busmon.start()
     assert_exact(busmon, streams)
     assert busmon.duplicates() == {}
@@ -65,7 +65,7 @@ def test_a_broker_that_is_down_loses_nothing_and_holds_up_no_other_bus(
         try:
             wait_until_reported(busmon, down)
             assert_exact(busmon, others)
-            assert busmon.terminate(seconds=5) == 0
+            assert busmon.terminate() == 0
             busmon.start()
             wait_until_reported(busmon, down)
             publish(others, 100)

@@ -277,7 +277,7 @@ def received_by(listener: MonitoredListener) -> int:
 
 
 def test_a_queue_that_nobody_uses_expires_as_it_would_without_busmon(queue: Queue) -> None:
-    with queue.declared(arguments={"x-expires": 2000}), watching(queue.bus) as watch:
+    with queue.declared(arguments={"x-expires": 10_000}), watching(queue.bus) as watch:
         watch.wait_for(up=1, messages=0, consumers=0)
         watch.ahead = 3600  # after an hour, it is counted once in six minutes
         watch.wait_for(up=0)
@@ -340,4 +340,4 @@ def test_a_busmon_beside_the_listener_serves_what_the_broker_says(
             wait_until(lambda: lines <= set(busmon.ask("/metrics")[1]), what="a look")
             held = "; a connection holds its queue"
             wait_until(lambda: held in busmon.ask("/v1/status")[1][0], what="the evidence")
-            assert busmon.terminate(5) == 0
+            assert busmon.terminate() == 0

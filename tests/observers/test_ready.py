@@ -114,7 +114,7 @@ def test_a_busmon_beside_the_listener_serves_what_it_says(
             wait_until(lambda: says(f"{received} 2.0"), what="its messages")
         wait_until(lambda: says(f"{up} 0.0", f"{observer} 0.0"), what="its end")
         assert busmon.ask("/ready") == (200, ["ready"])
-        assert busmon.terminate(5) == 0
+        assert busmon.terminate() == 0
 
 
 # Totals

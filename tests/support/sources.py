@@ -59,7 +59,7 @@ class Gate:
 
     def __call__(self, batch: Sequence[Message]) -> None:
         self.reached.set()
-        assert self.open.wait(30)
+        assert self.open.wait(60)
         self._record(batch)
 
 
@@ -107,7 +107,7 @@ def running(source: S, handler: Record | AsTheyAre, *, connected: bool = True) -
         yield source
     finally:
         source.stop()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
     assert source.connection.problem() == "stopped"
 
@@ -116,7 +116,7 @@ def wait_for_problem(source: Source, expected: str) -> None:
     """Wait until the source has this problem; `*` stands for words of a library."""
     pattern = re.compile(".*".join(re.escape(part) for part in expected.split("*")))
     try:
-        wait_until(lambda: pattern.fullmatch(source.connection.problem() or ""), 20, expected)
+        wait_until(lambda: pattern.fullmatch(source.connection.problem() or ""), what=expected)
     except AssertionError as error:
         error.add_note(f"problem: {source.connection.problem()}")
         raise

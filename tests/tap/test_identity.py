@@ -68,6 +68,6 @@ def test_an_id_that_is_not_utf8_costs_no_report_of_others(
             rabbitmq.publish(
                 [Publication(topic=listener.key, properties=names) for names in ({}, odd, {})]
             )
-            wait_until(all_reported, 20, "the reports of the three messages")
+            wait_until(all_reported, what="the reports of the three messages")
     finally:
         listener.close()

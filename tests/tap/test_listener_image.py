@@ -47,7 +47,7 @@ def test_with_the_tap_named_in_its_arguments_the_image_reports(
     listener.argv = image.command("busmon_tap:Tap")
     listener.start()
     ids = listener.publish("pass", "drop")
-    wait_until(lambda: len(reports(tmp_path)) == 2, 20, "the reports")
+    wait_until(lambda: len(reports(tmp_path)) == 2, what="the reports")
     assert reports(tmp_path) == expected_reports(ids, ["pass", "drop"])
     assert listener.terminate() == 0
 
@@ -64,7 +64,7 @@ def test_with_the_tap_named_only_in_the_file_the_image_reports_nothing(
     listener.configure_tap(reports_url(busmon))
     with listener:
         ids = listener.publish("pass", "drop")
-        wait_until(lambda: len(listener.called()) == 2, 20, "both calls")
+        wait_until(lambda: len(listener.called()) == 2, what="both calls")
         assert listener.terminate() == 0  # a tap would now send what it has
     assert listener.called() == ids
     assert reports(tmp_path) == {}

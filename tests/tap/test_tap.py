@@ -34,8 +34,8 @@ def test_busmon_knows_what_the_listener_did_with_each_message(
     what = ["pass", "drop", "Drop", "pass", "Nack", "drop"]
     before = redis.waiting(QUEUE)
     ids = listener.publish(*what)
-    wait_until(lambda: len(reports(tmp_path)) == len(ids), 20, "every report")
-    wait_until(lambda: reports(tmp_path)[ids[4]][0] == "dropped", 20, "the second try")
+    wait_until(lambda: len(reports(tmp_path)) == len(ids), what="every report")
+    wait_until(lambda: reports(tmp_path)[ids[4]][0] == "dropped", what="the second try")
     assert reports(tmp_path) == expected_reports(ids, what)
     assert redis.waiting(QUEUE) - before == 2
     metrics = "\n".join(busmon.ask("/metrics?name[]=busmon_observer_up")[1])
@@ -63,11 +63,13 @@ def test_while_busmon_is_away_the_tap_keeps_its_reports(
     listener.tap(reports_url(busmon))
     listener.start()
     first = listener.publish("pass", "drop")
-    wait_until(lambda: len(reports(tmp_path)) == 2, 20, "the first reports")
+    wait_until(lambda: len(reports(tmp_path)) == 2, what="the first reports")
     busmon.terminate()
     second = listener.publish("drop", "pass")
-    wait_until(lambda: len(listener.called()) == 4, 20, "the messages to be handled")
-    wait_until(lambda: listener.logged("Connection refused; reports wait"), 20, "the tap to notice")
+    wait_until(lambda: len(listener.called()) == 4, what="the messages to be handled")
+    wait_until(
+        lambda: listener.logged("Connection refused; reports wait"), what="the tap to notice"
+    )
     busmon.start()
     wait_until(lambda: len(reports(tmp_path)) == 4, 40, "the reports that waited")
     assert reports(tmp_path) == expected_reports(first, ["pass", "drop"]) | expected_reports(
@@ -84,7 +86,7 @@ def test_a_killed_listener_leaves_a_time_without_data(
     for known in (1, 2):
         with listener:  # killed at its end
             listener.publish("drop")
-            wait_until(lambda: len(reports(tmp_path)) == known, 20, "the report")  # noqa: B023 - at once
+            wait_until(lambda: len(reports(tmp_path)) == known, what="the report")  # noqa: B023 - at once
     first, second = covered(tmp_path)
     assert first[1] < second[0]
 
@@ -102,7 +104,7 @@ def test_a_wrong_token_is_logged_once_and_the_listener_continues(
     listener.tap(reports_url(busmon), token="s3cret-but-wrong")
     listener.start()
     listener.publish("drop")
-    wait_until(lambda: listener.logged("status 401"), 20, "the refusal")
+    wait_until(lambda: listener.logged("status 401"), what="the refusal")
     listener.publish("pass")
     name = "busmon_tap_reports_refused_total"
     wait_until(
@@ -122,7 +124,7 @@ def test_a_busmon_that_never_answers_does_not_hold_up_the_listener(
         listener.tap(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/reports")
         with listener:
             listener.publish(*["drop"] * 300)
-            wait_until(lambda: len(listener.called()) == 300, 20, "the messages")
+            wait_until(lambda: len(listener.called()) == 300, what="the messages")
             assert listener.terminate() == 0  # killed after 15 s, it would be -9
 
 
@@ -146,7 +148,7 @@ def test_the_tap_changes_nothing_of_what_a_callback_does(
     tapped.tap("http://127.0.0.1:9/v1/reports")
 
     def outcome(listener: TappedListener, names: dict[str, str]) -> dict[str, object]:
-        wait_until(lambda: len(listener.called()) == 5, 20, "all calls, one twice")
+        wait_until(lambda: len(listener.called()) == 5, what="all calls, one twice")
         names |= dict.fromkeys(listener.publish(end), end)
         return {
             "status": listener.wait(),
@@ -206,7 +208,7 @@ def test_wrong_settings_of_the_tap_are_logged_and_the_listener_works(
     listener.tap(**{"url": "http://127.0.0.1:9"} | settings)
     with listener:
         listener.publish("drop")
-        wait_until(listener.called, 20, "the message")
+        wait_until(listener.called, what="the message")
         assert listener.logged("the tap reports nothing to busmon: ")
         assert listener.logged(problem)
         assert TOKEN not in listener.output()

@@ -27,7 +27,7 @@ def listener_restarted(stage: Stage, _: random.Random) -> Iterator[Collection[st
 @contextmanager
 def worker_restarted(stage: Stage, _: random.Random) -> Iterator[Collection[str]]:
     """It finishes its task first."""
-    stage.behind.worker.terminate(seconds=60)
+    stage.behind.worker.terminate()
     yield ()
     stage.behind.worker.start()
 

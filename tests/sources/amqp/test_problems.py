@@ -157,7 +157,7 @@ def test_a_server_that_does_not_speak_amqp_is_reported(bus: Bus, says: bytes) ->
         thread.start()
         source = bus.source(tls=False, port=server.getsockname()[1])
         with running(source, Recorder(), connected=False):
-            thread.join(10)
+            thread.join(60)
             wait_for_problem(source, "network: no AMQP there, *")
 
 

@@ -72,10 +72,10 @@ def test_stopped_with_a_batch_in_hand_it_records_and_acknowledges_it(bus: Bus) -
     source = bus.source()
     thread = threading.Thread(target=source.run, args=(AsTheyAre(gate),))
     thread.start()
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     source.stop()
     gate.open.set()
-    thread.join(2)
+    thread.join(60)
     assert not thread.is_alive()
     assert 0 < len(recorder.counted) <= 200
     assert bus.waiting() == 1000 - len(recorder.counted)
@@ -89,7 +89,7 @@ def test_a_bus_that_hangs_holds_up_no_other(bus: Bus) -> None:
     other = Bus(bus.broker, bus.directory, f"{bus.root}-other", str(uuid4()))
     with running(bus.source(), gate), running(other.source(), recorder):
         bus.numbered([0])
-        assert gate.reached.wait(10)
+        assert gate.reached.wait(60)
         other.numbered(range(100))
         recorder.wait_for(100)
         gate.open.set()

@@ -112,7 +112,7 @@ def test_a_deleted_queue_is_made_again_and_its_messages_are_recorded(bus: Bus) -
         pass
     bus.numbered(range(100))
     with running(bus.source(), gate) as source:
-        assert gate.reached.wait(10)
+        assert gate.reached.wait(60)
         wait_until(lambda: bus.broker.queue_count(bus.queue) == 0, what="all to be delivered")
         bus.broker.delete_queue(bus.queue)
         gate.open.set()
