@@ -4,10 +4,12 @@ The SQL of the tables is one text for all engines, in what SQLite 3.34 and Postg
 Its parameters are `?` or `:name`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+VALUES_AT_ONCE = 1024  # SQLite takes 32,766 in a statement, PostgreSQL 65,535
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 
@@ -16,13 +18,15 @@ def places(values: Sized) -> str:
     return ", ".join("?" * len(values)) or "NULL"
 
 
-def padded(values: Collection[T]) -> list[T | None]:
-    """Return some hundred values for `IN`, with NULLs behind them.
+def in_parts(values: Iterable[T]) -> Iterator[list[T | None]]:
+    """Yield lists of these values for `IN`, with NULLs behind them.
 
-    Their number is a power of two, so that there are few different statements to be parsed.
+    The length of a list is a power of two, so that there are few different statements to be parsed.
     """
-    room = 1 << (len(values) - 1).bit_length()
-    return [*values, *[None] * (room - len(values))]
+    left = iter(values)
+    while some := list(islice(left, VALUES_AT_ONCE)):
+        room = 1 << (len(some) - 1).bit_length()
+        yield [*some, *[None] * (room - len(some))]
 
 
 class Cursor(Protocol):

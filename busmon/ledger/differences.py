@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
-from busmon.ledger.connection import Connection, padded, places
+from busmon.ledger.connection import Connection, in_parts, places
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
 
 IDS_KEPT = 10  # of each side
@@ -85,9 +85,14 @@ class Differences:
 
     def ids(self, numbers: list[int]) -> list[str]:
         """Return the ids of the messages with these numbers, as far as they are on record."""
-        wanted = padded(numbers)
-        query = f"SELECT id FROM messages WHERE seq IN ({places(wanted)})"  # noqa: S608 - question marks
-        return [shown_id(identity) for (identity,) in self._db.execute(query, wanted)]
+        return [
+            shown_id(identity)
+            for some in in_parts(numbers)
+            for (identity,) in self._db.execute(
+                f"SELECT id FROM messages WHERE seq IN ({places(some)})",  # noqa: S608 - question marks
+                some,
+            )
+        ]
 
 
 def _difference(*row: Any) -> Difference:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from itertools import starmap, takewhile
 from typing import Any, NamedTuple
 
-from busmon.ledger.connection import Connection, padded, places
+from busmon.ledger.connection import Connection, in_parts, places
 from busmon.ledger.parts import SeriesParts
 from busmon.ledger.subjects import Subjects
 from busmon.ledger.trees import TREE
@@ -119,13 +119,15 @@ class Messages:
 
     def known(self, bus: str, identities: Collection[str]) -> set[str]:
         """Return those of these ids that a message on record has."""
-        ids = padded([stored_id(identity) for identity in identities])
-        rows = self._db.execute(
-            "SELECT messages.id FROM messages JOIN buses ON buses.id = messages.bus"  # noqa: S608 - question marks
-            f" WHERE messages.id IN ({places(ids)}) AND buses.name = ?",
-            (*ids, bus),
-        )
-        found = {shown_id(identity) for (identity,) in rows}
+        found = {
+            shown_id(identity)
+            for ids in in_parts(map(stored_id, identities))
+            for (identity,) in self._db.execute(
+                "SELECT messages.id FROM messages JOIN buses ON buses.id = messages.bus"  # noqa: S608 - question marks
+                f" WHERE messages.id IN ({places(ids)}) AND buses.name = ?",
+                (*ids, bus),
+            )
+        }
         return {one for one in identities if shown_id(stored_id(one)) in found}
 
     def count(self) -> int:

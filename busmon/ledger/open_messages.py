@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from busmon.ledger.buses import Buses
-from busmon.ledger.connection import Connection, padded, places
+from busmon.ledger.connection import Connection, in_parts, places
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.trees import TREE, TreeProgress
 from busmon.ledger.values import milliseconds, seconds, shown_id, stored_id
@@ -74,7 +74,6 @@ ON CONFLICT (id, bus, stage) DO UPDATE SET topic = excluded.topic, start = exclu
     due = excluded.due, estimated = excluded.estimated,
     ended_at = NULL, acceptance = NULL, accepted_from = NULL
 """
-IDS_AT_ONCE = 1000  # that are asked for
 KNOWN = """
 SELECT name, stage, open.id, state, start, topic
 FROM open_messages AS open JOIN buses ON buses.id = open.bus WHERE open.id IN ({ids})
@@ -172,10 +171,8 @@ class OpenMessages:
 
     def _known(self, messages: Sequence[OpenMessage]) -> Iterator[tuple[Any, ...]]:
         """Yield what is on record under the ids of these messages."""
-        ids = [stored_id(one.trace.id) for one in messages]
-        for first in range(0, len(ids), IDS_AT_ONCE):
-            some = padded(ids[first : first + IDS_AT_ONCE])
-            for row in self._db.execute(KNOWN.format(ids=places(some)), some):
+        for ids in in_parts(stored_id(one.trace.id) for one in messages):
+            for row in self._db.execute(KNOWN.format(ids=places(ids)), ids):
                 yield (*row[:2], shown_id(row[2]), *row[3:])
 
     def to_correct(

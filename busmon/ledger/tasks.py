@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from busmon.ledger.connection import Connection, padded, places
+from busmon.ledger.connection import Connection, in_parts, places
 from busmon.ledger.messages import FINISHED
 from busmon.ledger.values import milliseconds, seconds
 
@@ -129,8 +129,7 @@ class TaskChanges:
         self._sizes: dict[str, int] = {}  # of trees, by root
         self._passed_twice: dict[str | None, list[_PassedTwice]] = {}  # by the other task
         self._swapped: dict[tuple[str | bytes, int], _PassedTwice] = {}
-        if ids:
-            self._read()
+        self._read()
 
     def write(self) -> None:
         """Write the changes."""
@@ -211,17 +210,17 @@ class TaskChanges:
             self._passed_twice.setdefault(message.other_task, []).append(message)
 
     def _read(self) -> None:
-        ids = padded(self._tasks)
-        query, limit = PASSED_TWICE.format(ids=places(ids)), MAX_REPORTS * len(ids)
-        for *key, task, other in self._db.execute(query, (*ids, limit)):
-            of_other = self._passed_twice.setdefault(other, [])
-            if len(of_other) < MAX_REPORTS:
-                of_other.append(_PassedTwice((key[0], key[1]), task, other))
-                self._tasks.setdefault(task)
-        wanted = padded(self._tasks)
-        for size, *row in self._db.execute(GET_WITH_SIZES.format(ids=places(wanted)), wanted):
-            known = _task(row)
-            self._tasks[known.id], self._sizes[known.id] = known, size
+        for ids in in_parts(list(self._tasks)):
+            query, limit = PASSED_TWICE.format(ids=places(ids)), MAX_REPORTS * len(ids)
+            for *key, task, other in self._db.execute(query, (*ids, limit)):
+                of_other = self._passed_twice.setdefault(other, [])
+                if len(of_other) < MAX_REPORTS:
+                    of_other.append(_PassedTwice((key[0], key[1]), task, other))
+                    self._tasks.setdefault(task)
+        for ids in in_parts(list(self._tasks)):
+            for size, *row in self._db.execute(GET_WITH_SIZES.format(ids=places(ids)), ids):
+                known = _task(row)
+                self._tasks[known.id], self._sizes[known.id] = known, size
 
 
 def _exact(at: float) -> float:

@@ -30,6 +30,19 @@ def test_events_of_tasks_are_written_without_a_scan(statement: str, ledger: Ledg
     assert [step for step in plan if step.startswith("SCAN")] == []
 
 
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_more_tasks_change_at_once_than_a_statement_can_name(ledger: Ledger) -> None:
+    with ledger.write() as tables:
+        tables.tasks.receive("0", "mine", NOW)
+        with tables.tasks.changing([str(n) for n in range(2**15 + 1)]) as changes:  # or 2 ** 16
+            for task in ("0", str(2**15)):
+                changes.receive(task, "mine", NOW, Origin(task))
+                changes.change(task, "succeeded", NOW)
+    with ledger.read() as tables:
+        found = (tables.tasks.get(task) for task in ("0", str(2**15)))
+        assert [task and task.state for task in found] == ["succeeded"] * 2
+
+
 @pytest.mark.parametrize(
     ("events", "counts"),
     [
