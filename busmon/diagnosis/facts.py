@@ -38,7 +38,7 @@ class LowTopic:
     """A topic of which too few messages come."""
 
     topic: str
-    deficit: float  # how many messages fewer came than the least that is usual
+    deficit: float  # messages below the least that is usual
     limit: float  # messages
     archive: Comparison | None = None  # None: it is not asked, or has not answered
 

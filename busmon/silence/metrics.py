@@ -66,7 +66,7 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
     ),
     (
         "busmon_topic_deficit_messages",
-        "How many messages fewer than 40 % of what is usual came.",
+        "By how many messages the topic is below 40 % of what is usual.",
         lambda state: state.volume.deficit if state.volume else None,
     ),
     (
