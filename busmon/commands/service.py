@@ -27,7 +27,7 @@ def ask(endpoint: Endpoint, path: str, asked: Mapping[str, object]) -> Any:
         if status != 200:
             raise Refused(printable(str(answer["problem"])[:500]))
     except UNREADABLE as error:
-        raise NoAnswer(FOREIGN if status == 200 else f"answered with status {status}") from error
+        raise NoAnswer(FOREIGN if status == 200 else _unreadable(status, body)) from error
     return answer
 
 
@@ -43,6 +43,13 @@ def put(endpoint: Endpoint, question: Question) -> Printed:
     except UNREADABLE as error:
         raise NoAnswer(FOREIGN) from error
     return Printed("\n".join(map(printable, output.split("\n"))), status)
+
+
+def _unreadable(status: int, body: bytes) -> str:
+    """Return what an answer says that is no JSON, such as that of a busmon without its ledger."""
+    line = body.decode(errors="replace").strip().partition("\n")[0]
+    said = "" if not line or line.startswith("<") else f": {printable(line[:500])}"
+    return f"answered with status {status}{said}"
 
 
 def _text(value: object) -> object:

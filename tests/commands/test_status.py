@@ -151,6 +151,8 @@ def answering(status: int, body: bytes) -> Iterator[str]:
     ("code", "body", "problem"),
     [
         (404, b"", "answered with status 404"),
+        (503, b"<html>\nof a proxy", "answered with status 503"),
+        (503, b"standby: \033 leads\nmore\n", r"answered with status 503: standby: \x1b leads"),
         (200, b"<html>", OTHER_ANSWER),
         (200, b"[]", OTHER_ANSWER),
         (200, b'{"buses": []}', OTHER_ANSWER),
