@@ -127,7 +127,7 @@ def labelled_lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
     if record.outcome is not None:
         yield "judged", f"{record.outcome} {record.reason}".rstrip()
     yield "listener", _listener(found)
-    if record.report == "passed":
+    if record.task:
         root = next((branch.task for branch in found.tree if not branch.depth), None)
         yield "worker", describe(root) if root else "no event of the task is known"
         yield from zip(chain(["handlers"], repeat("")), lines(found.tree), strict=False)

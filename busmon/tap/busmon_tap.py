@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -33,7 +32,7 @@ KEEPALIVE_INTERVAL = 10.0  # seconds after which a batch is sent even if it is e
 ANSWER_TIMEOUT = 5.0  # seconds to connect, to send and to answer
 MAX_PAUSE_SECONDS = 15.0  # between two attempts; busmon takes the tap for down after 30 s
 FLUSH_TIMEOUT = 2.0  # seconds at the end of the process
-SETTINGS = {"callback", "url", "bus", "token", "token_file", "ca"}
+SETTINGS = {"callback", "passed", "url", "bus", "token", "token_file", "ca"}
 
 # If the listener's code sets up logging again, as Packit's does, loggers that its file does not
 # name are disabled, unless their parent is named: here it is fedora-messaging's.
@@ -56,10 +55,11 @@ class Tap:
         settings = table if isinstance(table, dict) else {}
         callback = _load(settings.get("callback"), conf["callback"])
         try:
-            from celery.signals import after_task_publish
-
             reports = Reports(settings)
-            after_task_publish.connect(_note_task, weak=False, dispatch_uid="busmon_tap")
+            if not reports.on_return:
+                from celery.signals import after_task_publish
+
+                after_task_publish.connect(_note_task, weak=False, dispatch_uid="busmon_tap")
             reports.start()
             # What is not callable, fedora-messaging refuses, as it would without the tap.
             return tapped(callback, reports) if callable(callback) else callback
@@ -87,12 +87,11 @@ def tapped(callback: Any, reports: Reports) -> Any:
 
 
 class _Watch:
-    """Reports what became of a message: passed, also if its callback raised afterwards."""
+    """Reports what became of a message. A task that was published makes it passed in any case."""
 
     def __init__(self, message: Any, reports: Reports) -> None:
-        self._reports = reports
+        self._reports, self._report = reports, dict[str, Any](id="")
         self._tasks: list[str | None] = []
-        self._report: dict[str, Any] = {"id": ""}
         try:
             self._report.update(id=message_id(message.id), topic=decode(message.topic)[:MAX_LENGTH])
         except Exception as error:  # noqa: BLE001 - it is logged, once
@@ -101,9 +100,12 @@ class _Watch:
     def __enter__(self) -> None:
         _published.set(self._tasks)
 
-    def __exit__(self, kind: Any, *_: object) -> None:
+    def __exit__(self, kind: Any, error: Any, _: object) -> None:
         _published.set(None)
-        state = "passed" if self._tasks else "raised" if kind else "dropped"
+        halts = isinstance(error, import_module("fedora_messaging.exceptions").HaltConsumer)
+        done = not kind or (halts and not error.requeue)  # then the message is acknowledged
+        passed = self._tasks or (done and self._reports.on_return)
+        state = "passed" if passed else "raised" if kind else "dropped"
         self._report.update(state=state, task=next(iter(self._tasks), None))
         self._reports.add(self._report)
 
@@ -119,9 +121,8 @@ def message_id(value: object) -> str:
 
 def decode(value: object) -> str:
     """Return a short string of AMQP as text. pika leaves one that is not UTF-8 as bytes."""
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return "" if value is None else str(value)
+    text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+    return "" if text is None else str(text)
 
 
 class Reports:
@@ -131,9 +132,7 @@ class Reports:
         """Raise ValueError if the settings are wrong, OSError if a file cannot be read."""
         url, token, self._tls = *_checked(settings), None
         if url.scheme == "https":
-            import ssl
-
-            self._tls = ssl.create_default_context(cafile=settings.get("ca"))
+            self._tls = import_module("ssl").create_default_context(cafile=settings.get("ca"))
         self._host, self._port = url.hostname, url.port or (443 if self._tls else 80)
         self._head = (
             f"POST {url.path or '/v1/reports'} HTTP/1.1\r\nHost: {url.netloc}\r\n"
@@ -145,6 +144,7 @@ class Reports:
         self.waiting: deque[dict[str, Any]] = deque()  # each `at` a monotonic time
         self._since, self._lost, self._seq = time.monotonic(), 0, 0
         self._logged, self._problem = False, ""
+        self.on_return = settings.get("passed") == "returned"  # that is passed, without a task
         self._pending: Any = None  # a batch; sent again unchanged: busmon knows its seq
         self._full, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="busmon-tap", daemon=True)
@@ -196,8 +196,7 @@ class Reports:
 
     def _is_forked(self) -> bool:
         """Return whether this process is a fork of the tap's: no thread sends its reports."""
-        forked = os.getpid() != self._process
-        if forked and not self._logged:
+        if (forked := os.getpid() != self._process) and not self._logged:
             self._logged = True
             log.error("the tap reports nothing to busmon from a forked process")
         return forked
@@ -271,6 +270,8 @@ def _checked(settings: dict[str, Any]) -> tuple[Any, str]:
     token = settings.get("token") or Path(settings["token_file"]).read_text("ascii").strip()
     if not re.fullmatch(r"https?://(\[[\da-f:.]+]|[\w.-]+)(:\d+)?(/\S*)?", settings["url"], re.I):
         raise ValueError("url should be http://HOST:PORT/v1/reports, or https://…")
+    if settings.get("passed", "task") not in ("task", "returned"):
+        raise ValueError('passed should be "task" or "returned"')
     if not token or not token.isascii() or not token.isprintable():
         raise ValueError("the token should be printable ASCII")
     return urlsplit(settings["url"]), token
@@ -289,12 +290,11 @@ def _load(*paths: Any) -> Any:
         found = getattr(import_module(module), name)
     except ImportError as error:
         raise ClickException(f"Failed to import the callback module ({error})") from error
-    return found() if inspect.isclass(found) else found
+    return found() if isinstance(found, type) else found
 
 
 def _note_task(headers: Any = None, body: Any = None, **_: object) -> None:
     """Note the id of a task that Celery has published for the current message; None without."""
-    tasks = _published.get()
-    if tasks is not None:
+    if (tasks := _published.get()) is not None:
         known = (task for task in (headers, body) if isinstance(task, dict) and "id" in task)
         tasks.append(next((str(task["id"]) for task in known), None))  # protocols 2 and 1

@@ -64,7 +64,7 @@ LISTENER = gap_alerts(
         The listener of the bus {{ $labels.bus }} did not pass on more than $percent % of the last
         hour's messages.
     """,
-    what="What arrived on the bus for the listener did not reach the workers.",
+    what="The listener did not get what arrived on the bus for it, dropped it, or failed with it.",
     first=f"""
         Look first at the listener's log (at Packit packit-service-fedmsg). {LIST} If nobody needs
         them, `busmon gaps accept` ends the alert.

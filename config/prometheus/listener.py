@@ -62,7 +62,7 @@ GROUPS = (
                 queue is gone, and new messages are lost{{ else if eq $queue "permanent" }}its
                 messages wait in its queue{{ else }}its messages wait or are lost{{ end }}.
             """,
-            what="Nothing of this bus reaches Packit's workers.",
+            what="Nothing of this bus is handled.",
             first=f"""
                 {LOOK} If its log says that the tap cannot reach busmon, the listener itself may be
                 well.

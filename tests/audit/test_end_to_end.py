@@ -2,13 +2,11 @@
 
 import json
 import time
-from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
+from tests.support.audit_totals import totals_when_closed
 from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
@@ -35,20 +33,6 @@ interval = "1s"
 """
 
 
-def audit_totals(busmon: Busmon) -> Counter[tuple[str, str]]:
-    """Return the audit's counters by name and stage, without the zeros."""
-    names = ("messages", "missing", "recovered", "unexpected", "no_data_windows")
-    query = "&".join(f"name[]=busmon_audit_{name}_total" for name in names)
-    _, lines = busmon.ask(f"/metrics?{query}")
-    totals = {
-        (sample.name[len("busmon_audit_") : -len("_total")], sample.labels["stage"]): sample.value
-        for family in text_string_to_metric_families("\n".join(lines) + "\n")
-        for sample in family.samples
-        if sample.value
-    }
-    return Counter({place: int(total) for place, total in totals.items()})
-
-
 def celery_is_up(busmon: Busmon) -> bool:
     _, lines = busmon.ask("/metrics?name[]=busmon_observer_up")
     return any('observer="celery"' in line and line.endswith(" 1.0") for line in lines)
@@ -56,18 +40,6 @@ def celery_is_up(busmon: Busmon) -> bool:
 
 def make_message(listener: TappedListener, do: str, work: str) -> Publication:
     return Publication(topic=listener.key, body=json.dumps({"do": do, "work": work}).encode())
-
-
-def closed_until(busmon: Busmon) -> float:
-    name = "busmon_audit_last_closed_timestamp_seconds"
-    _, lines = busmon.ask(f"/metrics?name[]={name}")
-    return next(float(line.split()[1]) for line in lines if line.startswith(name))
-
-
-def totals_when_closed(busmon: Busmon, end: float) -> Counter[tuple[str, str]]:
-    """Return the totals when the windows that begin before `end` are closed."""
-    wait_until(lambda: closed_until(busmon) >= end, what="the windows")
-    return audit_totals(busmon)
 
 
 def test_dropped_messages_are_missing_and_finished_tasks_are_counted(

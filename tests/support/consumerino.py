@@ -7,7 +7,6 @@ Python 3.9, too, as the listener's images have it.
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
 from fedora_messaging.config import conf
 from fedora_messaging.exceptions import Drop, HaltConsumer, Nack
 
@@ -42,6 +41,8 @@ def handle(message: Any) -> None:
 
 
 def publish(broker: str, message: Any) -> None:
+    from celery import Celery  # a listener without it has this callback, too
+
     app = Celery(broker=broker)
     kwargs = {"event": message.body, "source": "fedora-messaging", "event_type": message.topic}
     app.send_task(TASK, kwargs=kwargs, queue=QUEUE, task_id=task_id(message.id))

@@ -90,6 +90,7 @@ def stand_in(name: str, **names: Any) -> Any:
 conf: dict[str, Any] = {"callback": None, "consumer_config": {"busmon": SETTINGS}}
 stand_in("fedora_messaging")
 stand_in("fedora_messaging.config", conf=conf)
+stand_in("fedora_messaging.exceptions", HaltConsumer=type("HaltConsumer", (Exception,), {}))
 click = stand_in("click", ClickException=type("ClickException", (Exception,), {}))
 stand_in("celery")
 signals = stand_in("celery.signals", after_task_publish=Signal())
@@ -125,6 +126,8 @@ FAULTS = {
     "a callback that is a number": lambda: consumer_config({"busmon": {"callback": 7}}),
     "an unknown setting": lambda: settings(tokn="x"),
     "a number": lambda: settings(bus=7),
+    "passed is no text": lambda: settings(passed=True),
+    "passed is another word": lambda: settings(passed="returns"),
     "no port": lambda: settings(url="http://busmon:port/"),
     "two tokens": lambda: settings(token_file="/nowhere"),
     "no CA": lambda: settings(url="https://busmon", ca="/nowhere"),
@@ -189,6 +192,8 @@ def main() -> None:
     results["without callback"] = without_callback()
     tapped = busmon_tap.Tap()
     results["returned"] = [tapped(message(to)) for to in ("passed", "dropped", "oddly passed")]
+    with settings(passed="returned"), mock.patch.dict(sys.modules, {"celery.signals": None}):
+        results["returned without Celery"] = busmon_tap.Tap()(message("without Celery"))
     results["async"] = []
     for name in ("coroutine", "marked"):
         with settings(callback=f"own:{name}"):

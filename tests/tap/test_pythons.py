@@ -26,6 +26,8 @@ FAULTS = {
     "a callback that is a number": f"{WRONG}bus, callback, url, either token or token_file",
     "an unknown setting": f"{WRONG}tokn",
     "a number": f"{WRONG}bus",
+    "passed is no text": f"{WRONG}passed",
+    "passed is another word": 'passed should be "task" or "returned"',
     "no port": "url should be http://HOST:PORT/v1/reports, or https://…",
     "two tokens": f"{WRONG}either token or token_file",
     "no CA": "[Errno 2] No such file or directory",
@@ -67,11 +69,13 @@ def test_the_tap_is_tried_on_every_python() -> None:
 def test_on_each_python_the_tap_reports_what_the_callback_did(version: str) -> None:
     printed, bench = run(version)
     assert printed["returned"] == ["passed", "dropped", "oddly passed"]
+    assert printed["returned without Celery"] == "without Celery"
     assert printed["async"] == ["passed by a coroutine"] * 2
     assert {(known.topic, known.state, known.task) for known in bench.stored()} == {
         ("passed", "passed", "a task"),
         ("dropped", "dropped", None),
         ("oddly passed", "passed", None),
+        ("without Celery", "passed", None),
     }
 
 
