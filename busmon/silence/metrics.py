@@ -40,7 +40,7 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
         lambda state: state.silent,
     ),
     (
-        "busmon_topic_silent_since_timestamp_seconds",
+        "busmon_topic_quiet_since_timestamp_seconds",
         "Unix time of the last message of a silent topic, or since when it has to come.",
         lambda state: state.quiet_since if state.silent else None,
     ),

@@ -26,7 +26,7 @@ OF_SEVERAL = """
     Look first at `busmon status`, and at what their publishers have in common, which may be a
     holiday. For what is known to be down, see $status_page.
 """
-SINCE = "busmon_topic_silent_since_timestamp_seconds{%s}"
+SINCE = "busmon_topic_quiet_since_timestamp_seconds{%s}"
 TOPIC_SINCE = when("Nothing has come since TIME.", f"max({SINCE})", "bus", "topic")
 BUS_SINCE = when(
     "Nothing has come since TIME.", "max(busmon_last_message_timestamp_seconds{%s})", "bus"
@@ -81,7 +81,7 @@ GROUPS = (
                 max by (namespace, bus, topic) (
                   busmon_topic_silent == 1
                     unless (
-                      busmon_topic_silent_since_timestamp_seconds
+                      busmon_topic_quiet_since_timestamp_seconds
                         < on (namespace, bus, topic) group_left ()
                           (max by (namespace, bus, topic) (
                             busmon_last_message_timestamp_seconds
@@ -128,7 +128,7 @@ GROUPS = (
             """
                 time()
                   - max by (namespace, bus, topic) (
-                    max_over_time(busmon_topic_silent_since_timestamp_seconds[5m])
+                    max_over_time(busmon_topic_quiet_since_timestamp_seconds[5m])
                   )
                   and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
             """,

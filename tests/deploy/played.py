@@ -258,7 +258,7 @@ class Busmon:
             expected = self.quiet[bus, topic] * volume
             yield "busmon_topic_expected_since_last_messages", labels, expected
             if silent:
-                since = "busmon_topic_silent_since_timestamp_seconds"
+                since = "busmon_topic_quiet_since_timestamp_seconds"
                 yield since, labels, self.at(last)
 
     def _of_listener(self) -> Iterator[Series]:

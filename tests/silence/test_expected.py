@@ -23,7 +23,7 @@ from tests.support.silence import DAY, FIRST, MONDAY, Bench
 
 BUSIEST = {topic for topic, entry in TABLE.items() if entry.busy}
 PUSHES, REBASED = FEDORA + "pagure.git.receive", FEDORA + "pagure.pull-request.rebased"
-SINCE = "busmon_topic_silent_since_timestamp_seconds"
+SINCE = "busmon_topic_quiet_since_timestamp_seconds"
 
 
 @pytest.fixture

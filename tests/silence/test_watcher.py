@@ -23,7 +23,7 @@ from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
 from tests.support.silence import DAY, FIRST, MONDAY, Bench
 
-SILENT_SINCE = "busmon_topic_silent_since_timestamp_seconds"
+SILENT_SINCE = "busmon_topic_quiet_since_timestamp_seconds"
 
 
 @pytest.fixture

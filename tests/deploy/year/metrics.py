@@ -134,7 +134,7 @@ def _buses(of: _Exported, buses: Buses, topics: Sequence[Silence], starts: Value
             silent = topic.ratio > 1
             of.add("busmon_topic_silent", names, silent)
             of.add("busmon_topic_silence_ratio", names, topic.ratio)
-            since = "busmon_topic_silent_since_timestamp_seconds"
+            since = "busmon_topic_quiet_since_timestamp_seconds"
             of.add(since, names, 60 * topic.since, of.there & silent)
             there = of.there & together[topic.topic]
             of.add("busmon_topic_silent_together", names, np.ones(MINUTES), there)
