@@ -103,7 +103,7 @@ def follow(config: Config, web: WebServer, waits: Waits, stopping: Event) -> Led
     except LedgerError:
         ledger.close()
         raise
-    log.info("another busmon leads: %s", replica.members.url or "its address is not known yet")
+    log.info("%s", _standby(replica))
     service.run(stopping)
     if not taken:
         return None
@@ -136,4 +136,5 @@ def build_follower(config: Config, ledger: Ledger, web: WebServer, replica: Repl
 
 
 def _standby(replica: Replica) -> str:
-    return f"standby: {replica.members.url or 'another busmon'} leads"
+    members = replica.members
+    return f"standby: {(members.url or 'another busmon') if members.led else 'no busmon'} leads"

@@ -13,7 +13,7 @@ import pytest
 
 from busmon.ledger.ledger import Ledger
 from tests.faults.stopping import Bus, wait_until_counted, wait_until_reported
-from tests.support.brokers import free_port, wait_until
+from tests.support.brokers import accepts, free_port, wait_until
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon as command
@@ -104,8 +104,16 @@ def test_a_start_waits_until_the_ledger_can_be_written(
         with ledger_server.locked("busmon.buses IN SHARE MODE", name):
             busmon.launch()
             stack.push(busmon)  # which kills it
-            wait_until(lambda: busmon.output().count(text) == 3, what="three attempts")
+            wait_until(lambda: accepts(busmon.port), what="it to listen")
+            seen = set()
+
+            def failed() -> bool:
+                seen.add(busmon.ask("/ready")[1][0])
+                return busmon.output().count(text) == 3
+
+            wait_until(failed, what="three attempts")
             assert text in busmon.ask("/ready")[1][0]
+            assert "standby: another busmon leads" not in seen
         busmon.wait_until_ready()
 
 
