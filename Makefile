@@ -31,6 +31,7 @@ lint: .venv/development ## check style, types, the Containerfile and what the ta
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy config/prometheus
+	$(BIN)/mypy config/grafana
 	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations busmon/tap/busmon_tap.py
 	$(BIN)/hadolint Containerfile
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 from links import page
-from panels import SOURCE, Panel
+from panels import SOURCE, Panel, Place
 from queries import BUSMON, NAMESPACE
 
 # The label `job` of busmon: as it is in the examples, or as the PodMonitor names it.
@@ -68,18 +69,18 @@ def _query(name: str, query: str) -> dashboard.QueryVariable:
     )
 
 
-def annotation(name: str, expr: str, title: str, colour: str) -> models.AnnotationQuery:
+def annotation(name: str, expr: str, title: str, colour: str) -> Builder[models.AnnotationQuery]:
     """Return marks on all graphs, from where the expression has a series to where it has none."""
     return _Annotation(name, expr, title, colour)
 
 
-def busmon_starts() -> models.AnnotationQuery:
+def busmon_starts() -> Builder[models.AnnotationQuery]:
     """Return marks at the starts of busmon."""
     expr = f"time() - process_start_time_seconds{{{BUSMON}}} < 90"
     return annotation("Start of busmon", expr, "busmon started: {{instance}}", "blue")
 
 
-class _Annotation(models.AnnotationQuery):
+class _Annotation(models.AnnotationQuery, Builder[models.AnnotationQuery]):
     """Prometheus's fields `titleFormat` and `step` are missing in the SDK's type."""
 
     def __init__(self, name: str, expr: str, title: str, colour: str) -> None:
@@ -120,22 +121,29 @@ def new_dashboard(
     )
 
 
-def add_panels(
-    made: dashboard.Dashboard, panels: Sequence[Panel | dashboard.Row | tuple[Panel, ...]]
-) -> None:
+def add_panels(made: dashboard.Dashboard, panels: Sequence[Place]) -> None:
     """Lay panels out in their order, 24 columns wide; those of a tuple one below the other."""
     left = top = bottom = number = 0
     for place in panels:
         stack = place if isinstance(place, tuple) else (place,)
-        width = 24 if isinstance(place, dashboard.Row) else stack[0].build().grid_pos.w
+        width = 24 if isinstance(stack[0], dashboard.Row) else _size(stack[0]).w
         if left + width > 24:
             left, top = 0, bottom
         low = top
         for panel in stack:
             number += 1
-            height = 1 if isinstance(panel, dashboard.Row) else panel.build().grid_pos.h
+            height = 1 if isinstance(panel, dashboard.Row) else _size(panel).h
             panel.id(number).grid_pos(models.GridPos(x=left, y=low, w=width, h=height))
-            add = made.with_row if isinstance(panel, dashboard.Row) else made.with_panel
-            add(panel)
+            if isinstance(panel, dashboard.Row):
+                made.with_row(panel)
+            else:
+                made.with_panel(panel)
             low += height
         left, bottom = left + width, max(bottom, low)
+
+
+def _size(panel: Panel) -> models.GridPos:
+    position = panel.build().grid_pos
+    if position is None:
+        raise ValueError("a panel without a size: panels.py gives each one")
+    return position

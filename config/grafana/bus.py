@@ -30,6 +30,7 @@ from panels import (
     RED,
     YELLOW,
     ZERO_IS_WELL,
+    Place,
     Query,
     stat_panel,
     value_texts,
@@ -39,7 +40,7 @@ from queries import BUS, BUSMON, TOPIC, current, increase
 FAULT = current("busmon_verdict", f'{BUS},kind!="none"', "bus, kind") + " == 1"
 ALL_IS_WELL = current("busmon_verdict", f'{BUS},kind="none"', "bus, kind") + " == 1"
 
-AT_A_GLANCE = [
+AT_A_GLANCE: list[Place] = [
     # Times 0, a verdict other than "none" is below the green step.
     stat_panel(
         "Verdict: whose fault",

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders.dashboard import Row
 from links import OVERVIEW, incidents_page, topic_page, topics_page
-from panels import GREEN, PER_MINUTE, RED, Query, graph_panel, timeline_panel
+from panels import GREEN, PER_MINUTE, RED, Place, Query, graph_panel, timeline_panel
 from queries import (
     BUS,
     BUSMON,
@@ -21,7 +21,7 @@ FILLED = increase("busmon_archive_filled_messages_total", GROWING, "bus, topic, 
 FILLED_1H = f'label_replace(sum by (bus, topic) ({FILLED}), "side", "filled", "", "")'
 DISCONNECTS = increase("busmon_bus_disconnects_total", BUS, "bus, reason", "5m")
 
-DELIVERY = [
+DELIVERY: list[Place] = [
     Row("Delivery"),
     timeline_panel(
         "Verdict over time",

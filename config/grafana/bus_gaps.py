@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders.dashboard import Row
 from links import gaps_page, page
-from panels import PER_MINUTE, Query, colour, graph_panel
+from panels import PER_MINUTE, Place, Query, colour, graph_panel
 from queries import (
     BUS,
     GROWING,
@@ -44,7 +44,7 @@ BY_AGE = graph_panel(
 for meaning, red in AGES.values():
     BY_AGE.override_by_name(meaning, colour(red))
 
-GAPS = [
+GAPS: list[Place] = [
     Row("Gaps"),
     graph_panel(
         "Open gaps by stage and topic",

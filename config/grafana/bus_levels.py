@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
 from links import incidents_page, page
-from panels import RED, YELLOW, Query, graph_panel, heatmap_panel
+from panels import RED, YELLOW, Place, Query, graph_panel, heatmap_panel
 from queries import BUS, RATE_INTERVAL, current, increase
 
 JUDGED = BUS + ',within!="unknown"'
@@ -24,7 +24,7 @@ def missed_share(span: str) -> str:
     return f"{missed} / ({slo_messages(JUDGED, span)} > 0)"
 
 
-LEVELS = [
+LEVELS: list[Place] = [
     Row("Service levels and delays"),
     graph_panel(
         "Service levels",

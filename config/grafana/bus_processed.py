@@ -10,6 +10,7 @@ from panels import (
     RED,
     YELLOW,
     ZERO_IS_WELL,
+    Place,
     Query,
     area,
     colour,
@@ -74,7 +75,7 @@ GATEWAY_IN_RANGE = events_processed(
 )
 GATEWAY_SHARE = f"clamp_max({GATEWAY_IN_RANGE} / ({in_range(REACHED, 'bus')} > 0), 1)"
 
-PROCESSED = [
+PROCESSED: list[Place] = [
     graph_panel(
         "Bus volume and processed events",
         "The messages that the listener should pass on, and how far they came, by the windows of"

@@ -10,6 +10,7 @@ from panels import (
     YELLOW,
     ZERO_IS_WELL,
     Column,
+    Place,
     Query,
     graph_panel,
     table_panel,
@@ -39,7 +40,7 @@ HANDLED = GROWING + ',outcome="handled"'
 HANDLED_1H = increase("busmon_messages_total", HANDLED, MESSAGE_LABELS, "1h")
 PROCESS_MESSAGE = 'task="task.steve_jobs.process_message"'
 
-SILENCE = [
+SILENCE: list[Place] = [
     Row("Silence"),
     graph_panel(
         "Silence, as a share of its limit",
@@ -83,7 +84,7 @@ SILENCE = [
     ).data_links([topic_page(column("bus"), column("topic"))]),
 ]
 
-VOLUME = [
+VOLUME: list[Place] = [
     Row("Volume"),
     graph_panel(
         "Messages by topic",

@@ -29,6 +29,7 @@ GREEN, YELLOW, RED, GREY, BLUE = "green", "yellow", "red", "#6e7075", "blue"
 
 P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel, heatmap.Panel)
 Panel = stat.Panel | table.Panel | timeseries.Panel | statetimeline.Panel | heatmap.Panel
+Place = Panel | dashboard.Row | tuple[Panel, ...]  # of a tuple one below the other
 Steps = Sequence[tuple[float | None, str]]  # (value, colour from this value on); the first: None
 Texts = Mapping[str, tuple[str, str]]  # value → (text, colour)
 

@@ -12,6 +12,7 @@ from panels import (
     RED,
     YELLOW,
     ZERO_IS_WELL,
+    Place,
     Query,
     graph_panel,
     stat_panel,
@@ -34,7 +35,7 @@ from queries import BUSMON, NAMESPACE, RATE_INTERVAL
 
 QUANTILES = {0.5: "median", 0.99: "99th percentile"}
 
-AT_A_GLANCE = [
+AT_A_GLANCE: list[Place] = [
     stat_panel(
         "busmon up",
         "Whether Prometheus can scrape busmon.",
@@ -75,7 +76,7 @@ AT_A_GLANCE = [
     ).mappings([value_texts({"0": ("down", RED), "1": ("up", GREEN)})]),
 ]
 
-PROCESS = [
+PROCESS: list[Place] = [
     Row("busmon's process"),
     graph_panel(
         "CPU of busmon",

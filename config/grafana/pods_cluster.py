@@ -8,6 +8,7 @@ from panels import (
     RED,
     YELLOW,
     Column,
+    Place,
     Query,
     graph_panel,
     table_panel,
@@ -54,7 +55,7 @@ WAITING = f"kube_pod_container_status_waiting_reason{{{POD}}}"
 TERMINATED = "kube_pod_container_status_last_terminated_reason"
 RESTARTS = f"kube_pod_container_status_restarts_total{{{POD}}}"
 
-CONTAINERS = [
+CONTAINERS: list[Place] = [
     Row("Containers (cAdvisor)"),
     graph_panel("CPU", "Used cores.", Query(CPU, NAME)).unit(CORES),
     graph_panel(
@@ -108,7 +109,7 @@ CONTAINERS = [
     ).unit(units.BytesPerSecondIEC),
 ]
 
-PODS = [
+PODS: list[Place] = [
     Row("Pods (kube-state-metrics)"),
     graph_panel(
         "Phase",
@@ -150,7 +151,7 @@ PODS = [
     ),
 ]
 
-VOLUMES = [
+VOLUMES: list[Place] = [
     Row("Volumes (kubelet)"),
     graph_panel(
         "Space used",

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders.dashboard import Row
 from grafana_foundation_sdk.models import units
-from panels import PER_MINUTE, RED, Query, graph_panel
+from panels import PER_MINUTE, RED, Place, Query, graph_panel
 from queries import BUSMON, NAMESPACE, RATE_INTERVAL
 
 PER_SECOND = "ops"
@@ -11,7 +11,7 @@ DISKS = f'{NODE},fstype!~"tmpfs|overlay|squashfs|ramfs"'  # the others are not d
 NETWORK = f'{NODE},device!="lo"'
 DATABASE = f'{NAMESPACE},datname!~"|template.+"'  # without what belongs to no database
 
-NODES = [
+NODES: list[Place] = [
     Row("Nodes (node exporter)"),
     graph_panel(
         "CPU used",
@@ -96,7 +96,7 @@ NODES = [
     ).unit(units.BytesPerSecondIEC),
 ]
 
-SERVICES = [
+SERVICES: list[Place] = [
     Row("Celery, Redis, PostgreSQL"),
     graph_panel(
         "Task events",
