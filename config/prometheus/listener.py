@@ -167,8 +167,9 @@ GROUPS = (
             comment="""
                 By its monitor it consumes, but it receives nothing while messages come that it
                 should pass on; only those, since busmon may receive more topics. On a quiet bus
-                that takes an hour to see. Or its queue has a consumer, and never got shorter, and
-                its monitor does not say that it received something: then it is only slow.
+                that takes an hour to see; the rates of 5 minutes in its last 55 know no message
+                that came before it. Or its queue has a consumer, and never got shorter, and its
+                monitor does not say that it received something: then it is only slow.
             """,
             expr="""
                 (
@@ -186,7 +187,7 @@ GROUPS = (
                       busmon_listener_up
                     ))[1h:1m]) == 1
                     and on (namespace, bus)
-                      avg_over_time(bus:busmon_messages_handled:rate5m[1h]) * 3600 >= $messages
+                      avg_over_time(bus:busmon_messages_handled:rate5m[55m]) * 3300 >= $messages
                 )
                 or max by (namespace, bus) (
                   min_over_time(busmon_listener_queue_messages[15m]) >= $messages

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from annotations import TOPIC_PAGE, each, when
-from rule import Alert, Recording, group
+from causes import unless_fired
+from rule import Alert, group
+from silence_recordings import RECORDINGS
 
 ONE_TOPIC = """
     No message of {{ $labels.topic }} has arrived on the bus {{ $labels.bus }} for {{ $value |
@@ -15,7 +17,8 @@ SEVERAL_TOPICS = """
 """
 OF_THE_BUS = """
     Look first whether others receive messages from this bus, for example Datagrepper. If they do,
-    restart busmon. If not, tell $bus_administrators.
+    restart busmon. If not, look whether it is known ($status_page); then tell
+    $bus_administrators.
 """
 OF_THE_PUBLISHER = """
     Look first at `busmon status`, which with [archive] says whether others received messages of the
@@ -48,6 +51,8 @@ PAGES_TOGETHER = """
     bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
       and on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
 """
+# If a topic woke somebody up by itself before others became silent, too, its alert stays.
+ALONE = 'ALERTS{alertname="BusmonTopicSilent", alertstate="firing", severity="critical"}'
 
 ONE_SILENT = Alert(
     name="BusmonTopicSilent",
@@ -55,13 +60,16 @@ ONE_SILENT = Alert(
     comment="""
         A topic without which Packit stops, at 1.4 times what is learned, so that false
         alarms are rare; the ratio is above 1.4 beyond a fixed time, too. A topic that is
-        gone wakes up nobody, and topics that became silent together have one alert.
+        gone wakes up nobody. Topics that became silent together have one alert: the one that fired
+        first.
     """,
-    expr="""
-        bus_topic:busmon_topic_silent_seconds:min{topic=~"$pages"}
+    expr=f"""
+        bus_topic:busmon_topic_silent_seconds:min{{topic=~"$pages"}}
           and on (namespace, bus, topic)
-            bus_topic:busmon_topic_silence_ratio:max{topic=~"$pages"} > 1.4
-          unless on (namespace, bus, topic) bus_topic:busmon_topic_silent_together:max
+            bus_topic:busmon_topic_silence_ratio:max{{topic=~"$pages"}} > 1.4
+          unless on (namespace, bus, topic) (
+            bus_topic:busmon_topic_silent_together:max unless on (namespace, bus, topic) {ALONE}
+          )
     """,
     by=("bus", "topic"),
     summary=ONE_TOPIC,
@@ -73,99 +81,7 @@ ONE_SILENT = Alert(
 )
 
 GROUPS = (
-    group(
-        "busmon-silence",
-        Recording(
-            "bus_topic:busmon_topic_silent:max",
-            """
-                max by (namespace, bus, topic) (
-                  busmon_topic_silent == 1
-                    unless (
-                      busmon_topic_quiet_since_timestamp_seconds
-                        < on (namespace, bus, topic) group_left ()
-                          (max by (namespace, bus, topic) (
-                            busmon_last_message_timestamp_seconds
-                          ) - 60)
-                    )
-                )
-                or (
-                  max by (namespace, bus, topic) (max_over_time(busmon_topic_silent[5m])) == 1
-                    unless on (namespace)
-                      min by (namespace) (
-                        process_start_time_seconds
-                          and on (instance, job, namespace) busmon_build_info
-                      ) < time() - 60
-                )
-            """,
-            """
-                1 if a topic is silent. If another busmon received a newer message of the topic, the
-                one without it does not count. In the minute after a start, busmon does not know yet
-                which topics are silent: those that were silent before still are.
-            """,
-        ),
-        Recording(
-            "bus_topic:busmon_topic_silence_ratio:max",
-            """
-                max by (namespace, bus, topic) (max_over_time(busmon_topic_silence_ratio[5m]))
-                  unless on (namespace, bus, topic) max_over_time(busmon_topic_gone[5m]) == 1
-            """,
-            """
-                The silence as a part of its limit, of the topics that are not gone. The last 5
-                minutes are enough, so that an alert goes on while busmon restarts.
-            """,
-        ),
-        Recording(
-            "bus_topic:busmon_topic_silent_together:max",
-            """
-                max by (namespace, bus, topic) (
-                  max_over_time(busmon_topic_silent_together[5m])
-                ) == 1
-            """,
-            "The topics that became silent at about the same time as others.",
-        ),
-        Recording(
-            "bus_topic:busmon_topic_silent_seconds:min",
-            """
-                time()
-                  - max by (namespace, bus, topic) (
-                    max_over_time(busmon_topic_quiet_since_timestamp_seconds[5m])
-                  )
-                  and on (namespace, bus, topic) bus_topic:busmon_topic_silent:max == 1
-            """,
-            """
-                For how long the topics that are silent have been so, in seconds: since the last
-                message, or, if none ever came, since busmon has waited for one.
-            """,
-        ),
-        Recording(
-            "bus:busmon_last_message_age_seconds:min",
-            """
-                time() - max by (namespace, bus) (
-                  max_over_time(busmon_last_message_timestamp_seconds[5m])
-                )
-            """,
-            """
-                The age of the newest message of any topic, in seconds. While busmon restarts, it is
-                known for as long as the silence of a topic, and so is what should have come; else
-                it would seem that no message ever came.
-            """,
-        ),
-        Recording(
-            "bus:busmon_topic_expected_since_last_messages:sum",
-            """
-                sum by (namespace, bus) (
-                  min by (namespace, bus, topic) (
-                    last_over_time(busmon_topic_expected_since_last_messages[5m])
-                  )
-                    unless on (namespace, bus, topic) bus_topic:busmon_topic_silent:max
-                )
-            """,
-            """
-                The messages that should have come since the last ones, of the topics that are not
-                silent.
-            """,
-        ),
-    ),
+    group("busmon-silence", *RECORDINGS),
     group(
         "busmon-silence-alerts",
         Alert(
@@ -218,8 +134,18 @@ GROUPS = (
         Alert(
             name="BusmonTopicsSilent",
             variant="pages",
-            comment="The value is the number of topics.",
-            expr=f"{TOGETHER} and on (namespace, bus) ({PAGES_TOGETHER})",
+            comment="""
+                The value is the number of topics. Who was woken up because one of them was silent
+                alone, or in the last hour the whole bus, knows.
+            """,
+            expr=f"""
+                {TOGETHER}
+                  and on (namespace, bus) ({PAGES_TOGETHER})
+                  unless on (namespace, bus) (
+                    {PAGES_TOGETHER} and on (namespace, bus, topic) {ALONE}
+                  )
+                  {unless_fired("BusmonAllTopicsSilent", "namespace, bus")}
+            """,
             by=("bus",),
             summary=SEVERAL_TOPICS,
             what=f"One cause is likely, and Packit waits for some of them: {THE_TOPICS}.",

@@ -1,6 +1,6 @@
 """Alerts about the workers."""
 
-from causes import WORKERS_LOSE
+from causes import WORKERS_LOSE, unless_fired
 from rule import Alert, group
 
 GROUPS = (
@@ -81,21 +81,19 @@ GROUPS = (
         Alert(
             name="BusmonTasksFailing",
             comment="""
-                If messages are missing because of that, and BusmonHandlersGap fired first, it
-                stays.
+                If messages are missing because of that, and BusmonHandlersGap woke somebody up
+                first, that is enough.
             """,
-            expr="""
+            expr=f"""
                 (
                   max by (namespace, task) (
-                    increase(busmon_celery_task_events_total{event="failed"}[30m])
+                    increase(busmon_celery_task_events_total{{event="failed"}}[30m])
                   ) >= $tasks
                 )
                 > max by (namespace, task) (
-                  increase(busmon_celery_task_events_total{event="succeeded"}[30m])
+                  increase(busmon_celery_task_events_total{{event="succeeded"}}[30m])
                 )
-                unless on (namespace) ALERTS{
-                  alertname="BusmonHandlersGap", alertstate="firing", severity="critical"
-                }
+                {unless_fired("BusmonHandlersGap", "namespace")}
             """,
             by=("task",),
             summary="""
