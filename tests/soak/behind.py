@@ -200,13 +200,20 @@ class Behind:
                 assert open_gap == 0, f"{open_gap} messages {name} are missing at the {stage}"
         for place, number in missing.items():
             assert number == recovered[place] + gaps[place], place
+        reached = audited + recovered
         for before, stage in ((Stage.BUS, LISTENER), (LISTENER, WORKER), (WORKER, HANDLERS)):
-            total = {
-                each: sum(number for (_, of), number in audited.items() if of == each)
-                for each in (before, stage)
-            }
-            lost = sum(number for (_, of), number in gaps.items() if of == stage)
-            assert total[before] == total[stage] + lost + unconfirmed[stage,], (stage, total, lost)
+            expected_here, here, lost = (
+                sum(number for (_, of), number in counts.items() if of == where)
+                for counts, where in ((reached, before), (reached, stage), (gaps, stage))
+            )
+            unknown = unconfirmed[stage,]
+            assert expected_here == here + lost + unknown, (
+                stage,
+                expected_here,
+                here,
+                lost,
+                unknown,
+            )
 
     def wait_until_worked(self) -> None:
         """Wait until the listener and the workers have done all."""
