@@ -41,7 +41,7 @@ def pages(
 def text_of(html: bytes) -> str:
     """Return what a person reads: without the tags, on one line."""
     reader = _Reader()
-    reader.feed(html.decode())
+    reader.feed(html.decode().replace("<wbr>", ""))
     return " ".join(" ".join(reader.parts).split())
 
 
