@@ -81,9 +81,7 @@ def test_a_full_file_system_stops_acknowledging_until_there_is_room(
         counted = busmon.counts().total()
         assert counted < ENOUGH
         ballast.unlink()
-        # What was acknowledged while the connection ended may come again.
-        wait_until(lambda: busmon.counts() == bus.counted(ENOUGH), what="all messages")
-        busmon.wait_until_ready()
+        wait_until_counted(busmon, bus, ENOUGH)
 
 
 # A disk of its own that fails

@@ -49,6 +49,19 @@ class Recorder:
         wait_until(lambda: len(self.counted) >= total, what=f"{total} messages")
 
 
+class Failing(Recorder):
+    """Records nothing at each fourth call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = itertools.count(1)
+
+    def __call__(self, batch: Sequence[Message]) -> None:
+        if next(self._calls) % 4 == 0:
+            raise LedgerWriteError("disk full")
+        super().__call__(batch)
+
+
 class Gate:
     """Hands batches on while it is open; before that, each waits."""
 

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from uuid import uuid4
 
 from busmon.ledger.batch import Observation
+from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Judgement, Message
 from busmon.problem_log import ProblemLog
 from busmon.sources.base import ConnectionState, MessageHandler, keep_connected
@@ -62,6 +63,9 @@ class MqttSource:
                 self._receive(session, handler)
             except Stopped:
                 session.leave()
+            except LedgerWriteError:
+                session.leave()  # so that the broker has what was acknowledged before
+                raise
 
     def _receive(self, session: MqttSession, handler: MessageHandler) -> None:
         try:

@@ -12,6 +12,7 @@ from contextlib import closing
 from hashlib import blake2b
 
 from busmon.ledger.batch import Observation
+from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Judgement, Message
 from busmon.sources.base import ConnectionState, Disconnected, MessageHandler, keep_connected
 from busmon.sources.json_body import REJECTIONS, parse
@@ -75,6 +76,9 @@ class StompSource:
                     session.acknowledge(batch)
             except Stopped:
                 session.leave()
+            except LedgerWriteError:
+                session.leave()  # so that the broker has what was acknowledged before
+                raise
             except Disconnected as error:
                 if MISCOUNTED in error.detail:
                     self._settings = self._settings.model_copy(update={"ack": "client-individual"})

@@ -18,7 +18,7 @@ from tests.support.mqtt import (
     running,
     settings,
 )
-from tests.support.sources import Gate, Recorder, failing_once, once, wait_for_problem
+from tests.support.sources import Failing, Gate, Recorder, failing_once, once, wait_for_problem
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -52,6 +52,19 @@ def test_nothing_is_lost_while_nothing_can_be_recorded(
         recorder.failing = False
         recorder.wait_for(1000)
     assert recorder.numbers() == once(1000)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_was_acknowledged_before_the_ledger_failed_does_not_come_again(
+    mosquitto: Mosquitto, root: str, version: str
+) -> None:
+    recorder = Failing()
+    with running(settings(mosquitto, root, version=version), recorder) as source:
+        mosquitto.publish(numbered(root, range(20_000)))
+        recorder.wait_for(20_000)
+        assert source.connection.disconnects[Cause.LEDGER] > 1
+    assert recorder.numbers() == once(20_000)
+    assert recorder.duplicates == 0
 
 
 @pytest.mark.parametrize("version", VERSIONS)
