@@ -27,7 +27,7 @@ def drain_started(
     """Start a busmon with one bus, and do the same; `on_disk` returns what its ledger has."""
     with busmon:
         busmon.wait_until_ready()
-        run = drain(busmon, fill, messages, lambda: on_disk() >= messages)
+        run = drain([busmon], fill, messages, lambda: on_disk() >= messages)
         check_counted([busmon], messages)
         assert busmon.output().count("connected to") == 1, busmon.output()
     return run
@@ -60,4 +60,4 @@ def drain_other(
     """Time another consumer, which ends after $MESSAGES messages."""
     env = {"PYTHONPATH": str(PROJECT), "MESSAGES": str(messages)}
     with Server(command, directory / "consumer.log", env, directory, ready=ready) as server:
-        return drain(server, fill, messages, lambda: drained(server))
+        return drain([server], fill, messages, lambda: drained(server))

@@ -1,7 +1,6 @@
 """Growth: throughput by the rows of the ledger, and by processes on one shared queue."""
 
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,19 +15,17 @@ from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import check_counted, recorded
 from tests.bench.measure import (
-    CONSUMER_TIMEOUT,
     MIB,
     Cell,
     Run,
     Spread,
     Table,
-    cpu_seconds,
+    drain,
     interleaved,
 )
 from tests.bench.stream import from_fedora
 from tests.ledger.past import with_past
 from tests.ledger.sql import message_ids
-from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
 from tests.support.ledgers import judged
@@ -164,30 +161,11 @@ def _drain(broker: RabbitMQ, directories: Sequence[Path], messages: int) -> Run:
             busmon.wait_until_ready()
         ledgers = [place / "ledger.sqlite" for place in directories]
         expected = sum(map(recorded, ledgers)) + messages
-        _signal(busmons, signal.SIGSTOP)
-        broker.publish(from_fedora(messages, seed=next(seeds)))
-        cpu, start = _cpu(busmons), time.perf_counter()
-        _signal(busmons, signal.SIGCONT)
-        wait_until(
+        run = drain(
+            busmons,
+            lambda: broker.publish(from_fedora(messages, seed=next(seeds))),
+            messages,
             lambda: sum(map(recorded, ledgers)) >= expected,
-            CONSUMER_TIMEOUT,
-            "all to be counted",
-        )
-        seconds = time.perf_counter() - start
-        run = Run(
-            messages=messages,
-            seconds=seconds,
-            cpu=_cpu(busmons) - cpu,
-            peak=max(busmon.peak_memory() for busmon in busmons),
         )
         check_counted(busmons, expected)
     return run
-
-
-def _signal(busmons: Sequence[Busmon], number: signal.Signals) -> None:
-    for busmon in busmons:
-        os.kill(busmon.pid, number)
-
-
-def _cpu(busmons: Sequence[Busmon]) -> float:
-    return sum(cpu_seconds(busmon.pid) for busmon in busmons)

@@ -3,8 +3,10 @@
 import os
 import signal
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -113,28 +115,49 @@ def compared(
 
 
 def drain(
-    consumer: Server, fill: Callable[[], object], messages: int, drained: Callable[[], bool]
+    consumers: Sequence[Server],
+    fill: Callable[[], object],
+    messages: int,
+    drained: Callable[[], bool],
+    during: AbstractContextManager[object] | None = None,
 ) -> Run:
-    """Time a consumer that is subscribed to an empty queue, which `fill` fills.
+    """Time consumers that are subscribed to one empty queue, which `fill` fills.
 
-    It is stopped (SIGSTOP) meanwhile, and continues when all messages are there. So neither
-    its start nor the publisher is in the figures.
+    They are stopped (SIGSTOP) meanwhile, and continue when all messages are there. So neither
+    their start nor the publisher is in the figures. The peak is that of the largest.
     """
-    os.kill(consumer.pid, signal.SIGSTOP)
+    pids = [consumer.pid for consumer in consumers]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     fill()
-    cpu, start = cpu_seconds(consumer.pid), time.perf_counter()
-    os.kill(consumer.pid, signal.SIGCONT)
-    wait_until(
-        lambda: drained() or not consumer.running, CONSUMER_TIMEOUT, "the consumer to finish"
-    )
-    seconds = time.perf_counter() - start
-    assert consumer.running, consumer.output()[-3000:]
-    return Run(
-        messages=messages,
-        seconds=seconds,
-        cpu=cpu_seconds(consumer.pid) - cpu,
-        peak=consumer.peak_memory(),
-    )
+    with during or nullcontext():
+        cpu, start = sum(map(cpu_seconds, pids)), time.perf_counter()
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(
+            lambda: drained() or not all(consumer.running for consumer in consumers),
+            CONSUMER_TIMEOUT,
+            "the consumers to finish",
+        )
+        seconds = time.perf_counter() - start
+        for consumer in consumers:
+            assert consumer.running, consumer.output()[-3000:]
+        used = sum(map(cpu_seconds, pids)) - cpu
+    peak = max(consumer.peak_memory() for consumer in consumers)
+    return Run(messages=messages, seconds=seconds, cpu=used, peak=peak)
+
+
+@contextmanager
+def meanwhile(run: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Let it run in a thread until the event that it is given, which is set at the end."""
+    ending = threading.Event()
+    thread = threading.Thread(target=run, args=(ending,))
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:

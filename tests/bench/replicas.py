@@ -5,14 +5,12 @@ measured with 50 millicores each, as a pod has: then the cores are enough for al
 """
 
 import os
-import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from time import perf_counter
 from uuid import uuid4
 
 import psycopg
@@ -22,21 +20,21 @@ from tests.bench import Options
 from tests.bench.brokers import amqp_bus, unlimited_rabbitmq
 from tests.bench.consumers import check_counted
 from tests.bench.measure import (
-    CONSUMER_TIMEOUT,
     MIB,
     Cell,
     Run,
     Spread,
     Table,
-    cpu_seconds,
+    drain,
     interleaved,
+    meanwhile,
 )
 from tests.bench.postgresql import COUNTED, DROP, ask, server
 from tests.bench.quota import held_to
 from tests.bench.stream import from_fedora
-from tests.support.brokers import wait_until
 from tests.support.brokers.postgresql import PostgreSQL
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.busmon_process import Busmon
 from tests.support.replicas import replicas
 
 NUMBERS = (1, 3)
@@ -133,46 +131,38 @@ def _drain(
     directory.mkdir()
     bus = amqp_bus(broker, directory, queue, tls=False)
     with replicas(number, directory, {"bench": bus}, database.url) as busmons:
-        pids = [busmon.pid for busmon in busmons]
         for busmon in busmons:
             busmon.wait_until_ready()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        broker.publish(from_fedora(messages, seed=next(seeds)))
-        limit = nullcontext() if cores is None else held_to(cores, pids)
-        with limit, _looking(database, number, shares):
-            cpu, start = sum(map(cpu_seconds, pids)), perf_counter()
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-            wait_until(
-                lambda: ask(database, COUNTED) >= messages, CONSUMER_TIMEOUT, "all to be counted"
-            )
-            seconds, used = perf_counter() - start, sum(map(cpu_seconds, pids)) - cpu
-        peaks = [busmon.peak_memory() for busmon in busmons]
-        shares.follower_peak += peaks[1:]
+        run = drain(
+            busmons,
+            lambda: broker.publish(from_fedora(messages, seed=next(seeds))),
+            messages,
+            lambda: ask(database, COUNTED) >= messages,
+            _watched(database, busmons, cores, shares),
+        )
+        shares.follower_peak += [busmon.peak_memory() for busmon in busmons[1:]]
         check_counted(busmons[:1], messages)  # each shows all
     broker.delete_queue(queue)
-    return Run(messages=messages, seconds=seconds, cpu=used, peak=max(peaks))
+    return run
 
 
 @contextmanager
-def _looking(database: PostgreSQL, busmons: int, shares: Shares) -> Iterator[None]:
-    """Look meanwhile what the busmons are at."""
-    ending = threading.Event()
-
-    def look() -> None:
-        with psycopg.connect(database.url, autocommit=True) as connection:
-            while not ending.wait(LOOK_SECONDS):
-                shares.looks += busmons
-                for granted, active in connection.execute(TURNS.encode()):
-                    shares.waiting += not granted
-                    shares.writing += granted and active
-                    shares.holding += granted and not active
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+def _watched(
+    database: PostgreSQL, busmons: Sequence[Busmon], cores: float | None, shares: Shares
+) -> Iterator[None]:
+    """Hold each to so many cores, and look what they are at."""
+    look = partial(_look, database, len(busmons), shares)
+    pids = [busmon.pid for busmon in busmons]
+    with nullcontext() if cores is None else held_to(cores, pids), meanwhile(look):
         yield
-    finally:
-        ending.set()
-        thread.join()
+
+
+def _look(database: PostgreSQL, busmons: int, shares: Shares, ending: threading.Event) -> None:
+    """Look until `ending` what the busmons are at."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        while not ending.wait(LOOK_SECONDS):
+            shares.looks += busmons
+            for granted, active in connection.execute(TURNS.encode()):
+                shares.waiting += not granted
+                shares.writing += granted and active
+                shares.holding += granted and not active

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -22,6 +22,7 @@ from tests.bench.measure import (
     compared,
     drain,
     interleaved,
+    meanwhile,
     quantile,
 )
 from tests.bench.stream import from_fedora
@@ -108,7 +109,7 @@ class _Bench:
             busmon.wait_until_ready()
             if idle is not None and interval is not None:
                 wanted = self._options.size(IDLE)
-                with scraped(busmon, interval, idle):
+                with meanwhile(partial(scrape, busmon, interval, idle)):
                     wait_until(lambda: len(idle) >= wanted, CONSUMER_TIMEOUT, "scrapes")
             ledger = directory / "ledger.sqlite"
             expected = recorded(ledger) + self._messages
@@ -116,37 +117,26 @@ class _Bench:
             def fill() -> None:
                 self._broker.publish(from_fedora(self._messages))
                 if interval is not None:
-                    stack.enter_context(scraped(busmon, interval, [] if busy is None else busy))
+                    took = [] if busy is None else busy
+                    stack.enter_context(meanwhile(partial(scrape, busmon, interval, took)))
 
-            run = drain(busmon, fill, self._messages, lambda: recorded(ledger) >= expected)
+            run = drain([busmon], fill, self._messages, lambda: recorded(ledger) >= expected)
             stack.close()
             check_counted([busmon], expected)
         self._broker.delete_queue(queue)
         return run
 
 
-@contextmanager
-def scraped(busmon: Busmon, interval: float, took: list[float]) -> Iterator[None]:
-    """Scrape at this interval meanwhile, and add the seconds that each scrape took."""
-    stopping = threading.Event()
+def scrape(busmon: Busmon, interval: float, took: list[float], stopping: threading.Event) -> None:
+    """Scrape at this interval until `stopping`, and add the seconds that each scrape took."""
     request = Request(f"{busmon.url}/metrics", headers=HEADERS)
-
-    def scrape() -> None:
-        while True:  # at least once, even if all messages are counted within the interval
-            started = time.perf_counter()
-            with urlopen(request, timeout=60) as answer:
-                answer.read()
-            took.append(time.perf_counter() - started)
-            if stopping.wait(interval):
-                return
-
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
+    while True:  # at least once, even if all messages are counted within the interval
+        started = time.perf_counter()
+        with urlopen(request, timeout=60) as answer:
+            answer.read()
+        took.append(time.perf_counter() - started)
+        if stopping.wait(interval):
+            return
 
 
 def _make_topics(ledger: Path, number: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from busmon.config.describe import describe
-from busmon.config.load import DEFAULT_PATH, ConfigError, load
+from busmon.config.load import ConfigError, load
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.mqtt.settings import MqttBus
@@ -126,8 +126,10 @@ def test_without_a_file_the_one_of_the_environment_is_read(directory: Path) -> N
         load(None, {"BUSMON_CONFIG": "nowhere.toml"})
 
 
-@pytest.mark.skipif(Path(DEFAULT_PATH).exists(), reason="this machine has a configuration")
-def test_without_any_file_the_error_says_how_to_name_one() -> None:
+def test_without_any_file_the_error_says_how_to_name_one(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("busmon.config.load.DEFAULT_PATH", str(directory / "none.toml"))
     with pytest.raises(ConfigError, match=r"directory; -c FILE or \$BUSMON_CONFIG names another$"):
         load(None, {})
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from tests.support.pretenders import secret_of
-from tests.support.sources import Failing, Recorder, once
+from tests.support.sources import Recorder, once
 from tests.support.stomp import BEAT, Broker, both_brokers, bus, numbered, running, subscribed
 
 
@@ -51,20 +50,6 @@ def test_5000_messages_are_counted_even_those_sent_while_it_is_down(
         publisher.send(published, {"n": 5000})
         recorder.wait_for(5001)
     assert recorder.numbers() == once(5001)
-    assert recorder.duplicates == 0
-
-
-@both_brokers
-def test_what_was_acknowledged_before_the_ledger_failed_does_not_come_again(
-    broker: Broker,
-) -> None:
-    watched = bus(broker.port, "/queue/test.failing", **broker.settings | {"heartbeat": 60})
-    recorder = Failing()
-    with running(watched, recorder) as source, broker.publisher() as publisher:
-        publisher.send("/queue/test.failing", *numbered(range(10_000)))
-        recorder.wait_for(10_000)
-        assert source.connection.disconnects[Cause.LEDGER] > 1
-    assert recorder.numbers() == once(10_000)
     assert recorder.duplicates == 0
 
 
