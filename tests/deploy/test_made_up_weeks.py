@@ -1,8 +1,6 @@
 """Made-up weeks with Christmas, weekends and a mass rebuild: what is compared with its past."""
 
 import re
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ import yaml
 
 from tests.deploy.test_rules import PROMETHEUS
 from tests.silence.simulation.traffic import CHRISTMAS, DAY, REBUILDS, Topic, arrivals
+from tests.support.prometheus import promtool_test
 
 STEP = 30  # minutes
 FIRST, LAST = CHRISTMAS.start, REBUILDS[0][0] + 8  # days of the simulated year
@@ -85,10 +84,7 @@ def fired(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str, str]]
     ]
     test = {"interval": f"{STEP}m", "input_series": given, "alert_rule_test": cases}
     unit_test = {"rule_files": ["past.yml"], "evaluation_interval": f"{STEP}m", "tests": [test]}
-    (folder / "test.yml").write_text(yaml.safe_dump(unit_test))
-    command: list[str | Path] = ["promtool", "test", "rules", folder / "test.yml"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    labels = re.findall(r"Labels:\{(.*)\}", done.stdout + done.stderr)
+    labels = re.findall(r"Labels:\{(.*)\}", promtool_test(folder / "test.yml", unit_test))
     pairs = [dict(re.findall(r'(\w+)="([^"]*)"', text)) for text in labels]
     return {(of["alertname"], of["bus"], of["topic"]) for of in pairs}
 

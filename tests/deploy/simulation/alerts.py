@@ -4,15 +4,14 @@ promtool evaluates them, with the recording as its input. Its clock begins at 0,
 are moved, too.
 """
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from tests.deploy.simulation.recording import INTERVAL
 from tests.support.busmon_process import PROJECT
+from tests.support.prometheus import promtool_test
 
 RULES = sorted((PROJECT / "config" / "prometheus" / "rules").glob("*.yml"))
 SERIES = re.compile("busmon_|process_|up{|events_processed|github_webhook")  # that the rules read
@@ -30,18 +29,9 @@ def critical(recording: Path, begin: float, end: float, at: Sequence[float]) -> 
     }
     # Once a minute, since four times as often takes four times as long.
     rules = {"rule_files": list(map(str, RULES)), "evaluation_interval": "1m", "tests": [test]}
-    file = recording.with_suffix(".yml")
-    file.write_text(json.dumps(rules))  # which is YAML, too
-    # It finds what nobody expected, and says what there is instead.
-    found = subprocess.run(
-        ["promtool", "test", "rules", file],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    answers = re.findall(r"^ +got: (.*)$", found.stderr + found.stdout, re.MULTILINE)
-    assert len(answers) == len(at), found.stderr
+    said = promtool_test(recording.with_suffix(".yml"), rules)
+    answers = re.findall(r"^ +got: (.*)$", said, re.MULTILINE)
+    assert len(answers) == len(at), said
     return [set(re.findall(r'alertname="(\w+)"', answer)) for answer in answers]
 
 
