@@ -55,7 +55,7 @@ def test_nothing_is_lost_while_nothing_can_be_recorded(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_was_acknowledged_before_the_ledger_failed_does_not_come_again(
+def test_what_was_acknowledged_before_a_failed_write_does_not_come_again(
     mosquitto: Mosquitto, root: str, version: str
 ) -> None:
     recorder = Failing()
