@@ -39,7 +39,7 @@ bench: .venv/development ## compare speed and memory with other clients, 1 hour 
 	tests/install-brokers
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: .venv/development ## cause faults at random and check every count, 70 minutes (ARGS="--minutes 5 --kills 20")
+soak: .venv/development ## cause faults at random and check every count, 80 minutes (ARGS="--minutes 5 --kills 20")
 	tests/install-brokers
 	$(BIN)/python -m tests.soak $(ARGS)
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout=0 tests/faults/test_fuzz*.py

@@ -1,4 +1,4 @@
-"""What the user of the rules can change: settings.toml, and his own file on top of it."""
+"""What the user of the rules can change: settings.toml, and a file of their own on top of it."""
 
 import re
 import tomllib
