@@ -1,7 +1,7 @@
 """Causes: who was woken up by one is not woken up again by its effects.
 
 Alertmanager suppresses an effect as long as its cause fires. What counts by the hour goes on after
-that, so it asks Prometheus which alerts fired in the last hour.
+that, so it asks Prometheus which alerts fired recently.
 """
 
 LISTENER = "BusmonListener(Down|Restarting|Stalled)|BusmonBusDisconnected"
@@ -15,9 +15,9 @@ def fired(alerts: str, span: str = "1h", matcher: str = "") -> str:
     return f"max_over_time({series}[{span}])"
 
 
-def unless_fired(alerts: str, on: str, matcher: str = "") -> str:
-    """Return the end of an expression: nothing if one of these woke somebody up recently."""
-    return f"unless on ({on}) {fired(alerts, matcher=matcher)}"
+def unless_fired(alerts: str, on: str, span: str = "1h", matcher: str = "") -> str:
+    """Return the end of an expression: nothing if one of these woke somebody up in this time."""
+    return f"unless on ({on}) {fired(alerts, span, matcher)}"
 
 
 # What a listener lost while it was away is counted at once when it is back. If it still loses
@@ -40,14 +40,15 @@ UNLESS_LOST_BY_AN_ABSENCE = f"""
 # reached the stage `worker`, and so has one whose handlers wait in another queue.
 UNLESS_EXPLAINED = {
     "listener": UNLESS_LOST_BY_AN_ABSENCE,
-    "worker": unless_fired("BusmonQueue(Stuck|Growing)", "namespace", ', queue=~"$queue"'),
+    "worker": unless_fired("BusmonQueue(Stuck|Growing)", "namespace", matcher=', queue=~"$queue"'),
     "handlers": unless_fired(WORKERS, "namespace"),
 }
 
-# What makes messages late, or loses them.
+# What makes messages late, or loses them. Workers that were away first do what waited: for an hour
+# after that, messages are still late.
 UNLESS_LATE_BY_A_CAUSE = f"""
     {unless_fired(f"{LISTENER}|{LOSS}", "namespace, bus")}
-    {unless_fired(WORKERS, "namespace")}
+    {unless_fired(WORKERS, "namespace", "2h")}
 """
 
 # Why the workers process too little, whatever the bus.

@@ -20,6 +20,15 @@ CATCHING_UP = """
       unless on (namespace, bus) max by (namespace, bus) (busmon_bus_connected offset 30m) == 1
 """
 
+# The workers' queue has grown by at least half of what was to be handled: events wait. So do
+# webhooks, and as all of GitHub's are subtracted, it looks as if no message was processed.
+WAITING = """
+    sum by (namespace) (
+      max by (namespace, queue) (delta(busmon_celery_queue_tasks{queue=~"$queue"}[15m]))
+    )
+      >= on (namespace) 0.5 * namespace:busmon_messages_handled:rate15m * 900
+"""
+
 COUNTS = "".join(
     (
         "The listener does not pass messages on, or the workers do not take them.",
@@ -84,8 +93,9 @@ GROUPS = (
                 A gateway that answers without the counter, which it had in the last day, has
                 restarted, and no worker has pushed since. GitHub's calls may be more than those
                 that are counted as events. So either all events, with webhooks, are too few, or the
-                ratio was good at some time in the last week. What has an alert of the listener or
-                the workers is known.
+                ratio was good at some time in the last week. Events that wait in the queue have
+                BusmonQueueGrowing, BusmonQueueStuck and the service levels. What has an alert of
+                the listener or the workers is known.
             """,
             expr=f"""
                 (
@@ -102,6 +112,7 @@ GROUPS = (
                     quantile_over_time(0.9, namespace:packit_events_processed:ratio_avg1h[1w]) > 0.5
                 )
                 unless on (namespace) ({CATCHING_UP})
+                unless on (namespace) ({WAITING})
                 {UNLESS_UNPROCESSED_BY_A_CAUSE}
             """,
             summary="""
