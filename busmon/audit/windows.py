@@ -176,7 +176,7 @@ class AuditWindows:
             self._publish()
 
     def _publish(self) -> None:
-        with self._ledger.read() as tables:
+        with self._reading, self._ledger.read() as tables:
             self._totals = tables.windows.totals()
             self._closed_until = tables.windows.closed_until()
 

@@ -56,13 +56,13 @@ SELECT start, until, name, topic, stage, messages, missing, unexpected, recovere
 FROM windows JOIN buses ON buses.id = windows.bus
 WHERE start >= ? AND until > ? AND name = coalesce(?, name)
 """
-# The window of a time; by itself, so that the database knows how few rows begin later.
-LAST_BEGUN = "SELECT coalesce(max(start), 0) FROM windows WHERE start <= ?"
 # A closed window without a row had no message: to close it again adds nothing.
 GO_BACK = """
 UPDATE audit_progress
 SET closed_until = coalesce((SELECT max(until) FROM windows WHERE until <= :now), :now)
 """
+# Of a window: one that began earlier is not read. Windows of different lengths can overlap.
+LONGEST_SECONDS = 86400.0
 WITHOUT_DATA = " AND messages IS NULL"
 IN_ORDER = " ORDER BY name, stage, start, topic"
 
@@ -207,11 +207,9 @@ class Windows:
 
         `without_data`: only those without data.
         """
-        query, ended = ROWS + (WITHOUT_DATA if without_data else "") + IN_ORDER, milliseconds(since)
-        (first,) = self._db.execute(LAST_BEGUN, (ended,)).fetchone()
-        for start, until, name, topic, stage, messages, *counts in self._db.execute(
-            query, (first, ended, bus)
-        ):
+        query = ROWS + (WITHOUT_DATA if without_data else "") + IN_ORDER
+        values = milliseconds(since - LONGEST_SECONDS), milliseconds(since), bus
+        for start, until, name, topic, stage, messages, *counts in self._db.execute(query, values):
             place = Place(name, topic, Stage(stage))
             totals = None if messages is None else Totals(messages, *counts)
             yield WindowRow(start / 1000, until / 1000, place, totals)

@@ -1,8 +1,10 @@
 """Windows in the ledger: what is closed when, and when there is no data."""
 
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -10,11 +12,13 @@ from busmon.audit.windows import DAY_SECONDS
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.ledger.engines import open_read_only
 from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.ledger import Ledger
 from busmon.ledger.open_messages import State
-from busmon.ledger.windows import Totals
+from busmon.ledger.tables import Tables
+from busmon.ledger.windows import Place, Totals, WindowRow, Windows
 from busmon.message import UNJUDGED, Stage
 from tests.ledger.sql import foreign_writer
-from tests.support.audit import AUDIT, BUS, NOW, STAGES, AuditBench
+from tests.support.audit import AUDIT, BUS, NOW, STAGES, TOPIC, AuditBench
 
 
 def test_a_window_is_closed_after_its_grace_with_what_reached_each_stage(
@@ -139,6 +143,63 @@ def test_a_window_of_another_length_begins_where_the_last_one_ended(bench: Audit
     assert bench.totals()[Stage.BUS] == Totals(messages=2)
     spans = [(row.start, row.until) for row in bench.rows(Stage.BUS)]
     assert spans == [(NOW, NOW + 10), (NOW + 10, NOW + 100)]
+
+
+def test_windows_of_different_lengths_that_contain_a_time_are_read(bench: AuditBench) -> None:
+    """The archive fills a long window that was closed before with short ones."""
+    place, spans = Place(BUS, TOPIC, Stage.BUS), [(0, 100), (80, 90), (100, 110)]
+    with bench.ledger.write() as tables:
+        tables.windows.add_filled(
+            WindowRow(NOW + start, NOW + until, place, Totals(1)) for start, until in spans
+        )
+    with bench.ledger.read() as tables:
+        for since, count in ((NOW + 85, 3), (NOW + 90, 2), (NOW + 100, 1), (NOW + 110, 0)):
+            assert len(list(tables.windows.rows(since))) == count
+
+
+class _Paused(Windows):
+    """Has read the totals, and waits."""
+
+    def __init__(self, known: Windows, has_read: Event, go_on: Event) -> None:
+        super().__init__(known._db)  # noqa: SLF001 - it reads the same
+        self._has_read, self._go_on = has_read, go_on
+
+    def totals(self) -> dict[Place, Totals]:
+        found = super().totals()
+        self._has_read.set()
+        self._go_on.wait(60)
+        return found
+
+
+def test_totals_never_go_back_while_another_thread_reads_them(tmp_path: Path) -> None:
+    """Prometheus would take a counter that goes down for a restart of busmon."""
+    has_read, go_on, slow = Event(), Event(), Event()
+
+    class SlowLedger(Ledger):
+        @contextmanager
+        def read(self, seconds: float | None = None) -> Iterator[Tables]:
+            with super().read(seconds) as tables:
+                if slow.is_set():
+                    slow.clear()  # only once
+                    tables.windows = _Paused(tables.windows, has_read, go_on)
+                yield tables
+
+    bench = AuditBench(str(tmp_path / "ledger.sqlite"))
+    bench.ledger.close()
+    with closing(SlowLedger(str(tmp_path / "ledger.sqlite"))) as bench.ledger:
+        bench.restart()
+        bench.receive("1")
+        slow.set()
+        refresh = Thread(target=bench.windows.refresh)
+        refresh.start()
+        assert has_read.wait(60)
+        close = Thread(target=bench.windows.close_next, args=[NOW + 12 + MAX_GAP_SECONDS])
+        close.start()
+        close.join(1)  # it publishes now if nothing holds it up
+        go_on.set()
+        for thread in (refresh, close):
+            thread.join()
+        assert bench.totals()[Stage.BUS] == Totals(messages=1)
 
 
 def test_a_window_that_could_not_be_written_is_closed_later(tmp_path: Path) -> None:
