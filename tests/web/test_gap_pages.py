@@ -190,6 +190,7 @@ def test_only_an_operator_gets_the_form(who: str | None, status: int, counted: s
     answer = bench.get("/gaps/accept", who, **ONE)
     assert answer.status.startswith(str(status))
     assert "Basic" in answer.headers["WWW-Authenticate"], "the browser asks for another login"
+    assert answer.headers["Content-Type"].startswith("text/html") == (who == READER)
     assert bench.refused(counted) == 1
 
 
@@ -228,6 +229,7 @@ def test_whatever_is_not_the_form_of_an_operator_accepts_nothing(
     good = ONE | {"token": bench.token(ALICE), "reason": "purged"}
     answer = bench.accept(who, good | fields, **environ)
     assert answer.status.startswith(str(status))
+    assert who is None or answer.headers["Content-Type"].startswith("text/html")
     assert still_open(bench.ledger).total() == 1
     assert reason is None or bench.refused(reason) == 1
 
@@ -246,4 +248,6 @@ def test_without_an_operator_nothing_can_be_accepted() -> None:
     bench = Gapped((Place(), 1))
     app = pages(bench)
     assert "accept…" not in text_of(ask(app, "/gaps").body)
-    assert ask(app, "/gaps/accept", query=urlencode(ONE)).status == "403 Forbidden"
+    refused = ask(app, "/gaps/accept", query=urlencode(ONE))
+    assert refused.status == "403 Forbidden"
+    assert "nobody may accept gaps: configure a login" in text_of(refused.body)

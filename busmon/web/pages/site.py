@@ -83,6 +83,10 @@ class Site:
         request = Request(rest, {}, self._clock(), self._service)
         try:
             return make(replace(request, query=_parsed(query)))
+        except Refused as refused:  # by the form, in plain text, which a phone does not wrap
+            said = refused.response
+            page = problem(request, said.status, said.body.decode().strip())
+            raise Refused(refused.reason, replace(page, headers=said.headers)) from None
         except NotFound as error:
             return problem(request, HTTPStatus.NOT_FOUND, str(error))
         except Malformed as error:
