@@ -34,7 +34,7 @@ def _moment(text: str) -> float:
     """Return a time as `busmon gaps` prints it in Unix time; ValueError if it is none."""
     from busmon.settings.units import parse_moment
 
-    unix = parse_moment(text.strip().removesuffix(" UTC"))
+    unix = parse_moment(text.strip())
     if unix < 0:
         raise ValueError("before 1970")
     return unix

@@ -35,7 +35,7 @@ def main() -> None:
     \b
     Exit status:
       0  success
-      1  an error; or status, gaps, trace or lint found something, or find nothing: see --help
+      1  an error; or status, gaps or lint found something, or trace or find nothing: see --help
       2  wrong command line or configuration, or a ledger or list that cannot be read
     """  # noqa: D301 - click's mark of lines to be kept, and no backslash
     # A topic may contain characters that the terminal cannot show; a pipe gets each line at once.

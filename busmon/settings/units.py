@@ -70,10 +70,13 @@ def _format(number: int, units: dict[str, int]) -> str:
 
 
 def parse_moment(value: object) -> float:
-    """Return a date, or a date and time, of TOML or as text in Unix time; UTC without an offset."""
+    """Return a date, or a date and time, of TOML or as text in Unix time; UTC without an offset.
+
+    A text can end with "UTC", as busmon itself shows times.
+    """
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(value.removesuffix(" UTC"))
         except ValueError:
             value = None
     elif isinstance(value, date) and not isinstance(value, datetime):
