@@ -32,7 +32,12 @@ NOT_FOUND = 1
     show_default=True,
     help="The number of messages.",
 )
-@click.option("--before", metavar="NUMBER", type=click.IntRange(1), help="Go on from there.")
+@click.option(
+    "--before",
+    metavar="NUMBER",
+    type=click.IntRange(1),
+    help="Go on from there: the number at the end of the last answer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, that of /v1/messages.")
 def find(
     words: tuple[str, ...],
@@ -46,12 +51,14 @@ def find(
     QUERY is a package, project, pull request, build, task, NVR, tag, commit, or the id of a
     message or task. `build:1044215` looks only for a build. A message matches if each word
     does. Asks the running service, as its page /messages does. The newest messages come first.
-    With [archive], the last line is the URL of what the archive has of an id, package or owner.
+    A search reads a part of the ledger: if there can be more, it says with which --before to go
+    on. With [archive], the last line is the URL of what the archive has of an id, package or
+    owner.
 
     TIME is in UTC, "2026-03-01 14:05", or how long ago that was: 90m, 24h, 7d.
 
-    Exit status: 0 messages are found, 1 none is, or the service does not answer, 2 wrong command
-    line or configuration.
+    Exit status: 0 messages are found, 1 none is so far, or the service does not answer, 2 wrong
+    command line or configuration.
     """
     from busmon.commands.endpoint import NoAnswer, Refused
     from busmon.commands.find_service import ask
@@ -64,12 +71,5 @@ def find(
         fail(FATAL, f"busmon does not answer at {endpoint.url}: {error}")
     except Refused as error:
         fail(CONFIGURATION, str(error))
-    if as_json:
-        click.echo(json.dumps(found.answer, indent=2))
-    else:
-        click.echo("\n".join(found.rows) or "No message matches.")
-        if found.older is not None:
-            click.echo(f"There can be more: --before {found.older}")
-        if found.archive is not None:
-            click.echo(f"What the archive has: {found.archive}")
-    sys.exit(0 if found.rows else NOT_FOUND)
+    click.echo(json.dumps(found.answer, indent=2) if as_json else "\n".join(found.lines))
+    sys.exit(0 if found.some else NOT_FOUND)

@@ -4,7 +4,7 @@ What is looked for are texts by name, as the query of a URL has them: `q` are wo
 limit what they find. The answer is what JSON can hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -46,7 +46,7 @@ def search(tables: Tables, asked: Mapping[str, str], now: float) -> dict[str, An
     before = _number(given, "before", MAX_NUMBER)
     found = Found([])
     if len(words) == 1 and before is None:
-        found = Found(tables.search.by_id(message_of(tables, words[0]), limit))
+        found = Found(tables.search.by_id(message_of(tables, words[0]), criteria, limit))
     if not found.hits:
         found = tables.search.find(criteria, limit, before)
     return {
@@ -55,6 +55,17 @@ def search(tables: Tables, asked: Mapping[str, str], now: float) -> dict[str, An
         "older": found.before,
         "since": tables.messages.oldest(),
     }
+
+
+def hints(asked: Mapping[str, str], kept: Collection[str]) -> Iterator[str]:
+    """Yield for which words no key is kept. `asked` is that of an answer, `kept` are the kinds."""
+    for word in asked["q"].split():
+        kinds = [key.partition(" ")[0] for key in alternatives(word)]
+        if kinds and not {*kinds} & {*kept}:
+            yield (
+                f"{word}: nothing is found by it, because `subjects` in [ledger] does not list"
+                f" {format_choice(kinds)}"
+            )
 
 
 def archive_page(settings: Archive | None, asked: Mapping[str, str], now: float) -> str | None:

@@ -12,24 +12,30 @@ class Found(NamedTuple):
     """What the service found."""
 
     answer: dict[str, Any]  # as it is
-    rows: list[str]  # for people
-    older: int | None
-    archive: str | None  # URL of what the archive has
+    lines: list[str]  # for people
+    some: bool  # whether there are messages in it
 
 
 def ask(endpoint: Endpoint, asked: Mapping[str, str | None]) -> Found:
     """Have the service search; raises NoAnswer and Refused."""
     answer = service.ask(endpoint, "/v1/messages", asked)
     try:
-        older, archive = answer["older"], answer["archive"]
-        return Found(
-            answer,
-            list(_rows(answer)),
-            None if older is None else int(older),
-            None if archive is None else printable(str(archive)),
-        )
+        return Found(answer, list(lines(answer)), bool(answer["messages"]))
     except service.UNREADABLE as error:
         raise NoAnswer(FOREIGN) from error
+
+
+def lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what people read of an answer."""
+    older, archive = answer["older"], answer["archive"]
+    yield from _rows(answer)
+    if not answer["messages"]:
+        yield f"No message matches{'' if older is None else ' so far'}."
+    yield from map(printable, answer["hints"])
+    if older is not None:
+        yield f"There can be more: --before {int(older)}"
+    if archive is not None:
+        yield printable(f"What the archive has: {archive}")
 
 
 def _rows(answer: Mapping[str, Any]) -> Iterator[str]:

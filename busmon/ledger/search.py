@@ -22,7 +22,8 @@ SELECT messages.seq, name, messages.id, topic, outcome, reason, received_at, sen
 FROM messages JOIN series ON series.id = messages.series JOIN buses ON buses.id = messages.bus
 LEFT JOIN subjects ON subjects.seq = messages.subject
 """
-OF_ID = f"{ROWS} WHERE messages.id = ? ORDER BY messages.seq DESC LIMIT ?"
+OF_ID = f"""{ROWS} WHERE messages.id = ? AND received_at >= ? AND received_at < ? {{series}}
+ORDER BY messages.seq DESC LIMIT ?"""
 OF_NUMBERS = f"{ROWS} WHERE messages.seq IN ({{numbers}}) ORDER BY messages.seq DESC"
 OF_SETS = """
 SELECT seq FROM messages WHERE seq >= ? AND seq < ? AND received_at >= ? AND received_at < ?
@@ -75,9 +76,14 @@ class Search:
         self._scans, self._blocks = scans, blocks
         self._subjects = Subjects(db)
 
-    def by_id(self, identity: str, limit: int) -> list[Hit]:
-        """Return the messages that have an id, one of each bus."""
-        return [_hit(*row) for row in self._db.execute(OF_ID, (stored_id(identity), limit))]
+    def by_id(self, identity: str, criteria: Criteria, limit: int) -> list[Hit]:
+        """Return the messages that have an id, one of each bus; words do not matter."""
+        series, span = self._series(criteria), self._span(criteria, None)
+        if series == []:
+            return []
+        query = OF_ID.format(series=_and_series(series))
+        values = stored_id(identity), span.since, span.until, *(series or ()), limit
+        return [_hit(*row) for row in self._db.execute(query, values)]
 
     def find(self, criteria: Criteria, limit: int, before: int | None = None) -> Found:
         """Return at most `limit` messages, the newest first, that were recorded before one."""
@@ -174,7 +180,7 @@ class Search:
 
 
 def _and_series(numbers: Sequence[int] | None) -> str:
-    return "" if numbers is None else f"AND series IN ({places(numbers)})"
+    return "" if numbers is None else f"AND messages.series IN ({places(numbers)})"
 
 
 def _hit(*row: Any) -> Hit:

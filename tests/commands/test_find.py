@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from busmon.commands.endpoint import CHANGE_TIMEOUT
+from busmon.commands.find_service import lines
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.subjects import BLOCK
 from busmon.settings.models import Web
@@ -61,11 +62,22 @@ def test_messages_are_found_by_asking_the_service(url: str, tmp_path: Path) -> N
     found = busmon("find", "hello", "--before", "2", "--json", *service).stdout
     assert [one["id"] for one in json.loads(found)["messages"]] == ["id-0"]
     assert busmon("find", "77", *service, status=1).stdout == "No message matches.\n"
+    nothing, why, *_ = busmon("find", "owner:bob", *service, status=1).stdout.splitlines()
+    assert nothing == "No message matches."
+    assert why.endswith("because `subjects` in [ledger] does not list owner")
     nothing, archive = busmon("find", "curl", *service, status=1).stdout.splitlines()
     assert nothing == "No message matches."
     assert archive.startswith(
         "What the archive has: https://archive.example/v2/search?package=curl&"
     )
+
+
+def test_a_search_that_has_not_read_all_found_nothing_so_far() -> None:
+    answer = {"messages": [], "hints": [], "older": 4096, "archive": None}
+    assert list(lines(answer)) == [
+        "No message matches so far.",
+        "There can be more: --before 4096",
+    ]
 
 
 def test_a_search_without_a_service_login_or_sense_says_so(url: str, tmp_path: Path) -> None:

@@ -100,11 +100,25 @@ def test_a_search_finds_each_message_once_the_newest_first(
     assert list(islice(found(ledger, criteria), 1000)) == expected(criteria)[:1000]
 
 
-def test_what_has_an_id_is_found_by_it(ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        Criteria(),
+        Criteria(bus="centos"),
+        Criteria(bus="fedora"),
+        Criteria(topic="tag"),
+        Criteria(outcome="handled", since=NOW + 77),
+        Criteria(since=NOW + 78),
+        Criteria(until=NOW + 77),
+    ],
+    ids=str,
+)
+def test_what_has_an_id_and_matches_is_found_by_it(ledger: Ledger, criteria: Criteria) -> None:
     with ledger.read() as tables:
-        [hit] = tables.search.by_id(str(UUID(int=77)), 10)
-        assert tables.search.by_id("77", 10) == []
-    assert (hit.seq, hit.bus, hit.keys) == (77, "centos", observation(77).keys)
+        found = tables.search.by_id(str(UUID(int=77)), criteria, 10)
+        assert tables.search.by_id("77", criteria, 10) == []
+    assert [hit.seq for hit in found] == [number for number in expected(criteria) if number == 77]
+    assert all(hit.keys == observation(77).keys for hit in found)
 
 
 def test_a_search_reads_a_bounded_part_and_says_where_to_go_on(ledger: Ledger) -> None:

@@ -9,6 +9,7 @@ import pytest
 from busmon.ledger.batch import Observation, Series
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.tasks import Origin
+from busmon.settings.models import LedgerSettings
 from tests.support.datagrepper import settings as archive_settings
 from tests.support.diagnosis import Bench
 from tests.support.pages import pages, text_of
@@ -48,6 +49,8 @@ def found(bench: Bench, **asked: str) -> list[str]:
         ({"q": "hello", "outcome": "ignored", "since": "1h"}, [EVIL]),
         ({"q": "12", "until": "90s"}, []),
         ({"q": ID}, [ID]),
+        ({"q": ID, "bus": "fedora", "since": "2026-09-21 14:12:20 UTC"}, [ID]),
+        ({"q": ID, "topic": "pull-request.new"}, []),
         ({"q": "task-1"}, [ID]),
         ({"topic": "copr.build.end", "limit": "1", "before": "5"}, ["other-1"]),
         ({"q": "no such words"}, []),
@@ -79,6 +82,26 @@ def test_a_search_that_makes_no_sense_says_why(
     answer = ask(pages(bench), "/messages", query=urlencode(asked))
     assert answer.status == "400 Bad Request"
     assert problem in text_of(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("word", "kept", "hint"),
+    [
+        ("owner:joe", ["package"], "does not list owner"),
+        ("joe", [], "does not list package, project, nvr, tag or owner"),
+        ("joe", ["tag"], None),
+        ("build:12", ["build"], None),
+        ("no@key", [], None),
+    ],
+)
+def test_a_search_for_what_is_not_kept_says_so(
+    word: str, kept: list[str], hint: str | None
+) -> None:
+    app = pages(Bench(), ledger=LedgerSettings.model_validate({"subjects": kept}))
+    found = json.loads(ask(app, "/v1/messages", query=urlencode({"q": word})).body)["hints"]
+    assert [word in one and one.endswith(hint or "") for one in found] == [True] * bool(hint)
+    text = text_of(ask(app, "/messages", query=urlencode({"q": word})).body)
+    assert ("subjects in [ledger]" in text) == bool(hint)
 
 
 def test_a_search_on_an_unknown_bus_is_no_empty_answer(bench: Bench) -> None:

@@ -151,6 +151,7 @@ Messages = page(
     "Messages",
     asked=dict[str, str],
     messages=many(shape("FoundMessage", Hit, keys=many(Key))),
+    hints=list[str],
     archive=maybe(str),
     older=maybe(int),
     since=maybe(float),

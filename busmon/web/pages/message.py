@@ -5,6 +5,7 @@ from typing import Any
 from busmon.commands.find import key_dicts
 from busmon.commands.task_tree import MAX_INDENTED, Branch, describe
 from busmon.commands.trace import FoundMessage, as_dict, find_message, labelled_lines, not_found
+from busmon.ledger.search import Criteria
 from busmon.ledger.tables import Tables
 from busmon.web.pages.links import links
 from busmon.web.pages.page import NotFound, Request
@@ -36,8 +37,8 @@ def _message(request: Request, tables: Tables) -> dict[str, object]:
 
 
 def _keys(tables: Tables, bus: str, identity: str) -> list[dict[str, str]]:
-    hits = (hit for hit in tables.search.by_id(identity, 100) if hit.bus == bus)
-    return next((key_dicts(hit) for hit in hits), [])
+    hits = tables.search.by_id(identity, Criteria(bus=bus), 1)
+    return key_dicts(hits[0]) if hits else []
 
 
 def _links(found: FoundMessage, keys: list[dict[str, str]]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """A search for messages."""
 
-from busmon.commands.find import BadQuery, archive_page, search
+from busmon.commands.find import BadQuery, archive_page, hints, search
 from busmon.commands.gaps import NothingToAskOf, check_bus
 from busmon.message import Outcome
 from busmon.web.pages.page import Malformed, NotFound, Request
@@ -16,8 +16,10 @@ def data(request: Request) -> dict[str, object]:
             raise NotFound(str(error)) from error
         except BadQuery as error:
             raise Malformed(str(error)) from error
+    config, asked = request.service.config, found["asked"]
     return found | {
-        "archive": archive_page(request.service.config.archive, found["asked"], request.now),
+        "hints": [] if found["messages"] else list(hints(asked, config.ledger.subjects)),
+        "archive": archive_page(config.archive, asked, request.now),
         "buses": list(request.service.parts.connections),
         "outcomes": [outcome.value for outcome in Outcome],
     }
