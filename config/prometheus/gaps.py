@@ -89,18 +89,34 @@ WORKER = gap_alerts(
     """,
 )
 
-# Tasks that only wait are not lost. What has waited for two minutes is missing, and as many tasks
-# were in the queue all of that time. An alert that fires goes on when other tasks have to wait.
-WAITING = """
-    unless on (namespace, bus, stage) (
-      bus_stage:busmon_open_gap_messages:sum{stage="worker"}
-        <= on (namespace) group_left () sum by (namespace) (
-          max by (namespace, queue) (min_over_time(busmon_celery_queue_tasks{queue=~"$queue"}[2m]))
+
+def not_only_waiting(alert: Alert, open_gaps: str, severity: str) -> Alert:
+    """Return the alert for tasks that do not only wait: those are not lost.
+
+    What has waited for two minutes is missing, and as many tasks were in the queue all of that
+    time. An alert that fires goes on when other tasks have to wait.
+    """
+    waiting = f"""
+        unless on (namespace, bus, stage) (
+          {open_gaps}
+            <= on (namespace) group_left () sum by (namespace) (
+              max by (namespace, queue) (
+                min_over_time(busmon_celery_queue_tasks{{queue=~"$queue"}}[2m])
+              )
+            )
+            unless on (namespace, bus, stage) ALERTS{{
+              alertname="BusmonWorkerGap", alertstate="firing", severity="{severity}"
+            }}
         )
-        unless on (namespace, bus, stage) ALERTS{alertname="BusmonWorkerGap", alertstate="firing"}
-    )
-"""
-NOT_ONLY_WAITING = [replace(alert, expr=f"{alert.expr} {WAITING}") for alert in WORKER]
+    """
+    return replace(alert, expr=f"{alert.expr} {waiting}")
+
+
+OF_WORKERS = 'bus_stage:busmon_open_gap_messages:sum{stage="worker"}'
+# What has been missing for six hours does not wait, and is no loss that goes on.
+NEW_OF_WORKERS = f"{OF_WORKERS} - min_over_time({OF_WORKERS}[6h])"
+WORKER_OPEN = not_only_waiting(WORKER[0], OF_WORKERS, "warning")
+WORKER_LOSING = not_only_waiting(WORKER[1], NEW_OF_WORKERS, "critical")
 
 HANDLERS = gap_alerts(
     "BusmonHandlersGap",
@@ -204,5 +220,5 @@ GROUPS = (
         interval="1m",
         comment="Windows are closed every five minutes, so every minute is often enough.",
     ),
-    group("busmon-open-gaps", *LISTENER, *NOT_ONLY_WAITING, *HANDLERS, interval="1m"),
+    group("busmon-open-gaps", *LISTENER, WORKER_OPEN, WORKER_LOSING, *HANDLERS, interval="1m"),
 )
