@@ -4,6 +4,7 @@ Only durations and addresses differ from ours.
 """
 
 import json
+import shutil
 import time
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ import yaml
 
 from tests.deploy.haste import FACTOR, hasten, hasty_rules
 from tests.support.brokers import Server, accepts, free_port
-from tests.support.http_server import running
+from tests.support.http_server import Silent, running
 from tests.support.prometheus import Prometheus
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -64,7 +65,7 @@ class Receiver(ThreadingHTTPServer):
         )
 
 
-class _PageHandler(BaseHTTPRequestHandler):
+class _PageHandler(Silent, BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert isinstance(self.server, Receiver)
@@ -72,9 +73,6 @@ class _PageHandler(BaseHTTPRequestHandler):
         self.server.notifications.append((self.path, json.loads(body)))
         self.send_response(200)
         self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def receiving() -> AbstractContextManager[Receiver]:
@@ -97,11 +95,7 @@ def alertmanager(directory: Path, receiver: Receiver, heartbeat: str = "") -> tu
     path.write_text(yaml.safe_dump(config))
     port = free_port()
     argv = [
-        next(
-            program
-            for program in ("/usr/bin/prometheus-alertmanager", "/usr/bin/alertmanager")
-            if Path(program).exists()
-        ),
+        shutil.which("prometheus-alertmanager") or "alertmanager",
         f"--config.file={path}",
         f"--storage.path={directory}/alertmanager",
         f"--web.listen-address=127.0.0.1:{port}",

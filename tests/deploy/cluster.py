@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.deploy.manifests import MONITORING, NODE_EXPORTER, VARIANTS, Manifest, the
 from tests.deploy.simulation.samples import FOLDER
 from tests.support.brokers.certificates import Certificates
+from tests.support.http_server import Silent
 
 TOKEN = "t0ken-of-prometheus"
 PROD, STAGE = "packit--prod", "packit--stg"
@@ -141,7 +142,7 @@ class Cluster:
             thread.join()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Silent, BaseHTTPRequestHandler):
     """Answers as the API does, or, below /metrics, as the kubelet."""
 
     protocol_version = "HTTP/1.1"
@@ -188,6 +189,3 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.deploy.played import Busmon, Series
-from tests.support.http_server import running
+from tests.support.http_server import Silent, running
 
 
 def text(series: Iterable[Series]) -> str:
@@ -80,7 +80,7 @@ class Stage(ThreadingHTTPServer):
             return text(busmon.series()) if busmon.answers else None
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Silent, BaseHTTPRequestHandler):
     server: Stage
     protocol_version = "HTTP/1.1"  # connections are kept
 
@@ -93,9 +93,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def playing(busmons: Iterable[Busmon]) -> AbstractContextManager[Stage]:

@@ -130,9 +130,9 @@ def test_without_urls_in_the_configuration_there_are_no_links() -> None:
     ],
 )
 def test_alerts_about_a_publisher_say_whom_to_tell(topic: str, administrators: str) -> None:
-    told = [alert for alert in expanded(topic=topic) if alert.name == "BusmonTopicSilent"]
-    assert len(told) == 2
-    for alert in told:
+    alerts = [alert for alert in expanded(topic=topic) if alert.name == "BusmonTopicSilent"]
+    assert len(alerts) == 2
+    for alert in alerts:
         assert f"then tell {administrators}" in alert.annotations["description"]
         assert "https://status.fedoraproject.org" in alert.annotations["description"]
 

@@ -18,10 +18,10 @@ def total(busmon: Busmon, name: str) -> int:
     return counter("\n".join(lines) + "\n", name, ["bus"])["bus",]
 
 
-def wait_until_told(busmon: Busmon) -> None:
+def wait_until_reported(busmon: Busmon) -> None:
     """Wait until /ready, the log and the metrics say that the broker had kept nothing."""
     busmon.wait_until_ready()
-    wait_until(lambda: len(busmon.ask("/ready")[1]) == 2, what="/ready to tell")
+    wait_until(lambda: len(busmon.ask("/ready")[1]) == 2, what="/ready to report it")
     status, lines = busmon.ask("/ready")
     assert (status, lines[0]) == (200, "ready")
     assert lines[1].startswith("earlier: bus: the broker kept nothing from 20")
@@ -42,7 +42,7 @@ def test_a_queue_deleted_while_busmon_was_away_is_reported(
         busmon.terminate()
         rabbitmq.delete_queue(QUEUE)
         busmon.start()
-        wait_until_told(busmon)
+        wait_until_reported(busmon)
 
 
 def test_a_session_lost_with_its_broker_is_reported(
@@ -62,4 +62,4 @@ def test_a_session_lost_with_its_broker_is_reported(
             wait_until(lambda: busmon.counts().total() == 1, what="the message")
             broker.close()  # it had not written its sessions to disk
             broker.start()
-            wait_until_told(busmon)
+            wait_until_reported(busmon)

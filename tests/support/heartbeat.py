@@ -8,7 +8,7 @@ import time
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.support.http_server import running
+from tests.support.http_server import Silent, running
 
 PATH = "/ping/5f9a3c1e"  # whoever knows it can ping
 
@@ -34,7 +34,7 @@ class Heartbeat(ThreadingHTTPServer):
         return len(self.pings) >= times
 
 
-class _PingHandler(BaseHTTPRequestHandler):
+class _PingHandler(Silent, BaseHTTPRequestHandler):
     server: Heartbeat
 
     def do_POST(self) -> None:
@@ -44,9 +44,6 @@ class _PingHandler(BaseHTTPRequestHandler):
             self.server.pings.append(time.monotonic())
         self.send_response(200 if known else 404)
         self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def heartbeat(period: float, grace: float) -> AbstractContextManager[Heartbeat]:

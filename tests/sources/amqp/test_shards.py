@@ -1,6 +1,6 @@
 """Busmons with a ledger each share a bus: RabbitMQ divides the messages by their ids.
 
-It is what "Beyond one database" in busmon/README.md describes.
+It is what "Beyond one database" in config/postgresql/README.md describes.
 """
 
 from contextlib import ExitStack
