@@ -30,7 +30,7 @@ ALIVE_SECONDS = 600  # an archive that is up to date has a message of the last t
 SETTLED_SECONDS = 300  # it stores messages in about the order of their times, and some time later
 AHEAD_SECONDS = 60  # by which the clock of a publisher may be
 FRESH_SECONDS = 60.0  # for which it is used how far the archive has come
-MOMENT = 1e-6  # seconds, the least that Datagrepper tells apart
+MOMENT = 1e-6  # seconds, the least that Datagrepper distinguishes
 
 
 class Unanswered(Exception):

@@ -80,7 +80,7 @@ def end(fill: Fill) -> int:
 
 
 def take(asked: Question, found: Found) -> Taken | None:
-    """Return what an answer brings; None if nothing is known of it: `narrower` asks for less."""
+    """Return what an answer brings; None if that is nothing: `crowded` says what to ask then."""
     if found.total == len(found.messages):
         return Taken(found.messages, asked.until)
     timed = [one.sent_at for one in found.messages if one.sent_at is not None]

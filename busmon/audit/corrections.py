@@ -116,7 +116,6 @@ def apply(
     What has reached a stage only now must have reached the next one when it is `due`, a Unix
     time. What somebody else has changed since it was read stays as it is.
     """
-    # Without what somebody else, or an earlier correction, has changed since it was read.
     left = tables.open_messages.unchanged([message for _, message in found])
     moved, removed, added, counted = [], [], [], []
     for kind, message in found:

@@ -90,7 +90,7 @@ class ServiceLevelCounter:
         )
         yield gauge(
             "busmon_slo_objective",
-            "The share of messages that a service level wants to be within its time.",
+            "The share of messages that should be within the time of a service level.",
             ["bus", "slo"],
             ((key, level.objective) for key, level in self._levels.items()),
         )

@@ -49,9 +49,9 @@ class Access:
             raise _unauthorized(logins)
 
     def operator(self, environ: WSGIEnvironment) -> str:
-        """Let an operator in who only reads, and return the name; raises Refused.
+        """Let an operator in, to see the form, and return the name; raises Refused.
 
-        A reader is refused so that a browser asks for another login.
+        A reader gets a status with which a browser asks for another login.
         """
         self._check_certificate(environ)
         if not self._operators:
@@ -62,7 +62,7 @@ class Access:
         raise _unauthorized([*self._operators.values()])
 
     def operate(self, environ: WSGIEnvironment) -> str:
-        """Let an operator in, and return the name; raises Refused."""
+        """Let an operator in, to change something, and return the name; raises Refused."""
         self._check_site(environ)
         if self._operators and _matches(environ, self._readers):
             raise Refused("read-only", HTTPStatus.FORBIDDEN, "these credentials only read")

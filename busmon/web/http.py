@@ -11,7 +11,7 @@ Header = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer to GET; HEAD gets the same without the body."""
+    """An answer. HEAD gets the same as GET, without the body."""
 
     status: HTTPStatus
     body: bytes

@@ -106,7 +106,7 @@ def test_busmon_learn_needs_an_archive_and_a_ledger_on_disk(tmp_path: Path) -> N
     assert "archive: is missing" in busmon("learn", "-c", service.configuration, status=2).stderr
 
 
-def test_a_binding_that_was_removed_is_told_from_a_publisher_that_stopped(
+def test_a_removed_binding_is_distinguished_from_a_stopped_publisher(
     datagrepper: Datagrepper, rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
     """The archive has a queue of its own on the same bus, with all bindings."""

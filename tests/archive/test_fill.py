@@ -182,7 +182,7 @@ def test_filled_messages_say_nothing_of_silence_delays_and_service_levels(
     assert ledger.size()[0] == 0
 
 
-def test_a_hole_of_the_archive_is_told(datagrepper: Datagrepper, make: Make) -> None:
+def test_a_hole_of_the_archive_is_reported(datagrepper: Datagrepper, make: Make) -> None:
     """Three hours without a message in the second one; a time without any; and a lost message."""
     hole, nothing, lacking = (make(datagrepper.url) for _ in range(3))
     hole.now += 7200

@@ -57,7 +57,7 @@ def test_a_retired_topic_that_still_comes_stays_retired_and_counts() -> None:
     assert count.last_received == MONDAY + 60
 
 
-def test_a_retired_topic_tells_nothing_of_what_is_usual() -> None:
+def test_a_retired_topic_says_nothing_of_what_is_usual() -> None:
     bench = Bench(":memory:", retired={"old": MONDAY})
     bench.past("old", 12, MONDAY - 60)
     bench.past("new", 12, MONDAY - 60)

@@ -72,7 +72,7 @@ class Page(NamedTuple):
 
     `data` returns what JSON can hold: texts, numbers, booleans, None, lists and mappings. It
     raises NotFound and Malformed. A template gets the keys of the data as its variables; every one
-    also has `page`, `pages`, `now`, `query`, `worst` and `icon`.
+    also has `page`, `pages`, `now`, `worst` and `icon`.
     """
 
     path: str  # the first segment; "" for the first page

@@ -114,7 +114,7 @@ class Site:
     def _html(
         self, status: HTTPStatus, page: Page, request: Request, data: Mapping[str, object]
     ) -> Response:
-        shown = {"page": page, "pages": PAGES, "now": request.now, "query": request.query, **data}
+        shown = {"page": page, "pages": PAGES, "now": request.now, **data}
         html = self._renderer.render(page.template, state_of_all(request), shown)
         return Response(status, encode(html), "text/html; charset=utf-8")
 

@@ -35,12 +35,8 @@ def number(request: Request, name: str, default: int, least: int, most: int) -> 
 
 def time(request: Request, name: str) -> float | None:
     """Return a Unix time, which is given so or as "2026-01-31 12:00:00"; raises Malformed."""
-    given = text(request, name)
-    return None if given is None else moment(given, name)
-
-
-def moment(given: str, name: str) -> float:
-    """Return the Unix time that a text says; raises Malformed."""
+    if (given := text(request, name)) is None:
+        return None
     try:
         unix = float(given) if given.replace(".", "", 1).isdigit() else parse_moment(given)
     except (ValueError, OverflowError):
