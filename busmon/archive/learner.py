@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from prometheus_client.core import Metric
 
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
-from busmon.archive.plan import HOUR_SECONDS, Step, done, next_size, next_step, sums
+from busmon.archive.learn_plan import HOUR_SECONDS, Step, done, next_size, next_step, sums
 from busmon.ledger.archive import Span
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.ledger import Ledger

@@ -6,11 +6,11 @@ answers are kept in memory. Nothing but the evidence of the verdict depends on t
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate, takewhile
-from urllib.parse import quote
 
+from busmon.archive.bound import fitting
 from busmon.archive.client import MAX_ROWS, Datagrepper, Found, TooMuch, Unanswered
-from busmon.archive.control import DAY_HOURS, Control
+from busmon.archive.holes import DAY_HOURS, KnownHoles
+from busmon.archive.learn_plan import HOUR_SECONDS
 from busmon.archive.opinion import (
     MAX_SPAN_SECONDS,
     Comparison,
@@ -20,8 +20,6 @@ from busmon.archive.opinion import (
     judge,
     silent_span,
 )
-from busmon.archive.plan import HOUR_SECONDS
-from busmon.archive.topics import MAX_BYTES
 from busmon.ledger.batch import last_received
 from busmon.ledger.ledger import Ledger
 from busmon.silence.blind_time import BlindTime
@@ -94,7 +92,7 @@ class Witness:
         self._flowing: list[str] = []
         self._answers: Mapping[str, _Answer] = {}
         self._rows: dict[str, int] = {}  # to ask for, of topics with long messages
-        self._control = Control()
+        self._holes = KnownHoles()
         self._problem = NOT_YET
 
     def step(self, now: float) -> bool:
@@ -194,7 +192,7 @@ class Witness:
         span = silent_span(quiet.newest, settled, now)
         if not self._flowing or not quiet.silent or isinstance(span, str):
             return False
-        return self._control.ask(
+        return self._holes.ask(
             span.since, settled, now, lambda until: self._compare(self._flowing, until)
         )
 
@@ -216,7 +214,7 @@ class Witness:
         blind = self._blind_time.reception(self._bus).blind_between(now - MAX_SPAN_SECONDS, now)
         opinion = judge(span.since, found, known, blind)
         if opinion.confirms and self._flowing:
-            opinion = replace(opinion, unknown=self._control.holes(span.since, settled))
+            opinion = replace(opinion, unknown=self._holes.within(span.since, settled))
         self._keep(_Answer(now, quiet, opinion))
 
     def _search(self, topic: str, since: int, until: int) -> Found | None:
@@ -233,13 +231,7 @@ class Witness:
     def _compare(self, topics: Collection[str], end: int) -> Comparison:
         """Return what the archive and the ledger have of these topics, in 24 hours before one."""
         first = end - DAY_HOURS
-        lengths = accumulate(len(quote(topic)) + len("&topic=") for topic in topics)
-        few = [
-            t
-            for t, _ in zip(
-                topics, takewhile(lambda n: n <= MAX_BYTES + len("&topic="), lengths), strict=False
-            )
-        ]
+        few = fitting(topics)
         span = first * HOUR_SECONDS, end * HOUR_SECONDS
         archive = self._archive.search(few, *span, rows=1).total
         with self._ledger.read() as tables:

@@ -17,7 +17,7 @@ from busmon.text import printable
 DAY_SECONDS = 86400.0
 
 
-class Query(NamedTuple):
+class GapsQuery(NamedTuple):
     """What to look for. None stands for every bus or topic."""
 
     since: float | None = None  # Unix time: windows that ended later
@@ -27,7 +27,7 @@ class Query(NamedTuple):
     ended: bool = False  # also list the gaps that have ended
 
 
-class FoundMessage(NamedTuple):
+class GapMessage(NamedTuple):
     """A message that is, was or may be missing."""
 
     id: str
@@ -46,7 +46,7 @@ class Gap:
     state: State  # missing: the gap is open; else what became of it
     estimated: bool  # its time is known to a minute only
     number: int
-    messages: Sequence[FoundMessage]
+    messages: Sequence[GapMessage]
 
     @property
     def open(self) -> bool:
@@ -64,14 +64,14 @@ class NoData:
     stage: Stage
     windows: int
     unconfirmed: int  # messages that should have reached the stage; whether they did is not known
-    messages: Sequence[FoundMessage]  # the unconfirmed ones, if the query asks for them
+    messages: Sequence[GapMessage]  # the unconfirmed ones, if the query asks for them
 
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
     """The answer to a query, in order of time."""
 
-    query: Query
+    query: GapsQuery
     closed_until: float | None  # Unix time; None: no window is closed yet
     gaps: Sequence[Gap] = ()
     no_data: Sequence[NoData] = ()
@@ -100,7 +100,9 @@ class TooMany(Exception):
         super().__init__(f"more than {most:,} {what}: ask for less of them, or read the ledger")
 
 
-def find_gaps(tables: Tables, query: Query, config: Config | None, most: int | None = None) -> Gaps:
+def find_gaps(
+    tables: Tables, query: GapsQuery, config: Config | None, most: int | None = None
+) -> Gaps:
     """Return what is missing. The configuration says how each bus's listener consumes again.
 
     Raises NothingToAskOf, and TooMany if there are more than `most` messages.
@@ -132,30 +134,30 @@ def check_bus(tables: Tables, bus: str | None, config: Config | None) -> None:
         raise NothingToAskOf(f"no such bus: {printable(bus)}{known}")
 
 
-def _check_topic(tables: Tables, query: Query) -> None:
+def _check_topic(tables: Tables, query: GapsQuery) -> None:
     counted = (one.topic for one in tables.counters.all() if query.bus in {None, one.bus})
     if query.topic is not None and query.topic not in counted:
         raise NothingToAskOf(f"no message of this topic was counted: {printable(query.topic)}")
 
 
-def _check_number(tables: Tables, query: Query, most: int) -> None:
+def _check_number(tables: Tables, query: GapsQuery, most: int) -> None:
     states = (State.MISSING, State.UNCONFIRMED, *(ENDED if query.ended else ()))
     listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
     if sum(1 for _ in islice(listed, most + 1)) > most:
         raise TooMany(most, "messages")
 
 
-def _gaps(tables: Tables, query: Query, commands: ReconsumeCommands) -> Iterator[Gap]:
+def _gaps(tables: Tables, query: GapsQuery, commands: ReconsumeCommands) -> Iterator[Gap]:
     states = (State.MISSING, *(ENDED if query.ended else ()))
     listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
     for (start, until, bus, stage, topic, state, estimated), found in groupby(
         listed, key=lambda one: one[:-1]
     ):
-        messages = found_messages(bus, (one.id for one in found), commands)
+        messages = gap_messages(bus, (one.id for one in found), commands)
         yield Gap(start, until, bus, stage, topic, state, estimated, len(messages), messages)
 
 
-def _no_data(tables: Tables, query: Query, commands: ReconsumeCommands) -> Iterator[NoData]:
+def _no_data(tables: Tables, query: GapsQuery, commands: ReconsumeCommands) -> Iterator[NoData]:
     """Yield the times in which messages are unconfirmed, and those in which busmon was blind."""
     states = (State.UNCONFIRMED,)
     listed = tables.gaps.listed(states, query.since or 0, query.bus, query.topic)
@@ -164,7 +166,7 @@ def _no_data(tables: Tables, query: Query, commands: ReconsumeCommands) -> Itera
         unconfirmed[_Window(one.bus, one.stage, one.start, one.until)].append(one.id)
     for span in _joined(unconfirmed):
         ids = list(chain.from_iterable(unconfirmed[window] for window in span))
-        messages = found_messages(span[0].bus, ids, commands) if query.unconfirmed else []
+        messages = gap_messages(span[0].bus, ids, commands) if query.unconfirmed else []
         yield _as_no_data(span, len(ids), messages)
     for span in _joined(_blind_windows(tables, query)):
         yield _as_no_data(span, 0, [])
@@ -197,7 +199,7 @@ class _Window(NamedTuple):
     until: float
 
 
-def _blind_windows(tables: Tables, query: Query) -> Iterator[_Window]:
+def _blind_windows(tables: Tables, query: GapsQuery) -> Iterator[_Window]:
     """Yield the windows in which busmon was blind, by default those of the last day."""
     since = query.since
     if since is None:
@@ -221,11 +223,11 @@ def _joined(windows: Iterable[_Window]) -> list[list[_Window]]:
     return spans
 
 
-def _as_no_data(span: list[_Window], number: int, messages: Sequence[FoundMessage]) -> NoData:
+def _as_no_data(span: list[_Window], number: int, messages: Sequence[GapMessage]) -> NoData:
     first, last = span[0], span[-1]
     return NoData(first.start, last.until, first.bus, first.stage, len(span), number, messages)
 
 
-def found_messages(bus: str, ids: Iterable[str], commands: ReconsumeCommands) -> list[FoundMessage]:
+def gap_messages(bus: str, ids: Iterable[str], commands: ReconsumeCommands) -> list[GapMessage]:
     """Return messages with the commands that make the listener of the bus consume them again."""
-    return [FoundMessage(one, commands.of(bus, one)) for one in ids]
+    return [GapMessage(one, commands.of(bus, one)) for one in ids]

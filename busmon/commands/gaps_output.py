@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from busmon.audit.absences import Absence
-from busmon.commands.gaps import FoundMessage, Gap, Gaps, NoData
+from busmon.commands.gaps import Gap, GapMessage, Gaps, NoData
 from busmon.commands.reconsume import NAME_THE_CALLBACK
 from busmon.message import Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
@@ -25,7 +25,7 @@ def as_ids(found: Gaps) -> str:
     return "\n".join(dict.fromkeys(ids))
 
 
-def _open_messages(found: Gaps) -> Iterator[FoundMessage]:
+def _open_messages(found: Gaps) -> Iterator[GapMessage]:
     listed: list[Gap | NoData] = [*found.open(), *found.no_data]
     return chain.from_iterable(one.messages for one in listed)
 
@@ -80,7 +80,7 @@ def _lines_of_no_data(one: NoData) -> Iterator[str]:
     yield from _commands(one.messages)
 
 
-def _commands(messages: Iterable[FoundMessage]) -> Iterator[str]:
+def _commands(messages: Iterable[GapMessage]) -> Iterator[str]:
     for identity, (command, why_not) in messages:
         yield f"    {command or f'{printable(identity)}: {why_not}'}"
 

@@ -19,7 +19,7 @@ from busmon.message import Stage
 from busmon.settings.audit import Audit
 
 
-class Query(NamedTuple):
+class IncidentsQuery(NamedTuple):
     """What to look for; None stands for every bus."""
 
     since: float  # Unix time: incidents that ended later
@@ -28,7 +28,7 @@ class Query(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundIncident:
     """An incident, and what else is on record of its time."""
 
     incident: Incident
@@ -49,14 +49,14 @@ class StillLost(NamedTuple):
 class Incidents:
     """The answer to a query."""
 
-    query: Query
-    found: Sequence[Found]  # in order of their begin
+    query: IncidentsQuery
+    found: Sequence[FoundIncident]  # in order of their begin
     accepted: Sequence[Acceptance]  # meanwhile, by persons; in order of time
     still_lost: Sequence[StillLost]
 
 
 def find_incidents(
-    tables: Tables, query: Query, config: Config | None, most: int | None = None
+    tables: Tables, query: IncidentsQuery, config: Config | None, most: int | None = None
 ) -> Incidents:
     """Return the incidents, each with what was lost.
 
@@ -137,11 +137,11 @@ class _Record:
         return [absence for absence in known if absence.overlaps(*span)]
 
 
-def _found(record: _Record, incident: Incident) -> Found:
+def _found(record: _Record, incident: Incident) -> FoundIncident:
     span = record.span(incident)
     losses, absences = record.losses(incident.bus, span), list[Absence]()
     if incident.kind == FaultKind.WORKERS:  # what the listener loses is an incident of its own
         losses = [loss for loss in losses if loss.stage != Stage.LISTENER]
     if incident.kind == FaultKind.LISTENER:
         absences = record.absences(incident.bus, span)
-    return Found(incident, losses, absences, record.blind(incident))
+    return FoundIncident(incident, losses, absences, record.blind(incident))

@@ -8,7 +8,7 @@ from typing import Any
 
 from busmon.commands.acceptances import as_dicts
 from busmon.commands.gaps_output import absence_as_dict, describe_absence
-from busmon.commands.incidents import Found, Incidents
+from busmon.commands.incidents import FoundIncident, Incidents
 from busmon.diagnosis.incident_text import WHAT, evidence, lasts, length, times
 from busmon.ledger.acceptances import Acceptance, describe
 from busmon.ledger.incidents import Loss
@@ -29,7 +29,7 @@ def as_json(found: Incidents) -> str:
     return json.dumps(answer, indent=2)
 
 
-def as_dict(one: Found, now: float) -> dict[str, Any]:
+def as_dict(one: FoundIncident, now: float) -> dict[str, Any]:
     """Return an incident for JSON; Unix times."""
     return one.incident._asdict() | {
         "lasts": lasts(one.incident, now),
@@ -45,7 +45,7 @@ def as_table(found: Incidents) -> str:
     return "\n".join([*lines, *_summary(found)])
 
 
-def _lines(one: Found, now: float) -> Iterator[str]:
+def _lines(one: FoundIncident, now: float) -> Iterator[str]:
     yield f"{one.incident.bus}: {one.incident.kind}, {times(one.incident, now)}"
     for line in (*evidence(one.incident), *consequences(one)):
         yield f"    {printable(line)}"
@@ -92,7 +92,7 @@ def _report(found: Incidents) -> Iterator[str]:
         yield from _section(number, one, now)
 
 
-def _cells(number: int, one: Found, now: float) -> Iterator[str]:
+def _cells(number: int, one: FoundIncident, now: float) -> Iterator[str]:
     incident = one.incident
     duration = length(incident, now)
     yield str(number)
@@ -103,7 +103,7 @@ def _cells(number: int, one: Found, now: float) -> Iterator[str]:
     yield "; ".join(_counts(one.losses)) or "none"
 
 
-def _section(number: int, one: Found, now: float) -> Iterator[str]:
+def _section(number: int, one: FoundIncident, now: float) -> Iterator[str]:
     incident = one.incident
     yield from ("", f"## {number}. {incident.bus}: {WHAT.get(incident.kind, incident.kind)}", "")
     yield from (f"- {line}" for line in (times(incident, now), *consequences(one)))
@@ -114,7 +114,7 @@ def _section(number: int, one: Found, now: float) -> Iterator[str]:
         yield from (f"    {printable(line)}" for line in lines)
 
 
-def consequences(one: Found) -> Iterator[str]:
+def consequences(one: FoundIncident) -> Iterator[str]:
     """Yield what became of messages meanwhile, and what is not known."""
     if one.losses:
         span = format_span(

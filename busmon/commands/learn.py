@@ -7,8 +7,8 @@ from functools import partial
 from threading import Event
 
 from busmon.archive.client import Datagrepper
+from busmon.archive.learn_plan import done
 from busmon.archive.learner import WEEKS, Learner
-from busmon.archive.plan import done
 from busmon.archive.topics import topics_to_learn
 from busmon.archive.worker import Worker
 from busmon.clock import steady

@@ -9,10 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from busmon.commands import acceptances, gaps_output, incidents_output, trace
-from busmon.commands.gaps import Query as GapsQuery
-from busmon.commands.gaps import find_gaps
-from busmon.commands.incidents import Query as IncidentsQuery
-from busmon.commands.incidents import find_incidents
+from busmon.commands.gaps import GapsQuery, find_gaps
+from busmon.commands.incidents import IncidentsQuery, find_incidents
 from busmon.commands.trace_archive import Archived
 from busmon.config.model import Config
 from busmon.ledger.tables import Tables
@@ -115,7 +113,7 @@ class Known(NamedTuple):
     """What the ledger knows of a message."""
 
     id: str
-    found: list[trace.FoundMessage]
+    found: list[trace.TracedMessage]
     oldest: float | None  # Unix time of the oldest message on record, if this one is not
 
 

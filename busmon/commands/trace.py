@@ -30,7 +30,7 @@ from busmon.sources.listener_queue import DEATH
 from busmon.text import format_duration, format_time, printable
 
 
-class FoundMessage(NamedTuple):
+class TracedMessage(NamedTuple):
     """What is known of the message on one bus."""
 
     record: MessageRecord
@@ -43,7 +43,7 @@ class FoundMessage(NamedTuple):
 
 def find_message(
     tables: Tables, message_id: str, config: Config | None, now: float
-) -> list[FoundMessage]:
+) -> list[TracedMessage]:
     """Return what is known of the message on each bus that has it.
 
     The configuration says what becomes of each listener's queue. `now` is Unix time.
@@ -55,7 +55,7 @@ def find_message(
         audit = tables.gaps.history(record.bus, message_id)
         missing = any(at.state is State.MISSING for at in audit)
         found.append(
-            FoundMessage(
+            TracedMessage(
                 record,
                 listener_at(tables, record, buses.get(record.bus), now),
                 audit,
@@ -82,12 +82,12 @@ def not_found(message_id: str, oldest: float | None) -> str:
     return f"{printable(message_id)}: not on record; the ledger holds {record}"
 
 
-def is_received(found: Sequence[FoundMessage]) -> bool:
+def is_received(found: Sequence[TracedMessage]) -> bool:
     """Return whether busmon received the message from any bus."""
     return any(one.record.received_at is not None for one in found)
 
 
-def as_json(found: Sequence[FoundMessage], archived: Archived | None) -> str:
+def as_json(found: Sequence[TracedMessage], archived: Archived | None) -> str:
     """Return a JSON array, with one object for each bus; Unix times.
 
     And with one for what only the archive has.
@@ -98,7 +98,7 @@ def as_json(found: Sequence[FoundMessage], archived: Archived | None) -> str:
     return json.dumps(objects, indent=2)
 
 
-def as_dict(found: FoundMessage) -> dict[str, Any]:
+def as_dict(found: TracedMessage) -> dict[str, Any]:
     """Return what is known of a message for JSON; Unix times."""
     return found.record._asdict() | {
         "listener": found.listener._asdict(),
@@ -109,7 +109,7 @@ def as_dict(found: FoundMessage) -> dict[str, Any]:
     }
 
 
-def as_text(title: str, found: Sequence[FoundMessage], archived: Archived | str | None) -> str:
+def as_text(title: str, found: Sequence[TracedMessage], archived: Archived | str | None) -> str:
     """Return everything for people to read; a text says why the archive shows nothing."""
     blocks = [*map(labelled_lines, found), *([archived_lines(archived)] if archived else [])]
     shown = "\n\n".join(
@@ -118,7 +118,7 @@ def as_text(title: str, found: Sequence[FoundMessage], archived: Archived | str 
     return f"{title}\n{shown}" if shown else title
 
 
-def labelled_lines(found: FoundMessage) -> Iterator[tuple[str, str]]:
+def labelled_lines(found: TracedMessage) -> Iterator[tuple[str, str]]:
     """Yield what is known of a message, each line with a label."""
     record = found.record
     yield "bus", record.bus
@@ -169,7 +169,7 @@ def _received(record: MessageRecord) -> str:
     return f"{received}, {format_duration(delay)} after it was sent"
 
 
-def _listener(found: FoundMessage) -> str:
+def _listener(found: TracedMessage) -> str:
     record = found.record
     if record.report is None or record.reported_at is None:
         return describe_unreported(found.listener)

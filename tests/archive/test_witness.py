@@ -239,7 +239,7 @@ def test_a_topic_that_is_low_is_shown_with_what_the_archive_has() -> None:
 
 
 def test_a_question_that_fails_holds_up_no_other() -> None:
-    """Neither the one for the control, nor one for another silent topic."""
+    """Neither the one for the holes, nor one for another silent topic."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         topic = request.path.partition("topic=")[2]

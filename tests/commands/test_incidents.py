@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from busmon.commands.incidents import Query, find_incidents
+from busmon.commands.incidents import IncidentsQuery, find_incidents
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
@@ -171,7 +171,9 @@ def test_incidents_have_their_own_blind_times_and_are_read_at_once(past: Past) -
         db = tables.incidents._db  # noqa: SLF001 - to count the queries
         assert isinstance(db, sqlite3.Connection)
         db.set_trace_callback(queries.append)
-        found = find_incidents(tables, Query(past.start - 1, past.start + 3000), None).found
+        found = find_incidents(
+            tables, IncidentsQuery(past.start - 1, past.start + 3000), None
+        ).found
         db.set_trace_callback(None)
         own = [tables.blind_times.between(BUS, *one.incident[2:4]) for one in found]
     assert [one.blind for one in found] == own

@@ -15,7 +15,7 @@ from busmon.observers.tap_batch import ReportBatch
 from busmon.web.api import shapes
 from busmon.web.forget import Forget
 from busmon.web.gaps import Accept, Reopen
-from busmon.web.pages.gaps import Shown
+from busmon.web.pages.gaps import GapFilter
 from busmon.web.pages.incidents import MAX_DAYS
 from busmon.web.pages.topic import RANGES
 from busmon.web.pages.topics import STATES
@@ -117,7 +117,7 @@ GET = (
         "The open gaps by place, and by window with their messages and what heals them.",
         shapes.Gaps,
         [
-            Parameter("state", "which messages are listed", one_of(Shown)),
+            Parameter("state", "which messages are listed", one_of(GapFilter)),
             BUS,
             TOPIC,
             STAGE,

@@ -23,7 +23,7 @@ from busmon.ledger.values import Interval
 from busmon.message import Outcome, Stage
 from busmon.metrics.delays import Step
 from busmon.web.graph import Graph
-from busmon.web.pages.gaps import Shown
+from busmon.web.pages.gaps import GapFilter
 from busmon.web.pages.links import Link
 from busmon.web.pages.state import State
 
@@ -181,8 +181,8 @@ Acceptance_ = shape("Acceptance", Acceptance, selection=shape("Selection", Selec
 GapMessage = shape("GapMessage", id=str, command=maybe(str), why_not=maybe(str))
 Gaps = page(
     "Gaps",
-    state=Shown,
-    states=list[Shown],
+    state=GapFilter,
+    states=list[GapFilter],
     asked=dict[str, str | None],
     stages=list[Stage],
     places=many(shape("Place", OpenGap, bus=str, topic=str, stage=Stage)),

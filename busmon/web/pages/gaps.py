@@ -5,7 +5,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from busmon.commands.acceptances import as_dicts
-from busmon.commands.gaps import found_messages
+from busmon.commands.gaps import gap_messages
 from busmon.commands.gaps_output import START_THE_WORKERS
 from busmon.commands.reconsume import NAME_THE_CALLBACK, ReconsumeCommands
 from busmon.ledger.gaps import ListedMessage
@@ -25,7 +25,7 @@ MAX_ACCEPTANCES = 10
 Window = tuple[int, list[ListedMessage]]  # how many messages it has, and some of them
 
 
-class Shown(StrEnum):
+class GapFilter(StrEnum):
     """Which messages are listed."""
 
     OPEN = "open"
@@ -37,9 +37,9 @@ class Shown(StrEnum):
 
 def data(request: Request) -> dict[str, object]:
     """Return the open gaps by place, and windows of one state with their messages."""
-    shown = values.choice(request, "state", Shown) or Shown.OPEN
+    shown = values.choice(request, "state", GapFilter) or GapFilter.OPEN
     with request.read() as tables:
-        listed, more = _open(request, tables) if shown is Shown.OPEN else _latest(tables, shown)
+        listed, more = _open(request, tables) if shown is GapFilter.OPEN else _latest(tables, shown)
         acceptances = tables.acceptances.latest(MAX_ACCEPTANCES)
         closed_until = tables.windows.closed_until()
     commands = ReconsumeCommands(request.service.config)
@@ -47,7 +47,7 @@ def data(request: Request) -> dict[str, object]:
     unconfirmed = request.service.parts.auditor.unconfirmed().items()
     return {
         "state": shown.value,
-        "states": [state.value for state in Shown],
+        "states": [state.value for state in GapFilter],
         "asked": {name: values.text(request, name) for name in ("bus", "topic", "stage")},
         "stages": [stage.value for stage in Stage if stage is not Stage.BUS],
         "places": list(_places(request)),
@@ -80,7 +80,7 @@ def _open(request: Request, tables: Tables) -> tuple[list[Window], float | None]
     return [(one.messages, tables.gaps.of_window(one, MAX_MESSAGES)) for one in windows], more
 
 
-def _latest(tables: Tables, shown: Shown) -> tuple[list[Window], float | None]:
+def _latest(tables: Tables, shown: GapFilter) -> tuple[list[Window], float | None]:
     """Return the windows of the last messages in a state."""
     found = tables.gaps.latest(State(shown), MAX_LATEST)
     ordered = sorted(found, key=lambda one: (-one.start, *one[2:5], one.id))
@@ -92,7 +92,7 @@ def _window(
     number: int, some: Sequence[ListedMessage], commands: ReconsumeCommands
 ) -> dict[str, object]:
     first = some[0]
-    messages = found_messages(first.bus, (one.id for one in some), commands)
+    messages = gap_messages(first.bus, (one.id for one in some), commands)
     return {
         "start": first.start,
         "until": first.until,

@@ -1,7 +1,7 @@
 """/incidents: when all was not well, with the evidence and what was lost; as Markdown, too."""
 
 from busmon.commands.gaps import NothingToAskOf
-from busmon.commands.incidents import Incidents, Query, find_incidents
+from busmon.commands.incidents import Incidents, IncidentsQuery, find_incidents
 from busmon.commands.incidents_output import as_dict, as_markdown, consequences
 from busmon.diagnosis.incident_text import WHAT, length, times
 from busmon.web.pages import values
@@ -43,7 +43,7 @@ def markdown(request: Request) -> str:
 
 def _find(request: Request) -> Incidents:
     since = request.now - _days(request) * DAY_SECONDS
-    query = Query(since, request.now, values.text(request, "bus"))
+    query = IncidentsQuery(since, request.now, values.text(request, "bus"))
     try:
         with request.read() as tables:
             return find_incidents(tables, query, request.service.config)

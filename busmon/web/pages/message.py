@@ -4,7 +4,7 @@ from typing import Any
 
 from busmon.commands.find import key_dicts
 from busmon.commands.task_tree import MAX_INDENTED, Branch, describe
-from busmon.commands.trace import FoundMessage, as_dict, find_message, labelled_lines, not_found
+from busmon.commands.trace import TracedMessage, as_dict, find_message, labelled_lines, not_found
 from busmon.ledger.search import Criteria
 from busmon.ledger.tables import Tables
 from busmon.web.pages.links import links
@@ -41,7 +41,7 @@ def _keys(tables: Tables, bus: str, identity: str) -> list[dict[str, str]]:
     return key_dicts(hits[0]) if hits else []
 
 
-def _links(found: FoundMessage, keys: list[dict[str, str]]) -> list[dict[str, Any]]:
+def _links(found: TracedMessage, keys: list[dict[str, str]]) -> list[dict[str, Any]]:
     shown = [
         one._asdict() for one in links(found.record.topic, {k["kind"]: k["value"] for k in keys})
     ]

@@ -6,8 +6,8 @@ If it has not, what it lacks of a silent topic says nothing.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from busmon.archive.learn_plan import HOUR_SECONDS
 from busmon.archive.opinion import Comparison, holes
-from busmon.archive.plan import HOUR_SECONDS
 
 DAY_HOURS = 24
 AGAIN_SECONDS = 3600.0  # a day that is not over, or has holes, is compared again
@@ -30,7 +30,7 @@ class _Day:
         return final or 0 <= now - self.asked_at < AGAIN_SECONDS
 
 
-class Control:
+class KnownHoles:
     """What the archive said of the last days; for today, the last 24 hours are compared."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Control:
         self._keep([day], untils, now, found)
         return True
 
-    def holes(self, since: float, settled: float) -> str:
+    def within(self, since: float, settled: float) -> str:
         """Return of which holes in this time is known; "" if of none."""
         known = (self._days.get(day) for day in reversed(_untils(since, settled)))
         return next((day.holes for day in known if day and day.holes), "")
