@@ -44,8 +44,8 @@ class Broker:
 class Line:
     """A connected socket that one thread reads and writes.
 
-    `silence_limit` is how many seconds the broker may send nothing; None: any time. After the
-    end of the connection `failure` says why, or is None if the broker closed it in order.
+    `silence_limit` is how many seconds the broker may send nothing, or take nothing that is sent.
+    After the end of the connection `failure` says why, or is None if the broker closed it in order.
     """
 
     def __init__(self, broker: Broker, stopping: threading.Event) -> None:
@@ -54,7 +54,8 @@ class Line:
         Only the look-up of the host name cannot be interrupted.
         """
         self._broker = broker
-        self.silence_limit: float | None = None
+        self.silence_limit = CONNECT_TIMEOUT
+        self._is_probed = False  # by the kernel
         self.failure: OSError | None = None
         self._socket = _connect(broker, stopping)
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
@@ -104,7 +105,11 @@ class Line:
         return _disconnected(self.failure, self._broker)
 
     def keep_alive(self, seconds: int) -> None:
-        """Let the kernel probe a silent connection; for brokers without heartbeats."""
+        """Let the kernel probe the connection, so that the broker may send nothing for any time.
+
+        This is for brokers without heartbeats.
+        """
+        self._is_probed = True
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         probes = ("IDLE", seconds), ("INTVL", seconds), ("CNT", KEEPALIVE_PROBES)
         for name, value in probes:
@@ -148,7 +153,7 @@ class Line:
 
     def _is_silent(self) -> bool:
         silence = time.monotonic() - self._last_received
-        return self.silence_limit is not None and silence > self.silence_limit
+        return silence > self.silence_limit and not self._is_probed
 
 
 def _connect(broker: Broker, stopping: threading.Event) -> socket.socket:
@@ -224,10 +229,10 @@ def _await(sock: socket.socket, event: int, deadline: float, stopping: threading
             raise TimeoutError
 
 
-def _ready(sock: socket.socket, event: int, seconds: float | None) -> bool:
+def _ready(sock: socket.socket, event: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(sock, event)
-    return bool(poll.poll(None if seconds is None else seconds * 1000))
+    return bool(poll.poll(seconds * 1000))
 
 
 def _disconnected(error: OSError | None, broker: Broker) -> Disconnected:

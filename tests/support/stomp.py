@@ -56,12 +56,15 @@ def with_tls(certificates: Certificates, **changes: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def subscribed(listener: socket.socket) -> Iterator[tuple[socket.socket, bytes]]:
+def subscribed(
+    listener: socket.socket, heartbeat: int = 1000
+) -> Iterator[tuple[socket.socket, bytes]]:
     """Stand in for a broker: let a client in, and yield its connection and what it asked for."""
     client, _ = listener.accept()
     with client:
         client.recv(4096)
-        client.sendall(b"CONNECTED\nversion:1.2\nheart-beat:1000,1000\n\n\0")
+        beats = f"heart-beat:{heartbeat},{heartbeat}"  # ms; 0: none
+        client.sendall(f"CONNECTED\nversion:1.2\n{beats}\n\n\0".encode())
         asked = client.recv(4096)
         client.sendall(b"RECEIPT\nreceipt-id:/queue/x\n\n\0")
         yield client, asked

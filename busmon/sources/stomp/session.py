@@ -144,7 +144,6 @@ class StompSession(Session[Frame]):
             return
         instead = f"TCP keepalive every {seconds} s instead"
         log.warning("%s sends no heart-beats; %s", self._broker, instead)
-        self._line.silence_limit = None
         self._line.keep_alive(seconds)
 
     def _check_doubled(self) -> None:

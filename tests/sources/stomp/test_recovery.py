@@ -1,7 +1,9 @@
 """A broker that fails, goes silent or loses a queue."""
 
+import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -13,8 +15,9 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import USER as RABBIT_USER
 from tests.support.brokers.rabbitmq import VHOST, RabbitMQ
+from tests.support.pretenders import secret_of
 from tests.support.sources import Recorder, once
-from tests.support.stomp import Broker, both_brokers, bus, numbered, running, with_tls
+from tests.support.stomp import Broker, both_brokers, bus, numbered, running, subscribed, with_tls
 
 
 @pytest.mark.parametrize(
@@ -105,6 +108,22 @@ def test_a_broker_gone_silent_is_noticed_within_its_heartbeats(
         proxy.cut()
         wait_until(lambda: source.connection.disconnects[Cause.NETWORK])
         wait_until(lambda: source.connection.connected)
+
+
+def test_a_broker_without_heartbeats_that_reads_nothing_is_left() -> None:
+    recorder = Recorder()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = bus(listener.getsockname()[1], "/queue/x", ack="client-individual")
+        with (
+            running(settings, recorder, connected=False) as source,
+            subscribed(listener, heartbeat=0) as (client, asked),
+        ):
+            client.settimeout(30)
+            head = f"MESSAGE\nsubscription:{secret_of(asked)}/queue/x\nack:%d{'x' * 60_000}\n\n"
+            with suppress(OSError):  # busmon has left
+                for number in range(1000):  # whose acknowledgements have more than sockets keep
+                    client.sendall((head % number).encode() + b"{}\0")
+            wait_until(lambda: source.connection.disconnects[Cause.SILENT], what="the end")
 
 
 def test_a_deleted_queue_is_reported_and_made_again(rabbitmq: RabbitMQ) -> None:
