@@ -147,6 +147,18 @@ def test_a_locked_ledger_is_reported_after_5_seconds(ledger_server: LedgerServer
         assert len(ledger.record(judged(1)).new) == 1
 
 
+def test_a_new_connection_that_could_not_begin_writes_the_next_time(
+    ledger_server: LedgerServer,
+) -> None:
+    name = ledger_server.emptied()
+    with closing(Ledger(database_at(ledger_server.url_of(name)))) as ledger:
+        with ledger_server.writing(name):
+            ledger_server.disconnect()
+            with pytest.raises(LedgerWriteError, match="due to lock timeout"):
+                ledger.record(judged(1))
+        assert len(ledger.record(judged(1)).new) == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="to mount a small file system takes root")
 @pytest.mark.skipif(USR_OF_SERVER != USR, reason="a server with another /usr does not see it")
 def test_a_full_disk_is_reported_until_there_is_room(ledger_server: LedgerServer) -> None:

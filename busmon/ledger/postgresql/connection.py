@@ -5,10 +5,11 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
-from psycopg import NotSupportedError
+from psycopg import Error, NotSupportedError
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
@@ -163,6 +164,12 @@ class PostgresConnection:
         *_, session = self.run(f"{script}, pg_backend_pid()").fetchone()
         if session != self._session:
             raise NotSupportedError(POOLED)
+
+    def roll_back(self) -> None:
+        """Undo what was not committed. If the connection is broken, the server does so."""
+        with suppress(Error):
+            if self.of_server.pgconn.transaction_status:
+                self.run("ROLLBACK")
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
         """See Connection."""

@@ -8,7 +8,7 @@ what else holds with several.
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -72,7 +72,7 @@ class PostgresEngine:
         self._pool = threading.Lock()
         self._closed = False
         with explained(self.name):
-            self._writer: PostgresConnection | None = self._connected(first=True)
+            self._writer: PostgresConnection | None = self._new_writer(first=True)
             self._confirm(self._writer)
 
     def close(self) -> None:
@@ -94,48 +94,40 @@ class PostgresEngine:
     @contextmanager
     def transaction(self) -> Iterator[Tables]:
         """Write all or nothing; raise LedgerWriteError if it is nothing."""
-        try:
-            db = self._begun()
-            with _ended(db):
-                yield Tables(db)
-                db.run("COMMIT")
-        except psycopg.Error as error:
-            raise LedgerWriteError(explain(error)) from error
-
-    @contextmanager
-    def read(self, seconds: float | None) -> Iterator[Tables]:
-        """Read beside the writer, on a connection that no other thread uses meanwhile."""
-        with self._reader(seconds) as db:
+        with self._writing() as db:
             yield Tables(db)
 
     @contextmanager
-    def _reader(self, seconds: float | None) -> Iterator[PostgresConnection]:
+    def read(self, seconds: float | None) -> Iterator[Tables]:
+        """Read beside the writer."""
+        with self._reading(seconds) as db:
+            yield Tables(db)
+
+    @contextmanager
+    def _reading(self, seconds: float | None) -> Iterator[PostgresConnection]:
+        """Yield a connection that no other thread uses meanwhile, in a transaction."""
         with explained(self.name):
             with self._pool:
                 db = self._idle.pop() if self._idle else None
             try:
                 if db is None or not _begin_reading(db, seconds):
-                    db = self._opened()
+                    db = self._new_connection()
                     _begin_reading(db, seconds)
                 with _ended(db):
                     yield db
             finally:
-                self._put_back(db)
+                if db:
+                    self._put_back(db)
 
     def members(self) -> Members:
         """Return who has the ledger; raise LedgerError."""
-        with self._reader(READ_MEMBERS_SECONDS) as db:
+        with self._reading(READ_MEMBERS_SECONDS) as db:
             return lead.members(db, self._replica)
 
     def announce(self, url: str) -> None:
         """Write where it answers."""
-        try:
-            db = self._begun()
-            with _ended(db):
-                lead.announce(db, url)
-                db.run("COMMIT")
-        except psycopg.Error as error:
-            raise LedgerWriteError(explain(error)) from error
+        with self._writing() as db:
+            lead.announce(db, url)
 
     def problem(self) -> str | None:
         """Return None: only a transaction shows what is wrong."""
@@ -165,15 +157,15 @@ class PostgresEngine:
     def empty_log(self) -> None:
         """Do nothing: the log is the server's."""
 
-    def _opened(self, *, new: bool = False) -> PostgresConnection:
+    def _new_connection(self, *, new: bool = False) -> PostgresConnection:
         db = connected(self._database, new=new)
         with self._pool:
             self._connections.add(db)
         return db
 
-    def _connected(self, *, first: bool = False) -> PostgresConnection:
+    def _new_writer(self, *, first: bool = False) -> PostgresConnection:
         """Return a connection that may write; if it is the `first`, the tables may be made."""
-        db = self._opened(new=True)
+        db = self._new_connection(new=True)
         try:
             if is_new(db):
                 if not first:
@@ -195,15 +187,22 @@ class PostgresEngine:
         if self._follows or db is self._confirmed:
             return
         try:
-            self._led = lead.confirm(db, self._replica, led=self._led)
-            self._confirmed = db
+            lead.confirm(db, self._replica, led=self._led)
         except (LedgerWriteError, psycopg.Error):  # let another one have the lead
             db.of_server.close()
             raise
+        self._led, self._confirmed = True, db
 
-    def _begin(self, db: PostgresConnection) -> None:
-        self._confirm(db)
-        db.lock(BEGIN)
+    @contextmanager
+    def _writing(self) -> Iterator[PostgresConnection]:
+        """Yield the writer's connection in a transaction; raise LedgerWriteError."""
+        try:
+            db = self._begun()
+            with _ended(db):
+                yield db
+                db.run("COMMIT")
+        except psycopg.Error as error:
+            raise LedgerWriteError(explain(error)) from error
 
     def _begun(self) -> PostgresConnection:
         """Return the writer's connection in a new transaction, with the lock."""
@@ -211,27 +210,31 @@ class PostgresEngine:
             raise LedgerWriteError("the ledger is closed")
         if self._writer:
             try:
-                self._begin(self._writer)
-                return self._writer
+                return self._begin(self._writer)
             except psycopg.Error:
                 # Nothing was written. If the server was restarted, a new connection will do.
                 if not self._writer.of_server.closed:
-                    self._writer.run("ROLLBACK")
                     raise
                 self._writer = None
         try:
-            self._writer = self._connected()
+            self._writer = self._new_writer()
         except LedgerError as error:
             raise LedgerWriteError(str(error).removeprefix(f"{self.name}: ")) from error
-        self._begin(self._writer)
-        return self._writer
+        return self._begin(self._writer)
 
-    def _put_back(self, db: PostgresConnection | None) -> None:
-        if db is None or db.of_server.closed:
-            return
-        db.deadline = None
+    def _begin(self, db: PostgresConnection) -> PostgresConnection:
+        self._confirm(db)
+        try:
+            db.lock(BEGIN)
+        except psycopg.Error:
+            db.roll_back()
+            raise
+        return db
+
+    def _put_back(self, db: PostgresConnection) -> None:
+        usable = not db.of_server.pgconn.transaction_status  # else it is broken, or did not begin
         with self._pool:
-            if not self._closed and len(self._idle) < IDLE_READERS:
+            if usable and not self._closed and len(self._idle) < IDLE_READERS:
                 self._idle.append(db)
                 return
         db.of_server.close()
@@ -291,10 +294,7 @@ def _begin_reading(db: PostgresConnection, seconds: float | None) -> bool:
 
 @contextmanager
 def _ended(db: PostgresConnection) -> Iterator[None]:
-    """Roll back what was not committed."""
     try:
         yield
     finally:
-        with suppress(psycopg.Error):  # the connection is broken: the server rolls it back
-            if db.of_server.pgconn.transaction_status:
-                db.run("ROLLBACK")
+        db.roll_back()

@@ -53,8 +53,8 @@ def take_lead(db: PostgresConnection, name: str, again: str | None = None) -> No
         raise LedgerInUseError(name, LEADS) from error
 
 
-def confirm(db: PostgresConnection, replica: str, *, led: bool) -> bool:
-    """Write that a replica, whose connection has the lock, leads; return True.
+def confirm(db: PostgresConnection, replica: str, *, led: bool) -> None:
+    """Write that a replica, whose connection has the lock, leads.
 
     Raises LedgerWriteError if it has `led` before, and then another one did.
     """
@@ -62,7 +62,6 @@ def confirm(db: PostgresConnection, replica: str, *, led: bool) -> bool:
         raise LedgerWriteError(LOST)
     if not led:
         db.execute(NOTE, (replica,))
-    return True
 
 
 def _leader(db: PostgresConnection) -> str | None:
