@@ -18,9 +18,8 @@ ON CONFLICT (bus, tap) DO UPDATE SET
 WHERE excluded.seq > tap_processes.seq
 """
 PRUNE = """
-DELETE FROM tap_processes WHERE bus = :bus AND reported_at <= (
-    SELECT reported_at FROM tap_processes WHERE bus = :bus
-    ORDER BY reported_at DESC LIMIT 1 OFFSET :kept
+DELETE FROM tap_processes WHERE bus = :bus AND tap <> :tap AND tap NOT IN (
+    SELECT tap FROM tap_processes WHERE bus = :bus ORDER BY reported_at DESC, tap LIMIT :kept
 )
 """
 COUNT = """
@@ -44,7 +43,7 @@ class Taps:
         number = self._buses.number(bus)
         row = number, tap, seq, int(last), milliseconds(now)
         new = bool(self._db.execute(ADD, row).rowcount)
-        self._db.execute(PRUNE, {"bus": number, "kept": PROCESSES_KEPT})
+        self._db.execute(PRUNE, {"bus": number, "tap": tap, "kept": PROCESSES_KEPT})
         return new
 
     def has_unended(self, bus: str, but: str, since: float) -> bool:

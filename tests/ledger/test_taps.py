@@ -40,6 +40,17 @@ def test_only_the_processes_that_reported_last_are_kept(ledger: Ledger) -> None:
     assert (again, others) == ([False, True], False)
 
 
+def test_of_processes_that_reported_at_one_time_no_more_than_needed_go(ledger: Ledger) -> None:
+    """As after the clock was set back; and the one that reports now is kept in any case."""
+    taps = [str(number) for number in range(PROCESSES_KEPT + 1)]
+    with ledger.write() as tables:
+        for tap in taps:
+            tables.taps.add_batch("a", tap, 5, NOW, last=False)
+        again = [tables.taps.add_batch("a", tap, 5, NOW, last=False) for tap in taps]
+        late = [tables.taps.add_batch("a", "late", 5, NOW - 9, last=False) for _ in range(2)]
+    assert (sum(again), late) == (1, [True, False])
+
+
 def test_a_process_that_has_not_ended_is_known_by_its_last_batch(ledger: Ledger) -> None:
     with ledger.write() as tables:
         taps = tables.taps
