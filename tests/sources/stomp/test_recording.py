@@ -74,6 +74,30 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
     assert max(sizes) < MAX_BATCH_BYTES + 2 * size
 
 
+def test_a_broker_that_reads_late_has_what_was_recorded_before_a_fault() -> None:
+    """busmon waits until it has read that. To close at once would reset the connection."""
+    recorder = Recorder()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=60)
+        with (
+            running(settings, recorder, connected=False) as source,
+            subscribed(listener) as (client, asked),
+        ):
+            message = f"MESSAGE\nsubscription:{secret_of(asked)}/queue/x\nack:%d\n\n{{}}\0"
+            client.sendall((message % 0).encode())
+            recorder.wait_for(1)
+            recorder.failing = True
+            client.sendall((message % 1).encode())
+            said = b""
+            while b"DISCONNECT" not in said and (part := client.recv(4096)):
+                said += part
+            assert b"DISCONNECT" in said
+            assert not source.connection.disconnects[Cause.LEDGER]
+            client.sendall(b"RECEIPT\nreceipt-id:leave\n\n\0")
+            wait_until(lambda: source.connection.disconnects[Cause.LEDGER], what="its end")
+    assert re.findall(rb"ACK\nid:(\d)", said) == [b"0"]
+
+
 def test_messages_are_acknowledged_singly_if_the_broker_lost_count() -> None:
     """ActiveMQ, restarted, can send some twice; then it refuses each cumulative acknowledgement."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
