@@ -36,12 +36,8 @@ class Buses:
         self._db.execute(
             "UPDATE buses SET queue = ? WHERE id = ? AND queue IS NULL", (str(uuid4()), number)
         )
-        return self.queue(name) or ""
-
-    def queue(self, name: str) -> str | None:
-        """Return the name of busmon's queue on this bus, None if there is none yet."""
-        found = self._db.execute("SELECT queue FROM buses WHERE name = ?", (name,)).fetchone()
-        return found[0] if found else None
+        (queue,) = self._db.execute("SELECT queue FROM buses WHERE id = ?", (number,)).fetchone()
+        return str(queue)
 
     def tap_reported(self, name: str) -> float | None:
         """Return the Unix time of the last report of a tap, None if none ever came."""

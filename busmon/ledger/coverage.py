@@ -4,7 +4,8 @@ An observer is named by its kind and the bus: `tap:fedora`, `ready:fedora`, `cel
 intervals of `listener:fedora` are the times in which a listener with a tap ran; `ended:fedora` has
 the ends of those that ended in order. By the looks at its queue, the queue was there in the times
 of `present:fedora`, and not there, or not all the time, in those of `absent:fedora`. In those of
-`replica:fedora`, a busmon received from the bus that follows another one.
+`replica:fedora`, a busmon received from the bus that follows another one; `forgotten:fedora` has
+when such a one found that the broker had kept nothing.
 """
 
 from busmon.ledger.connection import Connection

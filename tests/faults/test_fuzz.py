@@ -85,11 +85,11 @@ def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
 ) -> None:
     with closing(Ledger(":memory:")) as ledger:
         metrics = Metrics(ledger, {"bus": ConnectionState()}, "1")
-        rejections = {"bus": [verdict for source in SOURCES for verdict in source]}
-        monitor = Pipeline(ledger, {"bus": PACKIT}, rejections, ROOM, metrics.observe)
+        rejections = {"bus": [judgement for source in SOURCES for judgement in source]}
+        pipeline = Pipeline(ledger, {"bus": PACKIT}, rejections, ROOM, metrics.observe)
         for batch in batches:
             with cpu_time_at_most(1):
-                count(monitor, batch)
+                count(pipeline, batch)
         exposed = generate_latest(make_registry(metrics)).decode()
         duplicates = ledger.duplicates().total()
     samples = {
@@ -105,12 +105,12 @@ def test_every_message_is_in_exactly_one_series_and_none_takes_a_second(
 
 def test_a_hundred_thousand_topics_are_as_many_series_as_are_allowed() -> None:
     with closing(Ledger(":memory:")) as ledger:
-        monitor = Pipeline(
+        pipeline = Pipeline(
             ledger, {"bus": rule_set("all", Rules())}, {"bus": []}, 200, lambda _: None
         )
         for start in range(0, 100_000, 500):
             count(
-                monitor,
+                pipeline,
                 [
                     Message(bus="bus", id=str(n), topic=f"topic.{n}", received_at=1.0)
                     for n in range(start, start + 500)

@@ -3,8 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -60,7 +59,7 @@ def test_whatever_is_killed_each_message_of_a_shared_queue_counts_once(
                     busmon.start()
     leader = leader_of(three)
     for busmon in three:
-        wait_until(partial(is_ready, busmon), 60, "busmon to be ready")
+        busmon.wait_until_ready()
     assert_exact(leader, stream)
     for busmon in three:
         wait_until(lambda: busmon.counts() == leader.counts(), what="the same")  # noqa: B023 - now
@@ -81,7 +80,7 @@ def test_a_busmon_cut_off_from_the_database_leads_or_follows_soon(
             busmons[name].configure(AUDIT)
             running.enter_context(busmons[name])
         for busmon in busmons.values():
-            wait_until(partial(is_ready, busmon), 60, "busmon to be ready")
+            busmon.wait_until_ready()
         leader, follower = busmons.values()
         with publishing([fedora.stream]):
             proxy.half_open()  # what it writes and asks now is lost, and it does not know
@@ -94,10 +93,3 @@ def test_a_busmon_cut_off_from_the_database_leads_or_follows_soon(
             wait_until(lambda: says(leader, standby), what=standby)
         assert_exact(follower, [fedora.stream])
         assert not busmons[cut_off].logged("neither lead nor follow")
-
-
-def is_ready(busmon: Busmon) -> bool:
-    """Return whether all its buses are received. While one begins to lead, nobody answers."""
-    with suppress(OSError):
-        return not busmon.troubles()
-    return False

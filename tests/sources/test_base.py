@@ -1,4 +1,4 @@
-"""What every source has: the state of its link, and the loop that keeps it connected."""
+"""What every source has: the state of its connection, and the loop that keeps it connected."""
 
 import threading
 import time
@@ -16,34 +16,34 @@ from busmon.sources.base import (
 
 
 def test_a_connection_is_down_until_it_is_up() -> None:
-    link = ConnectionState()
-    assert (link.connected, link.problem()) == (False, "not connected yet")
-    link.up()
-    assert (link.connected, link.problem(), link.connects) == (True, None, 1)
+    connection = ConnectionState()
+    assert (connection.connected, connection.problem()) == (False, "not connected yet")
+    connection.up()
+    assert (connection.connected, connection.problem(), connection.connects) == (True, None, 1)
 
 
 def test_a_lost_connection_is_disconnected_and_one_never_made_failed() -> None:
-    link = ConnectionState()
-    link.down(Cause.LOGIN, "check the password")
-    link.up()
-    link.down(Cause.SILENT, "nothing for 30 s")
-    link.down(Cause.NETWORK, "refused")
-    assert link.problem() == "network: refused"
-    assert +link.failures == {Cause.LOGIN: 1, Cause.NETWORK: 1}
-    assert +link.disconnects == {Cause.SILENT: 1}
+    connection = ConnectionState()
+    connection.down(Cause.LOGIN, "check the password")
+    connection.up()
+    connection.down(Cause.SILENT, "nothing for 30 s")
+    connection.down(Cause.NETWORK, "refused")
+    assert connection.problem() == "network: refused"
+    assert +connection.failures == {Cause.LOGIN: 1, Cause.NETWORK: 1}
+    assert +connection.disconnects == {Cause.SILENT: 1}
 
 
 def test_every_cause_is_there_at_zero() -> None:
-    link = ConnectionState()
-    assert set(link.failures) == set(link.disconnects) == set(Cause)
+    connection = ConnectionState()
+    assert set(connection.failures) == set(connection.disconnects) == set(Cause)
 
 
 def test_a_stopped_connection_is_never_connected_nor_disconnected() -> None:
-    link = ConnectionState()
-    link.up()
-    link.stopped()
-    assert (link.connected, link.problem()) == (False, "stopped")
-    assert link.failures.total() + link.disconnects.total() == 0
+    connection = ConnectionState()
+    connection.up()
+    connection.stopped()
+    assert (connection.connected, connection.problem()) == (False, "stopped")
+    assert connection.failures.total() + connection.disconnects.total() == 0
 
 
 class Waits(threading.Event):
@@ -61,7 +61,7 @@ class Waits(threading.Event):
         return self.is_set()
 
 
-def connection(stopping: threading.Event) -> ConnectionState:
+def connection_with(stopping: threading.Event) -> ConnectionState:
     state = ConnectionState()
     state.stopping = stopping
     return state
@@ -76,8 +76,8 @@ def failing(error: Exception) -> Callable[[], None]:
 
 def test_pauses_double_from_half_a_second_to_thirty_with_jitter() -> None:
     stopping = Waits(300)
-    link = connection(stopping)
-    keep_connected("fedora", link, failing(Disconnected(Cause.NETWORK, "refused")))
+    connection = connection_with(stopping)
+    keep_connected("fedora", connection, failing(Disconnected(Cause.NETWORK, "refused")))
     longest = [min(0.5 * 2**n, 30) for n in range(300)]
     assert all(most / 2 <= p <= most for p, most in zip(stopping.pauses, longest, strict=True))
     steady = stopping.pauses[6:]
@@ -103,70 +103,70 @@ def test_whatever_a_session_raises_is_reported_until_the_next_works(
     caplog: pytest.LogCaptureFixture, error: Exception, cause: Cause, problem: str
 ) -> None:
     stopping = Waits(2)
-    link = connection(stopping)
+    connection = connection_with(stopping)
     problems = []
 
     def session() -> None:
-        problems.append(link.problem())
-        link.up()
+        problems.append(connection.problem())
+        connection.up()
         if len(problems) == 2:
             stopping.set()
             return
         raise error
 
-    keep_connected("fedora", link, session)
+    keep_connected("fedora", connection, session)
     assert problems == ["not connected yet", problem]
-    assert (link.connects, +link.disconnects) == (2, {cause: 1})
+    assert (connection.connects, +connection.disconnects) == (2, {cause: 1})
     assert f"fedora: {problem}; trying again and again" in caplog.text
     assert ("Traceback" in caplog.text) == (cause is Cause.ERROR)
 
 
 def test_a_bug_that_ends_each_session_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
     stopping = Waits(5)
-    link = connection(stopping)
+    connection = connection_with(stopping)
 
     def session() -> None:
-        link.up()
+        connection.up()
         raise KeyError("bug")
 
-    keep_connected("fedora", link, session)
+    keep_connected("fedora", connection, session)
     levels = [record.levelname for record in caplog.records]
     assert (levels.count("ERROR"), levels.count("WARNING")) == (1, 5)
 
 
 def test_only_a_session_that_received_restarts_the_backoff() -> None:
     stopping = Waits(4)
-    link = connection(stopping)
+    connection = connection_with(stopping)
 
     def session() -> None:
         if len(stopping.pauses) == 2:
-            link.up()
+            connection.up()
         if len(stopping.pauses) in (2, 3):
             time.sleep(2.1)  # longer than the pause of 2 s that would come next
         raise Disconnected(Cause.NETWORK, "closed")
 
-    keep_connected("fedora", link, session)
+    keep_connected("fedora", connection, session)
     assert [pause <= 0.5 for pause in stopping.pauses] == [True, False, True, False]
 
 
 def test_a_session_that_fails_while_stopping_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
     stopping = Waits(1)
-    link = connection(stopping)
+    connection = connection_with(stopping)
 
     def session() -> None:
         stopping.set()
         raise Disconnected(Cause.NETWORK, "closed")
 
-    keep_connected("fedora", link, session)
-    assert (stopping.pauses, link.problem()) == ([], "stopped")
+    keep_connected("fedora", connection, session)
+    assert (stopping.pauses, connection.problem()) == ([], "stopped")
     assert not caplog.get_records("call")
 
 
 def test_no_session_starts_once_stopping() -> None:
-    link = ConnectionState()
-    link.stopping.set()
-    keep_connected("fedora", link, failing(AssertionError("begun")))
-    assert link.problem() == "stopped"
+    connection = ConnectionState()
+    connection.stopping.set()
+    keep_connected("fedora", connection, failing(AssertionError("begun")))
+    assert connection.problem() == "stopped"
 
 
 class LongWaits(threading.Event):
@@ -183,11 +183,11 @@ class LongWaits(threading.Event):
 
 def test_stopping_ends_a_pause_at_once() -> None:
     stopping = LongWaits()
-    link = connection(stopping)
+    connection = connection_with(stopping)
     session = failing(Disconnected(Cause.NETWORK, "refused"))
-    thread = threading.Thread(target=keep_connected, args=("fedora", link, session))
+    thread = threading.Thread(target=keep_connected, args=("fedora", connection, session))
     thread.start()
     assert stopping.begun.wait(60)
     stopping.set()
     thread.join(60)
-    assert (thread.is_alive(), link.problem()) == (False, "stopped")
+    assert (thread.is_alive(), connection.problem()) == (False, "stopped")

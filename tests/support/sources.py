@@ -104,9 +104,9 @@ def failing_once(record: Record, what: str, at: int = 0) -> AsTheyAre:
     return handler
 
 
-def count(monitor: Pipeline, messages: Iterable[Message]) -> None:
+def count(pipeline: Pipeline, messages: Iterable[Message]) -> None:
     """Judge and record a batch, as a source does."""
-    monitor.record([monitor.judge(message) for message in messages])
+    pipeline.record([pipeline.judge(message) for message in messages])
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from busmon.ledger.tables import Tables
 # than with SQLite's 1,000: ids are random, so a page of their index changes several times before.
 CHECKPOINT_PAGES = 4_000
 LOG_KEPT_BYTES = 16 * 1024**2  # of it, once all of it is copied: what CHECKPOINT_PAGES take
-MAX_LOG_BYTES = 64 * 1024**2  # then it is reported
 CACHE_KIB = 1_000  # half of SQLite's default; it makes a large batch a tenth slower
 BUSY_TIMEOUT = 2.0  # seconds to wait while another program writes; shorter than busmon's stop
 PROGRESS_STEPS = 10_000  # of SQLite's machine, between two looks at the time: below a millisecond
