@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from wsgiref.types import WSGIApplication
 
@@ -13,11 +13,9 @@ from busmon.archive.jobs import ArchiveJobs
 from busmon.archive.topics import topics_to_learn
 from busmon.audit.acceptor import Acceptor
 from busmon.audit.auditor import Auditor
-from busmon.clock import steady
 from busmon.config.model import Config
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import VerdictWatcher
-from busmon.ledger.clock import Floor, may_be
 from busmon.ledger.coverage import observer_id
 from busmon.ledger.errors import LedgerUnreachable, LedgerWriteError
 from busmon.ledger.ledger import Ledger
@@ -29,7 +27,7 @@ from busmon.observers.base import Observer, ObserverMetrics
 from busmon.observers.table import ObservedAudit
 from busmon.observers.tap import TapObserver
 from busmon.pipeline import Pipeline
-from busmon.problem_log import ProblemLog
+from busmon.pruning import prune_regularly
 from busmon.receiver import Receiver
 from busmon.replicas import Replica, leading
 from busmon.rules import SCHEMA_PACKAGES, RuleSet
@@ -40,7 +38,6 @@ from busmon.sources import schema_packages
 from busmon.sources.base import Source
 from busmon.sources.bus import subscriptions
 from busmon.sources.listener_queue import ListenerQueue
-from busmon.text import format_time
 from busmon.threads import ThreadDied, Threads
 from busmon.web.access import Access
 from busmon.web.app import make_app
@@ -56,8 +53,6 @@ from busmon.web.server import WebServer
 
 STOP_TIMEOUT = 3.5  # seconds to finish the batches; with it the process ends within 5 s
 END_INTERVAL = 0.2  # seconds between two looks whether it is at its end
-PRUNE_INTERVAL = 60.0  # seconds
-YIELD_SECONDS = 0.02  # seconds between two steps of pruning, so that recording is not held up
 
 log = logging.getLogger(__name__)
 
@@ -192,50 +187,6 @@ def _own_views(settings: ObservedAudit, observers: Sequence[Observer]) -> dict[s
     token = settings.reports.token.get_secret_value()
     taps = [observer for observer in observers if isinstance(observer, TapObserver)]
     return {"/v1/reports": reports_view(taps[0], token)}
-
-
-def prune_regularly(
-    ledger: Ledger,
-    pipeline: Pipeline,
-    retention: float,
-    watched: Callable[[], Collection[tuple[str, str]] | None],
-    stopping: threading.Event,
-) -> None:
-    """Delete what is too old, or too much, from time to time until `stopping`.
-
-    `watched` returns the topics whose silence is watched; None while that is not known.
-    """
-    problems, clock_problems = ProblemLog(log), ProblemLog(log)
-    started = steady()
-    floor = Floor(ledger.floor, started) if ledger.floor else Floor(time.time(), started, started)
-    while not stopping.wait(PRUNE_INTERVAL):
-        now = time.time()
-        floor = floor.after(now, steady())
-        try:
-            ledger.set_floor(floor.at)
-            _report_clock(clock_problems, now, floor.at)
-            while may_be(now, floor.at) and ledger.cut(now) and not stopping.wait(YIELD_SECONDS):
-                pass
-            while ledger.prune(floor.at, retention) and not stopping.wait(YIELD_SECONDS):
-                pass
-            ledger.empty_log()
-            if (topics := watched()) is not None:
-                pipeline.release_topics(topics)
-            problems.solved()
-        except LedgerWriteError as error:
-            problems.problem(f"ledger: cannot be pruned: {error}")
-
-
-def _report_clock(problems: ProblemLog, now: float, floor: float) -> None:
-    if may_be(now, floor):
-        problems.solved("the clock of the host may be right again")
-    else:
-        reached = format_time(floor)
-        text = (
-            "the clock of the host is wrong: by the ledger, it has already been %s;"
-            " until then no window is closed, and nothing is learned of silence"
-        )
-        problems.problem(text, reached)
 
 
 class Service:

@@ -10,8 +10,8 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.shares import ROWS_AT_ONCE
 from busmon.message import Message
+from busmon.pruning import YIELD_SECONDS
 from busmon.rules.subjects import Subjects
-from busmon.service import YIELD_SECONDS
 from busmon.settings.models import LedgerSettings
 from tests.bench import Options
 from tests.bench.measure import Cell, Spread, Table, quantile

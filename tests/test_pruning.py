@@ -12,8 +12,8 @@ from busmon.ledger.ledger import Ledger
 from busmon.ledger.shares import ROWS_AT_ONCE
 from busmon.message import Message
 from busmon.pipeline import OTHER, RELEASE_SECONDS, Pipeline
+from busmon.pruning import PRUNE_INTERVAL, prune_regularly
 from busmon.rules import Rules, rule_set
-from busmon.service import PRUNE_INTERVAL, prune_regularly
 from tests.support.ledgers import unwritable
 
 RETENTION = 3600.0
