@@ -1,4 +1,4 @@
-"""Deletes what is too old, or too much, from time to time, unless the clock of the host is wrong."""
+"""Deletes what is too old, or too much, from time to time, and watches the clock of the host."""
 
 import logging
 import threading
