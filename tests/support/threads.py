@@ -8,11 +8,16 @@ from busmon.threads import Threads
 
 
 @contextmanager
-def running(*runs: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run these meanwhile. None may die, and all must end within 10 seconds."""
+def running(
+    *runs: Callable[[threading.Event], None], wake: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Run these meanwhile. None may die, and all must end within 10 seconds.
+
+    `wake` is for a single one that waits for something else than its event.
+    """
     threads = Threads()
     for run in runs:
-        threads.add(run.__qualname__, run)
+        threads.add(run.__qualname__, run, wake)
     threads.start(threading.Event())
     try:
         yield
