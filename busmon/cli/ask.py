@@ -35,7 +35,7 @@ ledger_option = click.option(
 
 def asks_ledger(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say where the ledger is, or the service that has it."""
-    where = url_option("The running service that has the ledger, instead of a file.")
+    where = url_option("Ask the running service there, instead of reading the ledger.")
     return config_option(ledger_option(where(command)))
 
 

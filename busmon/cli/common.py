@@ -55,7 +55,7 @@ def http_url(_context: click.Context, _option: click.Parameter, text: str | None
 
 def url_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the option that says where the service is; `what` describes it."""
-    help_text = f"{what} Without -c, its token or login is taken from {LOGIN}, if it is there."
+    help_text = f"{what} Without -c, its token or login is taken from {LOGIN}, if they are set."
     return click.option("--url", metavar="URL", callback=http_url, help=help_text)
 
 

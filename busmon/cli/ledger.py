@@ -16,19 +16,20 @@ from busmon.cli.common import (
 
 @click.group()
 def ledger() -> None:
-    """Care for a ledger in PostgreSQL, or copy one to it. One in a file needs nothing."""
+    """Care for a ledger in PostgreSQL. One in a file needs nothing."""
 
 
 @ledger.command()
 @config_option
 @click.argument("file", metavar="LEDGER", callback=ledger_path)
 def copy(path: Path | None, file: str) -> None:
-    """Copy the ledger in the file LEDGER to the database that `url` in [ledger] names.
+    """Copy a ledger from a file to PostgreSQL.
 
-    Stop busmon first. The database must have no ledger yet. If the command is interrupted, run
-    it again: it goes on where it was, and busmon refuses the database until all is copied. At the
-    end all rows of both ledgers are compared. The file is not changed. A busmon that is started
-    with the database then continues where it was, and counts nothing twice.
+    LEDGER is the file. The database is the one that `url` in [ledger] names; it must have no
+    ledger yet. Stop busmon first. If the command is interrupted, run it again: it goes on where
+    it was, and busmon refuses the database until all is copied. At the end all rows of both
+    ledgers are compared. The file is not changed. A busmon that is started with the database then
+    continues where it was, and counts nothing twice.
 
     Exit status: 0 all is copied, 1 not all is copied, 2 wrong command line or configuration.
     """
@@ -45,7 +46,7 @@ def copy(path: Path | None, file: str) -> None:
 @ledger.command()
 @config_option
 def migrate(path: Path | None) -> None:
-    """Give a ledger in PostgreSQL the form that this version of busmon needs.
+    """Bring a ledger in PostgreSQL to this version.
 
     `busmon run` refuses a ledger of an older version, and says so. Stop every busmon of the
     ledger, and make a backup of it, before you migrate it: an older busmon cannot read it any
