@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
     timescaledb lock dashboards rules dashboard-picture picture clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 16
 
 demo: .venv/runtime ## show busmon at work on made-up traffic; needs no broker and no configuration
 	$(BIN)/busmon demo $(ARGS)

@@ -191,7 +191,7 @@ def test_the_environment_is_read_by_the_command_line_alone() -> None:
     """Except that the rules set what a listener's own code reads there."""
     environment = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
     readers = {module for module, path in MODULES.items() if environment & set(names(path))}
-    assert readers <= {"cli.acceptances", "cli.common", "config.load", "rules.imported"}
+    assert readers <= {"cli.common", "cli.operator", "config.load", "rules.imported"}
 
 
 def test_no_module_is_longer_than_300_lines() -> None:

@@ -4,7 +4,6 @@ They read the ledger, also while the service writes it, or have the service do i
 """
 
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,23 +11,7 @@ import click
 from click.core import ParameterSource
 
 from busmon.cli.ask import answer, asks_ledger, finish, open_ledger
-
-
-def seconds_of(text: str) -> int:
-    """Return the seconds of a duration; ValueError if it is none, or longer than there is time."""
-    from busmon.settings.units import UNITS, parse_quantity
-
-    seconds = parse_quantity(text, UNITS)  # ValueError also of more digits than Python reads
-    if seconds > time.time():
-        raise ValueError("longer than there is time")
-    return seconds
-
-
-def duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """Return the seconds of a duration."""
-    with suppress(ValueError):
-        return None if text is None else seconds_of(text)
-    raise click.BadParameter("should be a number and a unit: 90m, 24h, 7d")
+from busmon.cli.times import duration
 
 
 @click.group(invoke_without_command=True)
@@ -38,7 +21,7 @@ def duration(_context: click.Context, _option: click.Parameter, text: str | None
     "--since",
     callback=duration,
     metavar="DURATION",
-    help="Only windows that ended after this time ago.  [default: all]",
+    help="Only windows that ended in this time up to now.  [default: all]",
 )
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option("--topic", metavar="TOPIC", help="Only this topic.")
@@ -84,16 +67,16 @@ def gaps(
 
     All times are in UTC. What is listed is in order of time.
 
-    There is no data of a time in which busmon or an observer did not watch all the time. Such
-    times count as no gaps, but absence of data proves nothing. Listed is how many messages are
-    not confirmed since, for as long as the ledger keeps messages; with --unconfirmed also which.
-    Without --since, times in which busmon did not receive are listed for the last day.
+    There is no data of a time in which busmon or an observer did not watch all the time. Such a
+    time is no gap, but absence of data proves nothing. So the list has the number of its
+    messages that are not confirmed, as long as the ledger keeps them; with --unconfirmed also
+    their ids. Without --since, times in which busmon did not receive are listed for the last day.
 
     The service can run meanwhile. With --ledger no configuration is needed; then every id that
     is a UUID is taken for one of Fedora's bus. With a configuration the commands name the file
     in the bus's `config`. Run them where the listener is installed.
 
-    With --url the service lists them, up to 4,000 messages. Only the file has more.
+    With --url the service lists them, up to 4,000 messages.
 
     Exit status: 0 no gap is open, 1 there are open gaps, 2 the command line or the configuration
     is wrong, the ledger cannot be read, it knows no such bus or topic, or the service does not
@@ -140,7 +123,7 @@ def trace(
 
     ID is that of the message, or that of one of its tasks.
 
-    When and on which bus busmon received it, and how long after it was sent; how the rules
+    Shows when and on which bus busmon received it, and how long after it was sent; how the rules
     judged it and why; what the listener did with it, and as which task, or that no listener
     ran; what became of the task and of those that it sent, the handlers; and whether the message
     was missing. All times are in UTC.

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from busmon.cli.acceptances import asks_service, endpoint_of_operator, service
+from busmon.cli.operator import asks_as_operator, changing, endpoint_of_operator
 from busmon.text import format_number
 
 
 @click.command()
-@asks_service
+@asks_as_operator
 @click.option("--owner", metavar="NAME", required=True, help="Whose name is forgotten.")
 def forget(path: Path | None, url: str | None, operator: str | None, owner: str) -> None:
     """Take an owner's name out of the keys of all messages.
@@ -26,6 +26,6 @@ def forget(path: Path | None, url: str | None, operator: str | None, owner: str)
     from busmon.commands.forget import forget
 
     endpoint = endpoint_of_operator(path, url, operator)
-    with service(endpoint, "ask again"):
+    with changing(endpoint, "ask again"):
         sets = forget(endpoint, owner)
     click.echo(f"forgotten in {format_number(sets, 'set')} of keys")

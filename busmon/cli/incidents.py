@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from busmon.cli.ask import answer, asks_ledger
-from busmon.cli.audit import duration
+from busmon.cli.times import duration
 
 
 @click.command()
@@ -18,7 +18,7 @@ from busmon.cli.audit import duration
     show_default=True,
     callback=duration,
     metavar="DURATION",
-    help="Only incidents that lasted until after this time ago.",
+    help="Only incidents that ended in this time up to now, or go on.",
 )
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.brokers.certificates import Certificates
-from tests.support.brokers.rabbitmq import DEFINITIONS, RabbitMQ
+from tests.support.brokers.rabbitmq import VHOST, RabbitMQ
 
 KEEPALIVE = 600  # seconds; longer than a consumer is stopped while its queue is filled
 
@@ -16,10 +16,11 @@ def unlimited_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
     """Yield a RabbitMQ without a limit of queues, which waits for a stopped client."""
     certificates = Certificates(directory / "certificates")
     place = directory / "rabbitmq"
-    with closing(RabbitMQ(place, certificates, DEFINITIONS | {"policies": []})) as broker:
+    with closing(RabbitMQ(place, certificates)) as broker:
         with (place / "rabbitmq.conf").open("a") as configuration:
             configuration.write(f"tcp_listen_options.send_timeout = {KEEPALIVE * 1000}\n")
         broker.start()
+        broker.ctl("clear_policy", "-p", VHOST, "as-on-the-public-broker")
         yield broker
 
 

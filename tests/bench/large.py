@@ -85,7 +85,7 @@ def _pages(database: PostgreSQL, broker: RabbitMQ, rows: int, options: Options) 
     busmon.configure(OBSERVED)
     with busmon:
         busmon.wait_until_ready()
-        table = list(measured(database.url, busmon, options.size(options.rounds * ASKS), rows))
+        table = list(measured(database.url, busmon, options.rounds * ASKS, rows))
     return Table(
         title=f"Pages of a ledger in PostgreSQL with {rows:,} messages",
         columns=[

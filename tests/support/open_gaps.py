@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -14,12 +14,12 @@ from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
 from busmon.message import Stage
 from busmon.settings.models import Web
+from busmon.threads import Threads
 from busmon.web.access import Access
 from busmon.web.app import make_app
 from busmon.web.gaps import gaps_views
 from busmon.web.health import ready_view
 from tests.support import web_server
-from tests.support.threads import running
 
 FIRST = 1_772_373_900.0  # 2026-03-01 14:05:00 UTC
 WINDOW = 300.0
@@ -81,9 +81,17 @@ class StopsAt(threading.Event):
         return super().wait(0 if timeout else timeout)
 
 
-def accepting(acceptor: Acceptor) -> AbstractContextManager[None]:
+@contextmanager
+def accepting(acceptor: Acceptor) -> Iterator[None]:
     """Let it work in its thread meanwhile."""
-    return running(acceptor.run, wake=acceptor.wake)
+    threads = Threads()
+    threads.add("acceptances", acceptor.run, acceptor.wake)
+    threads.start(threading.Event())
+    try:
+        yield
+    finally:
+        assert threads.stop(10)
+    assert threads.problem() is None
 
 
 @contextmanager

@@ -8,16 +8,11 @@ from busmon.threads import Threads
 
 
 @contextmanager
-def running(
-    *runs: Callable[[threading.Event], None], wake: Callable[[], None] | None = None
-) -> Iterator[None]:
-    """Run these meanwhile. None may die, and all must end within 10 seconds.
-
-    `wake` is for a single one that waits for something else than its event.
-    """
+def running(*runs: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run these meanwhile. None may die, and all must end within 10 seconds."""
     threads = Threads()
     for run in runs:
-        threads.add(run.__qualname__, run, wake)
+        threads.add(run.__qualname__, run)
     threads.start(threading.Event())
     try:
         yield

@@ -85,12 +85,7 @@ class Publication:
 class RabbitMQ:
     """RabbitMQ and its own epmd; restarts keep durable queues and persistent messages."""
 
-    def __init__(
-        self,
-        directory: Path,
-        certificates: Certificates,
-        definitions: Mapping[str, Any] = DEFINITIONS,
-    ) -> None:
+    def __init__(self, directory: Path, certificates: Certificates) -> None:
         self.certificates = certificates
         self.amqp_port, self.amqps_port = free_port(), free_port()
         self.stomp_port, self.stomps_port = free_port(), free_port()
@@ -99,7 +94,7 @@ class RabbitMQ:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._env = self._environment(epmd_port=free_port())
-        self._write_configuration(definitions)
+        self._write_configuration()
         self._epmd = Server(
             ["epmd", "-port", self._env["ERL_EPMD_PORT"], "-address", "127.0.0.1"],
             directory / "epmd.log",
@@ -294,14 +289,14 @@ class RabbitMQ:
             "RUNNING_UNDER_SYSTEMD": "1",
         }
 
-    def _write_configuration(self, definitions: Mapping[str, Any]) -> None:
+    def _write_configuration(self) -> None:
         here = self._directory
         certificate, key = self.certificates.server
         (here / "rabbitmq-env.conf").touch()
         (here / "enabled_plugins").write_text(
             "[rabbitmq_auth_mechanism_ssl,rabbitmq_consistent_hash_exchange,rabbitmq_mqtt,rabbitmq_stomp].\n"
         )
-        (here / "definitions.json").write_text(json.dumps(definitions))
+        (here / "definitions.json").write_text(json.dumps(DEFINITIONS))
         (here / "rabbitmq.conf").write_text(
             _filled(
                 "rabbitmq.conf",
