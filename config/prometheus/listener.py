@@ -29,8 +29,8 @@ GROUPS = (
                 If the listener's monitor answers, it decides: a silent tap may only be unable to
                 reach busmon. If the monitor does not answer, a tap that reports shows that the
                 listener runs. A listener without a queue, or without a consumer of it, receives
-                nothing in any case. While the broker is down, so is its listener: that is
-                BusmonBusDisconnected, which fires later.
+                nothing in any case. A node that dies gives its pods back in less than 10 minutes.
+                While the broker is down, so is its listener: that is BusmonBusDisconnected.
             """,
             expr="""
                 (

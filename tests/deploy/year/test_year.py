@@ -27,7 +27,6 @@ AT_WORK = (
 HEAL_SLOWLY = {
     "Fedora's planned outage",
     "GitHub is down",
-    "the listener's node dies",
 }
 MINUTES = {"the listener drops half": 150.0, "the workers are down": 90.0}
 
