@@ -72,10 +72,11 @@ class TapReports:
         self._db.executemany(PASSED_AGAIN, again)
 
     def message_of(self, task: str) -> str | None:
-        """Return the id of the message that was passed on as this task."""
+        """Return the id of the message that was passed on as this task; of several the first."""
         query = "SELECT id FROM tap_reports WHERE task = ? OR other_task = ?"
-        found = self._db.execute(query, (task, task)).fetchone()
-        return shown_id(found[0]) if found else None
+        return min(
+            (shown_id(found) for (found,) in self._db.execute(query, (task, task))), default=None
+        )
 
     def of(self, bus: str) -> list[TapReport]:
         """Return all reports of a bus, in no order."""
