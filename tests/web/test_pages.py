@@ -104,14 +104,20 @@ def test_a_page_that_reads_for_too_long_is_ended_and_counted(tmp_path: Path) -> 
     assert registry.get_sample_value("busmon_web_refused_requests_total", counted) == 1
 
 
-def test_all_pages_together_leave_most_of_a_cpu_to_the_counting() -> None:
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [("/", "", 200), ("/gaps/accept", "", 403), ("/gaps/accept", "&".join(["a=b"] * 21), 400)],
+)
+def test_all_pages_together_leave_most_of_a_cpu_to_the_counting(
+    path: str, query: str, status: int
+) -> None:
     """That is how it is by default; the other tests do not wait."""
     bench = Bench()
     acceptor = Acceptor(bench.ledger, bench.auditor.refresh)
     shown = Shown(Config.model_construct(buses={}), bench.parts, bench.watch, acceptor, list)
     app = make_app(Web(), CollectorRegistry(), ready_view(list), pages_view(shown))
-    ask(app, "/")  # loads the templates
+    ask(app, path, query=query)  # loads the templates
     began, used = monotonic(), thread_time()
     for _ in range(3):
-        ask(app, "/")
+        assert ask(app, path, query=query).status.startswith(str(status))
     assert thread_time() - used < 0.2 * (monotonic() - began)

@@ -51,7 +51,7 @@ class Site:
             return self._files.answer(path.removeprefix(f"/{FOLDER}/")) or _not_found()
         if path == ACCEPT:  # by its login, so it is shared with nobody
             accept = partial(self._accept.answer, environ)
-            return self._respond("", query, self._html_problem, accept)
+            return self._respond("", query, self._shared_problem, accept)
         as_json = path.startswith(API)
         first, slash, rest = path.removeprefix(API[:-1] if as_json else "")[1:].partition("/")
         make = self._find(first, bool(slash), as_json)
@@ -107,6 +107,11 @@ class Site:
     def _html_problem(self, request: Request, status: HTTPStatus, problem: str) -> Response:
         page = Page("", status.phrase, "problem.html", lambda _: {})
         return self._html(status, page, request, {"problem": problem})
+
+    def _shared_problem(self, request: Request, status: HTTPStatus, problem: str) -> Response:
+        """Return the same, computed as a page is: whoever asks, it takes little of a CPU."""
+        page = partial(self._html_problem, request, status, problem)
+        return self._sharing.respond((ACCEPT, status, problem), page)
 
     def _json_problem(self, _request: Request, status: HTTPStatus, problem: str) -> Response:
         return _json(status, {"problem": problem})
