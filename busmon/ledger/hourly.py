@@ -52,7 +52,7 @@ class Pause(NamedTuple):
     expected: float  # messages that should have come meanwhile
 
 
-class Deficit(NamedTuple):
+class DeficitRow(NamedTuple):
     """How many messages of a topic lacked on one day."""
 
     bus: str
@@ -120,13 +120,13 @@ class Pauses:
         self._db.execute("DELETE FROM pauses WHERE day < ?", (day,))
         self._db.execute("DELETE FROM deficits WHERE day < ?", (day,))
 
-    def deficits(self, bus: str, topic: str) -> list[Deficit]:
+    def deficits(self, bus: str, topic: str) -> list[DeficitRow]:
         """Return the deficit of each day of a topic, oldest first."""
         columns = "name, topic, day, highest, hour, deficit"
         rows = self._db.execute(OF_TOPIC.format(columns, "deficits"), (bus, topic))
-        return list(map(Deficit._make, rows))
+        return list(map(DeficitRow._make, rows))
 
-    def save_deficits(self, deficits: Iterable[Deficit]) -> None:
+    def save_deficits(self, deficits: Iterable[DeficitRow]) -> None:
         """Write deficits in the place of those of the same day."""
         self._db.executemany(SAVE_DEFICIT, self._numbered(deficits))
 

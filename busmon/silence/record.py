@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from busmon.ledger.hourly import Deficit as DeficitRow
+from busmon.ledger.hourly import DeficitRow
 from busmon.ledger.ledger import Ledger
 from busmon.silence.deficit import Deficit
 from busmon.silence.histories import Topic

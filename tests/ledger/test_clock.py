@@ -12,7 +12,7 @@ from busmon.ledger.clock import (
     HostClock,
     may_be,
 )
-from busmon.ledger.hourly import Deficit, Pause
+from busmon.ledger.hourly import DeficitRow, Pause
 from busmon.ledger.ledger import Ledger
 from tests.support.ledgers import HANDLED, NOW, judged
 
@@ -61,7 +61,9 @@ def test_what_a_wrong_clock_left_beyond_now_is_cut() -> None:
         with ledger.write() as tables:
             tables.pauses.add([Pause("fedora", "a.topic", int((NOW + YEARS) // 86400), 1.0)])
             hour = int((NOW + YEARS) // 3600)
-            tables.pauses.save_deficits([Deficit("fedora", "a.topic", hour // 24, 1.0, hour, 1.0)])
+            tables.pauses.save_deficits(
+                [DeficitRow("fedora", "a.topic", hour // 24, 1.0, hour, 1.0)]
+            )
             tables.coverage.extend("tap:fedora", NOW + YEARS, NOW - 5)
         assert not ledger.cut(NOW + 1), "all at once"
         counts = ledger.counts()

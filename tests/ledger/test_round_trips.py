@@ -9,7 +9,7 @@ from busmon.audit.corrections import Correction, CorrectionKind, apply
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.archive import Span
 from busmon.ledger.filled import Fill
-from busmon.ledger.hourly import Deficit, Pause
+from busmon.ledger.hourly import DeficitRow, Pause
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageTrace
@@ -100,7 +100,7 @@ WRITERS: dict[str, Callable[[Tables], object]] = {
     ),
     "pauses": lambda tables: tables.pauses.add(Pause(BUS, f"t{n}", 1, 2.0) for n in range(ROWS)),
     "deficits": lambda tables: tables.pauses.save_deficits(
-        Deficit(BUS, f"t{n}", 1, 2.0, 3, 4.0) for n in range(ROWS)
+        DeficitRow(BUS, f"t{n}", 1, 2.0, 3, 4.0) for n in range(ROWS)
     ),
     "awaited topics": lambda tables: tables.pauses.set_awaited(
         {(BUS, f"t{n}"): NOW for n in range(ROWS)}
