@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Outcome(StrEnum):
@@ -23,6 +23,13 @@ class Stage(StrEnum):
     LISTENER = "listener"  # the tap reported that the listener passed it on
     WORKER = "worker"  # Celery's events say that its task finished
     HANDLERS = "handlers"  # all tasks of its tree have succeeded, or none was needed
+
+
+class Topic(NamedTuple):
+    """A topic of a bus."""
+
+    bus: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from busmon.ledger.differences import Difference
 from busmon.ledger.gaps import OpenGap
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.windows import Place
-from busmon.message import Stage
+from busmon.message import Stage, Topic
 from busmon.observers.base import Observer
 from busmon.observers.celery import CeleryObserver
 from busmon.observers.queue import QueueObserver
@@ -26,7 +26,6 @@ from busmon.observers.ready import ReadyObserver
 from busmon.observers.tap import TapObserver
 from busmon.settings.audit import Audit
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.histories import Topic
 from busmon.silence.state import SilenceState
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import Cause, ConnectionState

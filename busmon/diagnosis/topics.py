@@ -6,8 +6,7 @@ from typing import NamedTuple
 from busmon.archive.opinion import Opinion, Opinions
 from busmon.diagnosis.facts import LowTopic, SilentTopic, TopicFacts
 from busmon.ledger.batch import Count, Series, last_received
-from busmon.message import Outcome
-from busmon.silence.histories import Topic
+from busmon.message import Outcome, Topic
 from busmon.silence.state import SilenceState
 
 FATAL_SECONDS = 86400.0  # in which a message that can kill a listener may explain a dead one

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
+from busmon.message import Topic
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.histories import Topic
 from busmon.silence.learning import Learned
 from busmon.silence.newest import NewestMessages
 from busmon.silence.rates import DAY_SECONDS

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
+from busmon.message import Topic
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
-from busmon.silence.histories import Topic
 from busmon.silence.rates import DAY_SECONDS
 from busmon.silence.state import setting_of
 from busmon.sources.bus import Subscription

@@ -6,21 +6,14 @@ the weeks are read from the newest to the oldest, and only while some topic need
 
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from busmon.ledger.hourly import HOURS_KEPT
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.tables import Tables
+from busmon.message import Topic
 from busmon.silence.archived import ArchivedHours
 from busmon.silence.baseline import too_few
 from busmon.silence.rates import LEARNED_HOURS, WEEK_HOURS, Hour
-
-
-class Topic(NamedTuple):
-    """A topic of a bus."""
-
-    bus: str
-    name: str
 
 
 class Counts:

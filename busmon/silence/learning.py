@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from busmon.message import Topic
 from busmon.silence.baseline import Baseline, learn, to_learn_from
 from busmon.silence.deficit import Deficit, is_learned, low_limit, replay
-from busmon.silence.histories import Counts, Topic
+from busmon.silence.histories import Counts
 from busmon.silence.pace import common_pace
 from busmon.silence.rates import HOUR_SECONDS, Hour
 from busmon.silence.spread import Spread, spread

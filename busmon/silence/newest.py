@@ -5,8 +5,8 @@ from collections.abc import Collection
 from busmon.ledger.batch import last_received
 from busmon.ledger.clock import AHEAD_SECONDS
 from busmon.ledger.ledger import Ledger
+from busmon.message import Topic
 from busmon.pipeline import OTHER
-from busmon.silence.histories import Topic
 
 
 class NewestMessages:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from busmon.ledger.hourly import DeficitRow
 from busmon.ledger.ledger import Ledger
+from busmon.message import Topic
 from busmon.silence.deficit import Deficit
-from busmon.silence.histories import Topic
 from busmon.silence.learning import NO_DEFICIT, Learned
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from busmon.ledger.clock import HostClock
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.ledger import Ledger
+from busmon.message import Topic
 from busmon.problem_log import ProblemLog
 from busmon.rules import RuleSet
 from busmon.settings.audit import Silence
@@ -23,7 +24,6 @@ from busmon.silence import histories
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.ended_pauses import EndedPauses
 from busmon.silence.expected import ExpectedTopics
-from busmon.silence.histories import Topic
 from busmon.silence.learning import Learned, at_pace, learn_topic
 from busmon.silence.newest import NewestMessages
 from busmon.silence.rates import DAY_SECONDS, LEARNED_DAYS

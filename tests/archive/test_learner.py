@@ -12,7 +12,8 @@ from busmon.archive.learner import Learner
 from busmon.archive.worker import FAILURE_PAUSES, Worker
 from busmon.ledger.archive import Span
 from busmon.ledger.ledger import Ledger
-from busmon.silence.histories import Topic, read
+from busmon.message import Topic
+from busmon.silence.histories import read
 from busmon.silence.rates import Hour
 from tests.archive.test_client import answering, body, message, result
 from tests.support.datagrepper import Datagrepper, Sent, settings

@@ -8,10 +8,9 @@ from busmon.demo.story import LOW, SILENT
 from busmon.diagnosis.verdict import FaultKind
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.open_messages import State
-from busmon.message import Stage
+from busmon.message import Stage, Topic
 from busmon.rules import rule_set
 from busmon.silence.blind_time import BlindTime
-from busmon.silence.histories import Topic
 from busmon.silence.watcher import SilenceWatcher
 from busmon.sources.base import ConnectionState
 

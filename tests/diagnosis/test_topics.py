@@ -4,7 +4,7 @@ from busmon.archive.opinion import Comparison, Opinion, Opinions
 from busmon.diagnosis.facts import LowTopic, SilentTopic, TopicFacts
 from busmon.diagnosis.topics import FATAL_SECONDS, received, topic_facts
 from busmon.ledger.batch import Count, Series
-from busmon.silence.histories import Topic
+from busmon.message import Topic
 from busmon.silence.state import SilenceState, Volume
 from tests.support.ledgers import NOW
 

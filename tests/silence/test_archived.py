@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from busmon.ledger.archive import Span
+from busmon.message import Topic
 from busmon.silence.archived import ArchivedHours
-from busmon.silence.histories import Topic, read
+from busmon.silence.histories import read
 from busmon.silence.rates import WEEK_HOURS, Hour
 from tests.support.silence import DAY, FIRST, MONDAY, Bench
 

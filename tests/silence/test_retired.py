@@ -11,8 +11,8 @@ from busmon.archive.opinion import Opinions
 from busmon.config.describe import describe
 from busmon.diagnosis.topics import Received, topic_facts
 from busmon.ledger.batch import Series
+from busmon.message import Topic
 from busmon.rules.packit import TABLE
-from busmon.silence.histories import Topic
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.state import SilenceState, setting_of
 from busmon.silence.watcher import RetiredTopic

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
+from busmon.message import Topic
 from busmon.pipeline import OTHER
-from busmon.silence.histories import Topic
 from busmon.silence.pace import MIN_TOPICS
 from busmon.silence.rates import WEEK_HOURS
 from busmon.silence.state import SilenceState

@@ -8,8 +8,7 @@ from busmon.ledger.filled import FillState
 from busmon.ledger.incidents import Incident
 from busmon.ledger.tables import Tables
 from busmon.ledger.topics import TimeSum
-from busmon.message import Outcome, Stage
-from busmon.silence.histories import Topic
+from busmon.message import Outcome, Stage, Topic
 from busmon.web.axes import HOUR
 from busmon.web.graph import Band, Graph, Line, Shade
 from busmon.web.pages.page import Request

@@ -11,7 +11,7 @@ from busmon.config.model import Config
 from busmon.diagnosis.bus import Parts
 from busmon.diagnosis.watcher import Diagnosis, VerdictWatcher
 from busmon.ledger.tables import Tables
-from busmon.silence.histories import Topic
+from busmon.message import Topic
 from busmon.silence.state import SilenceState
 
 QUERY_SECONDS = 1.0  # for what one page reads from the ledger

@@ -6,8 +6,8 @@ from statistics import median
 from typing import NamedTuple
 
 from busmon.ledger.topics import TimeSum, TopicMessage
+from busmon.message import Topic
 from busmon.metrics.delays import Step, delay
-from busmon.silence.histories import Topic
 from busmon.web.axes import DAY, HOUR
 from busmon.web.pages import topics
 from busmon.web.pages.graphs import topic_graph

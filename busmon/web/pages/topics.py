@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from busmon.ledger.batch import last_received
-from busmon.message import Outcome
-from busmon.silence.histories import Topic
+from busmon.message import Outcome, Topic
 from busmon.silence.rates import DAY_SECONDS, MIN_DAYS
 from busmon.silence.state import SilenceState
 from busmon.web.axes import HOUR

@@ -16,7 +16,7 @@ from busmon.ledger.archive import Span as Hours
 from busmon.ledger.batch import Series
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
-from busmon.silence.histories import Topic as BusTopic
+from busmon.message import Topic as BusTopic
 from busmon.silence.histories import read
 from busmon.silence.rates import WEEK_HOURS, Hour
 from busmon.silence.reception import blind_by_hour
