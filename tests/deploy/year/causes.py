@@ -98,7 +98,7 @@ KINDS = (
     Kind("GitHub is down", 3, (30, 180), NOBODY, HANDLERS),
     Kind(
         "the workers lose tasks", 2, (60, 300), ON_CALL,
-        "BusmonWorkerGap BusmonServiceLevelFailing", must=True,
+        "BusmonWorkerGap BusmonServiceLevelFailing BusmonEventsNotProcessed", must=True,
     ),
     Kind("Redis restarts", 12, (0.5, 2), NOBODY),
     Kind("the push gateway restarts", 12, (1, 2), NOBODY),
