@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
@@ -18,20 +17,13 @@ from busmon.observers.health import ObserverHealth
 from busmon.observers.ready_client import STATES, TIMEOUT, MonitorAnswer, Unanswered, ask
 from busmon.settings.section import checked
 from busmon.settings.units import Seconds, format_seconds
+from busmon.settings.urls import check_url
 
 RESTARTS = "restarts"  # stored as if it were a state
 
 
 def _check_url(text: str) -> None:
-    if "@" in text:  # the URL is logged
-        raise ValueError("should hold no user and no password")
-    try:
-        parts = urlsplit(text)
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return
-    except ValueError:  # of a port, or of brackets
-        pass
-    raise ValueError("should be http://HOST:PORT/ready of the listener's fedora-messaging")
+    check_url(text, "should be http://HOST:PORT/ready of the listener's fedora-messaging")
 
 
 class ReadySettings(ObserverSettings):

@@ -36,10 +36,9 @@ def ask(url: str) -> MonitorAnswer:
     parts = urlsplit(url)
     tls = client_context(None, None, None) if parts.scheme == "https" else None
     port = parts.port or (443 if tls else 80)
-    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     try:
         with TimedConnection(parts.hostname or "", port, tls, TIMEOUT) as connection:
-            connection.request("GET", target)
+            connection.request("GET", parts.path or "/")
             response = connection.getresponse()
             body = response.read()
     except (OSError, HTTPException, ValueError) as error:

@@ -52,7 +52,17 @@ def test_celery_that_is_not_installed_is_reported(
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8080", "ftp://localhost/", "http://", "http://a:b/", "http://[::1/"]
+    "url",
+    [
+        "",
+        "localhost:8080",
+        "ftp://localhost/",
+        "http://",
+        "http://a:b/",
+        "http://[::1/",
+        "http://a/b c",
+        "http://a/b?c",
+    ],
 )
 def test_a_monitors_url_is_one_of_http(directory: Path, url: str) -> None:
     text = MQTT + READY.replace("http://localhost:8080/ready", url)
