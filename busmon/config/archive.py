@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from busmon.config.environment import Place, Tables, subtables
+from busmon.config.environment import Problem, Tables, subtables
 from busmon.settings.archive import Archive
 from busmon.sources.tls import UnusableFile, client_context
 
 
-def archive_problems(tables: Tables, context: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+def archive_problems(tables: Tables, context: dict[str, Any]) -> Iterator[Problem]:
     """Yield that the bus does not exist, and why the CA cannot be used."""
     given = subtables(tables, "archive")
     bus = given.get("bus")

@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from busmon.config.environment import Place, Tables, subtables
+from busmon.config.environment import Problem, Tables, subtables
 from busmon.observers.tap import TapSettings
 from busmon.settings.models import Web
 
 
-def shared_credentials(tables: Tables, context: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+def shared_credentials(tables: Tables, context: dict[str, Any]) -> Iterator[Problem]:
     """Yield the operators whose login is also that of somebody who must not accept gaps."""
     given = subtables(tables, "web")
     try:

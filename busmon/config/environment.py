@@ -13,6 +13,7 @@ NAMED = (("buses",), ("slo",), ("web", "operators"))  # tables of tables that ha
 
 Place = tuple[int | str, ...]  # keys from the outermost table inwards, and positions in lists
 Tables = dict[str, Any]
+Problem = tuple[Place, str]
 
 
 def override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from busmon.config.environment import Place, Tables, subtables
+from busmon.config.environment import Problem, Tables, subtables
 from busmon.settings.models import LedgerSettings
 from busmon.sources.tls import UnusableFile, client_context
 
 
-def ledger_problems(tables: Tables, context: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+def ledger_problems(tables: Tables, context: dict[str, Any]) -> Iterator[Problem]:
     """Yield that what connects is not installed, and why the certificates cannot be used."""
     given = subtables(tables, "ledger")
     key = next((key for key in ("url", "url_file") if key in given), None)

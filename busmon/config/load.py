@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from busmon.config.archive import archive_problems
 from busmon.config.credentials import shared_credentials
-from busmon.config.environment import Place, Tables, override, subtables
+from busmon.config.environment import Place, Problem, Tables, override, subtables
 from busmon.config.ledger import ledger_problems
 from busmon.config.model import AnyBus, Config
 from busmon.config.service_levels import longest_task_problems, service_level_problems
@@ -28,8 +28,6 @@ from busmon.text import format_choice
 
 TYPES = format_choice(list(SOURCES))
 DEFAULT_PATH = "/etc/busmon/busmon.toml"
-
-Problem = tuple[Place, str]
 
 TEXTS = {  # for the kinds of errors whose own text is not for people who write a TOML file
     "bool_parsing": "should be true or false",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from busmon.config.environment import Place, Tables, subtables
+from busmon.config.environment import Place, Problem, Tables, subtables
 from busmon.ledger.coverage import MAX_GAP_SECONDS
 from busmon.rules import Rules, rule_set
 from busmon.settings.audit import Audit
@@ -20,8 +20,6 @@ OBSERVERS = {  # by stage, the tables of those that see who reaches it
     "handlers": ("reports", "celery"),
 }
 ANY_TOPIC = ("all", "centos")  # rules that handle topics which they do not name
-
-Problem = tuple[Place, str]
 
 
 def service_level_problems(tables: Tables, wrong: Container[Place]) -> Iterator[Problem]:
