@@ -8,11 +8,11 @@ from busmon.observers.table import ObservedAudit
 from busmon.rules import Rules
 from busmon.sentry import SentrySettings
 from busmon.settings.archive import Archive
-from busmon.settings.audit import Silence
 from busmon.settings.lint import Lint
 from busmon.settings.models import LedgerSettings, Limits, Log, Web
 from busmon.settings.section import Section
 from busmon.settings.service_level import LevelName, ServiceLevel
+from busmon.settings.silence import Silence
 from busmon.sources.bus import Bus
 from busmon.sources.table import SOURCES
 

@@ -186,7 +186,7 @@ class Ledger:
         """
         horizon, oldest = max(0.0, now - retention), now - HOURS_KEPT * 3600
         with self.write() as tables:
-            for table in (tables.hourly_sums, tables.archive_sums, tables.pauses):
+            for table in (tables.hourly_sums, tables.archive_sums, tables.silence):
                 table.prune(now)
             tables.blind_times.prune(oldest)
             tables.acceptances.prune(oldest)

@@ -14,7 +14,7 @@ from busmon.ledger.delays import Delays
 from busmon.ledger.differences import Differences
 from busmon.ledger.filled import Filled
 from busmon.ledger.gaps import Gaps
-from busmon.ledger.hourly import HourlySums, Pauses
+from busmon.ledger.hourly import HourlySums
 from busmon.ledger.incidents import Incidents
 from busmon.ledger.listener import ListenerCounts
 from busmon.ledger.messages import Messages
@@ -22,6 +22,7 @@ from busmon.ledger.open_messages import OpenMessages
 from busmon.ledger.search import Search
 from busmon.ledger.service_levels import ServiceLevels
 from busmon.ledger.shares import Shares
+from busmon.ledger.silence import SilenceRecord
 from busmon.ledger.subjects import Subjects
 from busmon.ledger.tap_reports import TapReports
 from busmon.ledger.taps import Taps
@@ -42,7 +43,7 @@ class Tables:
         self.hourly_sums = HourlySums(db)
         self.archive_sums = ArchiveSums(db)
         self.differences = Differences(db)
-        self.pauses = Pauses(db)
+        self.silence = SilenceRecord(db)
         self.tap_reports = TapReports(db)
         self.taps = Taps(db)
         self.tasks = Tasks(db)

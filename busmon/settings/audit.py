@@ -1,20 +1,7 @@
-"""The sections `[silence]` and `[audit]`: what is expected of the buses and the listener."""
-
-from pydantic import Field
+"""The section `[audit]`: how the listener and its workers are audited."""
 
 from busmon.settings.section import Section
-from busmon.settings.units import Moment, Seconds
-
-
-class Silence(Section):
-    """`[silence]`: when a topic has been silent for too long."""
-
-    # By topic or pattern; replaces what busmon learned.
-    max_silence: dict[str, Seconds] = Field(default_factory=dict)
-    # By topic or pattern: it has to come although nothing is usual yet. None: what the rules say.
-    expected_topics: dict[str, Seconds] | None = None
-    # By topic or pattern: from then on it no longer has to come.
-    retired: dict[str, Moment] = Field(default_factory=dict)
+from busmon.settings.units import Seconds
 
 
 class Audit(Section):

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from busmon.ledger.hourly import Pause
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.silence import Pause
 from busmon.message import Topic
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.learning import Learned
@@ -45,5 +45,5 @@ class EndedPauses:
             for day, expected in days.items()
         ]
         with self._ledger.write() as tables:
-            tables.pauses.add(pauses)
+            tables.silence.add_pauses(pauses)
         self._pauses = {}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from busmon.message import Topic
 from busmon.rules import RuleSet
-from busmon.settings.audit import Silence
+from busmon.settings.silence import Silence
 from busmon.silence.rates import DAY_SECONDS
 from busmon.silence.state import setting_of
 from busmon.sources.bus import Subscription

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from busmon.ledger.hourly import DeficitRow
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.silence import DeficitRow
 from busmon.message import Topic
 from busmon.silence.deficit import Deficit
 from busmon.silence.learning import NO_DEFICIT, Learned
@@ -12,8 +12,8 @@ from busmon.silence.learning import NO_DEFICIT, Learned
 def recorded(ledger: Ledger, topic: Topic) -> tuple[dict[int, float], Deficit]:
     """Return the longest pause of each day of a topic, and what it lacked. Raises LedgerError."""
     with ledger.read() as tables:
-        pauses = tables.pauses.of(*topic)
-        rows = tables.pauses.deficits(*topic)
+        pauses = tables.silence.pauses(*topic)
+        rows = tables.silence.deficits(*topic)
     if not rows:
         return pauses, NO_DEFICIT
     return pauses, Deficit(rows[-1].hour, rows[-1].deficit, {row.day: row.highest for row in rows})
@@ -32,19 +32,19 @@ def archived(ledger: Ledger) -> dict[Topic, float]:
 def gone_topics(ledger: Ledger) -> dict[Topic, float]:
     """Return the topics that are gone, and when their newest messages came."""
     with ledger.read() as tables:
-        return {Topic(*topic): last for topic, last in tables.pauses.gone().items()}
+        return {Topic(*topic): last for topic, last in tables.silence.gone().items()}
 
 
 def awaited_topics(ledger: Ledger) -> dict[Topic, float]:
     """Return the topics that have never come, and since when busmon has waited for them."""
     with ledger.read() as tables:
-        return {Topic(*topic): since for topic, since in tables.pauses.awaited().items()}
+        return {Topic(*topic): since for topic, since in tables.silence.awaited().items()}
 
 
 def save_awaited(ledger: Ledger, since: Mapping[Topic, float]) -> None:
     """Write since when busmon has waited for topics. Raises LedgerWriteError."""
     with ledger.write() as tables:
-        tables.pauses.set_awaited({(topic.bus, topic.name): at for topic, at in since.items()})
+        tables.silence.set_awaited({(topic.bus, topic.name): at for topic, at in since.items()})
 
 
 def save(ledger: Ledger, learned: Mapping[Topic, Learned], gone: Mapping[Topic, float]) -> None:
@@ -57,5 +57,5 @@ def save(ledger: Ledger, learned: Mapping[Topic, Learned], gone: Mapping[Topic, 
         if day >= deficit.hour // 24 - 1
     ]
     with ledger.write() as tables:
-        tables.pauses.save_deficits(rows)
-        tables.pauses.set_gone({(topic.bus, topic.name): last for topic, last in gone.items()})
+        tables.silence.save_deficits(rows)
+        tables.silence.set_gone({(topic.bus, topic.name): last for topic, last in gone.items()})

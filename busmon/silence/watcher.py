@@ -19,7 +19,7 @@ from busmon.ledger.ledger import Ledger
 from busmon.message import Topic
 from busmon.problem_log import ProblemLog
 from busmon.rules import RuleSet
-from busmon.settings.audit import Silence
+from busmon.settings.silence import Silence
 from busmon.silence import histories
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.ended_pauses import EndedPauses

@@ -170,7 +170,7 @@ def test_the_archive_is_asked_for_a_topic_that_has_to_come_and_never_did(
     path = str(tmp_path / "ledger.sqlite")
     earlier = Ledger(path)
     with earlier.write() as tables:
-        tables.pauses.set_awaited({("fedora", never): now - 2 * DAY})
+        tables.silence.set_awaited({("fedora", never): now - 2 * DAY})
     earlier.close()
     bench = Bench(now=now, path=path, archive=datagrepper.url, expected={never: int(DAY)})
     verdict = ask(bench)

@@ -12,8 +12,8 @@ from busmon.ledger.clock import (
     HostClock,
     may_be,
 )
-from busmon.ledger.hourly import DeficitRow, Pause
 from busmon.ledger.ledger import Ledger
+from busmon.ledger.silence import DeficitRow, Pause
 from tests.support.ledgers import HANDLED, NOW, judged
 
 YEARS = 12 * 365 * 86400.0
@@ -59,9 +59,11 @@ def test_what_a_wrong_clock_left_beyond_now_is_cut() -> None:
         ledger.record(judged(1, at=NOW) + judged(2, at=NOW + YEARS))
         ledger.record([one._replace(series=other) for one in judged(3, at=NOW - 60)])
         with ledger.write() as tables:
-            tables.pauses.add([Pause("fedora", "a.topic", int((NOW + YEARS) // 86400), 1.0)])
+            tables.silence.add_pauses(
+                [Pause("fedora", "a.topic", int((NOW + YEARS) // 86400), 1.0)]
+            )
             hour = int((NOW + YEARS) // 3600)
-            tables.pauses.save_deficits(
+            tables.silence.save_deficits(
                 [DeficitRow("fedora", "a.topic", hour // 24, 1.0, hour, 1.0)]
             )
             tables.coverage.extend("tap:fedora", NOW + YEARS, NOW - 5)
@@ -70,8 +72,8 @@ def test_what_a_wrong_clock_left_beyond_now_is_cut() -> None:
         assert {counts[HANDLED].last_received, counts[other].last_received} == {NOW + 1, NOW - 60}
         assert counts[HANDLED].messages == 2
         with ledger.read() as tables:
-            assert tables.pauses.of("fedora", "a.topic") == {}
-            assert tables.pauses.deficits("fedora", "a.topic") == []
+            assert tables.silence.pauses("fedora", "a.topic") == {}
+            assert tables.silence.deficits("fedora", "a.topic") == []
             assert tables.coverage.intervals("tap:fedora") == [(NOW - 5, NOW + 1)]
             hours = [one.hour for one in tables.hourly_sums.between(0, 2**40)]
             assert set(hours) == {int(NOW // 3600), int((NOW - 60) // 3600)}

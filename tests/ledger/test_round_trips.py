@@ -9,11 +9,11 @@ from busmon.audit.corrections import Correction, CorrectionKind, apply
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.archive import Span
 from busmon.ledger.filled import Fill
-from busmon.ledger.hourly import DeficitRow, Pause
 from busmon.ledger.incidents import Incident
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
+from busmon.ledger.silence import DeficitRow, Pause
 from busmon.ledger.tables import Tables
 from busmon.ledger.tap_reports import TapReport
 from busmon.ledger.values import Interval
@@ -98,11 +98,13 @@ WRITERS: dict[str, Callable[[Tables], object]] = {
     "sums of an archive": lambda tables: tables.archive_sums.add_before(
         BUS, "t", Span(0, ROWS), dict.fromkeys(range(ROWS), 1)
     ),
-    "pauses": lambda tables: tables.pauses.add(Pause(BUS, f"t{n}", 1, 2.0) for n in range(ROWS)),
-    "deficits": lambda tables: tables.pauses.save_deficits(
+    "pauses": lambda tables: tables.silence.add_pauses(
+        Pause(BUS, f"t{n}", 1, 2.0) for n in range(ROWS)
+    ),
+    "deficits": lambda tables: tables.silence.save_deficits(
         DeficitRow(BUS, f"t{n}", 1, 2.0, 3, 4.0) for n in range(ROWS)
     ),
-    "awaited topics": lambda tables: tables.pauses.set_awaited(
+    "awaited topics": lambda tables: tables.silence.set_awaited(
         {(BUS, f"t{n}"): NOW for n in range(ROWS)}
     ),
     "incidents": lambda tables: tables.incidents.save(

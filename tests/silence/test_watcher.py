@@ -116,7 +116,7 @@ def test_pauses_are_kept_and_no_longer_than_the_limit(tmp_path: Path) -> None:
         bench.watch.refresh()
         bench.watch.learn(last + wait)
         with bench.ledger.read() as tables:
-            rows = tables.pauses.of("fedora", "topic")
+            rows = tables.silence.pauses("fedora", "topic")
         assert rows[int((last + wait) // DAY)] == pytest.approx(expected, rel=0.15)
     bench.ledger.close()
 
@@ -166,7 +166,7 @@ def test_what_is_silent_stays_so_while_its_bus_slows_down(bench: Bench) -> None:
 
 def pauses(bench: Bench) -> list[float]:
     with bench.ledger.read() as tables:
-        return list(tables.pauses.of("fedora", "topic").values())
+        return list(tables.silence.pauses("fedora", "topic").values())
 
 
 def test_the_blind_time_of_a_pause_does_not_count(bench: Bench) -> None:
@@ -231,7 +231,7 @@ def test_a_volume_that_is_too_low_is_known_over_restarts(tmp_path: Path) -> None
     assert bench.state("topic").low
     before = bench.state("topic").volume
     with bench.ledger.read() as tables:
-        rows = {row.day: row.highest for row in tables.pauses.deficits("fedora", "topic")}
+        rows = {row.day: row.highest for row in tables.silence.deficits("fedora", "topic")}
     assert rows[FIRST // 24 - 1] is None, "it began with an alarm, which is not usual"
     bench.ledger.close()
     bench = Bench(path)

@@ -19,7 +19,7 @@ from busmon.observers.base import Observer
 from busmon.observers.queue import Ask, QueueObserver
 from busmon.observers.table import ObservedAudit
 from busmon.rules import HANDLED, Rules, rule_set
-from busmon.settings.audit import Silence
+from busmon.settings.silence import Silence
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.rates import WEEK_HOURS
 from busmon.silence.watcher import SilenceWatcher

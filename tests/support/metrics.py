@@ -27,9 +27,10 @@ from busmon.observers.tap_batch import ReportBatch
 from busmon.pipeline import Pipeline
 from busmon.replicas import Replica
 from busmon.rules import Rules, rule_set
-from busmon.settings.audit import Audit, Silence
+from busmon.settings.audit import Audit
 from busmon.settings.models import Web
 from busmon.settings.service_level import ServiceLevel
+from busmon.settings.silence import Silence
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.metrics import SilenceMetrics
 from busmon.silence.watcher import SilenceWatcher

@@ -6,7 +6,7 @@ from busmon.ledger.batch import Observation, Series
 from busmon.ledger.ledger import Ledger
 from busmon.message import Judgement, Topic
 from busmon.rules import HANDLED, Rules, rule_set
-from busmon.settings.audit import Silence
+from busmon.settings.silence import Silence
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.rates import WEEK_HOURS, Hour, Rates
 from busmon.silence.state import SilenceState
