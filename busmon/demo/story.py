@@ -3,12 +3,25 @@
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from busmon.demo.listener import handler_of
+from busmon.diagnosis import evidence, topic_evidence
+from busmon.diagnosis.facts import (
+    BusFacts,
+    FailingTask,
+    Health,
+    ListenerFacts,
+    SilentTopic,
+    StageCounts,
+    TopicFacts,
+    WorkerFacts,
+)
 from busmon.diagnosis.verdict import FaultKind
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.incidents import Incident
 from busmon.ledger.values import Interval
 from busmon.message import Stage
 from busmon.rules.packit import FEDORA
+from busmon.sources.base import Cause
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 SILENT = FEDORA + "pagure.git.receive"
@@ -16,6 +29,16 @@ LOW = FEDORA + "buildsys.task.state.change"
 FAILING = FEDORA + "copr.build.end"
 # What still comes of these topics, of what is usual.
 PACE: Mapping[str, float] = MappingProxyType({SILENT: 0.0, LOW: 0.05})
+SILENT_SECONDS = 3.0 * HOUR  # until that is too long
+# What was found then. So the demo says it as busmon does.
+DISCONNECTED = BusFacts(name="", problem=f"{Cause.NETWORK}: the broker closed the connection")
+HANGING = ListenerFacts(tap=Health(True), passed=StageCounts(expected=9, missing=9))
+FAILED = WorkerFacts(failing=(FailingTask(handler_of(FAILING), failed=9, succeeded=2),))
+QUIET = TopicFacts(
+    last=2.0,
+    silent=(SilentTopic(SILENT, SILENT_SECONDS, expected=20.0, limit=14.0),),
+    flowing=27,
+)
 
 
 class Story:
@@ -52,22 +75,16 @@ class Story:
 
     def incidents(self) -> Iterable[Incident]:
         """Yield the incidents; the last one still lasts."""
-        lost = "not connected: the broker closed the connection; check whether it restarts"
         for bus, spans in self._blind.items():
             for span in spans:
-                yield _incident(bus, FaultKind.CONNECTION, span, lost)
-        yield _incident(
-            "fedora",
-            FaultKind.LISTENER,
-            self.hung,
-            "the listener runs, and has passed on none of the last messages; does it hang?",
-        )
-        failed = "task.run_copr_build_end_handler has failed more often than it succeeded"
-        yield _incident("fedora", FaultKind.WORKERS, self.failing, failed)
-        since = self._slow_since[SILENT] + 3 * HOUR
-        silent = f"silent for too long: {SILENT}"
+                yield _incident(bus, FaultKind.CONNECTION, span, evidence.connection(DISCONNECTED))
+        hung, failing = evidence.listener(HANGING, ()), evidence.workers(FAILED)
+        yield _incident("fedora", FaultKind.LISTENER, self.hung, hung)
+        yield _incident("fedora", FaultKind.WORKERS, self.failing, failing)
+        since = self._slow_since[SILENT] + SILENT_SECONDS
+        lines = tuple(topic_evidence.silence(QUIET))
         lasts = Incident("fedora", FaultKind.PUBLISHER, since, self.now)
-        yield lasts._replace(first_evidence=(silent,), last_evidence=(silent,))
+        yield lasts._replace(first_evidence=lines, last_evidence=lines)
 
     def _ago(self, seconds: float) -> float:
         """Return a time so long ago, at which a window begins."""
@@ -77,6 +94,6 @@ class Story:
         return Interval(self._ago(ago), self._ago(ago) + length)
 
 
-def _incident(bus: str, kind: FaultKind, span: Interval, evidence: str) -> Incident:
-    lines = (evidence,)
+def _incident(bus: str, kind: FaultKind, span: Interval, texts: Iterable[str]) -> Incident:
+    lines = tuple(texts)
     return Incident(bus, kind, *span, span.until, first_evidence=lines, last_evidence=lines)

@@ -29,7 +29,7 @@ def main() -> None:
 
             def judged() -> bool:
                 browser.open(url)
-                return bool(browser.run('document.body.innerText.includes("has been silent")'))
+                return bool(browser.run('document.body.innerText.includes("Fault: a publisher")'))
 
             browser.show(*SIZE, "light")
             browser.call("Emulation.setScrollbarsHidden", hidden=True)
