@@ -38,13 +38,13 @@ class FrameReader:
     """
 
     def __init__(self, names: Collection[str]) -> None:
-        self._names = {name.encode(): name for name in names}
+        self._names = frozenset(names)
         self._rest = b""  # of an incomplete line
         self._skipping = False  # what comes of that line
         self._head_size = 0
-        self._command = b""  # of the frame being read
+        self._command = ""  # of the frame being read
         self._headers: dict[str, str] = {}
-        self._length: bytes | None = None
+        self._length: str | None = None
         self._in_body = self._ended = False
         self._missing: int | None = None  # bytes of its body; None: it ends at a NUL
         self._body = BodyBuffer()
@@ -94,27 +94,30 @@ class FrameReader:
         if not found and not empty:
             return max(start, end)
         self._in_body = True
-        self._missing = None if self._length is None else _size(_text(self._length))
+        self._missing = None if self._length is None else _size(self._length)
         return data.find(b"\n", end) + 1
 
     def _add_to_head(self, size: int) -> None:
         self._head_size += size
-        most = MAX_MESSAGE_HEAD_BYTES if self._command == b"MESSAGE" else MAX_HEAD_BYTES
+        most = MAX_MESSAGE_HEAD_BYTES if self._command == "MESSAGE" else MAX_HEAD_BYTES
         if self._head_size > most:
             raise ProtocolError(f"headers of more than {most} bytes")
 
     def _read_lines(self, head: bytes) -> None:
         """Read lines of a head; of headers with one name the first counts, but of its length."""
-        lines = iter(head.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n"))
-        self._command = self._command or next(lines)[:MAX_LINE_BYTES]
+        head = head.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        if len(head) > MAX_LINE_BYTES:
+            head = b"\n".join(line[:MAX_LINE_BYTES] for line in head.split(b"\n"))
+        lines = iter(head.decode(errors="backslashreplace").split("\n"))
+        self._command = self._command or next(lines)
         for line in lines:
-            name, _, value = line[:MAX_LINE_BYTES].partition(b":")
-            if b"\\" in name:
-                name = _unescaped(name).encode()
-            if name == b"content-length":
+            name, _, value = line.partition(":")
+            if "\\" in name:
+                name = _unescaped(name)
+            if name == "content-length":
                 self._length = value
             elif name in self._names:
-                self._headers.setdefault(self._names[name], _unescaped(value))
+                self._headers.setdefault(name, _unescaped(value) if "\\" in value else value)
 
     def _read_body(self, data: bytes, start: int) -> int:
         """Read what there is of the body; return where to go on."""
@@ -135,8 +138,8 @@ class FrameReader:
 
     def _take(self) -> Frame:
         body, size = self._body.kept(), self._body.size
-        frame = Frame(_text(self._command), self._headers, body, size)
-        self._command, self._headers, self._length = b"", {}, None
+        frame = Frame(self._command, self._headers, body, size)
+        self._command, self._headers, self._length = "", {}, None
         self._in_body = self._ended = False
         self._body, self._head_size = BodyBuffer(), 0
         return frame
@@ -155,14 +158,7 @@ def _size(length: str) -> int:
     return int(length)
 
 
-def _text(encoded: bytes) -> str:
-    return encoded.decode(errors="backslashreplace")
-
-
-def _unescaped(encoded: bytes) -> str:
-    text = _text(encoded)
-    if "\\" not in text:
-        return text
+def _unescaped(text: str) -> str:
     parts = text.split(r"\\")  # an escaped backslash begins no other escape
     return "\\".join(
         [part.replace(r"\c", ":").replace(r"\n", "\n").replace(r"\r", "\r") for part in parts]
