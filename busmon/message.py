@@ -47,8 +47,7 @@ TOO_COSTLY = Judgement(Outcome.ERROR, "too-costly")
 UNJUDGED = frozenset({TOO_LARGE.reason, TOO_COSTLY.reason})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """One message as it came from a bus. Times are Unix seconds.
 
     `id` identifies the message across redeliveries. If the protocol has no id, the source

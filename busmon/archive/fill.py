@@ -9,7 +9,7 @@ crash at any moment counts nothing twice, and leaves nothing out.
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from prometheus_client.core import Metric
@@ -243,7 +243,7 @@ class BlindTimeFiller:
         lines = read((one.content for one in found), self._archive.name, bus)
         for stored, line in zip(found, lines, strict=True):
             at = since if stored.sent_at is None else stored.sent_at
-            message = replace(line.message, received_at=at, sent_at=stored.sent_at)
+            message = line.message._replace(received_at=at, sent_at=stored.sent_at)
             if line.format is not Format.FEDORA:  # busmon cannot read it
-                message = replace(message, id=stored.id, topic=stored.topic)
+                message = message._replace(id=stored.id, topic=stored.topic)
             yield pipeline.judge(message)

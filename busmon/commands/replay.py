@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from http.client import HTTPException
 from itertools import islice
 from typing import NamedTuple
@@ -94,7 +93,7 @@ class Replay:
                 form = line.format
             elif line.message.rejected:
                 complain(f"{place}:{line.number}: {line.message.rejected.reason}")
-            yield replace(line.message, bus=self._buses[form].name)
+            yield line.message._replace(bus=self._buses[form].name)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return bus, topic, outcome, reason and messages of every counter that is not zero."""

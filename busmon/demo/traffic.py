@@ -4,7 +4,6 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from random import Random
@@ -95,7 +94,7 @@ class TrafficSource:
         while True:
             if recent and self._rng.random() < REDELIVERED_SHARE:
                 again = self._rng.choice(recent)
-                yield replace(again, received_at=time.time(), redelivered=True)
+                yield again._replace(received_at=time.time(), redelivered=True)
                 continue
             (share,) = self._rng.choices(self._shares, weights)
             message = self._make(share.topic, json.dumps(share.make(self._rng)).encode())

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +72,7 @@ def read(protocol: str, stream: bytes) -> list[Message]:
     for start in range(0, len(stream), CHUNK):
         for frame in frames.feed(stream[start : start + CHUNK]):
             message = message_of(frame)
-            messages.append(replace(message, body=None))  # as the pipeline drops it
+            messages.append(message._replace(body=None))  # as the pipeline drops it
             del message
     return messages
 

@@ -9,7 +9,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -67,7 +67,7 @@ def read(lines: Iterable[bytes], place: str, bus: str) -> Iterator[RecordedLine]
         if not message.id:
             digest = sha256(text).digest()
             times[digest] += 1
-            message = replace(message, id=_digest_id(digest, times[digest]))
+            message = message._replace(id=_digest_id(digest, times[digest]))
         yield RecordedLine(place, number, form, message)
 
 
