@@ -12,6 +12,7 @@ from busmon.sources.line import Broker, Line
 IDLE_SECONDS = 0.25  # that a read waits at most before it looks whether to stop
 GATHER_SECONDS = 0.001  # to wait for more messages: a commit costs less in large batches
 CLOSE_TIMEOUT = 2.0  # seconds for the broker to confirm the end
+MAX_BATCH_BYTES = 2 * 1024**2  # of bodies, after which a batch is recorded
 
 Frame_co = TypeVar("Frame_co", covariant=True)
 Frame = TypeVar("Frame")

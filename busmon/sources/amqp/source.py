@@ -17,11 +17,9 @@ from busmon.sources.amqp.frames import Delivery
 from busmon.sources.amqp.session import AmqpSession
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.base import Cause, ConnectionState, Disconnected, MessageHandler, keep_connected
-from busmon.sources.session import Stopped
+from busmon.sources.session import MAX_BATCH_BYTES, Stopped
 from busmon.sources.unrecorded import Unrecorded
 from busmon.tap.busmon_tap import decode, message_id
-
-MAX_BATCH_BYTES = 2 * 1024**2  # of bodies, after which a batch is recorded
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,9 @@ from busmon.sources.mqtt import packets
 from busmon.sources.mqtt.packets import Connack, Control, Kind, PacketReader, Publish
 from busmon.sources.mqtt.reasons import FAILURE, REFUSALS, TAKEN_OVER, describe
 from busmon.sources.mqtt.settings import MqttBus
-from busmon.sources.session import IDLE_SECONDS, Session
+from busmon.sources.session import IDLE_SECONDS, MAX_BATCH_BYTES, Session
 
 MAX_BATCH = 250  # messages
-MAX_BATCH_BYTES = 1024**2  # of payloads, after which a batch is recorded
 RECEIVE_MAXIMUM = 4 * MAX_BATCH  # so that the broker sends on while a batch is recorded
 # Seconds that the broker keeps the session and its messages while busmon is away. "For
 # ever" (0xFFFFFFFF) is beyond what some brokers allow.

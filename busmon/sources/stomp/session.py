@@ -17,13 +17,12 @@ from stomp.utils import calculate_heartbeats
 from busmon.ledger.batch import Observation
 from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import CONNECT_TIMEOUT, Broker
-from busmon.sources.session import CLOSE_TIMEOUT, IDLE_SECONDS, Session
+from busmon.sources.session import CLOSE_TIMEOUT, IDLE_SECONDS, MAX_BATCH_BYTES, Session
 from busmon.sources.stomp.acknowledgements import Acknowledgements
 from busmon.sources.stomp.frames import Frame, FrameReader, write_frame
 from busmon.sources.stomp.settings import StompBus
 
 SILENT_HEARTBEATS = 2  # without a byte after which a connection counts as dead
-MAX_BATCH_BYTES = 1024**2  # of bodies, after which a batch is recorded
 SETTLE_SECONDS = 5.0  # after a message that came twice until the connection is made anew
 QUOTED = 200  # characters of a broker's own words that go into the log
 BAD_LOGIN = re.compile(r"access.refused|authenti|credential|login|passw|passcode|user name")

@@ -10,8 +10,8 @@ import pytest
 
 from busmon.message import Message
 from busmon.sources.base import Cause
+from busmon.sources.session import MAX_BATCH_BYTES
 from busmon.sources.stomp import session
-from busmon.sources.stomp.session import MAX_BATCH_BYTES
 from tests.support.brokers import wait_until
 from tests.support.pretenders import secret_of
 from tests.support.sources import Recorder, failing_once, once, wait_for_problem
