@@ -19,7 +19,7 @@ from busmon.text import format_address
 
 CONNECT_TIMEOUT = 4.0  # seconds for TCP, and for TLS
 STOP_CHECK_SECONDS = 0.25  # between two looks whether to stop
-CHUNK_BYTES = 256 * 1024  # read at once
+CHUNK_BYTES = 64 * 1024  # read at once; 256 KiB are not faster, but 1.5 MiB more for three buses
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 OTHER_NAME = {62, 64}  # OpenSSL's codes for a host's name and address that do not match
 FRAME_TIMEOUT = 120.0  # seconds in which a frame, once begun, has to be complete

@@ -14,6 +14,7 @@ from pika.frame import Body, Header, Method
 from busmon.message import Message
 from busmon.sources.amqp import frames as amqp
 from busmon.sources.amqp import source as amqp_source
+from busmon.sources.line import CHUNK_BYTES
 from busmon.sources.mqtt import packets as mqtt
 from busmon.sources.mqtt import source as mqtt_source
 from busmon.sources.stomp import frames as stomp
@@ -23,7 +24,6 @@ from busmon.sources.stomp.settings import StompBus
 from tests.support.cpu import slowness
 
 PROJECT = Path(__file__).parents[2]
-CHUNK = 256 * 1024  # as much as a socket brings at once
 STOMP = StompBus(type="stomp", rules="all", brokers=("b:1",), destinations=("/topic/a",))
 
 
@@ -69,8 +69,8 @@ def read(protocol: str, stream: bytes) -> list[Message]:
     reader, message_of = WAYS[protocol]
     frames = reader()
     messages = []
-    for start in range(0, len(stream), CHUNK):
-        for frame in frames.feed(stream[start : start + CHUNK]):
+    for start in range(0, len(stream), CHUNK_BYTES):
+        for frame in frames.feed(stream[start : start + CHUNK_BYTES]):
             message = message_of(frame)
             messages.append(message._replace(body=None))  # as the pipeline drops it
             del message
