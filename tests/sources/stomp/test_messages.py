@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from busmon.message import Message
-from busmon.sources.stomp.frames import Frame, FrameReader, write_frame
+from busmon.sources.stomp.frames import MAX_LINE_BYTES, Frame, FrameReader, write_frame
 from busmon.sources.stomp.source import message_of
 from tests.support.stomp import bus
 
@@ -16,6 +16,18 @@ from tests.support.stomp import bus
 def test_a_header_is_read_as_it_was_written(value: str) -> None:
     (frame,) = FrameReader(["header"]).feed(write_frame("MESSAGE", {"header": value}))
     assert frame.headers == {"header": value}
+
+
+@pytest.mark.parametrize("size", [1_000, 200_000])
+def test_of_a_long_header_the_beginning_is_kept(size: int) -> None:
+    """However it comes: in pieces of that size."""
+    value = "x" * (MAX_LINE_BYTES + 10)
+    stream = write_frame("MESSAGE", {"header": value, "other": "y"})
+    reader = FrameReader(["header", "other"])
+    pieces = (stream[start : start + size] for start in range(0, len(stream), size))
+    (frame,) = (frame for piece in pieces for frame in reader.feed(piece))
+    kept = value[: MAX_LINE_BYTES - len("header:")]
+    assert frame.headers == {"header": kept, "other": "y"}
 
 
 @pytest.mark.parametrize(
