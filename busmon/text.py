@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+SHOWN_ITEMS = 3  # of a list; then how many more there are
+
 
 def printable(text: str) -> str:
     """Return text that came over a bus as one line without control characters."""
@@ -55,10 +57,10 @@ def parse_address(text: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3])
 
 
-def format_items(items: Sequence[str], noun: str, shown: int = 3) -> str:
+def format_items(items: Sequence[str], noun: str) -> str:
     """Return how many there are, and the first: "5 topics: a, b, c and 2 more"."""
-    more = f" and {len(items) - shown} more" if len(items) > shown else ""
-    return f"{format_number(len(items), noun)}: {', '.join(items[:shown])}{more}"
+    more = f" and {len(items) - SHOWN_ITEMS} more" if len(items) > SHOWN_ITEMS else ""
+    return f"{format_number(len(items), noun)}: {', '.join(items[:SHOWN_ITEMS])}{more}"
 
 
 def format_choice(items: Sequence[str]) -> str:

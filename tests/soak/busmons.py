@@ -98,7 +98,7 @@ def again(ask: Callable[[], T]) -> T:
 
 
 def is_ready(busmon: Busmon) -> bool:
-    """Return whether all its buses are received. While one begins to lead, nobody answers."""
+    """Return whether all its buses are received. While it starts, nobody answers."""
     with suppress(OSError):
         return not busmon.troubles()
     return False

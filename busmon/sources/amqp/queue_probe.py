@@ -26,9 +26,7 @@ HEARTBEAT_SECONDS = 10
 UNREACHABLE = "is down or inaccessible", "has crashed", "due to timeout", "is stopped"
 
 
-def look(
-    config: Path, connection: ConnectionState, uncounted: Set[str] = frozenset()
-) -> dict[str, QueueState]:
+def look(config: Path, connection: ConnectionState, uncounted: Set[str]) -> dict[str, QueueState]:
     """Return the state of each queue that fedora-messaging's file names; raises Disconnected.
 
     Of the queues in `uncounted`, messages and consumers are not asked for.
