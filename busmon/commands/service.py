@@ -24,10 +24,13 @@ def ask(endpoint: Endpoint, path: str, asked: Mapping[str, object]) -> Any:
         raise NoAnswer(f"refused (status {status}): {needs}")
     try:
         answer: Any = json.loads(body)
-        if status != 200:
-            raise Refused(printable(str(answer["problem"])[:500]))
+        problem = "" if status == 200 else printable(str(answer["problem"])[:500])
     except UNREADABLE as error:
         raise NoAnswer(FOREIGN if status == 200 else _unreadable(status, body)) from error
+    if status == 503:  # its ledger cannot be read, or not in time
+        raise NoAnswer(problem)
+    if status != 200:
+        raise Refused(problem)
     return answer
 
 

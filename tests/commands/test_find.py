@@ -89,6 +89,16 @@ def test_a_search_without_a_service_login_or_sense_says_so(url: str, tmp_path: P
     assert wrong.stderr.startswith("busmon: since: should be a time in UTC")
 
 
+def test_a_service_without_its_ledger_does_not_answer_a_search(
+    bench: Bench, url: str, tmp_path: Path
+) -> None:
+    Path(bench.ledger.name).unlink()
+    service = "-c", tmp_path / "busmon.toml", "--url", url
+    ended = busmon("find", "x", *service, status=1).stderr
+    assert ended.startswith(f"busmon: busmon does not answer at {url}: ")
+    assert "no such ledger" in ended
+
+
 def test_an_owner_is_forgotten_and_overwritten_in_the_file(
     bench: Bench, url: str, tmp_path: Path
 ) -> None:
