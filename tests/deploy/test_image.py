@@ -94,14 +94,12 @@ def debian_mirror() -> str:
     return mirrors[0] if mirrors else DEBIAN
 
 
-def make_stand_in(directory: Path) -> None:
-    root = directory / "root"
-    packages = "--include=ca-certificates,python3,python3-venv,python3-pip"
-    run("debootstrap", "--variant=minbase", packages, "bookworm", root, debian_mirror())
-    archive = directory / "root.tar"
-    run("tar", "-C", root, "--exclude=./dev", "--exclude=./var/cache/apt", "-cf", archive, ".")
+def make_stand_in() -> None:
     container = buildah("from", "scratch")
-    buildah("add", container, archive, "/")
+    root = buildah("mount", container)
+    packages = "--include=ca-certificates,python3,python3-venv"
+    run("debootstrap", "--variant=minbase", packages, "bookworm", root, debian_mirror())
+    run("rm", "-r", f"{root}/dev", f"{root}/var/cache/apt")
     buildah("commit", "--rm", container, BASE)
 
 
@@ -130,7 +128,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Make the stand-in, and return the options that build upon it."""
     directory = tmp_path_factory.mktemp("image")
     if BASE not in buildah("images", "--format", "{{.Name}}").split():
-        make_stand_in(directory)
+        make_stand_in()
     return ["--isolation=chroot", f"--build-arg=BASE={BASE}", *pip_of_this_machine(directory)]
 
 
