@@ -1,7 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Most tests wait for brokers, so four files run at a time, started in the order of their names.
-ALL_TESTS := -n 4 --dist loadfile --no-loadscope-reorder
+# Most tests wait for brokers, so four files run at a time (make test WORKERS=6: six), started in
+# the order of their names.
+WORKERS ?= 4
+ALL_TESTS := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The newest versions for every platform and Python, with the hashes of all their files.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes
 LOCK += --custom-compile-command 'make lock'
