@@ -54,6 +54,7 @@ url = "{archive}"
 contact = "me@example.com"
 """
 LISTENER, WORKER, HANDLERS = Stage.LISTENER, Stage.WORKER, Stage.HANDLERS
+REPORTED = 2.0  # seconds after which a tap that can has reported a message
 UNTIL_SETTLED = 1500.0  # seconds: a blind time is filled after minutes, and a failure retried late
 
 
@@ -221,10 +222,18 @@ class Behind:
             wait_until(self._has_worked, 300, "the listener and the workers to finish")
             time.sleep(1)
 
+    def wait_until_caught_up(self) -> None:
+        """Wait until the listener has reported all that it handled late."""
+        wait_until(self._has_handled_all, 300, "the listener to handle what waits")
+        time.sleep(REPORTED)
+
     def _has_worked(self) -> bool:
+        done = not self.redis.waiting(QUEUE) and not self.redis.unfinished()
+        return done and self._has_handled_all()
+
+    def _has_handled_all(self) -> bool:
         expected = self.stream.expected.total() + self.unseen.total()
-        called = len({*self.listener.called()})
-        return called == expected and not self.redis.waiting(QUEUE) and not self.redis.unfinished()
+        return len({*self.listener.called()}) == expected
 
     def _show_archive_alive(self) -> None:
         """Give it a message of now: what it has is complete only up to its newest one."""

@@ -12,6 +12,7 @@ from tests.soak.stage import Stage
 @contextmanager
 def listener_killed(stage: Stage, _: random.Random) -> Iterator[Collection[str]]:
     """Its queue keeps what comes; what it had not reported is unconfirmed."""
+    stage.behind.wait_until_caught_up()  # of what was late, it would be missing
     stage.behind.listener.kill()
     yield ()
     stage.behind.listener.start()
