@@ -79,7 +79,7 @@ def test_help_names_every_command_with_a_whole_sentence() -> None:
         ),
         ("replay", ["--format", "--push", "--config", "standard error", "no ledger"]),
         ("demo", ["--listen", "127.0.0.1:12876", "--rate", "until interrupted"]),
-        ("gaps", ["--since", "--format", "Datagrepper", "no gaps", "0 no gap is open"]),
+        ("gaps", ["--since", "--format", "Datagrepper", "proves nothing", "0 no gap is open"]),
         ("incidents", ["--since", "7d", "markdown", "post-mortem", "13 months"]),
         ("learn", ["--weeks", "[archive]", "go on", "only says how far", "1 it was interrupted"]),
         ("gaps accept", ["--window", "--reason", "[web.operators]", "1 no open gap matches"]),
