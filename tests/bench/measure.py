@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
@@ -148,16 +149,19 @@ def drain(
 
 
 @contextmanager
-def meanwhile(run: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Let it run in a thread until the event that it is given, which is set at the end."""
+def meanwhile(run: Callable[[threading.Event], None]) -> Iterator[Future[None]]:
+    """Let it run in a thread until the event that it is given, which is set at the end.
+
+    Raises what it raised.
+    """
     ending = threading.Event()
-    thread = threading.Thread(target=run, args=(ending,))
-    thread.start()
-    try:
-        yield
-    finally:
-        ending.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run, ending)
+        try:
+            yield running
+        finally:
+            ending.set()
+    running.result()
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:

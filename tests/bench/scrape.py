@@ -45,7 +45,7 @@ def run(options: Options) -> list[Table]:
     """Measure both."""
     with unlimited_rabbitmq(options.directory) as broker:
         bench = _Bench(broker, options)
-        return [bench.durations(), *map(bench.cost, COSTS)]
+        return [bench.durations(), *(bench.cost(options.size(series)) for series in COSTS)]
 
 
 class _Bench:
@@ -59,7 +59,7 @@ class _Bench:
     def durations(self) -> Table:
         """Scrape busmon while it is idle, and while it drains a full queue."""
         rows: list[list[Cell]] = []
-        for series in SERIES:
+        for series in map(self._options.size, SERIES):
             self._options.say(f"  {series} series")
             idle: list[float] = []
             busy: list[float] = []
@@ -109,8 +109,10 @@ class _Bench:
             busmon.wait_until_ready()
             if idle is not None and interval is not None:
                 wanted = self._options.size(IDLE)
-                with meanwhile(partial(scrape, busmon, interval, idle)):
-                    wait_until(lambda: len(idle) >= wanted, CONSUMER_TIMEOUT, "scrapes")
+                with meanwhile(partial(scrape, busmon, interval, idle)) as scraping:
+                    wait_until(
+                        lambda: len(idle) >= wanted or scraping.done(), CONSUMER_TIMEOUT, "scrapes"
+                    )
             ledger = directory / "ledger.sqlite"
             expected = recorded(ledger) + self._messages
 
