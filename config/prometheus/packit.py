@@ -21,12 +21,15 @@ CATCHING_UP = """
 """
 
 # The workers' queue has grown by at least half of what was to be handled: events wait. So do
-# webhooks, and as all of GitHub's are subtracted, it looks as if no message was processed.
+# webhooks, and as all of GitHub's are subtracted, it looks as if no message was processed. Workers
+# that crash with each task process no webhook either.
 WAITING = """
     sum by (namespace) (
       max by (namespace, queue) (delta(busmon_celery_queue_tasks{queue=~"$queue"}[15m]))
     )
       >= on (namespace) 0.5 * namespace:busmon_messages_handled:rate15m * 900
+      and on (namespace) sum by (namespace) (rate(events_processed_total[15m]))
+        >= $share * namespace:busmon_messages_handled:rate15m
 """
 
 COUNTS = "".join(
@@ -93,9 +96,9 @@ GROUPS = (
                 A gateway that answers without the counter, which it had in the last day, has
                 restarted, and no worker has pushed since. GitHub's calls may be more than those
                 that are counted as events. So either all events, with webhooks, are too few, or the
-                ratio was good at some time in the last week. Events that wait in the queue have
-                BusmonQueueGrowing, BusmonQueueStuck and the service levels. What has an alert of
-                the listener or the workers is known.
+                ratio was good at some time in the last week. If events wait in the queue and some
+                are processed, they are late: BusmonQueueGrowing and the service levels. What has an
+                alert of the listener or the workers is known.
             """,
             expr=f"""
                 (
