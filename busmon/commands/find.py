@@ -58,10 +58,13 @@ def search(tables: Tables, asked: Mapping[str, str], now: float) -> dict[str, An
 
 
 def hints(asked: Mapping[str, str], kept: Collection[str]) -> Iterator[str]:
-    """Yield for which words no key is kept. `asked` is that of an answer, `kept` are the kinds."""
+    """Yield for which words no key is kept. `asked` is that of an answer, `kept` are the kinds.
+
+    Messages and tasks are found by their ids in any case.
+    """
     for word in asked["q"].split():
         kinds = [key.partition(" ")[0] for key in alternatives(word)]
-        if kinds and not {*kinds} & {*kept}:
+        if kinds and not {*kinds} & {*kept} and not is_uuid(word):
             yield (
                 f"{word}: nothing is found by it, because `subjects` in [ledger] does not list"
                 f" {format_choice(kinds)}"

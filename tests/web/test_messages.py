@@ -92,6 +92,7 @@ def test_a_search_that_makes_no_sense_says_why(
         ("joe", ["tag"], None),
         ("build:12", ["build"], None),
         ("no@key", [], None),
+        ("a4d1b2c3-0000-4000-8000-000000000001", [], None),
     ],
 )
 def test_a_search_for_what_is_not_kept_says_so(
