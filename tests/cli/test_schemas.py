@@ -70,5 +70,6 @@ def test_the_service_says_at_its_start_which_package_is_missing(
     service.argv = [*map(str, program["program"]), "run", "-c", str(service.configuration)]
     service.put_into_environment(**program["env"])
     with service:
+        service.wait_until_ready()
         assert service.logged("fedora: not installed, but the listener has it: copr-messaging. ")
         assert not service.logged("other: not installed")
