@@ -1,3 +1,3 @@
 """busmon counts the messages of a message bus, and by whether its listener handles them."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
