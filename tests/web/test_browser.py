@@ -29,6 +29,10 @@ LOST = [str(UUID(int=number, version=4)) for number in range(3)]
 BUILD = 7654321
 EVIL = "<img src=x onerror=hacked=1><script>hacked=1</script>'\"&/../{{7*7}}"
 EVIL_PATH = quote(EVIL, safe="")
+BROKEN_STATES = """
+[...document.querySelectorAll("td > .good, td > .bad, td > .unknown")]
+    .filter((one) => one.getClientRects().length > 1).map((one) => one.innerText)
+"""
 WINDOWS = [(390, 844), (768, 1024), (1440, 900)]
 PAGES = {
     "overview": "/",
@@ -130,6 +134,7 @@ def test_a_page_fits_every_window_and_axe_finds_nothing(
         for width, height in WINDOWS:
             browser.show(width, height, scheme)
             assert browser.run("document.documentElement.scrollWidth") <= width
+            assert browser.run(BROKEN_STATES) == []
             browser.picture(PICTURES / f"{name}-{width}-{scheme}.png")
         assert violations(browser, rules) == [], scheme
 
