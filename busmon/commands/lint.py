@@ -15,6 +15,7 @@ from busmon.settings.lint import Acceptance, DifferenceKind
 from busmon.sources.amqp import fedora_toml
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.filters import matches
+from busmon.text import format_number
 
 TOPICS = tuple(TABLE)  # of busmon's rules
 
@@ -69,7 +70,8 @@ class Lists:
     def summary(self) -> str:
         """Return in one line what is compared and what is not."""
         parts = [
-            f"{file} ({len(keys.listener)} routing keys)" for file, keys in self.bindings.items()
+            f"{file} ({format_number(len(keys.listener), 'routing key')})"
+            for file, keys in self.bindings.items()
         ]
         for what, topics in (("listener's code", self.listener), ("worker's code", self.worker)):
             parts.append(f"{what} ({'not given' if topics is None else f'{len(topics)} topics'})")
