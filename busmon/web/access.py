@@ -13,7 +13,7 @@ from busmon.web.refusals import Refused
 
 BEARER = ("WWW-Authenticate", 'Bearer realm="busmon"')
 BASIC = ("WWW-Authenticate", 'Basic realm="busmon", charset="UTF-8"')
-NO_OPERATOR = "nobody may accept gaps: configure a login in [web.operators.NAME]"
+NO_OPERATOR = "there is no operator: configure a login in [web.operators.NAME]"
 CROSS_SITE = "refused, since a browser sends it for another site"
 OWN_SITE = {"same-origin", "none"}  # Sec-Fetch-Site of a page of busmon's own, and of no page
 

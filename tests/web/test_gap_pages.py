@@ -250,4 +250,4 @@ def test_without_an_operator_nothing_can_be_accepted() -> None:
     assert "accept…" not in text_of(ask(app, "/gaps").body)
     refused = ask(app, "/gaps/accept", query=urlencode(ONE))
     assert refused.status == "403 Forbidden"
-    assert "nobody may accept gaps: configure a login" in text_of(refused.body)
+    assert "there is no operator: configure a login" in text_of(refused.body)
