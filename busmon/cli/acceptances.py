@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from busmon.cli.ask import answer, asks_ledger
-from busmon.cli.common import FATAL, fail
+from busmon.cli.common import FATAL, Number, fail, not_empty
 from busmon.cli.operator import asks_as_operator, changing, endpoint_of_operator
 from busmon.cli.times import time_or_age, window_start
 from busmon.message import Stage
@@ -35,7 +35,11 @@ ACCEPTED = "see `busmon gaps accepted` for what it did"
 @click.option("--topic", metavar="TOPIC", help="Only this topic.")
 @click.option("--stage", type=click.Choice(STAGES), help="Only this stage.")
 @click.option(
-    "--reason", metavar="TEXT", required=True, help="Why it is fine that they are lost; one line."
+    "--reason",
+    metavar="TEXT",
+    required=True,
+    callback=not_empty,
+    help="Why it is fine that they are lost; one line.",
 )
 def accept(
     path: Path | None,
@@ -88,7 +92,7 @@ def _times(window: float | None, since: float | None, until: float | None) -> tu
 
 @click.command()
 @asks_as_operator
-@click.argument("number", type=click.IntRange(min=1), metavar="NUMBER")
+@click.argument("number", type=Number(1), metavar="NUMBER")
 def reopen(path: Path | None, url: str | None, operator: str | None, number: int) -> None:
     """Take back an acceptance: what it accepted is open again.
 

@@ -35,6 +35,19 @@ config_option = click.option(
 )
 
 
+class Number(click.IntRange):
+    """A whole number within bounds, called so in errors."""
+
+    name = "whole number"
+
+
+def not_empty(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """Return the text that an option was given; reject a blank one."""
+    if not text.strip():
+        raise click.BadParameter("should not be empty")
+    return text
+
+
 def ledger_path(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     """Return the path that an option was given; reject an empty one, and a URL."""
     if text == "":  # SQLite would open a temporary file

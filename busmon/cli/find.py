@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from busmon.cli.common import CONFIGURATION, FATAL, config_option, fail, find_endpoint, url_option
+from busmon.cli.common import (
+    CONFIGURATION,
+    FATAL,
+    Number,
+    config_option,
+    fail,
+    find_endpoint,
+    url_option,
+)
 from busmon.message import Outcome
 
 NOT_FOUND = 1
@@ -27,7 +35,8 @@ NOT_FOUND = 1
 @click.option("--until", metavar="TIME", help="Only messages received before this time.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 200),
+    type=Number(1, 200),
+    metavar="N",
     default=50,
     show_default=True,
     help="The number of messages.",
@@ -35,7 +44,7 @@ NOT_FOUND = 1
 @click.option(
     "--before",
     metavar="NUMBER",
-    type=click.IntRange(1),
+    type=Number(1),
     help="Go on from there: the number at the end of the last answer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, that of /v1/messages.")
@@ -63,6 +72,8 @@ def find(
     from busmon.commands.endpoint import NoAnswer, Refused
     from busmon.commands.find_service import ask
 
+    if not "".join(words).strip():
+        raise click.BadParameter("should not be empty", param_hint="QUERY")
     endpoint, _ = find_endpoint(path, url)
     given = {name: None if value is None else str(value) for name, value in limits.items()}
     try:

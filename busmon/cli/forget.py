@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
+from busmon.cli.common import not_empty
 from busmon.cli.operator import asks_as_operator, changing, endpoint_of_operator
 from busmon.text import format_number
 
 
 @click.command()
 @asks_as_operator
-@click.option("--owner", metavar="NAME", required=True, help="Whose name is forgotten.")
+@click.option(
+    "--owner", metavar="NAME", required=True, callback=not_empty, help="Whose name is forgotten."
+)
 def forget(path: Path | None, url: str | None, operator: str | None, owner: str) -> None:
     """Take an owner's name out of the keys of all messages.
 

@@ -9,6 +9,7 @@ from busmon.cli.ask import ledger_option, open_ledger
 from busmon.cli.common import (
     CONFIGURATION,
     FATAL,
+    Number,
     config_option,
     fail,
     load_config,
@@ -31,7 +32,7 @@ STEPS = 1000  # of the progress bar
 @ledger_option
 @click.option(
     "--weeks",
-    type=click.IntRange(1, 52),
+    type=Number(1, 52),
     default=8,
     show_default=True,
     metavar="N",

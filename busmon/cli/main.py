@@ -29,8 +29,10 @@ from busmon.text import parse_address
 def main() -> None:
     """Count every message of a message bus, by topic and by whether its listener handles it.
 
-    To look around: `busmon demo`. To use it: write a configuration, check it with
-    `busmon check-config -c FILE`, then start `busmon run -c FILE`.
+    \b
+    Look around:            busmon demo
+    Check a configuration:  busmon check-config -c FILE
+    Use it:                 busmon run -c FILE
 
     \b
     Exit status:

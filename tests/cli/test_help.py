@@ -137,6 +137,10 @@ def test_bash_completes_commands_and_options() -> None:
         (["run", "--ledger", ""], "'--ledger': should not be empty"),
         (["gaps", "--ledger", ""], "'--ledger': should not be empty"),
         (["trace", "id", "--ledger", ""], "'--ledger': should not be empty"),
+        (["find", "", " "], "QUERY: should not be empty"),
+        (["find", "x", "--limit", "ten"], "'--limit': 'ten' is not a valid whole number."),
+        (["gaps", "accept", "--reason", ""], "'--reason': should not be empty"),
+        (["forget", "--owner", " "], "'--owner': should not be empty"),
         (
             ["run", "--ledger", "postgresql://u@h/d"],
             "'--ledger': should be a file; a database is named by [ledger] url",
