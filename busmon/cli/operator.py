@@ -1,6 +1,7 @@
 """What the commands share that have the running service change something, as an operator."""
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,11 @@ def _only(known: "Mapping[str, Operator]") -> str:
 def _password(name: str, known: "Mapping[str, Operator]") -> str:
     if name in known:
         return known[name].password.get_secret_value()
-    given = os.environ.get(PASSWORD)
-    return given or str(click.prompt(f"Password of {name}", hide_input=True, err=True))
+    if given := os.environ.get(PASSWORD):
+        return given
+    if not sys.stdin.isatty():
+        fail(CONFIGURATION, f"the password of {name} is not configured, so set ${PASSWORD}")
+    return str(click.prompt(f"Password of {name}", hide_input=True, err=True))
 
 
 @contextmanager

@@ -125,6 +125,7 @@ def test_without_the_service_nothing_is_written_and_that_is_said(bench: Bench) -
         (OPERATORS + BOB, [], None, 2, "several operators, so give --operator: alice, bob"),
         ("", [], None, 2, "no operator is known: configure a login in [web.operators.NAME]"),
         ("", ["--operator", "bob"], "of-bob", 0, "acceptance 1"),
+        ("", ["--operator", "bob"], None, 2, "of bob is not configured, so set $BUSMON_PASSWORD"),
         (OPERATORS, ["--operator", "bob"], "wrong", 1, "knows no operator with this name and"),
         (OPERATORS.replace("of-a", "A"), [], None, 1, "knows no operator with this name and"),
     ],
