@@ -61,13 +61,13 @@ def test_a_failing_disk_stops_acknowledging_until_it_works(busmon: Busmon, bus: 
 def test_a_full_file_system_stops_acknowledging_until_there_is_room(
     bus: Bus, tmp_path: Path
 ) -> None:
-    """It is a small one that no other process sees, and that ends with busmon."""
+    """It is a small one, with room for a whole log, that no other process sees."""
     disk = tmp_path / "disk"
     disk.mkdir()
     busmon = Busmon(tmp_path, {"centos": bus.settings})
     busmon.argv = [
         *("unshare", "--map-root-user", "--mount", "--", "sh", "-c"),
-        'mount -t tmpfs -o size=8m tmpfs "$0" && exec setpriv --pdeathsig KILL -- "$@"',
+        'mount -t tmpfs -o size=32m tmpfs "$0" && exec setpriv --pdeathsig KILL -- "$@"',
         *(str(disk), *busmon.argv, "--ledger", f"{disk}/ledger.sqlite"),
     ]
     with busmon:
