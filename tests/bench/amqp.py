@@ -25,8 +25,8 @@ NOTES = (
     "Bodies of 0.2 to 25 kB, one in 500 of 100 kB, no TLS unless said; each consumer had a full"
     " queue of its own, and was subscribed before it was filled.",
     "busmon judges, records on disk (`synchronous=FULL`) and acknowledges; the others only count.",
-    "Aims: busmon's speed at least 12 times that of `fedora-messaging consume`, 0.6 of bare pika,"
-    " 0.33 of C; at most 80 ms CPU for 1,000 messages.",
+    "Aims: busmon's speed at least 20 times that of `fedora-messaging consume`, half that of C;"
+    " at most 45 ms CPU for 1,000 messages.",
 )
 
 

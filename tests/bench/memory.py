@@ -89,7 +89,7 @@ def run(options: Options) -> list[Table]:
                 f" medians of the first and the last tenth of {len(samples)} samples.",
                 "What is of files, mostly code of libraries, the kernel can drop and read again.",
                 "As in the image: without pytest, which fedora-messaging would import, and with"
-                " MALLOC_ARENA_MAX=1. Aim: below 80 MiB, and flat.",
+                " MALLOC_ARENA_MAX=1. Aim: below 60 MiB, and flat.",
             ],
         )
     ]
