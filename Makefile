@@ -90,8 +90,8 @@ clean: ## delete everything that was made here
 	rm -rf .venv .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Updated when pyproject.toml changes. The installation is editable: it uses busmon/ directly.
-.venv/runtime: pyproject.toml
+# Updated when pyproject.toml or the version changes. The installation is editable: it uses busmon/ directly.
+.venv/runtime: pyproject.toml busmon/__init__.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' # the first to know --group
 	$(BIN)/python -m pip install --quiet --editable '.[schemas]'
