@@ -18,7 +18,7 @@ from tests.support.brokers.rabbitmq import Publication, RabbitMQ
 from tests.support.brokers.redis import Redis
 from tests.support.celery_worker import QUEUE, make_app
 
-# CI runs as root, so nothing is skipped there.
+# A pod's container is made by mount and chroot. CI runs as root, so it skips nothing.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount and chroot need root")
 
 COPR = "org.fedoraproject.prod.copr.build.end"

@@ -38,7 +38,7 @@ from tests.support.ledger_server import LedgerServer
 from tests.support.ledgers import judged
 from tests.support.listener_process import is_registered
 
-# CI runs as root, so nothing is skipped there.
+# A pod's container is made by mount and chroot. CI runs as root, so it skips nothing.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mount and chroot need root")
 
 TOKEN = {"Authorization": "Bearer m3trics"}

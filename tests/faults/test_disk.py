@@ -87,7 +87,7 @@ def test_a_full_file_system_stops_acknowledging_until_there_is_room(
 # A disk of its own that fails
 
 # Only root may mount a file as a file system, even in a user namespace. CI runs as root, so
-# nothing is skipped there.
+# it skips nothing.
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="to mount ext4 takes root")
 
 

@@ -159,6 +159,7 @@ def test_a_new_connection_that_could_not_begin_writes_the_next_time(
         assert len(ledger.record(judged(1)).new) == 1
 
 
+# CI runs as root and on the system's own PostgreSQL, so it skips nothing.
 @pytest.mark.skipif(os.geteuid() != 0, reason="to mount a small file system takes root")
 @pytest.mark.skipif(USR_OF_SERVER != USR, reason="a server with another /usr does not see it")
 def test_a_full_disk_is_reported_until_there_is_room(ledger_server: LedgerServer) -> None:

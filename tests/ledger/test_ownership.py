@@ -14,7 +14,7 @@ from busmon.ledger.errors import LedgerError
 from busmon.ledger.ledger import Ledger
 from tests.support.ledgers import counted, judged
 
-# CI runs as root, so it skips nothing.
+# The files are given to other users. CI runs as root, so it skips nothing.
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 USER, OTHER, ROOT_GROUP, FS_GROUP = 1000770000, 1001, 0, 1000780000
 
