@@ -1,10 +1,11 @@
-"""Named, supervised threads: one that dies is reported and ends the process."""
+"""Named, supervised threads: one that dies is reported and ends the process; and a fair lock."""
 
 import logging
 import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
@@ -46,6 +47,38 @@ def call_in_thread(
         log.warning("still running after %g s, left behind: %s", timeout, name)
     else:
         ended.result()
+
+
+class FairLock:
+    """A lock that goes to the thread that has waited longest.
+
+    A `threading.Lock` may go to the same few threads again and again, while another one waits for
+    seconds. In a process that gets little of a processor it does so.
+    """
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()  # held briefly, never while waiting
+        self._turns = deque[threading.Event]()  # of who has it, then of who waits for it
+
+    def __enter__(self) -> None:
+        turn = threading.Event()
+        with self._changing:
+            self._turns.append(turn)
+            self._turns[0].set()
+        try:
+            turn.wait()
+        except BaseException:  # KeyboardInterrupt
+            self._leave(turn)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._leave(self._turns[0])
+
+    def _leave(self, turn: threading.Event) -> None:
+        with self._changing:
+            self._turns.remove(turn)
+            if self._turns:
+                self._turns[0].set()
 
 
 class ThreadDied(Exception):

@@ -13,7 +13,7 @@ from busmon.config.load import load
 from busmon.ledger.ledger import Ledger
 from busmon.service import Service, open_service
 from busmon.settings.models import Web
-from busmon.threads import Threads
+from busmon.threads import FairLock, Threads, stack
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
 from busmon.web.server import WebServer
@@ -29,6 +29,37 @@ def wait_for(stopping: threading.Event) -> None:
 
 def die(error: BaseException) -> None:
     raise error
+
+
+def test_a_fair_lock_goes_to_who_waits_longest() -> None:
+    lock, order = FairLock(), list[int]()
+
+    def take(number: int) -> None:
+        with lock:
+            order.append(number)
+
+    with lock:
+        waiting = [threading.Thread(target=take, args=(n,), name=f"taker-{n}") for n in range(5)]
+        for thread in waiting:
+            thread.start()
+            wait_until(lambda name=thread.name: "turn.wait()" in stack(name))
+    take(5)  # at once, but after all who waited before
+    for thread in waiting:
+        thread.join(30)
+    assert order == [0, 1, 2, 3, 4, 5]
+
+
+def test_who_is_interrupted_while_waiting_for_a_fair_lock_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = FairLock()
+    with lock:
+        monkeypatch.setattr(threading.Event, "wait", lambda *_: die(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt), lock:
+            pytest.fail("it is not free")
+        monkeypatch.undo()
+    with lock:
+        pass
 
 
 def test_threads_run_until_they_are_asked_to_stop() -> None:

@@ -21,6 +21,7 @@ from busmon.ledger.known import Known
 from busmon.ledger.shares import LIMITED, ROWS_AT_ONCE
 from busmon.ledger.tables import Tables
 from busmon.text import format_duration
+from busmon.threads import FairLock
 
 PRUNED = ("tap_reports", "tasks", "coverage")  # after the retention
 NO_LIMIT = 2**62
@@ -56,7 +57,7 @@ class Ledger:
     ) -> None:
         self._in_memory = place == ":memory:"
         self.size_limit = size_limit  # in bytes
-        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._writing, self._reading = FairLock(), threading.Lock()
         self._numbers = Numbers()
         self._write_began: float | None = None  # monotonic; None: no write is in progress
         self._batch_problem: str | None = None  # why the last batch was not written

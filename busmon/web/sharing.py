@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
+from busmon.threads import FairLock
 from busmon.web.http import Response
 
 MAX_PAUSE = 2.0  # seconds
@@ -35,7 +36,7 @@ class Sharing:
     ) -> None:
         self._pause, self._sleep, self._clock = pause, sleep, clock
         self._next = 0.0  # when the next answer may begin
-        self._computing = threading.Lock()
+        self._computing = FairLock()
         self._changing = threading.Lock()  # never held while something waits
         self._waiting: dict[Hashable, Future[Response]] = {}  # not begun yet
         self._requests = 0
