@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ def die(error: BaseException) -> None:
     raise error
 
 
+def waits(name: str) -> bool:
+    """Return whether the thread of this name waits for a fair lock."""
+    return "turn.wait()" in stack(name)
+
+
 def test_a_fair_lock_goes_to_who_waits_longest() -> None:
     lock, order = FairLock(), list[int]()
 
@@ -42,7 +48,7 @@ def test_a_fair_lock_goes_to_who_waits_longest() -> None:
         waiting = [threading.Thread(target=take, args=(n,), name=f"taker-{n}") for n in range(5)]
         for thread in waiting:
             thread.start()
-            wait_until(lambda name=thread.name: "turn.wait()" in stack(name))
+            wait_until(partial(waits, thread.name))
     take(5)  # at once, but after all who waited before
     for thread in waiting:
         thread.join(30)

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
@@ -37,7 +38,8 @@ PUBLISHERS = 2
 MEASURING = 15.0  # seconds in which is measured how much busmon takes
 BACKLOG = 8000  # pairs of messages to each bus, more than it takes meanwhile
 PROBING = 1.0  # seconds between two requests
-ANSWER = 1.0  # seconds that an answer may take
+ANSWER = 1.0  # seconds that an answer may take, at the median
+PATIENCE = 5.0  # seconds after which Kubernetes takes /ready for failed; Prometheus waits 10
 MIB = 2**20
 GROWTH = 16.0  # MiB
 SLOWEST = 300.0  # messages a second when catching up
@@ -75,13 +77,12 @@ class Probe(threading.Thread):
         self._ended.set()
         self.join()
 
+    def medians(self) -> dict[str, float]:
+        return {f"{path} median s": median(answers) for path, answers in self.answers.items()}
+
     def figures(self) -> dict[str, float]:
         worst = {f"{path} max s": max(answers) for path, answers in self.answers.items()}
-        p99 = {
-            f"{path} p99 s": sorted(answers)[int(len(answers) * 0.99)]
-            for path, answers in self.answers.items()
-        }
-        return p99 | worst | {"broker peak MiB": self.broker_memory}
+        return worst | {"broker peak MiB": self.broker_memory}
 
 
 @contextmanager
@@ -168,6 +169,7 @@ def overload(broker: RabbitMQ, directory: Path, minutes: float) -> dict[str, flo
             small = max(probe.memory)
             before = busmon.counts().total()
             sent = publish(broker, taken * RATIO * 1.1, minutes * 60)
+            medians = probe.medians()
             counted = busmon.counts().total() - before
         published += sent
         waiting = published - busmon.counts().total()
@@ -190,6 +192,7 @@ def overload(broker: RabbitMQ, directory: Path, minutes: float) -> dict[str, flo
             "caught up s": caught_up,
             "before MiB": small,
             "peak MiB": max(probe.memory),
+            **medians,
             **probe.figures(),
         }
         print(json.dumps({key: round(value, 3) for key, value in figures.items()}, indent=2))
@@ -198,7 +201,8 @@ def overload(broker: RabbitMQ, directory: Path, minutes: float) -> dict[str, flo
         assert [broker.queue_count(queue) for queue in queues.values()] == [0] * len(BUSES)
     assert figures["ratio"] >= RATIO, "the publishers were too slow: make SHARE smaller"
     assert not probe.refused, probe.refused[:5]
-    assert max(map(max, probe.answers.values())) < ANSWER
+    assert max(medians.values()) < ANSWER
+    assert max(map(max, probe.answers.values())) < PATIENCE
     assert figures["peak MiB"] - small < GROWTH
     return figures
 
