@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from busmon.cli.ask import answer, asks_ledger, finish, open_ledger
-from busmon.cli.times import duration
+from busmon.cli.times import time_or_age
 
 
 @click.group(invoke_without_command=True)
@@ -19,9 +19,9 @@ from busmon.cli.times import duration
 @asks_ledger
 @click.option(
     "--since",
-    callback=duration,
-    metavar="DURATION",
-    help="Only windows that ended in this time up to now.  [default: all]",
+    callback=time_or_age,
+    metavar="TIME",
+    help="Only windows that ended since then.  [default: all]",
 )
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option("--topic", metavar="TOPIC", help="Only this topic.")
@@ -50,7 +50,7 @@ def gaps(
     path: Path | None,
     ledger: str | None,
     url: str | None,
-    since: int | None,
+    since: float | None,
     bus: str | None,
     topic: str | None,
     form: Literal["table", "json", "ids"],
@@ -87,8 +87,7 @@ def gaps(
         return
     from busmon.commands.questions import Gaps
 
-    after = None if since is None else time.time() - since
-    answer(Gaps(after, bus, topic, form, unconfirmed, ended), path, ledger, url)
+    answer(Gaps(since, bus, topic, form, unconfirmed, ended), path, ledger, url)
 
 
 def _refuse_options(context: click.Context, command: str) -> None:

@@ -1,13 +1,12 @@
 """`busmon incidents`."""
 
-import time
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from busmon.cli.ask import answer, asks_ledger
-from busmon.cli.times import duration
+from busmon.cli.times import time_or_age
 
 
 @click.command()
@@ -16,9 +15,9 @@ from busmon.cli.times import duration
     "--since",
     default="7d",
     show_default=True,
-    callback=duration,
-    metavar="DURATION",
-    help="Only incidents that ended in this time up to now, or go on.",
+    callback=time_or_age,
+    metavar="TIME",
+    help="Only incidents that ended since then, or go on.",
 )
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option(
@@ -33,7 +32,7 @@ def incidents(
     path: Path | None,
     ledger: str | None,
     url: str | None,
-    since: int,
+    since: float,
     bus: str | None,
     form: Literal["table", "json", "markdown"],
 ) -> None:
@@ -54,4 +53,4 @@ def incidents(
     """
     from busmon.commands.questions import Incidents
 
-    answer(Incidents(time.time() - since, bus, form), path, ledger, url)
+    answer(Incidents(since, bus, form), path, ledger, url)

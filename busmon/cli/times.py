@@ -1,4 +1,4 @@
-"""Times and durations as options have them: what click calls to read them."""
+"""Times as options have them: what click calls to read them."""
 
 import time
 from contextlib import suppress
@@ -8,7 +8,6 @@ import click
 EXAMPLE = '"2026-03-01 14:05:00"'
 WINDOW = f"should be the time at which a window began, as `busmon gaps` prints it: {EXAMPLE}"
 TIME = f"should be a time in UTC, {EXAMPLE}, or how long ago that was: 90m, 24h, 7d"
-DURATION = "should be a number and a unit: 90m, 24h, 7d"
 
 
 def _seconds(text: str) -> int:
@@ -19,13 +18,6 @@ def _seconds(text: str) -> int:
     if seconds > time.time():
         raise ValueError("longer than there is time")
     return seconds
-
-
-def duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """Return the seconds of a duration."""
-    with suppress(ValueError):
-        return None if text is None else _seconds(text)
-    raise click.BadParameter(DURATION)
 
 
 def _moment(text: str) -> float:

@@ -77,7 +77,9 @@ def test_an_incident_is_listed_with_its_evidence_and_what_was_lost(past: Past) -
     ]
     began = format_time(start + 10).removesuffix(" UTC")
     assert f"\n| 1 | {began} | 62 s | fedora | listener | listener: 2 missing |\n" in report
-    assert "2 incidents since 20" in incidents(past.path, "--since", "60d")
+    for since in ("60d", "2001-01-01 00:00:00"):
+        assert "2 incidents since 20" in incidents(past.path, "--since", since)
+    assert "No incident since " in incidents(past.path, "--since", format_time(start + 73))
 
 
 def test_what_the_listener_lost_is_not_in_an_incident_of_the_workers(past: Past) -> None:
