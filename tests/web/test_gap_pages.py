@@ -87,8 +87,10 @@ def test_open_gaps_are_listed_by_place_and_window_with_their_messages() -> None:
     assert "fedora listener a 25 1 2026-03-01 14:05 24 h accept…" in text
     assert "busmon gaps --bus fedora --topic a --format ids" in text
     assert "Start the workers before" in text
-    only = bench.data(topic="b", stage="worker", bus="fedora")["windows"]
-    assert [one["topic"] for one in only] == ["b"]
+    only = bench.data(topic="b", stage="worker", bus="fedora")
+    assert [[one["topic"] for one in only[part]] for part in ("places", "windows")] == [["b"]] * 2
+    none = text_of(bench.get("/gaps", topic="c").body)
+    assert "No message of these is known to be missing." in none
 
 
 class Archived:

@@ -1,6 +1,6 @@
 """/gaps: the messages that are missing, or were, by window and stage, and how to heal that."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
 
@@ -38,6 +38,7 @@ class GapFilter(StrEnum):
 def data(request: Request) -> dict[str, object]:
     """Return the open gaps by place, and windows of one state with their messages."""
     shown = values.choice(request, "state", GapFilter) or GapFilter.OPEN
+    asked = {name: values.text(request, name) for name in ("bus", "topic", "stage")}
     with request.read() as tables:
         listed, more = _open(request, tables) if shown is GapFilter.OPEN else _latest(tables, shown)
         acceptances = tables.acceptances.latest(MAX_ACCEPTANCES)
@@ -48,13 +49,14 @@ def data(request: Request) -> dict[str, object]:
     return {
         "state": shown.value,
         "states": [state.value for state in GapFilter],
-        "asked": {name: values.text(request, name) for name in ("bus", "topic", "stage")},
+        "asked": asked,
         "stages": [stage.value for stage in Stage if stage is not Stage.BUS],
-        "places": list(_places(request)),
+        "places": [place for place in _places(request) if _is_asked(place, asked)],
         "unconfirmed": [
-            {"bus": bus, "stage": stage.value, "messages": messages}
+            place
             for (bus, stage), messages in sorted(unconfirmed)
             if messages
+            and _is_asked(place := {"bus": bus, "stage": stage.value, "messages": messages}, asked)
         ],
         "windows": windows,
         "older": more,
@@ -117,6 +119,11 @@ def _places(request: Request) -> Iterator[dict[str, object]]:
             "windows": gap.windows,
             "oldest": gap.oldest,
         }
+
+
+def _is_asked(place: Mapping[str, object], asked: Mapping[str, str | None]) -> bool:
+    """Return whether a place is of the bus, topic and stage that are asked for, if any."""
+    return all(place.get(name, value) == value for name, value in asked.items() if value)
 
 
 def _hints(windows: Iterable[dict[str, object]]) -> Iterator[str]:
