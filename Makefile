@@ -46,7 +46,7 @@ soak: .venv/development ## cause faults at random and check every count, 80 minu
 	$(BIN)/python -m tests.soak $(ARGS)
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout=0 tests/faults/test_fuzz*.py
 
-overload: .venv/development ## publish five times what busmon can receive, 20 minutes (ARGS="--minutes 1")
+overload: .venv/development ## publish five times what busmon can receive, 25 minutes (ARGS="--minutes 1")
 	tests/install-brokers
 	$(BIN)/python -m tests.faults.overload $(ARGS)
 
