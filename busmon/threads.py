@@ -53,7 +53,7 @@ class FairLock:
     """A lock that goes to the thread that has waited longest.
 
     A `threading.Lock` may go to the same few threads again and again, while another one waits for
-    seconds. In a process that gets little of a processor it does so.
+    seconds. That happens in a process that gets little CPU time.
     """
 
     def __init__(self) -> None:
@@ -62,12 +62,12 @@ class FairLock:
 
     def __enter__(self) -> None:
         turn = threading.Event()
-        with self._changing:
-            self._turns.append(turn)
-            self._turns[0].set()
         try:
+            with self._changing:
+                self._turns.append(turn)
+                self._turns[0].set()
             turn.wait()
-        except BaseException:  # KeyboardInterrupt
+        except BaseException:  # KeyboardInterrupt, MemoryError
             self._leave(turn)
             raise
 
@@ -76,7 +76,8 @@ class FairLock:
 
     def _leave(self, turn: threading.Event) -> None:
         with self._changing:
-            self._turns.remove(turn)
+            if turn in self._turns:
+                self._turns.remove(turn)
             if self._turns:
                 self._turns[0].set()
 

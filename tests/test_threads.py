@@ -55,15 +55,21 @@ def test_a_fair_lock_goes_to_who_waits_longest() -> None:
     assert order == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("at", ["set", "wait"])
 def test_who_is_interrupted_while_waiting_for_a_fair_lock_holds_up_nobody(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    lock = FairLock()
+    lock, errors, real = FairLock(), [KeyboardInterrupt()], getattr(threading.Event, at)
+
+    def interrupted(event: threading.Event) -> object:
+        if errors:
+            raise errors.pop()
+        return real(event)
+
     with lock:
-        monkeypatch.setattr(threading.Event, "wait", lambda *_: die(KeyboardInterrupt()))
+        monkeypatch.setattr(threading.Event, at, interrupted)
         with pytest.raises(KeyboardInterrupt), lock:
             pytest.fail("it is not free")
-        monkeypatch.undo()
     with lock:
         pass
 

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from busmon.cli.ask import answer, asks_ledger, finish, open_ledger
-from busmon.cli.times import time_or_age
+from busmon.cli.times import past_time
 
 
 @click.group(invoke_without_command=True)
@@ -19,7 +19,7 @@ from busmon.cli.times import time_or_age
 @asks_ledger
 @click.option(
     "--since",
-    callback=time_or_age,
+    callback=past_time,
     metavar="TIME",
     help="Only windows that ended since then.  [default: all]",
 )
@@ -65,7 +65,8 @@ def gaps(
     with the command that makes the listener consume it again. The command takes the message from
     Datagrepper, Fedora's archive; no archive has the messages of MQTT and STOMP.
 
-    All times are in UTC. What is listed is in order of time.
+    All times are in UTC. TIME is one that is printed here, "2026-03-01 14:05:00", or how long ago
+    that was: 90m, 24h, 7d. What is listed is in order of time.
 
     There is no data of a time in which busmon or an observer did not watch all the time. Such a
     time is no gap, but absence of data proves nothing. So the list has the number of its

@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from busmon.cli.ask import answer, asks_ledger
-from busmon.cli.times import time_or_age
+from busmon.cli.times import past_time
 
 
 @click.command()
@@ -15,7 +15,7 @@ from busmon.cli.times import time_or_age
     "--since",
     default="7d",
     show_default=True,
-    callback=time_or_age,
+    callback=past_time,
     metavar="TIME",
     help="Only incidents that ended since then, or go on.",
 )
@@ -46,7 +46,8 @@ def incidents(
     An incident goes on over a restart of busmon if the fault is seen again within 5 minutes of
     the start. One that is over for less than a minute goes on, too.
 
-    All times are in UTC. Incidents are kept for 13 months. The service can run meanwhile.
+    All times are in UTC. TIME is one that is printed here, "2026-03-01 14:05:00", or how long ago
+    that was: 90m, 24h, 7d. Incidents are kept for 13 months. The service can run meanwhile.
 
     Exit status: 0, or 2 if the command line or the configuration is wrong, the ledger cannot be
     read, it knows no such bus, or the service does not answer.

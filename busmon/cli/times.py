@@ -46,7 +46,15 @@ def time_or_age(
     if text is None:
         return None
     with suppress(ValueError):
-        return time.time() - _seconds(text)
+        return time.time() - _seconds(text.strip())
     with suppress(ValueError):
         return _moment(text)
     raise click.BadParameter(TIME)
+
+
+def past_time(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """Return the same, if it is not in the future: nothing is known of that."""
+    unix = time_or_age(context, option, text)
+    if unix is not None and unix > time.time():
+        raise click.BadParameter("is in the future")
+    return unix

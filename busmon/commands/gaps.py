@@ -108,7 +108,7 @@ def find_gaps(
     Raises NothingToAskOf, and TooMany if there are more than `most` messages.
     """
     check_bus(tables, query.bus, config)
-    _check_topic(tables, query)
+    check_topic(tables, query.topic, query.bus)
     commands = ReconsumeCommands(config)
     if most is not None:
         _check_number(tables, query, most)
@@ -134,10 +134,11 @@ def check_bus(tables: Tables, bus: str | None, config: Config | None) -> None:
         raise NothingToAskOf(f"no such bus: {printable(bus)}{known}")
 
 
-def _check_topic(tables: Tables, query: GapsQuery) -> None:
-    counted = (one.topic for one in tables.counters.all() if query.bus in {None, one.bus})
-    if query.topic is not None and query.topic not in counted:
-        raise NothingToAskOf(f"no message of this topic was counted: {printable(query.topic)}")
+def check_topic(tables: Tables, topic: str | None, bus: str | None) -> None:
+    """Raise NothingToAskOf if no message of the topic was counted."""
+    counted = (one.topic for one in tables.counters.all() if bus in {None, one.bus})
+    if topic is not None and topic not in counted:
+        raise NothingToAskOf(f"no message of this topic was counted: {printable(topic)}")
 
 
 def _check_number(tables: Tables, query: GapsQuery, most: int) -> None:

@@ -14,13 +14,14 @@ from busmon.commands.incidents import IncidentsQuery, find_incidents
 from busmon.commands.trace_archive import Archived
 from busmon.config.model import Config
 from busmon.ledger.tables import Tables
+from busmon.settings.units import LAST_TIME
 from busmon.text import printable
 
 FOUND = 1  # exit status of gaps: there are some
 NOT_FOUND = 1  # exit status of trace: there is no such message
 SERVICE = "not asked, because the service at --url looks only in its ledger"
 
-UnixTime = Annotated[float, Meta(ge=0, lt=253_402_300_800)]  # up to the end of the year 9999
+UnixTime = Annotated[float, Meta(ge=0, lt=LAST_TIME)]
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 
 

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from busmon.commands import service
 from busmon.commands.endpoint import FOREIGN, Endpoint, NoAnswer, Refused
 from busmon.diagnosis.verdict import FaultKind, Verdict
-
-LAST_TIME = 253_402_300_800  # Unix time of the end of the year 9999
+from busmon.settings.units import LAST_TIME
 
 
 class Status(NamedTuple):

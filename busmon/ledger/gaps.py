@@ -40,15 +40,16 @@ WHERE open.id = ? AND name = ? ORDER BY start, stage
 """
 
 
+ASKED = """(CAST(:bus AS TEXT) IS NULL OR name = :bus)
+    AND (CAST(:topic AS TEXT) IS NULL OR topic = :topic)
+    AND (CAST(:stage AS TEXT) IS NULL OR stage = :stage)"""
 # By the index of what is missing alone, in its order.
-OPEN_WINDOWS = """
+OPEN_WINDOWS = f"""
 SELECT start, max(name), stage, topic, count(*)
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state = 'missing' AND (CAST(:bus AS TEXT) IS NULL OR name = :bus)
-    AND (CAST(:topic AS TEXT) IS NULL OR topic = :topic)
-    AND (CAST(:stage AS TEXT) IS NULL OR stage = :stage) AND start <= :until
+WHERE state = 'missing' AND {ASKED} AND start <= :until
 GROUP BY open.bus, stage, topic, start ORDER BY start DESC, 2, stage, topic LIMIT :limit
-"""
+"""  # noqa: S608 - our own text
 OF_WINDOW = """
 SELECT until, estimated, id FROM open_messages
 WHERE state = 'missing' AND bus = (SELECT buses.id FROM buses WHERE name = ?) AND stage = ?
@@ -56,18 +57,18 @@ WHERE state = 'missing' AND bus = (SELECT buses.id FROM buses WHERE name = ?) AN
 ORDER BY id LIMIT ?
 """
 # The condition of the index, and which of these: SQLite does not see that one implies the other.
-ENDED_LAST = """
+ENDED_LAST = f"""
 SELECT start, until, name, stage, topic, state, estimated, open.id
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state IN ('recovered', 'accepted', 'expired') AND state = ?
-ORDER BY ended_at DESC LIMIT ?
-"""
-UNCONFIRMED_LAST = """
+WHERE state IN ('recovered', 'accepted', 'expired') AND state = :state AND {ASKED}
+ORDER BY ended_at DESC LIMIT :limit
+"""  # noqa: S608 - our own text
+UNCONFIRMED_LAST = f"""
 SELECT start, until, name, stage, topic, state, estimated, open.id
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state = 'unconfirmed' AND state = ?
-ORDER BY start DESC LIMIT ?
-"""
+WHERE state = 'unconfirmed' AND state = :state AND {ASKED}
+ORDER BY start DESC LIMIT :limit
+"""  # noqa: S608 - our own text
 
 
 class OpenWindow(NamedTuple):
@@ -180,10 +181,18 @@ class Gaps:
             for until, estimated, identity in rows
         ]
 
-    def latest(self, state: State, limit: int) -> list[ListedMessage]:
+    def latest(
+        self,
+        state: State,
+        limit: int,
+        bus: str | None = None,
+        topic: str | None = None,
+        stage: Stage | None = None,
+    ) -> list[ListedMessage]:
         """Return the messages that ended last in a state; of unconfirmed ones the newest."""
         query = UNCONFIRMED_LAST if state is State.UNCONFIRMED else ENDED_LAST
-        return list(map(_listed, self._db.execute(query, (state, limit))))
+        asked = {"state": state, "limit": limit, "bus": bus, "topic": topic, "stage": stage}
+        return list(map(_listed, self._db.execute(query, asked)))
 
     def history(self, bus: str, identity: str) -> list[OpenAt]:
         """Return the stages at which a message was open, and what became of it there."""

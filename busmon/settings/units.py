@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 MAX_WEEKS = 5200
+LAST_TIME = 253_402_300_800.0  # Unix time of the end of the year 9999
 SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -84,9 +85,12 @@ def parse_moment(value: object) -> float:
     if not isinstance(value, datetime):
         raise ValueError("should be a date, such as 2026-12-01, or a date and time")
     try:
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+        unix = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
     except OverflowError:  # its offset leads out of the years 1 to 9999
-        raise ValueError("should be in the years 1 to 9999 in UTC") from None
+        unix = LAST_TIME
+    if unix >= LAST_TIME:  # also a microsecond before: a float has not that many digits
+        raise ValueError("should be in the years 1 to 9999 in UTC")
+    return unix
 
 
 Moment = Annotated[float, BeforeValidator(parse_moment)]  # Unix time

@@ -13,6 +13,7 @@ from busmon.audit.acceptor import Acceptor, CannotReopen, Result
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.message import Stage
+from busmon.settings.units import LAST_TIME
 from busmon.text import printable
 from busmon.web.access import Access
 from busmon.web.body import read_body
@@ -22,7 +23,7 @@ from busmon.web.refusals import Refused
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_REASON = 500  # characters
 
-UnixTime = Annotated[float, Meta(ge=0, lt=253_402_300_800)]  # up to the end of the year 9999
+UnixTime = Annotated[float, Meta(ge=0, lt=LAST_TIME)]
 Name = Annotated[str, Meta(max_length=255)]
 Asked = TypeVar("Asked")
 

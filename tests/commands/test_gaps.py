@@ -342,6 +342,8 @@ def test_a_bus_or_topic_that_the_ledger_does_not_know_is_an_error(
         (["-c", "missing.toml"], "busmon: missing.toml: No such file or directory\n"),
         (["--since", "yesterday"], f"{TIME}\n"),
         (["--since", f"{'9' * 5000}s"], f"{TIME}\n"),
+        (["--since", "9999-12-31 23:59:59.999999"], f"{TIME}\n"),
+        (["--since", "9999-12-31"], "is in the future\n"),
     ],
 )
 def test_what_cannot_be_read_ends_with_2(words: list[str], error: str) -> None:

@@ -69,10 +69,10 @@ class Busmon(Server):
         """Return busmon_duplicates_total by bus, without the zeros."""
         return self._counters("busmon_duplicates_total", ("bus",))
 
-    def ask(self, path: str) -> tuple[int, list[str]]:
+    def ask(self, path: str, timeout: float = 5) -> tuple[int, list[str]]:
         """Return the status and the lines of an answer."""
         try:
-            with urlopen(f"{self.url}{path}", timeout=5) as answer:
+            with urlopen(f"{self.url}{path}", timeout=timeout) as answer:
                 return answer.status, answer.read().decode().splitlines()
         except HTTPError as error:
             with error:

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,11 +15,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from busmon.audit.acceptor import Acceptor
+from busmon.ledger.batch import Observation, Series
 from busmon.ledger.messages import MessageTrace
 from busmon.ledger.open_messages import OpenMessage, State
 from busmon.message import Stage
 from busmon.settings.models import Web
 from busmon.sources.listener_queue import ListenerQueue
+from busmon.web.pages.gaps import GapFilter
 from tests.support.diagnosis import Bench
 from tests.support.open_gaps import FIRST, Place, accepting, leave_open, still_open
 from tests.support.pages import pages, text_of
@@ -40,6 +43,8 @@ class Gapped(Bench):
         super().__init__(now=FIRST + 86400, path=path)
         for place, number in places:
             leave_open(self.ledger, place, number)
+            series = Series(place.bus, place.topic, "handled", "")
+            self.ledger.record([Observation(series, f"{place}", FIRST)])
         self.auditor.refresh()
         self.refresh()
         self.registry = CollectorRegistry()
@@ -89,8 +94,43 @@ def test_open_gaps_are_listed_by_place_and_window_with_their_messages() -> None:
     assert "Start the workers before" in text
     only = bench.data(topic="b", stage="worker", bus="fedora")
     assert [[one["topic"] for one in only[part]] for part in ("places", "windows")] == [["b"]] * 2
-    none = text_of(bench.get("/gaps", topic="c").body)
-    assert "No message of these is known to be missing." in none
+    none = text_of(bench.get("/gaps", topic="a", stage="handlers").body)
+    assert "None of these messages is known to be missing." in none
+
+
+@pytest.mark.parametrize("state", GapFilter)
+def test_a_bus_or_topic_that_is_unknown_is_said_whatever_is_listed(state: str) -> None:
+    bench = Gapped((Place(), 1))
+    for query, status, words in (
+        ({"bus": "fedroa"}, "404", "no such bus: fedroa; known buses: fedora"),
+        ({"topic": "b"}, "404", "no message of this topic was counted: b"),
+        ({"stage": "b"}, "400", "stage should be one of"),
+    ):
+        answer = bench.get("/gaps", state=state, **query)
+        assert answer.status.startswith(status)
+        assert words in text_of(answer.body)
+
+
+@pytest.mark.parametrize("state", [State.MISSING, State.UNCONFIRMED, State.RECOVERED])
+def test_windows_and_places_are_selected_whatever_is_listed(state: State) -> None:
+    all_places = list(product(("centos", "fedora"), "ab", (Stage.LISTENER, Stage.WORKER)))
+    bench = Gapped(*((Place(0, *place, state), 1) for place in all_places))
+    names, shown = ("bus", "topic", "stage"), "open" if state is State.MISSING else state
+    for asked in product((None, "fedora"), (None, "b"), (None, Stage.WORKER)):
+        query = {name: value for name, value in zip(names, asked, strict=True) if value}
+        data = bench.data(state=shown, **query)
+        parts = ("windows", "places") if state is State.MISSING else ("windows",)
+        for part in parts:
+            assert sorted(tuple(one[name] for name in names) for one in data[part]) == [
+                place
+                for place in all_places
+                if all(one in {None, of} for one, of in zip(asked, place, strict=True))
+            ]
+        if state is State.UNCONFIRMED:
+            of_all_topics = text_of(bench.get("/gaps", **query).body).count(
+                ", of all topics. Absence"
+            )
+            assert of_all_topics == ("topic" in query)
 
 
 class Archived:

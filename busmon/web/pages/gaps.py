@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
+from typing import NamedTuple
 
 from busmon.commands.acceptances import as_dicts
-from busmon.commands.gaps import gap_messages
+from busmon.commands.gaps import NothingToAskOf, check_bus, check_topic, gap_messages
 from busmon.commands.gaps_output import START_THE_WORKERS
 from busmon.commands.reconsume import NAME_THE_CALLBACK, ReconsumeCommands
 from busmon.ledger.gaps import ListedMessage
@@ -14,7 +15,7 @@ from busmon.ledger.tables import Tables
 from busmon.message import Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
 from busmon.web.pages import values
-from busmon.web.pages.page import Request
+from busmon.web.pages.page import NotFound, Request
 
 MAX_WINDOWS = 50  # on one page
 MAX_MESSAGES = 20  # of a window
@@ -35,12 +36,34 @@ class GapFilter(StrEnum):
     EXPIRED = "expired"
 
 
+class _Asked(NamedTuple):
+    """Which places are asked for; None: all."""
+
+    bus: str | None
+    topic: str | None
+    stage: Stage | None
+
+    def selects(self, place: Mapping[str, object]) -> bool:
+        """Return whether a place is among them. One without a topic stands for all topics."""
+        return all(
+            place.get(name, value) == value for name, value in self._asdict().items() if value
+        )
+
+
 def data(request: Request) -> dict[str, object]:
     """Return the open gaps by place, and windows of one state with their messages."""
     shown = values.choice(request, "state", GapFilter) or GapFilter.OPEN
-    asked = {name: values.text(request, name) for name in ("bus", "topic", "stage")}
+    asked = _Asked(
+        (values.text(request, "bus") or "").strip() or None,
+        values.text(request, "topic"),
+        values.choice(request, "stage", Stage),
+    )
     with request.read() as tables:
-        listed, more = _open(request, tables) if shown is GapFilter.OPEN else _latest(tables, shown)
+        _check(request, tables, asked)
+        if shown is GapFilter.OPEN:
+            listed, more = _open(request, tables, asked)
+        else:
+            listed, more = _latest(tables, shown, asked), None
         acceptances = tables.acceptances.latest(MAX_ACCEPTANCES)
         closed_until = tables.windows.closed_until()
     commands = ReconsumeCommands(request.service.config)
@@ -49,14 +72,14 @@ def data(request: Request) -> dict[str, object]:
     return {
         "state": shown.value,
         "states": [state.value for state in GapFilter],
-        "asked": asked,
+        "asked": asked._asdict(),
         "stages": [stage.value for stage in Stage if stage is not Stage.BUS],
-        "places": [place for place in _places(request) if _is_asked(place, asked)],
+        "places": [place for place in _places(request) if asked.selects(place)],
         "unconfirmed": [
             place
             for (bus, stage), messages in sorted(unconfirmed)
             if messages
-            and _is_asked(place := {"bus": bus, "stage": stage.value, "messages": messages}, asked)
+            and asked.selects(place := {"bus": bus, "stage": stage.value, "messages": messages})
         ],
         "windows": windows,
         "older": more,
@@ -67,27 +90,31 @@ def data(request: Request) -> dict[str, object]:
     }
 
 
-def _open(request: Request, tables: Tables) -> tuple[list[Window], float | None]:
+def _check(request: Request, tables: Tables, asked: _Asked) -> None:
+    try:
+        check_bus(tables, asked.bus, request.service.config)
+        check_topic(tables, asked.topic, asked.bus)
+    except NothingToAskOf as error:
+        raise NotFound(str(error)) from error
+
+
+def _open(request: Request, tables: Tables, asked: _Asked) -> tuple[list[Window], float | None]:
     """Return windows with open gaps, and up to which time there are older ones."""
     until = values.time(request, "until")
     found = tables.gaps.open_windows(
-        request.now if until is None else until,
-        MAX_WINDOWS + 1,
-        values.text(request, "bus"),
-        values.text(request, "topic"),
-        values.choice(request, "stage", Stage),
+        request.now if until is None else until, MAX_WINDOWS + 1, *asked
     )
     more = found[MAX_WINDOWS].start if len(found) > MAX_WINDOWS else None
     windows = found[:MAX_WINDOWS]
     return [(one.messages, tables.gaps.of_window(one, MAX_MESSAGES)) for one in windows], more
 
 
-def _latest(tables: Tables, shown: GapFilter) -> tuple[list[Window], float | None]:
+def _latest(tables: Tables, shown: GapFilter, asked: _Asked) -> list[Window]:
     """Return the windows of the last messages in a state."""
-    found = tables.gaps.latest(State(shown), MAX_LATEST)
+    found = tables.gaps.latest(State(shown), MAX_LATEST, *asked)
     ordered = sorted(found, key=lambda one: (-one.start, *one[2:5], one.id))
     groups = (list(group) for _, group in groupby(ordered, key=lambda one: one[:5]))
-    return [(len(group), group[:MAX_MESSAGES]) for group in groups][:MAX_WINDOWS], None
+    return [(len(group), group[:MAX_MESSAGES]) for group in groups][:MAX_WINDOWS]
 
 
 def _window(
@@ -119,11 +146,6 @@ def _places(request: Request) -> Iterator[dict[str, object]]:
             "windows": gap.windows,
             "oldest": gap.oldest,
         }
-
-
-def _is_asked(place: Mapping[str, object], asked: Mapping[str, str | None]) -> bool:
-    """Return whether a place is of the bus, topic and stage that are asked for, if any."""
-    return all(place.get(name, value) == value for name, value in asked.items() if value)
 
 
 def _hints(windows: Iterable[dict[str, object]]) -> Iterator[str]:

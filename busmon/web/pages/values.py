@@ -3,10 +3,8 @@
 from enum import StrEnum
 from typing import TypeVar
 
-from busmon.settings.units import parse_moment, parse_number
+from busmon.settings.units import LAST_TIME, parse_moment, parse_number
 from busmon.web.pages.page import Malformed, Request
-
-MAX_TIME = 253_402_300_800.0  # Unix time of the end of the year 9999
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -41,6 +39,6 @@ def time(request: Request, name: str) -> float | None:
         unix = float(given) if given.replace(".", "", 1).isdigit() else parse_moment(given)
     except (ValueError, OverflowError):
         raise Malformed(f'{name} should be a time in UTC, "2026-01-31 12:00:00"') from None
-    if not 0 <= unix < MAX_TIME:
+    if not 0 <= unix < LAST_TIME:
         raise Malformed(f"{name} should be a time before the year 10000")
     return unix
