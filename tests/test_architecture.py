@@ -20,9 +20,9 @@ PACKAGE = Path(__file__).parents[1] / "busmon"
 ORDER = [
     "tap",
     "message", "text", "clock", "signals", "threads", "backoff", "problem_log", "http_client",
-    "settings", "ledger", "rules", "logs", "sentry", "pipeline", "pruning", "sources", "metrics",
-    "silence", "audit", "archive", "levels", "observers", "diagnosis", "config", "commands", "web",
-    "receiver", "replicas", "service", "follower", "demo", "cli", "__main__",
+    "tls", "settings", "ledger", "rules", "logs", "sentry", "pipeline", "pruning", "sources",
+    "metrics", "silence", "audit", "archive", "levels", "observers", "diagnosis", "config",
+    "commands", "web", "receiver", "replicas", "service", "follower", "demo", "cli", "__main__",
 ]  # fmt: skip
 
 # Where a library may be imported: in modules whose names begin so.

@@ -18,7 +18,7 @@ import msgspec
 from busmon import __version__
 from busmon.http_client import AnswerTooLong, TimedConnection
 from busmon.settings.archive import Archive
-from busmon.sources.tls import UnusableFile, client_context
+from busmon.tls import UnusableFile, client_context
 
 TIMEOUT = 30.0  # seconds to connect and to answer; Fedora's gives a request up after 60
 MAX_ANSWER_BYTES = 4 * 1024**2  # with the bodies of up to 100 messages, of 0.2 to 25 kB each

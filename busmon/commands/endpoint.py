@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from busmon.http_client import TimedConnection
 from busmon.settings.models import Web
-from busmon.sources.tls import UnusableFile, client_context
 from busmon.text import format_address, parse_address, printable
+from busmon.tls import UnusableFile, client_context
 
 TIMEOUT = 5.0  # seconds to connect and to answer
 CHANGE_TIMEOUT = 10.0  # seconds for what changes the ledger; the service itself waits for 6

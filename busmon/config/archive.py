@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from busmon.config.environment import Problem, Tables, subtables
 from busmon.settings.archive import Archive
-from busmon.sources.tls import UnusableFile, client_context
+from busmon.tls import UnusableFile, client_context
 
 
 def archive_problems(tables: Tables, context: dict[str, Any]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from busmon.config.environment import Problem, Tables, subtables
 from busmon.settings.models import LedgerSettings
-from busmon.sources.tls import UnusableFile, client_context
+from busmon.tls import UnusableFile, client_context
 
 
 def ledger_problems(tables: Tables, context: dict[str, Any]) -> Iterator[Problem]:

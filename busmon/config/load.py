@@ -23,8 +23,8 @@ from busmon.settings.toml import TomlError, read_toml
 from busmon.sources.amqp.settings import AmqpBus
 from busmon.sources.bus import Bus
 from busmon.sources.table import SOURCES
-from busmon.sources.tls import UnusableFile, server_context
 from busmon.text import format_choice
+from busmon.tls import UnusableFile, server_context
 
 TYPES = format_choice(list(SOURCES))
 DEFAULT_PATH = "/etc/busmon/busmon.toml"

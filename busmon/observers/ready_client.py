@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from busmon.http_client import TimedConnection
-from busmon.sources.tls import client_context
+from busmon.tls import client_context
 
 STATES = ("received", "processed", "dropped", "rejected", "failed")
 TIMEOUT = 5.0  # seconds to connect and to answer

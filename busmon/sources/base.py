@@ -21,6 +21,7 @@ from busmon.ledger.errors import LedgerWriteError
 from busmon.message import Judgement, Message
 from busmon.problem_log import ProblemLog
 from busmon.text import format_duration
+from busmon.tls import UnusableFile
 
 HUNG_SECONDS = 7.0  # in one thing; everything shows it within 10 s
 
@@ -159,7 +160,8 @@ def keep_connected(name: str, connection: ConnectionState, session: Callable[[],
     """Run `session` again and again until stopping, with backoff and jitter between.
 
     `session` connects, calls `connection.up()` and receives. It returns only when stopping. It
-    raises Disconnected if it loses the connection, and lets LedgerWriteError from `record` pass.
+    raises Disconnected if it loses the connection, UnusableFile if it cannot make one, and lets
+    LedgerWriteError from `record` pass.
     The delays start anew after a session that was up for longer than the next delay.
     """
     backoff, stopping = Backoff(), connection.stopping
@@ -170,6 +172,8 @@ def keep_connected(name: str, connection: ConnectionState, session: Callable[[],
             session()
         except Disconnected as error:
             connection.down(error.cause, error.detail)
+        except UnusableFile as error:
+            connection.down(Cause.TLS, str(error))
         except LedgerWriteError as error:
             connection.down(Cause.LEDGER, str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one bus must not end the others

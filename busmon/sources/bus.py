@@ -16,7 +16,7 @@ from busmon.sources import schema_packages
 from busmon.sources.base import ConnectionState, Source
 from busmon.sources.listener_queue import ListenerQueue, QueueState
 from busmon.sources.recorded.format import Format
-from busmon.sources.tls import UnusableFile, client_context
+from busmon.tls import UnusableFile, client_context
 
 Subscription = Callable[[str], bool]  # whether messages of a topic come to busmon
 

@@ -11,7 +11,7 @@ from wsgiref.types import WSGIEnvironment
 
 from busmon.http_client import TimedConnection
 from busmon.settings.models import Web
-from busmon.sources.tls import UnusableFile, pinned_context
+from busmon.tls import UnusableFile, pinned_context
 from busmon.web.http import Header, Response, View, text
 from busmon.web.refusals import Refused
 from busmon.web.sharing import Busy

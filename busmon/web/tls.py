@@ -6,7 +6,7 @@ import ssl
 
 from busmon.problem_log import ProblemLog
 from busmon.settings.models import Web
-from busmon.sources.tls import UnusableFile, server_context
+from busmon.tls import UnusableFile, server_context
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from busmon.sources.base import (
     Disconnected,
     keep_connected,
 )
+from busmon.tls import UnusableFile
 
 
 def test_a_connection_is_down_until_it_is_up() -> None:
@@ -88,7 +89,8 @@ def test_pauses_double_from_half_a_second_to_thirty_with_jitter() -> None:
 @pytest.mark.parametrize(
     ("error", "cause", "problem"),
     [
-        (Disconnected(Cause.TLS, "check the CA"), Cause.TLS, "tls: check the CA"),
+        (Disconnected(Cause.DENIED, "check the ACL"), Cause.DENIED, "denied: check the ACL"),
+        (UnusableFile("ca", "a: is none"), Cause.TLS, "tls: check ca: a: is none"),
         (
             LedgerWriteError("database or disk is full"),
             Cause.LEDGER,

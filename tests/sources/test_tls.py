@@ -15,7 +15,7 @@ import pytest
 
 from busmon.sources.base import Cause, Disconnected
 from busmon.sources.line import Broker, Line
-from busmon.sources.tls import UnusableFile, client_context
+from busmon.tls import UnusableFile, client_context
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.proxy import RESET
 from tests.support.terminal import run_on_terminal
@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(
         client_context(ca, certificate, key)
     assert unusable.value.setting == setting
     assert unusable.value.why == why.format(directory=tmp_path, certificate=certificate, key=key)
-    assert unusable.value.detail == f"check {setting}: {unusable.value.why}"
+    assert str(unusable.value) == f"check {setting}: {unusable.value.why}"
 
 
 CONFIGURATION = """

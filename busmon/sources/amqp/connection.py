@@ -18,7 +18,7 @@ from busmon.sources.amqp.frames import FRAME_MAX, FrameReader
 from busmon.sources.base import Cause, ConnectionState, Disconnected, ProtocolError
 from busmon.sources.line import Broker
 from busmon.sources.session import CLOSE_TIMEOUT, IDLE_SECONDS, Session
-from busmon.sources.tls import UnusableFile
+from busmon.tls import UnusableFile
 
 OPEN_TIMEOUT = 20.0  # seconds for the login and all that is asked after it
 SILENT_HEARTBEATS = 1.5  # without a byte after which a connection counts as dead

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from busmon.settings.toml import TomlError, read_toml
 from busmon.sources.listener_queue import ListenerQueue
-from busmon.sources.tls import UnusableFile, client_context
 from busmon.text import format_address
+from busmon.tls import UnusableFile, client_context
 
 if TYPE_CHECKING:
     from pika import URLParameters

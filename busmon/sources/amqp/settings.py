@@ -17,8 +17,8 @@ from busmon.sources.bus import Bus, Subscription, describe_schemas, describe_tls
 from busmon.sources.filters import any_matches
 from busmon.sources.listener_queue import DESCRIPTION, ListenerQueue, QueueState
 from busmon.sources.recorded.format import Format
-from busmon.sources.tls import UnusableFile
 from busmon.text import format_items
+from busmon.tls import UnusableFile
 
 
 class AmqpBus(Bus):

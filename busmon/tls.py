@@ -4,16 +4,14 @@ import re
 import ssl
 from pathlib import Path
 
-from busmon.sources.base import Cause, Disconnected
-
 FIRST = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-class UnusableFile(Disconnected):
+class UnusableFile(Exception):
     """A file for TLS cannot be used. `setting` names it, for example "key"."""
 
     def __init__(self, setting: str, why: str) -> None:
-        super().__init__(Cause.TLS, f"check {setting}: {why}")
+        super().__init__(f"check {setting}: {why}")
         self.setting = setting
         self.why = why
 
@@ -23,7 +21,7 @@ class _Encrypted(Exception):
 
 
 def client_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """Return a context that demands a trusted certificate with the broker's name.
+    """Return a context that demands a trusted certificate with the server's name.
 
     Raises UnusableFile.
     """
