@@ -136,8 +136,9 @@ def check_bus(tables: Tables, bus: str | None, config: Config | None) -> None:
 
 def check_topic(tables: Tables, topic: str | None, bus: str | None) -> None:
     """Raise NothingToAskOf if no message of the topic was counted."""
-    counted = (one.topic for one in tables.counters.all() if bus in {None, one.bus})
-    if topic is not None and topic not in counted:
+    if topic is None:
+        return
+    if topic not in {one.topic for one in tables.counters.all() if bus in {None, one.bus}}:
         raise NothingToAskOf(f"no message of this topic was counted: {printable(topic)}")
 
 

@@ -40,14 +40,14 @@ WHERE open.id = ? AND name = ? ORDER BY start, stage
 """
 
 
-ASKED = """(CAST(:bus AS TEXT) IS NULL OR name = :bus)
+SELECTED = """(CAST(:bus AS TEXT) IS NULL OR name = :bus)
     AND (CAST(:topic AS TEXT) IS NULL OR topic = :topic)
     AND (CAST(:stage AS TEXT) IS NULL OR stage = :stage)"""
 # By the index of what is missing alone, in its order.
 OPEN_WINDOWS = f"""
 SELECT start, max(name), stage, topic, count(*)
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state = 'missing' AND {ASKED} AND start <= :until
+WHERE state = 'missing' AND {SELECTED} AND start <= :until
 GROUP BY open.bus, stage, topic, start ORDER BY start DESC, 2, stage, topic LIMIT :limit
 """  # noqa: S608 - our own text
 OF_WINDOW = """
@@ -60,15 +60,26 @@ ORDER BY id LIMIT ?
 ENDED_LAST = f"""
 SELECT start, until, name, stage, topic, state, estimated, open.id
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state IN ('recovered', 'accepted', 'expired') AND state = :state AND {ASKED}
+WHERE state IN ('recovered', 'accepted', 'expired') AND state = :state AND {SELECTED}
 ORDER BY ended_at DESC LIMIT :limit
 """  # noqa: S608 - our own text
 UNCONFIRMED_LAST = f"""
 SELECT start, until, name, stage, topic, state, estimated, open.id
 FROM open_messages AS open JOIN buses ON buses.id = open.bus
-WHERE state = 'unconfirmed' AND state = :state AND {ASKED}
+WHERE state = 'unconfirmed' AND state = :state AND {SELECTED}
 ORDER BY start DESC LIMIT :limit
 """  # noqa: S608 - our own text
+
+
+class Selected(NamedTuple):
+    """Which places people ask for; None: all."""
+
+    bus: str | None = None
+    topic: str | None = None
+    stage: Stage | None = None
+
+
+ALL = Selected()
 
 
 class OpenWindow(NamedTuple):
@@ -155,20 +166,12 @@ class Gaps:
         query = LISTED.format(states=" OR ".join(f"state = '{state}'" for state in states))
         yield from map(_listed, self._db.execute(query, (milliseconds(since), bus, topic)))
 
-    def open_windows(
-        self,
-        until: float,
-        limit: int,
-        bus: str | None = None,
-        topic: str | None = None,
-        stage: Stage | None = None,
-    ) -> list[OpenWindow]:
+    def open_windows(self, until: float, limit: int, selected: Selected = ALL) -> list[OpenWindow]:
         """Return the newest open gaps of windows that began at `until` or before."""
-        asked = {"until": milliseconds(until), "limit": limit}
-        places = {"bus": bus, "topic": topic, "stage": stage}
+        values = selected._asdict() | {"until": milliseconds(until), "limit": limit}
         return [
             OpenWindow(start / 1000, name, Stage(at), of, messages)
-            for start, name, at, of, messages in self._db.execute(OPEN_WINDOWS, asked | places)
+            for start, name, at, of, messages in self._db.execute(OPEN_WINDOWS, values)
         ]
 
     def of_window(self, window: OpenWindow, limit: int) -> list[ListedMessage]:
@@ -181,18 +184,11 @@ class Gaps:
             for until, estimated, identity in rows
         ]
 
-    def latest(
-        self,
-        state: State,
-        limit: int,
-        bus: str | None = None,
-        topic: str | None = None,
-        stage: Stage | None = None,
-    ) -> list[ListedMessage]:
+    def latest(self, state: State, limit: int, selected: Selected = ALL) -> list[ListedMessage]:
         """Return the messages that ended last in a state; of unconfirmed ones the newest."""
         query = UNCONFIRMED_LAST if state is State.UNCONFIRMED else ENDED_LAST
-        asked = {"state": state, "limit": limit, "bus": bus, "topic": topic, "stage": stage}
-        return list(map(_listed, self._db.execute(query, asked)))
+        values = selected._asdict() | {"state": state, "limit": limit}
+        return list(map(_listed, self._db.execute(query, values)))
 
     def history(self, bus: str, identity: str) -> list[OpenAt]:
         """Return the stages at which a message was open, and what became of it there."""

@@ -31,15 +31,14 @@ from tests.support.brokers.rabbitmq import VHOST, Publication, RabbitMQ
 from tests.support.busmon_process import Busmon
 from tests.support.exposition import Series
 
-PERIOD, SHARE = 0.1, 0.1  # seconds, and the part of them in which busmon runs
+PERIOD, SHARE = 0.1, 0.15  # seconds, and the part of them in which busmon runs
 BUSES = [f"fedora-{number}" for number in range(4)]
 RATIO = 5.0  # published to counted, at least
 PUBLISHERS = 2
 MEASURING = 15.0  # seconds in which is measured how much busmon takes
 BACKLOG = 8000  # pairs of messages to each bus, more than it takes meanwhile
 PROBING = 1.0  # seconds between two requests
-ANSWER = 2.0  # seconds that nine of ten answers may take
-PATIENCE = 10.0  # seconds that Prometheus waits, and Kubernetes for /ready
+ANSWER = 1.0  # seconds that an answer may take
 MIB = 2**20
 GROWTH = 16.0  # MiB
 SLOWEST = 300.0  # messages a second when catching up
@@ -64,7 +63,7 @@ class Probe(threading.Thread):
         while not self._ended.wait(PROBING):
             for path, answers in self.answers.items():
                 started = time.monotonic()
-                status, lines = self._busmon.ask(path, 3 * PATIENCE)
+                status, lines = self._busmon.ask(path, 30 * ANSWER)
                 answers.append(time.monotonic() - started)
                 if status != 200:
                     self.refused += lines
@@ -204,8 +203,7 @@ def overload(broker: RabbitMQ, directory: Path, minutes: float) -> dict[str, flo
         assert [broker.queue_count(queue) for queue in queues.values()] == [0] * len(BUSES)
     assert figures["ratio"] >= RATIO, "the publishers were too slow: make SHARE smaller"
     assert not probe.refused, probe.refused[:5]
-    assert max(slow.values()) < ANSWER
-    assert max(map(max, probe.answers.values())) < PATIENCE
+    assert max(map(max, probe.answers.values())) < ANSWER
     assert figures["peak MiB"] - small < GROWTH
     return figures
 

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from busmon.ledger.gaps import Selected
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.open_messages import State
 from busmon.message import Stage
@@ -19,9 +20,9 @@ def test_gaps_of_a_bus_topic_and_stage_are_found(ledger: Ledger, state: State) -
     with ledger.read() as tables:
         for asked in product((None, "fedora"), (None, "b"), (None, Stage.WORKER)):
             found = (
-                tables.gaps.open_windows(FIRST, 99, *asked)
+                tables.gaps.open_windows(FIRST, 99, Selected(*asked))
                 if state is State.MISSING
-                else tables.gaps.latest(state, 99, *asked)
+                else tables.gaps.latest(state, 99, Selected(*asked))
             )
             assert sorted((one.bus, one.topic, one.stage) for one in found) == [
                 place

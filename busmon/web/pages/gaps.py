@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
-from typing import NamedTuple
 
 from busmon.commands.acceptances import as_dicts
 from busmon.commands.gaps import NothingToAskOf, check_bus, check_topic, gap_messages
 from busmon.commands.gaps_output import START_THE_WORKERS
 from busmon.commands.reconsume import NAME_THE_CALLBACK, ReconsumeCommands
-from busmon.ledger.gaps import ListedMessage
+from busmon.ledger.gaps import ListedMessage, Selected
 from busmon.ledger.open_messages import State
 from busmon.ledger.tables import Tables
 from busmon.message import Stage
@@ -36,24 +35,10 @@ class GapFilter(StrEnum):
     EXPIRED = "expired"
 
 
-class _Asked(NamedTuple):
-    """Which places are asked for; None: all."""
-
-    bus: str | None
-    topic: str | None
-    stage: Stage | None
-
-    def selects(self, place: Mapping[str, object]) -> bool:
-        """Return whether a place is among them. One without a topic stands for all topics."""
-        return all(
-            place.get(name, value) == value for name, value in self._asdict().items() if value
-        )
-
-
 def data(request: Request) -> dict[str, object]:
     """Return the open gaps by place, and windows of one state with their messages."""
     shown = values.choice(request, "state", GapFilter) or GapFilter.OPEN
-    asked = _Asked(
+    asked = Selected(
         (values.text(request, "bus") or "").strip() or None,
         values.text(request, "topic"),
         values.choice(request, "stage", Stage),
@@ -74,12 +59,12 @@ def data(request: Request) -> dict[str, object]:
         "states": [state.value for state in GapFilter],
         "asked": asked._asdict(),
         "stages": [stage.value for stage in Stage if stage is not Stage.BUS],
-        "places": [place for place in _places(request) if asked.selects(place)],
+        "places": [place for place in _places(request) if _is_among(place, asked)],
         "unconfirmed": [
             place
             for (bus, stage), messages in sorted(unconfirmed)
             if messages
-            and asked.selects(place := {"bus": bus, "stage": stage.value, "messages": messages})
+            and _is_among(place := {"bus": bus, "stage": stage.value, "messages": messages}, asked)
         ],
         "windows": windows,
         "older": more,
@@ -90,7 +75,7 @@ def data(request: Request) -> dict[str, object]:
     }
 
 
-def _check(request: Request, tables: Tables, asked: _Asked) -> None:
+def _check(request: Request, tables: Tables, asked: Selected) -> None:
     try:
         check_bus(tables, asked.bus, request.service.config)
         check_topic(tables, asked.topic, asked.bus)
@@ -98,20 +83,20 @@ def _check(request: Request, tables: Tables, asked: _Asked) -> None:
         raise NotFound(str(error)) from error
 
 
-def _open(request: Request, tables: Tables, asked: _Asked) -> tuple[list[Window], float | None]:
+def _open(request: Request, tables: Tables, asked: Selected) -> tuple[list[Window], float | None]:
     """Return windows with open gaps, and up to which time there are older ones."""
     until = values.time(request, "until")
     found = tables.gaps.open_windows(
-        request.now if until is None else until, MAX_WINDOWS + 1, *asked
+        request.now if until is None else until, MAX_WINDOWS + 1, asked
     )
     more = found[MAX_WINDOWS].start if len(found) > MAX_WINDOWS else None
     windows = found[:MAX_WINDOWS]
     return [(one.messages, tables.gaps.of_window(one, MAX_MESSAGES)) for one in windows], more
 
 
-def _latest(tables: Tables, shown: GapFilter, asked: _Asked) -> list[Window]:
+def _latest(tables: Tables, shown: GapFilter, asked: Selected) -> list[Window]:
     """Return the windows of the last messages in a state."""
-    found = tables.gaps.latest(State(shown), MAX_LATEST, *asked)
+    found = tables.gaps.latest(State(shown), MAX_LATEST, asked)
     ordered = sorted(found, key=lambda one: (-one.start, *one[2:5], one.id))
     groups = (list(group) for _, group in groupby(ordered, key=lambda one: one[:5]))
     return [(len(group), group[:MAX_MESSAGES]) for group in groups][:MAX_WINDOWS]
@@ -146,6 +131,12 @@ def _places(request: Request) -> Iterator[dict[str, object]]:
             "windows": gap.windows,
             "oldest": gap.oldest,
         }
+
+
+def _is_among(place: Mapping[str, object], asked: Selected) -> bool:
+    """Return whether a place is among those. One without a topic stands for all topics."""
+    given = {name: value for name, value in asked._asdict().items() if value}
+    return all(place.get(name, value) == value for name, value in given.items())
 
 
 def _hints(windows: Iterable[dict[str, object]]) -> Iterator[str]:
