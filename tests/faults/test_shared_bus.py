@@ -63,7 +63,7 @@ def test_whatever_is_killed_each_message_of_a_shared_queue_counts_once(
     assert_exact(leader, stream)
     for busmon in three:
         wait_until(lambda: busmon.counts() == leader.counts(), what="the same")  # noqa: B023 - now
-    assert metric(leader, "busmon_replicas") == 3
+    wait_until(lambda: metric(leader, "busmon_replicas") == 3, what="three replicas")
 
 
 @pytest.mark.parametrize("cut_off", ["follower", "leader"])

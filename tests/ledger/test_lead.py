@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from busmon.ledger.engine import Members
 from busmon.ledger.errors import LedgerInUseError, LedgerUnreachable, LedgerWriteError
 from busmon.ledger.ledger import Ledger
 from busmon.settings.postgresql import Database
@@ -32,23 +33,25 @@ def follower(database: Database, leader: Ledger) -> Iterator[Ledger]:  # noqa: A
         yield ledger
 
 
-def is_alone(ledger: Ledger) -> bool:
-    """Return whether no other one has it, and so nobody leads."""
-    members = ledger.members()
-    return members is not None and (members.replicas, members.led) == (1, False)
+def wait_until_known(ledger: Ledger, replicas: int, *, led: bool) -> None:
+    """Wait until so many have the ledger: the server ends a closed session a moment later."""
+
+    def known() -> bool:
+        members = ledger.members()
+        return members is not None and (members.replicas, members.led) == (replicas, led)
+
+    wait_until(known, what=f"the server to have {replicas} sessions, one of which leads: {led}")
 
 
 def test_one_leads_and_all_know_who(database: Database, leader: Ledger, follower: Ledger) -> None:
     with pytest.raises(LedgerInUseError, match="in use by another busmon; that one leads"):
         Ledger(database)
+    wait_until_known(leader, 2, led=True)
     leader.announce("http://[::]:12876")
     for ledger, leads in ((leader, True), (follower, False)):
-        members = ledger.members()
-        assert members
-        assert (members.replicas, members.led, members.leads) == (2, True, leads)
-        assert members.url == "http://127.0.0.1:12876"
+        assert ledger.members() == Members(2, led=True, leads=leads, url="http://127.0.0.1:12876")
     leader.close()
-    wait_until(lambda: is_alone(follower), what="the server to end the leader's session")
+    wait_until_known(follower, 1, led=False)
 
 
 def test_both_record_and_a_message_counts_once(leader: Ledger, follower: Ledger) -> None:
@@ -88,7 +91,7 @@ def test_of_a_database_that_can_only_be_read_nobody_leads(
         for _ in range(2):
             with pytest.raises(LedgerUnreachable, match="can only be read; is it a standby"):
                 Ledger(database)
-        wait_until(lambda: is_alone(follower), what="the server to end the others' sessions")
+        wait_until_known(follower, 1, led=False)
     finally:
         ledger_server.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     Ledger(database).close()
