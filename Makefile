@@ -8,6 +8,8 @@ ALL_TESTS := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes
 LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start busmon some hundred times; compiled once, it starts in less CPU time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test coverage lint bench soak overload silence-report pages-report \
     timescaledb lock dashboards rules dashboard-picture picture clean

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 
 class Outcome(StrEnum):
@@ -23,6 +23,10 @@ class Stage(StrEnum):
     LISTENER = "listener"  # the tap reported that the listener passed it on
     WORKER = "worker"  # Celery's events say that its task finished
     HANDLERS = "handlers"  # all tasks of its tree have succeeded, or none was needed
+
+
+GapStage = Literal["listener", "worker", "handlers"]  # at which a message can be missing
+GAP_STAGES = tuple(map(Stage, get_args(GapStage)))
 
 
 class Topic(NamedTuple):

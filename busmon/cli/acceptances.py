@@ -10,12 +10,11 @@ from busmon.cli.ask import answer, asks_ledger
 from busmon.cli.common import FATAL, Number, fail, not_empty
 from busmon.cli.operator import asks_as_operator, changing, endpoint_of_operator
 from busmon.cli.times import time_or_age, window_start
-from busmon.message import Stage
+from busmon.message import GAP_STAGES
 
 if TYPE_CHECKING:
     from busmon.commands.acceptances import Done
 
-STAGES = [stage.value for stage in Stage if stage is not Stage.BUS]  # at which a message is open
 ACCEPTED = "see `busmon gaps accepted` for what it did"
 
 
@@ -33,7 +32,7 @@ ACCEPTED = "see `busmon gaps accepted` for what it did"
 )
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option("--topic", metavar="TOPIC", help="Only this topic.")
-@click.option("--stage", type=click.Choice(STAGES), help="Only this stage.")
+@click.option("--stage", type=click.Choice(GAP_STAGES), help="Only this stage.")
 @click.option(
     "--reason",
     metavar="TEXT",

@@ -12,7 +12,7 @@ from msgspec import Meta
 from busmon.audit.acceptor import Acceptor, CannotReopen, Result
 from busmon.ledger.acceptances import Selection
 from busmon.ledger.errors import LedgerError, LedgerWriteError
-from busmon.message import Stage
+from busmon.message import GapStage, Stage
 from busmon.settings.units import LAST_TIME
 from busmon.text import printable
 from busmon.web.access import Access
@@ -36,7 +36,7 @@ class Accept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
     bus: Name | None = None
     topic: Name | None = None
-    stage: Stage | None = None
+    stage: GapStage | None = None
 
     def selection(self) -> Selection:
         """Return the gaps; raises Refused if the request makes no sense."""
@@ -44,7 +44,8 @@ class Accept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise _malformed("since should be before until")
         if not is_reason(self.reason):
             raise _malformed("reason should be one line of printable characters")
-        return Selection(self.since, self.until, self.bus, self.topic, self.stage)
+        stage = Stage(self.stage) if self.stage else None
+        return Selection(self.since, self.until, self.bus, self.topic, stage)
 
 
 class Reopen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

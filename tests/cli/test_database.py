@@ -64,12 +64,9 @@ def test_what_the_commands_read_is_the_same_in_both_engines(
 ) -> None:
     place, variables = database
     in_file = Past(tmp_path)
-    in_database = Past(tmp_path, begun=120, place=place)
-    shift = in_database.start - in_file.start
-    assert shift in (0, 4)
+    in_database = Past(tmp_path, place=place, start=in_file.start)
     for past in (in_file, in_database):
         with closing(past.ledger):
-            past.start = in_file.start
             fill(past)
     for command, status in {
         "gaps": 1,
@@ -78,7 +75,7 @@ def test_what_the_commands_read_is_the_same_in_both_engines(
         "gaps accepted": 0,
         f"trace {IDS[0]} --no-archive": 0,
         f"trace {IDS[1]} --json --no-archive": 0,
-        "incidents": 0,
+        "incidents --since 2026-01-01": 0,
     }.items():
         of_file, of_database = (
             busmon(*command.split(), "-c", configuration, env=place_of, status=status).stdout

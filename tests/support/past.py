@@ -22,12 +22,20 @@ class Past:
     """What busmon received, and what the tap reported. Times are seconds after `start`."""
 
     def __init__(
-        self, directory: Path, window: int = 4, begun: float = 120, place: LedgerPlace | None = None
+        self,
+        directory: Path,
+        window: int = 4,
+        begun: float = 120,
+        place: LedgerPlace | None = None,
+        start: float | None = None,
     ) -> None:
-        """`place` is that of the ledger; without it, it is a file in `directory`."""
+        """It starts when the window began that was open `begun` seconds ago, or at `start`.
+
+        `place` is that of the ledger; without it, it is a file in `directory`.
+        """
         self.path = str(directory / "ledger.sqlite")
         self.window = window
-        self.start = (time.time() - begun) // window * window
+        self.start = (time.time() - begun) // window * window if start is None else start
         self.ledger = Ledger(place or self.path)
         self.audit(Observed(tap=BUS))
         self.windows.begin(self.start)

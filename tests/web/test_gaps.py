@@ -142,6 +142,7 @@ def test_the_answer_says_what_was_accepted_and_by_whom(bench: Bench) -> None:
         (GOOD | {"reason": "x" * 501}, {}, 400, "malformed"),
         (GOOD | {"reason": None}, {}, 400, "malformed"),
         (GOOD | {"stage": "nowhere"}, {}, 400, "malformed"),
+        (GOOD | {"stage": "bus"}, {}, 400, "malformed"),
         (GOOD | {"bus": "\ud800"}, {}, 400, "malformed"),
         (GOOD | {"topic": "x" * 256}, {}, 400, "malformed"),
         (GOOD | {"buses": "fedora"}, {}, 400, "malformed"),

@@ -1,7 +1,6 @@
 """The table of what can be asked below /v1."""
 
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import msgspec
 from busmon.commands.acceptances import Done
 from busmon.commands.find import MAX_LIMIT, MAX_NUMBER, MAX_WORDS, TIME
 from busmon.commands.questions import QUESTIONS, Question
-from busmon.message import Outcome, Stage
+from busmon.message import GAP_STAGES, Outcome
 from busmon.observers.tap_batch import ReportBatch
 from busmon.web.api import shapes
 from busmon.web.forget import Forget
@@ -43,7 +42,7 @@ class Operation(NamedTuple):
     login: str = "reader"
 
 
-def one_of(choices: Sequence[str] | type[StrEnum]) -> Schema:
+def one_of(choices: Iterable[str]) -> Schema:
     """Return the schema of a text that is one of these."""
     return {"type": "string", "enum": list(map(str, choices))}
 
@@ -72,7 +71,7 @@ MOMENT = {
     "pattern": "^([0-9]{1,4}[smhdw]|[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|2[0-8])"
     " ([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?)$",
 }
-STAGE = Parameter("stage", "only this stage", one_of(Stage))
+STAGE = Parameter("stage", "only this stage", one_of(GAP_STAGES))
 
 GET = (
     Operation("/", "How each bus is, why, and what to do next: the first page.", shapes.Overview),

@@ -15,7 +15,7 @@ from busmon.audit.acceptor import Acceptor
 from busmon.ledger.acceptances import Selection, describe
 from busmon.ledger.errors import LedgerError, LedgerWriteError
 from busmon.ledger.open_messages import State
-from busmon.message import Stage
+from busmon.message import GAP_STAGES
 from busmon.web.access import Access
 from busmon.web.body import FORM, read_body
 from busmon.web.gaps import MAX_REASON, MAX_REQUEST_BYTES, is_reason
@@ -97,7 +97,7 @@ def _selection(request: Request) -> Selection:
     if since is None or until is None or not since < until:
         raise Malformed("since and until should be times, the first one earlier")
     bus, topic = values.text(request, "bus"), values.text(request, "topic")
-    return Selection(since, until, bus, topic, values.choice(request, "stage", Stage))
+    return Selection(since, until, bus, topic, values.choice(request, "stage", GAP_STAGES))
 
 
 def _fields(body: bytes) -> dict[str, str]:

@@ -11,7 +11,7 @@ from busmon.commands.reconsume import NAME_THE_CALLBACK, ReconsumeCommands
 from busmon.ledger.gaps import ListedMessage, Selected
 from busmon.ledger.open_messages import State
 from busmon.ledger.tables import Tables
-from busmon.message import Stage
+from busmon.message import GAP_STAGES, Stage
 from busmon.sources.amqp.fedora_toml import NO_CALLBACK
 from busmon.web.pages import values
 from busmon.web.pages.page import NotFound, Request
@@ -41,7 +41,7 @@ def data(request: Request) -> dict[str, object]:
     asked = Selected(
         (values.text(request, "bus") or "").strip() or None,
         values.text(request, "topic"),
-        values.choice(request, "stage", Stage),
+        values.choice(request, "stage", GAP_STAGES),
     )
     with request.read() as tables:
         _check(request, tables, asked)
@@ -58,7 +58,7 @@ def data(request: Request) -> dict[str, object]:
         "state": shown.value,
         "states": [state.value for state in GapFilter],
         "asked": asked._asdict(),
-        "stages": [stage.value for stage in Stage if stage is not Stage.BUS],
+        "stages": [stage.value for stage in GAP_STAGES],
         "places": [place for place in _places(request) if _is_among(place, asked)],
         "unconfirmed": [
             place

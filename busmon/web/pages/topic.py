@@ -9,9 +9,9 @@ from busmon.ledger.topics import TimeSum, TopicMessage
 from busmon.message import Topic
 from busmon.metrics.delays import Step, delay
 from busmon.web.axes import DAY, HOUR
-from busmon.web.pages import topics
+from busmon.web.pages import topics, values
 from busmon.web.pages.graphs import topic_graph
-from busmon.web.pages.page import Malformed, NotFound, Request
+from busmon.web.pages.page import NotFound, Request
 
 NEWEST = 25  # messages that are shown
 MEASURED = 200  # the newest handled messages, whose delays are shown
@@ -36,9 +36,7 @@ RANGES = {
 def data(request: Request) -> dict[str, object]:
     """Return what is known of a topic. Raises NotFound and Malformed."""
     bus, _, name = request.rest.partition("/")
-    topic, chosen = Topic(bus, name), request.query.get("range", "24h")
-    if chosen not in RANGES:
-        raise Malformed(f"range: should be one of {', '.join(RANGES)}")
+    topic, chosen = Topic(bus, name), values.choice(request, "range", RANGES) or "24h"
     if topic not in topics.known(request):
         raise NotFound(f"{bus}: no topic {name}")
     _, step, steps = RANGES[chosen]

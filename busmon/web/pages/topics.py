@@ -9,7 +9,8 @@ from busmon.message import Outcome, Topic
 from busmon.silence.rates import DAY_SECONDS, MIN_DAYS
 from busmon.silence.state import SilenceState
 from busmon.web.axes import HOUR
-from busmon.web.pages.page import Malformed, Request
+from busmon.web.pages import values
+from busmon.web.pages.page import Request
 from busmon.web.pages.rates import unseen
 
 SHOWN = 500  # topics on the page; a filter shows others
@@ -29,9 +30,8 @@ ORDER = {state: number for number, state in enumerate(STATES)}
 
 def data(request: Request) -> dict[str, object]:
     """Return the topics that match the filter."""
-    bus, state, text = (request.query.get(name, "") for name in ("bus", "state", "q"))
-    if state and state not in STATES:
-        raise Malformed(f"state: should be one of {', '.join(STATES)}")
+    bus, text = (request.query.get(name, "") for name in ("bus", "q"))
+    state = values.choice(request, "state", STATES) or ""
     found = [
         one
         for one in described(request, known(request))
