@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -10,7 +10,7 @@ from busmon.cli.ask import answer, asks_ledger
 from busmon.cli.common import FATAL, Number, fail, not_empty
 from busmon.cli.operator import asks_as_operator, changing, endpoint_of_operator
 from busmon.cli.times import time_or_age, window_start
-from busmon.message import GAP_STAGES
+from busmon.message import GapStage
 
 if TYPE_CHECKING:
     from busmon.commands.acceptances import Done
@@ -32,7 +32,7 @@ ACCEPTED = "see `busmon gaps accepted` for what it did"
 )
 @click.option("--bus", metavar="NAME", help="Only this bus.")
 @click.option("--topic", metavar="TOPIC", help="Only this topic.")
-@click.option("--stage", type=click.Choice(GAP_STAGES), help="Only this stage.")
+@click.option("--stage", type=click.Choice(get_args(GapStage)), help="Only this stage.")
 @click.option(
     "--reason",
     metavar="TEXT",
