@@ -20,13 +20,13 @@ class ObserverHealth:
     def up(self, seconds: float) -> None:
         """Set that the observer receives data. It will say so again within `seconds`."""
         self._up_until = time.monotonic() + seconds
-        self._problem = None
         self._problems.solved(f"{self._observer}: receives data again")
+        self._problem = None
 
     def down(self, problem: str) -> None:
         """Set why the observer does not receive data."""
-        self._problem = problem
         self._problems.problem(f"{self._observer}: {problem}")
+        self._problem = problem
 
     def problem(self) -> str | None:
         """Return why the observer does not receive data, or None if it does."""

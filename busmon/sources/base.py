@@ -115,9 +115,10 @@ class ConnectionState:
 
     def down(self, cause: Cause, detail: str) -> None:
         """Note that the connection was lost or could not be made."""
-        (self.failures if self._problem else self.disconnects)[cause] += 1
+        counter = self.failures if self._problem else self.disconnects
         self._problem = f"{cause}: {detail}"
         self.resting()
+        counter[cause] += 1
 
     def stopped(self) -> None:
         """Note that the source ended because it was asked to."""

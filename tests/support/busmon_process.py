@@ -69,7 +69,7 @@ class Busmon(Server):
         """Return busmon_duplicates_total by bus, without the zeros."""
         return self._counters("busmon_duplicates_total", ("bus",))
 
-    def ask(self, path: str, timeout: float = 5) -> tuple[int, list[str]]:
+    def ask(self, path: str, timeout: float = 30) -> tuple[int, list[str]]:
         """Return the status and the lines of an answer."""
         try:
             with urlopen(f"{self.url}{path}", timeout=timeout) as answer:

@@ -4,12 +4,17 @@
 Python 3.9, too, as the listener's images have it.
 """
 
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from fedora_messaging.config import conf
 from fedora_messaging.exceptions import Drop, HaltConsumer, Nack
 
+with suppress(ImportError):  # a plain listener has no tap
+    tap: Any = import_module("busmon_tap")
+    tap.FLUSH_TIMEOUT = 30.0  # a machine may stand still for longer than the usual 2 s
 TASK = "task.steve_jobs.process_message"
 QUEUE = "short-running"
 NOBODY = "redis://127.0.0.1:9/0"

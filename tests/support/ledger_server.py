@@ -13,6 +13,7 @@ from typing import cast
 import psycopg
 import pytest
 
+from busmon.ledger import known
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.postgresql.connection import WRITING
 from tests.support.brokers import timescaledb, wait_until
@@ -73,6 +74,7 @@ class LedgerServer(PostgreSQL):
         """Return the name of a database that tests share, without a ledger in it."""
         if not self._shared:
             self._shared = self.database()
+        self.disconnect(self._shared)
         self.sql("DROP SCHEMA IF EXISTS busmon CASCADE", self._shared)
         return self._shared
 
@@ -81,6 +83,7 @@ class LedgerServer(PostgreSQL):
         if not self._ledger:
             self._ledger = self.database()
             Ledger(database_at(self.url_of(self._ledger))).close()
+        self.disconnect(self._ledger)
         tables = self.sql(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'busmon'", self._ledger
         )
@@ -122,10 +125,13 @@ class LedgerServer(PostgreSQL):
         found = self.sql(f"SELECT pid FROM pg_stat_activity WHERE usename = '{USER}'")
         return [cast(int, pid) for (pid,) in found]
 
-    def disconnect(self) -> None:
-        """End all connections of USER."""
-        for process in self.backends():
-            self.sql(f"SELECT pg_terminate_backend({process}, 5000)")
+    def disconnect(self, database: str = "") -> None:
+        """End all sessions of USER, or those in one database; also what a client has just closed.
+
+        When this returns, none of them has a lock, or is counted.
+        """
+        among = f"usename = '{USER}'" + (f" AND datname = '{database}'" if database else "")
+        self.sql(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {among}")
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -223,7 +229,16 @@ def directory(purpose: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def ledger_server(certificates: Certificates) -> Iterator[LedgerServer]:
-    """One for the session; each test makes databases of its own, and leaves it running."""
-    with directory("postgresql") as path, LedgerServer(path, certificates) as server:
+    """One for the session; each test makes databases of its own, and leaves it running.
+
+    What busmon has counted is read again after each write, and only for a second, as it may be
+    old; but a test wants to see what it has written, although the machine stood still meanwhile.
+    """
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        directory("postgresql") as path,
+        LedgerServer(path, certificates) as server,
+    ):
+        patch.setattr(known, "READ_SECONDS", 60.0)
         server.prepare()
         yield server
