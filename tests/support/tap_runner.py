@@ -25,7 +25,7 @@ from unittest import mock
 
 URL, TOKEN = sys.argv[1:]
 SETTINGS = {"callback": "own:callback", "url": URL, "bus": "fedora", "token": TOKEN}
-busmon_tap = import_module("busmon_tap")
+busmon_tap: Any = import_module("busmon_tap")
 busmon_tap.FLUSH_TIMEOUT = 30.0  # a machine may stand still for longer than the usual 2 s
 LOGGER = logging.getLogger("fedora_messaging.busmon_tap")
 
