@@ -18,6 +18,8 @@ from tests.support.sources import (
     Recorder,
 )
 
+HEARTBEAT = 60  # seconds. With less, a busy machine loses connections.
+
 
 @dataclass
 class Bus:
@@ -28,7 +30,7 @@ class Bus:
     root: str
     queue: str
 
-    def source(self, *, prefetch: int = 200, heartbeat: int = 5, **toml: Any) -> AmqpSource:
+    def source(self, *, prefetch: int = 200, heartbeat: int = HEARTBEAT, **toml: Any) -> AmqpSource:
         path = self.directory / f"{uuid4().hex}.toml"
         config = self.broker.fedora_toml(path, **{"bindings": [f"{self.root}.#"]} | toml)
         return AmqpSource("fedora", settings(config, prefetch, heartbeat), self.queue)
@@ -46,7 +48,7 @@ class Bus:
         return self.broker.queue_count(self.queue)
 
 
-def settings(config: Path, prefetch: int = 200, heartbeat: int = 5) -> AmqpBus:
+def settings(config: Path, prefetch: int = 200, heartbeat: int = HEARTBEAT) -> AmqpBus:
     return AmqpBus(type="amqp", rules="all", config=config, prefetch=prefetch, heartbeat=heartbeat)
 
 

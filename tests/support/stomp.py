@@ -16,7 +16,8 @@ from tests.support.brokers.certificates import Certificates
 from tests.support.sources import AsTheyAre, Record
 from tests.support.sources import running as running_source
 
-BEAT = 1  # seconds
+HEARTBEAT = 60  # seconds. With less, a busy machine loses connections.
+BEAT = 1  # in tests of heart-beats
 
 
 @dataclass
@@ -35,8 +36,9 @@ both_brokers = pytest.mark.parametrize("broker", ["activemq", "rabbitmq"], indir
 
 
 def bus(port: int, destination: str = "/topic/test.none", **settings: Any) -> StompBus:
-    given = {"brokers": [f"127.0.0.1:{port}"], "destinations": [destination], "heartbeat": BEAT}
-    return StompBus.model_validate({"type": "stomp", "rules": "all"} | given | settings)
+    given = {"brokers": [f"127.0.0.1:{port}"], "destinations": [destination]}
+    usual = {"type": "stomp", "rules": "all", "heartbeat": HEARTBEAT}
+    return StompBus.model_validate(usual | given | settings)
 
 
 def numbered(numbers: Sequence[int]) -> list[dict[str, int]]:

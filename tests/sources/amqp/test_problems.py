@@ -1,8 +1,6 @@
 """A broker that refuses, and what is reported of it."""
 
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +16,7 @@ from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.brokers.proxy import Proxy
 from tests.support.brokers.rabbitmq import USER, VHOST, RabbitMQ
+from tests.support.pretenders import Pretender
 from tests.support.sources import (
     Recorder,
     once,
@@ -146,18 +145,9 @@ NOT_AMQP = [
 
 @pytest.mark.parametrize("says", NOT_AMQP)
 def test_a_server_that_does_not_speak_amqp_is_reported(bus: Bus, says: bytes) -> None:
-    def answer() -> None:
-        client, _ = server.accept()
-        with client:
-            client.recv(100)
-            client.sendall(says)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=answer)
-        thread.start()
-        source = bus.source(tls=False, port=server.getsockname()[1])
+    with closing(Pretender(says)) as server:
+        source = bus.source(tls=False, port=server.port)
         with running(source, Recorder(), connected=False):
-            thread.join(60)
             wait_for_problem(source, "network: no AMQP there, *")
 
 

@@ -3,14 +3,17 @@
 import json
 import re
 import struct
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
 import pika
+import pytest
 
-from busmon.message import Judgement
+from busmon.message import Judgement, Message
 from busmon.sources import fedora_message
+from busmon.sources.amqp import session
 from busmon.sources.amqp.source import AmqpSource
 from busmon.sources.base import Cause
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
@@ -26,6 +29,7 @@ from tests.support.sources import (
     running,
 )
 
+pytestmark = pytest.mark.usefixtures("patient_end")
 RECORDED = [json.loads(line) for line in FEDORA_FILE.read_text().splitlines()]
 
 
@@ -229,14 +233,21 @@ def test_headers_of_every_type_are_read_and_no_topic_stops_it(bus: Bus) -> None:
     assert len(recorder.counted) == len(tables) + len(unreadable) + 1
 
 
-def test_a_redelivered_message_without_an_id_is_known_by_its_content(bus: Bus) -> None:
+def test_a_redelivered_message_without_an_id_is_known_by_its_content(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "GATHER_SECONDS", 1.0)  # so that both come in one batch
     recorder = Recorder()
     twice = [Publication(topic=f"{bus.root}.n", body=PLAIN, message_id=None)] * 2
-    recorder.crashing = True
-    with running(bus.source(), recorder) as source:
-        bus.broker.publish(twice)
-        wait_until(lambda: source.connection.disconnects[Cause.LEDGER], what="the crash")
-        recorder.crashing = False
+
+    def crash_at_first(batch: Sequence[Message]) -> None:
+        recorder.crashing = not recorder.counted
+        recorder(batch)
+
+    with running(bus.source(), recorder):
+        pass
+    bus.broker.publish(twice)
+    with running(bus.source(), crash_at_first):
         wait_until(lambda: len(recorder.counted) + recorder.duplicates >= 4, what="redelivery")
     assert {(m.digest_id, len(m.id)) for m in recorder.counted} == {(True, 32)}
     assert (len(recorder.counted), recorder.duplicates) == (2, 2)

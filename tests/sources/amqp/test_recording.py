@@ -19,6 +19,8 @@ from tests.support.sources import (
     wait_for_problem,
 )
 
+pytestmark = pytest.mark.usefixtures("patient_end")
+
 
 def test_nothing_is_acknowledged_while_nothing_can_be_recorded(bus: Bus) -> None:
     recorder = Recorder()

@@ -20,6 +20,8 @@ from tests.support.mqtt import (
 )
 from tests.support.sources import Failing, Gate, Recorder, failing_once, once, wait_for_problem
 
+pytestmark = pytest.mark.usefixtures("patient_end")
+
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_message_is_received_once(mosquitto: Mosquitto, root: str, version: str) -> None:
@@ -195,7 +197,7 @@ def test_a_retained_message_is_counted_once(
     for expected in (2, 3):
         with running(settings(mosquitto, root, version=version), recorder):
             mosquitto.publish(numbered(root, [expected]))
-            recorder.wait_for(expected)
+            recorder.wait_for(expected + 1)
     mosquitto.publish([(f"{root}/pull-request.{n}", b"") for n in range(2)], retain=True)
     assert len(recorder.counted) == 4
     assert recorder.duplicates == duplicates

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from busmon.sources import line
 from busmon.sources.base import Cause
 from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.activemq import PASSCODE, USER, ActiveMQ, Publisher
@@ -36,8 +37,12 @@ def test_a_client_certificate_is_a_login(rabbitmq: RabbitMQ, certificates: Certi
 
 
 def test_what_keeps_a_source_from_its_broker_is_explained(
-    activemq: ActiveMQ, rabbitmq: RabbitMQ, certificates: Certificates
+    activemq: ActiveMQ,
+    rabbitmq: RabbitMQ,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(line, "CONNECT_TIMEOUT", 60.0)  # what is slow is not silent
     plain, tls, rabbit = activemq.port, activemq.tls_port, rabbitmq.stomp_port
     trusted = with_tls(certificates)
     stranger, key = certificates.untrusted_client("busmon")
@@ -86,7 +91,7 @@ def test_what_keeps_a_source_from_its_broker_is_explained(
 def test_a_broker_that_never_answers_is_silent(activemq: ActiveMQ) -> None:
     with Proxy(activemq.port) as proxy:
         proxy.swallow()
-        with running(bus(proxy.port), Recorder(), connected=False) as source:
+        with running(bus(proxy.port, heartbeat=BEAT), Recorder(), connected=False) as source:
             wait_until(lambda: source.connection.failures[Cause.SILENT])
 
 
@@ -110,7 +115,7 @@ def test_neither_passcode_nor_body_is_logged_at_any_level(
     [
         ("version:1.2", None),
         ("version:1.2\nheart-beat:0,0", None),
-        ("version:1.1\nheart-beat:1000,1000", "network: .*the broker speaks STOMP 1.1, not 1.2"),
+        ("version:1.1\nheart-beat:1000,1000", "network: * the broker speaks STOMP 1.1, not 1.2"),
     ],
 )
 def test_a_broker_without_heartbeats_is_warned_of_an_old_one_refused(
@@ -118,15 +123,14 @@ def test_a_broker_without_heartbeats_is_warned_of_an_old_one_refused(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        settings = bus(port, "/queue/x", heartbeat=BEAT)
+        settings = bus(port, "/queue/x")
         with running(settings, Recorder(), connected=False) as source:
             client, _ = listener.accept()
             with client:
                 client.recv(4096)
                 client.sendall(f"CONNECTED\n{answer}\n\n\0".encode())
                 if problem:
-                    wait_until(lambda: source.connection.failures[Cause.NETWORK])
-                    assert re.match(problem, str(source.connection.problem()))
+                    wait_for_problem(source, problem)
                     return
                 client.recv(4096)
                 client.sendall(b"RECEIPT\nreceipt-id:/queue/x\n\n\0")

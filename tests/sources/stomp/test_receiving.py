@@ -9,9 +9,10 @@ import pytest
 from busmon.sources.json_body import NOT_JSON, NOT_OBJECT, NOT_UTF8
 from tests.support.pretenders import secret_of
 from tests.support.sources import Recorder, once
-from tests.support.stomp import BEAT, Broker, both_brokers, bus, numbered, running, subscribed
+from tests.support.stomp import Broker, both_brokers, bus, numbered, running, subscribed
 
 
+@pytest.mark.usefixtures("patient_end")
 @pytest.mark.parametrize(
     ("broker", "published", "subscribed", "settings"),
     [
@@ -30,10 +31,7 @@ from tests.support.stomp import BEAT, Broker, both_brokers, bus, numbered, runni
 def test_5000_messages_are_counted_even_those_sent_while_it_is_down(
     broker: Broker, published: str, subscribed: str | None, settings: dict[str, Any]
 ) -> None:
-    # With the other tests' short heart-beat, a busy machine loses a connection, and the broker is
-    # right to send again what was not acknowledged.
-    settings = broker.settings | settings | {"heartbeat": 60}
-    watched = bus(broker.port, subscribed or published, **settings)
+    watched = bus(broker.port, subscribed or published, **broker.settings, **settings)
     recorder = Recorder()
     with broker.publisher() as publisher:
         with running(watched, recorder):
@@ -53,6 +51,7 @@ def test_5000_messages_are_counted_even_those_sent_while_it_is_down(
     assert recorder.duplicates == 0
 
 
+@pytest.mark.usefixtures("patient_end")
 @both_brokers
 @pytest.mark.parametrize("ack", ["client", "client-individual"])
 def test_every_subscription_of_a_session_is_acknowledged(broker: Broker, ack: str) -> None:
@@ -98,7 +97,7 @@ def test_a_message_that_comes_with_heartbeats_before_it_is_received() -> None:
     recorder = Recorder()
     bodies = [b'{"n": 0}', b'{"n":\n\n1}', b"\0\n\n{}", b'{"n": 2}']
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
+        settings = bus(listener.getsockname()[1], "/queue/x")
         with running(settings, recorder, connected=False), subscribed(listener) as (client, asked):
             secret = secret_of(asked)
             for number, body in enumerate(bodies):

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from uuid import uuid4
@@ -15,7 +16,7 @@ from busmon.sources.stomp import session
 from tests.support.brokers import wait_until
 from tests.support.pretenders import secret_of
 from tests.support.sources import Recorder, failing_once, once, wait_for_problem
-from tests.support.stomp import BEAT, Broker, both_brokers, bus, numbered, running, subscribed
+from tests.support.stomp import Broker, both_brokers, bus, numbered, running, subscribed
 
 
 @both_brokers
@@ -51,21 +52,25 @@ def test_a_bug_is_survived_and_loses_nothing(broker: Broker, what: str, at: int)
 def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> None:
     """Also asked to stop meanwhile it acknowledges what it has recorded, and no more."""
     size, sizes = 1024**2, list[int]()
-    recorder = Recorder()
+    recorder, halfway, stopping = Recorder(), threading.Event(), threading.Event()
 
     def slowly(messages: Sequence[Message]) -> None:
         batch = list(messages)
         sizes.append(sum(message.size for message in batch))
         time.sleep(0.3)  # in which the broker would send all the rest
         recorder(batch)
+        if len(recorder.counted) >= 10:
+            halfway.set()
+            assert stopping.wait(60)
 
     queue = f"/queue/test.{uuid4()}"
-    # RabbitMQ hears no heart-beat while it waits to send.
-    watched = bus(broker.port, queue, heartbeat=10, **broker.settings)
+    watched = bus(broker.port, queue, **broker.settings)
     with broker.publisher() as publisher:
         publisher.send(queue, *({"n": n, "pad": "x" * size} for n in range(30)))
-    with running(watched, slowly):
-        recorder.wait_for(10)
+    with running(watched, slowly) as source:
+        assert halfway.wait(60)
+        source.stop()
+        stopping.set()
     assert len(recorder.numbers()) < 30
     with running(watched, slowly) as source:
         recorder.wait_for(30)
@@ -74,11 +79,12 @@ def test_no_more_is_read_while_what_was_read_is_not_recorded(broker: Broker) -> 
     assert max(sizes) < MAX_BATCH_BYTES + 2 * size
 
 
+@pytest.mark.usefixtures("patient_end")
 def test_a_broker_that_reads_late_has_what_was_recorded_before_a_fault() -> None:
     """busmon waits until it has read that. To close at once would reset the connection."""
     recorder = Recorder()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=60)
+        settings = bus(listener.getsockname()[1], "/queue/x")
         with (
             running(settings, recorder, connected=False) as source,
             subscribed(listener) as (client, asked),
@@ -101,7 +107,7 @@ def test_a_broker_that_reads_late_has_what_was_recorded_before_a_fault() -> None
 def test_messages_are_acknowledged_singly_if_the_broker_lost_count() -> None:
     """ActiveMQ, restarted, can send some twice; then it refuses each cumulative acknowledgement."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = bus(listener.getsockname()[1], "/queue/x", heartbeat=BEAT)
+        settings = bus(listener.getsockname()[1], "/queue/x")
         with running(settings, Recorder(), connected=False):
             for error, ack in ("Unmatched acknowledge: …", "client"), ("…", "client-individual"):
                 with subscribed(listener) as (client, asked):
@@ -119,21 +125,21 @@ def test_a_message_that_the_broker_sends_twice_is_acknowledged_once(
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.5)
     recorder = Recorder()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = bus(
-            listener.getsockname()[1], "/queue/x", heartbeat=BEAT, ack="client-individual"
-        )
+        settings = bus(listener.getsockname()[1], "/queue/x", ack="client-individual")
         with running(settings, recorder, connected=False) as source:
             with subscribed(listener) as (client, asked):
-                secret = secret_of(asked)
+                secret, frames, said = secret_of(asked), "", ""
                 for ack, sent in enumerate(["x a", "x b", "x a", "y a", "x c"]):
                     queue, identity = sent.split()  # two destinations may bring the same one
                     headers = (
                         f"subscription:{secret}/queue/{queue}\nmessage-id:{identity}\nack:{ack}"
                     )
-                    client.sendall(f"MESSAGE\n{headers}\n\n{{}}\0".encode())
-                said = ""
+                    frames += f"MESSAGE\n{headers}\n\n{{}}\0"
+                client.sendall(frames.encode())  # all before the next connection
                 while "\nid:4\n" not in said:
-                    said += client.recv(4096).decode()
+                    part = client.recv(4096).decode()
+                    assert part, said
+                    said += part
                 wait_for_problem(source, "network: * the broker sent messages twice, *")
             with subscribed(listener):
                 wait_until(lambda: source.connection.connects == 2, what="the next connection")

@@ -17,7 +17,16 @@ from tests.support.brokers.rabbitmq import USER as RABBIT_USER
 from tests.support.brokers.rabbitmq import VHOST, RabbitMQ
 from tests.support.pretenders import secret_of
 from tests.support.sources import Recorder, once
-from tests.support.stomp import Broker, both_brokers, bus, numbered, running, subscribed, with_tls
+from tests.support.stomp import (
+    BEAT,
+    Broker,
+    both_brokers,
+    bus,
+    numbered,
+    running,
+    subscribed,
+    with_tls,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +44,13 @@ def test_a_broker_that_ends_in_mid_stream_loses_and_doubles_nothing(
         recorder(batch)
         if len(recorder.counted) > 1000:
             halfway.set()
-            ended.wait(30)  # so that this batch can't be acknowledged
+            assert ended.wait(300)  # so that this batch can't be acknowledged
 
     watched = bus(broker.port, topic, client_id=f"restarted-{how}", prefetch=50, **broker.settings)
     with running(watched, record) as source:
         with broker.publisher() as publisher:
             publisher.send(topic, *numbered(range(3000)))
-            assert halfway.wait(30)
+            assert halfway.wait(60)
             getattr(broker, how)()
         ended.set()
         wait_until(lambda: not source.connection.connected, what="the source to notice")
@@ -93,7 +102,8 @@ def test_a_broker_gone_silent_is_noticed_within_its_heartbeats(
     activemq: ActiveMQ, certificates: Certificates, tls: bool
 ) -> None:
     topic = f"/topic/test.silent.{tls}"
-    settings = {"client_id": f"silent-{tls}"} | (with_tls(certificates) if tls else {})
+    settings = {"client_id": f"silent-{tls}", "heartbeat": BEAT}
+    settings |= with_tls(certificates) if tls else {}
     recorder = Recorder()
     proxy = Proxy(activemq.tls_port if tls else activemq.port)
     with proxy, running(bus(proxy.port, topic, **settings), recorder) as source:
@@ -113,7 +123,9 @@ def test_a_broker_gone_silent_is_noticed_within_its_heartbeats(
 def test_a_broker_without_heartbeats_that_reads_nothing_is_left() -> None:
     recorder = Recorder()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = bus(listener.getsockname()[1], "/queue/x", ack="client-individual")
+        settings = bus(
+            listener.getsockname()[1], "/queue/x", ack="client-individual", heartbeat=BEAT
+        )
         with (
             running(settings, recorder, connected=False) as source,
             subscribed(listener, heartbeat=0) as (client, asked),
