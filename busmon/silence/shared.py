@@ -20,6 +20,7 @@ from busmon.sources.base import ConnectionState
 
 SIGN_INTERVAL = 2.0  # seconds between two signs that a bus is received
 FRESH_SECONDS = 6.0  # after the last sign; then it is no longer received
+READ_SECONDS = 1.0  # to wait for the ledger; then nobody knows what others receive
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def received_by_followers(
     if not ledger.shared:
         return found
     try:
-        with ledger.read(1.0) as tables:
+        with ledger.read(READ_SECONDS) as tables:
             for bus in buses:
                 last = tables.coverage.last(observer_id("replica", bus))
                 if last and last.until >= now - FRESH_SECONDS:

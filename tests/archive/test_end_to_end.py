@@ -94,7 +94,8 @@ def test_an_archive_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
         assert asked.wait(30)
         assert service.terminate() == 0
         leaving.set()
-        assert "left behind" not in service.output()
+        # On a machine that stands still, that can be said of other threads.
+        assert not re.search(r"left behind: .*\barchive\b", service.output())
 
 
 def test_busmon_learn_needs_an_archive_and_a_ledger_on_disk(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from busmon.ledger.errors import LedgerWriteError
+from busmon.ledger.postgresql import engine
 from busmon.ledger.windows import Totals
 from busmon.message import Stage
 from tests.support.audit import NOW, AuditBench
@@ -17,8 +18,11 @@ END = NOW + 60  # of the window, and of the time to wait for reports
 
 
 def test_a_window_is_closed_once_if_its_leader_is_lost_in_the_middle(
-    ledger_server: LedgerServer,
+    ledger_server: LedgerServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    patient = engine.BEGIN.replace("lock_timeout = '5s'", "lock_timeout = '30s'")
+    assert patient != engine.BEGIN
+    monkeypatch.setattr(engine, "BEGIN", patient)  # it shall still wait when it is disconnected
     name = ledger_server.cleared()
     database = database_at(ledger_server.url_of(name))
     first = AuditBench(database)

@@ -32,7 +32,7 @@ def broker() -> Iterator[Broker]:
     def deliver(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             for answer in (CONNECTED, SUBSCRIBED):
                 secret = secret_of(connection.recv(65536)).encode()
                 connection.sendall(answer)
@@ -43,7 +43,7 @@ def broker() -> Iterator[Broker]:
             connection.recv(65536)
 
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
-        listener.settimeout(5)
+        listener.settimeout(60)
         served = pool.submit(deliver, listener)
         port = listener.getsockname()[1]
         yield Broker(host="127.0.0.1", port=port, context=None, address_setting="brokers")

@@ -7,6 +7,7 @@ import pytest
 
 from busmon.ledger.ledger import Ledger
 from busmon.ledger.values import Interval
+from busmon.silence import shared
 from busmon.silence.blind_time import BlindTime
 from busmon.silence.shared import FRESH_SECONDS, FollowersReception
 from busmon.sources.base import Cause, ConnectionState
@@ -48,7 +49,8 @@ class Replicas:
 
 
 @pytest.fixture
-def replicas(ledger_server: LedgerServer) -> Iterator[Replicas]:
+def replicas(ledger_server: LedgerServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Replicas]:
+    monkeypatch.setattr(shared, "READ_SECONDS", 60.0)  # the machine may stand still
     database = database_at(ledger_server.url_of(ledger_server.cleared()))
     with ExitStack() as stack:
         leader = stack.enter_context(closing(Ledger(database)))

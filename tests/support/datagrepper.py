@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from typing import NamedTuple, Self
 import pytest
 
 from busmon.settings.archive import Archive
-from tests.support.brokers import Server, accepts, free_port, timescaledb
+from tests.support.brokers import Server, free_port, timescaledb
 from tests.support.brokers.postgresql import PostgreSQL
 from tests.support.busmon_process import PROJECT
 from tests.support.made_once import made_once
@@ -73,7 +74,7 @@ class Datagrepper:
             directory / "datagrepper.log",
             # Without TZ=UTC it takes the times of requests for local ones.
             {"DATAGREPPER_CONFIG": str(config), "TZ": "UTC", "SCRIPT_NAME": "/datagrepper"},
-            ready=lambda _: accepts(port),
+            ready=lambda _: answers(f"127.0.0.1:{port}"),
         )
         self._nommer: subprocess.Popen[str] | None = None
 
@@ -129,6 +130,17 @@ class Datagrepper:
         assert self._nommer
         assert self._nommer.stdout
         return self._nommer.stdout.readline().strip()
+
+
+def answers(address: str) -> bool:
+    """Return whether a web server answers, with whatever status.
+
+    gunicorn listens before it has a worker that can answer.
+    """
+    with suppress(OSError, HTTPException), closing(HTTPConnection(address, timeout=60)) as server:
+        server.request("GET", "/datagrepper/")
+        return bool(server.getresponse().status)
+    return False
 
 
 def installed() -> Path:
