@@ -89,7 +89,7 @@ def test_a_start_that_waits_for_a_database_ends_when_it_is_asked_to(
     busmon.launch()
     waits = "Connection refused; busmon goes on as soon as it can be reached"
     wait_until(lambda: busmon.logged(waits), what=waits)
-    assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
+    assert busmon.terminate(30) == 0  # 5 s, on a machine that is not busy
 
 
 def test_a_start_waits_until_the_ledger_can_be_written(
@@ -109,7 +109,7 @@ def test_a_start_waits_until_the_ledger_can_be_written(
 
             def failed() -> bool:
                 seen.add(busmon.ask("/ready")[1][0])
-                return busmon.output().count(text) == 3
+                return busmon.output().count(text) >= 3
 
             wait_until(failed, what="three attempts")
             assert text in busmon.ask("/ready")[1][0]
@@ -125,7 +125,7 @@ def test_a_start_at_a_server_that_swallows_all_ends_when_it_is_asked_to(
         busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
         busmon.launch()
         with silent.accept()[0]:  # so it waits for the server's first word
-            assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
+            assert busmon.terminate(30) == 0  # 5 s, on a machine that is not busy
             assert busmon.logged("left behind: ledger")
 
 

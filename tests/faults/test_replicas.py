@@ -69,7 +69,7 @@ def assert_passed_on(leader: Busmon, follower: Busmon) -> None:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         request = Request(f"{follower.url}/v1/reports", body, headers)
         try:
-            with urlopen(request, timeout=5) as answer:
+            with urlopen(request, timeout=30) as answer:
                 answers[token] = answer.status, answer.read()
         except HTTPError as error:
             with error:

@@ -113,8 +113,7 @@ def test_no_secret_shows_anywhere(
         counted = wait_until(lambda: counts(busmon), 60, "the messages")
         assert "busmon_bus_connect_failures_total" in counted
         shown = {f"{path} {who}": answer for path, who, answer in answers(busmon)}
-        for path in (f"/proc/{busmon.pid}/cmdline", *map(str, threads(busmon))):
-            shown[path] = Path(path).read_text()
+        shown |= names(busmon)
         shown["run --help"] = command_line(variables, "run", "--help")
         configuration = ["-c", str(tmp_path / "busmon.toml")]
         for words in (["check-config"], ["status"], ["gaps"], ["trace", "an id"]):
@@ -202,10 +201,14 @@ def get(busmon: Busmon, path: str, authorization: str, body: bytes | None = None
             return f"{error.headers}{error.read().decode()}"
 
 
-def threads(busmon: Busmon) -> Iterator[Path]:
-    """Yield the files with the names of the process's threads."""
-    with suppress(FileNotFoundError):
-        yield from Path(f"/proc/{busmon.pid}/task").glob("*/comm")
+def names(busmon: Busmon) -> dict[str, str]:
+    """Return what other users see of the process, and of each thread that has not ended yet."""
+    process = Path(f"/proc/{busmon.pid}")
+    shown = {}
+    for path in (process / "cmdline", *(process / "task").glob("*/comm")):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            shown[str(path)] = path.read_text()
+    return shown
 
 
 def command_line(variables: dict[str, str], *words: str) -> str:

@@ -15,9 +15,12 @@ from tests.support.brokers.proxy import Proxy
 from tests.support.ledger_server import LedgerServer
 from tests.support.ledgers import counted, database_at, judged
 
+# A commit waits as long as the gate is locked, whatever the time-outs, and if its client has gone.
 SLOW_COMMIT = """
-CREATE FUNCTION busmon.wait() RETURNS trigger LANGUAGE plpgsql
-    AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+CREATE TABLE busmon.gate ();
+CREATE FUNCTION busmon.wait() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET lock_timeout = 0 SET client_connection_check_interval = 0
+    AS 'BEGIN PERFORM FROM busmon.gate; RETURN NULL; END';
 CREATE CONSTRAINT TRIGGER slow AFTER INSERT OR UPDATE ON busmon.hourly_sums
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION busmon.wait()
 """
@@ -72,12 +75,16 @@ def test_a_batch_counts_once_although_the_answer_to_its_commit_is_lost(
     ):
         ledger.record(judged(1))
         ledger_server.sql(SLOW_COMMIT, name)
-        recording = thread.submit(ledger.record, judged(*ids))
-        committing = "SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
-        wait_until(lambda: ledger_server.sql(committing), what="the commit")
-        proxy.cut()
-        with pytest.raises(LedgerWriteError):
-            recording.result()
+        with ledger_server.locked("busmon.gate", name):
+            recording = thread.submit(ledger.record, judged(*ids))
+            committing = (
+                "SELECT 1 FROM pg_stat_activity"
+                " WHERE query = 'COMMIT' AND wait_event_type = 'Lock'"
+            )
+            wait_until(lambda: ledger_server.sql(committing), what="the commit")
+            proxy.cut()
+            with pytest.raises(LedgerWriteError):
+                recording.result()
         ledger_server.sql("DROP TRIGGER slow ON busmon.hourly_sums", name)
         again = ledger.record(judged(*ids))
         assert (len(again.new), again.duplicates) == (0, len(ids))

@@ -120,17 +120,14 @@ def test_a_reader_does_not_wait_for_a_server_that_hangs(ledger_server: LedgerSer
     place = database_at(ledger_server.url_of(ledger_server.emptied()))
     with closing(Ledger(place)) as ledger:
         ledger.record(judged(1))
-        assert read_messages(ledger) == 1
+        with ledger.read() as tables:
+            assert tables.messages.count() == 1
         with ledger_server.frozen(ledger_server.backends()):
-            text = "no answer for 2 s; is the network cut, or does the server hang?"
-            with pytest.raises(LedgerUnreachable, match=f"{re.escape(text)}$"):
-                read_messages(ledger)
-        assert read_messages(ledger) == 1
-
-
-def read_messages(ledger: Ledger) -> int:
-    with ledger.read(seconds=1) as tables:
-        return tables.messages.count()
+            text = r"no answer for \d+ s; is the network cut, or does the server hang\?$"
+            with pytest.raises(LedgerUnreachable, match=text), ledger.read(seconds=1) as tables:
+                tables.messages.count()
+        with ledger.read() as tables:
+            assert tables.messages.count() == 1
 
 
 def test_a_locked_ledger_is_reported_after_5_seconds(ledger_server: LedgerServer) -> None:
@@ -211,8 +208,8 @@ def test_a_ledger_that_cannot_be_opened_says_why(
     both = url.replace("127.0.0.1:", f"127.0.0.1:{closed},127.0.0.1:").replace("p4ss", "x")
     assert_refused(both, f"127.0.0.1:{closed}: Connection refused; 127.0.0.1:{port}: {login}")
     assert_refused(nothing, f'127.0.0.1:{port}: database "nothing" does not exist; {NO_DATABASE}')
-    no_host = url.replace("127.0.0.1", "nowhere.invalid")
-    assert_refused(no_host, "failed to resolve host 'nowhere.invalid': Name or service not known")
+    no_host = url.replace("127.0.0.1", "-nowhere")  # no name of a host: glibc asks nobody for it
+    assert_refused(no_host, "failed to resolve host '-nowhere': Name or service not known")
     no_password = url.replace(":p4ss%2Fword", "")
     assert_refused(
         no_password,

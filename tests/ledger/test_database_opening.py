@@ -8,6 +8,7 @@ import pytest
 
 from busmon.ledger.errors import LedgerError, LedgerInUseError, LedgerUnreachable
 from busmon.ledger.ledger import Ledger
+from busmon.settings.postgresql import Database
 from tests.support.brokers import wait_until
 from tests.support.brokers.proxy import Proxy
 from tests.support.ledger_server import USER, LedgerServer
@@ -30,7 +31,16 @@ def test_a_server_with_too_many_clients_will_do_later(ledger_server: LedgerServe
     text = "sorry, too many clients already; each busmon takes up to 5 connections;"
     with ledger_server.full(), pytest.raises(LedgerUnreachable, match=text):
         Ledger(place)
-    Ledger(place).close()
+    wait_until(lambda: can_be_opened(place), what="the server to have closed the connections")
+
+
+def can_be_opened(place: Database) -> bool:
+    """Open a ledger, and close it; return False if its server cannot be used now."""
+    try:
+        Ledger(place).close()
+    except LedgerUnreachable:
+        return False
+    return True
 
 
 def test_a_server_that_ends_while_a_ledger_is_opened_will_do_later(

@@ -148,10 +148,17 @@ class LedgerServer(PostgreSQL):
     @contextmanager
     def full(self) -> Iterator[None]:
         """Meanwhile it has as many connections as it may have."""
-        with ExitStack() as connections:
-            with suppress(psycopg.OperationalError):
-                while True:
-                    connections.enter_context(psycopg.connect(self._url(ADMIN)))
+        most = int(SETTINGS["max_connections"])
+        with ExitStack() as stack:
+            held: list[object] = []
+
+            def hold() -> bool:
+                with suppress(psycopg.OperationalError):  # those that are ending still count
+                    while len(held) < most:
+                        held.append(stack.enter_context(psycopg.connect(self._url(ADMIN))))
+                return len(held) == most
+
+            wait_until(hold, what="all connections")
             yield
 
     @contextmanager
