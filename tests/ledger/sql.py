@@ -10,6 +10,9 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from busmon.ledger.engines import LedgerPlace
+from busmon.settings.postgresql import Database
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'busmon'"
 
 
 @contextmanager
@@ -53,6 +56,12 @@ def message_ids(path: str | Path) -> list[object]:
     """Return the ids of all messages on record, in their stored form."""
     with foreign(path) as db:
         return [identity for (identity,) in db.execute("SELECT id FROM messages")]
+
+
+def without_autovacuum(database: Database, *tables: str) -> None:
+    """Let tables, by default all of them, be vacuumed and analyzed by nobody but the test."""
+    for table in tables or [name for (name,) in rows(database, TABLES)]:
+        rows(database, f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
 
 
 @contextmanager

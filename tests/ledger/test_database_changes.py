@@ -78,8 +78,7 @@ def test_a_batch_counts_once_although_the_answer_to_its_commit_is_lost(
         with ledger_server.locked("busmon.gate", name):
             recording = thread.submit(ledger.record, judged(*ids))
             committing = (
-                "SELECT 1 FROM pg_stat_activity"
-                " WHERE query = 'COMMIT' AND wait_event_type = 'Lock'"
+                "SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event_type = 'Lock'"
             )
             wait_until(lambda: ledger_server.sql(committing), what="the commit")
             proxy.cut()

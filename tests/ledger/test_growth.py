@@ -18,6 +18,8 @@ from busmon.ledger.search import Criteria
 from busmon.ledger.tables import Tables
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
+from busmon.settings.postgresql import Database
+from tests.ledger.sql import rows, without_autovacuum
 from tests.support.ledger_server import LedgerServer
 from tests.support.ledgers import NOW, database_at
 
@@ -110,7 +112,11 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Sequence[LedgerPla
     if request.param == "sqlite":
         return [str(tmp_path / name) for name in ("small.sqlite", "large.sqlite")]
     server: LedgerServer = request.getfixturevalue("ledger_server")
-    return [database_at(server.url_of(server.database())) for _ in range(2)]
+    databases = [database_at(server.url_of(server.database())) for _ in range(2)]
+    for database in databases:
+        Ledger(database).close()
+        without_autovacuum(database)
+    return databases
 
 
 def test_what_is_read_for_an_answer_does_not_grow_with_the_past(
@@ -120,6 +126,9 @@ def test_what_is_read_for_an_answer_does_not_grow_with_the_past(
     with closing(Ledger(places[0])) as small, closing(Ledger(places[1])) as large:
         fill(small, gone, range(new, -1, -1))
         fill(large, gone, between, range(new, -1, -1))
+        for place in places:
+            if isinstance(place, Database):
+                rows(place, "ANALYZE")
         grown = {}
         for name, ask in READS.items():
             few, many = read(small, ask), read(large, ask)

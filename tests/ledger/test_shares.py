@@ -21,7 +21,7 @@ from busmon.ledger.tasks import Origin
 from busmon.ledger.values import Interval
 from busmon.ledger.windows import Place, Totals, WindowRow
 from busmon.message import Stage
-from tests.ledger.sql import foreign
+from tests.ledger.sql import foreign, without_autovacuum
 from tests.ledger.version_1 import write_sample
 from tests.support.ledger_server import LedgerServer
 from tests.support.ledgers import NOW, counted, database_at, judged
@@ -116,10 +116,12 @@ def test_what_a_kind_takes_in_a_database_is_known_too(
     name = ledger_server.cleared()
     kind = rows.split(",")[0]
     of_kind = [KINDS[kind].table or kind] if kind in KINDS else OTHERS
+    database = database_at(ledger_server.url_of(name))
+    without_autovacuum(database, *of_kind)
     ledger_server.sql(f"TRUNCATE {', '.join(f'busmon.{table}' for table in of_kind)}", name)
     total = " + ".join(f"pg_total_relation_size('busmon.{table}')" for table in of_kind)
     empty = ledger_server.sql(f"SELECT {total}", name)[0][0]
-    with closing(Ledger(database_at(ledger_server.url_of(name)))) as ledger:
+    with closing(Ledger(database)) as ledger:
         if rows in ROWS:
             with ledger.write() as tables:
                 for number in range(1000):
