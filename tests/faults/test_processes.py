@@ -9,7 +9,15 @@ from tests.support.brokers.activemq import ActiveMQ
 from tests.support.brokers.mosquitto import Mosquitto
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
+from tests.support.constants import set_constants
 from tests.support.streams import Stream, assert_exact, in_mid_stream, publish, standing_still
+
+# However long a commit, or a broker, takes on a busy machine: a stop waits for both.
+PATIENT = {
+    "busmon.sources.session:CLOSE_TIMEOUT": 30.0,
+    "busmon.sources.mqtt.session:CLOSE_TIMEOUT": 30.0,
+    "busmon.service:STOP_TIMEOUT": 45.0,
+}
 
 
 def test_kill_9_in_mid_stream_loses_nothing_and_doubles_nothing(
@@ -34,6 +42,9 @@ def test_stopped_in_mid_stream_it_has_acknowledged_what_it_recorded(
     busmon: Busmon, streams: list[Stream]
 ) -> None:
     """Otherwise the brokers would redeliver what the ledger already has."""
+    busmon.terminate()
+    set_constants(busmon, PATIENT)
+    busmon.start()
     for _ in range(3):
         busmon.wait_until_ready()
         with in_mid_stream(busmon, streams, all):

@@ -21,7 +21,7 @@ from tests.support.ledgers import database_at
 from tests.support.replicas import leader_of, replicas
 from tests.support.report_tee import report_tee
 from tests.support.streams import standing_still
-from tests.support.tap_reports import TOKEN
+from tests.support.tap_reports import LATE, TOKEN
 from tests.support.tapped_listener import TappedListener
 
 REPORTS = f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"'
@@ -100,7 +100,7 @@ def test_whichever_busmon_they_report_to_each_report_counts_once(
     reported = Reported(database_at(url), first)
     lost = itertools.cycle([True, False, True])  # of three answers the second
     with (
-        replicas(3, tmp_path, {"fedora": fedora.settings}, url, REPORTS) as three,
+        replicas(3, tmp_path, {"fedora": fedora.settings}, url, REPORTS, LATE) as three,
         report_tee([three[1].url], partial(next, lost)) as tee,
     ):
         for busmon in three:
@@ -128,8 +128,8 @@ def test_whichever_busmon_they_report_to_each_report_counts_once(
         assert [one.terminate() for one in listeners] == [0, 0]
         leader = leader_of(three)
         leader.kill()
-        leader.start()
         first.start()  # no listener was there meanwhile, so nothing is unconfirmed
+        leader.start()
         published = time.time()
         reported.publish(3)
         reported.wait()

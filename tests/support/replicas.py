@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.brokers import wait_until
 from tests.support.busmon_process import Busmon
+from tests.support.constants import set_constants
 
 WARNING = (  # the tests' server is fast
     "warning: ledger: switched off in the server: fsync and full_page_writes; if its machine"
@@ -21,14 +22,19 @@ def replicas(
     buses: Mapping[str, Mapping[str, Any]],
     url: str,
     more: str = "",
+    constants: Mapping[str, float] | None = None,
 ) -> Iterator[list[Busmon]]:
-    """Run so many busmons with one database, and more in their configuration. The first leads."""
+    """Run so many busmons with one database, and more in their configuration. The first leads.
+
+    `constants` are as in `set_constants`.
+    """
     with ExitStack() as stack:
         started = []
         for name in map(str, range(number)):
             (directory / name).mkdir()
             started.append(Busmon(directory / name, buses, url=url))
             started[-1].configure(more)
+            set_constants(started[-1], constants or {})
             stack.enter_context(started[-1])
         yield started
 

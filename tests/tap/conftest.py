@@ -7,8 +7,9 @@ import pytest
 
 from busmon.ledger.engines import open_read_only
 from tests.support.busmon_process import Busmon
+from tests.support.constants import set_constants
 from tests.support.consumerino import task_id
-from tests.support.tap_reports import TOKEN
+from tests.support.tap_reports import LATE, TOKEN
 
 
 def reports(directory: Path) -> dict[str, tuple[str, str | None]]:
@@ -37,6 +38,7 @@ def busmon(tmp_path: Path) -> Iterator[Busmon]:
     bus = {"type": "replay", "rules": "packit", "files": [str(tmp_path / "none.jsonl")]}
     busmon = Busmon(tmp_path, {"fedora": bus})
     busmon.configure(f'[audit.reports]\nbus = "fedora"\ntoken = "{TOKEN}"')
+    set_constants(busmon, LATE)
     yield busmon
     if busmon.running:
         busmon.kill()

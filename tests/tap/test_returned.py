@@ -9,7 +9,8 @@ from tests.support.brokers import wait_until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.busmon_process import Busmon
 from tests.support.command import busmon as command
-from tests.support.tap_reports import TOKEN
+from tests.support.constants import set_constants
+from tests.support.tap_reports import LATE, TOKEN
 from tests.support.tapped_listener import TappedListener
 from tests.tap.conftest import reports, reports_url
 
@@ -42,6 +43,7 @@ def test_without_celery_only_what_did_not_return_is_missing(
     toml = rabbitmq.fedora_toml(tmp_path / "fedora.toml", bindings=[listener.key], tls=True)
     busmon = Busmon(tmp_path, {"fedora": {"type": "amqp", "rules": "all", "config": toml}})
     busmon.configure(CONFIGURATION)
+    set_constants(busmon, LATE)  # a hole would be a window without data
     listener.tap(reports_url(busmon), passed="returned")
     try:
         with busmon:
