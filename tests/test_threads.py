@@ -3,7 +3,6 @@
 import logging
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from busmon.web.app import make_app
 from busmon.web.health import ready_view
 from busmon.web.server import WebServer
 from tests.samples import CENTOS_FILE, FEDORA_FILE
-from tests.support.bad_threads import KILLED, SLOW, STUCK
+from tests.support.bad_threads import KILLED, LOOKED_AT, SLOW, STUCK
 from tests.support.brokers import Server, free_port, wait_until
 from tests.support.busmon_process import PROJECT, Busmon
 
@@ -145,10 +144,8 @@ def test_a_thread_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) ->
     threads.add("well", wait_for)
     threads.add("stuck", lambda _: wait_for(released))
     threads.start(threading.Event())
-    started = time.monotonic()
-    assert not threads.stop(0.2)
-    assert time.monotonic() - started < 5
-    assert caplog.messages == ["still running after 0.2 s, left behind: stuck"]
+    assert not threads.stop(2)
+    assert caplog.messages == ["still running after 2 s, left behind: stuck"]
     released.set()
     assert threads.stop(30)
 
@@ -167,7 +164,7 @@ bus = "slow"
 token = "token"
 """
 BUSES = {
-    "fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)], "rate": 50},
+    "fedora": {"type": "replay", "rules": "packit", "files": [str(FEDORA_FILE)], "rate": 1},
     "slow": {"type": "replay", "rules": SLOW, "files": [str(CENTOS_FILE)], "rate": 1},
 }
 THREADS = {
@@ -234,9 +231,12 @@ def assert_ended_by_death(busmon: Server, thread: str) -> None:
 @pytest.mark.parametrize("thread", sorted(THREADS - {"source:slow", "web"}))
 def test_a_dead_thread_shows_in_ready_and_ends_the_process(tmp_path: Path, thread: str) -> None:
     died = f"thread {thread} died: RuntimeError('{KILLED}')"
-    with busmon_with_dying(thread, tmp_path) as busmon:
+    busmon, looked_at = busmon_with_dying(thread, tmp_path), tmp_path / "looked-at"
+    busmon.put_into_environment(**{LOOKED_AT: looked_at})
+    with busmon:
         wait_until(lambda: died in busmon.ask("/ready")[1], what="/ready to name it")
         assert f"busmon itself does not work: {died}" in busmon.ask("/v1/status")[1][0]
+        looked_at.touch()
         assert_ended_by_death(busmon, thread)
 
 
@@ -250,7 +250,7 @@ def test_a_thread_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
     stuck = {"type": "replay", "rules": STUCK, "files": [str(CENTOS_FILE)]}
     with Busmon(tmp_path, {"stuck": stuck, "fedora": BUSES["fedora"]}) as busmon:
         busmon.wait_until_ready()
-        assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
+        assert busmon.terminate(30) == 0  # 5 s, on a machine that is not busy
     assert busmon.logged("WARNING still running after 3.5 s, left behind: source:stuck")
 
 
@@ -268,8 +268,8 @@ def test_a_write_that_hangs_does_not_hold_up_the_end() -> None:
     stopping.set()
     main = threading.Thread(target=service.run, args=(stopping,))
     main.start()
-    main.join(10)
+    main.join(20)  # `write` would wait for longer
     assert not main.is_alive()
     released.set()
-    assert threads.stop(10)
+    assert threads.stop(30)
     ledger.close()

@@ -129,11 +129,13 @@ def _prune(ledger: Ledger) -> None:
 
 def _waits(ledger: Ledger, going_on: Callable[[], bool]) -> Iterator[float]:
     """Record batches and yield how long each took, in seconds."""
-    while going_on():
+    while True:  # at least once, however soon it is over
         started = time.perf_counter()
         _record(ledger, (uuid4() for _ in range(BATCH)))
         took = time.perf_counter() - started
         yield took
+        if not going_on():
+            return
         time.sleep(max(0.0, PAUSE - took))
 
 

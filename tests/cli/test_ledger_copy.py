@@ -19,8 +19,15 @@ from tests.support.ledger_server import PASSWORD, LedgerServer
 from tests.support.ledgers import counted, database_at, judged
 from tests.support.streams import assert_exact, in_mid_stream, publish
 
-MESSAGES = 70_000  # four parts
+MESSAGES = 70_000
 BATCH = 10_000
+# So there are many moments at which some rows are there, and not all.
+IN_SMALL_PARTS = """
+from busmon.cli.main import main
+from busmon.ledger.postgresql import copying
+copying.ROWS_AT_ONCE = 1_000
+main()
+"""
 
 
 @pytest.fixture
@@ -74,13 +81,14 @@ def test_a_copy_that_is_killed_again_and_again_is_complete_in_the_end(
     for _ in range(3):
         before = arrived()
         with subprocess.Popen(
-            [sys.executable, "-m", "busmon", *command],
+            [sys.executable, "-c", IN_SMALL_PARTS, *command],
             env=ENVIRONMENT | dict(variables),
             cwd=PROJECT,
             stdout=subprocess.DEVNULL,
         ) as process:
             wait_until(lambda: arrived() > before, what="more rows")  # noqa: B023 - now
             process.kill()
+        wait_until(lambda: not ledger_server.backends(), what="the end of its session")
         seen.append(arrived())
     assert 0 < seen[0] < seen[1] < seen[2] <= MESSAGES
     output = busmon(*command, env=variables).stdout

@@ -100,7 +100,7 @@ def test_address_and_credentials_come_from_the_configuration(
 def test_a_service_with_tls_is_recognized_by_its_certificate(
     tmp_path: Path, certificates: Certificates
 ) -> None:
-    listen = f"127.0.0.1:{free_port()}"
+    listen, elsewhere = (f"127.0.0.1:{free_port()}" for _ in range(2))
     certificate, key = certificates.server
     pair = {"certificate": certificate, "key": key}
     path = configuration(tmp_path, listen=listen, token=SECRET, **pair)
@@ -108,7 +108,8 @@ def test_a_service_with_tls_is_recognized_by_its_certificate(
         assert busmon("status", "-c", path).stdout.startswith("fedora: none\n")
         assert "certificate verify failed" in busmon("status", "--url", url, status=1).stdout
     other, other_key = certificates.untrusted_client("other")
-    with serving(Web(listen=listen, certificate=other, key=other_key), WELL):
+    path = configuration(tmp_path, listen=elsewhere, token=SECRET, **pair)
+    with serving(Web(listen=elsewhere, certificate=other, key=other_key), WELL):
         output = busmon("status", "-c", path, status=1).stdout
         assert "the server shows another certificate than the one in the configuration" in output
 

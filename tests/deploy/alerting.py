@@ -19,6 +19,7 @@ from tests.support.http_server import Silent, running
 from tests.support.prometheus import Prometheus
 
 CONFIG = Path(__file__).parents[2] / "config"
+LOOKBACK = 300  # seconds: Prometheus's default
 
 
 class Receiver(ThreadingHTTPServer):
@@ -120,7 +121,8 @@ def prometheus(
     ]
     config["scrape_configs"] = jobs
     # What came before Alertmanager was found is lost. A busy machine ends no alert.
-    options = ("--rules.alert.resend-delay=2s", "--query.lookback-delta=5s")
+    lookback = f"--query.lookback-delta={LOOKBACK / haste:g}s"
+    options = ("--rules.alert.resend-delay=2s", lookback)
     return Prometheus(directory, config, *options)
 
 

@@ -10,16 +10,17 @@ from tempfile import TemporaryDirectory
 from redis import Redis as Client
 
 from tests.deploy.manifests import NODE_EXPORTER
-from tests.support.brokers import Server, free_port
+from tests.support.brokers import Server, accepts, free_port
 from tests.support.brokers.postgresql import PostgreSQL
 from tests.support.brokers.redis import Redis
 
 
 def _exporter(
-    name: str, directory: Path, *options: str, env: Mapping[str, str] | None = None
+    name: str, directory: Path, port: int, *options: str, env: Mapping[str, str] | None = None
 ) -> Server:
     program = shutil.which(f"prometheus-{name}-exporter") or f"{name}_exporter"
-    return Server([program, *options], directory / f"{name}.log", env)
+    argv = [program, f"--web.listen-address=127.0.0.1:{port}", *options]
+    return Server(argv, directory / f"{name}.log", env, ready=lambda _: accepts(port))
 
 
 @contextmanager
@@ -32,15 +33,15 @@ def programs(directory: Path, redis: Redis) -> Iterator[Mapping[str, int]]:
         files = Path(stack.enter_context(TemporaryDirectory(prefix="busmon-postgresql-")))
         postgres = stack.enter_context(PostgreSQL(files, "packit"))
         login = {"DATA_SOURCE_NAME": postgres.url}
-        listen = {name: f"--web.listen-address=127.0.0.1:{port}" for name, port in ports.items()}
         flower = [sys.executable, "-m", "celery", f"--broker={redis.url}", "flower"]
         servers = [
-            _exporter("node", directory, listen["node"], *NODE_EXPORTER["args"]),
-            _exporter("postgres", directory, listen["postgres"], env=login),
-            _exporter("redis", directory, listen["redis"], f"--redis.addr={redis.url}"),
+            _exporter("node", directory, ports["node"], *NODE_EXPORTER["args"]),
+            _exporter("postgres", directory, ports["postgres"], env=login),
+            _exporter("redis", directory, ports["redis"], f"--redis.addr={redis.url}"),
             Server(
                 [*flower, "--address=127.0.0.1", f"--port={ports['flower']}"],
                 directory / "flower.log",
+                ready=lambda _: accepts(ports["flower"]),
             ),
         ]
         for server in servers:

@@ -57,14 +57,18 @@ def test_calls_of_an_api_are_counted_and_the_panel_shows_them(
     with gateway, serving(Api) as url:
 
         def call() -> None:
-            requests.get(f"{url}/repos", timeout=5)
+            requests.get(f"{url}/repos", timeout=30)
             push_to_gateway(gateway.url, job="packit-worker-0", registry=registry)
 
         call()
         with Prometheus(tmp_path, {"scrape_configs": [job]}) as prometheus:
             wait_until(lambda: prometheus.value("api_calls_total") == 1, what="the first call")
-            call()
-            [series] = wait_until(lambda: prometheus.now(f"{query} > 0"), what="the rate")
+
+            def rate() -> list[dict[str, Any]]:
+                call()  # it has to go on, since the rate is of the last seconds
+                return prometheus.now(f"{query} > 0")
+
+            [series] = wait_until(rate, what="the rate")
     assert series["metric"] == {"host": "127.0.0.1"}
 
 

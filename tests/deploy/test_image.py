@@ -148,7 +148,7 @@ def test_the_image_runs_as_any_user_on_a_read_only_root(image: Image, tmp_path: 
     port = free_port()
 
     def counted() -> int:
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             return counter(answer.read().decode()).total()
 
     demo = image.command("demo", "--listen", f"127.0.0.1:{port}")

@@ -1,6 +1,5 @@
 """The monitors for Prometheus's operator: what is scraped keeps its name over a restart."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 import yaml
 
 from tests.deploy.manifests import VARIANTS, Manifest, the
+from tests.support.prometheus import promtool_targets
 
 NAMES = {
     "action": "action",
@@ -68,17 +68,11 @@ def test_a_new_pod_of_the_same_busmon_has_the_same_series(kind: str, tmp_path: P
     }
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
-    done = subprocess.run(
-        ["promtool", "check", "service-discovery", "--timeout=1s", config, "busmon"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     found = {
         target["labels"]["__address__"]: {
             name: value for name, value in target["labels"].items() if not name.startswith("__")
         }
-        for target in yaml.safe_load(done.stdout)
+        for target in promtool_targets(config, "busmon")
     }
     series = {
         "job": "busmon",

@@ -66,7 +66,7 @@ def running(pod: Pod, log: Path, port: int) -> Iterator[Server]:
 def get(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> tuple[int, str]:
     request = Request(f"http://127.0.0.1:{port}{path}", headers=dict(headers))
     try:
-        with urlopen(request, timeout=5) as answer:
+        with urlopen(request, timeout=30) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:
@@ -159,7 +159,8 @@ def test_replicas_share_a_ledger_as_their_component_mounts_it(
             stack.enter_context(running(pod, tmp_path / f"log{port}", port))
             wait_until(partial(answers_ready, port), what="a replica to be ready")
         leader, follower = ports
-        assert get(follower, "/ready")[1].startswith(f"standby: http://127.0.0.1:{leader} leads")
+        led = f"standby: http://127.0.0.1:{leader} leads"
+        wait_until(lambda: get(follower, "/ready")[1].startswith(led), what="its leader's name")
         rabbitmq.publish([COPR, replace(COPR, message_id=str(uuid4()))])
         for port in ports:
             wait_until(partial(has_counted, 2, port), what="both messages")

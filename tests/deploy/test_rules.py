@@ -14,6 +14,7 @@ from busmon.settings.models import Web
 from tests.deploy.counters_by_topic import METRICS, increases, of_other_topics
 from tests.deploy.manifests import VARIANTS, the
 from tests.support.brokers.certificates import Certificates
+from tests.support.prometheus import promtool_targets
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -255,9 +256,7 @@ def test_pods_of_busmon_are_scraped_as_their_annotations_say(tmp_path: Path) -> 
     ]
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
-    found = yaml.safe_load(
-        run("promtool", "check", "service-discovery", "--timeout=1s", config, "busmon-pods")
-    )
+    found = promtool_targets(config, "busmon-pods")
     labels = [target["labels"] for target in found if target.get("labels")]
     scraped = [{name: of[name] for name in of if not name.startswith("__scrape_")} for of in labels]
     assert sorted(scraped, key=lambda of: of["namespace"]) == [

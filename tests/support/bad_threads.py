@@ -4,37 +4,46 @@ The thread gets a RuntimeError in the first function of busmon's own that it cal
 sets keep a source, and so its thread, busy.
 """
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, SimpleNamespace
 
-from busmon import threads
+from busmon import sentry, service, threads
 from busmon.cli.main import main
+from tests.support.brokers import wait_until
 
-SLOW = f"{__name__}:slow"  # slow enough to look at a busmon that ends
+SLOW = f"{__name__}:slow"  # until somebody has looked at a busmon that ends
+LOOKED_AT = "TEST_HAS_LOOKED_AT"  # the variable with the file that says so; without it, at once
 KILLED = "killed by the test"
 STUCK = f"{__name__}:stuck"
 SPINNING = f"{__name__}:spinning"
 
 
 def slow(_topic: str) -> Callable[..., SimpleNamespace]:
-    return lambda *_: _pass_after(2.5)
+    looked_at = Path(os.environ.get(LOOKED_AT, os.devnull))
+
+    def decide(*_: object) -> SimpleNamespace:
+        wait_until(looked_at.exists)
+        return SimpleNamespace(pass_to_service=True)
+
+    return decide
 
 
 def stuck(_topic: str) -> Callable[..., SimpleNamespace]:
-    return lambda *_: _pass_after(60)
+    def decide(*_: object) -> SimpleNamespace:
+        time.sleep(60)
+        return SimpleNamespace(pass_to_service=True)
+
+    return decide
 
 
 def spinning(_topic: str) -> Callable[..., SimpleNamespace]:
     while True:
         pass
-
-
-def _pass_after(seconds: float) -> SimpleNamespace:
-    time.sleep(seconds)
-    return SimpleNamespace(pass_to_service=True)
 
 
 def kill(frame: FrameType, _event: str, _argument: object) -> None:
@@ -46,5 +55,7 @@ def kill(frame: FrameType, _event: str, _argument: object) -> None:
 
 if __name__ == "__main__":
     victim = sys.argv.pop(1)
+    service.STOP_TIMEOUT = 60  # while somebody looks at it
+    sentry.STOP_TIMEOUT = 30
     threading.settrace(kill)
     main(prog_name="busmon")

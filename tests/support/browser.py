@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 from websocket import WebSocket, create_connection
 
-from tests.support.brokers import Server
+from tests.support.brokers import Server, wait_until
 
 OPTIONS = (
     "--headless",
@@ -24,7 +24,7 @@ OPTIONS = (
     "--force-prefers-reduced-motion",
     "--remote-debugging-port=0",  # any
 )
-ANSWER_SECONDS = 30
+ANSWER_SECONDS = 120
 CENTER = """(() => {
     const found = %s;
     if (!found) return null;
@@ -59,13 +59,14 @@ class Browser:
     def __enter__(self) -> Self:
         self._server.start()
         address = self._server.output().split("DevTools listening on ws://")[1].split("/")[0]
-        with urlopen(f"http://{address}/json/list", timeout=ANSWER_SECONDS) as answer:
-            (tab,) = (one for one in json.load(answer) if one["type"] == "page")
-        url = tab["webSocketDebuggerUrl"]
+        (url,) = wait_until(lambda: _tabs(address), ANSWER_SECONDS, "the tab")
         # Chromium refuses those that name an origin.
         self._socket: WebSocket = create_connection(url, ANSWER_SECONDS, suppress_origin=True)
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        # Else the end of loading about:blank could be taken for that of the first page.
+        complete = 'document.readyState === "complete"'
+        wait_until(lambda: self.run(complete), ANSWER_SECONDS, "about:blank")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,3 +158,9 @@ class Browser:
             case "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" as kind:
                 self.problems.append(f"{kind}: {message['params']}")
         return message
+
+
+def _tabs(address: str) -> list[str]:
+    """Return the URL for debugging of each tab."""
+    with urlopen(f"http://{address}/json/list", timeout=ANSWER_SECONDS) as answer:
+        return [one["webSocketDebuggerUrl"] for one in json.load(answer) if one["type"] == "page"]

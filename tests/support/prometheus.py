@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from tests.support.brokers import Server, free_port
+from tests.support.brokers import Server, free_port, wait_until
 
 
 def promtool_test(file: Path, tests: Mapping[str, Any]) -> str:
@@ -28,6 +28,16 @@ def promtool_test(file: Path, tests: Mapping[str, Any]) -> str:
         env=os.environ | {"GOGC": "300"},  # a third less time for more memory
     )
     return done.stdout + done.stderr
+
+
+def promtool_targets(config: Path, job: str) -> list[dict[str, Any]]:
+    """Return what promtool says of each target of a job."""
+    # It looks for as long as it may, and on a busy machine may see nothing by then.
+    command = ["promtool", "check", "service-discovery", "--timeout=1s", str(config), job]
+    return wait_until(
+        lambda: json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout),
+        what="promtool to see the targets",
+    )
 
 
 class Prometheus(Server):

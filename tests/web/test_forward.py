@@ -111,7 +111,7 @@ def slow() -> Iterator[tuple[str, threading.Semaphore]]:
     class Slow(Leader):
         def do_GET(self) -> None:
             reached.release()
-            answering.wait(10)
+            answering.wait(30)
             super().do_GET()
 
     with serving(Slow) as url:
@@ -121,7 +121,10 @@ def slow() -> Iterator[tuple[str, threading.Semaphore]]:
             answering.set()
 
 
-def test_few_requests_at_once_are_passed_on_so_memory_is_bounded() -> None:
+def test_few_requests_at_once_are_passed_on_so_memory_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("busmon.web.forward.MAX_SECONDS", 60)
     statuses: list[str] = []
     with slow() as (url, reached):
         app = follower(url)
@@ -132,10 +135,10 @@ def test_few_requests_at_once_are_passed_on_so_memory_is_bounded() -> None:
         for thread in threads:
             thread.start()
         for _ in threads:
-            assert reached.acquire(timeout=10)
+            assert reached.acquire(timeout=30)
         assert ask(app, "/", "POST", body=b"1" * 9, CONTENT_LENGTH="9").body == b"busy\n"
         too_long = ask(follower(url), "/", "POST", CONTENT_LENGTH=str(2**20 + 1))
         assert too_long.status.startswith("413")
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert statuses == ["200 OK"] * MAX_AT_ONCE

@@ -14,9 +14,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from busmon.settings.models import Web
 from busmon.web.app import make_app
 from busmon.web.health import ready_view
-from busmon.web.server import MAX_THREADS, WebServer
+from busmon.web.server import MAX_SECONDS, MAX_THREADS, WebServer
 from busmon.web.sharing import MAX_REQUESTS
-from tests.support.brokers import wait_until
+from tests.support.brokers import free_port, wait_until
 from tests.support.brokers.certificates import Certificates
 from tests.support.sockets import rest
 from tests.support.web_server import address, get, raw, serving, tls_settings
@@ -50,24 +50,41 @@ def test_it_shows_no_versions(plain: WebServer) -> None:
     assert b"Python" not in raw(plain, b"nonsense\r\n\r\n")
 
 
+class Clock:
+    """The server's, which stands still until it is moved."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("busmon.web.server.time", clock)
+    return clock
+
+
 @pytest.mark.parametrize("settings", [Web(listen="127.0.0.1:0"), None])
 def test_a_client_that_says_nothing_stops_no_other_and_is_ended(
-    settings: Web | None, certificates: Certificates
+    settings: Web | None, certificates: Certificates, clock: Clock
 ) -> None:
     settings = settings or tls_settings(certificates)
     client = certificates.trusting() if settings.certificate else None
     with (
-        serving(settings, max_seconds=0.5) as server,
+        serving(settings) as server,
         socket.create_connection(address(server), timeout=30) as silent,
         socket.create_connection(address(server), timeout=30) as slow,
     ):
         slow.sendall(b"GET /live HTTP/1.0\r\nx: ")
         assert get(server, "/live", client).text == "live\n"
+        clock.now = MAX_SECONDS
         assert rest(silent) == rest(slow) == b""
     assert server.closed.numbers["slow"] >= 1  # plain text ends a connection with TLS sooner
 
 
-def test_a_client_that_reads_nothing_is_ended() -> None:
+def test_a_client_that_reads_nothing_is_ended(clock: Clock) -> None:
     left = threading.Event()
 
     def endless(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
@@ -79,11 +96,12 @@ def test_a_client_that_reads_nothing_is_ended() -> None:
             left.set()
 
     with (
-        serving(Web(listen="127.0.0.1:0"), endless, max_seconds=0.5) as server,
+        serving(Web(listen="127.0.0.1:0"), endless) as server,
         socket.create_connection(address(server), timeout=30) as client,
     ):
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(1) == b"H"
+        clock.now = MAX_SECONDS
         assert left.wait(30)
 
 
@@ -114,7 +132,8 @@ def test_threads_that_could_not_be_started_take_no_place(
 
 
 def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
-    with serving(Web(listen="127.0.0.1:0"), max_seconds=60) as server:
+    web = Web(listen=f"127.0.0.1:{free_port()}")
+    with serving(web, max_seconds=60) as server:
         host, port = address(server)
         client = socket.create_connection((host, port), timeout=30)
         get(server, "/live")
@@ -122,7 +141,7 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
     client.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, port))
-    with serving(Web(listen=f"{host}:{port}")) as server:
+    with serving(web) as server:
         assert get(server, "/live").status == 200
 
 
@@ -181,21 +200,25 @@ def test_hundreds_of_scrapes_at_once_share_one_thread_and_live_answers(query: st
     registry = CollectorRegistry()
     registry.register(blocked)
     app = Inside(make_app(Web(), registry, ready_view(list)))
-    threads = threading.active_count()
+    before = set(threading.enumerate())
+
+    def threads() -> int:
+        return len(set(threading.enumerate()) - before)
+
     with serving(Web(listen="127.0.0.1:0"), app, max_seconds=60) as server:
         clients = [socket.create_connection(address(server), timeout=30) for _ in range(300)]
         for number, client in enumerate(clients):
             with suppress(OSError):  # closed, since there are more
                 client.sendall(f"GET /metrics{query.format(number)} HTTP/1.0\r\n\r\n".encode())
         assert get(server, "/live").text == "live\n"
-        assert threading.active_count() - threads <= 1 + MAX_THREADS
+        assert threads() <= 1 + MAX_THREADS
         wait_until(
-            lambda: app.requests == threading.active_count() - threads - 1,
+            lambda: app.requests == threads() - 1,
             what="each thread to wait for its answer",
         )
         blocked.go_on.set()
         assert rest(clients[-1])[9:12] in {b"200", b"503"}
-        wait_until(lambda: threading.active_count() - threads <= 1, what="the end of the flood")
+        wait_until(lambda: threads() <= 1, what="the end of the flood")
         assert get(server, "/metrics").status == 200
         for client in clients:
             client.close()

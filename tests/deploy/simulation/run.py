@@ -35,6 +35,7 @@ RECEIVED = re.compile(
     r'^busmon_celery_task_events_total{event="received",task="task.st.* (.*)', re.M
 )
 FLOWER = re.compile(r'^flower_events_total{.*type="task-.* (.*)$', re.M)
+ONLINE = "flower_worker_online{"
 STARTED = re.compile("^(process_start_time_seconds ).*", re.M)
 
 
@@ -65,6 +66,7 @@ class _Scene:
         redis = Redis(directory)
         stack.enter_context(redis.server)
         self._ports = stack.enter_context(programs(directory, redis))
+        self._flower = f"http://127.0.0.1:{self._ports['flower']}/metrics"
         self._gateway = stack.enter_context(aggregation_gateway())
         (fedora, centos), self._made = story.write_traffic(directory, begin, end + 60)
         story.write_history(directory / "ledger.sqlite", begin, silent=not only_outage)
@@ -75,6 +77,7 @@ class _Scene:
         stack.enter_context(self._busmon)
         self._workers = Workers(redis.url, self._gateway)
         stack.callback(self._workers.close)
+        wait_until(self._flower_listens, what="Flower to see the workers")
         self._webhooks = Webhooks()
 
     def play(self, recording: Recording) -> None:
@@ -100,6 +103,11 @@ class _Scene:
                 scrapes += 1
                 self._scrape(recording, now, received, scrapes)
 
+    def _flower_listens(self) -> bool:
+        """Return whether Flower gets the events by now. It serves before."""
+        self._workers.live()
+        return ONLINE in read(self._flower)
+
     def _receive(self, number: int, message: story.Made, task: str) -> None:
         if (fate := story.fate(number, message.at, only_outage=self._only_outage)) is None:
             return
@@ -108,9 +116,8 @@ class _Scene:
             self._workers.work(task, fate)
 
     def _scrape(self, recording: Recording, now: float, received: int, scrapes: int) -> None:
-        flower = f"http://127.0.0.1:{self._ports['flower']}/metrics"
         own = f"{self._busmon.url}/metrics"
-        wait_until(lambda: _sum(flower, FLOWER) >= self._workers.events, what="Flower")
+        wait_until(lambda: _sum(self._flower, FLOWER) >= self._workers.events, what="Flower")
         # busmon writes events a second after the last ones, which is in the next step.
         events = f"{own}?name[]=busmon_celery_task_events_total"
         wait_until(lambda: _sum(events, RECEIVED) >= received, what="Celery's events")
@@ -118,7 +125,7 @@ class _Scene:
         text = STARTED.sub(rf"\g<1>{self._begin}", read(own))
         text += sample("busmon-queue", scrapes)
         recording.add(text, now, job="busmon", instance="busmon", namespace=NAMESPACE)
-        others = {"flower": flower, "pushgateway": self._gateway}
+        others = {"flower": self._flower, "pushgateway": self._gateway}
         texts = {name: read(url) for name, url in others.items()}
         texts["packit-service"] = self._webhooks.metrics()
         if now > self._end - LAST_SECONDS:
