@@ -21,14 +21,22 @@ def text(series: Iterable[Series]) -> str:
 
 
 class Stage(ThreadingHTTPServer):
-    """Serves /NAMESPACE/metrics of each busmon, /NAMESPACE/gateway, and the targets."""
+    """Serves /NAMESPACE/metrics of each busmon, /NAMESPACE/gateway, and the targets.
+
+    At first there is none.
+    """
 
     daemon_threads = True
 
-    def __init__(self, busmons: Iterable[Busmon]) -> None:
-        self.busmons = {busmon.namespace: busmon for busmon in busmons}
+    def __init__(self) -> None:
+        self.busmons: dict[str, Busmon] = {}
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def play(self, busmons: Iterable[Busmon]) -> None:
+        """Serve these from now on."""
+        with self.lock:
+            self.busmons = {busmon.namespace: busmon for busmon in busmons}
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return the jobs that find and scrape all of it."""
@@ -95,6 +103,6 @@ class _Handler(Silent, BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def playing(busmons: Iterable[Busmon]) -> AbstractContextManager[Stage]:
-    """Play busmons; they begin now."""
-    return running(Stage(busmons))
+def staging() -> AbstractContextManager[Stage]:
+    """Run an empty stage."""
+    return running(Stage())
