@@ -41,6 +41,7 @@ def test_one_death_of_the_listener_and_what_was_lost_with_its_queue(
             queue = 'busmon_listener_queue_info{bus="fedora",kind="temporary"} 1.0'
             assert queue in busmon.ask("/metrics")[1]
             [first] = listener.publish("pass")
+            wait_until(lambda: busmon.counts().total() == 1, what="the first one to be counted")
             wait_until(lambda: reported(first), what="the report of the first one")
             [killer] = listener.publish("raise")
             assert listener.wait() == 13
