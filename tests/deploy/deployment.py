@@ -6,6 +6,7 @@ What differs from Packit's own listener is what config/openshift/README.md says.
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -54,7 +55,7 @@ class Deployment:
         toml = f"{listener_toml(directory, rabbitmq)}\n{consumer_config(redis, self.port)}"
         manifests = packit(directory, rabbitmq, {PORT: self.port, REDIS: redis.port}, toml)
         self._pod = Pod(directory / "busmon", manifests)
-        program = ["python", "-c", PATIENT]
+        program = [sys.executable, "-c", PATIENT]  # as the first line of bin/busmon has it
         self._image = replace(BUSMON, entrypoint=program, env={**BUSMON.env, **AUDIT})
         self.verdicts: set[str] = set()
         self.busmon = Server(
