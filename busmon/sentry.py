@@ -19,6 +19,7 @@ from pydantic import AfterValidator, SecretStr
 from busmon import __version__
 from busmon.problem_log import ProblemLog
 from busmon.settings.section import Section, checked
+from busmon.text import check_host
 from busmon.threads import ThreadDied
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def _dsn(secret: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(secret.get_secret_value())
         key = parts.scheme in {"http", "https"} and parts.username and parts.hostname
+        check_host(parts.hostname or "")
         if key and parts.port != 0 and parts.path.rpartition("/")[2].isdecimal():
             return secret
     except ValueError:

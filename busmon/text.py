@@ -54,7 +54,17 @@ def parse_address(text: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+)):([0-9]{1,5})", text)
     if not match or int(match[3]) > 65535:
         raise ValueError("should be host:port, an IPv6 address in brackets")
-    return match[1] or match[2], int(match[3])
+    host = match[1] or match[2]
+    check_host(host)
+    return host, int(match[3])
+
+
+def check_host(name: str) -> None:
+    """Raise ValueError if no host can have this name."""
+    try:
+        name.encode("idna")  # as Python does before it looks for the host
+    except UnicodeError:
+        raise ValueError("its host has an empty part, or one of over 63 characters") from None
 
 
 def format_items(items: Sequence[str], noun: str) -> str:

@@ -37,7 +37,7 @@ from busmon.observers.celery_workers import Workers
 from busmon.observers.health import ObserverHealth
 from busmon.settings.section import File, Strings, split
 from busmon.settings.units import Seconds
-from busmon.text import format_address, format_items, format_time, printable
+from busmon.text import check_host, format_address, format_items, format_time, printable
 
 WRITE_INTERVAL = 1.0  # seconds, while events come
 YIELD_SECONDS = 0.02  # between two writes of many events, so that counting goes on
@@ -55,6 +55,7 @@ def _redis_url(secret: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(secret.get_secret_value())
         known = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+        check_host(parts.hostname or "")
         if known and not parts.query and not parts.fragment:
             return secret
     except ValueError:

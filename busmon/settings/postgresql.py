@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from busmon.settings.section import Row
-from busmon.text import format_choice
+from busmon.text import check_host, format_choice
 
 DEFAULT_PORT = "5432"
 SHAPE = (
@@ -111,6 +111,7 @@ def _hosts(authority: str, directory: str | None) -> tuple[str, str]:
         if port and not 0 < int(port) < 65536:
             raise ValueError("its port should be between 1 and 65535")
         hosts.append(unquote(host.strip("[]")))
+        check_host(hosts[-1])
         ports.append(port or DEFAULT_PORT)
     return ",".join(hosts), ",".join(ports)
 

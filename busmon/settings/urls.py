@@ -3,6 +3,8 @@
 import re
 from urllib.parse import urlsplit
 
+from busmon.text import check_host
+
 
 def check_url(text: str, problem: str) -> None:
     """Raise ValueError, with this problem, unless it is http(s)://HOST[:PORT]/PATH."""
@@ -11,7 +13,8 @@ def check_url(text: str, problem: str) -> None:
     try:
         parts = urlsplit(text)
         sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # of a port, or of brackets
+        check_host(parts.hostname or "")
+    except ValueError:  # of a port, of brackets, or of the host
         raise ValueError(problem) from None
     if not sound or parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(problem)

@@ -36,6 +36,10 @@ LISTENERS = {
         f"amqp_url = 'amqps://u:{SECRET}#@localhost'",
         ["amqp_url: is refused by pika: check its port and what follows the ?"],
     ),
+    "a name that no host can have": (
+        "amqp_url = 'amqps://rabbitmq..example.com'",
+        ["amqp_url: its host has an empty part, or one of over 63 characters"],
+    ),
     "another protocol": (
         f"amqp_url = 'https://u:{SECRET}@localhost'",
         ["amqp_url: should begin with amqp:// or amqps://"],

@@ -88,6 +88,7 @@ WRONG_URLS = {
     f"postgresql://busmon:{SECRET} x@db/busmon": SHAPE,
     f"postgresql://busmon:{SECRET}%00@db/busmon": "should not contain a null character",
     "postgresql://busmon@db:65536/busmon": "its port should be between 1 and 65535",
+    "postgresql://busmon@a,b..c/busmon": "its host has an empty part, or one of over 63 characters",
     "postgresql://busmon@/busmon": "should have a host, or the parameter host with a socket's"
     " directory",
     "postgresql://busmon@db/busmon?host=/run": "should have a host, or the parameter host with a"

@@ -144,6 +144,24 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             "web.username: needs password too",
         ],
     ),
+    "names that no host can have": (
+        "[web]\nlisten = 'a..b:80'\npublic_url = 'https://a..b'\n"
+        f"[archive]\nurl = 'https://{'a' * 64}.b/'\nbus = 'centos'\ncontact = 'a@b'\n"
+        "[sentry]\ndsn = 'https://key@a..b/1'\n"
+        "[audit.celery]\nbus = 'centos'\nbroker = 'redis://a..b'\n"
+        + MQTT.replace("localhost", ".localhost")
+        + STOMP.replace("localhost", "local..host"),
+        [
+            "web.listen: its host has an empty part, or one of over 63 characters",
+            "web.public_url: should be https://HOST[:PORT]/PATH",
+            "archive.url: should be https://HOST[:PORT]/PATH of a Datagrepper",
+            "sentry.dsn: should be https://KEY@HOST/PROJECT, as Sentry shows it",
+            "audit.celery.broker: should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or"
+            " rediss://",
+            "buses.centos.url: should be mqtt://host or mqtt://host:port",
+            "buses.umb.brokers, item 1: its host has an empty part, or one of over 63 characters",
+        ],
+    ),
     "a client CA without a certificate": (
         "[web]\nclient_ca = 'exists'\n" + MQTT,
         ["web.client_ca: needs certificate and key too"],

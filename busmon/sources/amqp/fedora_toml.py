@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from busmon.settings.toml import TomlError, read_toml
 from busmon.sources.listener_queue import ListenerQueue
-from busmon.text import format_address
+from busmon.text import check_host, format_address
 from busmon.tls import UnusableFile, client_context
 
 if TYPE_CHECKING:
@@ -228,10 +228,12 @@ def _parameters(url: object) -> "URLParameters":
     if not isinstance(url, str) or not url.startswith(("amqp://", "amqps://")):
         raise ValueError("should begin with amqp:// or amqps://")
     try:
-        return parameters(url)
+        found = parameters(url)
     except (ValueError, TypeError, SyntaxError):
         # Without the reason, which can contain a part of the password.
         raise ValueError("is refused by pika: check its port and what follows the ?") from None
+    check_host(found.host)
+    return found
 
 
 def _path(name: str | None) -> Path | None:
