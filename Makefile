@@ -8,7 +8,7 @@ ALL_TESTS := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes
 LOCK += --custom-compile-command 'make lock'
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# The tests start busmon some hundred times; compiled once, it starts in less CPU time.
+# Images for CI often set it. The tests start busmon some hundred times, compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test coverage lint bench soak overload silence-report pages-report \

@@ -37,12 +37,13 @@ def _dsn(secret: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(secret.get_secret_value())
         key = parts.scheme in {"http", "https"} and parts.username and parts.hostname
-        check_host(parts.hostname or "")
-        if key and parts.port != 0 and parts.path.rpartition("/")[2].isdecimal():
-            return secret
+        known = key and parts.port != 0 and parts.path.rpartition("/")[2].isdecimal()
     except ValueError:
-        pass
-    raise ValueError("should be https://KEY@HOST/PROJECT, as Sentry shows it")
+        known = False
+    if not known:
+        raise ValueError("should be https://KEY@HOST/PROJECT, as Sentry shows it")
+    check_host(str(parts.hostname))
+    return secret
 
 
 def _environment(name: str) -> None:

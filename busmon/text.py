@@ -64,7 +64,9 @@ def check_host(name: str) -> None:
     try:
         name.encode("idna")  # as Python does before it looks for the host
     except UnicodeError:
-        raise ValueError("its host has an empty part, or one of over 63 characters") from None
+        raise ValueError(
+            "no host can have this name: is a part of it empty, or longer than 63 characters?"
+        ) from None
 
 
 def format_items(items: Sequence[str], noun: str) -> str:

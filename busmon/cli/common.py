@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from busmon.text import check_host
+
 if TYPE_CHECKING:
     from busmon.commands.endpoint import Endpoint
     from busmon.config.model import Config
@@ -63,6 +65,12 @@ def http_url(_context: click.Context, _option: click.Parameter, text: str | None
         r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text
     ):
         raise click.BadParameter("should be http://HOST:PORT or https://HOST:PORT")
+    from urllib.parse import urlsplit
+
+    try:
+        check_host(urlsplit(text or "").hostname or "")
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     return text
 
 

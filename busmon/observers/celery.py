@@ -55,12 +55,12 @@ def _redis_url(secret: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(secret.get_secret_value())
         known = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
-        check_host(parts.hostname or "")
-        if known and not parts.query and not parts.fragment:
-            return secret
     except ValueError:
-        pass
-    raise ValueError("should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://")
+        known = False
+    if not known or parts.query or parts.fragment:
+        raise ValueError("should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://")
+    check_host(str(parts.hostname))
+    return secret
 
 
 class CelerySettings(ObserverSettings):

@@ -18,13 +18,16 @@ class ObserverHealth:
         self._up_until = 0.0  # monotonic
 
     def up(self, seconds: float) -> None:
-        """Set that the observer receives data. It will say so again within `seconds`."""
+        """Set that the observer receives data. It will say so again within `seconds`.
+
+        It is logged first, so that whoever sees the change finds it in the log.
+        """
         self._up_until = time.monotonic() + seconds
         self._problems.solved(f"{self._observer}: receives data again")
         self._problem = None
 
     def down(self, problem: str) -> None:
-        """Set why the observer does not receive data."""
+        """Set why the observer does not receive data; as with `up`, it is logged first."""
         self._problems.problem(f"{self._observer}: {problem}")
         self._problem = problem
 

@@ -13,8 +13,8 @@ def check_url(text: str, problem: str) -> None:
     try:
         parts = urlsplit(text)
         sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        check_host(parts.hostname or "")
-    except ValueError:  # of a port, of brackets, or of the host
+    except ValueError:  # of a port, or of brackets
         raise ValueError(problem) from None
     if not sound or parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(problem)
+    check_host(str(parts.hostname))

@@ -118,7 +118,7 @@ class ConnectionState:
         counter = self.failures if self._problem else self.disconnects
         self._problem = f"{cause}: {detail}"
         self.resting()
-        counter[cause] += 1
+        counter[cause] += 1  # last, so that whoever sees it grow sees also why
 
     def stopped(self) -> None:
         """Note that the source ended because it was asked to."""

@@ -53,8 +53,8 @@ class WebServer:
         try:
             limits = _Limits(max_seconds, max_connections, self.closed)
             self._server = _Server(host, port, tls, limits)
-        except (OSError, UnicodeError) as error:  # UnicodeError: not a possible host name
-            reason = getattr(error, "strerror", None) or "no such host"
+        except OSError as error:
+            reason = error.strerror or error
             raise OSError(f"cannot listen on {settings.listen}: {reason}") from error
         address = format_address(host, self._server.server_port)
         self.url = f"{'https' if tls else 'http'}://{address}"

@@ -129,6 +129,7 @@ def test_bash_completes_commands_and_options() -> None:
         (["replay", "-", "--format", "xml"], "'xml' is not one of 'table', 'json', 'prometheus'."),
         (["replay", "-", "--push", "localhost"], "should be http://HOST:PORT or https://HOST:PORT"),
         (["replay", "-", "--push", "http://host:abc"], "should be http://HOST:PORT or"),
+        (["replay", "-", "--push", "http://a..b"], "no host can have this name: is a part of it"),
         (["demo", "--listen", "nonsense"], "should be host:port, an IPv6 address in brackets"),
         (["demo", "--listen", "127.0.0.1:65536"], "should be host:port"),
         (["demo", "--rate", "0"], "0.0 is not in the range x>0."),

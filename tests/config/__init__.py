@@ -10,6 +10,7 @@ from busmon.config.model import Config
 QUEUE = "0b6e1b5c-3d6e-4e5f-8a67-1c2d3e4f5a6b"
 OWN = "4ad5a2c6-5f0b-4f4e-9a55-9d7e0f3f5b0e"
 SECRET = "tr0ub4dor"
+NO_HOST = "no host can have this name: is a part of it empty, or longer than 63 characters?"
 
 MQTT = """
 [buses.centos]

@@ -7,7 +7,7 @@ import pytest
 
 from busmon.config.describe import describe
 from busmon.settings.postgresql import Database, system_ca
-from tests.config import MQTT, SECRET, problems, read
+from tests.config import MQTT, NO_HOST, SECRET, problems, read
 from tests.support.brokers.certificates import Certificates
 
 SHAPE = (
@@ -49,6 +49,10 @@ URLS: dict[str, tuple[str, dict[str, str]]] = {
         "postgresql://a:5432,c:5432/b, TLS for any host name, user b, no password",
         {"target_session_attrs": "any", "sslrootcert": system_ca()},
     ),
+    "postgresql://b@%2Frun%2F..%2Fpg/b?sslmode=disable": (
+        "postgresql://%2Frun%2F..%2Fpg:5432/b, no TLS, user b, no password",
+        {"host": "/run/../pg"},
+    ),
     "postgresql://b@/b?host=/run/postgresql": (
         "postgresql://%2Frun%2Fpostgresql:5432/b, no TLS, user b, no password",
         {"host": "/run/postgresql"},
@@ -88,7 +92,7 @@ WRONG_URLS = {
     f"postgresql://busmon:{SECRET} x@db/busmon": SHAPE,
     f"postgresql://busmon:{SECRET}%00@db/busmon": "should not contain a null character",
     "postgresql://busmon@db:65536/busmon": "its port should be between 1 and 65535",
-    "postgresql://busmon@a,b..c/busmon": "its host has an empty part, or one of over 63 characters",
+    "postgresql://busmon@a,b..c/busmon": NO_HOST,
     "postgresql://busmon@/busmon": "should have a host, or the parameter host with a socket's"
     " directory",
     "postgresql://busmon@db/busmon?host=/run": "should have a host, or the parameter host with a"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from busmon.text import parse_address
-from tests.config import AMQP, MQTT, OWN, QUEUE, SECRET, STOMP, in_bus, problems
+from tests.config import AMQP, MQTT, NO_HOST, OWN, QUEUE, SECRET, STOMP, in_bus, problems
 
 INVALID: dict[str, tuple[str, list[str]]] = {
     "nothing": ("", ["buses: is missing"]),
@@ -152,14 +152,13 @@ INVALID: dict[str, tuple[str, list[str]]] = {
         + MQTT.replace("localhost", ".localhost")
         + STOMP.replace("localhost", "local..host"),
         [
-            "web.listen: its host has an empty part, or one of over 63 characters",
-            "web.public_url: should be https://HOST[:PORT]/PATH",
-            "archive.url: should be https://HOST[:PORT]/PATH of a Datagrepper",
-            "sentry.dsn: should be https://KEY@HOST/PROJECT, as Sentry shows it",
-            "audit.celery.broker: should be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or"
-            " rediss://",
+            f"web.listen: {NO_HOST}",
+            f"web.public_url: {NO_HOST}",
+            f"archive.url: {NO_HOST}",
+            f"sentry.dsn: {NO_HOST}",
+            f"audit.celery.broker: {NO_HOST}",
             "buses.centos.url: should be mqtt://host or mqtt://host:port",
-            "buses.umb.brokers, item 1: its host has an empty part, or one of over 63 characters",
+            f"buses.umb.brokers, item 1: {NO_HOST}",
         ],
     ),
     "a client CA without a certificate": (

@@ -89,7 +89,7 @@ def test_a_start_that_waits_for_a_database_ends_when_it_is_asked_to(
     busmon.launch()
     waits = "Connection refused; busmon goes on as soon as it can be reached"
     wait_until(lambda: busmon.logged(waits), what=waits)
-    assert busmon.terminate(30) == 0  # 5 s, on a machine that is not busy
+    assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
 
 
 def test_a_start_waits_until_the_ledger_can_be_written(
@@ -125,7 +125,7 @@ def test_a_start_at_a_server_that_swallows_all_ends_when_it_is_asked_to(
         busmon = Busmon(tmp_path, {"centos": bus.settings}, url=url)
         busmon.launch()
         with silent.accept()[0]:  # so it waits for the server's first word
-            assert busmon.terminate(30) == 0  # 5 s, on a machine that is not busy
+            assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy
             assert busmon.logged("left behind: ledger")
 
 

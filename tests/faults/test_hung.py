@@ -65,4 +65,4 @@ def test_a_rule_that_hangs_shows_everywhere_and_holds_up_nothing(
         assert busmon.logged("bad_threads.py")  # where it hangs
         published(mosquitto, other)
         wait_until(lambda: busmon.counts().total() == 1, what="the other bus to go on")
-        assert busmon.terminate(30) == 0  # 5 s, on a machine that is not busy
+        assert busmon.terminate(10) == 0  # 5 s, on a machine that is not busy

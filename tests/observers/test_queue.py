@@ -301,6 +301,7 @@ def test_it_stops_soon_although_the_broker_is_silent(
     """Not only after the deadline of the handshake or of the answer."""
     monkeypatch.setattr("busmon.sources.line.CONNECT_TIMEOUT", 120.0)
     monkeypatch.setattr("busmon.sources.amqp.connection.OPEN_TIMEOUT", 120.0)
+    monkeypatch.setattr("busmon.sources.amqp.queue_probe.HEARTBEAT_SECONDS", 120)
     silent = Pretender(greeting, hang=True)
     file = queue.broker.fedora_toml(
         tmp_path / "silent.toml", queue=queue.name, port=silent.port, tls=not greeting

@@ -11,7 +11,11 @@ from tests.support.busmon_process import Busmon
 
 
 def set_constants(busmon: Busmon, constants: Mapping[str, float]) -> None:
-    """Let it have these from its next start on, by MODULE:NAME in the order of their import."""
+    """Let it have these from its next start on, by MODULE:NAME.
+
+    They are set in this order, each when its module is imported; so a module from which another
+    one copies its constant comes before that one.
+    """
     python, _, _, *arguments = busmon.argv  # PYTHON -m busmon …
     words = (f"{place}={seconds}" for place, seconds in constants.items())
     busmon.argv = [python, "-m", "tests.support.constants", *words, *arguments]

@@ -34,7 +34,8 @@ def replicas(
             (directory / name).mkdir()
             started.append(Busmon(directory / name, buses, url=url))
             started[-1].configure(more)
-            set_constants(started[-1], constants or {})
+            if constants:
+                set_constants(started[-1], constants)
             stack.enter_context(started[-1])
         yield started
 

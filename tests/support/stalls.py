@@ -15,7 +15,9 @@ def watching_for_stalls() -> Iterator[Callable[[], float]]:
 
     def watch() -> None:
         before = time.monotonic()
-        while not ending.wait(PAUSE):
+        ended = False
+        while not ended:
+            ended = ending.wait(PAUSE)
             now = time.monotonic()
             latest[0] = max(latest[0], now - before - PAUSE)
             before = now

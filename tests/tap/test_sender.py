@@ -36,7 +36,9 @@ def sending(reports: Reports) -> Iterator[Reports]:
         yield reports
     finally:
         reports.stop()
-        reports._thread.join()  # noqa: SLF001 - else its last line is in the next test's log
+        thread = reports._thread  # noqa: SLF001 - else its last line is in the next test's log
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @pytest.fixture

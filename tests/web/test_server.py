@@ -145,16 +145,10 @@ def test_after_stop_the_port_is_free_and_the_connections_are_ended() -> None:
         assert get(server, "/live").status == 200
 
 
-@pytest.mark.parametrize(
-    ("listen", "reason"),
-    [
-        ("192.0.2.1:1", "Cannot assign requested address"),
-        (f"{'x' * 64}.org:1", "no such host"),
-    ],
-)
-def test_an_address_of_another_machine_is_reported(listen: str, reason: str) -> None:
-    with pytest.raises(OSError, match=f"^cannot listen on {listen}: {reason}$"):
-        WebServer(Web(listen=listen))
+def test_an_address_of_another_machine_is_reported() -> None:
+    problem = "cannot listen on 192.0.2.1:1: Cannot assign requested address"
+    with pytest.raises(OSError, match=f"^{problem}$"):
+        WebServer(Web(listen="192.0.2.1:1"))
 
 
 class Blocked:

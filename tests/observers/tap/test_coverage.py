@@ -130,6 +130,17 @@ def test_batches_with_different_delays_leave_no_gap(bench: Bench) -> None:
     assert tap.covered(0, 20.5)
 
 
+def test_more_than_a_second_between_two_batches_is_not_covered(bench: Bench) -> None:
+    tap = Lives(bench)
+    tap.reports(10, since=0)
+    tap.reports(20.5, since=11.1)
+    assert (tap.covered(0, 10), tap.covered(11.1, 20.5), tap.covered(0, 20.5)) == (
+        True,
+        True,
+        False,
+    )
+
+
 def test_after_a_restart_of_busmon_the_tap_continues(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
     with closing(Bench(path)) as first:

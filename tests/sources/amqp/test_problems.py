@@ -88,8 +88,8 @@ def refusals(
     closed = f"127.0.0.1:{free_port()}"
     yield {"url": url(host=closed)}, f"network: {closed}: Connection refused"
     yield (
-        {"url": url(host="nowhere.invalid")},
-        "network: nowhere.invalid:5672: unknown host: check amqp_url in {file} (Name *)",
+        {"url": url(host="-nowhere")},
+        "network: -nowhere:5672: unknown host: check amqp_url in {file} (Name *)",
     )
     yield (
         {"port": broker.amqp_port},

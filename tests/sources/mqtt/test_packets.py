@@ -7,6 +7,7 @@ import time
 import pytest
 
 from busmon.sources.base import Cause
+from tests.support.brokers import wait_until
 from tests.support.mqtt import ACCEPTED, SUBSCRIBED, running, scripted, settings_of
 from tests.support.sources import Recorder, once, wait_for_problem
 
@@ -84,7 +85,7 @@ def test_a_malformed_publish_ends_the_connection_and_loses_nothing(
         bus = settings_of(url, "busmon", version=version)
         with running(bus, recorder, connected=False) as source:
             wait_for_problem(source, "error: the broker breaks the protocol: check version (*)")
-            assert source.connection.failures[Cause.ERROR]
+            wait_until(lambda: source.connection.failures[Cause.ERROR], what="the count")
     assert recorder.numbers() == once(1)
 
 

@@ -63,8 +63,8 @@ def refusals(
     )
     yield {"url": f"mqtt://{closed}"}, f"network: {closed}: Connection refused"
     yield (
-        {"url": "mqtt://nowhere.invalid"},
-        "network: nowhere.invalid:1883: unknown host: check url (Name or service not known)",
+        {"url": "mqtt://-nowhere"},
+        "network: -nowhere:1883: unknown host: check url (Name or service not known)",
     )
 
 
