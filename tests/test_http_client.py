@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +15,7 @@ from busmon.http_client import TimedConnection
 from tests.support.brokers.certificates import Certificates
 from tests.support.cpu import cpu_time_at_most
 from tests.support.endless import ENDLESS, endless
-from tests.support.http_server import Silent, serving
+from tests.support.http_server import HttpServer, Silent, serving
 
 
 def ask(
@@ -142,7 +142,7 @@ class Greeter(Silent, BaseHTTPRequestHandler):
 def test_a_tunnel_leads_to_the_server_itself(certificates: Certificates) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*certificates.server)
-    with serving(Proxy) as url, ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+    with serving(Proxy) as url, HttpServer(("127.0.0.1", 0), Greeter) as server:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from contextlib import AbstractContextManager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ import yaml
 
 from tests.deploy.haste import FACTOR, hasten, hasty_rules
 from tests.support.brokers import Server, accepts, free_port
-from tests.support.http_server import Silent, running
+from tests.support.http_server import HttpServer, Silent, running
 from tests.support.prometheus import Prometheus
 
 CONFIG = Path(__file__).parents[2] / "config"
 LOOKBACK = 300  # seconds: Prometheus's default
 
 
-class Receiver(ThreadingHTTPServer):
+class Receiver(HttpServer):
     """Receives Alertmanager's notifications; the path of each is the name of its receiver."""
 
     daemon_threads = True

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Event, Thread
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.deploy.manifests import MONITORING, NODE_EXPORTER, VARIANTS, Manifest, the
 from tests.deploy.simulation.samples import FOLDER
 from tests.support.brokers.certificates import Certificates
-from tests.support.http_server import Silent
+from tests.support.http_server import HttpServer, Silent
 
 TOKEN = "t0ken-of-prometheus"
 PROD, STAGE = "packit--prod", "packit--stg"
@@ -107,7 +107,7 @@ class Cluster:
         self._granted = rights()
         self._objects = objects()
         self.ending = Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
+        self._server = HttpServer(("127.0.0.1", 0), partial(Handler, self))
         self._server.daemon_threads = False
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificates.server)

@@ -4,11 +4,11 @@ import json
 import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.deploy.played import Busmon, Series
-from tests.support.http_server import Silent, running
+from tests.support.http_server import HttpServer, Silent, running
 
 
 def text(series: Iterable[Series]) -> str:
@@ -20,7 +20,7 @@ def text(series: Iterable[Series]) -> str:
     return "".join(lines)
 
 
-class Stage(ThreadingHTTPServer):
+class Stage(HttpServer):
     """Serves /NAMESPACE/metrics of each busmon, /NAMESPACE/gateway, and the targets.
 
     At first there is none.

@@ -6,14 +6,14 @@ It does what Healthchecks documents: a ping is a POST to the check's own URL; wi
 
 import time
 from contextlib import AbstractContextManager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
-from tests.support.http_server import Silent, running
+from tests.support.http_server import HttpServer, Silent, running
 
 PATH = "/ping/5f9a3c1e"  # whoever knows it can ping
 
 
-class Heartbeat(ThreadingHTTPServer):
+class Heartbeat(HttpServer):
     """A check with its period and grace, in seconds."""
 
     daemon_threads = True

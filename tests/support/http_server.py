@@ -17,7 +17,11 @@ class Silent:
         pass
 
 
-class _Server(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
+    """A server that many clients can call at once: Prometheus, or Alertmanager with all pages."""
+
+    request_queue_size = 128  # with 5, the kernel lets a client try again only after a second
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], ConnectionError):  # the client need not read all
             super().handle_error(request, client_address)
@@ -39,5 +43,5 @@ def running(server: S) -> Iterator[S]:
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Serve with this handler; yield the URL, without a path."""
-    with running(_Server(("127.0.0.1", 0), handler)) as server:
+    with running(HttpServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
