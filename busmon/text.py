@@ -49,11 +49,16 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Split `host:port`, an IPv6 address in brackets; ValueError if it is anything else."""
+def parse_address(
+    text: str, shape: str = "host:port, an IPv6 address in brackets"
+) -> tuple[str, int]:
+    """Split `host:port`, an IPv6 address in brackets; ValueError if it is anything else.
+
+    `shape` is what the error says of the text that somebody wrote.
+    """
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+)):([0-9]{1,5})", text)
     if not match or int(match[3]) > 65535:
-        raise ValueError("should be host:port, an IPv6 address in brackets")
+        raise ValueError(f"should be {shape}")
     host = match[1] or match[2]
     check_host(host)
     return host, int(match[3])

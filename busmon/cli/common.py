@@ -61,14 +61,13 @@ def ledger_path(_context: click.Context, _option: click.Parameter, text: str | N
 
 def http_url(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     """Return the URL that an option was given; reject one with credentials."""
-    if text is not None and not re.fullmatch(
-        r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text
-    ):
+    if text is None:
+        return None
+    found = re.fullmatch(r"https?://(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/\S*)?", text)
+    if not found:
         raise click.BadParameter("should be http://HOST:PORT or https://HOST:PORT")
-    from urllib.parse import urlsplit
-
     try:
-        check_host(urlsplit(text or "").hostname or "")
+        check_host(found[1])
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     return text

@@ -111,7 +111,7 @@ def _hosts(authority: str, directory: str | None) -> tuple[str, str]:
         if port and not 0 < int(port) < 65536:
             raise ValueError("its port should be between 1 and 65535")
         hosts.append(unquote(host.strip("[]")))
-        if not hosts[-1].startswith("/"):  # a socket's directory
+        if not hosts[-1].startswith("/"):  # else it is a socket's directory
             check_host(hosts[-1])
         ports.append(port or DEFAULT_PORT)
     return ",".join(hosts), ",".join(ports)

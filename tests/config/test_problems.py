@@ -157,7 +157,7 @@ INVALID: dict[str, tuple[str, list[str]]] = {
             f"archive.url: {NO_HOST}",
             f"sentry.dsn: {NO_HOST}",
             f"audit.celery.broker: {NO_HOST}",
-            "buses.centos.url: should be mqtt://host or mqtt://host:port",
+            f"buses.centos.url: {NO_HOST}",
             f"buses.umb.brokers, item 1: {NO_HOST}",
         ],
     ),

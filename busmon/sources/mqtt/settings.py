@@ -25,10 +25,8 @@ def parse_url(url: str) -> tuple[str, int]:
         raise ValueError("should hold no user and no password: they are username and password")
     if scheme not in PORTS:
         raise ValueError("should begin with mqtt:// or mqtts://")
-    try:
-        return parse_address(rest if re.search(r":[0-9]+$", rest) else f"{rest}:{PORTS[scheme]}")
-    except ValueError:
-        raise ValueError(f"should be {scheme}://host or {scheme}://host:port") from None
+    address = rest if re.search(r":[0-9]+$", rest) else f"{rest}:{PORTS[scheme]}"
+    return parse_address(address, f"{scheme}://host or {scheme}://host:port")
 
 
 def _check_topic_filter(text: str) -> None:
