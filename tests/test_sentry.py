@@ -193,7 +193,7 @@ def test_the_service_reports_its_errors(tmp_path: Path, sentry: Sentry) -> None:
     with process:
         counted(process)
         wait_until(sentry.events, what="the event")
-        assert process.terminate() == 0
+        assert process.terminate(5) == 0
     [event] = sentry.events()
     assert event["logentry"]["formatted"] == "fedora: cannot read …: …"
     assert event["environment"] == "production"
@@ -221,7 +221,7 @@ def test_a_sentry_that_never_answers_costs_nothing(tmp_path: Path) -> None:
         with process:
             counted(process)
             connection, _ = silent.accept()  # so it tries to report
-            assert process.terminate(10) == 0  # 5 s, on a machine that is not busy
+            assert process.terminate(5) == 0
         connection.close()
 
 
@@ -231,6 +231,6 @@ def test_a_sentry_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
     with process:
         counted(process)
         wait_until(lambda: process.logged("not reported to Sentry: network"), what="a warning")
-        assert process.terminate(10) == 0  # as above
+        assert process.terminate(5) == 0
     assert [line for line in process.output().splitlines() if "Retrying" in line] == []
     assert "Traceback" not in process.output()

@@ -22,12 +22,7 @@ from tests.support.streams import assert_exact, in_mid_stream, publish
 MESSAGES = 70_000
 BATCH = 10_000
 # So there are many moments at which some rows are there, and not all.
-IN_SMALL_PARTS = """
-from busmon.cli.main import main
-from busmon.ledger.postgresql import copying
-copying.ROWS_AT_ONCE = 1_000
-main()
-"""
+IN_SMALL_PARTS = "busmon.ledger.postgresql.copying:ROWS_AT_ONCE=1000"
 
 
 @pytest.fixture
@@ -81,7 +76,7 @@ def test_a_copy_that_is_killed_again_and_again_is_complete_in_the_end(
     for _ in range(3):
         before = arrived()
         with subprocess.Popen(
-            [sys.executable, "-c", IN_SMALL_PARTS, *command],
+            [sys.executable, "-m", "tests.support.constants", IN_SMALL_PARTS, *command],
             env=ENVIRONMENT | dict(variables),
             cwd=PROJECT,
             stdout=subprocess.DEVNULL,

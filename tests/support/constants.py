@@ -1,4 +1,4 @@
-"""busmon with other constants: `python -m …constants MODULE:NAME=SECONDS … run -c FILE`.
+"""busmon with other constants: `python -m …constants MODULE:NAME=NUMBER … run -c FILE`.
 
 So a busmon on a busy machine is as patient as a test needs it to be.
 """
@@ -23,11 +23,10 @@ def set_constants(busmon: Busmon, constants: Mapping[str, float]) -> None:
 
 def main() -> None:
     while "=" in sys.argv[1]:
-        place, _, seconds = sys.argv.pop(1).partition("=")
+        place, _, number = sys.argv.pop(1).partition("=")
         module, _, name = place.partition(":")
         imported = import_module(module)
-        getattr(imported, name)  # so that none is set that does not exist
-        setattr(imported, name, float(seconds))
+        setattr(imported, name, type(getattr(imported, name))(number))
     from busmon.cli.main import main as busmon
 
     busmon(prog_name="busmon")
